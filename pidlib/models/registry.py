@@ -1,0 +1,88 @@
+"""One way to load a model, from a folder or from a hub: the minis take the path of the real checkpoints."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+
+from pidlib.extraction.families import Family, family_of
+
+MINIS = Path(__file__).resolve().parents[2] / "data" / "minis"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model ready to be read: with its processor, the facts of its family and the revision that was loaded.
+
+    Attributes
+    ----------
+    name : str
+        The name it was asked for by.
+    revision : str
+        40 hex digits: the commit of a hub checkpoint, or the head of the SHA-256 of a folder's weights.
+    """
+
+    name: str
+    model: PreTrainedModel
+    processor: ProcessorMixin
+    family: Family
+    revision: str
+    device: torch.device
+
+
+def load(name: str | Path, *, revision: str | None = None, device: str = "auto", dtype: torch.dtype | None = None) -> LoadedModel:
+    """Load a mini by its name, any saved model by its folder, or a checkpoint by its hub id.
+
+    Parameters
+    ----------
+    name : str or Path
+        ``"llava"`` (a folder of data/minis), a path, or ``"owner/checkpoint"``.
+    revision : str, optional
+        Needed for a hub checkpoint: the 40-hex commit, so that a rerun reads the same weights.
+    device : str
+        ``"auto"`` takes CUDA where there is one.
+    dtype : torch.dtype, optional
+        bfloat16 on CUDA and float32 on the CPU unless given.
+
+    Raises
+    ------
+    ValueError
+        If a hub checkpoint comes without a 40-hex revision, or the name is neither a mini, a folder nor a hub id.
+    """
+    folder = next((path for path in (MINIS / str(name), Path(name)) if (path / "config.json").is_file()), None)
+    if folder is None:
+        revision = _hub_revision(str(name), revision)
+    device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+    dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+    source = {"pretrained_model_name_or_path": str(folder or name), "revision": revision or "main", "trust_remote_code": False}
+    model = AutoModelForImageTextToText.from_pretrained(**source, dtype=dtype, use_safetensors=True)
+    processor = AutoProcessor.from_pretrained(**source)
+    processor.tokenizer.padding_side = "left"
+    return LoadedModel(
+        name=str(name),
+        model=model.to(device).eval(),
+        processor=processor,
+        family=family_of(model),
+        revision=revision or weights_revision(folder),
+        device=device,
+    )
+
+
+def weights_revision(folder: Path) -> str:
+    """The first 40 hex digits of the SHA-256 over a folder's weight files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:40]
+
+
+def _hub_revision(name: str, revision: str | None) -> str:
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        minis = ", ".join(sorted(path.parent.name for path in MINIS.glob("*/config.json"))) or "none"
+        raise ValueError(f"no model {name!r}: not a mini (there are: {minis}), not a folder with a config.json, not a hub id")
+    if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
+        raise ValueError(f"{name} is a hub checkpoint, asked for at revision {revision!r}; give the 40-hex commit to read it at")
+    return revision
