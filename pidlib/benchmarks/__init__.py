@@ -1,0 +1,81 @@
+"""Benchmarks: closed sets of questions about pictures, from a generator or a public data set, as one kind of `Sample`."""
+
+from difflib import get_close_matches
+
+import numpy as np
+from jaxtyping import Float64
+
+from pidlib.benchmarks import easy_vqa, micro
+from pidlib.benchmarks.sample import SPLITS, Sample
+
+__all__ = ["BENCHMARKS", "SPLITS", "Sample", "load", "truth"]
+
+_SOURCES = {"micro": micro, "easy_vqa": easy_vqa}
+BENCHMARKS = tuple(f"{source}/{task}" for source, module in _SOURCES.items() for task in module.TASKS)
+
+
+def load(benchmark: str, split: str, n: int | None = None, seed: int = 0) -> list[Sample]:
+    """Samples of one split of a benchmark, the same for the same arguments, and a prefix of those for a larger n.
+
+    Parameters
+    ----------
+    benchmark
+        One of `BENCHMARKS`, ``"source/task"``.
+    split
+        ``"train"``, ``"validation"`` or ``"test"``; no picture is in two of them.
+    n
+        How many; by default all there are, or the usual number of a generated task (4,096, 512 and 1,024).
+    seed
+        Names a stream of a generated task, or the order in which a finite set is drawn from.
+
+    Raises
+    ------
+    ValueError
+        For a benchmark or split that does not exist, with the nearest right name, and for more samples than there are.
+
+    Examples
+    --------
+    >>> sample, = load("micro/scene", "test", n=1)
+    >>> sample.question, sample.candidates
+    ('what scene is this?', ('meadow', 'night', 'beach', 'snow'))
+    """
+    _check("benchmark", benchmark, BENCHMARKS)
+    _check("split", split, SPLITS)
+    if n is not None and n < 0:
+        raise ValueError(f"asked for {n} samples of {benchmark!r}; give n >= 0, or None for all")
+    source, task = benchmark.split("/")
+    return _SOURCES[source].load(task, split, n, seed)
+
+
+def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t y"]:
+    r"""The exact joint table P(v, t, y) of the ideal answerer of a generated benchmark.
+
+    v and t run over latent states that are all that matters of the picture and of the question, y over the sample's ``candidates``.
+    ``"masked"`` is the law of the benchmark, :math:`P(v,t)\,p(y|v,t)`: an answerer deprived of one input knows how the two go together.
+    ``"resampled"`` is :math:`P(v)\,P(t)\,p(y|v,t)`: the other input is drawn independently, so what lives in their dependence is gone.
+
+    Raises
+    ------
+    ValueError
+        For a benchmark or mode that does not exist, with the nearest right name.
+    KeyError
+        For a benchmark whose law is not known.
+
+    Examples
+    --------
+    >>> truth("micro/grounding").shape, truth("micro/captioned").sum(0).diagonal().sum().round(6)
+    ((24, 4, 4), np.float64(0.95))
+    """
+    _check("benchmark", benchmark, BENCHMARKS)
+    _check("unimodal", unimodal, ("masked", "resampled"))
+    source, task = benchmark.split("/")
+    if source != "micro":
+        known = ", ".join(name for name in BENCHMARKS if name.startswith("micro/"))
+        raise KeyError(f"no truth for {benchmark!r}: its law is not known; benchmarks with a truth: {known}")
+    return micro.TASKS[task].joint(unimodal)
+
+
+def _check(what: str, given: str, names: tuple[str, ...]):
+    if given not in names:
+        near = get_close_matches(str(given), names, n=1, cutoff=0.0)
+        raise ValueError(f"unknown {what} {given!r}; did you mean {near[0]!r}? There are: {', '.join(names)}")

@@ -1,0 +1,218 @@
+"""Six generated tasks, each the pure or mixed case of one atom, whose ideal answerer is known exactly.
+
+A task is one declaration: the law P(v, t) of its latent states, the answer y(v, t), and how a state is worded and pictured. The sampler
+draws from the law and the truth tabulates it, so the two cannot drift apart. ``v`` is what matters of the picture, ``t`` what matters of
+the question; both inputs together always determine the answer.
+"""
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate, combinations, permutations, product
+from math import prod
+from random import Random
+
+import numpy as np
+from jaxtyping import Float64
+
+from pidlib.benchmarks.pictures import BACKGROUNDS, COLORS, FRAME, JITTER, SCENES, SHAPES, Item, Picture
+from pidlib.benchmarks.sample import Sample
+from pidlib.experiment import derive_seed
+
+SIZES = {"train": 4096, "validation": 512, "test": 1024}  # how many samples load() gives when not told
+
+ANSWERS = ("red", "green", "blue", "yellow")
+CELLS = {"top left": (16, 16), "top right": (48, 16), "bottom left": (16, 48), "bottom right": (48, 48)}
+THINGS = {
+    "red": ("a tomato", "a strawberry", "a cherry", "a ruby"),
+    "green": ("a frog", "a cucumber", "a pea", "an emerald"),
+    "blue": ("the sky", "the sea", "a sapphire", "a cornflower"),
+    "yellow": ("a banana", "a lemon", "a canary", "a sunflower"),
+}
+# existence: how often a kind is there, whom it tends to come with, and how surely the partner of the kind asked for is there
+RATES = {"red circle": 0.8, "blue rectangle": 0.6, "green triangle": 0.4, "yellow circle": 0.2}
+PAIRS = (("red circle", "blue rectangle"), ("green triangle", "yellow circle"))
+PARTNERS = {kind: partner for pair in PAIRS for kind, partner in (pair, pair[::-1])}
+LURE = 0.9
+# relation: the half of the frame in which the circle must be, and how often the answer is yes
+RELATIONS = {"left of": ("left", 0.8), "right of": ("right", 0.8), "above": ("top", 0.2), "below": ("bottom", 0.2)}
+CAPTION_AGREES = 0.95
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task, declared.
+
+    Attributes
+    ----------
+    name, candidates
+        The task's name and its answer alphabet.
+    law
+        P(v, t), a probability for every pair of latent states.
+    answer
+        y(v, t), one of ``candidates``.
+    question, picture
+        Words for a state t, and a random picture that shows a state v.
+    """
+
+    name: str
+    candidates: tuple[str, ...]
+    law: Mapping[tuple[Hashable, Hashable], float]
+    answer: Callable[[Hashable, Hashable], str]
+    question: Callable[[Hashable], str]
+    picture: Callable[[Hashable, Random], Picture]
+
+    @cached_property
+    def _cumulative(self) -> tuple[list, list[float]]:
+        return list(self.law), list(accumulate(self.law.values()))
+
+    def draw(self, rng: Random) -> tuple[Hashable, Hashable]:
+        """A pair of latent states (v, t) from the law."""
+        states, weights = self._cumulative
+        return rng.choices(states, cum_weights=weights)[0]
+
+    def joint(self, unimodal: str = "masked") -> Float64[np.ndarray, "v t y"]:
+        """The ideal answerer's joint table, states in the order in which the law names them; see `pidlib.benchmarks.truth`."""
+        vs, ts = (list(dict.fromkeys(states)) for states in zip(*self.law, strict=True))
+        pairs = np.array([[self.law.get((v, t), 0.0) for t in ts] for v in vs])
+        if unimodal == "resampled":
+            pairs = pairs.sum(1, keepdims=True) * pairs.sum(0, keepdims=True)
+        elif unimodal != "masked":
+            raise ValueError(f"unknown unimodal {unimodal!r}; choose 'masked' or 'resampled'")
+        answers = np.array([[self.candidates.index(self.answer(v, t)) for t in ts] for v in vs])
+        return pairs[..., None] * np.eye(len(self.candidates))[answers]
+
+
+def generate(task: str, split: str, n: int, seed: int = 0, start: int = 0) -> Iterator[tuple[Sample, Picture]]:
+    """Samples ``start`` to ``start + n - 1`` of a task, each with the picture that its image was drawn from.
+
+    Sample i depends on (seed, task, split, i) alone. A picture belongs to one split by its own hash, whatever the seed, and pictures are
+    drawn until one fits, so no picture is ever in two splits and the law is the same in all.
+    """
+    declared = TASKS[task]
+    for index in range(start, start + n):
+        rng = Random(derive_seed(seed, "micro", task, split, index))
+        v, t = declared.draw(rng)
+        while split_of(picture := declared.picture(v, rng)) != split:
+            pass
+        name = f"{index:05d}" if seed == 0 else f"{index:05d}@{seed}"
+        sample = Sample(
+            sample_id=f"micro/{task}/{split}/{name}",
+            benchmark=f"micro/{task}",
+            template=task,
+            question=declared.question(t),
+            candidates=declared.candidates,
+            answer=declared.answer(v, t),
+            split=split,
+            image=picture.draw(),
+        )
+        yield sample, picture
+
+
+def load(task: str, split: str, n: int | None = None, seed: int = 0) -> list[Sample]:
+    """The first n samples of a task's split; by default as many as `SIZES` says."""
+    return [sample for sample, _ in generate(task, split, SIZES[split] if n is None else n, seed)]
+
+
+def split_of(picture: Picture) -> str:
+    """The only split in which the picture may appear: half of all pictures train, a quarter each validate and test."""
+    return ("train", "train", "validation", "test")[derive_seed("split", picture) % 4]
+
+
+def _jitter(rng: Random) -> tuple[int, int, int]:
+    return (rng.randint(0, JITTER), rng.randint(0, JITTER), rng.randint(0, JITTER))
+
+
+def _setting(rng: Random, items: tuple[Item, ...], background: str = "plain") -> Picture:
+    return Picture(background, items, _jitter(rng), 0 if background == "plain" else rng.randrange(FRAME))
+
+
+def _in_cell(rng: Random, shape: str, color: str, cell: str) -> Item:
+    x, y = CELLS[cell]
+    size = rng.randint(14, 24)
+    room = FRAME // 4 - size // 2 - 1  # the item stays inside its cell
+    stretch = rng.randint(-4, 4) if shape == "rectangle" and size < 22 else 0
+    return Item(shape, color, x + rng.randint(-room, room), y + rng.randint(-room, room), size, stretch, _jitter(rng))
+
+
+def _anywhere(rng: Random, shape: str, color: str) -> Item:
+    size = rng.randint(10, 32)
+    stretch = rng.randint(10, 32) - size if shape == "rectangle" else 0
+    half = (size + max(stretch, 0) + 1) // 2
+    return Item(shape, color, rng.randint(half, FRAME - half), rng.randint(half, FRAME - half), size, stretch, _jitter(rng))
+
+
+def _distractors(rng: Random, most: int) -> tuple[Item, ...]:
+    cells = rng.sample(list(CELLS), rng.randint(1, most))
+    return tuple(_in_cell(rng, rng.choice(SHAPES), rng.choice(list(COLORS)), cell) for cell in cells)
+
+
+def _kinds(kinds: tuple[str, ...], rng: Random) -> Picture:
+    cells = rng.sample(list(CELLS), len(kinds))
+    return _setting(rng, tuple(_in_cell(rng, *reversed(kind.split()), cell) for kind, cell in zip(kinds, cells, strict=True)))
+
+
+def _diagonal(circle: str, rng: Random) -> Picture:
+    x, y = CELLS[circle]
+    triangle = next(cell for cell, centre in CELLS.items() if centre == (FRAME - x, FRAME - y))
+    pair = (("circle", circle), ("triangle", triangle))
+    return _setting(rng, tuple(_in_cell(rng, shape, rng.choice(list(COLORS)), cell) for shape, cell in pair))
+
+
+TASKS = {
+    task.name: task
+    for task in (
+        Task(
+            name="grounding",  # v: the colours of the four cells; t: the cell asked for
+            candidates=ANSWERS,
+            law={(v, t): 1 / 96 for v, t in product(permutations(ANSWERS), CELLS)},
+            answer=lambda v, t: v[list(CELLS).index(t)],
+            question=lambda t: f"what color is the shape at the {t}?",
+            picture=lambda v, rng: _setting(rng, tuple(_in_cell(rng, rng.choice(SHAPES), *pair) for pair in zip(v, CELLS, strict=True))),
+        ),
+        Task(
+            name="existence",  # v: the kinds that are there; t: the kind asked for, whose partner is there as a lure
+            candidates=("yes", "no"),
+            law={
+                (v, t): prod(rate if kind in v else 1 - rate for kind, rate in (RATES | {PARTNERS[t]: LURE}).items()) / len(RATES)
+                for v in (v for size in range(len(RATES) + 1) for v in combinations(RATES, size))
+                for t in RATES
+            },
+            answer=lambda v, t: "yes" if t in v else "no",
+            question=lambda t: f"is there a {t}?",
+            picture=_kinds,
+        ),
+        Task(
+            name="knowledge",  # v: nothing, any picture will do; t: the thing
+            candidates=ANSWERS,
+            law={("any", thing): 1 / 16 for things in THINGS.values() for thing in things},
+            answer=lambda v, t: next(color for color, things in THINGS.items() if t in things),
+            question=lambda t: f"what color is {t}?",
+            picture=lambda v, rng: _setting(rng, _distractors(rng, 4), rng.choice(BACKGROUNDS)),
+        ),
+        Task(
+            name="relation",  # v: the circle's cell, the triangle is opposite; t: the relation asked for
+            candidates=("yes", "no"),
+            law={(v, t): (yes if half in v else 1 - yes) / 8 for v in CELLS for t, (half, yes) in RELATIONS.items()},
+            answer=lambda v, t: "yes" if RELATIONS[t][0] in v else "no",
+            question=lambda t: f"is the circle {t} the triangle?",
+            picture=_diagonal,
+        ),
+        Task(
+            name="captioned",  # v: the shape's colour; t: the colour that the caption claims
+            candidates=ANSWERS,
+            law={(v, t): (CAPTION_AGREES if v == t else (1 - CAPTION_AGREES) / 3) / 4 for v, t in product(ANSWERS, ANSWERS)},
+            answer=lambda v, t: v,
+            question=lambda t: f"the shape is {t}. what color is the shape?",
+            picture=lambda v, rng: _setting(rng, (_anywhere(rng, rng.choice(SHAPES), v),)),
+        ),
+        Task(
+            name="scene",  # v: the background; t: always the same question
+            candidates=SCENES,
+            law={(v, "scene"): 1 / 4 for v in SCENES},
+            answer=lambda v, t: v,
+            question=lambda t: "what scene is this?",
+            picture=lambda v, rng: _setting(rng, _distractors(rng, 3), v),
+        ),
+    )
+}

@@ -1,0 +1,40 @@
+"""Sample: one question about one input, with its closed set of answers."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One question about one input, and the answer.
+
+    Attributes
+    ----------
+    sample_id
+        Names the sample for ever and everywhere; all joins go by it.
+    benchmark, split
+        Where it comes from, e.g. ``"micro/grounding"`` and ``"test"``.
+    template
+        The form of the question. Samples of one benchmark and template are exchangeable partners when a modality is resampled.
+    question, answer
+        Plain text; ``answer`` is one of ``candidates``.
+    candidates
+        The answer alphabet, the same for every sample of a benchmark.
+    image, video, audio
+        The inputs, ``None`` where there is none. Left out of comparison and repr: the id stands for them.
+    """
+
+    sample_id: str
+    benchmark: str
+    template: str
+    question: str
+    candidates: tuple[str, ...]
+    answer: str
+    split: str
+    image: Image.Image | None = field(default=None, compare=False, repr=False)
+    video: Any = field(default=None, compare=False, repr=False)
+    audio: Any = field(default=None, compare=False, repr=False)
