@@ -47,11 +47,11 @@ class Decisions:
     def __post_init__(self):
         joint = _rows("joint", self.joint)
         if len(self.sources) != 2:
-            raise ValueError(f"decisions need two sources; got {len(self.sources)} ({', '.join(self.sources)}): pass a mapping of two names")
+            raise ValueError(f"decisions need two sources by name; got {len(self.sources)}: {', '.join(self.sources)}")
         sources = {name: _rows(name, rows) for name, rows in self.sources.items()}
         for name, rows in sources.items():
             if rows.shape != joint.shape:
-                raise ValueError(f"'joint' has shape {joint.shape} but source {name!r} {rows.shape}: give one row for each row of the joint")
+                raise ValueError(f"'joint' has shape {joint.shape} but source {name!r} {rows.shape}: give the same rows to both")
         count = len(joint)
         weights = np.full(count, 1 / count) if self.weights is None else np.asarray(self.weights, dtype=np.float64)
         groups = np.arange(count) if self.groups is None else np.asarray(self.groups)
@@ -82,5 +82,5 @@ def _rows(name: str, rows: object) -> Float[np.ndarray, "rows k"]:
     wrong = ~((rows >= 0).all(1) & (np.abs(rows.sum(1) - 1) < 1e-6))
     if wrong.any():
         where = ", ".join(map(str, np.flatnonzero(wrong)[:5]))
-        raise ValueError(f"{name!r} is not a distribution in {wrong.sum()} of {len(rows)} rows ({where}, ...): rows must be finite, >= 0 and sum to one")
+        raise ValueError(f"{name!r} has {wrong.sum()} of {len(rows)} rows that are not finite, >= 0 with sum one: rows {where} ...")
     return rows / rows.sum(1, keepdims=True)
