@@ -72,7 +72,7 @@ def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t 
     if source != "micro":
         known = ", ".join(name for name in BENCHMARKS if name.startswith("micro/"))
         raise KeyError(f"no truth for {benchmark!r}: its law is not known; benchmarks with a truth: {known}")
-    return micro.TASKS[task].joint(unimodal)
+    return micro.TASKS[task].joint(independent=unimodal == "resampled")
 
 
 def _check(what: str, given: str, names: tuple[str, ...]):

@@ -5,18 +5,14 @@ draws from the law and the truth tabulates it, so the two cannot drift apart. ``
 the question; both inputs together always determine the answer.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate, combinations, permutations, product
+from collections.abc import Iterator
+from itertools import combinations, permutations, product
 from math import prod
 from random import Random
 
-import numpy as np
-from jaxtyping import Float64
-
 from pidlib.benchmarks.pictures import BACKGROUNDS, COLORS, FRAME, JITTER, SCENES, SHAPES, Item, Picture
 from pidlib.benchmarks.sample import Sample
+from pidlib.benchmarks.task import Task
 from pidlib.experiment import derive_seed
 
 SIZES = {"train": 4096, "validation": 512, "test": 1024}  # how many samples load() gives when not told
@@ -37,50 +33,6 @@ LURE = 0.9
 # relation: the half of the frame in which the circle must be, and how often the answer is yes
 RELATIONS = {"left of": ("left", 0.8), "right of": ("right", 0.8), "above": ("top", 0.2), "below": ("bottom", 0.2)}
 CAPTION_AGREES = 0.95
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task, declared.
-
-    Attributes
-    ----------
-    name, candidates
-        The task's name and its answer alphabet.
-    law
-        P(v, t), a probability for every pair of latent states.
-    answer
-        y(v, t), one of ``candidates``.
-    question, picture
-        Words for a state t, and a random picture that shows a state v.
-    """
-
-    name: str
-    candidates: tuple[str, ...]
-    law: Mapping[tuple[Hashable, Hashable], float]
-    answer: Callable[[Hashable, Hashable], str]
-    question: Callable[[Hashable], str]
-    picture: Callable[[Hashable, Random], Picture]
-
-    @cached_property
-    def _cumulative(self) -> tuple[list, list[float]]:
-        return list(self.law), list(accumulate(self.law.values()))
-
-    def draw(self, rng: Random) -> tuple[Hashable, Hashable]:
-        """A pair of latent states (v, t) from the law."""
-        states, weights = self._cumulative
-        return rng.choices(states, cum_weights=weights)[0]
-
-    def joint(self, unimodal: str = "masked") -> Float64[np.ndarray, "v t y"]:
-        """The ideal answerer's joint table, states in the order in which the law names them; see `pidlib.benchmarks.truth`."""
-        vs, ts = (list(dict.fromkeys(states)) for states in zip(*self.law, strict=True))
-        pairs = np.array([[self.law.get((v, t), 0.0) for t in ts] for v in vs])
-        if unimodal == "resampled":
-            pairs = pairs.sum(1, keepdims=True) * pairs.sum(0, keepdims=True)
-        elif unimodal != "masked":
-            raise ValueError(f"unknown unimodal {unimodal!r}; choose 'masked' or 'resampled'")
-        answers = np.array([[self.candidates.index(self.answer(v, t)) for t in ts] for v in vs])
-        return pairs[..., None] * np.eye(len(self.candidates))[answers]
 
 
 def generate(task: str, split: str, n: int, seed: int = 0, start: int = 0) -> Iterator[tuple[Sample, Picture]]:
@@ -127,19 +79,21 @@ def _setting(rng: Random, items: tuple[Item, ...], background: str = "plain") ->
     return Picture(background, items, _jitter(rng), 0 if background == "plain" else rng.randrange(FRAME))
 
 
+def _item(rng: Random, shape: str, color: str, centre: tuple[int, int], reach: int, sizes: tuple[int, int]) -> Item:
+    """An item of random size and place that stays within ``reach`` of the centre."""
+    width, height = rng.randint(*sizes), rng.randint(*sizes)
+    stretch = height - width if shape == "rectangle" else 0
+    free = reach - (max(width, width + stretch) + 1) // 2
+    x, y = (c + rng.randint(-free, free) for c in centre)
+    return Item(shape, color, x, y, width, stretch, _jitter(rng))
+
+
 def _in_cell(rng: Random, shape: str, color: str, cell: str) -> Item:
-    x, y = CELLS[cell]
-    size = rng.randint(14, 24)
-    room = FRAME // 4 - size // 2 - 1  # the item stays inside its cell
-    stretch = rng.randint(-4, 4) if shape == "rectangle" and size < 22 else 0
-    return Item(shape, color, x + rng.randint(-room, room), y + rng.randint(-room, room), size, stretch, _jitter(rng))
+    return _item(rng, shape, color, CELLS[cell], reach=15, sizes=(14, 24))
 
 
 def _anywhere(rng: Random, shape: str, color: str) -> Item:
-    size = rng.randint(10, 32)
-    stretch = rng.randint(10, 32) - size if shape == "rectangle" else 0
-    half = (size + max(stretch, 0) + 1) // 2
-    return Item(shape, color, rng.randint(half, FRAME - half), rng.randint(half, FRAME - half), size, stretch, _jitter(rng))
+    return _item(rng, shape, color, (FRAME // 2, FRAME // 2), reach=FRAME // 2, sizes=(10, 32))
 
 
 def _distractors(rng: Random, most: int) -> tuple[Item, ...]:
