@@ -1,6 +1,28 @@
-"""Presets, fingerprints and the guard of notebook parameters."""
+"""Presets, fingerprints, derived seeds, and the guard of notebook parameters.
 
+A preset is a YAML file that holds every number an experiment can turn. A notebook names one and may override single fields; whatever
+it is given, an unknown name or a wrong value stops it before any work, because papermill itself accepts anything.
+"""
+
+import difflib
 import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+
+PRESETS = Path(__file__).with_name("presets")
+_PLAIN = (type(None), bool, int, float, str, list, tuple, dict)  # all that papermill can inject
+_IPYTHON = {"In", "Out"}  # plain values that every kernel holds
+
+
+def project_root() -> Path:
+    """The folder that relative paths of a preset start from: the source tree, or the working directory if pidlib is installed apart."""
+    source = Path(__file__).resolve().parents[1]
+    return source if (source / "pyproject.toml").exists() else Path.cwd()
 
 
 def derive_seed(*names: object) -> int:
@@ -13,3 +35,140 @@ def derive_seed(*names: object) -> int:
     """
     text = "\x1f".join(map(str, names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+def fingerprint(**parts: Any) -> str:
+    """Sixteen hex digits that name a computation: the hash of all that is meant to change its numbers, and of nothing else.
+
+    Device, batch size and versions are provenance and stay out. The parts may be anything JSON can say; their order does not matter.
+
+    >>> fingerprint(model="llava", n=256) == fingerprint(n=256, model="llava") != fingerprint(model="llava", n=257)
+    True
+    """
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False, default=_plain)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, frozenset | set):
+        return sorted(value)
+    if isinstance(value, Path):
+        return value.as_posix()
+    raise TypeError(f"a fingerprint takes what JSON can say; got {type(value).__name__}: {value!r}; pass a string or numbers that name it")
+
+
+def _split(value: Any) -> Any:
+    """A comma-separated string stands for a list, so that a list can be typed on a command line."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split), Field(min_length=1)]
+Sizes = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split), Field(min_length=1)]
+
+
+class Preset(BaseModel):
+    """All that an experiment can turn; the YAML files of :mod:`pidlib.presets` state every field, so none has a hidden default."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: str = Field(description="the name of the preset, or of the file it came from")
+    seed: int = Field(description="every random stream of the run is derived from it")
+    models: Names = Field(description="folders or hub names of the models")
+    benchmarks: Names = Field(description="names of the benchmarks, as pidlib.benchmarks.load knows them")
+    split: Literal["train", "validation", "test"] = Field(description="the part of each benchmark that is profiled")
+    n_samples: PositiveInt = Field(description="questions profiled per benchmark")
+    partners: PositiveInt = Field(description="questions each picture is paired with in the resampled mode")
+    unimodal: Names = Field(description="how one modality alone is asked: masked, resampled")
+    tau: float = Field(ge=0, le=1, description="candidate mass below which a decision counts as uniform")
+    n_bootstrap: PositiveInt = Field(description="resamples behind each interval")
+    n_permutations: PositiveInt = Field(description="shuffles behind each null")
+    n_clusters: PositiveInt = Field(description="codes per modality of pooled embeddings")
+    n_batches: PositiveInt = Field(description="random batches of the BATCH estimator")
+    bias_samples: Sizes = Field(description="sample sizes of the bias study")
+    bias_codes: Sizes = Field(description="alphabet sizes of both sources in the bias study")
+    n_repeats: PositiveInt = Field(description="independent draws per point of the bias study")
+    bench_sizes: Names = Field(description="tables of the solver bench, as x1 x x2 x y: 2x2x2")
+    bench_batch: PositiveInt = Field(description="tables per batch in the solver bench")
+    device: str = Field(description="auto, cpu or cuda; never changes a fingerprint")
+    batch_size: PositiveInt = Field(description="samples per forward pass; never changes a fingerprint")
+    cache: Path = Field(description="where extractions are kept")
+    output: Path = Field(description="where data/results and figures are written")
+
+    def table(self, name: str) -> Path:
+        """Where the table of a notebook goes: ``validation/fig_bias`` -> ``OUTPUT/data/results/validation/fig_bias.csv``."""
+        return project_root() / self.output / "data" / "results" / f"{name}.csv"
+
+    def figure(self, name: str) -> Path:
+        """Where the figure of a notebook goes, without suffix: ``OUTPUT/figures/validation/fig_bias``."""
+        return project_root() / self.output / "figures" / name
+
+    def _repr_html_(self) -> str:
+        rows = (f"<tr><td><code>{key}</code></td><td>{value}</td></tr>" for key, value in self.model_dump(mode="json").items())
+        return f"<table><tr><th>parameter</th><th>value</th></tr>{''.join(rows)}</table>"
+
+
+def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
+    """A preset by name (``smoke``, ``offline``, ``paper``) or by the path of a YAML file, with single fields replaced.
+
+    An override of None means "as the preset says".
+
+    Raises
+    ------
+    ValueError
+        For a preset or a field that does not exist, with the nearest name that does, and for values of the wrong kind.
+
+    >>> load_preset("smoke", n_samples=8).n_samples
+    8
+    """
+    path = Path(preset) if Path(preset).suffix in {".yaml", ".yml"} else PRESETS / f"{preset}.yaml"
+    if not path.exists():
+        raise ValueError(unknown("preset", preset, (file.stem for file in PRESETS.glob("*.yaml"))) + "; or give the path of a .yaml file")
+    stated = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    fields = stated | {key: value for key, value in overrides.items() if value is not None}
+    for key in fields:
+        if key not in Preset.model_fields or key == "name":
+            raise ValueError(unknown("preset key" if key in stated else "parameter", key, Preset.model_fields.keys() - {"name"}))
+    try:
+        return Preset(name=path.stem, **fields)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {fault['input']!r}" for fault in error.errors())
+        raise ValueError(f"preset {preset!r} with {sorted(fields.keys() - stated.keys()) or 'nothing'} replaced: {faults}") from None
+
+
+def guard(namespace: dict[str, Any]) -> Preset:
+    """Stop a notebook before any work unless all of its parameters are known; return its preset.
+
+    The ``parameters`` cell declares each parameter with a type, ``n_samples: int | None = None``, which Python records in
+    ``__annotations__``. Papermill injects plain assignments into the cell after it, without types. So a plain value that was never
+    declared is a parameter nobody reads: a typing error. A None leaves the preset's value. In a live session the search is made once, so
+    that scratch variables do not stand in the way when the cell is run again.
+
+    Parameters
+    ----------
+    namespace
+        ``globals()`` of the notebook.
+
+    Raises
+    ------
+    ValueError
+        Naming the unknown parameter and the nearest known one.
+
+    >>> guard({"__annotations__": {"preset": str, "n_clusters": int}, "preset": "smoke", "n_clusters": 4}).n_clusters
+    4
+    """
+    declared: Mapping[str, Any] = namespace.get("__annotations__", {})
+    if not namespace.get("_guarded"):
+        for name, value in namespace.items():
+            if isinstance(value, _PLAIN) and not name.startswith("_") and name not in _IPYTHON and name not in declared:
+                raise ValueError(unknown("parameter", name, declared))
+    settings = load_preset(**{name: namespace[name] for name in declared if name in namespace})
+    namespace["_guarded"] = True
+    return settings
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name that does not exist: ``unknown parameter 'n_cluster'; did you mean 'n_clusters'? known: ...``."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ";"
+    return f"unknown {kind} {name!r}{hint} known: {', '.join(known) or 'none'}"
