@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
+import torch
 from jaxtyping import Float, Int
+from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,3 +86,34 @@ def _rows(name: str, rows: object) -> Float[np.ndarray, "rows k"]:
         where = ", ".join(map(str, np.flatnonzero(wrong)[:5]))
         raise ValueError(f"{name!r} has {wrong.sum()} of {len(rows)} rows that are not finite, >= 0 with sum one: rows {where} ...")
     return rows / rows.sum(1, keepdims=True)
+
+
+def reconcile(a: Float[Tensor, "*b n k"], target: Float[Tensor, "*b k"], max_iterations: int = 2000) -> Float[Tensor, "*b n k"]:
+    r"""The table nearest to `a` whose columns sum to `target`; its row sums stay.
+
+    Minimises KL(a' || a) under both sums by scaling columns and rows in turn, so rows change as a'(y | x) ~ a(y | x) c(y)
+    and equal rows stay equal. Zeros can forbid the sums (one-hot rows have nothing to scale); the mass that is then left
+    over leaves the columns that are too full and is spread over the others in proportion, and the sums hold exactly.
+
+    Parameters
+    ----------
+    a
+        Weight of each row times its distribution, [..., n, k].
+    target
+        The column sums wanted, [..., k], with the same total.
+
+    Examples
+    --------
+    >>> reconcile(torch.tensor([[0.25, 0.25], [0.4, 0.1]]), torch.tensor([0.5, 0.5])).sum(0)
+    tensor([0.5000, 0.5000])
+    """
+    rows = a.sum(-1, keepdim=True)
+    for _ in range(max_iterations):
+        columns = a.sum(-2)
+        if (columns - target).abs().max() <= 4 * torch.finfo(a.dtype).eps:
+            break
+        a = a * (target / columns).nan_to_num(0, 0, 0)[..., None, :]
+        a = a * (rows / a.sum(-1, keepdim=True)).nan_to_num(0, 0, 0)
+    a = a * (target / a.sum(-2)).nan_to_num(0, 0, 0).clamp(max=1)[..., None, :]
+    left_rows, left_columns = (rows - a.sum(-1, keepdim=True)).clamp(min=0), (target - a.sum(-2)).clamp(min=0)
+    return a + left_rows * (left_columns / left_columns.sum(-1, keepdim=True)).nan_to_num(0)[..., None, :]
