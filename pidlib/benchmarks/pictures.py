@@ -141,11 +141,11 @@ def _beach(pen: _Pen, tint: _RGB, shift: int):
 
 
 def _snow(pen: _Pen, tint: _RGB, shift: int):
-    pen.box(0, 0, FRAME, FRAME, _tinted((150, 158, 170), tint))
+    pen.box(0, 0, FRAME, FRAME, _tinted((152, 158, 166), tuple((JITTER + t) // 3 for t in tint)))  # the sky stays grey
     x = shift % FRAME
-    pen.oval(x - 70, 34, x + 30, 90, (236, 240, 246))
-    pen.oval(x - 20, 38, x + 90, 90, (248, 250, 254))
-    for left, top in _STARS:
+    pen.oval(x - 70, 34, x + 30, 90, tuple(222 + t // 2 for t in tint))
+    pen.oval(x - 20, 38, x + 90, 90, tuple(255 - JITTER + t for t in tint))
+    for left, top in _STARS:  # snowflakes
         left = (left + shift) % FRAME
         pen.oval(left - 1.2, top - 1.2, left + 1.2, top + 1.2, (255, 255, 255))
 
