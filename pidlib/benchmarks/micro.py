@@ -3,6 +3,19 @@
 A task is one declaration: the law P(v, t) of its latent states, the answer y(v, t), and how a state is worded and pictured. The sampler
 draws from the law and the truth tabulates it, so the two cannot drift apart. ``v`` is what matters of the picture, ``t`` what matters of
 the question; both inputs together always determine the answer.
+
+The truth in bits (`pidlib.decomposition.pid` of `pidlib.benchmarks.truth`): redundancy, unique to vision, unique to language, synergy.
+
+==========  =======================  =======================  =============================================
+task        masked                   resampled                the case
+==========  =======================  =======================  =============================================
+grounding   0, 0, 0, 2               0, 0, 0, 2               synergy
+existence   .154, .253, 0, .593      .088, .077, 0, .806      POPE's kind: a prior and a co-occurring lure
+knowledge   0, 0, 2, 0               0, 0, 2, 0               unique to language
+relation    0, 0, .278, .722         0, 0, 0, 1               Reefknot's kind: a prior in the relation word
+captioned   1.634, .366, 0, 0        0, 2, 0, 0               redundancy
+scene       0, 2, 0, 0               0, 2, 0, 0               unique to vision
+==========  =======================  =======================  =============================================
 """
 
 from collections.abc import Iterator
