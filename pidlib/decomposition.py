@@ -155,7 +155,7 @@ def pid(
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(map(repr, METHODS))}")
     # both pair marginals are summed over the same memory layout, so that swapping the sources swaps them bit for bit
     a, b = p.sum(2), p.transpose(1, 2).contiguous().sum(2)
-    solution = ipfp(a, b, tol=tol, max_iterations=max_iterations or 2000)
+    solution = ipfp(a, b, tol=tol, max_iterations=max_iterations or 1000)
     result = _record(sources, p, a, b, solution.lower, solution.upper, solution.sweeps, tol)
     return result[0] if single else result
 

@@ -32,8 +32,9 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, xlogy
 
 TINY = 1e-300  # keeps 0/0 at 0: a zero mass over no mass is zero
-FLOOR = 1e-200  # of the kernel, so that momentum can leave a cell but never lose it
-CHECK_EVERY = 10  # sweeps; a certificate costs about as much as a sweep and a half
+FLOOR = 1e-2  # of the kernel, relative to p1 p2' and in units of the gap asked for: momentum may leave a cell but never lose it
+SWEEPS = 3  # to an outer step; with one alone the momentum runs ahead of the fit and stalls
+CHECK_EVERY = 5  # outer steps
 MARGINAL_TOLERANCE = 1e-9  # by how much the two P(y) may differ
 
 
@@ -73,15 +74,15 @@ def ipfp(
     b: Float[Tensor, "batch x2 y"],
     *,
     tol: float = 1e-6,
-    max_iterations: int = 2000,
+    max_iterations: int = 1000,
     start: Coupling | None = None,
-    momentum: bool = True,
 ) -> Coupling:
     """Fit couplings to pairs of marginals by warm-started sweeps of iterative proportional fitting.
 
-    One sweep is U = a / (A V), V = b / (A' U), A = A * (U V'): the inner fitting is never run to its end, because the outer step
-    makes up for it. Near the boundary of the polytope the plain iteration is sublinear; momentum on log A, restarted whenever it
-    points uphill, reaches a gap of 1e-4 bits in a few hundred sweeps. Problems that pass leave the batch.
+    A sweep is U = a / (A V), V = b / (A' U); after a few of them the kernel takes its outer step A = A * (U V'). The inner fitting is
+    never run to its end, because the next outer step makes up for it. Near the boundary of the polytope the plain iteration is
+    sublinear; momentum on log A, restarted whenever it points uphill, reaches 1e-4 bits in a few hundred steps. Problems that
+    pass leave the batch.
 
     Parameters
     ----------
@@ -90,11 +91,9 @@ def ipfp(
     tol
         Certified gap asked for, in bits.
     max_iterations
-        Sweeps after which a problem is handed back unconverged.
+        Outer steps after which a problem is handed back unconverged.
     start
         A coupling of the same shape to begin from, say of a similar problem.
-    momentum
-        Extrapolate the kernel; costs one logarithm and one exponential of it a sweep.
 
     Returns
     -------
@@ -107,29 +106,31 @@ def ipfp(
         If shapes do not fit, a mass is negative or not finite, or a and b do not share one P(y).
     """
     check_marginals(a, b)
-    floor = math.log(2) * tol
-    A, V = initial(a, b) if start is None else warm(a, b, start)
-    ahead, age = A, a.new_zeros(len(a), 1, 1)
+    asked = math.log(2) * tol
+    last, V = cold_start(a, b) if start is None else warm_start(a, b, start)
+    floor = cold_start(a, b)[0] + math.log(asked * FLOOR)
+    ahead, age = last, a.new_zeros(len(a), 1, 1)
     best = a.new_full((len(a),), -math.inf)
     active = torch.arange(len(a), device=a.device)
-    done = _Results(a, b)
+    results = Results(a, b)
     for count in range(1, max_iterations + 1):
-        U, V, G = sweep(a, b, ahead, V)
+        A = ahead.exp()
+        for _ in range(SWEEPS):
+            U, V, G = sweep(a, b, A, V)
         if count % CHECK_EVERY == 0 or count == max_iterations:
             best = torch.maximum(best, lower_bound(a, b, U, V))
-            U_below, V_below = below(a, b, ahead, U, V)
-            upper = objective(ahead, U_below, V_below)
-            passed = upper - best <= floor
+            below = scaled_below(a, b, A, U, V)
+            upper = objective(A, *below)
+            passed = upper - best <= asked
             leaves = passed | (count == max_iterations)
-            done.take(active, leaves, ahead, U_below, V_below, best, upper, count, passed)
+            results.take(active, leaves, A, *below, best, upper, SWEEPS * count, passed)
             if leaves.all():
                 break
             if leaves.any():
-                active, a, b, A, V, G, ahead, age, best = (x[~leaves] for x in (active, a, b, A, V, G, ahead, age, best))
-        new = (ahead * G).clamp_min(FLOOR)
-        ahead, age = extrapolate(A, new, G, age) if momentum else (new, age)
-        A = new
-    return done.coupling()
+                state = (active, a, b, V, A, G, ahead, last, floor, age, best)
+                active, a, b, V, A, G, ahead, last, floor, age, best = (x[~leaves] for x in state)
+        last, ahead, age = extrapolate(last, ahead, A, G, floor, age)
+    return results.coupling()
 
 
 def check_marginals(a: Tensor, b: Tensor) -> None:
@@ -149,18 +150,18 @@ def check_marginals(a: Tensor, b: Tensor) -> None:
         raise ValueError(f"the marginals sum to one only up to {off:.2e}; divide them by their total")
 
 
-def initial(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Kernel p1 p2' and factor p(y | x2): sources made independent."""
+def cold_start(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    """Log of the kernel p1 p2', and the factor p(y | x2): sources made independent. Empty rows and columns get a trace of mass."""
     p1, p2 = a.sum(2), b.sum(2)
-    return (p1[:, :, None] * p2[:, None, :]).clamp_min(FLOOR), b / p2.clamp_min(TINY)[..., None]
+    return p1.clamp_min(TINY).log()[:, :, None] + p2.clamp_min(TINY).log()[:, None, :], b / p2.clamp_min(TINY)[..., None]
 
 
-def warm(a: Tensor, b: Tensor, start: Coupling) -> tuple[Tensor, Tensor]:
-    """Kernel and factor of an earlier coupling, with a trace of the cold start where it had no mass."""
+def warm_start(a: Tensor, b: Tensor, start: Coupling) -> tuple[Tensor, Tensor]:
+    """Log of the kernel and factor of an earlier coupling; the cold start where that has no mass."""
     if start.A.shape[1:] != (a.shape[1], b.shape[1]) or start.V.shape[1:] != b.shape[1:] or len(start.A) not in (1, len(a)):
         raise ValueError(f"the start has shapes {tuple(start.A.shape)}, {tuple(start.V.shape)}, which do not fit {tuple(a.shape)}")
-    A, V = initial(a, b)
-    return start.A + 1e-9 * A, torch.where((start.V > 0) & (b > 0), start.V, V)
+    log_A, V = cold_start(a, b)
+    return torch.where(start.A > 0, start.A.log(), log_A), torch.where((start.V > 0) & (b > 0), start.V, V)
 
 
 def sweep(a: Tensor, b: Tensor, A: Tensor, V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -170,12 +171,14 @@ def sweep(a: Tensor, b: Tensor, A: Tensor, V: Tensor) -> tuple[Tensor, Tensor, T
     return U, V, U @ V.mT
 
 
-def extrapolate(A: Tensor, new: Tensor, G: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
-    """Continue log A along its last step by (t-1)/(t+2); a problem restarts at t=1 where that step went against the gradient log G."""
-    step = (new / A).log_()
-    uphill = (new * step).mul_(G.clamp_min(TINY).log_()).sum((1, 2), keepdim=True) < 0
+def extrapolate(last: Tensor, ahead: Tensor, A: Tensor, G: Tensor, floor: Tensor, age: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Continue log A along its step by (t-1)/(t+2); a problem begins anew at t=1 where the step went against the gradient log G."""
+    gradient = G.clamp_min(TINY).log_()
+    new = torch.maximum(ahead + gradient, floor)
+    step = new - last
+    uphill = gradient.mul_(step).mul_(G).mul_(A).sum((1, 2), keepdim=True) < 0
     age = torch.where(uphill, 0, age + 1)
-    return step.mul_(age / (age + 3)).exp_().mul_(new).clamp_min_(FLOOR), age
+    return new, torch.maximum(new.addcmul(step, age / (age + 3)), floor), age
 
 
 def lower_bound(a: Tensor, b: Tensor, U: Tensor, V: Tensor) -> Float[Tensor, " batch"]:
@@ -197,7 +200,7 @@ def minus_conditional_entropy(table: Tensor, p: Tensor) -> Float[Tensor, " batch
     return xlogy(table, table).sum((1, 2)) - xlogy(p, p).sum(1)
 
 
-def below(a: Tensor, b: Tensor, A: Tensor, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+def scaled_below(a: Tensor, b: Tensor, A: Tensor, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     """Scale the factors down, rows first, until A U V lies below both pair marginals."""
     U = U * (a / (U * (A @ V)).clamp_min(TINY)).clamp_max(1)
     V = V * (b / (V * (A.mT @ U)).clamp_min(TINY)).clamp_max(1)
@@ -211,7 +214,21 @@ def objective(A: Tensor, U: Tensor, V: Tensor) -> Float[Tensor, " batch"]:
     return xlogy(rows, U).sum((1, 2)) + xlogy(columns, V).sum((1, 2)) - G.clamp_min(TINY).log_().mul_(G).mul_(A).sum((1, 2))
 
 
-class _Results:
+def information_shares(a: Tensor, b: Tensor, coupling: Coupling) -> tuple[Float[Tensor, "batch x1"], Float[Tensor, "batch x2"]]:
+    """What each value of X1, and each value of X2, contributes to I_Q of a coupling of a and b, in bits; both sum to `upper`.
+
+    The share of x1 is sum over x2, y of q log(q / (q12 p(y))), and that of x2 is the sum over x1, y.
+    """
+    A, U, V = coupling.A, coupling.U, coupling.V
+    surprise = -a.sum(1).clamp_min(TINY).log()
+    G = U @ V.mT
+    of_pairs = A * xlogy(G, G)
+    rows = (xlogy(U, U) * (A @ V) + U * (A @ xlogy(V, V)) + a * surprise[:, None]).sum(2) - of_pairs.sum(2)
+    columns = (xlogy(V, V) * (A.mT @ U) + V * (A.mT @ xlogy(U, U)) + b * surprise[:, None]).sum(2) - of_pairs.sum(1)
+    return rows / math.log(2), columns / math.log(2)
+
+
+class Results:
     """Where problems go when they leave the batch; the bounds turn from f in nats into I_Q in bits."""
 
     def __init__(self, a: Tensor, b: Tensor):
