@@ -1,0 +1,114 @@
+"""Taking a modality away: its token embeddings become calibrated noise at the door of the language model."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from pidlib.experiment import derive_seed
+
+MODALITIES = ("vision", "language")
+FULL = "+".join(MODALITIES)
+
+
+@dataclass(frozen=True)
+class Pass:
+    """Which modalities a forward pass is given, and which draw of noise stands for the absent ones.
+
+    >>> Pass.parse("vision"), Pass.parse("none#2").absent
+    (Pass(present=frozenset({'vision'}), draw=0), ('vision', 'language'))
+    """
+
+    present: frozenset[str]
+    draw: int = 0
+
+    @classmethod
+    def parse(cls, key: str) -> "Pass":
+        """Read ``"vision+language"``, ``"vision"``, ``"language"``, ``"none"`` or, for another draw of the noise, ``"none#1"``.
+
+        Raises
+        ------
+        ValueError
+            If it is none of these, with the nearest that is.
+        """
+        match = re.fullmatch(r"([a-z+]+?)(?:#(\d+))?", key)
+        names = {FULL: frozenset(MODALITIES), "none": frozenset(), **{name: frozenset({name}) for name in MODALITIES}}
+        if match is None or match[1] not in names:
+            near = get_close_matches(key, names, n=1, cutoff=0)[0]
+            raise ValueError(f"unknown pass {key!r}; did you mean {near!r}? Passes are {', '.join(names)}, and '#n' names another draw")
+        return cls(names[match[1]], int(match[2] or 0))
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The modalities replaced by noise."""
+        return tuple(name for name in MODALITIES if name not in self.present)
+
+
+class Moments:
+    r"""Running mean and standard deviation of vectors, in float64 (the pairwise update of Chan, Golub and LeVeque, 1983).
+
+    >>> moments = Moments()
+    >>> for rows in ([[0.0], [2.0]], [[4.0]]):
+    ...     moments.add(torch.tensor(rows))
+    >>> moments.mean.item(), round(moments.std.item() ** 2, 6)
+    (2.0, 2.666667)
+    """
+
+    def __init__(self):
+        self.count, self.mean, self._squares = 0, None, None
+
+    def add(self, rows: Float[Tensor, "n d"]):
+        """Take in more vectors."""
+        rows = rows.double()
+        count, mean = len(rows), rows.mean(0)
+        squares = (rows - mean).square().sum(0)
+        if self.count:
+            total, step = self.count + count, mean - self.mean
+            squares = self._squares + squares + step.square() * (self.count * count / total)
+            count, mean = total, self.mean + step * (count / total)
+        self.count, self.mean, self._squares = count, mean, squares
+
+    @property
+    def std(self) -> Float[Tensor, " d"]:
+        """The standard deviation of each dimension (dividing by n)."""
+        return (self._squares / self.count).sqrt()
+
+
+@dataclass(frozen=True)
+class Calibration:
+    r"""The noise that stands for a modality: i.i.d. :math:`N(\mu, \mathrm{diag}\,\sigma^2)` token embeddings.
+
+    :math:`\mu` and :math:`\sigma` are those of the modality's token embeddings over the profiling set, so the language model is given
+    vectors of the usual place and size that carry nothing of the sample.
+    """
+
+    mean: Mapping[str, Float[Tensor, " d"]]
+    std: Mapping[str, Float[Tensor, " d"]]
+
+    def noise(self, count: int, *, seed: int, sample_id: str, modality: str, draw: int) -> Float[Tensor, "count d"]:
+        """``count`` noise tokens of one sample, float32: the same whatever the batch, the device and the other samples are."""
+        generator = torch.Generator().manual_seed(derive_seed(seed, sample_id, modality, draw))
+        mean, std = self.mean[modality], self.std[modality]
+        return torch.randn(count, len(mean), generator=generator) * std.float() + mean.float()
+
+
+@contextmanager
+def door(decoder: nn.Module, write: Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """While open, pass all that enters the language model through ``write``: token embeddings [batch, length, d] to the same.
+
+    Positions, masks and everything else of the model's own forward pass stay as they are.
+    """
+
+    def rewrite(module, args, kwargs):
+        return args, {**kwargs, "inputs_embeds": write(kwargs["inputs_embeds"])}
+
+    handle = decoder.register_forward_pre_hook(rewrite, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()

@@ -1,0 +1,174 @@
+"""From a question to tokens: which of them are the question, which the picture, and which the scaffold around both."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+from transformers import ProcessorMixin
+
+from pidlib.benchmarks import Sample
+from pidlib.extraction.families import Family
+
+Fields = dict[str, Int[np.ndarray, " tokens"]]
+_MARK = "\ue000"  # a private character: no question holds it
+
+
+@dataclass(frozen=True, eq=False)
+class Question:
+    """The tokens of a prompt without the picture: what comes before it, and what after.
+
+    Each side maps the processor's per-token fields (``input_ids``, token types ...) to arrays; ``is_language`` marks the
+    question's own tokens on that side, in distinction to the scaffold of the chat.
+    """
+
+    head: Fields
+    tail: Fields
+    head_is_language: Bool[np.ndarray, " head"]
+    tail_is_language: Bool[np.ndarray, " tail"]
+
+    @property
+    def language_ids(self) -> Int[np.ndarray, " words"]:
+        """The ids of the question's own tokens, in order."""
+        sides = (self.head["input_ids"][self.head_is_language], self.tail["input_ids"][self.tail_is_language])
+        return np.concatenate(sides)
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The tokens of a picture, from the first to the last placeholder, with what the tower made of it.
+
+    ``features`` are its projected token embeddings, in the order of the placeholders; ``layout`` are the family's layout inputs.
+    """
+
+    span: Fields
+    is_vision: Bool[np.ndarray, " span"]
+    layout: dict[str, Tensor]
+    features: Float[Tensor, "patches d"]
+
+
+class Prompter:
+    """Renders questions for a processor and finds their tokens.
+
+    The place of the question is known in the rendered text, and a fast tokenizer says of each token which characters it covers; so a
+    token is the question's exactly if it covers one of the question's characters. The processor expands the picture in between,
+    which moves all that follows it by the length it adds.
+
+    Raises
+    ------
+    ValueError
+        If the tokenizer is not a fast one, or the processor has no chat template where its family needs one.
+    """
+
+    def __init__(self, processor: ProcessorMixin, family: Family, placeholder_id: int):
+        if not getattr(processor.tokenizer, "is_fast", False):
+            raise ValueError(f"{type(processor.tokenizer).__name__} has no character offsets; load the processor with a fast tokenizer")
+        if family.prompt is None and not processor.chat_template:
+            raise ValueError(f"the processor of this {family.name} model has no chat template; set processor.chat_template")
+        self.processor, self.family, self.placeholder_id = processor, family, placeholder_id
+
+    def render(self, question: str) -> tuple[str, str]:
+        """The text given to the processor, and the text its tokenizer sees but for the expanded picture.
+
+        Raises
+        ------
+        ValueError
+            If the chat template changes the question, so that its tokens could not be told from the scaffold.
+        """
+        given, seen = self._fill(question), self._fill(question, seen=True)
+        before, after = self._scaffold
+        if seen != before + question + after:
+            raise ValueError(f"the chat template does not keep the question as it is: asked for {question!r}, got {seen!r}")
+        return given, seen
+
+    def tokenize(self, samples: list[Sample]) -> tuple[dict[str, Tensor], list[Question], list[tuple[Fields, np.ndarray]]]:
+        """Run the processor on whole samples: the tower's inputs, the questions, and for each picture its span and vision mask."""
+        questions = [sample.question.strip() for sample in samples]
+        given, seen = zip(*map(self.render, questions), strict=True)
+        inputs = self.processor(
+            text=list(given),
+            images=[[sample.image] for sample in samples],
+            padding=True,
+            return_tensors="pt",
+            return_offsets_mapping=True,
+            add_special_tokens=self._adds_special_tokens,
+        )
+        offsets, kept = inputs.pop("offset_mapping").numpy(), inputs.pop("attention_mask").bool().numpy()
+        tower = {name: inputs[name] for name in self.family.tower_inputs}
+        # PaliGemma's processor adds training labels.
+        fields = {name: value.numpy() for name, value in inputs.items() if name not in (*tower, "labels")}
+        halves = []
+        for row, question in enumerate(questions):
+            one = {name: value[row, kept[row]] for name, value in fields.items()}
+            is_language = self._covers(offsets[row, kept[row]], len(seen[row]), len(question))
+            halves.append(self._split(one, is_language))
+        return tower, [question for question, _, _ in halves], [(span, is_vision) for _, span, is_vision in halves]
+
+    def first_tokens(self, candidates: tuple[str, ...], question: str) -> Int[Tensor, " k"]:
+        """The first token of each candidate as it follows the prompt.
+
+        A space stands between them unless the prompt ends in white space or in a special token.
+
+        Raises
+        ------
+        ValueError
+            If two candidates begin with the same token, since the answer position cannot tell them apart.
+        """
+        _, seen = self.render(question)
+        special = any(seen.endswith(token) for token in self.processor.tokenizer.all_special_tokens)
+        glue = "" if seen[-1].isspace() or special else " "
+        texts = [seen + glue + candidate for candidate in candidates]
+        encoded = self.processor.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        first = [
+            next(token for token, (_, end) in zip(ids, offsets, strict=True) if end > len(seen))
+            for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
+        ]
+        shared = {token: [name for name, other in zip(candidates, first, strict=True) if other == token] for token in first}
+        for token, names in shared.items():
+            if len(names) > 1:
+                text = self.processor.tokenizer.decode([token])
+                raise ValueError(f"candidates {names} share their first token {text!r}; rename them so that it tells them apart (A, B ...)")
+        return torch.tensor(first)
+
+    def _fill(self, question: str, seen: bool = False) -> str:
+        family, processor = self.family, self.processor
+        if family.prompt is None:
+            content = [{"type": "image"}, {"type": "text", "text": question}]
+            return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        form = family.tokenized if seen and family.tokenized else family.prompt
+        return form.format(image=processor.image_token, bos=processor.tokenizer.bos_token, question=question)
+
+    @cached_property
+    def _scaffold(self) -> tuple[str, str]:
+        before, after = self._fill(_MARK, seen=True).split(_MARK)
+        return before, after
+
+    @cached_property
+    def _adds_special_tokens(self) -> bool:
+        # As apply_chat_template decides it: a template that writes the beginning of the text itself wants no second one.
+        bos = self.processor.tokenizer.bos_token
+        return not (bos and self._scaffold[0].startswith(bos))
+
+    @cached_property
+    def _untokenized(self) -> int:
+        """Characters at the end of a prompt that belong to no token: white space that the tokenizer drops."""
+        _, seen = self.render("x")
+        offsets = self.processor.tokenizer(seen, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        return len(seen) - max(end for _, end in offsets)
+
+    def _covers(self, offsets: Int[np.ndarray, "tokens 2"], seen: int, length: int) -> Bool[np.ndarray, " tokens"]:
+        before, _ = self._scaffold
+        start = len(before)
+        if self.processor.image_token in before:
+            start += offsets.max() + self._untokenized - seen
+        return (offsets[:, 0] < start + length) & (offsets[:, 1] > start) & (offsets[:, 0] < offsets[:, 1])
+
+    def _split(self, fields: Fields, is_language: np.ndarray) -> tuple[Question, Fields, np.ndarray]:
+        places = np.flatnonzero(fields["input_ids"] == self.placeholder_id)
+        first, last = places[0], places[-1] + 1
+        parts = (slice(first), slice(first, last), slice(last, None))
+        head, span, tail = ({name: value[part] for name, value in fields.items()} for part in parts)
+        question = Question(head, tail, is_language[:first], is_language[last:])
+        return question, span, span["input_ids"] == self.placeholder_id

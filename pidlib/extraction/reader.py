@@ -1,0 +1,218 @@
+"""Runs a model on rows of tokens and reads its answers; knows nothing of samples, passes or files."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pidlib.benchmarks import Sample
+from pidlib.extraction.masking import door
+from pidlib.extraction.prompts import Picture, Prompter, Question
+from pidlib.extraction.readout import Head, tap
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """A sample ready for any pass: its picture, its question, and the token embeddings of each modality, [tokens, d]."""
+
+    sample: Sample
+    picture: Picture
+    question: Question
+    tokens: Mapping[str, Float[Tensor, "tokens d"]]
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One forward pass: a picture with a question, and the noise of each modality that is absent."""
+
+    picture: Picture
+    question: Question
+    noise: Mapping[str, Float[Tensor, "tokens d"]]
+
+    def __len__(self) -> int:
+        return len(self.question.head["input_ids"]) + len(self.picture.is_vision) + len(self.question.tail["input_ids"])
+
+
+class Batches:
+    """Runs a function on batches of a list; where memory does not suffice the batch halves, and stays so."""
+
+    def __init__(self, size: int):
+        if size < 1:
+            raise ValueError(f"batch_size must be at least 1; got {size}")
+        self.size = size
+
+    def __call__(self, run: Callable, items: Sequence) -> Iterator[tuple[Sequence, object]]:
+        """Yield each batch with what ``run`` made of it. Errors other than a lack of memory are not retried."""
+        start = 0
+        while start < len(items):
+            batch, result = items[start : start + self.size], None
+            try:
+                result = run(batch)
+            except (RuntimeError, MemoryError) as error:
+                if len(batch) == 1 or not _is_out_of_memory(error):
+                    raise
+            # Outside of the handler: while it lives, the error keeps the tensors of the failed batch alive.
+            if result is None:
+                self.size = len(batch) // 2
+                log.warning("out of memory with a batch of %d; going on with %d", len(batch), self.size)
+                if torch.cuda.is_available():
+                    torch.cuda.empty_cache()
+                continue
+            yield batch, result
+            start += len(batch)
+
+
+class Reader:
+    """A loaded model, asked for the logits of ``candidates`` and for the states of the blocks ``layers``.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        Model, processor and family, as `pidlib.models.load` gives them.
+    candidates : tuple of str
+        The answer alphabet.
+    layers : tuple of int
+        Blocks of the language model, from 0; negative ones count from the last.
+    question : str
+        Any question that will be asked: the candidates are tokenized as they follow its prompt.
+    batch_size : int
+        Rows in one forward pass.
+    """
+
+    def __init__(self, loaded, candidates: tuple[str, ...], layers: Sequence[int], question: str, batch_size: int):
+        self.model, self.family, self.device = loaded.model, loaded.family, loaded.device
+        self.decoder, self.embed = self.model.get_decoder(), self.model.get_input_embeddings()
+        self.prompter = Prompter(loaded.processor, self.family, getattr(self.model.config, self.family.placeholder))
+        self.head = Head(self.model, self.prompter.first_tokens(candidates, question).to(self.device))
+        self.layers = check_layers(layers, len(self.decoder.layers))
+        self.pad = loaded.processor.tokenizer.pad_token_id or 0
+        self.batches = Batches(batch_size)
+
+    def encode(self, samples: Sequence[Sample]) -> list[Encoded]:
+        """Process the samples and run the tower, once for each.
+
+        Raises
+        ------
+        ValueError
+            If token embeddings hold NaN or Inf; the samples are named.
+        """
+        return [encoded for _, batch in self.batches(self._encode, samples) for encoded in batch]
+
+    def questions(self, samples: Sequence[Sample]) -> list[Question]:
+        """The tokens of the samples' questions; the tower does not run."""
+        return [question for _, batch in self.batches(lambda some: self.prompter.tokenize(some)[1], samples) for question in batch]
+
+    def answer(self, rows: Sequence[Row], lens: bool = False) -> dict[str, np.ndarray]:
+        """Run the rows, those of like length together.
+
+        Returns
+        -------
+        dict
+            ``logits`` [rows, k] and ``log_normalizer`` [rows]; with ``lens`` also ``hidden`` [rows, L, d], ``lens_logits`` [rows, L, k] and
+            ``lens_log_normalizer`` [rows, L]. float32, in the order of the rows.
+        """
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        blocks = [self.decoder.layers[layer] for layer in self.layers] if lens else []
+        done = [(batch, read) for batch, read in self.batches(lambda some: self._forward([rows[index] for index in some], blocks), order)]
+        back = np.argsort(np.concatenate([batch for batch, _ in done]))
+        return {name: np.concatenate([read[name] for _, read in done])[back] for name in done[0][1]}
+
+    @torch.inference_mode()
+    def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
+        tower, questions, spans = self.prompter.tokenize(list(samples))
+        tower = {name: value.to(self.device) for name, value in tower.items()}
+        features = self.model.get_image_features(**tower, return_dict=True).pooler_output
+        words = torch.cat([torch.from_numpy(question.language_ids) for question in questions]).to(self.device)
+        words = self.embed(words).split([len(question.language_ids) for question in questions])
+        encoded = []
+        for index, (sample, question, (span, is_vision)) in enumerate(zip(samples, questions, spans, strict=True)):
+            layout = {name: tower[name][index : index + 1] for name in self.family.layout_inputs}
+            picture = Picture(span, is_vision, layout, features[index])
+            encoded.append(Encoded(sample, picture, question, {"vision": features[index], "language": words[index]}))
+        refuse_not_finite(encoded)
+        return encoded
+
+    @torch.inference_mode()
+    def _forward(self, rows: Sequence[Row], blocks: list) -> dict[str, np.ndarray]:
+        fields, masks = _collate(rows, self.pad)
+        fields = {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
+        layout = {name: torch.cat([row.picture.layout[name] for row in rows]) for name in self.family.layout_inputs}
+        tokens = {
+            "vision": [row.noise.get("vision", row.picture.features) for row in rows],
+            "language": [row.noise["language"] for row in rows if "language" in row.noise],
+        }
+        tokens = {name: torch.cat([one.to(self.device, self.model.dtype) for one in some]) for name, some in tokens.items() if some}
+        places = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
+
+        def write(embeddings):
+            embeddings = embeddings.clone()
+            for name, values in tokens.items():
+                embeddings[places[name]] = values.to(embeddings.dtype)
+            return embeddings
+
+        # Padding stands on the right: every token keeps the position it has alone, and none of them sees what follows.
+        last = fields["attention_mask"].sum(1) - 1
+        each = torch.arange(len(rows), device=self.device)
+        with door(self.decoder, write), tap(blocks, each, last) as states:
+            hidden = self.model.base_model(**fields, **layout, use_cache=False, return_dict=True).last_hidden_state
+        logits, log_normalizer = self.head(hidden[each, last])
+        read = {"logits": logits, "log_normalizer": log_normalizer}
+        if blocks:
+            read["hidden"] = torch.stack(states, 1).float()
+            read["lens_logits"], read["lens_log_normalizer"] = self.head.lens(states)
+        return {name: value.cpu().numpy() for name, value in read.items()}
+
+
+def check_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
+    """Layers counted from 0, in the order asked for.
+
+    >>> check_layers((0, -1), depth=4)
+    (0, 3)
+
+    Raises
+    ------
+    ValueError
+        If the model has no such block.
+    """
+    outside = [layer for layer in layers if not -depth <= layer < depth]
+    if outside:
+        raise ValueError(f"no block {outside[0]}: the language model has {depth}, 0 to {depth - 1}; negative numbers count from the last")
+    return tuple(layer % depth for layer in layers)
+
+
+def refuse_not_finite(encoded: Sequence[Encoded]):
+    """Raise a ValueError that names the samples with NaN or Inf among their token embeddings."""
+    for name in encoded[0].tokens:
+        bad = [one.sample.sample_id for one in encoded if not torch.isfinite(one.tokens[name]).all()]
+        if bad:
+            names = ", ".join(bad)
+            raise ValueError(f"NaN or Inf in the {name} embeddings of {names}: check them, or load the model with dtype=torch.float32")
+
+
+def _collate(rows: Sequence[Row], pad: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Per-token fields of the model's forward pass, padded on the right, and the places where modalities are written."""
+    shape = len(rows), max(map(len, rows))
+    fields = {name: np.full(shape, pad if name == "input_ids" else 0) for name in (*rows[0].question.head, "attention_mask")}
+    masks = {name: np.zeros(shape, bool) for name in ("vision", "language")}
+    for index, row in enumerate(rows):
+        head, tail, span = row.question.head, row.question.tail, row.picture.span
+        end = len(row)
+        start, stop = len(head["input_ids"]), end - len(tail["input_ids"])
+        for name in head:
+            fields[name][index, :end] = np.concatenate([head[name], span[name], tail[name]])
+        fields["attention_mask"][index, :end] = 1
+        masks["vision"][index, start:stop] = row.picture.is_vision
+        if "language" in row.noise:
+            masks["language"][index, :start] = row.question.head_is_language
+            masks["language"][index, stop:end] = row.question.tail_is_language
+    return fields, masks
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -1,0 +1,54 @@
+"""Questions drawn for each picture independently of it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from pidlib.benchmarks import Sample
+from pidlib.experiment import derive_seed
+
+
+def draw_partners(samples: Sequence[Sample], count: int, seed: int) -> list[dict[int, float]]:
+    r"""For each sample's picture the questions to pair it with, and their weights.
+
+    Partners come from the samples of the same benchmark and template, whatever the picture is, its own question among them: the
+    weights are :math:`P(t)` of the template, and the pairs follow :math:`P(v)\,P(t)`. Equal questions are one partner.
+
+    Parameters
+    ----------
+    samples : sequence of Sample
+        The profiling set.
+    count : int
+        Partners wanted. With at least as many as the template has different questions, all of them are taken, weighted by how often
+        they are asked: the product is exact. Otherwise ``count`` samples are drawn for each picture without replacement, with equal
+        weights.
+    seed : int
+        Names the draw, together with the id of the picture's sample.
+
+    Returns
+    -------
+    list of dict
+        For each sample, the first sample that asks a partner's question -> weight. The weights of a picture sum to one.
+    """
+    groups = defaultdict(list)
+    for index, sample in enumerate(samples):
+        groups[sample.benchmark, sample.template].append(index)
+    first = {}
+    for index, sample in enumerate(samples):
+        first.setdefault((sample.benchmark, sample.template, sample.question), index)
+    asks = [first[sample.benchmark, sample.template, sample.question] for sample in samples]
+    partners = [{}] * len(samples)
+    for group in groups.values():
+        all_of_them = _shares(asks[index] for index in group)
+        for index in group:
+            partners[index] = all_of_them
+            if count < len(all_of_them):
+                generator = np.random.default_rng(derive_seed(seed, samples[index].sample_id, "partners"))
+                partners[index] = _shares(asks[group[drawn]] for drawn in generator.choice(len(group), count, replace=False))
+    return partners
+
+
+def _shares(questions) -> dict[int, float]:
+    counts = Counter(questions)
+    return {question: counts[question] / counts.total() for question in sorted(counts)}
