@@ -61,6 +61,9 @@ ATOMS = Schema(
 )
 
 
+SCHEMAS: dict[str, Schema] = {}  # tables by name that hold something else than atoms
+
+
 def tidy(rows: pd.DataFrame | Iterable[Mapping[str, Any]], schema: Schema = ATOMS) -> pd.DataFrame:
     """Rows in the order and the types of the schema; columns that do not apply may be left out.
 
@@ -87,14 +90,15 @@ def tidy(rows: pd.DataFrame | Iterable[Mapping[str, Any]], schema: Schema = ATOM
     return table.reset_index(drop=True)
 
 
-def write(table: pd.DataFrame, path: Path, *, append: bool = False, schema: Schema = ATOMS) -> Path:
+def write(table: pd.DataFrame, path: Path, *, append: bool = False) -> Path:
     """Check a table and write it whole, in one step: a reader sees the old file or the new one, never half.
 
     With ``append``, rows of an existing file stay, unless the new table holds their fingerprint: those are replaced.
     """
+    schema = SCHEMAS.get(path.stem, ATOMS)
     table = tidy(table, schema)
     if append and path.exists():
-        old = read(path, schema)
+        old = read(path)
         table = tidy(pd.concat([old[~old["fingerprint"].isin(table["fingerprint"])], table], ignore_index=True), schema)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".csv.part")
@@ -103,10 +107,11 @@ def write(table: pd.DataFrame, path: Path, *, append: bool = False, schema: Sche
     return path
 
 
-def read(path: Path, schema: Schema = ATOMS) -> pd.DataFrame:
+def read(path: Path) -> pd.DataFrame:
     """A table as it was written; see :func:`tidy` for what is refused."""
     if not path.exists():
         raise FileNotFoundError(f"no table at {path}; run its notebook first, or `make paper`")
+    schema = SCHEMAS.get(path.stem, ATOMS)
     strings = {column: kind for column, kind in schema.columns.items() if kind == "string"}  # so that "1" stays "1"
     return tidy(pd.read_csv(path, dtype=strings), schema)
 

@@ -1,0 +1,94 @@
+"""One colour and one hatch for each atom, one marker for each model, and the strokes that all figures share."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+COLUMN, PAGE = 3.4, 7.0  # widths in inches of one column and of two
+
+_COLORBLIND = sns.color_palette("colorblind").as_hex()
+# Atom -> symbol, words, colour, hatch. Neighbouring atoms differ in hue, in lightness and in hatch, so grey print tells them apart.
+_ATOMS = {
+    "redundancy": ("$R$", "redundancy", _COLORBLIND[2], ""),
+    "unique_vision": ("$U_v$", "unique to vision", _COLORBLIND[0], "/////"),
+    "unique_language": (r"$U_\ell$", "unique to language", _COLORBLIND[1], r"\\\\\\"),
+    "unique_audio": ("$U_a$", "unique to audio", _COLORBLIND[8], "-----"),
+    "synergy": ("$S$", "synergy", _COLORBLIND[4], "xxxxx"),
+}
+SYMBOLS = {atom: symbol for atom, (symbol, *_) in _ATOMS.items()}
+WORDS = {atom: words for atom, (_, words, *_) in _ATOMS.items()}
+COLORS = {atom: color for atom, (*_, color, _) in _ATOMS.items()}
+HATCHES = {atom: hatch for atom, (*_, hatch) in _ATOMS.items()}
+VISION_LANGUAGE = ("redundancy", "unique_vision", "unique_language", "synergy")
+
+# Colours of anything that is not an atom.
+OTHERS = (_COLORBLIND[3], _COLORBLIND[9], _COLORBLIND[5], "#222222")
+INK, FAINT, NULL = "#222222", "#8a8a8a", "#d0d0d0"
+MARKERS = "oDs^vPX*<>hdp"  # a model keeps its marker within a figure
+
+MODEL_NAMES = {"llava": "LLaVA", "paligemma": "PaliGemma", "gemma3": "Gemma 3", "qwen2_5_vl": "Qwen2.5-VL"}
+BENCHMARK_SOURCES = {"easy_vqa": "easy-VQA", "micro": "micro"}
+
+
+def model_name(model: str) -> str:
+    """``qwen2_5_vl`` -> ``Qwen2.5-VL``; a hub name loses its owner."""
+    return MODEL_NAMES.get(model, model.rsplit("/", 1)[-1].split("@")[0])
+
+
+def benchmark_name(benchmark: str) -> str:
+    """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``."""
+    source, _, task = benchmark.partition("/")
+    task = task.replace("yes_no", "yes/no").replace("_", " ")
+    return f"{BENCHMARK_SOURCES.get(source, source)}: {task}" if task else source
+
+
+def bars(ax: Axes, x: Sequence[float], height: Sequence[float], atom: str, width: float, **style: Any) -> None:
+    """Bars in the colour and hatch of an atom; the hatch is white on the colour."""
+    ax.bar(x, height, width, **({"color": COLORS[atom], "hatch": HATCHES[atom], "edgecolor": "white", "linewidth": 0} | style))
+
+
+def interval(ax: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[float], **style: Any) -> None:
+    """Vertical whiskers from low to high; missing ends draw nothing."""
+    ax.vlines(x, _floats(low), _floats(high), **({"color": INK, "linewidth": 0.8, "zorder": 4} | style))
+
+
+def null_band(ax: Axes, x: Sequence[float], high: Sequence[float], width: float) -> None:
+    """What is seen where there is nothing to see: a band from 0 to the null, over the bar, with its edge ruled."""
+    x, high = np.asarray(x, float), _floats(high)
+    ax.bar(x, high, width, color=NULL, alpha=0.75, linewidth=0, zorder=2.5)
+    ax.hlines(high, x - width / 2, x + width / 2, color=FAINT, linewidth=0.8, zorder=2.6)
+
+
+def points(ax: Axes, x: Sequence[float], y: Sequence[float], marker: str, **style: Any) -> None:
+    """Markers without a line, ringed so that they stand out from a bar of any colour."""
+    ax.plot(x, _floats(y), marker, **({"color": "white", "markeredgecolor": INK, "markersize": 3.6, "zorder": 5, "clip_on": False} | style))
+
+
+def atom_handles(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Patch]:
+    """Legend entries of the atoms: symbol and words."""
+    return [
+        Patch(facecolor=COLORS[atom], hatch=HATCHES[atom], edgecolor="white", linewidth=0, label=f"{SYMBOLS[atom]}  {WORDS[atom]}")
+        for atom in atoms
+    ]
+
+
+def model_handles(models: Sequence[str], suffix: str = "") -> list[Line2D]:
+    """Legend entries of the models: marker and name."""
+    return [
+        Line2D([], [], linestyle="", marker=marker, color="white", markeredgecolor=INK, markersize=3.8, label=model_name(model) + suffix)
+        for model, marker in zip(models, MARKERS, strict=False)
+    ]
+
+
+def null_handle(label: str = "null (mean)") -> Patch:
+    return Patch(facecolor=NULL, edgecolor=FAINT, linewidth=0.6, label=label)
+
+
+def _floats(values: Any) -> np.ndarray:
+    """A plain array of a table's column; missing values become NaN, which draws nothing."""
+    return values.to_numpy(float, na_value=np.nan) if hasattr(values, "to_numpy") else np.asarray(values, float)

@@ -1,0 +1,123 @@
+"""Figures and tables of the validation: exact cases, recovery of a known truth, sampling bias, and the solver's speed."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from pidlib.figures import marks
+from pidlib.results import drawable, latex
+
+_MODES = {"masked": "absent modality masked", "resampled": "absent modality resampled"}
+_SIDES = {"exact": -0.17, "BATCH": 0.17}  # where an estimator's markers stand within the bar of the truth
+
+
+def fig_recovery(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
+    """Atoms measured on the minis against the truth of the ideal answerer: bars are the truth, markers what was measured."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    benchmarks, models = list(table["benchmark"].unique()), list(table["model"].dropna().unique())
+    modes = [mode for mode in _MODES if mode in set(table["unimodal"])]
+    figure = Figure(figsize=(marks.PAGE, 1.35 * len(modes) + 0.6))
+    axes = figure.subplots(len(modes), len(benchmarks), sharex=True, sharey=True, squeeze=False)
+    for (row, mode), (column, benchmark) in ((a, b) for a in enumerate(modes) for b in enumerate(benchmarks)):
+        ax, here = axes[row, column], table[(table["unimodal"] == mode) & (table["benchmark"] == benchmark)]
+        _truth(ax, here[here["estimator"] == "truth"])
+        for marker, model in zip(marks.MARKERS, models, strict=False):
+            _measured(ax, here[here["model"] == model], marker)
+        ax.tick_params(axis="x", length=0, pad=4)
+        if row == 0:
+            ax.set_title(marks.benchmark_name(benchmark).removeprefix("micro: "), pad=4)
+    for row, mode in enumerate(modes):
+        axes[row, 0].set_ylabel(f"{mode}\nbits")
+    axes[0, 0].set_ylim(bottom=0)
+    bar = Line2D([], [], color=marks.INK, linewidth=0.9, label="truth")
+    faces = {"exact solver": "white", "BATCH": marks.INK}
+    estimators = [Patch(facecolor=face, edgecolor=marks.INK, label=label) for label, face in faces.items()]
+    figure.legend(handles=[*marks.atom_handles(), bar], loc="outside upper center", ncols=5)
+    figure.legend(handles=[*marks.model_handles(models), *estimators], loc="outside lower center", ncols=len(models) + 2)
+    return figure
+
+
+def _truth(ax: Axes, rows: pd.DataFrame) -> None:
+    ax.set_xticks(range(4), [marks.SYMBOLS[atom] for atom in marks.VISION_LANGUAGE])
+    ax.set_xlim(-0.6, 3.6)
+    for index, atom in enumerate(marks.VISION_LANGUAGE):
+        value = rows.loc[rows["atom"] == atom, "value_bits"]
+        marks.bars(ax, [index] * len(value), value, atom, 0.8)
+        ax.hlines(value, index - 0.4, index + 0.4, color=marks.INK, linewidth=0.9, zorder=3)
+
+
+def _measured(ax: Axes, rows: pd.DataFrame, marker: str) -> None:
+    for index, atom in enumerate(marks.VISION_LANGUAGE):
+        for estimator, side in _SIDES.items():
+            row = rows[(rows["atom"] == atom) & (rows["estimator"] == estimator)]
+            marks.interval(ax, [index + side] * len(row), row["ci_low"], row["ci_high"], linewidth=0.6)
+            face = "white" if estimator == "exact" else marks.INK
+            marks.points(ax, [index + side] * len(row), row["value_bits"], marker, color=face, markersize=3)
+
+
+def fig_bias(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
+    """Synergy measured between independent variables, against the number of samples: a panel per alphabet, a line per correction."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    codes, estimators = sorted(table["n_codes"].unique()), list(table["estimator"].unique())
+    figure = Figure(figsize=(marks.PAGE, 2.35))
+    axes = figure.subplots(1, len(codes), sharex=True, sharey=True, squeeze=False)[0]
+    looks = _line_looks(estimators)
+    for ax, k in zip(axes, codes, strict=True):
+        here = table[table["n_codes"] == k]
+        ax.axvspan(here["n_samples"].min() * 0.7, k * k, color=marks.NULL, alpha=0.45, linewidth=0, zorder=0)
+        ax.axhline(0, color=marks.INK, linewidth=0.6, zorder=1)
+        for estimator, look in looks.items():
+            rows = here[here["estimator"] == estimator].sort_values("n_samples")
+            n, value = rows["n_samples"].to_numpy(float), rows["value_bits"].to_numpy(float)
+            ax.fill_between(n, rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float), color=look["color"], alpha=0.2, linewidth=0)
+            ax.plot(n, value, markersize=2.8, **look)
+        ax.set_xscale("log")
+        ax.set_xlim(here["n_samples"].min() * 0.7, here["n_samples"].max() * 1.3)
+        ax.set_title(f"{k} codes per source")
+        ax.set_xlabel("samples $n$")
+    axes[0].set_ylabel("spurious synergy (bits)")
+    handles = [Line2D([], [], markersize=2.8, label=estimator, **look) for estimator, look in looks.items()]
+    shade = Patch(facecolor=marks.NULL, alpha=0.45, label="not estimable: $n < k_1 k_2$")
+    figure.legend(handles=[*handles, shade], loc="outside upper center", ncols=len(handles) + 1)
+    return figure
+
+
+def _line_looks(names: list[str]) -> dict[str, dict]:
+    """Lines are told apart by colour, dash and marker; the first one, uncorrected, wears the colour of synergy."""
+    colors = [marks.COLORS["synergy"], *marks.OTHERS]
+    dashes = ["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1)), (0, (2, 2))]
+    looks = zip(names, colors, dashes, marks.MARKERS, strict=False)
+    return {name: {"color": color, "linestyle": dash, "marker": marker} for name, color, dash, marker in looks}
+
+
+def table_gates(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
+    """Exact atoms of each gate, the largest distance of ours from them, and the certified gap, in bits."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    exact, ours = (table[table["estimator"] == name].set_index(["benchmark", "atom"]) for name in ("closed form", "newton"))
+    rows = []
+    for gate in table["benchmark"].unique():
+        truth = [exact.loc[(gate, atom), "value_bits"] for atom in marks.VISION_LANGUAGE]
+        found = [ours.loc[(gate, atom), "value_bits"] for atom in marks.VISION_LANGUAGE]
+        gap = (ours.loc[gate, "upper_bits"] - ours.loc[gate, "lower_bits"]).max()
+        away = max(abs(a - b) for a, b in zip(truth, found, strict=True))
+        rows.append([gate.removeprefix("gate/"), *map(float, truth), _power(away), _power(gap)])
+    header = ["gate", "$R$", "$U_1$", "$U_2$", "$S$", "distance", "gap"]
+    return latex(header, rows, digits=4)
+
+
+def _power(value: float) -> str:
+    """``3.2e-09`` -> ``$3\\cdot10^{-9}$``: only the magnitude of an error is worth printing."""
+    if value < 1e-15:
+        return "0"
+    exponent = math.floor(math.log10(value))
+    return rf"${value / 10**exponent:.0f}\cdot10^{{{exponent}}}$".replace("10\\cdot", "1\\cdot")
+
+
+def fig_solver(table: pd.DataFrame) -> Figure:
+    """Time per problem against its size, and the error that the time bought."""
+    raise NotImplementedError

@@ -1,0 +1,83 @@
+"""Figures of the vision-language experiment: what each model takes from the picture, from the question, and from both together."""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from pidlib.figures import marks
+from pidlib.results import drawable
+
+_SPREAD = 0.84  # share of an atom's place on the axis that the bars of all models take
+
+
+def fig_profiles(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
+    """Atoms of the models' decisions: bars where the absent modality is masked, markers where it is resampled."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    masked, resampled = (table[table["unimodal"] == mode] for mode in ("masked", "resampled"))
+    return _compare(table, masked.assign(bits=masked["value_bits"]), resampled, "absent modality masked; resampled, left to right:")
+
+
+def fig_embeddings(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
+    """Atoms of clustered embeddings about the answer-position state: bars corrected for sampling bias, markers as counted."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    return _compare(table, table.assign(bits=table["corrected_bits"]), table, "corrected for bias; plug-in, left to right:")
+
+
+def _compare(table: pd.DataFrame, bars: pd.DataFrame, markers: pd.DataFrame, words: str) -> Figure:
+    """A panel per benchmark, a bar and a marker per atom and model."""
+    models = list(table["model"].unique())
+    figure, panels = _panels(table)
+    patch = Patch(facecolor=marks.FAINT, label=words)
+    figure.legend(handles=[patch, *marks.model_handles(models)], loc="outside lower center", ncols=1 + len(models))
+    width = 0.88 * _SPREAD / len(models)
+    for index, model in enumerate(models):
+        place = (index - (len(models) - 1) / 2) * _SPREAD / len(models)
+        for benchmark, ax in panels.items():
+            _bars(ax, bars[(bars["benchmark"] == benchmark) & (bars["model"] == model)], place, width)
+            chosen = markers[(markers["benchmark"] == benchmark) & (markers["model"] == model)]
+            _markers(ax, chosen, place + 0.2 * width, marks.MARKERS[index])
+    return figure
+
+
+def _panels(table: pd.DataFrame) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for each benchmark in the order of the table, three in a row, under one legend."""
+    benchmarks = list(table["benchmark"].unique())
+    columns = min(3, len(benchmarks))
+    rows = math.ceil(len(benchmarks) / columns)
+    figure = Figure(figsize=(marks.PAGE, 1.3 * rows + 0.5))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat[len(benchmarks) :]:
+        ax.set_axis_off()
+    atoms = _atoms(table)
+    for benchmark, ax in zip(benchmarks, axes.flat, strict=False):
+        ax.set_title(marks.benchmark_name(benchmark))
+        ax.set_xticks(range(len(atoms)), [marks.SYMBOLS[atom] for atom in atoms])
+        ax.tick_params(axis="x", length=0, pad=5)
+        ax.set_xlim(-0.55, len(atoms) - 0.45)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("bits")
+    figure.legend(handles=[*marks.atom_handles(atoms), marks.null_handle()], loc="outside upper center", ncols=len(atoms) + 1)
+    return figure, dict(zip(benchmarks, axes.flat, strict=False))
+
+
+def _atoms(table: pd.DataFrame) -> list[str]:
+    return [atom for atom in marks.SYMBOLS if atom in set(table["atom"])]
+
+
+def _bars(ax: Axes, rows: pd.DataFrame, place: float, width: float) -> None:
+    for index, atom in enumerate(_atoms(rows)):
+        row = rows[rows["atom"] == atom]
+        marks.bars(ax, [index + place], row["bits"], atom, width)
+        marks.null_band(ax, [index + place], row["null_mean"], width)
+        marks.interval(ax, [index + place - 0.2 * width], row["ci_low"], row["ci_high"])
+
+
+def _markers(ax: Axes, rows: pd.DataFrame, place: float, marker: str) -> None:
+    for index, atom in enumerate(_atoms(rows)):
+        row = rows[rows["atom"] == atom]
+        marks.interval(ax, [index + place], row["ci_low"], row["ci_high"], linewidth=0.6)
+        marks.points(ax, [index + place], row["value_bits"], marker)
