@@ -132,13 +132,13 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
         return Preset(name=path.stem, **fields)
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {fault['input']!r}" for fault in error.errors())
-        raise ValueError(f"preset {preset!r} with {sorted(fields.keys() - stated.keys()) or 'nothing'} replaced: {faults}") from None
+        raise ValueError(f"preset {preset!r}: {faults}") from None
 
 
 def guard(namespace: dict[str, Any]) -> Preset:
     """Stop a notebook before any work unless all of its parameters are known; return its preset.
 
-    The ``parameters`` cell declares each parameter with a type, ``n_samples: int | None = None``, which Python records in
+    The ``parameters`` cell declares each parameter with a type, ``n_samples: int = None``, which Python records in
     ``__annotations__``. Papermill injects plain assignments into the cell after it, without types. So a plain value that was never
     declared is a parameter nobody reads: a typing error. A None leaves the preset's value. In a live session the search is made once, so
     that scratch variables do not stand in the way when the cell is run again.
