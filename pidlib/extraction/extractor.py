@@ -7,26 +7,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 import transformers
-from jaxtyping import Float
 from tqdm.auto import tqdm
 
 from pidlib.benchmarks import Sample
-from pidlib.extraction.masking import FULL, MODALITIES, Calibration, Moments, Pass
-from pidlib.extraction.prompts import Question
-from pidlib.extraction.reader import Encoded, Reader, Row
+from pidlib.extraction.job import Job
+from pidlib.extraction.masking import FULL, MODALITIES, Pass
+from pidlib.extraction.reader import Reader
 from pidlib.extraction.record import Extraction
-from pidlib.extraction.resampling import draw_partners
 from pidlib.store import Shard, Store
 
 if TYPE_CHECKING:
     from pidlib.models import LoadedModel
 
 PASSES = (FULL, *MODALITIES)
-SHARD = 64  # samples
-KEPT = 2**30  # bytes of token embeddings that stay between the statistics and the passes, so that the tower runs once
 
 
 def extract(
@@ -77,109 +72,22 @@ def extract(
     samples = check_samples(samples)
     passes = {key: Pass.parse(key) for key in passes}
     reader = Reader(loaded, samples[0].candidates, layers, samples[0].question, batch_size)
-    job = _Job(reader, samples, passes, partners, seed)
+    job = Job(reader, samples, passes, partners, seed)
     make_or_read = _make
     if folder is not None:
-        store = Store(folder, job.identity(loaded), _provenance(loaded, batch_size))
+        asked = {"passes": list(passes), "partners": partners, "layers": reader.layers, "seed": seed}
+        store = Store(folder, _identity(loaded, samples) | asked, _provenance(loaded, batch_size))
         store.require(job.size)
         make_or_read = store.get
     shards = []
     with tqdm(total=len(samples), desc=f"extract {loaded.name}", unit="sample", disable=not progress) as bar:
         job.calibrate(make_or_read("calibration", job.statistics))
-        for start in range(0, len(samples), SHARD):
+        for start in job.starts:
             shard = make_or_read(f"samples-{start:06d}", partial(job.shard, start))
-            _check_ids(shard, samples[start : start + SHARD])
+            _check_ids(shard, samples[start : start + job.starts.step])
             shards.append(shard)
             bar.update(len(shard.facts["sample_ids"]))
     return Extraction.of(shards, samples[0].candidates, reader.layers)
-
-
-class _Job:
-    """One extraction in pieces that can be made alone: the statistics of the noise, and a shard for each block of samples."""
-
-    def __init__(self, reader: Reader, samples: Sequence[Sample], passes: dict[str, Pass], partners: int, seed: int):
-        self.reader, self.samples, self.passes, self.seed = reader, samples, passes, seed
-        self.asked = {"passes": list(passes), "partners": partners, "layers": reader.layers, "seed": seed}
-        self.partners = draw_partners(samples, partners, seed) if partners else [{}] * len(samples)
-        self.calibration: Calibration | None = None
-        self._encoded: dict[int, list[Encoded]] = {}
-        self._questions: dict[int, Question] = {}
-
-    def identity(self, loaded: "LoadedModel") -> dict:
-        """All that is meant to change the numbers."""
-        samples = hashlib.sha256()
-        for one in self.samples:
-            samples.update(repr((one, one.image.mode, one.image.size)).encode() + one.image.tobytes())
-        model = {"family": loaded.family.name, "revision": loaded.revision}
-        alphabet = {"candidates": self.samples[0].candidates, "samples": samples.hexdigest(), "n": len(self.samples)}
-        return {"kind": "extraction", **model, **alphabet, **self.asked}
-
-    @property
-    def size(self) -> int:
-        """About the bytes that the shards will take."""
-        answer, width = len(self.samples[0].candidates) + 1, self.reader.embed.weight.shape[1]
-        layers, pairs = len(self.reader.layers), sum(map(len, self.partners))
-        return 4 * (len(self.samples) * (len(self.passes) * answer * (1 + layers) + (2 + layers) * width + 32) + pairs * (answer + 6))
-
-    def statistics(self) -> Shard:
-        """Mean and standard deviation of each modality's token embeddings over all samples."""
-        moments, room = {name: Moments() for name in MODALITIES}, KEPT
-        for start in range(0, len(self.samples), SHARD):
-            encoded = self.reader.encode(self.samples[start : start + SHARD])
-            for one in encoded:
-                for name, tokens in one.tokens.items():
-                    moments[name].add(tokens)
-            room -= sum(tokens.nbytes for one in encoded for tokens in one.tokens.values())
-            if room > 0:
-                self._encoded[start] = encoded
-        arrays = {f"mean/{name}": one.mean.cpu().numpy() for name, one in moments.items()}
-        return Shard(arrays | {f"std/{name}": one.std.cpu().numpy() for name, one in moments.items()})
-
-    def calibrate(self, statistics: Shard):
-        """Take the noise to be that of ``statistics``."""
-        moments = [{name: torch.from_numpy(statistics.arrays[f"{what}/{name}"]) for name in MODALITIES} for what in ("mean", "std")]
-        self.calibration = Calibration(*moments)
-
-    def shard(self, start: int) -> Shard:
-        """All that is read off the block of samples that begins at ``start``."""
-        encoded = self._encoded.pop(start, None) or self.reader.encode(self.samples[start : start + SHARD])
-        arrays = {f"embeddings/{name}": np.stack([pooled(one.tokens[name]) for one in encoded]) for name in MODALITIES}
-        arrays |= self._answer_passes(encoded)
-        if any(self.partners):
-            arrays |= self._answer_pairs(start, encoded)
-        facts = {"sample_ids": [one.sample.sample_id for one in encoded], "answers": [one.sample.answer for one in encoded]}
-        return Shard(arrays, facts)
-
-    def _answer_passes(self, encoded: Sequence[Encoded]) -> dict[str, np.ndarray]:
-        rows = [Row(one.picture, one.question, self._noise(one, given)) for given in self.passes.values() for one in encoded]
-        if not rows:
-            return {}
-        read = self.reader.answer(rows, lens=bool(self.reader.layers))
-        _refuse_not_finite(read, [one.sample.sample_id for one in encoded] * len(self.passes))
-        by_pass = {name: dict(zip(self.passes, np.split(values, len(self.passes)), strict=True)) for name, values in read.items()}
-        hidden = by_pass.pop("hidden", {})
-        arrays = {f"{name}/{key}": values for name, of_pass in by_pass.items() for key, values in of_pass.items()}
-        return arrays | ({"hidden": hidden[FULL]} if FULL in hidden else {})
-
-    def _answer_pairs(self, start: int, encoded: Sequence[Encoded]) -> dict[str, np.ndarray]:
-        partners = self.partners[start : start + len(encoded)]
-        missing = sorted({question for some in partners for question in some} - set(self._questions))
-        self._questions |= zip(missing, self.reader.questions([self.samples[index] for index in missing]), strict=True)
-        pairs = [(place, question, weight) for place, some in enumerate(partners) for question, weight in some.items()]
-        read = self.reader.answer([Row(encoded[place].picture, self._questions[question], {}) for place, question, _ in pairs])
-        _refuse_not_finite(read, [encoded[place].sample.sample_id for place, _, _ in pairs])
-        index = np.array([(start + place, question) for place, question, _ in pairs])
-        weights = np.array([weight for _, _, weight in pairs]) / len(self.samples)
-        return {"pairs/index": index, "pairs/weights": weights, **{f"pairs/{name}": values for name, values in read.items()}}
-
-    def _noise(self, one: Encoded, given: Pass) -> dict[str, torch.Tensor]:
-        draw = partial(self.calibration.noise, seed=self.seed, sample_id=one.sample.sample_id, draw=given.draw)
-        return {name: draw(len(one.tokens[name]), modality=name) for name in given.absent}
-
-
-def pooled(tokens: Float[torch.Tensor, "tokens d"]) -> Float[np.ndarray, " d"]:
-    """The mean token embedding, float32."""
-    return tokens.float().mean(0).cpu().numpy()
 
 
 def check_samples(samples: Sequence[Sample]) -> list[Sample]:
@@ -213,16 +121,17 @@ def _check_ids(shard: Shard, samples: Sequence[Sample]):
         raise ValueError(f"the stored samples are not those asked for, or in another order: {', '.join(odd[:8])}; give another folder")
 
 
-def _refuse_not_finite(read: dict[str, np.ndarray], ids: Sequence[str]):
-    for name, values in read.items():
-        bad = ~np.isfinite(values).reshape(len(values), -1).all(1)
-        if bad.any():
-            names = ", ".join(dict.fromkeys(np.array(ids)[bad]))
-            raise ValueError(f"NaN or Inf in the {name} of {names}: check their inputs, or load the model with dtype=torch.float32")
-
-
 def _make(name: str, make: Callable[[], Shard]) -> Shard:
     return make()
+
+
+def _identity(loaded: "LoadedModel", samples: Sequence[Sample]) -> dict:
+    """What is meant to change the numbers, but for the arguments of `extract`."""
+    digest = hashlib.sha256()
+    for one in samples:
+        digest.update(repr((one, one.image.mode, one.image.size)).encode() + one.image.tobytes())
+    model = {"family": loaded.family.name, "revision": loaded.revision}
+    return {"kind": "extraction", **model, "candidates": samples[0].candidates, "samples": digest.hexdigest(), "n": len(samples)}
 
 
 def _provenance(loaded: "LoadedModel", batch_size: int) -> dict:

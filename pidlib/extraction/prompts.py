@@ -77,7 +77,8 @@ class Prompter:
         ValueError
             If the chat template changes the question, so that its tokens could not be told from the scaffold.
         """
-        given, seen = self._fill(question), self._fill(question, seen=True)
+        given = self._fill(self.family.prompt, question)
+        seen = self._fill(self.family.tokenized, question) if self.family.tokenized else given
         before, after = self._scaffold
         if seen != before + question + after:
             raise ValueError(f"the chat template does not keep the question as it is: asked for {question!r}, got {seen!r}")
@@ -132,17 +133,15 @@ class Prompter:
                 raise ValueError(f"candidates {names} share their first token {text!r}; rename them so that it tells them apart (A, B ...)")
         return torch.tensor(first)
 
-    def _fill(self, question: str, seen: bool = False) -> str:
-        family, processor = self.family, self.processor
-        if family.prompt is None:
+    def _fill(self, form: str | None, question: str) -> str:
+        if form is None:
             content = [{"type": "image"}, {"type": "text", "text": question}]
-            return processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        form = family.tokenized if seen and family.tokenized else family.prompt
-        return form.format(image=processor.image_token, bos=processor.tokenizer.bos_token, question=question)
+            return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        return form.format(image=self.processor.image_token, bos=self.processor.tokenizer.bos_token, question=question)
 
     @cached_property
     def _scaffold(self) -> tuple[str, str]:
-        before, after = self._fill(_MARK, seen=True).split(_MARK)
+        before, after = self._fill(self.family.tokenized or self.family.prompt, _MARK).split(_MARK)
         return before, after
 
     @cached_property

@@ -86,7 +86,7 @@ class Reader:
     """
 
     def __init__(self, loaded, candidates: tuple[str, ...], layers: Sequence[int], question: str, batch_size: int):
-        self.model, self.family, self.device = loaded.model, loaded.family, loaded.device
+        self.model, self.family, self.device, self.dtype = loaded.model, loaded.family, loaded.device, loaded.model.dtype
         self.decoder, self.embed = self.model.get_decoder(), self.model.get_input_embeddings()
         self.prompter = Prompter(loaded.processor, self.family, getattr(self.model.config, self.family.placeholder))
         self.head = Head(self.model, self.prompter.first_tokens(candidates, question).to(self.device))
@@ -126,7 +126,7 @@ class Reader:
     @torch.inference_mode()
     def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
         tower, questions, spans = self.prompter.tokenize(list(samples))
-        tower = {name: value.to(self.device) for name, value in tower.items()}
+        tower = {name: value.to(self.device, self.dtype if value.is_floating_point() else None) for name, value in tower.items()}
         features = self.model.get_image_features(**tower, return_dict=True).pooler_output
         words = torch.cat([torch.from_numpy(question.language_ids) for question in questions]).to(self.device)
         words = self.embed(words).split([len(question.language_ids) for question in questions])
@@ -147,7 +147,7 @@ class Reader:
             "vision": [row.noise.get("vision", row.picture.features) for row in rows],
             "language": [row.noise["language"] for row in rows if "language" in row.noise],
         }
-        tokens = {name: torch.cat([one.to(self.device, self.model.dtype) for one in some]) for name, some in tokens.items() if some}
+        tokens = {name: torch.cat([one.to(self.device, self.dtype) for one in some]) for name, some in tokens.items() if some}
         places = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
 
         def write(embeddings):
