@@ -82,8 +82,10 @@ def tidy(rows: pd.DataFrame | Iterable[Mapping[str, Any]], schema: Schema = ATOM
             table[column] = table[column].astype(kind)
         except (TypeError, ValueError) as error:
             raise ValueError(f"column {column!r} takes {kind} values: {error}") from None
-        if kind == "Float64" and np.isinf(table[column].to_numpy(float, na_value=np.nan)).any():
-            raise ValueError(f"column {column!r} holds infinite values; a quantity in a table is finite or missing")
+        if kind == "Float64":
+            if np.isinf(table[column].to_numpy(float, na_value=np.nan)).any():
+                raise ValueError(f"column {column!r} holds infinite values; a quantity in a table is finite or missing")
+            table[column] += 0.0  # a negative zero would be written as -0
     for column in schema.required:
         if table[column].isna().any():
             raise ValueError(f"column {column!r} is missing in {int(table[column].isna().sum())} of {len(table)} rows; every row needs it")

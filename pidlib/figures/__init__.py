@@ -55,7 +55,9 @@ def draw(name: str, preset: Preset, **options: object) -> Drawn:
 
 
 def _save_figure(figure: Figure, stem: Path) -> tuple[Path, ...]:
-    """Two files without a date in them, each put in place whole."""
+    """Two files of one layout, without a date in them, each put in place whole."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
     undated = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
     for suffix, metadata in undated.items():
         part = stem.with_suffix(f".part{suffix}")

@@ -1,6 +1,6 @@
 """Figures and tables of the validation: exact cases, recovery of a known truth, sampling bias, and the solver's speed."""
 
-import math
+import textwrap
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -8,21 +8,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from pidlib import benchmarks
 from pidlib.figures import marks
 from pidlib.results import drawable, latex
 
 _MODES = {"masked": "absent modality masked", "resampled": "absent modality resampled"}
+_SHADES = {"masked": 1.0, "resampled": 0.45}
 _SIDES = {"exact": -0.17, "BATCH": 0.17}  # where an estimator's markers stand within the bar of the truth
 
 
 def fig_recovery(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """Atoms measured on the minis against the truth of the ideal answerer: bars are the truth, markers what was measured."""
     table = drawable(table, allow_unconverged=allow_unconverged)
-    benchmarks, models = list(table["benchmark"].unique()), list(table["model"].dropna().unique())
+    tasks, models = list(table["benchmark"].unique()), list(table["model"].dropna().unique())
     modes = [mode for mode in _MODES if mode in set(table["unimodal"])]
     figure = Figure(figsize=(marks.PAGE, 1.35 * len(modes) + 0.6))
-    axes = figure.subplots(len(modes), len(benchmarks), sharex=True, sharey=True, squeeze=False)
-    for (row, mode), (column, benchmark) in ((a, b) for a in enumerate(modes) for b in enumerate(benchmarks)):
+    axes = figure.subplots(len(modes), len(tasks), sharex=True, sharey=True, squeeze=False)
+    for (row, mode), (column, benchmark) in ((a, b) for a in enumerate(modes) for b in enumerate(tasks)):
         ax, here = axes[row, column], table[(table["unimodal"] == mode) & (table["benchmark"] == benchmark)]
         _truth(ax, here[here["estimator"] == "truth"])
         for marker, model in zip(marks.MARKERS, models, strict=False):
@@ -94,6 +96,48 @@ def _line_looks(names: list[str]) -> dict[str, dict]:
     return {name: {"color": color, "linestyle": dash, "marker": marker} for name, color, dash, marker in looks}
 
 
+def fig_benchmarks(table: pd.DataFrame) -> Figure:
+    """A contact sheet: samples of every benchmark, and the atoms of the ideal answerer where the law is known."""
+    names = benchmarks.BENCHMARKS
+    rows = len(names) // 2 + 1  # the last place is the legend's
+    figure = Figure(figsize=(marks.PAGE, 1.3 * rows))
+    sheets = figure.subfigures(rows, 2, squeeze=False, wspace=0.04).ravel()
+    for sheet, name in zip(sheets, names, strict=False):
+        truth = table[table["benchmark"] == name]
+        axes = sheet.subplots(1, 4)
+        sheet.suptitle(marks.benchmark_name(name), x=0.02, ha="left", fontsize=8.5)
+        for ax, sample in zip(axes, benchmarks.load(name, "test", n=3 if len(truth) else 4), strict=False):
+            _picture(ax, sample)
+        if len(truth):
+            _small_truth(axes[-1], truth)
+    shades = [Patch(facecolor=marks.INK, alpha=_SHADES[mode], label=words) for mode, words in _MODES.items()]
+    handles = [*marks.atom_handles(), *shades]
+    sheets[-1].legend(handles=handles, loc="center", fontsize=8, title="Atoms of the ideal answerer", alignment="left")
+    return figure
+
+
+def _picture(ax: Axes, sample: benchmarks.Sample) -> None:
+    lines = [*textwrap.wrap(sample.question, 21), rf"$\bf{{{sample.answer}}}$"]
+    ax.imshow(sample.image, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    # As many lines under every picture, so that all pictures get the same size.
+    ax.set_xlabel("\n".join(lines + [" "] * (4 - len(lines))), fontsize=6.5, linespacing=1.05)
+
+
+def _small_truth(ax: Axes, truth: pd.DataFrame) -> None:
+    """Two bars per atom: full where the absent modality is masked, pale where it is resampled."""
+    for mode, side in (("masked", -0.2), ("resampled", 0.2)):
+        for index, atom in enumerate(marks.VISION_LANGUAGE):
+            value = truth.loc[(truth["unimodal"] == mode) & (truth["atom"] == atom), "value_bits"]
+            marks.bars(ax, [index + side] * len(value), value, atom, 0.38, alpha=_SHADES[mode])
+    ax.set_box_aspect(1)
+    ax.set_xticks(range(4), [marks.SYMBOLS[atom] for atom in marks.VISION_LANGUAGE], fontsize=7)
+    ax.set_yticks([0, 1, 2], ["0", "1", "2 bits"], fontsize=7)
+    ax.tick_params(length=0)
+    ax.set_ylim(0, 2)
+
+
 def table_gates(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
     """Exact atoms of each gate, the largest distance of ours from them, and the certified gap, in bits."""
     table = drawable(table, allow_unconverged=allow_unconverged)
@@ -113,8 +157,8 @@ def _power(value: float) -> str:
     """``3.2e-09`` -> ``$3\\cdot10^{-9}$``: only the magnitude of an error is worth printing."""
     if value < 1e-15:
         return "0"
-    exponent = math.floor(math.log10(value))
-    return rf"${value / 10**exponent:.0f}\cdot10^{{{exponent}}}$".replace("10\\cdot", "1\\cdot")
+    digit, exponent = f"{value:.0e}".split("e")
+    return rf"${digit}\cdot10^{{{int(exponent)}}}$"
 
 
 def fig_solver(table: pd.DataFrame) -> Figure:

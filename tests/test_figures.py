@@ -1,0 +1,165 @@
+"""Figures: the same bytes twice, fonts embedded, no label over another, and no row drawn that the solver did not finish."""
+
+import itertools
+import re
+import zlib
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
+
+from pidlib import benchmarks, figures, results
+from pidlib.experiment import load_preset
+from pidlib.figures import marks, validation, vision_language
+
+MODELS = ("llava", "paligemma", "qwen2_5_vl")
+
+
+def profile(**columns) -> list[dict]:
+    """Four made-up atoms, the same for the same columns."""
+    rng = np.random.default_rng(len(str(columns)))
+    values = dict(zip(marks.VISION_LANGUAGE, rng.dirichlet(np.full(4, 0.4)) * 2, strict=True))
+    row = {"experiment": "made up", "n_samples": 256, "seed": 0, "converged": True, "fingerprint": "f", "null_mean": 0.02} | columns
+    return [
+        row | {"atom": atom, "value_bits": value, "corrected_bits": 0.9 * value, "ci_low": 0.9 * value, "ci_high": 1.1 * value}
+        for atom, value in values.items()
+    ]
+
+
+def profiles() -> pd.DataFrame:
+    places = itertools.product(benchmarks.BENCHMARKS, MODELS, ("masked", "resampled"))
+    return results.tidy(sum((profile(benchmark=b, model=m, unimodal=u, estimator="exact") for b, m, u in places), []))
+
+
+def embeddings() -> pd.DataFrame:
+    places = itertools.product(benchmarks.BENCHMARKS, MODELS)
+    return results.tidy(sum((profile(benchmark=b, model=m, estimator="newton") for b, m in places), []))
+
+
+def recovery() -> pd.DataFrame:
+    places = itertools.product(benchmarks.BENCHMARKS[:6], ("masked", "resampled"))
+    rows = []
+    for b, u in places:
+        rows += profile(benchmark=b, unimodal=u, estimator="truth")
+        rows += sum((profile(benchmark=b, unimodal=u, model=m, estimator=e) for m in MODELS for e in ("exact", "BATCH")), [])
+    return results.tidy(rows)
+
+
+def truths() -> pd.DataFrame:
+    places = itertools.product(benchmarks.BENCHMARKS[:6], ("masked", "resampled"))
+    return results.tidy(sum((profile(benchmark=b, unimodal=u, estimator="truth") for b, u in places), []))
+
+
+def bias() -> pd.DataFrame:
+    estimators = ("plug-in", "Miller-Madow", "permutation", "Chao-Wang-Jost", "shuffled")
+    places = itertools.product((5, 10, 20), (100, 1000, 10000), enumerate(estimators))
+    rows = [
+        {"n_codes": k, "n_samples": n, "estimator": e, "value_bits": k * k / n / (1 + i), "ci_low": 0.0, "ci_high": k * k / n}
+        for k, n, (i, e) in places
+    ]
+    shared = {"experiment": "validation", "benchmark": "independent", "atom": "synergy", "seed": 0, "converged": True, "fingerprint": "f"}
+    return results.tidy(row | shared for row in rows)
+
+
+def gates() -> pd.DataFrame:
+    rows = [row | {"estimator": e} for e in ("closed form", "newton") for row in profile(benchmark="gate/AND")]
+    return results.tidy(pd.DataFrame(rows).assign(lower_bits=0.0, upper_bits=3e-8))
+
+
+FIGURES = {
+    "vision_language/fig_profiles": (vision_language.fig_profiles, profiles),
+    "vision_language/fig_embeddings": (vision_language.fig_embeddings, embeddings),
+    "validation/fig_recovery": (validation.fig_recovery, recovery),
+    "validation/fig_bias": (validation.fig_bias, bias),
+    "validation/fig_benchmarks": (validation.fig_benchmarks, truths),
+}
+
+
+@pytest.fixture
+def preset(tmp_path):
+    return load_preset("smoke", output=str(tmp_path))
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_twice_drawn_is_byte_for_byte_the_same(name, preset):
+    results.write(FIGURES[name][1](), preset.table(name))
+    first = {path.suffix: path.read_bytes() for path in figures.draw(name, preset).paths}
+    again = figures.draw(name, preset)
+    assert first == {path.suffix: path.read_bytes() for path in again.paths}
+    assert set(first) == {".pdf", ".png"}
+    assert again._repr_png_() == first[".png"]
+    assert sorted(path.suffix for path in preset.figure(name).parent.iterdir()) == [".pdf", ".png"]
+    inflated = b"".join(_streams(first[".pdf"])) + first[".pdf"]
+    assert b"/FontFile2" in inflated and b"/Type3" not in inflated
+    assert b"CreationDate" not in inflated
+
+
+def _streams(pdf: bytes):
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.S):
+        try:
+            yield zlib.decompress(stream)
+        except zlib.error:
+            continue
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_label_lies_over_another_or_off_the_page(name, monkeypatch):
+    drawn, draw = {}, Text.draw
+
+    def record(text, renderer):
+        if text.get_text().strip():
+            drawn[text] = text.get_window_extent(renderer)
+        draw(text, renderer)
+
+    with matplotlib.rc_context():
+        matplotlib.style.use(["default", figures.STYLE])
+        maker, table = FIGURES[name]
+        figure = maker(table())
+        figure.draw_without_rendering()  # lays the figure out
+        monkeypatch.setattr(Text, "draw", record)
+        FigureCanvasAgg(figure).draw()
+    page = figure.bbox.padded(1)
+    assert len(drawn) > 10
+    for text, box in drawn.items():
+        assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, f"{text} off the page"
+    for (text, box), (other, second) in itertools.combinations(drawn.items(), 2):
+        across = min(box.x1, second.x1) - max(box.x0, second.x0)
+        along = min(box.y1, second.y1) - max(box.y0, second.y0)
+        assert across <= 1 or along <= 1, f"{text} lies over {other}"
+
+
+@pytest.mark.parametrize("name", ["vision_language/fig_profiles", "validation/fig_recovery"])
+def test_rows_that_did_not_converge_are_refused_unless_asked_for(name):
+    maker, table = FIGURES[name]
+    frame = table()
+    frame.loc[3, "converged"] = False
+    with pytest.raises(ValueError, match="1 of .* did not converge"):
+        maker(frame)
+    maker(frame, allow_unconverged=True)
+
+
+def test_atoms_differ_in_colour_and_hatch():
+    assert len(set(marks.COLORS.values())) == len(set(marks.HATCHES.values())) == len(marks.COLORS)
+    assert not set(marks.COLORS.values()) & {*marks.OTHERS, marks.NULL}
+
+
+def test_names_are_written_as_people_write_them():
+    assert marks.model_name("qwen2_5_vl") == "Qwen2.5-VL"
+    assert marks.model_name("llava-hf/llava-1.5-7b-hf@" + 40 * "a") == "llava-1.5-7b-hf"
+    assert marks.benchmark_name("easy_vqa/yes_no") == "easy-VQA: yes/no"
+
+
+def test_the_table_of_gates_is_latex(preset):
+    results.write(gates(), preset.table("validation/table_gates"))
+    drawn = figures.draw("validation/table_gates", preset)
+    text = drawn.paths[0].read_text()
+    assert drawn.paths[0].suffix == ".tex" and text.startswith(r"\begin{tabular}") and r"$3\cdot10^{-8}$" in text
+    assert repr(drawn).startswith("wrote ")
+
+
+@pytest.mark.parametrize(("value", "text"), [(0, "0"), (3.2e-9, r"$3\cdot10^{-9}$"), (9.7e-9, r"$1\cdot10^{-8}$")])
+def test_magnitudes(value, text):
+    assert validation._power(value) == text
