@@ -61,10 +61,10 @@ SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') pidlib/pres
 RUNS      := build/$(PRESET)/notebooks
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 
-.PHONY: help paper test figures bench lab clean extract lint setup
+.PHONY: help paper test figures bench lab clean clean-cache extract lint setup
 help: ## this list
 	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1'] TARGET"
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  \1\t\2/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 15
 
 setup: $(READY) ## make the environment, nothing else
 
@@ -100,3 +100,6 @@ lab: $(READY) ## open JupyterLab on the notebooks
 
 clean: ## remove what make wrote, except .venv, the cache of extractions and the results of the paper preset
 	rm -rf build/smoke build/offline tests/runs .pytest_cache .ruff_cache .hypothesis
+
+clean-cache: clean ## forget also what the models answered
+	rm -rf data/cache
