@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 PASSES = ("vision+language", "vision", "language", "none")
 
 
-def throughput(loaded: "LoadedModel", samples: Sequence[Sample], *, partners: int = 16, batch_size: int = 64) -> pd.DataFrame:
+def throughput(loaded: "LoadedModel", samples: Sequence[Sample], *, partners: int = 16, batch_size: int = 32) -> pd.DataFrame:
     """Samples per second of the plain loop and of `extract`, in one run on the same samples.
 
     The plain loop is what published code does: one sample and one pass at a time, with the processor and the tower anew each time. It

@@ -32,7 +32,7 @@ def extract(
     partners: int = 0,
     layers: Sequence[int] = (),
     seed: int = 0,
-    batch_size: int = 64,
+    batch_size: int = 32,
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> Extraction:

@@ -1,0 +1,55 @@
+"""A random tiny model of each family, and samples of its closed vocabulary with questions of many lengths."""
+
+import functools
+
+import numpy as np
+import torch
+from PIL import Image
+
+from pidlib.benchmarks import Sample
+from pidlib.extraction import FAMILIES, family_of
+from pidlib.models import LoadedModel, tiny
+
+FAMILY_NAMES = tuple(FAMILIES)
+CANDIDATES = ("red", "green", "blue")
+QUESTIONS = {
+    "short": ("what color is it?", "what color is this?", "red or blue?"),
+    "long": ("which color has the shape at the top left of the picture?", "what color is the shape on the right?"),
+}
+WORDS = {word.strip("?") for questions in QUESTIONS.values() for question in questions for word in question.split()} | set(CANDIDATES)
+
+
+@functools.cache
+def loaded(family: str, seed: int = 0) -> LoadedModel:
+    """A model of random weights, spread enough for its answers to differ. Shared by the tests: leave it as it is."""
+    model, processor = tiny.build(family, WORDS, "tiny", seed)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
+    return LoadedModel(family, model, processor, family_of(model), "0" * 40, torch.device("cpu"))
+
+
+def picture(seed: int) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+
+
+def sample(index: int, **changes) -> Sample:
+    """The index-th sample: templates take turns, and so do the questions of each."""
+    template = ("short", "long")[index % 2]
+    questions = QUESTIONS[template]
+    facts = {
+        "sample_id": f"world/{index:03d}",
+        "benchmark": "world",
+        "template": template,
+        "question": questions[index // 2 % len(questions)],
+        "candidates": CANDIDATES,
+        "answer": CANDIDATES[index % 3],
+        "split": "test",
+        "image": picture(index),
+    }
+    return Sample(**facts | changes)
+
+
+def samples(count: int) -> list[Sample]:
+    return [sample(index) for index in range(count)]

@@ -1,0 +1,43 @@
+"""Each row of the table fits its architecture, and the extractor's full pass is the model's own forward pass."""
+
+import numpy as np
+import pytest
+import torch
+from small_world import FAMILY_NAMES, loaded, samples
+from transformers import LlamaConfig
+
+from pidlib.extraction import FAMILIES, extract, family_of
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_full_pass_is_the_models_own(family):
+    model = loaded(family)
+    extraction = extract(model, samples(6), passes=["vision+language"], layers=(0, -1), progress=False)
+    tokens = model.processor.tokenizer.convert_tokens_to_ids(list(extraction.candidates))
+    for index, sample in enumerate(samples(6)):
+        content = [{"type": "image"}, {"type": "text", "text": sample.question}]
+        if model.processor.chat_template:
+            text = model.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        else:
+            text = "<image>" + sample.question
+        inputs = model.processor(text=[text], images=[[sample.image]], return_tensors="pt")
+        inputs.pop("labels", None)
+        with torch.inference_mode():
+            output = model.model(**inputs, output_hidden_states=True)
+        logits = output.logits[0, -1]
+        np.testing.assert_allclose(extraction.logits["vision+language"][index], logits[tokens], atol=1e-5)
+        np.testing.assert_allclose(extraction.log_normalizer["vision+language"][index], logits.logsumexp(-1), atol=1e-5)
+        np.testing.assert_allclose(extraction.hidden[index, 0], output.hidden_states[1][0, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_row_is_keyed_by_the_model_type(family):
+    assert family_of(loaded(family).model) is FAMILIES[family]
+
+
+def test_unknown_family_is_refused_with_the_known_ones():
+    class Text:
+        config = LlamaConfig()
+
+    with pytest.raises(ValueError, match="no extractor for model type 'llama'; there is one for llava, paligemma, gemma3, qwen2_5_vl"):
+        family_of(Text())

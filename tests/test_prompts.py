@@ -1,0 +1,134 @@
+"""Which tokens are the question: exactly those that cover its characters, whatever processor and tokenizer there are."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import transformers as hf
+from small_world import CANDIDATES, FAMILY_NAMES, loaded, picture, sample
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+
+from pidlib.extraction.prompts import Prompter
+
+TEXTS = ["is there a lion in the picture? yes no\n", "USER: ASSISTANT: what colour is it ? red green blue"] * 5
+
+
+def prompter(model, processor=None):
+    return Prompter(processor or model.processor, model.family, model.model.config.image_token_id)
+
+
+def processor_of(tokenizer, template):
+    """A LLaVA processor with another tokenizer and chat template."""
+    images = loaded("llava").processor.image_processor
+    arguments = {"patch_size": 16, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+    return hf.LlavaProcessor(image_processor=images, tokenizer=tokenizer, chat_template=template, **arguments)
+
+
+def byte_level_tokenizer(bos: bool = False):
+    core = Tokenizer(models.BPE(unk_token="<unk>"))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    special = ["<unk>", "<pad>", "<s>", "</s>", "<image>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    core.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=330, special_tokens=special, initial_alphabet=alphabet))
+    if bos:
+        core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 2)])
+    return fast(core)
+
+
+def prefix_space_tokenizer():
+    """As that of Llama: a space belongs to the word behind it."""
+    core = Tokenizer(models.BPE(unk_token="<unk>"))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.Metaspace(prepend_scheme="first"), decoders.Metaspace()
+    core.train_from_iterator(TEXTS, trainers.BpeTrainer(vocab_size=120, special_tokens=["<unk>", "<pad>", "<s>", "</s>", "<image>"]))
+    return fast(core)
+
+
+def fast(core):
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", pad_token="<pad>", bos_token="<s>", eos_token="</s>", extra_special_tokens=["<image>"]
+    )
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_language_tokens_are_the_words_of_the_question(family):
+    model = loaded(family)
+    some = [sample(index) for index in range(4)]
+    _, questions, _ = prompter(model).tokenize(some)
+    for one, question in zip(some, questions, strict=True):
+        words = one.question.replace("?", " ?").split()
+        assert model.processor.tokenizer.convert_ids_to_tokens(question.language_ids) == words
+
+
+TEMPLATES = {
+    "picture first": "USER: <image>\n{{ question }} ASSISTANT:",
+    "picture last": "USER: {{ question }}\n<image> ASSISTANT:",
+    "own beginning": "<s>USER: <image>{{ question }}\n",
+    "trims": "USER: <image>{{ question | trim }} \n\n",
+}
+
+
+TOKENIZERS = {"bytes": byte_level_tokenizer(), "bytes after <s>": byte_level_tokenizer(bos=True), "prefix space": prefix_space_tokenizer()}
+
+
+@pytest.mark.parametrize("tokenizer", TOKENIZERS)
+@pytest.mark.parametrize("form", TEMPLATES)
+@pytest.mark.parametrize("question", ["is there a lion?", "USER:", "a", "is there\na lion in it"])
+def test_language_tokens_of_other_tokenizers(tokenizer, form, question):
+    template = TEMPLATES[form].replace("question", "messages[0]['content'][1]['text']")
+    prompts = prompter(loaded("llava"), processor_of(TOKENIZERS[tokenizer], template))
+    some = [sample(0, question=f" {question} "), sample(1, question="red red red red red red")]
+    _, questions, _ = prompts.tokenize(some)
+    # A token may reach over the edge of the question, but not further than white space.
+    assert TOKENIZERS[tokenizer].decode(questions[0].language_ids).split() == question.split()
+    for one in questions:
+        ids = np.concatenate([one.head["input_ids"], one.tail["input_ids"]])
+        assert (ids == TOKENIZERS[tokenizer].bos_token_id).sum() == (form == "own beginning" or tokenizer == "bytes after <s>")
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_picture_and_question_of_two_samples_join_as_the_processor_joins_them(family):
+    prompts = prompter(loaded(family))
+    first, second = sample(0), sample(1)
+    _, questions, spans = prompts.tokenize([first, second])
+    _, (expected,), ((span, is_vision),) = prompts.tokenize([replace(first, question=second.question)])
+    for name in expected.head:
+        joined = np.concatenate([questions[1].head[name], spans[0][0][name], questions[1].tail[name]])
+        np.testing.assert_array_equal(joined, np.concatenate([expected.head[name], span[name], expected.tail[name]]))
+    np.testing.assert_array_equal(spans[0][1], is_vision)
+
+
+def test_pictures_of_other_sizes_have_spans_of_their_own():
+    model = loaded("qwen2_5_vl")
+    processor = hf.Qwen2_5_VLProcessor(
+        image_processor=hf.Qwen2VLImageProcessor(size={"shortest_edge": 256, "longest_edge": 64 * 64 * 4}, patch_size=8, merge_size=2),
+        video_processor=model.processor.video_processor,
+        tokenizer=model.processor.tokenizer,
+        chat_template=model.processor.chat_template,
+    )
+    small, wide = sample(0), sample(1, image=picture(7).resize((96, 32)))
+    tower, _, ((_, four), (_, twelve)) = prompter(model, processor).tokenize([small, wide])
+    assert (four.sum(), twelve.sum()) == (16, 12) and tower["image_grid_thw"].tolist() == [[1, 8, 8], [1, 4, 12]]
+
+
+def test_candidates_are_read_as_they_follow_the_prompt():
+    tokenizer = prefix_space_tokenizer()
+    template = "USER: <image>{{ messages[0]['content'][1]['text'] }} ASSISTANT:"
+    tokens = prompter(loaded("llava"), processor_of(tokenizer, template)).first_tokens(CANDIDATES, "is it red?")
+    assert all(token.startswith("▁") for token in tokenizer.convert_ids_to_tokens(tokens))
+    line = prompter(loaded("llava"), processor_of(tokenizer, template + "{{ '\\n' }}")).first_tokens(CANDIDATES, "is it red?")
+    assert not any(token.startswith("▁") for token in tokenizer.convert_ids_to_tokens(line))
+
+
+def test_candidates_that_begin_alike_are_refused():
+    prompts = prompter(loaded("llava"))
+    with pytest.raises(ValueError, match=r"candidates \['blue', 'blue shape'\] share their first token 'blue'"):
+        prompts.first_tokens(("red", "blue", "blue shape"), "what color is it?")
+
+
+def test_refusals():
+    model = loaded("llava")
+    loud = processor_of(byte_level_tokenizer(), "USER: <image>{{ messages[0]['content'][1]['text'] | upper }}\n")
+    with pytest.raises(ValueError, match="does not keep the question as it is: asked for 'is it red\\?'"):
+        prompter(model, loud).render("is it red?")
+    with pytest.raises(ValueError, match="no chat template"):
+        prompter(model, processor_of(byte_level_tokenizer(), None))
