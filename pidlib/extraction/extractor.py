@@ -87,7 +87,7 @@ def extract(
             _check_ids(shard, samples[start : start + job.starts.step])
             shards.append(shard)
             bar.update(len(shard.facts["sample_ids"]))
-    return Extraction.of(shards, samples[0].candidates, reader.layers)
+    return Extraction.of(shards, candidates=samples[0].candidates, passes=list(passes), layers=reader.layers)
 
 
 def check_samples(samples: Sequence[Sample]) -> list[Sample]:

@@ -1,7 +1,7 @@
 """The record of an extraction: what a model answered, with which modalities, and what it had before its eyes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
@@ -71,25 +71,25 @@ class Extraction:
     pairs: Pairs | None
 
     @classmethod
-    def of(cls, shards: Sequence[Shard], candidates: Sequence[str], layers: Sequence[int]) -> "Extraction":
+    def of(cls, shards: Sequence[Shard], *, candidates: Sequence[str], passes: Sequence[str], layers: Sequence[int]) -> "Extraction":
         """Put the shards of one extraction together, in their order."""
         arrays = {name: np.concatenate([shard.arrays[name] for shard in shards]) for name in shards[0].arrays}
 
-        def group(prefix):
-            return {name.removeprefix(prefix): values for name, values in arrays.items() if name.startswith(prefix)}
+        def group(prefix, names):
+            return {name: arrays[f"{prefix}/{name}"] for name in names if f"{prefix}/{name}" in arrays}
 
         return cls(
             sample_ids=tuple(name for shard in shards for name in shard.facts["sample_ids"]),
             answers=tuple(answer for shard in shards for answer in shard.facts["answers"]),
             candidates=tuple(candidates),
-            logits=group("logits/"),
-            log_normalizer=group("log_normalizer/"),
-            embeddings=group("embeddings/"),
+            logits=group("logits", passes),
+            log_normalizer=group("log_normalizer", passes),
+            embeddings=group("embeddings", MODALITIES),
             layers=tuple(layers),
             hidden=arrays.get("hidden"),
-            lens_logits=group("lens_logits/"),
-            lens_log_normalizer=group("lens_log_normalizer/"),
-            pairs=Pairs(**pairs) if (pairs := group("pairs/")) else None,
+            lens_logits=group("lens_logits", passes),
+            lens_log_normalizer=group("lens_log_normalizer", passes),
+            pairs=Pairs(**pairs) if (pairs := group("pairs", [field.name for field in fields(Pairs)])) else None,
         )
 
     @classmethod
@@ -106,7 +106,7 @@ class Extraction:
         count = sum(len(shard.facts["sample_ids"]) for shard in shards)
         if count != store.identity["n"]:
             raise ValueError(f"{folder} holds {count} of {store.identity['n']} samples; call extract with this folder to go on")
-        return cls.of(shards, store.identity["candidates"], store.identity["layers"])
+        return cls.of(shards, **{name: store.identity[name] for name in ("candidates", "passes", "layers")})
 
     def __len__(self) -> int:
         return len(self.sample_ids)
