@@ -1,0 +1,265 @@
+"""The mini models: real architectures at about a million parameters, trained from scratch to look first and to answer then.
+
+``python -m pidlib.models.minis train llava`` trains one and saves it into data/minis/llava. A mini stands in for a model of billions of
+parameters in code path, not in scale, and whatever is measured on it is a statement about it.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from random import Random
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from tqdm import tqdm
+from transformers import BatchFeature
+
+from pidlib import benchmarks
+from pidlib.benchmarks import Sample, micro
+from pidlib.benchmarks.pictures import BACKGROUNDS, COLORS, FRAME, SHAPES, Picture
+from pidlib.experiment import derive_seed
+from pidlib.extraction import extract, family_of
+from pidlib.extraction.masking import FULL
+from pidlib.extraction.prompts import Prompter
+from pidlib.models.registry import MINIS, LoadedModel, load
+from pidlib.models.tiny import build
+
+TOKENS = 4  # the picture reaches the language model as 4 x 4 tokens in every family
+EVERY = 500  # steps between checkpoints
+ATTRIBUTES = ["nothing", *(f"{color} {shape}" for color in COLORS for shape in SHAPES)]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a mini's weights.
+
+    Attributes
+    ----------
+    family, size : str
+        As for `pidlib.models.tiny.build`.
+    looks, answers : int
+        Steps of the first stage (name the shape and colour at each vision token) and of the second (answer questions, and go on looking).
+    mixture : dict
+        Benchmark -> weight in the second stage.
+    pool : int
+        Pictures drawn of each micro task; easy-VQA comes whole.
+    batch, learning_rate, seed
+        AdamW with a linear warm-up and a cosine to zero, in each stage.
+    """
+
+    family: str
+    size: str = "small"
+    looks: int = 3000
+    answers: int = 2500
+    batch: int = 128
+    learning_rate: float = 1e-3
+    pool: int = 6000
+    seed: int = 0
+    mixture: dict[str, float] = field(
+        default_factory=lambda: {
+            "micro/grounding": 3.0,
+            "micro/existence": 2.0,
+            "micro/knowledge": 0.5,
+            "micro/relation": 2.0,
+            "micro/captioned": 1.5,
+            "micro/scene": 0.5,
+            "easy_vqa/yes_no": 3.0,
+            "easy_vqa/shape": 1.0,
+            "easy_vqa/color": 1.0,
+        }
+    )
+
+
+RECIPES = {"llava": Recipe("llava"), "paligemma": Recipe("paligemma"), "qwen2_5_vl": Recipe("qwen2_5_vl", looks=2000)}
+
+
+def vocabulary() -> set[str]:
+    """Every word of every question and answer: the closed vocabulary of the minis."""
+    words = set()
+    for name in benchmarks.BENCHMARKS:
+        for sample in benchmarks.load(name, "train"):
+            words.update(sample.question.replace("?", " ").replace(".", " ").split(), sample.candidates)
+    return words
+
+
+def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str, float]:
+    """Train one mini, save it, and return its test accuracy per benchmark.
+
+    Both stages write a checkpoint beside the result now and then; an interrupted training goes on from the last one and ends with the
+    weights of an uninterrupted one.
+    """
+    torch.set_num_threads(threads)
+    folder.mkdir(parents=True, exist_ok=True)
+    model, processor = build(recipe.family, vocabulary(), recipe.size, recipe.seed)
+    mini = LoadedModel(name, model, processor, family_of(model), "in training", torch.device("cpu"))
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(recipe.seed, "head"))
+        head = torch.nn.Linear(model.config.text_config.hidden_size, len(ATTRIBUTES) + len(BACKGROUNDS))
+    together = torch.nn.ModuleDict({"model": model, "head": head})
+    looking, answering = _looking(mini, head, recipe), _answering(mini, recipe)
+    _fit(together, looking, recipe.looks, recipe, "look", folder)
+    # Questions alone would let the tower forget shapes long before the language model has learned to ask for them.
+    _fit(together, lambda step: answering(step) + looking(recipe.looks + step, recipe.batch // 2), recipe.answers, recipe, "answer", folder)
+    model.half().save_pretrained(folder)
+    processor.save_pretrained(folder)
+    accuracy = evaluate(load(folder, device="cpu"))
+    _write_card(name, recipe, accuracy, folder)
+    for checkpoint in folder.glob("*.checkpoint"):
+        checkpoint.unlink()
+    return accuracy
+
+
+def evaluate(mini: LoadedModel, split: str = "test", n: int | None = None) -> dict[str, float]:
+    """Share of questions whose likeliest candidate is the answer, by benchmark."""
+    return {name: extract(mini, benchmarks.load(name, split, n), passes=(FULL,)).accuracy() for name in benchmarks.BENCHMARKS}
+
+
+def encode(mini: LoadedModel, samples: Sequence[Sample]) -> BatchFeature:
+    """The inputs of the forward pass on whole samples, padded on the left, so that the last position is the answer's."""
+    prompter = Prompter(mini.processor, mini.family, getattr(mini.model.config, mini.family.placeholder))
+    texts = [prompter.render(sample.question)[0] for sample in samples]
+    inputs = mini.processor(images=[[sample.image] for sample in samples], text=texts, padding=True, return_tensors="pt")
+    inputs.pop("labels", None)  # PaliGemma's own idea of what to learn
+    return inputs
+
+
+def _looking(mini: LoadedModel, head: torch.nn.Module, recipe: Recipe) -> Callable[[int], Tensor]:
+    """The loss of the first stage: what is at each vision token, and before which background."""
+    pictures = [
+        picture
+        for task in micro.TASKS
+        for _, picture in micro.generate(task, "train", recipe.pool // 2, seed=derive_seed(recipe.seed, "look"))
+    ]
+    rng = Random(derive_seed(recipe.seed, "look"))
+    single = (micro.TASKS["captioned"].picture(rng.choice(list(COLORS)), rng) for _ in range(4 * recipe.pool))
+    pictures += [picture for picture in single if micro.split_of(picture) == "train"]
+    images = [picture.draw() for picture in pictures]
+    attributes = torch.tensor([_attributes(picture) for picture in pictures])
+    grounds = torch.tensor([BACKGROUNDS.index(picture.background) for picture in pictures])
+
+    def loss(step: int, batch: int = recipe.batch) -> Tensor:
+        chosen = torch.randint(len(images), (batch,), generator=_generator(recipe, "look", step))
+        inputs = mini.processor.image_processor([images[i] for i in chosen], return_tensors="pt")
+        tokens = torch.stack(list(mini.model.get_image_features(**inputs).pooler_output))
+        scores = head(tokens)
+        at_token = cross_entropy(scores[..., : len(ATTRIBUTES)].flatten(0, 1), attributes[chosen].flatten())
+        return 4 * at_token + cross_entropy(scores[..., len(ATTRIBUTES) :].mean(1), grounds[chosen])
+
+    return loss
+
+
+def _attributes(picture: Picture) -> list[int]:
+    """For each vision token, in reading order, the item whose centre lies in it, as an index into `ATTRIBUTES`."""
+    labels = [0] * TOKENS**2
+    for item in picture.items:
+        column, row = (min(position * TOKENS // FRAME, TOKENS - 1) for position in (item.x, item.y))
+        labels[row * TOKENS + column] = ATTRIBUTES.index(f"{item.color} {item.shape}")
+    return labels
+
+
+def _answering(mini: LoadedModel, recipe: Recipe) -> Callable[[int], Tensor]:
+    """The loss of the second stage: the answer's word, next after the prompt, among all words."""
+    seed = derive_seed(recipe.seed, "answer")
+    samples = {
+        name: benchmarks.load(name, "train", recipe.pool if name.startswith("micro/") else None, seed) for name in recipe.mixture
+    }
+    names, weights = list(samples), torch.tensor(list(recipe.mixture.values()))
+
+    def loss(step: int) -> Tensor:
+        generator = _generator(recipe, "answer", step)
+        picks = torch.multinomial(weights, recipe.batch, replacement=True, generator=generator)
+        draws = torch.rand(recipe.batch, generator=generator)
+        chosen = [samples[names[i]][int(u * len(samples[names[i]]))] for i, u in zip(picks, draws, strict=True)]
+        answers = mini.processor.tokenizer.convert_tokens_to_ids([sample.answer for sample in chosen])
+        logits = mini.model(**encode(mini, chosen), logits_to_keep=1).logits[:, -1]
+        return cross_entropy(logits, torch.tensor(answers))
+
+    return loss
+
+
+def _generator(recipe: Recipe, stage: str, step: int) -> torch.Generator:
+    return torch.Generator().manual_seed(derive_seed(recipe.seed, stage, step))
+
+
+def _fit(module: torch.nn.Module, loss_at: Callable[[int], Tensor], steps: int, recipe: Recipe, stage: str, folder: Path) -> None:
+    """Minimise ``loss_at(step)`` over the parameters it reaches, from the last checkpoint of the stage if there is one."""
+    optimizer = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
+    warm = max(1, steps // 20)
+    schedule = lambda step: min((step + 1) / warm, 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item()))  # noqa: E731
+    checkpoint = folder / f"{stage}.checkpoint"
+    first = _restore(checkpoint, module, optimizer)
+    progress = tqdm(range(first, steps), initial=first, total=steps, desc=f"{folder.name} {stage}", file=sys.stderr)
+    for step in progress:
+        for group in optimizer.param_groups:
+            group["lr"] = recipe.learning_rate * schedule(step)
+        optimizer.zero_grad()
+        loss = loss_at(step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        if step % 20 == 0:
+            progress.set_postfix(loss=f"{loss.item():.3f}")
+        if (step + 1) % EVERY == 0 or step + 1 == steps:
+            _checkpoint(checkpoint, step + 1, module, optimizer)
+
+
+def _checkpoint(path: Path, step: int, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    state = {f"weights/{name}": value for name, value in module.named_parameters()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        state |= {f"moments/{index}/{name}": value for name, value in moments.items()}
+    part = path.with_suffix(".part")
+    save_file({name: value.detach().contiguous().clone() for name, value in state.items()}, part, metadata={"step": str(step)})
+    os.replace(part, path)
+
+
+def _restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load a checkpoint into ``module`` and ``optimizer``; the step to go on with, 0 without one."""
+    if not path.exists():
+        return 0
+    weights, moments = dict(module.named_parameters()), {}
+    with safe_open(path, framework="pt") as file:
+        step = int(file.metadata()["step"])
+        for key in file.keys():
+            kind, name = key.split("/", 1)
+            if kind == "weights":
+                weights[name].data.copy_(file.get_tensor(key))
+            else:
+                index, moment = name.split("/")
+                moments.setdefault(int(index), {})[moment] = file.get_tensor(key)
+    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
+    return step
+
+
+def _write_card(name: str, recipe: Recipe, accuracy: dict[str, float], folder: Path) -> None:
+    rows = "\n".join(f"| {benchmark} | {value:.4f} |" for benchmark, value in accuracy.items())
+    parameters = sum(value.numel() for value in load(folder, device="cpu").model.parameters())
+    (folder / "README.md").write_text(
+        f"# {name}\n\nA mini model: the {recipe.family} architecture of transformers with {parameters:,} parameters, trained from scratch\n"
+        "on generated pictures and easy-VQA. It stands in for its large relatives in code path, not in scale or ability.\n\n"
+        f"Made by `python -m pidlib.models.minis train {name}`; weights in float16. Test accuracy, all questions of each test split:\n\n"
+        f"| benchmark | accuracy |\n|---|---|\n{rows}\n\n## Recipe\n\n```json\n{json.dumps(asdict(recipe), indent=2)}\n```\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The command line: ``train NAME [--threads N]``."""
+    parser = argparse.ArgumentParser(prog="python -m pidlib.models.minis", description=__doc__.split("\n")[0])
+    parser.add_argument("command", choices=["train"])
+    parser.add_argument("name", choices=list(RECIPES))
+    parser.add_argument("--threads", type=int, default=1, help="more than one pays only on idle cores")
+    chosen = parser.parse_args(arguments)
+    folder = MINIS / chosen.name
+    accuracy = train(chosen.name, RECIPES[chosen.name], folder, chosen.threads)
+    lines = "".join(f"\n  {benchmark:20s} {value:.4f}" for benchmark, value in accuracy.items())
+    sys.stdout.write(f"wrote {folder}; test accuracy:{lines}\n")
+
+
+if __name__ == "__main__":
+    main()
