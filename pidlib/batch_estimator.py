@@ -24,8 +24,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from pidlib.decisions import Decisions, reconcile
+from pidlib.decisions import Decisions
 from pidlib.experiment import derive_seed
+from pidlib.marginals import divergence, reconcile
 
 SINKHORN_ITERATIONS, SINKHORN_TOLERANCE = 500, 0.01
 
@@ -34,9 +35,20 @@ SINKHORN_ITERATIONS, SINKHORN_TOLERANCE = 500, 0.01
 class BatchEstimate:
     """Atoms of `batch_pid`, in bits.
 
-    `atoms` are means over the batches, clamped at zero as published; `unclamped` are the means before that, `spread` the
-    standard deviation over batches, `residual` the largest distance of a row of the coupling from its p(y | x1) after the
-    last Sinkhorn step, `reconciliation` the mean total variation by which each source's rows were moved to the batch's P(Y).
+    Attributes
+    ----------
+    sources
+        Their names.
+    atoms, unclamped
+        Means over the batches: clamped at zero, as published, and as they are.
+    spread
+        Standard deviation over the batches.
+    residual
+        The largest distance of a row of a coupling from its p(y | x1) after the last Sinkhorn step.
+    reconciliation
+        For each source the mean total variation by which its rows were moved to the P(Y) of their batch.
+    losses
+        I_c(X2; Y | X1) along the training.
     """
 
     sources: tuple[str, str]
@@ -109,13 +121,13 @@ def batch_pid(
             rows = _draw(decisions.weights, size, generator)
             a, b, distances = _targets(decisions, rows)
             coupling = _coupling(networks, [x[rows] for x in inputs], a, b, width)
-            joint = decisions.joint[rows]
-            i1, i2, i12 = (_divergence(t, joint.mean(0)) for t in (a.double().numpy(), b.double().numpy(), joint))
+            joint = torch.as_tensor(decisions.joint[rows])
+            i1, i2, i12 = (divergence(t, joint.mean(0)).mean().item() for t in (a.double(), b.double(), joint))
             iq = i1 + _conditional_information(coupling).item()
             reads.append([i1 + i2 - iq, iq - i2, iq - i1, i12 - iq])
             residual = max(residual, (coupling.sum(1) - a).abs().max().item())
             moved.append(distances)
-    reads = np.array(reads) / math.log(2)
+    reads = np.array(reads)
     first, second = decisions.sources
     names = ("redundancy", f"unique_{first}", f"unique_{second}", "synergy")
     mean, spread = reads.mean(0), reads.std(0)
@@ -126,7 +138,7 @@ def batch_pid(
         spread=dict(zip(names, spread.tolist(), strict=True)),
         residual=residual,
         reconciliation=dict(zip((first, second), np.mean(moved, axis=0).tolist(), strict=True)),
-        losses=np.array(losses) / math.log(2),
+        losses=np.array(losses),
     )
 
 
@@ -189,12 +201,7 @@ def _embed(network: list[tuple[Tensor, Tensor]], x: Float[Tensor, "size d"], wid
 
 
 def _conditional_information(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, ""]:
-    """I(X2; Y | X1) of a coupling, nats."""
+    """I(X2; Y | X1) of a coupling, in bits."""
     of_pair, of_row = coupling.sum(2, keepdim=True), coupling.sum(1, keepdim=True)
     ratio = coupling * of_row.sum(2, keepdim=True) / (of_pair * of_row).clamp(min=1e-30)
-    return (coupling * torch.log(ratio.clamp(min=1e-30))).sum() / coupling.sum()
-
-
-def _divergence(rows: Float[np.ndarray, "size k"], target: Float[np.ndarray, " k"]) -> float:
-    """Mean KL(row || target), nats."""
-    return float(np.mean(np.sum(rows * np.log(np.where(rows > 0, rows, 1) / np.where(rows > 0, target, 1)), axis=1)))
+    return (coupling * torch.log2(ratio.clamp(min=1e-30))).sum() / coupling.sum()

@@ -1,0 +1,108 @@
+"""Pair marginals of decisions: the distinct rows of each source, with one P(Y) for both."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+TINY = 1e-300  # keeps 0/0 at 0
+SAME = 1e-12  # source rows this close to the means of their joint rows are those means
+
+
+def reconcile(a: Float[Tensor, "n k"], target: Float[Tensor, " k"], max_iterations: int = 2000) -> Float[Tensor, "n k"]:
+    r"""The table nearest to `a` whose columns sum to `target`; its row sums stay.
+
+    Minimises KL(a' || a) under both sums by scaling columns and rows in turn, so rows change as a'(y | x) ~ a(y | x) c(y)
+    and equal rows stay equal. Zeros can forbid the sums (one-hot rows have nothing to scale); the mass that is then left
+    over leaves the columns that are too full and is spread over the others in proportion, and the sums hold exactly.
+
+    Parameters
+    ----------
+    a
+        Weight of each row times its distribution, shape [n, k].
+    target
+        The column sums wanted, shape [k], with the same total.
+    max_iterations
+        Scalings before the rest is spread.
+
+    Examples
+    --------
+    >>> reconcile(torch.tensor([[0.25, 0.25], [0.4, 0.1]]), torch.tensor([0.5, 0.5])).sum(0)
+    tensor([0.5000, 0.5000])
+    """
+    mass = a.sum(1, keepdim=True)
+    for _ in range(max_iterations):
+        columns = a.sum(0)
+        if (columns - target).abs().max() <= 4 * torch.finfo(a.dtype).eps:
+            break
+        a = a * (target / columns.clamp(min=TINY))
+        a = a * (mass / a.sum(1, keepdim=True).clamp(min=TINY))
+    a = a * (target / a.sum(0).clamp(min=TINY)).clamp(max=1)
+    left, lacking = (mass - a.sum(1, keepdim=True)).clamp(min=0), (target - a.sum(0)).clamp(min=0)
+    return a + left * (lacking / lacking.sum().clamp(min=TINY))
+
+
+def divergence(rows: Float[Tensor, "n k"], target: Float[Tensor, " k"]) -> Float[Tensor, " n"]:
+    """KL(row / its sum || target) of every row, in bits; zero for an empty row.
+
+    >>> divergence(torch.tensor([[1.0, 0.0], [2.0, 2.0]]), torch.tensor([0.5, 0.5]))
+    tensor([1., 0.])
+    """
+    rows = rows / rows.sum(1, keepdim=True).clamp(min=TINY)
+    return (torch.xlogy(rows, rows) - torch.xlogy(rows, target)).sum(1) / math.log(2)
+
+
+class PairMarginals:
+    """P(x1, y) and P(x2, y) of decisions, under any weights of their rows.
+
+    Rows of a source with one distribution are one value of it. Where the rows of a source are the means of its joint rows (so it is
+    with resampled decisions), other weights give other means, and these are taken; else the rows are what the model answers to one
+    modality (masked decisions) and stay. In both cases the table is then reconciled to the P(Y) of the joint rows.
+
+    Parameters
+    ----------
+    joint
+        p(y | x1, x2), shape [M, k].
+    sources
+        By name, p(y | x) of the same rows, shape [M, k].
+    weights
+        Of the rows, shape [M].
+
+    Attributes
+    ----------
+    rows
+        For each source its distinct rows, [n, k].
+    index
+        For each source the number of the distinct row that each of the M rows has.
+    """
+
+    def __init__(self, joint: np.ndarray, sources: Mapping[str, np.ndarray], weights: np.ndarray):
+        self.joint = torch.as_tensor(joint)
+        self.rows: list[Float[Tensor, "n k"]] = []
+        self.index: list[Int[Tensor, " rows"]] = []
+        self._averaged = []
+        for table in sources.values():
+            rows, index = (torch.as_tensor(x) for x in np.unique(table, axis=0, return_inverse=True))
+            mass, total = self._sums(index.view(-1), len(rows), torch.as_tensor(weights))
+            self.rows.append(rows)
+            self.index.append(index.view(-1))
+            self._averaged.append(bool((total - mass * rows).abs().max() < SAME))
+
+    def at(self, weights: np.ndarray) -> tuple[Float[Tensor, "x1 k"], Float[Tensor, "x2 k"], Float[Tensor, " k"]]:
+        """Both pair marginals and their common P(Y) under some weights of the rows, which sum to one and may be zero."""
+        weights = torch.as_tensor(weights)
+        target = weights @ self.joint
+        tables = []
+        for rows, index, averaged in zip(self.rows, self.index, self._averaged, strict=True):
+            mass, total = self._sums(index, len(rows), weights)
+            tables.append(reconcile(total if averaged else mass * rows, target))
+        return *tables, target
+
+    def _sums(self, index: Tensor, size: int, weights: Tensor) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n k"]]:
+        """Mass of every distinct row, and the sum of weighted joint rows that have it."""
+        weighted = torch.cat([weights[:, None], weights[:, None] * self.joint], dim=1)
+        sums = weighted.new_zeros(size, weighted.shape[1]).index_add_(0, index, weighted)
+        return sums[:, :1], sums[:, 1:]

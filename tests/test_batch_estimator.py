@@ -1,0 +1,95 @@
+"""BATCH beside the exact solver: it is an approximation, and how good a one is stated here."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+
+from pidlib.batch_estimator import batch_pid
+from pidlib.decisions import Decisions, decision_pid
+
+
+def gate(name, n=256, seed=0):
+    """Samples of a gate of two fair bits, with the ideal unimodal answers."""
+    v, t = np.random.default_rng(seed).integers(2, size=(2, n))
+    t = v if name == "RDN" else t
+    half, one = np.full((n, 2), 0.5), np.eye(2)
+    seen = {"XOR": half, "UNQ": one[v], "RDN": one[v], "AND": np.where(v[:, None], half, one[0])}[name]
+    read = {"XOR": half, "UNQ": half, "RDN": one[v], "AND": np.where(t[:, None], half, one[0])}[name]
+    answer = {"XOR": v ^ t, "UNQ": v, "RDN": v, "AND": v & t}[name]
+    return Decisions(one[answer], {"vision": seen, "language": read})
+
+
+def soft(n=256, k=3, seed=0):
+    v, t = np.random.default_rng(seed).normal(size=(2, n, k)) * 1.5
+    return Decisions(softmax(v + t, axis=1), {"vision": softmax(v, axis=1), "language": softmax(t, axis=1)})
+
+
+def distance(estimate, decisions):
+    exact = decision_pid(decisions, tol=1e-4).pid.atoms
+    assert exact.keys() == estimate.unclamped.keys()
+    return max(abs(exact[name] - value) for name, value in estimate.unclamped.items())
+
+
+@pytest.mark.parametrize("name", ["XOR", "UNQ", "RDN"])
+def test_gates_without_a_choice_of_coupling(name):
+    decisions = gate(name)
+    assert distance(batch_pid(decisions), decisions) < 0.01
+
+
+@pytest.mark.parametrize("decisions", [gate("AND"), soft()], ids=["AND", "soft"])
+def test_comes_within_a_tenth_of_a_bit_when_trained_long(decisions):
+    assert distance(batch_pid(decisions, epochs=60, n_batches=20), decisions) < 0.1
+
+
+def test_training_lowers_the_loss():
+    losses = batch_pid(gate("AND"), epochs=50, n_batches=1).losses
+    assert losses.shape == (50,) and losses[-5:].mean() < 0.25 * losses[:5].mean()
+
+
+def test_embeddings_can_be_what_the_networks_see():
+    decisions = gate("AND")
+    generator = np.random.default_rng(1)
+    embeddings = {
+        name: np.eye(2)[(rows[:, 1] > 0).astype(int)] + generator.normal(0, 0.1, (256, 2)) for name, rows in decisions.sources.items()
+    }
+    assert distance(batch_pid(decisions, embeddings=embeddings, epochs=50, n_batches=10), decisions) < 0.1
+    blind = {name: np.zeros((256, 1)) for name in decisions.sources}
+    # networks that see nothing cannot couple: they are left with independent sources and find too little synergy
+    assert batch_pid(decisions, embeddings=blind, epochs=10, n_batches=10).atoms["synergy"] < 0.4
+
+
+def test_identities_hold_and_clamping_is_told():
+    decisions = soft()
+    estimate = batch_pid(decisions, epochs=1, n_batches=5)
+    raw = estimate.unclamped
+    assert estimate.atoms == {name: max(value, 0.0) for name, value in raw.items()}
+    assert raw["redundancy"] - raw["synergy"] == pytest.approx(decision_pid(decisions, tol=1e-2).pid.co_information, abs=0.02)
+    assert all(value >= 0 for value in estimate.spread.values())
+    assert 0 <= estimate.residual <= 0.01
+    assert 0 < estimate.reconciliation["vision"] < 0.1
+
+
+def test_batches_are_drawn_by_weight():
+    a, b = gate("UNQ", n=100, seed=1), gate("XOR", n=100, seed=2)
+    joined = {name: np.concatenate([a.sources[name], b.sources[name]]) for name in a.sources}
+    weights = np.repeat([0.999, 0.001], 100) / 100
+    estimate = batch_pid(Decisions(np.concatenate([a.joint, b.joint]), joined, weights), batch_size=64, n_batches=20)
+    assert estimate.atoms["unique_vision"] > 0.95 and estimate.atoms["synergy"] < 0.03
+
+
+def test_one_seed_one_estimate_and_no_global_state():
+    decisions = soft(n=64)
+    before = torch.random.get_rng_state()
+    one, two, other = (batch_pid(decisions, n_batches=3, batch_size=32, seed=seed) for seed in (0, 0, 1))
+    assert one.unclamped == two.unclamped and one.unclamped != other.unclamped
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_refuses_embeddings_that_do_not_fit():
+    decisions = soft(n=16)
+    with pytest.raises(ValueError, match="embeddings of vision, audio for sources vision, language"):
+        batch_pid(decisions, embeddings={"vision": np.zeros((16, 2)), "audio": np.zeros((16, 2))})
+    for wrong in (np.zeros((15, 2)), np.full((16, 2), np.nan), np.zeros(16)):
+        with pytest.raises(ValueError, match="embeddings of 'language', .* must be finite, one row for each of 16 decisions"):
+            batch_pid(decisions, embeddings={"vision": np.zeros((16, 2)), "language": wrong})
