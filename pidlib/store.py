@@ -133,7 +133,7 @@ class Store:
         _replace(self.folder / MANIFEST, (json.dumps(self._manifest, indent=1, sort_keys=True) + "\n").encode())
 
     def require(self, size: int):
-        """Stop before any work if the disk has no room for ``size`` bytes.
+        """Stop before any work if the disk has no room for shards of ``size`` bytes in all, less those that are there.
 
         Raises
         ------
@@ -141,8 +141,9 @@ class Store:
             With what is asked and what is free.
         """
         free = shutil.disk_usage(self.folder).free
-        if size > free:
-            needs, has = f"about {size / 1e6:,.0f} MB", f"{free / 1e6:,.0f} MB"
+        missing = size - sum(entry["bytes"] for entry in self._manifest["shards"].values())
+        if missing > free:
+            needs, has = f"about {missing / 1e6:,.0f} MB", f"{free / 1e6:,.0f} MB"
             raise OSError(f"{self.folder} needs {needs} and its disk has {has} free: make room, or ask for fewer samples or layers")
 
     def _path(self, name: str) -> Path:

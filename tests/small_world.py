@@ -1,9 +1,11 @@
 """A random tiny model of each family, and samples of its closed vocabulary with questions of many lengths."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import torch
+import transformers as hf
 from PIL import Image
 
 from pidlib.benchmarks import Sample
@@ -28,6 +30,14 @@ def loaded(family: str, seed: int = 0) -> LoadedModel:
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
     return LoadedModel(family, model, processor, family_of(model), "0" * 40, torch.device("cpu"))
+
+
+def sized() -> LoadedModel:
+    """A Qwen2.5-VL whose processor keeps a picture's proportions, so that the number of its tokens varies."""
+    model = loaded("qwen2_5_vl")
+    images = hf.Qwen2VLImageProcessor(size={"shortest_edge": 256, "longest_edge": 128 * 128}, patch_size=8, merge_size=2)
+    parts = {"video_processor": model.processor.video_processor, "chat_template": model.processor.chat_template}
+    return replace(model, processor=hf.Qwen2_5_VLProcessor(image_processor=images, tokenizer=model.processor.tokenizer, **parts))
 
 
 def picture(seed: int) -> Image.Image:

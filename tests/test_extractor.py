@@ -1,12 +1,13 @@
 """The promises of the extractor: the same numbers in any company, after any interruption, and nothing silently wrong."""
 
+import copy
 import logging
 from dataclasses import fields, replace
 
 import numpy as np
 import pytest
 import torch
-from small_world import CANDIDATES, FAMILY_NAMES, loaded, sample, samples
+from small_world import CANDIDATES, FAMILY_NAMES, loaded, sample, samples, sized
 
 from pidlib.extraction import Extraction, extract, job
 from pidlib.extraction.bench import throughput
@@ -38,6 +39,27 @@ def test_batch_of_one_equals_batch_of_eight_and_two_runs_are_equal(family):
     eight = extract(model, some, batch_size=8, **EVERYTHING)
     assert_same(eight, extract(model, some, batch_size=8, **EVERYTHING))
     assert_same(eight, extract(model, some, batch_size=1, **EVERYTHING), atol=1e-5)
+
+
+def test_window_shorter_than_the_prompt():
+    model = loaded("gemma3")
+    model = replace(model, model=copy.deepcopy(model.model))
+    model.model.config.text_config.sliding_window = 16
+    some = samples(10)
+    narrow = extract(model, some, batch_size=8, **EVERYTHING)
+    assert_same(narrow, extract(model, some, batch_size=1, **EVERYTHING), atol=1e-5)
+    assert np.abs(narrow.logits["vision+language"] - extract(loaded("gemma3"), some, **EVERYTHING).logits["vision+language"]).max() > 1e-3
+
+
+def test_pictures_of_different_sizes_share_a_batch():
+    model, some = sized(), samples(8)
+    some = [replace(one, image=one.image.resize(((64, 64), (96, 32), (32, 48))[index % 3])) for index, one in enumerate(some)]
+    eight = extract(model, some, batch_size=8, **EVERYTHING)
+    assert_same(eight, extract(model, some, batch_size=1, **EVERYTHING), atol=1e-5)
+    pairs = eight.pairs
+    alone = [replace(some[v], sample_id=f"{v} {t}", question=some[t].question) for v, t in pairs.index]
+    expected = extract(model, alone, passes=["vision+language"], progress=False)
+    np.testing.assert_allclose(pairs.logits, expected.logits["vision+language"], atol=1e-5)
 
 
 def test_ids_and_answers_are_kept_in_order():
@@ -257,3 +279,14 @@ def test_bench_runs_both_ways_over_the_same_passes():
     table = throughput(loaded("llava"), samples(4), partners=16)
     assert table["way"].tolist() == ["plain", "batched"] and table["forward_passes"].tolist() == [4 * 4 + 2 * 2 + 2 * 2] * 2
     assert table["ratio"][0] == 1 and (table["samples_per_second"] > 0).all()
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_half_precision_model_gives_float32_numbers_nearby(family):
+    exact, some = loaded(family), samples(6)
+    half = replace(exact, model=copy.deepcopy(exact.model).to(torch.bfloat16))
+    extraction, expected = extract(half, some, **EVERYTHING), extract(exact, some, **EVERYTHING)
+    for key in expected.logits:
+        assert extraction.logits[key].dtype == extraction.lens_logits[key].dtype == np.float32
+        assert np.corrcoef(extraction.logits[key].ravel(), expected.logits[key].ravel())[0, 1] > 0.99
+    assert extraction.hidden.dtype == extraction.embeddings["vision"].dtype == np.float32

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import transformers as hf
-from small_world import CANDIDATES, FAMILY_NAMES, loaded, picture, sample
+from small_world import CANDIDATES, FAMILY_NAMES, loaded, picture, sample, sized
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from pidlib.extraction.prompts import Prompter
@@ -98,16 +98,9 @@ def test_picture_and_question_of_two_samples_join_as_the_processor_joins_them(fa
 
 
 def test_pictures_of_other_sizes_have_spans_of_their_own():
-    model = loaded("qwen2_5_vl")
-    processor = hf.Qwen2_5_VLProcessor(
-        image_processor=hf.Qwen2VLImageProcessor(size={"shortest_edge": 256, "longest_edge": 64 * 64 * 4}, patch_size=8, merge_size=2),
-        video_processor=model.processor.video_processor,
-        tokenizer=model.processor.tokenizer,
-        chat_template=model.processor.chat_template,
-    )
-    small, wide = sample(0), sample(1, image=picture(7).resize((96, 32)))
-    tower, _, ((_, four), (_, twelve)) = prompter(model, processor).tokenize([small, wide])
-    assert (four.sum(), twelve.sum()) == (16, 12) and tower["image_grid_thw"].tolist() == [[1, 8, 8], [1, 4, 12]]
+    some = [sample(0), sample(1, image=picture(7).resize((96, 32)))]
+    tower, _, ((_, square), (_, wide)) = prompter(sized()).tokenize(some)
+    assert (square.sum(), wide.sum()) == (16, 12) and tower["image_grid_thw"].tolist() == [[1, 8, 8], [1, 4, 12]]
 
 
 def test_candidates_are_read_as_they_follow_the_prompt():

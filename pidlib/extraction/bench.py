@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -66,7 +67,7 @@ def _plain(job: Job):
         asked += [(replace(sample, question=job.samples[partner].question), full) for partner in partners]
         for one, given in asked:
             (encoded,) = job.reader.encode([one])
-            job.reader.answer([Row(encoded.picture, encoded.question, job.noise(encoded, given))])
+            job.reader.answer([Row(encoded.picture, encoded.question, partial(job.noise, encoded, given))])
 
 
 def _seconds(run, device: torch.device) -> float:

@@ -84,7 +84,7 @@ class Job:
         return Shard(arrays, facts)
 
     def _answer_passes(self, encoded: Sequence[Encoded]) -> dict[str, np.ndarray]:
-        rows = [Row(one.picture, one.question, self.noise(one, given)) for given in self.passes.values() for one in encoded]
+        rows = [Row(one.picture, one.question, partial(self.noise, one, given)) for given in self.passes.values() for one in encoded]
         if not rows:
             return {}
         read = self.reader.answer(rows, lens=bool(self.reader.layers))
@@ -99,7 +99,7 @@ class Job:
         missing = sorted({question for some in partners for question in some} - set(self._questions))
         self._questions |= zip(missing, self.reader.questions([self.samples[index] for index in missing]), strict=True)
         pairs = [(place, question, weight) for place, some in enumerate(partners) for question, weight in some.items()]
-        read = self.reader.answer([Row(encoded[place].picture, self._questions[question], {}) for place, question, _ in pairs])
+        read = self.reader.answer([Row(encoded[place].picture, self._questions[question]) for place, question, _ in pairs])
         _refuse_not_finite(read, [encoded[place].sample.sample_id for place, _, _ in pairs])
         index = np.array([(start + place, question) for place, question, _ in pairs])
         weights = np.array([weight for _, _, weight in pairs]) / len(self.samples)

@@ -29,11 +29,14 @@ class Encoded:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One forward pass: a picture with a question, and the noise of each modality that is absent."""
+    """One forward pass: a picture with a question, and the noise of each modality that is absent.
+
+    The noise is drawn when the row's batch runs: that of all rows together would take more memory than their pictures.
+    """
 
     picture: Picture
     question: Question
-    noise: Mapping[str, Float[Tensor, "tokens d"]]
+    noise: Callable[[], Mapping[str, Float[Tensor, "tokens d"]]] = dict
 
     def __len__(self) -> int:
         return len(self.question.head["input_ids"]) + len(self.picture.is_vision) + len(self.question.tail["input_ids"])
@@ -140,12 +143,13 @@ class Reader:
 
     @torch.inference_mode()
     def _forward(self, rows: Sequence[Row], blocks: list) -> dict[str, np.ndarray]:
-        fields, masks = _collate(rows, self.pad)
+        noise = [row.noise() for row in rows]
+        fields, masks = _collate(rows, noise, self.pad)
         fields = {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
         layout = {name: torch.cat([row.picture.layout[name] for row in rows]) for name in self.family.layout_inputs}
         tokens = {
-            "vision": [row.noise.get("vision", row.picture.features) for row in rows],
-            "language": [row.noise["language"] for row in rows if "language" in row.noise],
+            "vision": [absent.get("vision", row.picture.features) for row, absent in zip(rows, noise, strict=True)],
+            "language": [absent["language"] for absent in noise if "language" in absent],
         }
         tokens = {name: torch.cat([one.to(self.device, self.dtype) for one in some]) for name, some in tokens.items() if some}
         places = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
@@ -195,7 +199,7 @@ def refuse_not_finite(encoded: Sequence[Encoded]):
             raise ValueError(f"NaN or Inf in the {name} embeddings of {names}: check them, or load the model with dtype=torch.float32")
 
 
-def _collate(rows: Sequence[Row], pad: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Per-token fields of the model's forward pass, padded on the right, and the places where modalities are written."""
     shape = len(rows), max(map(len, rows))
     fields = {name: np.full(shape, pad if name == "input_ids" else 0) for name in (*rows[0].question.head, "attention_mask")}
@@ -208,7 +212,7 @@ def _collate(rows: Sequence[Row], pad: int) -> tuple[dict[str, np.ndarray], dict
             fields[name][index, :end] = np.concatenate([head[name], span[name], tail[name]])
         fields["attention_mask"][index, :end] = 1
         masks["vision"][index, start:stop] = row.picture.is_vision
-        if "language" in row.noise:
+        if "language" in noise[index]:
             masks["language"][index, :start] = row.question.head_is_language
             masks["language"][index, stop:end] = row.question.tail_is_language
     return fields, masks
