@@ -24,17 +24,9 @@ endif
 
 # ---- the environment: an active one that has what pyproject.toml asks for, else .venv made from requirements.lock
 
-ACTIVE := $(firstword $(VIRTUAL_ENV) $(CONDA_PREFIX))
-define HAS_ALL
-import importlib.metadata as m, re, sys, tomllib
-p = tomllib.load(open("pyproject.toml", "rb"))["project"]
-need = [re.split("([<>=!~])", r, maxsplit=1) for r in p["dependencies"] + p["optional-dependencies"]["test"]]
-have = {d.name.lower().replace("_", "-"): d.version.split("+")[0] for d in m.distributions() if d.name}
-sys.exit(any(n[0] not in have or ("".join(n[1:]).startswith("==") and "".join(n[1:])[2:] != have[n[0]]) for n in need))
-endef
-export HAS_ALL
+ACTIVE := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX))
 ifneq ($(ACTIVE),)
-ifeq ($(shell "$(ACTIVE)/bin/python" -c "$$HAS_ALL" 2>/dev/null && echo yes),yes)
+ifeq ($(shell "$(ACTIVE)/bin/python" .ci/ready.py 2>/dev/null && echo yes),yes)
 BIN := $(ACTIVE)/bin
 READY :=
 endif
@@ -43,13 +35,13 @@ ifndef BIN
 BIN := .venv/bin
 READY := .venv/.ready
 endif
-PY := $(BIN)/python
+PY := "$(BIN)/python"
 
 .venv/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"pidlib needs Python 3.11, 3.12 or 3.13; \
 	$(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv .venv
-	.venv/bin/python -m pip install --quiet --progress-bar on -r requirements.lock
+	.venv/bin/python -m pip install -r requirements.lock
 	.venv/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
 	@echo "wrote .venv ($$(.venv/bin/python --version), $$(grep -c == requirements.lock) packages)"
@@ -58,28 +50,40 @@ PY := $(BIN)/python
 
 NOTEBOOKS := $(sort $(wildcard notebooks/*/*.ipynb))
 SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') pidlib/presets/$(PRESET).yaml
-RUNS      := build/$(PRESET)/notebooks
+BUILD     := build/$(PRESET)
+RUNS      := $(BUILD)/notebooks
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 
-.PHONY: help paper test figures bench lab clean clean-cache extract lint setup
+
+.PHONY: FORCE help paper test figures bench lab clean clean-cache extract lint setup
 help: ## this list
 	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1'] TARGET"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 15
 
 setup: $(READY) ## make the environment, nothing else
 
-paper: $(EXECUTED) ## set up, then every table and figure of the preset
+paper: $(BUILD)/extracted $(EXECUTED) ## set up, then every table and figure of the preset
 	@echo "wrote $(words $(EXECUTED)) notebooks to $(RUNS), with their tables and figures (preset $(PRESET))"
 
 # The notebook runs under another name until it is done, so that a failed run stays to be read and is not taken for a finished one.
-$(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) | $(READY)
+$(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(BUILD)/parameters | $(READY)
 	@mkdir -p $(@D)
 	$(PY) -m papermill $< $(@:.ipynb=.part.ipynb) -p preset $(PRESET) $(PARAMETERS) --cwd $(CURDIR)
 	@mv $(@:.ipynb=.part.ipynb) $@
 	@echo "wrote $@"
 
-extract: $(READY) ## only the first step: run the models, keep what they answer in the cache
+# Other parameters make a finished run stale.
+$(BUILD)/parameters: FORCE
+	@mkdir -p $(@D); printf '%s\n' "$(PARAMETERS)" | cmp -s - $@ || printf '%s\n' "$(PARAMETERS)" > $@
+FORCE:
+
+# What is in the cache stays there; the stamp only says that it was looked through since the code last changed.
+$(BUILD)/extracted: $(SOURCES) | $(READY)
 	$(PY) -m pidlib.runs --preset $(PRESET)
+	@mkdir -p $(@D) && touch $@
+$(filter $(RUNS)/vision_language/% $(RUNS)/validation/fig_recovery.ipynb,$(EXECUTED)): | $(BUILD)/extracted
+
+extract: $(BUILD)/extracted ## only the first step: run the models, keep what they answer in the cache
 
 figures: $(READY) ## only the last step: redraw every figure from the committed tables
 	$(PY) -m pidlib.figures
@@ -92,11 +96,11 @@ test: $(READY) ## set up, then run the tests
 	$(PY) -m pytest
 
 lint: $(READY) ## style of code and notebooks
-	$(BIN)/ruff check pidlib tests
-	$(BIN)/nbstripout --verify $(NOTEBOOKS)
+	$(PY) -m ruff check pidlib tests
+	$(PY) -m nbstripout --verify $(NOTEBOOKS)
 
 lab: $(READY) ## open JupyterLab on the notebooks
-	$(BIN)/jupyter lab notebooks
+	$(PY) -m jupyterlab notebooks
 
 clean: ## remove what make wrote, except .venv, the cache of extractions and the results of the paper preset
 	rm -rf build/smoke build/offline tests/runs .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 import argparse
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import product
 from typing import NamedTuple
 
 import pandas as pd
@@ -13,11 +14,21 @@ from pidlib.benchmarks import Sample
 from pidlib.benchmarks import load as load_samples
 from pidlib.experiment import Preset, fingerprint, load_preset, project_root
 from pidlib.extraction import PASSES, Extraction, extract
+from pidlib.extraction.masking import FULL
 from pidlib.models import LoadedModel
 from pidlib.models import load as load_model
-from pidlib.profiles import decision_profile, embedding_profile
+from pidlib.profiles import NOISE, decision_profile, embedding_profile
 
-LAYERS = (-1,)  # the answer-position state is read after the last block
+
+class Asked(NamedTuple):
+    """What a model is asked about a benchmark: all of it changes the numbers."""
+
+    split: str
+    n_samples: int
+    seed: int
+    passes: tuple[str, ...]
+    partners: int = 0
+    layers: tuple[int, ...] = ()
 
 
 class Run(NamedTuple):
@@ -27,8 +38,22 @@ class Run(NamedTuple):
     columns: dict[str, str | int]
 
 
-def runs(preset: Preset, benchmarks: Sequence[str] | None = None, *, progress: bool = False) -> Iterator[Run]:
-    """Ask every model of a preset the questions of its benchmarks, or read what it answered from the cache.
+def decisions(preset: Preset) -> tuple[Asked]:
+    """For profiles of decisions: both modalities, each alone, none, and pictures with the questions of others."""
+    partners = preset.partners if "resampled" in preset.unimodal else 0
+    return (Asked(preset.split, preset.n_samples, preset.seed, (*PASSES, *NOISE), partners),)
+
+
+def embeddings(preset: Preset) -> tuple[Asked, Asked]:
+    """For profiles of embeddings: the answer-position state after the last block, of samples to fit codes on and of those profiled."""
+    fitted = "validation" if preset.split == "train" else "train"
+    return tuple(Asked(split, preset.n_embedded, preset.seed, (FULL,), layers=(-1,)) for split in (fitted, preset.split))
+
+
+def runs(
+    preset: Preset, asked: Sequence[Asked], benchmarks: Sequence[str] | None = None, *, progress: bool = False
+) -> Iterator[tuple[Run, ...]]:
+    """Ask every model of a preset about each benchmark, or read what it answered from the cache; a run for each entry of `asked`.
 
     A folder of the cache is named by the hash of all that is meant to change the numbers (weights, questions, pictures, passes, seed),
     so it is never stale; an interrupted one goes on where it stopped.
@@ -36,7 +61,9 @@ def runs(preset: Preset, benchmarks: Sequence[str] | None = None, *, progress: b
     Parameters
     ----------
     preset
-        Models, benchmarks, split, sizes, seed and the cache.
+        Models, benchmarks and the cache.
+    asked
+        From `decisions` or `embeddings`.
     benchmarks
         Some of them; all of the preset's, if left out.
     progress
@@ -49,18 +76,17 @@ def runs(preset: Preset, benchmarks: Sequence[str] | None = None, *, progress: b
             loaded = load_model(name, revision=revision or None, device=preset.device)
             for benchmark in benchmarks:
                 bar.set_postfix_str(f"{name} {benchmark}")
-                yield _run(preset, loaded, benchmark, progress)
+                yield tuple(_run(preset, one, loaded, benchmark, progress) for one in asked)
                 bar.update()
 
 
-def _run(preset: Preset, loaded: LoadedModel, benchmark: str, progress: bool) -> Run:
-    samples = load_samples(benchmark, preset.split, n=preset.n_samples, seed=preset.seed)
-    asked = {"passes": PASSES, "partners": preset.partners, "layers": LAYERS, "seed": preset.seed}
-    mark = fingerprint(family=loaded.family.name, revision=loaded.revision, samples=_digest(samples), **asked)
-    folder = project_root() / preset.cache / mark
-    extraction = extract(loaded, samples, **asked, batch_size=preset.batch_size, folder=folder, progress=progress)
-    place = {"benchmark": benchmark, "split": preset.split, "model": loaded.name, "revision": loaded.revision}
-    return Run(extraction, place | {"n_samples": len(samples), "fingerprint": mark})
+def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, progress: bool) -> Run:
+    samples = load_samples(benchmark, asked.split, n=asked.n_samples, seed=asked.seed)
+    mark = fingerprint(family=loaded.family.name, revision=loaded.revision, samples=_digest(samples), **asked._asdict())
+    kept = {"folder": project_root() / preset.cache / mark, "batch_size": preset.batch_size, "progress": progress}
+    told = {"passes": asked.passes, "partners": asked.partners, "layers": asked.layers, "seed": asked.seed}
+    place = {"benchmark": benchmark, "split": asked.split, "model": loaded.name, "revision": loaded.revision}
+    return Run(extract(loaded, samples, **told, **kept), place | {"n_samples": len(samples), "fingerprint": mark})
 
 
 def _digest(samples: Sequence[Sample]) -> str:
@@ -75,24 +101,24 @@ def decision_profiles(
     preset: Preset, experiment: str, benchmarks: Sequence[str] | None = None, estimators: Sequence[str] = ("exact",)
 ) -> pd.DataFrame:
     """Atoms of the models' decisions, for each way to ask one modality alone and each estimator, as rows of the results."""
-    tables = []
-    for extraction, columns in runs(preset, benchmarks):
-        for unimodal in preset.unimodal:
-            for estimator in estimators:
-                made = {"unimodal": unimodal, "estimator": estimator, "n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
-                mark = fingerprint(extraction=columns["fingerprint"], tau=preset.tau, n_batches=preset.n_batches, **made)
-                told = columns | {"experiment": experiment, "fingerprint": mark}
-                tables.append(decision_profile(extraction, tau=preset.tau, n_batches=preset.n_batches, **made, **told))
+    tables, shared = [], {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
+    for (run,) in runs(preset, decisions(preset), benchmarks):
+        for unimodal, estimator in product(preset.unimodal, estimators):
+            made = shared | {"unimodal": unimodal, "estimator": estimator}
+            made |= {"n_batches": preset.n_batches} if estimator == "BATCH" else {}
+            told = run.columns | {"experiment": experiment, "fingerprint": fingerprint(extraction=run.columns["fingerprint"], **made)}
+            tables.append(decision_profile(run.extraction, **made, **told))
     return results.tidy(pd.concat(tables, ignore_index=True))
 
 
 def embedding_profiles(preset: Preset, experiment: str, benchmarks: Sequence[str] | None = None) -> pd.DataFrame:
     """Atoms of clustered embeddings about the answer-position state, with null, correction and interval, as rows of the results."""
-    sizes = {name: getattr(preset, name) for name in ("n_clusters", "n_permutations", "n_bootstrap", "seed")}
+    made = {name: getattr(preset, name) for name in ("n_clusters", "n_permutations", "n_bootstrap", "seed")}
     tables = []
-    for extraction, columns in runs(preset, benchmarks):
-        told = columns | {"experiment": experiment, "fingerprint": fingerprint(extraction=columns["fingerprint"], **sizes)}
-        tables.append(embedding_profile(extraction, **sizes, **told))
+    for fitted, applied in runs(preset, embeddings(preset), benchmarks):
+        mark = fingerprint(fitted=fitted.columns["fingerprint"], applied=applied.columns["fingerprint"], **made)
+        told = applied.columns | {"experiment": experiment, "fingerprint": mark}
+        tables.append(embedding_profile(fitted.extraction, applied.extraction, **made, **told))
     return results.tidy(pd.concat(tables, ignore_index=True))
 
 
@@ -100,8 +126,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pidlib.runs", description="The first step alone: run the models, fill the cache.")
     parser.add_argument("--preset", default="offline", help="smoke, offline, paper, or the path of a .yaml file")
     preset = load_preset(parser.parse_args().preset)
-    count = sum(len(run.extraction) for run in runs(preset, progress=True))
-    tqdm.write(f"wrote the answers of {len(preset.models)} models to {count} questions in {preset.cache}")
+    found = [run for asked in (decisions(preset), embeddings(preset)) for some in runs(preset, asked, progress=True) for run in some]
+    count = sum(len(run.extraction) for run in found)
+    tqdm.write(f"wrote what {len(preset.models)} models answered to {count} questions to {preset.cache}")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,5 @@
 """What the validation measures, against what is known: gates, ideal answerers, independent variables."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 
 from pidlib import benchmarks, results
@@ -25,13 +23,9 @@ def truths(preset: Preset) -> pd.DataFrame:
 
 def _rows(solved: PID, **columns: object) -> pd.DataFrame:
     """One row per atom of a single decomposition, with its certified bounds."""
-    rows = [{"atom": atom, "value_bits": value, **_bounds(solved, atom, value)} for atom, value in solved.atoms.items()]
+    rows = [
+        {"atom": atom, "value_bits": value, "lower_bits": solved.bounds[atom][0], "upper_bits": solved.bounds[atom][1]}
+        for atom, value in solved.atoms.items()
+    ]
     shared = {"experiment": EXPERIMENT, "source_a": solved.sources[0], "source_b": solved.sources[1], "converged": bool(solved.converged)}
     return pd.DataFrame(rows).assign(**shared, **columns)
-
-
-def _bounds(solved: PID, atom: str, value: float) -> Mapping[str, float]:
-    """Atoms stand at I_Q = upper: redundancy and synergy can only be larger, the unique ones only smaller."""
-    if atom.startswith("unique"):
-        return {"lower_bits": value - solved.gap, "upper_bits": value}
-    return {"lower_bits": value, "upper_bits": value + solved.gap}
