@@ -86,3 +86,13 @@ def test_papermill_stops_at_the_guard(wrong, message, tmp_path):
     with pytest.raises(papermill.PapermillExecutionError, match=message):
         papermill.execute_notebook(tmp_path / "in.ipynb", None, {"preset": "smoke"} | wrong, cwd=tmp_path, progress_bar=False)
     assert not (tmp_path / "worked").exists()
+
+
+@pytest.mark.parametrize("path", PAPER, ids=name_of)
+def test_notebook_runs_as_it_is_shipped(path, tmp_path):
+    asked = {"preset": "smoke", "output": str(tmp_path)}
+    papermill.execute_notebook(path, None, asked, cwd=tmp_path, progress_bar=False)
+    written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.*") if file.is_file()}
+    name = name_of(path)
+    figure = {f"figures/{name}.tex"} if path.stem.startswith("table_") else {f"figures/{name}.pdf", f"figures/{name}.png"}
+    assert written == {f"data/results/{name}.csv"} | figure
