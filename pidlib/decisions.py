@@ -226,12 +226,14 @@ def bootstrap_decisions(
     n
         Number of draws.
     solved
-        The decomposition of `decisions`, where it is at hand.
-    exact, tol
-        Solve every draw, to this certified gap in bits.
+        The decomposition of `decisions`; without it they are decomposed here.
+    exact
+        Solve every draw.
+    tol
+        Certified gap in bits of what is solved here.
     """
     names = tuple(decisions.sources)
-    solved = solved or decision_pid(decisions)
+    solved = solved or decision_pid(decisions, tol=tol)
     marginals = PairMarginals(decisions.joint, decisions.sources, decisions.weights)
     here = _first_order(*marginals.at(decisions.weights), solved.prices)
     samples, groups = np.unique(decisions.groups, return_inverse=True)

@@ -1,0 +1,145 @@
+"""Chance in atoms of codes: nulls that are null, corrections that correct, intervals that hold the truth, warnings in time."""
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pidlib.corrections import tabulate
+from pidlib.decomposition import pid
+from pidlib.uncertainty import Estimate, estimate, permuted, predicted_bias, spurious_synergy
+
+QUICK = {"n_permutations": 60, "n_bootstrap": 60, "tol": 1e-3}
+
+
+def independent(n, k, ky=4, seed=0):
+    generator = np.random.default_rng(seed)
+    return [generator.integers(size, size=n) for size in (k, k, ky)]
+
+
+def quietly(codes, **options) -> Estimate:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return estimate(*codes, **QUICK | options)
+
+
+def additive(n, k=5, ky=3, seed=0):
+    """Samples of a table in which both sources add evidence on y, and its true atoms."""
+    of_x1, of_x2 = np.random.default_rng(11).normal(size=(2, k, ky)) * 1.5
+    table = np.exp(of_x1[:, None] + of_x2[None])
+    table = table / table.sum(2, keepdims=True) / k**2
+    labels = np.random.default_rng(seed).choice(table.size, size=n, p=table.ravel())
+    return np.unravel_index(labels, table.shape), pid(table).atoms
+
+
+def test_measured_atoms_are_those_of_the_counts():
+    codes, _ = additive(400)
+    found = quietly(codes)
+    expected = pid(tabulate(*(labels[None] for labels in codes), (5, 5, 3))[0], tol=1e-3)
+    assert found.measured.atoms == pytest.approx(expected.atoms, abs=2e-3)
+    assert found.n_samples == 400
+
+
+def test_permutations_keep_the_sources_and_the_target():
+    x1, x2, y = independent(300, 4)
+    tables = permuted(x1, x2, y, (4, 4, 4), 20, seed=3)
+    (counts,) = tabulate(x1[None], x2[None], y[None], (4, 4, 4))
+    np.testing.assert_array_equal(tables.sum(3), np.broadcast_to(counts.sum(2), (20, 4, 4)))
+    np.testing.assert_array_equal(tables.sum((1, 2)), np.broadcast_to(np.bincount(y), (20, 4)))
+    assert len(np.unique(tables.reshape(20, -1), axis=0)) == 20
+
+
+def test_bias_of_independent_codes_is_synergy_and_is_taken_off():
+    found = [quietly(independent(1000, 8, seed=seed), seed=seed) for seed in range(6)]
+    measured = pd.DataFrame([one.measured.atoms for one in found]).mean()
+    corrected = pd.DataFrame([one.corrected for one in found]).mean()
+    assert measured["synergy"] > 0.1 and measured.drop("synergy").max() < 0.03
+    assert found[0].predicted_bias == pytest.approx(measured["synergy"], rel=0.4)
+    assert corrected.abs().max() < 0.02
+
+
+def test_p_values_of_independent_codes_are_uniform():
+    p = [quietly(independent(200, 3, 2, seed=seed), n_permutations=19, n_bootstrap=2, seed=seed).p_value["synergy"] for seed in range(60)]
+    assert min(p) >= 0.05 and np.mean(p) == pytest.approx(0.525, abs=0.12)
+    assert np.mean(np.array(p) <= 0.2) < 0.4
+
+
+def test_dependence_is_found_and_corrections_bring_it_nearer_to_the_truth():
+    wrong = {"measured": [], "corrected": []}
+    for seed in range(6):
+        codes, truth = additive(400, seed=seed)
+        found = quietly(codes, seed=seed)
+        assert found.p_value["unique_vision"] < 0.05
+        wrong["measured"].append([found.measured.atoms[atom] - truth[atom] for atom in truth])
+        wrong["corrected"].append([found.corrected[atom] - truth[atom] for atom in truth])
+    bias = {name: np.abs(np.mean(values, axis=0)) for name, values in wrong.items()}
+    rmse = {name: np.sqrt(np.mean(np.square(values))) for name, values in wrong.items()}
+    assert bias["corrected"][3] < 0.4 * bias["measured"][3]
+    assert rmse["corrected"] < rmse["measured"]
+
+
+def test_intervals_hold_the_truth():
+    hits = []
+    for seed in range(12):
+        codes, truth = additive(800, seed=seed)
+        found = quietly(codes, n_permutations=30, seed=seed)
+        hits += [low <= truth[atom] <= high for atom, (low, high) in found.interval.items()]
+    assert np.mean(hits) > 0.85
+
+
+def test_corrected_atoms_sum_to_the_corrected_information():
+    codes, truth = additive(5000)
+    found = quietly(codes)
+    assert sum(found.corrected.values()) == pytest.approx(sum(truth.values()), abs=0.03)
+    for atom, (low, high) in found.interval.items():
+        assert low < found.corrected[atom] < high
+
+
+def test_any_labels_are_codes_and_gaps_in_them_do_not_count():
+    codes, _ = additive(300)
+    named = (np.array(list("pqrst"))[codes[0]], codes[1] * 10 - 7, codes[2])
+    one, two = quietly(codes), quietly(named, sources=("picture", "text"))
+    assert list(two.corrected.values()) == pytest.approx(list(one.corrected.values()), abs=1e-9)
+    assert two.measured.sources == ("picture", "text") and two.predicted_bias == one.predicted_bias
+
+
+def test_one_seed_one_estimate():
+    codes, _ = additive(300)
+    one, two, other = quietly(codes, seed=1), quietly(codes, seed=1), quietly(codes, seed=2)
+    assert one.rows() == two.rows() != other.rows()
+
+
+def test_warns_of_bias_and_of_too_few_samples():
+    with pytest.warns(UserWarning, match=r"1000 samples of 10 x 10 x 4 codes give a synergy of 0.21 bits by chance alone; use fewer"):
+        found = estimate(*independent(1000, 10), n_permutations=2, n_bootstrap=2, tol=1e-2)
+    assert found.synergy_estimable
+    with pytest.warns(UserWarning, match="too many to correct"):
+        found = estimate(*independent(90, 10), n_permutations=2, n_bootstrap=2, tol=1e-2)
+    assert not found.synergy_estimable
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        estimate(*independent(2000, 3, 2), n_permutations=2, n_bootstrap=2, tol=1e-2)
+
+
+def test_rows_are_those_of_the_results():
+    codes, _ = additive(400)
+    rows = pd.DataFrame(quietly(codes).rows())
+    assert list(rows["atom"]) == ["redundancy", "unique_vision", "unique_language", "synergy"]
+    assert (rows["lower_bits"] <= rows["value_bits"]).all() and (rows["value_bits"] <= rows["upper_bits"]).all()
+    assert (rows["ci_low"] < rows["corrected_bits"]).all() and rows["converged"].all()
+
+
+@pytest.mark.parametrize("codes", [([0, 1], [0, 1], [0]), ([], [], []), ([[0, 1]], [[0, 1]], [[0, 1]])])
+def test_refuses_labels_that_do_not_fit(codes):
+    with pytest.raises(ValueError, match="one label for each sample"):
+        estimate(*codes)
+
+
+def test_spurious_synergy_falls_with_samples_and_corrections():
+    found = pd.concat([spurious_synergy(n, 8, n_repeats=4, n_permutations=20) for n in (200, 1000)])
+    assert list(found.columns) == ["n_samples", "n_codes", "repeat", "correction", "synergy_bits"]
+    mean = found.pivot_table(index="correction", columns="n_samples", values="synergy_bits")
+    assert mean.loc["plug-in", 200] > mean.loc["plug-in", 1000] > 0.8 * predicted_bias(1000, 8, 8, 4)
+    assert mean.loc["Miller-Madow", 1000] < 0.5 * mean.loc["plug-in", 1000]
+    assert (mean.drop(["plug-in", "Miller-Madow"])[1000].abs() < 0.04).all()
