@@ -27,7 +27,7 @@ HATCHES = {atom: hatch for atom, (*_, hatch) in _ATOMS.items()}
 VISION_LANGUAGE = ("redundancy", "unique_vision", "unique_language", "synergy")
 
 # Colours of anything that is not an atom.
-OTHERS = (_COLORBLIND[3], _COLORBLIND[9], _COLORBLIND[5], "#222222")
+OTHERS = (_COLORBLIND[3], _COLORBLIND[9], _COLORBLIND[5], "#332288", _COLORBLIND[7], "#222222")
 INK, FAINT, NULL = "#222222", "#8a8a8a", "#d0d0d0"
 MARKERS = "oDs^vPX*<>hdp"  # a model keeps its marker within a figure
 

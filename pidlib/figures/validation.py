@@ -1,7 +1,9 @@
 """Figures and tables of the validation: exact cases, recovery of a known truth, sampling bias, and the solver's speed."""
 
+import itertools
 import textwrap
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -62,38 +64,40 @@ def _measured(ax: Axes, rows: pd.DataFrame, marker: str) -> None:
 
 
 def fig_bias(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
-    """Synergy measured between independent variables, against the number of samples: a panel per alphabet, a line per correction."""
+    """Synergy measured between independent codes against the number of samples: its mean above, the error of a single study below."""
     table = drawable(table, allow_unconverged=allow_unconverged)
-    codes, estimators = sorted(table["n_codes"].unique()), list(table["estimator"].unique())
-    figure = Figure(figsize=(marks.PAGE, 2.35))
-    axes = figure.subplots(1, len(codes), sharex=True, sharey=True, squeeze=False)[0]
-    looks = _line_looks(estimators)
-    for ax, k in zip(axes, codes, strict=True):
-        here = table[table["n_codes"] == k]
-        ax.axvspan(here["n_samples"].min() * 0.7, k * k, color=marks.NULL, alpha=0.45, linewidth=0, zorder=0)
-        ax.axhline(0, color=marks.INK, linewidth=0.6, zorder=1)
+    codes, looks = sorted(table["n_codes"].unique()), _line_looks(list(table["estimator"].unique()))
+    figure = Figure(figsize=(marks.PAGE, 3.9))
+    axes = figure.subplots(2, len(codes), sharex=True, sharey="row", squeeze=False)
+    edge = table["n_samples"].min() * 0.7
+    for (above, below), k in zip(axes.T, codes, strict=True):
+        for ax in (above, below):
+            ax.axvspan(edge, max(k * k, edge), color=marks.NULL, alpha=0.45, linewidth=0, zorder=0)
+        above.axhline(0, color=marks.INK, linewidth=0.6, zorder=1)
         for estimator, look in looks.items():
-            rows = here[here["estimator"] == estimator].sort_values("n_samples")
-            n, value = rows["n_samples"].to_numpy(float), rows["value_bits"].to_numpy(float)
-            ax.fill_between(n, rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float), color=look["color"], alpha=0.2, linewidth=0)
-            ax.plot(n, value, markersize=2.8, **look)
-        ax.set_xscale("log")
-        ax.set_xlim(here["n_samples"].min() * 0.7, here["n_samples"].max() * 1.3)
-        ax.set_title(f"{k} codes per source")
-        ax.set_xlabel("samples $n$")
-    axes[0].set_ylabel("spurious synergy (bits)")
-    handles = [Line2D([], [], markersize=2.8, label=estimator, **look) for estimator, look in looks.items()]
+            rows = table[(table["n_codes"] == k) & (table["estimator"] == estimator)].sort_values("n_samples")
+            n, mean, low, high = (rows[name].to_numpy(float) for name in ("n_samples", "value_bits", "ci_low", "ci_high"))
+            above.fill_between(n, low, high, color=look["color"], alpha=0.13, linewidth=0)
+            above.plot(n, mean, **look)
+            below.plot(n, np.hypot(mean, (high - low) / 2 / 1.96), **look)  # the interval is 1.96 standard deviations either way
+        above.set_title(f"{k} codes per source")
+        below.set(xscale="log", yscale="log", xlim=(edge, table["n_samples"].max() * 1.3), xlabel="samples $n$")
+    axes[0, 0].set_ylabel("spurious synergy (bits)")
+    axes[1, 0].set_ylabel("root mean square error (bits)")
+    handles = [Line2D([], [], label=estimator, **look) for estimator, look in looks.items()]
     shade = Patch(facecolor=marks.NULL, alpha=0.45, label="not estimable: $n < k_1 k_2$")
-    figure.legend(handles=[*handles, shade], loc="outside upper center", ncols=len(handles) + 1)
+    figure.legend(handles=[*handles, shade], loc="outside upper center", ncols=4)
     return figure
 
 
 def _line_looks(names: list[str]) -> dict[str, dict]:
     """Lines are told apart by colour, dash and marker; the first one, uncorrected, wears the colour of synergy."""
     colors = [marks.COLORS["synergy"], *marks.OTHERS]
-    dashes = ["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1)), (0, (2, 2))]
+    if len(names) > len(colors):
+        raise ValueError(f"{len(names)} lines in one panel, and {len(colors)} looks that can be told apart; draw fewer: {', '.join(names)}")
+    dashes = itertools.cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
     looks = zip(names, colors, dashes, marks.MARKERS, strict=False)
-    return {name: {"color": color, "linestyle": dash, "marker": marker} for name, color, dash, marker in looks}
+    return {name: {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8} for name, color, dash, marker in looks}
 
 
 def fig_benchmarks(table: pd.DataFrame) -> Figure:

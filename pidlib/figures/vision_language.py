@@ -23,7 +23,8 @@ def fig_profiles(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
 def fig_embeddings(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """Atoms of clustered embeddings about the answer-position state: bars corrected for sampling bias, markers as counted."""
     table = drawable(table, allow_unconverged=allow_unconverged)
-    return _compare(table, table.assign(bits=table["corrected_bits"]), table, "corrected for bias; plug-in, left to right:")
+    plug_in = table.assign(ci_low=float("nan"), ci_high=float("nan"))  # the interval is that of the corrected value
+    return _compare(table, table.assign(bits=table["corrected_bits"]), plug_in, "corrected for bias; plug-in, left to right:")
 
 
 def _compare(table: pd.DataFrame, bars: pd.DataFrame, markers: pd.DataFrame, words: str) -> Figure:
