@@ -1,0 +1,31 @@
+"""The measurements behind the validation figures: shapes, and facts known without them."""
+
+import pytest
+
+from pidlib import validation
+from pidlib.experiment import load_preset
+from pidlib.results import tidy
+
+
+def test_gates_are_found_within_their_certified_gap():
+    table = validation.gates(load_preset("smoke"))
+    assert tidy(table).equals(table)
+    known, found = (table[table["estimator"] == name].set_index(["benchmark", "atom"]) for name in ("closed form", "newton"))
+    assert len(known) == len(found) >= 4 * 8
+    assert found["converged"].all()
+    assert ((found["lower_bits"] - 1e-9 <= known["value_bits"]) & (known["value_bits"] <= found["upper_bits"] + 1e-9)).all()
+
+
+def test_truths_of_the_pure_tasks():
+    table = validation.truths(load_preset("offline")).set_index(["benchmark", "unimodal", "atom"])["value_bits"]
+    assert table["micro/grounding", "masked", "synergy"] == pytest.approx(2, abs=1e-6)
+    assert table["micro/knowledge", "masked", "unique_language"] == pytest.approx(2, abs=1e-6)
+    assert table["micro/scene", "resampled", "unique_vision"] == pytest.approx(2, abs=1e-6)
+    assert table["micro/captioned", "masked", "redundancy"] > 1.5 > 1e-3 > table["micro/captioned", "resampled", "redundancy"]
+
+
+def test_spurious_synergy_falls_with_samples_and_with_correction():
+    preset = load_preset("smoke", bias_samples=[200, 2000], bias_codes=[5], n_repeats=3)
+    table = validation.bias(preset).set_index(["estimator", "n_samples"])["value_bits"]
+    assert table["plug-in", 200] > 3 * table["plug-in", 2000] > 0
+    assert abs(table["permutation mean", 200]) < table["plug-in", 200] / 2
