@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
-from pidlib import decisions as module
+from pidlib.coupling import NEWTON_WORK
 from pidlib.decisions import Decisions, bootstrap_decisions, decision_pid
 from pidlib.decomposition import pid
+from pidlib.experiment import derive_seed
 
 AND = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]]) / 4
 XOR = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]]) / 4
@@ -71,7 +72,7 @@ def test_equals_the_decomposition_of_the_table(seed):
 @pytest.mark.parametrize("stage", [1, 2])
 def test_local_atoms_average_to_the_atoms(made, stage, monkeypatch):
     if stage == 1:
-        monkeypatch.setattr(module, "NEWTON_WORK", 0)
+        monkeypatch.setitem(NEWTON_WORK, "cpu", 0)
     solved = decision_pid(made, tol=1e-3 if stage == 1 else 1e-6)
     assert solved.local["synergy"].shape == (len(made),)
     for name, value in solved.pid.atoms.items():
@@ -94,7 +95,7 @@ def test_local_terms_are_divergences_from_the_prior():
 def test_both_stages_agree(monkeypatch):
     made = masked()
     precise = decision_pid(made)
-    monkeypatch.setattr(module, "NEWTON_WORK", 0)
+    monkeypatch.setitem(NEWTON_WORK, "cpu", 0)
     coarse = decision_pid(made, tol=2e-3)
     assert precise.pid.gap <= 1e-6 and coarse.pid.gap <= 2e-3
     assert coarse.pid.lower <= precise.pid.upper and precise.pid.lower <= coarse.pid.upper
@@ -150,7 +151,7 @@ def test_sure_answers_with_another_prior_stay_finite():
 
 def test_says_when_it_did_not_converge(monkeypatch):
     precise = decision_pid(masked()).pid
-    monkeypatch.setattr(module, "NEWTON_WORK", 0)
+    monkeypatch.setitem(NEWTON_WORK, "cpu", 0)
     with pytest.warns(UserWarning, match="60 and 60 distinct rows are decomposed to .* bits, not to the 1.0e-06 asked"):
         coarse = decision_pid(masked(), max_iterations=20).pid
     assert not coarse.converged and coarse.gap > 1e-6
@@ -184,8 +185,9 @@ def test_priced_bootstrap_has_the_spread_of_the_exact_one(made):
 def test_bootstrap_resamples_groups():
     made = resampled(n=30)
     one = Decisions(made.joint, made.sources, made.weights, np.zeros(len(made), int))
-    still = bootstrap_decisions(one, n=5)
-    for name, value in decision_pid(one).pid.atoms.items():
+    solved = decision_pid(one)
+    still = bootstrap_decisions(one, n=5, solved=solved)
+    for name, value in solved.pid.atoms.items():
         np.testing.assert_allclose(still.atoms[name], value, atol=1e-9)
     first, again, other = (bootstrap_decisions(made, n=50, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.atoms["synergy"], again.atoms["synergy"])
@@ -196,7 +198,7 @@ def test_bootstrap_resamples_groups():
 
 def test_exact_draws_are_those_of_the_resampled_table():
     made = resampled(n=10, questions=4)
-    samples = np.random.default_rng(module.derive_seed("bootstrap_decisions", 3)).multinomial(10, np.full(10, 0.1), 1)[0]
+    samples = np.random.default_rng(derive_seed("bootstrap_decisions", 3)).multinomial(10, np.full(10, 0.1), 1)[0]
     w = made.weights.reshape(10, 4)[0] * 10
     joint = np.repeat(made.joint.reshape(10, 4, 4), samples, axis=0)
     table = joint * w[None, :, None] / 10
