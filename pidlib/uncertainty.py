@@ -6,7 +6,8 @@ Synergy carries the bias: I_Q depends on pair tables alone, I(Y; X1, X2) on the 
 - I(Y; X1, X2) is estimated by the entropies of Chao, Wang and Jost, less the mean of that estimate over the permutations;
 - synergy is what remains, I(Y; X1, X2) - I_Q, so the four still sum to the information.
 
-Corrected atoms may be negative, which says that they cannot be told from zero. Nothing is clamped.
+Corrected atoms may be negative, which says that they cannot be told from zero. Nothing is clamped. Where Y is nearly a function of the
+codes the measured atoms have little bias, and the permutations take off too much: read the correction beside the p-value.
 """
 
 import math
