@@ -11,9 +11,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlib.information import Table, mutual_information, probabilities
-from pidlib.ipfp import ipfp
+from pidlib.ipfp import Coupling, ipfp
+from pidlib.newton import newton
 
 METHODS = ("newton", "ipfp")
+COARSE = 1e-4  # bits; a gap this wide is reached by fitting alone, sooner than by Newton steps where these are large:
+LARGE = 400  # order of the Schur complement, n2 k
 Value = float | np.ndarray
 
 
@@ -155,9 +158,28 @@ def pid(
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(map(repr, METHODS))}")
     # both pair marginals are summed over the same memory layout, so that swapping the sources swaps them bit for bit
     a, b = p.sum(2), p.transpose(1, 2).contiguous().sum(2)
-    solution = ipfp(a, b, tol=tol, max_iterations=max_iterations or 1000)
-    result = _record(sources, p, a, b, solution.lower, solution.upper, solution.sweeps, tol)
+    result = _record(sources, p, a, b, *_solve(a, b, tol, method, max_iterations), tol)
     return result[0] if single else result
+
+
+def _solve(a: Tensor, b: Tensor, tol: float, method: str, max_iterations: int | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Bounds of I_Q in bits and iterations, independent of which source comes first."""
+    if a.shape[1] < b.shape[1]:
+        a, b = b, a
+    elif a.shape[1] == b.shape[1]:
+        swap = _precedes(a, b)[:, None, None]
+        a, b = torch.where(swap, b, a), torch.where(swap, a, b)
+    limit = {} if max_iterations is None else {"max_iterations": max_iterations}
+    coarse = tol >= COARSE and b.shape[1] * b.shape[2] >= LARGE
+    solution: Coupling = (ipfp if method == "ipfp" or coarse else newton)(a, b, tol=tol, **limit)
+    return solution.lower, solution.upper, solution.sweeps
+
+
+def _precedes(a: Tensor, b: Tensor) -> Tensor:
+    """Whether a comes before b in the order of their first different entries."""
+    difference = (a - b).flatten(1)
+    first = (difference != 0).to(torch.uint8).argmax(1, keepdim=True)
+    return difference.gather(1, first)[:, 0] < 0
 
 
 def sensory_pid(
@@ -233,7 +255,7 @@ def _record(sources: tuple[str, str], p: Tensor, a: Tensor, b: Tensor, lower: Te
     """Atoms from the certified interval of I_Q."""
     first, second, both = mutual_information(a), mutual_information(b), mutual_information(p.flatten(1, 2))
     # P itself is a coupling, and so is the one that makes the sources independent given Y: its information is at most first + second
-    upper = torch.minimum(upper, torch.minimum(both, first + second))
+    upper = torch.fmin(upper, torch.minimum(both, first + second))
     gap = (upper - lower).clamp_min(0)
     converged = gap <= tol
     if not converged.all():
