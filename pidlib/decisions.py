@@ -138,10 +138,10 @@ class Draws:
     atoms: Mapping[str, Float[np.ndarray, " n"]]
     gap: Float[np.ndarray, " n"] | None
 
-    def interval(self, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Percentile interval of each atom."""
+    def interval(self, around: Mapping[str, float], level: float = 0.95) -> dict[str, tuple[float, float]]:
+        """Percentile interval of each atom, moved so that its mean is the value given: a draw adds the bias of sampling once more."""
         tails = (1 - level) / 2, (1 + level) / 2
-        return {name: tuple(np.quantile(values, tails).tolist()) for name, values in self.atoms.items()}
+        return {name: tuple((np.quantile(draws, tails) - draws.mean() + around[name]).tolist()) for name, draws in self.atoms.items()}
 
 
 def decision_pid(

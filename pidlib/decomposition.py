@@ -59,6 +59,11 @@ class PID:
         return {"redundancy": self.redundancy, **unique, "synergy": self.synergy}
 
     @property
+    def bounds(self) -> dict[str, tuple[Value, Value]]:
+        """Certified interval of each atom: redundancy and synergy may be larger by up to the gap, the unique atoms smaller."""
+        return {atom: (v - self.gap, v) if atom.startswith("unique") else (v, v + self.gap) for atom, v in self.atoms.items()}
+
+    @property
     def information(self) -> dict[str, Value]:
         """I(Y; X) of each source alone: its unique information plus the redundancy."""
         return {source: self.redundancy + self.unique[source] for source in self.sources}
@@ -91,6 +96,7 @@ class PID:
         return f"PID({atoms}, gap={self.gap:.1e} bits{'' if self.converged else ', NOT CONVERGED'})"
 
 
+@torch.inference_mode()
 def pid(
     joint: Table,
     sources: Sequence[str] = ("vision", "language"),

@@ -68,15 +68,14 @@ class Estimate:
 
     def rows(self) -> list[dict[str, object]]:
         """One row per atom, in the columns of the results."""
-        at = self.measured
-        ends = {atom: (-at.gap, 0.0) if atom.startswith("unique") else (0.0, at.gap) for atom in at.atoms}
+        at, bounds = self.measured, self.measured.bounds
         return [
             {
                 "atom": atom,
                 "value_bits": value,
                 "corrected_bits": self.corrected[atom],
-                "lower_bits": value + ends[atom][0],
-                "upper_bits": value + ends[atom][1],
+                "lower_bits": bounds[atom][0],
+                "upper_bits": bounds[atom][1],
                 "ci_low": self.interval[atom][0],
                 "ci_high": self.interval[atom][1],
                 "null_mean": self.null_mean[atom],

@@ -192,8 +192,11 @@ def test_bootstrap_resamples_groups():
     first, again, other = (bootstrap_decisions(made, n=50, seed=seed) for seed in (0, 0, 1))
     np.testing.assert_array_equal(first.atoms["synergy"], again.atoms["synergy"])
     assert not np.allclose(first.atoms["synergy"], other.atoms["synergy"])
-    low, high = first.interval(0.9)["synergy"]
+    centre = {name: draws.mean() for name, draws in first.atoms.items()}
+    low, high = first.interval(centre, 0.9)["synergy"]
     assert np.mean((low <= first.atoms["synergy"]) & (first.atoms["synergy"] <= high)) == pytest.approx(0.9, abs=0.03)
+    moved = first.interval(centre | {"synergy": centre["synergy"] + 1}, 0.9)["synergy"]
+    assert moved == pytest.approx((low + 1, high + 1))
 
 
 def test_exact_draws_are_those_of_the_resampled_table():

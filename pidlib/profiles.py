@@ -1,0 +1,174 @@
+"""From what a model answered to rows of the results: its atoms with bounds, interval and null, by its decisions or by its embeddings."""
+
+from itertools import permutations
+
+import numpy as np
+import pandas as pd
+from scipy.special import entr
+
+from pidlib.batch_estimator import batch_pid
+from pidlib.clustering import Codebook
+from pidlib.decisions import Decisions, bootstrap_decisions, decision_pid
+from pidlib.extraction import Extraction
+from pidlib.extraction.masking import FULL, MODALITIES
+from pidlib.uncertainty import estimate
+
+NOISE = ("none", "none#1", "none#2")  # three passes that see nothing, each with noise of its own
+BATCH = {"epochs": 20, "batch_size": 64}  # within the published ranges, for a few hundred samples
+
+
+def decision_profile(
+    extraction: Extraction,
+    *,
+    unimodal: str,
+    estimator: str = "exact",
+    tau: float = 0.3,
+    n_bootstrap: int = 100,
+    n_batches: int = 50,
+    seed: int = 0,
+    **columns: object,
+) -> pd.DataFrame:
+    """Atoms of a model's decisions, one row each.
+
+    The null is the model's own noise floor: the same decomposition of three passes in which both modalities are noise, so that what
+    they seem to share or to add is an accident. ``null_p`` is the share of its bootstrap draws that reach the value.
+
+    Parameters
+    ----------
+    extraction
+        With the passes ``vision+language``, ``vision``, ``language`` and `NOISE`, and pairs for the resampled mode.
+    unimodal
+        ``"masked"`` or ``"resampled"``: how one modality alone is asked.
+    estimator
+        ``"exact"``, with certified bounds and a bootstrap interval over samples; or ``"BATCH"``, whose interval is the spread over its
+        random batches and which certifies nothing.
+    tau
+        Candidate mass below which a decision counts as uniform.
+    n_bootstrap, n_batches, seed
+        Resamples of the interval and of the null; batches of BATCH; where their randomness begins.
+    columns
+        More columns of the results, the same in every row.
+    """
+    decisions = {"masked": extraction.masked, "resampled": extraction.resampled}[unimodal](tau)
+    if estimator == "exact":
+        rows = _exact(decisions, n_bootstrap, seed)
+    elif estimator == "BATCH":
+        rows = _batch(decisions, _embeddings(extraction, unimodal), n_batches, seed)
+    else:
+        raise ValueError(f"unknown estimator {estimator!r}; choose 'exact' or 'BATCH'")
+    rows = _against(rows, _noise_floor(extraction, tau, n_bootstrap, seed))
+    return rows.assign(source_a="vision", source_b="language", unimodal=unimodal, estimator=estimator, seed=seed, **columns)
+
+
+def diagnostics(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
+    """What to know before a profile is believed.
+
+    Accuracy of each pass; mean entropy of its decisions in bits (near log2 k, that modality alone says nothing and the profile is an
+    ablation of the other); share of its decisions that fell back to uniform; how far masked decisions were moved to one P(Y), in mean
+    total variation.
+    """
+    found = {}
+    for key in (FULL, *MODALITIES):
+        found[f"accuracy {key}"] = extraction.accuracy(key)
+        found[f"entropy {key} (bits)"] = float(entr(extraction.decisions(key, tau)).sum(1).mean() / np.log(2))
+        found[f"fallback {key}"] = extraction.fallback(key, tau)
+    moved = decision_pid(extraction.masked(tau), tol=1e-2).reconciliation
+    return found | {f"moved {name}": distance for name, distance in moved.items()}
+
+
+def embedding_profile(
+    fitted: Extraction,
+    applied: Extraction,
+    *,
+    n_clusters: int,
+    n_permutations: int = 200,
+    n_bootstrap: int = 200,
+    seed: int = 0,
+    **columns: object,
+) -> pd.DataFrame:
+    """Atoms of pooled embeddings about the state at the answer position, one row each; one observation a sample.
+
+    Sources are the mean token embeddings of picture and question where they enter the language model, the target is the last state
+    that was read. All three are quantised by codebooks fitted on other samples. A source with fewer distinct embeddings than codes
+    (a benchmark with one question) has that many codes.
+
+    Parameters
+    ----------
+    fitted, applied
+        Extractions of disjoint samples with the last layer: one for the codebooks, one to be profiled.
+    n_clusters
+        Codes of each alphabet; keep its cube well below the number of samples.
+    n_permutations, n_bootstrap, seed
+        Shuffles of the null and the correction; resamples of the interval; where their randomness begins.
+    columns
+        More columns of the results, the same in every row.
+
+    Raises
+    ------
+    ValueError
+        If the two extractions share samples.
+    """
+    shared = set(fitted.sample_ids) & set(applied.sample_ids)
+    if shared:
+        raise ValueError(f"codebooks must come from other samples, but {len(shared)} are in both, {min(shared)} among them")
+    x1, x2, y = (_codes(of(fitted), of(applied), n_clusters, seed) for of in _VARIABLES)
+    found = estimate(x1, x2, y, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed)
+    rows = pd.DataFrame(found.rows())
+    told = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
+    return rows.assign(n_codes=n_clusters, seed=seed, **told, **columns)
+
+
+_VARIABLES = (lambda one: one.embeddings["vision"], lambda one: one.embeddings["language"], lambda one: one.hidden[:, -1])
+
+
+def _codes(fitted: np.ndarray, applied: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
+    distinct = len(np.unique(fitted.round(5), axis=0))
+    book = Codebook.fit(fitted, min(n_clusters, distinct), n_components=min(10, *fitted.shape), seed=seed, allow_degenerate=True)
+    return book.apply(applied, allow_degenerate=True)
+
+
+def _exact(decisions: Decisions, n_bootstrap: int, seed: int) -> pd.DataFrame:
+    solved = decision_pid(decisions)
+    intervals = bootstrap_decisions(decisions, n_bootstrap, seed, solved=solved).interval(solved.pid.atoms)
+    bounds = solved.pid.bounds
+    rows = [
+        {"atom": atom, "value_bits": value, "lower_bits": bounds[atom][0], "upper_bits": bounds[atom][1]}
+        | {"ci_low": intervals[atom][0], "ci_high": intervals[atom][1], "converged": solved.pid.converged}
+        for atom, value in solved.pid.atoms.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _batch(decisions: Decisions, embeddings: dict[str, np.ndarray], n_batches: int, seed: int) -> pd.DataFrame:
+    found = batch_pid(decisions, embeddings=embeddings, n_batches=n_batches, seed=seed, **BATCH)
+    reach = {atom: 1.96 * spread for atom, spread in found.spread.items()}
+    rows = [
+        {"atom": atom, "value_bits": value, "ci_low": found.unclamped[atom] - reach[atom], "ci_high": found.unclamped[atom] + reach[atom]}
+        for atom, value in found.atoms.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _embeddings(extraction: Extraction, unimodal: str) -> dict[str, np.ndarray]:
+    """Pooled embeddings of each source, one row for each decision."""
+    if unimodal == "masked":
+        return dict(extraction.embeddings)
+    return {name: extraction.embeddings[name][of] for name, of in zip(MODALITIES, extraction.pairs.index.T, strict=True)}
+
+
+def _noise_floor(extraction: Extraction, tau: float, n: int, seed: int) -> dict[str, np.ndarray]:
+    """Bootstrap draws of the atoms of three passes that saw nothing, in every assignment of the three roles."""
+    passes, draws = [extraction.decisions(key, tau) for key in NOISE], []
+    for role, (joint, vision, language) in enumerate(permutations(passes)):
+        nothing = Decisions(joint=joint, sources={"vision": vision, "language": language})
+        draws.append(bootstrap_decisions(nothing, -(-n // 6), seed + role).atoms)
+    return {atom: np.concatenate([draw[atom] for draw in draws]) for atom in draws[0]}
+
+
+def _against(rows: pd.DataFrame, null: dict[str, np.ndarray]) -> pd.DataFrame:
+    """Mean of the null of each atom, and the share of its draws, the value itself counted in, that are at least the value."""
+    reached = [(null[atom] >= value).sum() for atom, value in zip(rows["atom"], rows["value_bits"], strict=True)]
+    return rows.assign(
+        null_mean=[null[atom].mean() for atom in rows["atom"]],
+        null_p=[(1 + count) / (1 + len(null[atom])) for atom, count in zip(rows["atom"], reached, strict=True)],
+    )
