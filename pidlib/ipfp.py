@@ -110,7 +110,7 @@ def ipfp(
     last, V = cold_start(a, b) if start is None else warm_start(a, b, start)
     floor = cold_start(a, b)[0] + math.log(asked * FLOOR)
     ahead, age = last, a.new_zeros(len(a), 1, 1)
-    best = a.new_full((len(a),), -math.inf)
+    best = source_bound(a, b)
     active = torch.arange(len(a), device=a.device)
     results = Results(a, b)
     for count in range(1, max_iterations + 1):
@@ -181,23 +181,18 @@ def extrapolate(last: Tensor, ahead: Tensor, A: Tensor, G: Tensor, floor: Tensor
     return new, torch.maximum(new.addcmul(step, age / (age + 3)), floor), age
 
 
-def lower_bound(a: Tensor, b: Tensor, U: Tensor, V: Tensor) -> Float[Tensor, " batch"]:
-    """Dual value at lam = log U, mu = log V, in nats, or the bound by one source alone where that is better.
+def source_bound(a: Tensor, b: Tensor) -> Float[Tensor, " batch"]:
+    """The larger of -H(Y | X1) and -H(Y | X2) in nats: the dual values of lam = log p(y | x1), mu = 0 and of its counterpart."""
+    return torch.maximum(*(xlogy(table, table).sum((1, 2)) - xlogy(table.sum(2), table.sum(2)).sum(1) for table in (a, b)))
 
-    The latter is the dual point lam = log p(y | x1), mu = 0, with value -H(Y | X1); likewise for the other source.
-    """
-    p1, p2 = a.sum(2), b.sum(2)
+
+def lower_bound(a: Tensor, b: Tensor, U: Tensor, V: Tensor) -> Float[Tensor, " batch"]:
+    """Dual value of lam = log U, mu = log V in nats; minus infinity where it is not finite."""
     g = (U @ V.mT).clamp_min_(TINY).log_()
     alpha = g.amax(2)
     beta = g.sub_(alpha[..., None]).amax(1)
-    dual = xlogy(a, U).sum((1, 2)) + xlogy(b, V).sum((1, 2)) - (p1 * alpha).sum(1) - (p2 * beta).sum(1)
-    bounds = torch.stack([dual, minus_conditional_entropy(a, p1), minus_conditional_entropy(b, p2)])
-    return bounds.nan_to_num_(-math.inf, -math.inf, -math.inf).amax(0)
-
-
-def minus_conditional_entropy(table: Tensor, p: Tensor) -> Float[Tensor, " batch"]:
-    """-H(Y | X) of a pair marginal [batch, x, y] with source marginal p, in nats."""
-    return xlogy(table, table).sum((1, 2)) - xlogy(p, p).sum(1)
+    dual = (xlogy(a, U) - a * alpha[..., None]).sum((1, 2)) + (xlogy(b, V) - b * beta[..., None]).sum((1, 2))
+    return dual.nan_to_num_(-math.inf, -math.inf, -math.inf)
 
 
 def scaled_below(a: Tensor, b: Tensor, A: Tensor, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:

@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pidlib.ipfp import TINY, Coupling, Results, check_marginals, cold_start, lower_bound, objective, scaled_below, sweep
+from pidlib.ipfp import TINY, Coupling, Results, check_marginals, cold_start, lower_bound, objective, scaled_below, source_bound, sweep
 
 WARM_SWEEPS = 25  # of stage 1; they are what makes the start robust
 LEAST_SLACK = 0.02  # of the start, in nats
@@ -156,8 +156,7 @@ def start(a: Tensor, b: Tensor) -> Point:
         U, V, G = sweep(a, b, A, V)
         A = A * G
     s = torch.where(G > 0, -G.clamp_min(TINY).log(), 1).clamp_min(LEAST_SLACK)
-    ridge, best = a.new_full((len(a), 1, 1), RIDGE), a.new_full((len(a),), -math.inf)
-    point = Point(a, b, (G > 0).to(a.dtype), U, V, s, A, ridge, best)
+    point = Point(a, b, (G > 0).to(a.dtype), U, V, s, A, a.new_full((len(a), 1, 1), RIDGE), source_bound(a, b))
     return replace(point, r=torch.where(G > 0, torch.maximum(A, CENTRED * point.mean(A * s) / s), 1))
 
 
