@@ -92,7 +92,7 @@ class PID:
     def __repr__(self) -> str:
         if self.is_batch:
             return f"PID(batch of {len(self)}, sources={self.sources}, converged={int(self.converged.sum())}/{len(self)}, bits)"
-        atoms = ", ".join(f"{name}={value + 0.0:.6f}" for name, value in self.atoms.items())
+        atoms = ", ".join(f"{name}={round(value, 6) + 0.0:.6f}" for name, value in self.atoms.items())
         return f"PID({atoms}, gap={self.gap:.1e} bits{'' if self.converged else ', NOT CONVERGED'})"
 
 
@@ -149,8 +149,8 @@ def pid(
     Examples
     --------
     >>> AND = [[[1, 0], [1, 0]], [[1, 0], [0, 1]]]
-    >>> pid(AND).redundancy, pid(AND).synergy
-    (0.3112..., 0.5...)
+    >>> pid(AND)
+    PID(redundancy=0.311278, unique_vision=0.000000, unique_language=0.000000, synergy=0.500000, gap=... bits)
     """
     sources = _checked_sources(sources)
     p = torch.as_tensor(joint, device=device)
