@@ -48,14 +48,20 @@ def decision_profile(
         Resamples of the interval and of the null; batches of BATCH; where their randomness begins.
     columns
         More columns of the results, the same in every row.
+
+    Raises
+    ------
+    ValueError
+        For another way to ask or to estimate, and if passes or pairs that it takes were not extracted.
     """
-    decisions = {"masked": extraction.masked, "resampled": extraction.resampled}[unimodal](tau)
+    for what, given, known in (("unimodal", unimodal, ("masked", "resampled")), ("estimator", estimator, ("exact", "BATCH"))):
+        if given not in known:
+            raise ValueError(f"unknown {what} {given!r}; choose {' or '.join(map(repr, known))}")
+    decisions = extraction.masked(tau) if unimodal == "masked" else extraction.resampled(tau)
     if estimator == "exact":
         rows = _exact(decisions, n_bootstrap, seed)
-    elif estimator == "BATCH":
-        rows = _batch(decisions, _embeddings(extraction, unimodal), n_batches, seed)
     else:
-        raise ValueError(f"unknown estimator {estimator!r}; choose 'exact' or 'BATCH'")
+        rows = _batch(decisions, _embeddings(extraction, unimodal), n_batches, seed)
     rows = _against(rows, _noise_floor(extraction, tau, n_bootstrap, seed))
     return rows.assign(source_a="vision", source_b="language", unimodal=unimodal, estimator=estimator, seed=seed, **columns)
 
@@ -115,7 +121,7 @@ def embedding_profile(
     found = estimate(x1, x2, y, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed)
     rows = pd.DataFrame(found.rows())
     told = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
-    return rows.assign(n_codes=n_clusters, seed=seed, **told, **columns)
+    return rows.assign(layer=applied.layers[-1], n_codes=n_clusters, seed=seed, **told, **columns)
 
 
 _VARIABLES = (lambda one: one.embeddings["vision"], lambda one: one.embeddings["language"], lambda one: one.hidden[:, -1])
