@@ -87,11 +87,8 @@ def test_diagnostics_tell_a_blind_model():
 
 
 def test_embeddings_of_xor_are_synergy():
-    table = tidy(
-        embedding_profile(
-            extraction(xor, "fit"), extraction(xor), n_clusters=2, n_permutations=40, n_bootstrap=40, experiment="t", benchmark="t", fingerprint="t"
-        )
-    )
+    sizes, told = {"n_clusters": 2, "n_permutations": 40, "n_bootstrap": 40}, dict.fromkeys(("experiment", "benchmark", "fingerprint"), "t")
+    table = tidy(embedding_profile(extraction(xor, "fit"), extraction(xor), **sizes, **told))
     assert values(table)["synergy"] == pytest.approx(1, abs=1e-5)
     assert values(table, "corrected_bits")["synergy"] == pytest.approx(1, abs=0.05)
     assert values(table, "null_p")["synergy"] == pytest.approx(1 / 41)
