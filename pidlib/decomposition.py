@@ -158,8 +158,6 @@ def pid(
         raise ValueError(f"expected a joint [x1, x2, y] or a batch [b, x1, x2, y], but got {p.ndim} axes, shape {tuple(p.shape)}")
     single = p.ndim == 3
     p = probabilities(p[None] if single else p, 3)
-    if not tol > 0:
-        raise ValueError(f"the tolerance is a width in bits and must be positive, but is {tol}")
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(map(repr, METHODS))}")
     # both pair marginals are summed over the same memory layout, so that swapping the sources swaps them bit for bit

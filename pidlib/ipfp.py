@@ -33,7 +33,7 @@ from torch import Tensor, xlogy
 
 TINY = 1e-300  # keeps 0/0 at 0: a zero mass over no mass is zero
 FLOOR = 1e-2  # of the kernel, relative to p1 p2' and in units of the gap asked for: momentum may leave a cell but never lose it
-SWEEPS = 3  # to an outer step; with one alone the momentum runs ahead of the fit and stalls
+SWEEPS, MORE_SWEEPS = 3, 20  # to an outer step, and one more every so many steps: momentum that runs ahead of the fit stalls
 CHECK_EVERY = 5  # outer steps
 MARGINAL_TOLERANCE = 1e-9  # by how much the two P(y) may differ
 
@@ -103,27 +103,30 @@ def ipfp(
     Raises
     ------
     ValueError
-        If shapes do not fit, a mass is negative or not finite, or a and b do not share one P(y).
+        If shapes do not fit, a mass is negative or not finite, a and b do not share one P(y), or nothing is asked for.
     """
-    check_marginals(a, b)
+    check_problem(a, b, tol, max_iterations)
     asked = math.log(2) * tol
     last, V = cold_start(a, b) if start is None else warm_start(a, b, start)
-    floor = cold_start(a, b)[0] + math.log(asked * FLOOR)
-    ahead, age = last, a.new_zeros(len(a), 1, 1)
+    floor = cold_start(a, b)[0].add_(math.log(asked * FLOOR))
+    ahead, A, G, age = last.clone(), torch.empty_like(last), torch.empty_like(last), a.new_zeros(len(a), 1, 1)
     best = source_bound(a, b)
     active = torch.arange(len(a), device=a.device)
-    results = Results(a, b)
+    results, done = Results(a, b), 0
     for count in range(1, max_iterations + 1):
-        A = ahead.exp()
-        for _ in range(SWEEPS):
-            U, V, G = sweep(a, b, A, V)
+        torch.exp(ahead, out=A)
+        sweeps = SWEEPS + count // MORE_SWEEPS
+        for _ in range(sweeps):
+            U, V = fit(a, b, A, V)
+        done += sweeps
+        torch.bmm(U, V.mT, out=G)
         if count % CHECK_EVERY == 0 or count == max_iterations:
-            best = torch.maximum(best, lower_bound(a, b, U, V))
+            best = torch.maximum(best, lower_bound(a, b, U, V, G.clamp_min(TINY).log_()))
             below = scaled_below(a, b, A, U, V)
             upper = objective(A, *below)
             passed = upper - best <= asked
             leaves = passed | (count == max_iterations)
-            results.take(active, leaves, A, *below, best, upper, SWEEPS * count, passed)
+            results.take(active, leaves, A, *below, best, upper, done, passed)
             if leaves.all():
                 break
             if leaves.any():
@@ -133,8 +136,12 @@ def ipfp(
     return results.coupling()
 
 
-def check_marginals(a: Tensor, b: Tensor) -> None:
-    """Raise ValueError unless a and b are batches of pair marginals that share one P(y)."""
+def check_problem(a: Tensor, b: Tensor, tol: float, max_iterations: int) -> None:
+    """Raise ValueError unless a and b are batches of pair marginals that share one P(y), and something can be done about them."""
+    if not tol > 0:
+        raise ValueError(f"the tolerance is a width in bits and must be positive, but is {tol}")
+    if max_iterations < 1:
+        raise ValueError(f"at least one iteration is needed, but max_iterations is {max_iterations}")
     if a.ndim != 3 or b.ndim != 3 or a.shape[0] != b.shape[0] or a.shape[2] != b.shape[2] or 0 in a.shape + b.shape:
         raise ValueError(f"expected marginals [batch, x1, y] and [batch, x2, y], but got shapes {tuple(a.shape)} and {tuple(b.shape)}")
     if a.dtype != torch.float64 or b.dtype != torch.float64:
@@ -164,21 +171,35 @@ def warm_start(a: Tensor, b: Tensor, start: Coupling) -> tuple[Tensor, Tensor]:
     return torch.where(start.A > 0, start.A.log(), log_A), torch.where((start.V > 0) & (b > 0), start.V, V)
 
 
+def fit(a: Tensor, b: Tensor, A: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
+    """One sweep: fit the rows, then the columns, of every slice A * (U_y V_y')."""
+    U = a / (A @ V).clamp_min_(TINY)
+    return U, b / columns_of(A, U).clamp_min_(TINY)
+
+
 def sweep(a: Tensor, b: Tensor, A: Tensor, V: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Fit rows, then columns, of every slice A * (U_y V_y'); return U, V and G = U V', by which A grows."""
-    U = a / (A @ V).clamp_min(TINY)
-    V = b / (A.mT @ U).clamp_min(TINY)
+    """The factors after one sweep, and G = U V', by which the kernel then grows."""
+    U, V = fit(a, b, A, V)
     return U, V, U @ V.mT
 
 
+def columns_of(A: Tensor, U: Tensor) -> Tensor:
+    """A' U, written so that a large A is read along its rows."""
+    return (U.mT @ A).mT
+
+
 def extrapolate(last: Tensor, ahead: Tensor, A: Tensor, G: Tensor, floor: Tensor, age: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Continue log A along its step by (t-1)/(t+2); a problem begins anew at t=1 where the step went against the gradient log G."""
-    gradient = G.clamp_min(TINY).log_()
-    new = torch.maximum(ahead + gradient, floor)
-    step = new - last
-    uphill = gradient.mul_(step).mul_(G).mul_(A).sum((1, 2), keepdim=True) < 0
+    """Continue log A along its step by (t-1)/(t+2); a problem begins anew at t=1 where the step went against the gradient log G.
+
+    All of it in place, for a fresh kernel of a large problem takes longer to allocate than to compute: A and G are spent.
+    """
+    mass = A.mul_(G)
+    gradient = G.clamp_min_(TINY).log_()
+    new = torch.maximum(ahead.add_(gradient), floor, out=ahead)
+    step = last.neg_().add_(new)
+    uphill = gradient.mul_(step).mul_(mass).sum((1, 2), keepdim=True) < 0
     age = torch.where(uphill, 0, age + 1)
-    return new, torch.maximum(new.addcmul(step, age / (age + 3)), floor), age
+    return new, torch.maximum(step.mul_(age / (age + 3)).add_(new), floor, out=step), age
 
 
 def source_bound(a: Tensor, b: Tensor) -> Float[Tensor, " batch"]:
@@ -186,11 +207,10 @@ def source_bound(a: Tensor, b: Tensor) -> Float[Tensor, " batch"]:
     return torch.maximum(*(xlogy(table, table).sum((1, 2)) - xlogy(table.sum(2), table.sum(2)).sum(1) for table in (a, b)))
 
 
-def lower_bound(a: Tensor, b: Tensor, U: Tensor, V: Tensor) -> Float[Tensor, " batch"]:
-    """Dual value of lam = log U, mu = log V in nats; minus infinity where it is not finite."""
-    g = (U @ V.mT).clamp_min_(TINY).log_()
+def lower_bound(a: Tensor, b: Tensor, U: Tensor, V: Tensor, g: Tensor) -> Float[Tensor, " batch"]:
+    """Dual value of lam = log U, mu = log V with g = log U V', in nats; minus infinity where it is not finite."""
     alpha = g.amax(2)
-    beta = g.sub_(alpha[..., None]).amax(1)
+    beta = (g - alpha[..., None]).amax(1)
     dual = (xlogy(a, U) - a * alpha[..., None]).sum((1, 2)) + (xlogy(b, V) - b * beta[..., None]).sum((1, 2))
     return dual.nan_to_num_(-math.inf, -math.inf, -math.inf)
 
@@ -198,15 +218,15 @@ def lower_bound(a: Tensor, b: Tensor, U: Tensor, V: Tensor) -> Float[Tensor, " b
 def scaled_below(a: Tensor, b: Tensor, A: Tensor, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     """Scale the factors down, rows first, until A U V lies below both pair marginals."""
     U = U * (a / (U * (A @ V)).clamp_min(TINY)).clamp_max(1)
-    V = V * (b / (V * (A.mT @ U)).clamp_min(TINY)).clamp_max(1)
+    V = V * (b / (V * columns_of(A, U)).clamp_min(TINY)).clamp_max(1)
     return U, V
 
 
 def objective(A: Tensor, U: Tensor, V: Tensor) -> Float[Tensor, " batch"]:
     """f(A U V) = sum q (log U + log V - log U V') in nats, from matrix products only."""
     G = U @ V.mT
-    rows, columns = U * (A @ V), V * (A.mT @ U)
-    return xlogy(rows, U).sum((1, 2)) + xlogy(columns, V).sum((1, 2)) - G.clamp_min(TINY).log_().mul_(G).mul_(A).sum((1, 2))
+    of_rows, of_columns = xlogy(U * (A @ V), U), xlogy(V * columns_of(A, U), V)
+    return of_rows.sum((1, 2)) + of_columns.sum((1, 2)) - G.clamp_min(TINY).log_().mul_(G).mul_(A).sum((1, 2))
 
 
 def information_shares(a: Tensor, b: Tensor, coupling: Coupling) -> tuple[Float[Tensor, "batch x1"], Float[Tensor, "batch x2"]]:
@@ -219,7 +239,7 @@ def information_shares(a: Tensor, b: Tensor, coupling: Coupling) -> tuple[Float[
     G = U @ V.mT
     of_pairs = A * xlogy(G, G)
     rows = (xlogy(U, U) * (A @ V) + U * (A @ xlogy(V, V)) + a * surprise[:, None]).sum(2) - of_pairs.sum(2)
-    columns = (xlogy(V, V) * (A.mT @ U) + V * (A.mT @ xlogy(U, U)) + b * surprise[:, None]).sum(2) - of_pairs.sum(1)
+    columns = (xlogy(V, V) * columns_of(A, U) + V * columns_of(A, xlogy(U, U)) + b * surprise[:, None]).sum(2) - of_pairs.sum(1)
     return rows / math.log(2), columns / math.log(2)
 
 
@@ -231,7 +251,7 @@ class Results:
         n2 = b.shape[1]
         self.p_y = a.sum(1)
         self.A, self.U, self.V = a.new_empty(batch, n1, n2), torch.empty_like(a), torch.empty_like(b)
-        self.lower, self.upper = a.new_empty(batch), a.new_empty(batch)
+        self.lower, self.upper = a.new_full((batch,), -math.inf), a.new_full((batch,), math.inf)
         self.sweeps = torch.zeros(batch, dtype=torch.int64, device=a.device)
         self.converged = torch.zeros(batch, dtype=torch.bool, device=a.device)
 

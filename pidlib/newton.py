@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pidlib.ipfp import TINY, Coupling, Results, check_marginals, cold_start, lower_bound, objective, scaled_below, source_bound, sweep
+from pidlib.ipfp import TINY, Coupling, Results, check_problem, cold_start, lower_bound, objective, scaled_below, source_bound, sweep
 
 WARM_SWEEPS = 25  # of stage 1; they are what makes the start robust
 LEAST_SLACK = 0.02  # of the start, in nats
@@ -118,7 +118,7 @@ def newton(
     ValueError
         As `pidlib.ipfp.ipfp`.
     """
-    check_marginals(a, b)
+    check_problem(a, b, tol, max_iterations)
     results = Results(a, b)
     size = a.shape[2] ** 2 * b.shape[1] * max(a.shape[1], b.shape[1])
     for rows in torch.arange(len(a), device=a.device).split(max(1, CHUNK[a.device.type] // size)):
@@ -136,7 +136,7 @@ def solve(a: Tensor, b: Tensor, rows: Tensor, results: Results, asked: float, ma
         A = point.r / G
         below = scaled_below(point.a, point.b, A, point.U, point.V)
         upper = objective(A, *below)
-        best = torch.maximum(point.best, lower_bound(point.a, point.b, point.U, point.V))
+        best = torch.maximum(point.best, lower_bound(point.a, point.b, point.U, point.V, g))
         point = replace(point, best=best, s=torch.maximum(point.s, -g))
         passed = upper - best <= asked
         leaves = passed | (count == max_iterations)
