@@ -85,7 +85,8 @@ def model_handles(models: Sequence[str], suffix: str = "") -> list[Line2D]:
     ]
 
 
-def null_handle(label: str = "null (mean)") -> Patch:
+def null_handle(label: str) -> Patch:
+    """Legend entry of the band."""
     return Patch(facecolor=NULL, edgecolor=FAINT, linewidth=0.6, label=label)
 
 

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -14,23 +15,26 @@ _SPREAD = 0.84  # share of an atom's place on the axis that the bars of all mode
 
 
 def fig_profiles(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
-    """Atoms of the models' decisions: bars where the absent modality is masked, markers where it is resampled."""
+    """Atoms of the models' decisions: bars where the absent modality is resampled, markers where it is masked."""
     table = drawable(table, allow_unconverged=allow_unconverged)
     masked, resampled = (table[table["unimodal"] == mode] for mode in ("masked", "resampled"))
-    return _compare(table, masked.assign(bits=masked["value_bits"]), resampled, "absent modality masked; resampled, left to right:")
+    bars = resampled.assign(bits=resampled["value_bits"])
+    return _compare(bars, masked, "bars: absent modality resampled; markers: masked", "null of masked: all noise")
 
 
 def fig_embeddings(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """Atoms of clustered embeddings about the answer-position state: bars corrected for sampling bias, markers as counted."""
     table = drawable(table, allow_unconverged=allow_unconverged)
-    plug_in = table.assign(ci_low=float("nan"), ci_high=float("nan"))  # the interval is that of the corrected value
-    return _compare(table, table.assign(bits=table["corrected_bits"]), plug_in, "corrected for bias; plug-in, left to right:")
+    bars = table.assign(bits=table["corrected_bits"])
+    plug_in = table.assign(ci_low=np.nan, ci_high=np.nan)  # the interval is that of the corrected value
+    return _compare(bars, plug_in, "bars: corrected for bias; markers: plug-in", "null of plug-in: shuffled")
 
 
-def _compare(table: pd.DataFrame, bars: pd.DataFrame, markers: pd.DataFrame, words: str) -> Figure:
-    """A panel per benchmark, a bar and a marker per atom and model."""
+def _compare(bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str) -> Figure:
+    """A panel per benchmark, and in it for every atom and model a bar and, beside its middle, a marker with its null."""
+    table = pd.concat([bars, markers])
     models = list(table["model"].unique())
-    figure, panels = _panels(table)
+    figure, panels = _panels(table, null)
     patch = Patch(facecolor=marks.FAINT, label=words)
     figure.legend(handles=[patch, *marks.model_handles(models)], loc="outside lower center", ncols=1 + len(models))
     width = 0.88 * _SPREAD / len(models)
@@ -39,11 +43,11 @@ def _compare(table: pd.DataFrame, bars: pd.DataFrame, markers: pd.DataFrame, wor
         for benchmark, ax in panels.items():
             _bars(ax, bars[(bars["benchmark"] == benchmark) & (bars["model"] == model)], place, width)
             chosen = markers[(markers["benchmark"] == benchmark) & (markers["model"] == model)]
-            _markers(ax, chosen, place + 0.2 * width, marks.MARKERS[index])
+            _markers(ax, chosen, place + 0.22 * width, 0.56 * width, marks.MARKERS[index])
     return figure
 
 
-def _panels(table: pd.DataFrame) -> tuple[Figure, dict[str, Axes]]:
+def _panels(table: pd.DataFrame, null: str) -> tuple[Figure, dict[str, Axes]]:
     """A panel for each benchmark in the order of the table, three in a row, under one legend."""
     benchmarks = list(table["benchmark"].unique())
     columns = min(3, len(benchmarks))
@@ -58,9 +62,10 @@ def _panels(table: pd.DataFrame) -> tuple[Figure, dict[str, Axes]]:
         ax.set_xticks(range(len(atoms)), [marks.SYMBOLS[atom] for atom in atoms])
         ax.tick_params(axis="x", length=0, pad=5)
         ax.set_xlim(-0.55, len(atoms) - 0.45)
+        ax.axhline(0, color=marks.INK, linewidth=0.6, zorder=2.7)
     for ax in axes[:, 0]:
         ax.set_ylabel("bits")
-    figure.legend(handles=[*marks.atom_handles(atoms), marks.null_handle()], loc="outside upper center", ncols=len(atoms) + 1)
+    figure.legend(handles=[*marks.atom_handles(atoms), marks.null_handle(null)], loc="outside upper center", ncols=len(atoms) + 1)
     return figure, dict(zip(benchmarks, axes.flat, strict=False))
 
 
@@ -72,12 +77,12 @@ def _bars(ax: Axes, rows: pd.DataFrame, place: float, width: float) -> None:
     for index, atom in enumerate(_atoms(rows)):
         row = rows[rows["atom"] == atom]
         marks.bars(ax, [index + place], row["bits"], atom, width)
-        marks.null_band(ax, [index + place], row["null_mean"], width)
-        marks.interval(ax, [index + place - 0.2 * width], row["ci_low"], row["ci_high"])
+        marks.interval(ax, [index + place - 0.22 * width], row["ci_low"], row["ci_high"])
 
 
-def _markers(ax: Axes, rows: pd.DataFrame, place: float, marker: str) -> None:
+def _markers(ax: Axes, rows: pd.DataFrame, place: float, width: float, marker: str) -> None:
     for index, atom in enumerate(_atoms(rows)):
         row = rows[rows["atom"] == atom]
+        marks.null_band(ax, [index + place], row["null_mean"], width)
         marks.interval(ax, [index + place], row["ci_low"], row["ci_high"], linewidth=0.6)
         marks.points(ax, [index + place], row["value_bits"], marker)
