@@ -47,7 +47,7 @@ def bias(preset: Preset) -> pd.DataFrame:
     """Synergy found between independent codes, by each correction: its mean over repeated draws, and 1.96 standard deviations about it."""
     rows = []
     for k, n in tqdm(list(product(preset.bias_codes, preset.bias_samples)), desc="independent codes", unit="setting"):
-        made = {"n": n, "k": k, "n_repeats": preset.n_repeats, "n_permutations": preset.n_permutations, "seed": preset.seed}
+        made = {"n": n, "k": k, "n_repeats": preset.n_repeats, "seed": preset.seed}
         found = spurious_synergy(**made).groupby("correction", sort=False)["synergy_bits"].agg(["mean", "std"])
         shared = {"experiment": EXPERIMENT, "benchmark": "independent", "atom": "synergy", "n_samples": n, "n_codes": k}
         shared |= {"seed": preset.seed, "fingerprint": fingerprint(**made)}

@@ -160,6 +160,6 @@ def test_the_table_of_gates_is_latex(preset):
     assert repr(drawn).startswith("wrote ")
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (3.2e-9, r"$3\cdot10^{-9}$"), (9.7e-9, r"$1\cdot10^{-8}$")])
+@pytest.mark.parametrize(("value", "text"), [(0, "$<10^{-9}$"), (3.2e-9, r"$3\cdot10^{-9}$"), (9.7e-9, r"$1\cdot10^{-8}$")])
 def test_magnitudes(value, text):
     assert validation._power(value) == text

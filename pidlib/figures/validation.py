@@ -159,8 +159,8 @@ def table_gates(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
 
 def _power(value: float) -> str:
     """``3.2e-09`` -> ``$3\\cdot10^{-9}$``: only the magnitude of an error is worth printing."""
-    if value < 1e-15:
-        return "0"
+    if value < 1e-9:  # the table holds nine digits
+        return "$<10^{-9}$"
     digit, exponent = f"{value:.0e}".split("e")
     return rf"${digit}\cdot10^{{{int(exponent)}}}$"
 
