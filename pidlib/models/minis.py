@@ -77,7 +77,11 @@ class Recipe:
     )
 
 
-RECIPES = {"llava": Recipe("llava", answers=3500), "paligemma": Recipe("paligemma"), "qwen2_5_vl": Recipe("qwen2_5_vl", looks=2000)}
+RECIPES = {
+    "llava": Recipe("llava", answers=3500),
+    "paligemma": Recipe("paligemma"),
+    "qwen2_5_vl": Recipe("qwen2_5_vl", looks=2000, answers=2000),
+}
 
 
 def vocabulary() -> set[str]:
