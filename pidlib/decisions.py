@@ -43,11 +43,15 @@ class Decisions:
         Positive, sum to one, shape [M]. Uniform when left out.
     groups
         The sample each row belongs to, shape [M]: the unit that the bootstrap resamples. Each row its own when left out.
+    averaged
+        True for resampled decisions: a source row is the weighted mean of the joint rows that share it, so that other weights, as in
+        the bootstrap, give other means. False for masked ones: source rows are answers of their own, and stay.
 
     Raises
     ------
     ValueError
-        If shapes differ, a number is not finite or negative, or rows or weights do not sum to one; the rows are named.
+        If shapes differ, a number is not finite or negative, rows or weights do not sum to one, or rows said to be averaged are not
+        (to 1e-6); the rows are named.
 
     Examples
     --------
@@ -60,6 +64,7 @@ class Decisions:
     sources: Mapping[str, Float[np.ndarray, "rows k"]]
     weights: Float[np.ndarray, " rows"] | None = None
     groups: Int[np.ndarray, " rows"] | None = None
+    averaged: bool = False
 
     def __post_init__(self):
         joint = _rows("joint", self.joint)
@@ -81,6 +86,8 @@ class Decisions:
         values = {"joint": joint, "sources": MappingProxyType(sources), "weights": weights / weights.sum(), "groups": groups}
         for name, value in values.items():
             object.__setattr__(self, name, value)
+        if self.averaged:
+            self._check_means()
 
     def __len__(self) -> int:
         return len(self.joint)
@@ -89,6 +96,18 @@ class Decisions:
     def target(self) -> Float[np.ndarray, " k"]:
         """P(Y), the weighted mean of the joint rows."""
         return self.weights @ self.joint
+
+
+    def _check_means(self):
+        marginals = PairMarginals(self.joint, self.sources, averaged=True)
+        for name, index, off in zip(self.sources, marginals.index, marginals.from_means(self.weights), strict=True):
+            wrong = (off > 1e-6)[index].numpy()
+            if wrong.any():
+                where = ", ".join(map(str, np.flatnonzero(wrong)[:5]))
+                raise ValueError(
+                    f"averaged=True, but {wrong.sum()} of {len(wrong)} rows of {name!r} are up to {off.max():.1e} off the means of joint"
+                    f" rows that share them: rows {where} ...; give these means, or averaged=False for answers to one modality alone"
+                )
 
 
 def _rows(name: str, rows: object) -> Float[np.ndarray, "rows k"]:
@@ -176,7 +195,7 @@ def decision_pid(
     PID(redundancy=0.000000, unique_vision=0.000000, unique_language=0.000000, synergy=1.000000, gap=0.0e+00 bits)
     """
     names = tuple(decisions.sources)
-    marginals = PairMarginals(decisions.joint, decisions.sources, decisions.weights)
+    marginals = PairMarginals(decisions.joint, decisions.sources, decisions.averaged)
     a, b, target = marginals.at(decisions.weights)
     coupling = couple(a.to(device), b.to(device), tol, max_iterations)
     if not coupling.converged:
@@ -235,7 +254,7 @@ def bootstrap_decisions(
     """
     names = tuple(decisions.sources)
     solved = solved or decision_pid(decisions, tol=tol)
-    marginals = PairMarginals(decisions.joint, decisions.sources, decisions.weights)
+    marginals = PairMarginals(decisions.joint, decisions.sources, decisions.averaged)
     here = priced(*marginals.at(decisions.weights), solved.prices)
     samples, groups = np.unique(decisions.groups, return_inverse=True)
     generator = np.random.default_rng(derive_seed("bootstrap_decisions", seed))

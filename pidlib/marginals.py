@@ -9,7 +9,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 TINY = 1e-300  # keeps 0/0 at 0
-SAME = 1e-12  # source rows this close to the means of their joint rows are those means
 
 
 def reconcile(a: Float[Tensor, "n k"], target: Float[Tensor, " k"], max_iterations: int = 2000) -> Float[Tensor, "n k"]:
@@ -58,9 +57,7 @@ def divergence(rows: Float[Tensor, "n k"], target: Float[Tensor, " k"]) -> Float
 class PairMarginals:
     """P(x1, y) and P(x2, y) of decisions, under any weights of their rows.
 
-    Rows of a source with one distribution are one value of it. Where the rows of a source are the means of its joint rows (so it is
-    with resampled decisions), other weights give other means, and these are taken; else the rows are what the model answers to one
-    modality (masked decisions) and stay. In both cases the table is then reconciled to the P(Y) of the joint rows.
+    Rows of a source with one distribution are one value of it. In both modes the table is then reconciled to the P(Y) of the joint rows.
 
     Parameters
     ----------
@@ -68,8 +65,9 @@ class PairMarginals:
         p(y | x1, x2), shape [M, k].
     sources
         By name, p(y | x) of the same rows, shape [M, k].
-    weights
-        Of the rows, shape [M].
+    averaged
+        Whether source rows are the means of the joint rows that share them (resampled decisions): other weights then give other
+        means. Else they are what the model answers to one modality (masked decisions), and stay.
 
     Attributes
     ----------
@@ -79,27 +77,31 @@ class PairMarginals:
         For each source the number of the distinct row that each of the M rows has.
     """
 
-    def __init__(self, joint: np.ndarray, sources: Mapping[str, np.ndarray], weights: np.ndarray):
+    def __init__(self, joint: np.ndarray, sources: Mapping[str, np.ndarray], averaged: bool):
         self.joint = torch.as_tensor(joint)
         self.rows: list[Float[Tensor, "n k"]] = []
         self.index: list[Int[Tensor, " rows"]] = []
-        self._averaged = []
+        self._averaged = averaged
         for table in sources.values():
             rows, index = (torch.as_tensor(x) for x in np.unique(table, axis=0, return_inverse=True))
-            mass, total = self._sums(index.view(-1), len(rows), torch.as_tensor(weights))
             self.rows.append(rows)
             self.index.append(index.view(-1))
-            self._averaged.append(bool((total - mass * rows).abs().max() < SAME))
 
     def at(self, weights: np.ndarray) -> tuple[Float[Tensor, "x1 k"], Float[Tensor, "x2 k"], Float[Tensor, " k"]]:
         """Both pair marginals and their common P(Y) under some weights of the rows, which sum to one and may be zero."""
         weights = torch.as_tensor(weights)
         target = weights @ self.joint
         tables = []
-        for rows, index, averaged in zip(self.rows, self.index, self._averaged, strict=True):
+        for rows, index in zip(self.rows, self.index, strict=True):
             mass, total = self._sums(index, len(rows), weights)
-            tables.append(reconcile(total if averaged else mass * rows, target))
+            tables.append(reconcile(total if self._averaged else mass * rows, target))
         return *tables, target
+
+    def from_means(self, weights: np.ndarray) -> list[Float[Tensor, " n"]]:
+        """For each source how far its distinct rows are from the weighted means of the joint rows that share them, at most over y."""
+        weights = torch.as_tensor(weights)
+        sums = [self._sums(index, len(rows), weights) for rows, index in zip(self.rows, self.index, strict=True)]
+        return [(total / mass - rows).abs().amax(1) for rows, (mass, total) in zip(self.rows, sums, strict=True)]
 
     def _sums(self, index: Tensor, size: int, weights: Tensor) -> tuple[Float[Tensor, "n 1"], Float[Tensor, "n k"]]:
         """Mass of every distinct row, and the sum of weighted joint rows that have it."""

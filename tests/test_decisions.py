@@ -39,7 +39,7 @@ def resampled(n=60, questions=8, k=4, seed=0, scale=1.5):
     joint = softmax(v + t, axis=2)
     sources = {"vision": np.einsum("vty,t->vy", joint, w)[:, None], "language": joint.mean(0)[None]}
     rows = {name: np.broadcast_to(table, joint.shape).reshape(-1, k) for name, table in sources.items()}
-    return Decisions(joint.reshape(-1, k), rows, np.tile(w / n, n), np.repeat(np.arange(n), questions))
+    return Decisions(joint.reshape(-1, k), rows, np.tile(w / n, n), np.repeat(np.arange(n), questions), averaged=True)
 
 
 def atoms(solved):
@@ -114,7 +114,7 @@ def test_equal_rows_are_one_value():
 
 def test_swapped_sources_swap_the_unique_atoms():
     made = resampled(n=20, questions=6)
-    swapped = Decisions(made.joint, dict(reversed(made.sources.items())), made.weights)
+    swapped = Decisions(made.joint, dict(reversed(made.sources.items())), made.weights, averaged=True)
     one, two = decision_pid(made).pid, decision_pid(swapped).pid
     assert two.sources == ("language", "vision")
     for name in ("redundancy", "synergy", "unique_vision", "unique_language"):
@@ -184,7 +184,7 @@ def test_priced_bootstrap_has_the_spread_of_the_exact_one(made):
 
 def test_bootstrap_resamples_groups():
     made = resampled(n=30)
-    one = Decisions(made.joint, made.sources, made.weights, np.zeros(len(made), int))
+    one = Decisions(made.joint, made.sources, made.weights, np.zeros(len(made), int), averaged=True)
     solved = decision_pid(one)
     still = bootstrap_decisions(one, n=5, solved=solved)
     for name, value in solved.pid.atoms.items():
@@ -239,3 +239,14 @@ def test_decisions_refuse_what_is_no_distribution():
             Decisions(made.joint, made.sources, weights)
     with pytest.raises(ValueError, match="groups must be integers"):
         Decisions(made.joint, made.sources, groups=np.linspace(0, 1, 5))
+
+
+def test_averaged_rows_must_be_the_means():
+    made = resampled(n=5, questions=3)
+    assert made.averaged and not masked(n=5).averaged
+    sources = dict(made.sources)
+    sources["language"] = sources["language"].copy()
+    sources["language"][1::3] = sources["language"][0]
+    with pytest.raises(ValueError, match=r"averaged=True, but 10 of 15 rows of 'language' are .* rows 0, 1, 3, 4, 6 \.\.\.; give these"):
+        Decisions(made.joint, sources, made.weights, averaged=True)
+    assert len(Decisions(made.joint, sources, made.weights)) == 15

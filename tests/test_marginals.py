@@ -84,8 +84,8 @@ def grid(n=12, questions=5, k=3, seed=0):
 
 
 def test_distinct_rows_are_the_alphabets():
-    joint, sources, w = grid()
-    marginals = PairMarginals(joint.reshape(-1, 3), sources, np.tile(w, 12) / 12)
+    joint, sources, _ = grid()
+    marginals = PairMarginals(joint.reshape(-1, 3), sources, averaged=True)
     assert [len(rows) for rows in marginals.rows] == [12, 5]
     for rows, index, table in zip(marginals.rows, marginals.index, sources.values(), strict=True):
         np.testing.assert_array_equal(rows[index], table)
@@ -93,7 +93,7 @@ def test_distinct_rows_are_the_alphabets():
 
 def test_means_are_taken_again_under_other_weights():
     joint, sources, w = grid()
-    marginals = PairMarginals(joint.reshape(-1, 3), sources, np.tile(w, 12) / 12)
+    marginals = PairMarginals(joint.reshape(-1, 3), sources, averaged=True)
     counts = np.random.default_rng(1).multinomial(12, np.full(12, 1 / 12))
     a, b, target = marginals.at(np.outer(counts / 12, w).ravel())
     expected = np.einsum("v,vty->ty", counts / 12, joint) * w[:, None]
@@ -105,9 +105,20 @@ def test_means_are_taken_again_under_other_weights():
 def test_answers_to_one_modality_stay_but_for_the_reconciliation():
     generator = np.random.default_rng(3)
     joint, vision, language = generator.dirichlet(np.ones(4), size=(3, 30))
-    marginals = PairMarginals(joint, {"vision": vision, "language": language}, np.full(30, 1 / 30))
+    marginals = PairMarginals(joint, {"vision": vision, "language": language}, averaged=False)
     a, _, target = marginals.at(np.full(30, 1 / 30))
     np.testing.assert_allclose(target, joint.mean(0))
     before = marginals.rows[0] / 30
     np.testing.assert_allclose(a, reconcile(before, target))
     assert (a - before).abs().max() > 1e-4
+
+
+def test_answers_to_one_modality_stay_even_where_they_are_the_means():
+    joint, sources, w = grid()
+    weights = np.outer(np.random.default_rng(1).multinomial(12, np.full(12, 1 / 12)) / 12, w).ravel()
+    marginals = PairMarginals(joint.reshape(-1, 3), sources, averaged=False)
+    _, b, target = marginals.at(weights)
+    mass = np.bincount(marginals.index[1], weights)
+    np.testing.assert_allclose(b, reconcile(torch.as_tensor(mass[:, None]) * marginals.rows[1], target), atol=1e-15)
+    means = PairMarginals(joint.reshape(-1, 3), sources, averaged=True).at(weights)[1]
+    assert (b - means).abs().max() > 1e-3
