@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt, ValidationError
 
 PRESETS = Path(__file__).with_name("presets")
 _PLAIN = (type(None), bool, int, float, str, list, tuple, dict)  # all that papermill can inject
@@ -62,8 +62,40 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_split), Field(min_length=1)]
-Sizes = Annotated[tuple[PositiveInt, ...], BeforeValidator(_split), Field(min_length=1)]
+def _distinct(values: tuple) -> tuple:
+    """Named twice, a thing would be measured once and counted twice."""
+    repeated = [value for index, value in enumerate(values) if value in values[:index]]
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} stands there twice; name each once")
+    return values
+
+
+def _mode(name: str) -> str:
+    if name not in MODES:
+        raise ValueError(unknown("mode", name, MODES))
+    return name
+
+
+def _benchmark(name: str) -> str:
+    """A name of a source that comes along must be one of its benchmarks; what other sources hold is theirs to say."""
+    from pidlib.benchmarks import BENCHMARKS  # late: benchmarks take their seeds from this module
+
+    if name.split("/")[0] in {known.split("/")[0] for known in BENCHMARKS} and name not in BENCHMARKS:
+        raise ValueError(unknown("benchmark", name, BENCHMARKS))
+    return name
+
+
+def _listed(item: Any) -> Any:
+    """The type of a list that may be typed with commas, is not empty and names nothing twice."""
+    return Annotated[tuple[item, ...], BeforeValidator(_split), Field(min_length=1), AfterValidator(_distinct)]
+
+
+MODES = ("masked", "resampled")
+Names = _listed(str)
+Sizes = _listed(PositiveInt)
+Modes = _listed(Annotated[str, AfterValidator(_mode)])
+Benchmarks = _listed(Annotated[str, AfterValidator(_benchmark)])
+Tables = _listed(Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*){2}$")])
 
 
 class Preset(BaseModel):
@@ -73,13 +105,13 @@ class Preset(BaseModel):
 
     name: str = Field(description="the name of the preset, or of the file it came from")
     seed: int = Field(description="every random stream of the run is derived from it")
-    models: Names = Field(description="folders or hub names of the models")
-    benchmarks: Names = Field(description="names of the benchmarks, as pidlib.benchmarks.load knows them")
+    models: Names = Field(description="minis by name, folders, or hub checkpoints as owner/name@revision")
+    benchmarks: Benchmarks = Field(description="names of the benchmarks, as pidlib.benchmarks.load knows them")
     split: Literal["train", "validation", "test"] = Field(description="the part of each benchmark that is profiled")
     n_samples: PositiveInt = Field(description="questions per benchmark whose decisions are profiled")
     n_embedded: PositiveInt = Field(description="questions per benchmark whose embeddings are clustered")
     partners: PositiveInt = Field(description="questions each picture is paired with in the resampled mode")
-    unimodal: Names = Field(description="how one modality alone is asked: masked, resampled")
+    unimodal: Modes = Field(description="how one modality alone is asked: masked, resampled")
     tau: float = Field(ge=0, le=1, description="candidate mass below which a decision counts as uniform")
     n_bootstrap: PositiveInt = Field(description="resamples behind each interval")
     n_permutations: PositiveInt = Field(description="shuffles behind each null")
@@ -88,9 +120,9 @@ class Preset(BaseModel):
     bias_samples: Sizes = Field(description="sample sizes of the bias study")
     bias_codes: Sizes = Field(description="alphabet sizes of both sources in the bias study")
     n_repeats: PositiveInt = Field(description="independent draws per point of the bias study")
-    bench_sizes: Names = Field(description="tables of the solver bench, as x1 x x2 x y: 2x2x2")
+    bench_sizes: Tables = Field(description="tables of the solver bench, as x1 x x2 x y: 2x2x2")
     bench_batch: PositiveInt = Field(description="tables per batch in the solver bench")
-    device: str = Field(description="auto, cpu or cuda; never changes a fingerprint")
+    device: Literal["auto", "cpu", "cuda"] = Field(description="auto, cpu or cuda; never changes a fingerprint")
     batch_size: PositiveInt = Field(description="samples per forward pass; never changes a fingerprint")
     cache: Path = Field(description="where extractions are kept")
     output: Path = Field(description="where data/results and figures are written")
@@ -116,7 +148,7 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
     Raises
     ------
     ValueError
-        For a preset or a field that does not exist, with the nearest name that does, and for values of the wrong kind.
+        For a preset, a field, a mode or a benchmark that does not exist, with the nearest name that does, and for values of the wrong kind.
 
     >>> load_preset("smoke", n_samples=8).n_samples
     8
@@ -132,8 +164,13 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
     try:
         return Preset(name=path.stem, **fields)
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}, got {fault['input']!r}" for fault in error.errors())
-        raise ValueError(f"preset {preset!r}: {faults}") from None
+        raise ValueError(f"preset {preset!r}: {'; '.join(map(_fault, error.errors()))}") from None
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    """Where, what, and what was given, unless the message of a check of this module tells it."""
+    where = ".".join(map(str, fault["loc"]))
+    return f"{where}: {fault['ctx']['error']}" if fault["type"] == "value_error" else f"{where}: {fault['msg']}, got {fault['input']!r}"
 
 
 def guard(namespace: dict[str, Any]) -> Preset:

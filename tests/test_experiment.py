@@ -27,6 +27,15 @@ def test_only_the_offline_preset_writes_where_results_are_committed():
         (lambda: load_preset("smoke", tau=2), "tau: "),
         (lambda: load_preset("smoke", models=()), "models: "),
         (lambda: load_preset("smoke", name="other"), "unknown parameter 'name'"),
+        (lambda: load_preset("smoke", unimodal="maskd"), "unimodal.0: unknown mode 'maskd'; did you mean 'masked'?"),
+        (lambda: load_preset("smoke", unimodal="masked,masked"), "unimodal: 'masked' stands there twice"),
+        (lambda: load_preset("smoke", models="llava,llava"), "models: 'llava' stands there twice"),
+        (lambda: load_preset("smoke", bias_codes=[5, 5]), "bias_codes: 5 stands there twice"),
+        (lambda: load_preset("smoke", device="gpu"), "device: .*'auto', 'cpu' or 'cuda', got 'gpu'"),
+        (lambda: load_preset("smoke", bench_sizes="2x2"), "bench_sizes.0: .*match pattern.*got '2x2'"),
+        (lambda: load_preset("smoke", bench_sizes="2x0x2"), "bench_sizes.0: .*match pattern.*got '2x0x2'"),
+        (lambda: load_preset("smoke", benchmarks="micro/groundin"), "benchmarks.0: .*'micro/groundin'; did you mean 'micro/grounding'?"),
+        (lambda: load_preset("smoke", benchmarks="micro/scene,micro/scene"), "benchmarks: 'micro/scene' stands there twice"),
     ],
 )
 def test_wrong_names_and_values_are_refused(call, hint):
@@ -45,6 +54,23 @@ def test_a_misspelt_key_in_a_preset_file_is_refused(tmp_path):
     path.write_text(text.replace("n_clusters: 2\n", ""))
     with pytest.raises(ValueError, match="n_clusters: Field required"):
         load_preset(str(path))
+
+
+@pytest.mark.parametrize("name", ["smoke", "offline"])
+def test_presets_that_run_offline_name_minis_alone(name):
+    from pidlib.models.minis import RECIPES
+
+    assert set(load_preset(name).models) <= set(RECIPES)
+
+
+def test_the_paper_preset_says_that_its_models_are_to_be_pinned():
+    text = (PRESETS / "paper.yaml").read_text()
+    assert "owner/name@<40 hex>" in text and "-p models" in text
+    assert all(model.count("/") == 1 for model in load_preset("paper").models)
+
+
+def test_benchmarks_of_other_sources_are_left_to_those_who_load_them():
+    assert load_preset("smoke", benchmarks="mine/questions").benchmarks == ("mine/questions",)
 
 
 def test_a_list_may_be_typed_with_commas():
