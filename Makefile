@@ -53,16 +53,20 @@ SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') pidlib/pres
 BUILD     := build/$(PRESET)
 RUNS      := $(BUILD)/notebooks
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
+# With other parameters the notebooks ask for other answers, each for those it needs.
+ASKED     := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
 
 .PHONY: FORCE help paper test figures bench lab clean clean-cache extract lint setup
 help: ## this list
-	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1'] TARGET"
+	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
+	@echo "seed and output belong to all notebooks; other parameters to single ones, which are targets too:"
+	@echo "make build/offline/notebooks/vision_language/fig_profiles.ipynb PARAMETERS='-p tau 0 -p output build/tau0'"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 15
 
 setup: $(READY) ## make the environment, nothing else
 
-paper: $(BUILD)/extracted $(EXECUTED) ## set up, then every table and figure of the preset
+paper: $(ASKED) $(EXECUTED) ## set up, then every table and figure of the preset
 	@echo "wrote $(words $(EXECUTED)) notebooks to $(RUNS), with their tables and figures (preset $(PRESET))"
 
 # The notebook runs under another name until it is done, so that a failed run stays to be read and is not taken for a finished one.
@@ -81,7 +85,7 @@ FORCE:
 $(BUILD)/extracted: $(SOURCES) | $(READY)
 	$(PY) -m pidlib.runs --preset $(PRESET)
 	@mkdir -p $(@D) && touch $@
-$(filter $(RUNS)/vision_language/% $(RUNS)/validation/fig_recovery.ipynb,$(EXECUTED)): | $(BUILD)/extracted
+$(filter $(RUNS)/vision_language/% $(RUNS)/validation/fig_recovery.ipynb,$(EXECUTED)): | $(ASKED)
 
 extract: $(BUILD)/extracted ## only the first step: run the models, keep what they answer in the cache
 

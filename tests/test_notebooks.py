@@ -2,6 +2,10 @@
 
 import ast
 import importlib
+import os
+import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import nbformat
@@ -58,6 +62,21 @@ def test_parameters_are_typed_commented_fields_of_the_preset_and_guarded(path):
     from IPython.core.interactiveshell import InteractiveShell
 
     assert not [name for name in declared if InteractiveShell.instance().find_line_magic(name)]
+
+
+def test_seed_and_output_are_the_parameters_of_all():
+    declared = [parameters(nbformat.read(path, as_version=4)).keys() for path in PAPER]
+    assert set.intersection(*map(set, declared)) == {"preset", "seed", "output"}
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+@pytest.mark.parametrize(("given", "asked"), [("", True), ("-p seed 1", False)])
+def test_models_are_asked_ahead_only_with_the_parameters_of_the_preset(given, asked, tmp_path):
+    quiet = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "--dry-run", "paper", "PRESET=smoke", f"BUILD={tmp_path}", f"PARAMETERS={given}"]
+    plan = subprocess.run(command, cwd=project_root(), env=quiet, capture_output=True, text=True, check=True).stdout
+    assert plan.count("-m papermill") == len(PAPER)
+    assert ("-m pidlib.runs" in plan) == asked
 
 
 @pytest.mark.parametrize("path", PAPER, ids=name_of)
