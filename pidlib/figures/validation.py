@@ -2,6 +2,7 @@
 
 import itertools
 import textwrap
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from pidlib.figures import marks
 from pidlib.results import drawable, latex
 
 _MODES = {"masked": "absent modality masked", "resampled": "absent modality resampled"}
+_FLOOR = 1e-8  # bits: distances below the certified gap of the reference cannot be told apart
 _SHADES = {"masked": 1.0, "resampled": 0.45}
 _SIDES = {"exact": -0.17, "BATCH": 0.17}  # where an estimator's markers stand within the bar of the truth
 
@@ -66,7 +68,8 @@ def _measured(ax: Axes, rows: pd.DataFrame, marker: str) -> None:
 def fig_bias(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """Synergy measured between independent codes against the number of samples: its mean above, the error of a single study below."""
     table = drawable(table, allow_unconverged=allow_unconverged)
-    codes, looks = sorted(table["n_codes"].unique()), _line_looks(list(table["estimator"].unique()))
+    codes = sorted(table["n_codes"].unique())
+    looks = _line_looks(list(table["estimator"].unique()), [marks.COLORS["synergy"], *marks.OTHERS])  # synergy as it is counted comes first
     figure = Figure(figsize=(marks.PAGE, 3.9))
     axes = figure.subplots(2, len(codes), sharex=True, sharey="row", squeeze=False)
     edge = table["n_samples"].min() * 0.7
@@ -90,9 +93,8 @@ def fig_bias(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     return figure
 
 
-def _line_looks(names: list[str]) -> dict[str, dict]:
-    """Lines are told apart by colour, dash and marker; the first one, uncorrected, wears the colour of synergy."""
-    colors = [marks.COLORS["synergy"], *marks.OTHERS]
+def _line_looks(names: list[str], colors: Sequence[str]) -> dict[str, dict]:
+    """Lines are told apart by colour, dash and marker."""
     if len(names) > len(colors):
         raise ValueError(f"{len(names)} lines in one panel, and {len(colors)} looks that can be told apart; draw fewer: {', '.join(names)}")
     dashes = itertools.cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
@@ -166,5 +168,24 @@ def _power(value: float) -> str:
 
 
 def fig_solver(table: pd.DataFrame) -> Figure:
-    """Time per problem against its size, and the error that the time bought."""
-    raise NotImplementedError
+    """Time per table against its size, and the distance from the optimum that the time left, for each method."""
+    looks = _line_looks(list(table["method"].unique()), marks.OTHERS)
+    figure = Figure(figsize=(marks.PAGE, 2.6))
+    time, error = figure.subplots(1, 2, sharex=True)
+    for method, look in looks.items():
+        rows = table[table["method"] == method].sort_values("cells")
+        cells, spent, off = (rows[name].to_numpy(float) for name in ("cells", "seconds", "error_bits"))
+        time.plot(cells, spent, **look)
+        error.plot(cells, np.maximum(off, _FLOOR), **look)
+    error.axhspan(_FLOOR / 3, _FLOOR * 1.6, color=marks.NULL, alpha=0.45, linewidth=0, zorder=0)
+    error.set(yscale="log", xscale="log", ylabel="distance from the optimum (bits)", ylim=(_FLOOR / 3, None))
+    time.set(yscale="log", xscale="log", ylabel="time per table (seconds)")
+    sizes = table.drop_duplicates("size").sort_values("cells")
+    for ax in (time, error):
+        ax.set_xticks(sizes["cells"].to_numpy(float), [size.replace("x", "\u00d7") for size in sizes["size"]], rotation=30, ha="right")
+        ax.minorticks_off()
+        ax.set_xlabel("size of the table")
+    handles = [Line2D([], [], label=method, **look) for method, look in looks.items()]
+    shade = Patch(facecolor=marks.NULL, alpha=0.45, label="below what can be told")
+    figure.legend(handles=[*handles, shade], loc="outside upper center", ncols=4)
+    return figure
