@@ -61,7 +61,31 @@ ATOMS = Schema(
 )
 
 
-SCHEMAS: dict[str, Schema] = {}  # tables by name that hold something else than atoms
+PROFILED = Schema(
+    {
+        "experiment": "string",
+        "benchmark": "string",
+        "split": "string",
+        "model": "string",
+        "revision": "string",
+        "accuracy": "Float64",
+        "accuracy_vision": "Float64",
+        "accuracy_language": "Float64",
+        "entropy_bits": "Float64",
+        "entropy_vision_bits": "Float64",
+        "entropy_language_bits": "Float64",
+        "fallback": "Float64",
+        "fallback_vision": "Float64",
+        "fallback_language": "Float64",
+        "moved_vision": "Float64",
+        "moved_language": "Float64",
+        "n_samples": "Int64",
+        "fingerprint": "string",
+    },
+    required=("experiment", "benchmark", "split", "model", "accuracy", "n_samples", "fingerprint"),
+)
+
+SCHEMAS: dict[str, Schema] = {"table_profiles": PROFILED}  # tables by name that hold something else than atoms
 
 
 def tidy(rows: pd.DataFrame | Iterable[Mapping[str, Any]], schema: Schema = ATOMS) -> pd.DataFrame:

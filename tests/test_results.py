@@ -41,6 +41,18 @@ def test_what_does_not_fit_the_schema_is_refused(rows, message):
         results.tidy(rows)
 
 
+def test_a_table_of_other_columns_has_a_schema_of_its_own(tmp_path):
+    known = {"experiment": "e", "benchmark": "micro/scene", "split": "test", "model": "llava", "n_samples": 8, "fingerprint": "f"}
+    path = results.write(pd.DataFrame([known | {"accuracy": 0.875, "moved_vision": 0.25}]), tmp_path / "table_profiles.csv")
+    again = results.read(path)
+    assert again.dtypes.astype(str).to_dict() == results.PROFILED.columns
+    assert again.loc[0, "accuracy"] == 0.875 and again.loc[0, "entropy_bits"] is pd.NA
+    with pytest.raises(ValueError, match="unknown column 'value_bits'"):
+        results.write(pd.DataFrame([known | {"accuracy": 1.0, "value_bits": 1.0}]), path)
+    with pytest.raises(ValueError, match="'accuracy' is missing"):
+        results.write(pd.DataFrame([known]), path)
+
+
 def test_appending_replaces_rows_of_the_same_computation(tmp_path):
     path = tmp_path / "t.csv"
     results.write(results.tidy([row(fingerprint="a"), row(fingerprint="b", value_bits=0.25)]), path)

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from pidlib.figures import marks
-from pidlib.results import drawable
+from pidlib.results import drawable, latex
 
 _SPREAD = 0.84  # share of an atom's place on the axis that the bars of all models take
 
@@ -28,6 +28,16 @@ def fig_embeddings(table: pd.DataFrame, *, allow_unconverged: bool = False) -> F
     bars = table.assign(bits=table["corrected_bits"])
     plug_in = table.assign(ci_low=np.nan, ci_high=np.nan)  # the interval is that of the corrected value
     return _compare(bars, plug_in, "bars: corrected for bias; markers: plug-in", "null of plug-in: shuffled")
+
+
+def table_profiles(table: pd.DataFrame) -> str:
+    """What to know of each model on each benchmark before its profile is believed: with both modalities and with each alone."""
+    measured = [f"${symbol}{alone}$" for symbol in (r"\mathrm{acc}", "H", "f") for alone in ("", "_v", r"_\ell")]
+    header = ["benchmark", "model", *measured, "$d_v$", r"$d_\ell$"]
+    shown = table.loc[:, "accuracy":"moved_language"]
+    names = zip(map(marks.benchmark_name, table["benchmark"]), map(marks.model_name, table["model"]), strict=True)
+    rows = [[*(word.replace("_", r"\_") for word in name), *row] for name, row in zip(names, shown.itertuples(index=False), strict=True)]
+    return latex(header, rows, align="ll" + "r" * len(shown.columns), digits=2)
 
 
 def _compare(bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str) -> Figure:
