@@ -112,6 +112,7 @@ def test_notebook_runs_as_it_is_shipped(path, tmp_path):
     asked = {"preset": "smoke", "output": str(tmp_path)}
     papermill.execute_notebook(path, None, asked, cwd=tmp_path, progress_bar=False)
     written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.*") if file.is_file()}
-    name = name_of(path)
-    figure = {f"figures/{name}.tex"} if path.stem.startswith("table_") else {f"figures/{name}.pdf", f"figures/{name}.png"}
-    assert written == {f"data/results/{name}.csv"} | figure
+    tables = re.findall(r'settings\.table\(\\"([\w/]+)\\"\)', path.read_text())
+    assert name_of(path) in tables
+    figures = {name: {".tex"} if "/table_" in name else {".pdf", ".png"} for name in tables}
+    assert written == {f"data/results/{name}.csv" for name in tables} | {f"figures/{n}{suffix}" for n in tables for suffix in figures[n]}
