@@ -9,11 +9,13 @@ from scipy.special import entr
 from pidlib.batch_estimator import batch_pid
 from pidlib.clustering import Codebook
 from pidlib.decisions import Decisions, bootstrap_decisions, decision_pid
+from pidlib.experiment import derive_seed
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, MODALITIES
 from pidlib.uncertainty import estimate
 
 NOISE = ("none", "none#1", "none#2")  # three passes that see nothing, each with noise of its own
+DEALS, DEAL_TOLERANCE = 19, 1e-4  # so that the least p-value is 0.05; bits
 BATCH = {"epochs": 20, "batch_size": 64}  # within the published ranges, for a few hundred samples
 
 
@@ -30,8 +32,11 @@ def decision_profile(
 ) -> pd.DataFrame:
     """Atoms of a model's decisions, one row each.
 
-    The null is the model's own noise floor: the same decomposition of three passes in which both modalities are noise, so that what
-    they seem to share or to add is an accident. ``null_p`` is the share of its bootstrap draws that reach the value.
+    Beside each atom stands what it comes to where there is nothing to find. Masked, that is the model's noise floor: the mean over
+    bootstrap draws of the same decomposition of three passes in which both modalities are noise. It is no hypothesis and has no p-value:
+    BROJA calls redundant whatever two sources could share, so that a model which is confident about noise has a high floor of it.
+    Resampled, answers are dealt out anew to the pairs, `DEALS` times: a permutation test of what pictures or questions tell alone. Synergy
+    has no such null, since dealt answers do depend on picture and question together. BATCH is given none.
 
     Parameters
     ----------
@@ -62,24 +67,25 @@ def decision_profile(
         rows = _exact(decisions, n_bootstrap, seed)
     else:
         rows = _batch(decisions, _embeddings(extraction, unimodal), n_batches, seed)
-    rows = _against(rows, _noise_floor(extraction, tau, n_bootstrap, seed))
+    if estimator == "exact":
+        rows = _floor(rows, extraction, tau, n_bootstrap, seed) if unimodal == "masked" else _against_deals(rows, extraction, tau, seed)
     return rows.assign(source_a="vision", source_b="language", unimodal=unimodal, estimator=estimator, seed=seed, **columns)
 
 
-def diagnostics(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
-    """What to know before a profile is believed.
+def diagnose(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
+    """What to know before a masked profile is believed, in the columns of ``table_profiles``.
 
-    Accuracy of each pass; mean entropy of its decisions in bits (near log2 k, that modality alone says nothing and the profile is an
-    ablation of the other); share of its decisions that fell back to uniform; how far masked decisions were moved to one P(Y), in mean
-    total variation.
+    Of the full pass and of each modality alone: ``accuracy``; the mean ``entropy_..._bits`` of the decisions (near log2 k, that modality
+    alone says nothing, and the profile is an ablation of the other); the share of decisions that fell back to uniform (``fallback``). And
+    how far each source was ``moved``, in mean total variation, to have one P(Y) with the other.
     """
     found = {}
-    for key in (FULL, *MODALITIES):
-        found[f"accuracy {key}"] = extraction.accuracy(key)
-        found[f"entropy {key} (bits)"] = float(entr(extraction.decisions(key, tau)).sum(1).mean() / np.log(2))
-        found[f"fallback {key}"] = extraction.fallback(key, tau)
-    moved = decision_pid(extraction.masked(tau), tol=1e-2).reconciliation
-    return found | {f"moved {name}": distance for name, distance in moved.items()}
+    for key, suffix in ((FULL, ""), *((name, f"_{name}") for name in MODALITIES)):
+        found[f"accuracy{suffix}"] = extraction.accuracy(key)
+        found[f"entropy{suffix}_bits"] = float(entr(extraction.decisions(key, tau)).sum(1).mean() / np.log(2))
+        found[f"fallback{suffix}"] = extraction.fallback(key, tau)
+    moved = decision_pid(extraction.masked(tau), tol=0.1).reconciliation
+    return found | {f"moved_{name}": distance for name, distance in moved.items()}
 
 
 def embedding_profile(
@@ -119,18 +125,20 @@ def embedding_profile(
         raise ValueError(f"codebooks must come from other samples, but {len(shared)} are in both, {min(shared)} among them")
     x1, x2, y = (_codes(of(fitted), of(applied), n_clusters, seed) for of in _VARIABLES)
     found = estimate(x1, x2, y, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed)
-    rows = pd.DataFrame(found.rows())
-    told = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
-    return rows.assign(layer=applied.layers[-1], n_codes=n_clusters, seed=seed, **told, **columns)
+    told = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact", "layer": applied.layers[-1]}
+    return pd.DataFrame(found.rows()).assign(n_codes=n_clusters, seed=seed, **told, **columns)
 
 
 _VARIABLES = (lambda one: one.embeddings["vision"], lambda one: one.embeddings["language"], lambda one: one.hidden[:, -1])
 
 
 def _codes(fitted: np.ndarray, applied: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
-    distinct = len(np.unique(fitted.round(5), axis=0))
-    book = Codebook.fit(fitted, min(n_clusters, distinct), n_components=min(10, *fitted.shape), seed=seed, allow_degenerate=True)
-    return book.apply(applied, allow_degenerate=True)
+    """Codes of other samples; fewer than asked, and then as they come, where there are fewer distinct embeddings than clusters."""
+    scale = np.abs(fitted).max()
+    distinct = len(np.unique((fitted / scale).round(5), axis=0))
+    few = {"allow_degenerate": distinct <= n_clusters}
+    book = Codebook.fit(fitted, min(n_clusters, distinct), n_components=min(10, *fitted.shape), seed=seed, **few)
+    return book.apply(applied, **few)
 
 
 def _exact(decisions: Decisions, n_bootstrap: int, seed: int) -> pd.DataFrame:
@@ -162,19 +170,20 @@ def _embeddings(extraction: Extraction, unimodal: str) -> dict[str, np.ndarray]:
     return {name: extraction.embeddings[name][of] for name, of in zip(MODALITIES, extraction.pairs.index.T, strict=True)}
 
 
-def _noise_floor(extraction: Extraction, tau: float, n: int, seed: int) -> dict[str, np.ndarray]:
-    """Bootstrap draws of the atoms of three passes that saw nothing, in every assignment of the three roles."""
+def _floor(rows: pd.DataFrame, extraction: Extraction, tau: float, n: int, seed: int) -> pd.DataFrame:
+    """Mean atoms of bootstrap draws of three passes that saw nothing, in every assignment of the three roles."""
     passes, draws = [extraction.decisions(key, tau) for key in NOISE], []
     for role, (joint, vision, language) in enumerate(permutations(passes)):
         nothing = Decisions(joint=joint, sources={"vision": vision, "language": language})
-        draws.append(bootstrap_decisions(nothing, -(-n // 6), seed + role).atoms)
-    return {atom: np.concatenate([draw[atom] for draw in draws]) for atom in draws[0]}
+        draws.append(bootstrap_decisions(nothing, -(-n // 6), derive_seed(seed, "noise floor", role)).atoms)
+    return rows.assign(null_mean=[np.mean([draw[atom] for draw in draws]) for atom in rows["atom"]])
 
 
-def _against(rows: pd.DataFrame, null: dict[str, np.ndarray]) -> pd.DataFrame:
-    """Mean of the null of each atom, and the share of its draws, the value itself counted in, that are at least the value."""
-    reached = [(null[atom] >= value).sum() for atom, value in zip(rows["atom"], rows["value_bits"], strict=True)]
-    return rows.assign(
-        null_mean=[null[atom].mean() for atom in rows["atom"]],
-        null_p=[(1 + count) / (1 + len(null[atom])) for atom, count in zip(rows["atom"], reached, strict=True)],
-    )
+def _against_deals(rows: pd.DataFrame, extraction: Extraction, tau: float, seed: int) -> pd.DataFrame:
+    """Mean atoms where the answers are dealt out anew, and the share of deals, the real one counted in, that reach the value."""
+    generator = np.random.default_rng(derive_seed(seed, "deals"))
+    dealt = [decision_pid(extraction.resampled(tau, generator), tol=DEAL_TOLERANCE).pid.atoms for _ in range(DEALS)]
+    nulls = pd.DataFrame(dealt).drop(columns="synergy")
+    values = rows.set_index("atom")["value_bits"]
+    p = {atom: (1 + (nulls[atom] >= values[atom] - DEAL_TOLERANCE).sum()) / (1 + DEALS) for atom in nulls}
+    return rows.assign(null_mean=rows["atom"].map(nulls.mean()), null_p=rows["atom"].map(p))

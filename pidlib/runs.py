@@ -1,7 +1,6 @@
 """The models of a preset on its benchmarks: asked once, kept in the cache, and turned into rows of the results."""
 
 import argparse
-import hashlib
 from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
@@ -10,14 +9,14 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from pidlib import results
-from pidlib.benchmarks import Sample
 from pidlib.benchmarks import load as load_samples
 from pidlib.experiment import Preset, fingerprint, load_preset, project_root
 from pidlib.extraction import PASSES, Extraction, extract
+from pidlib.extraction.extractor import identity
 from pidlib.extraction.masking import FULL
 from pidlib.models import LoadedModel
 from pidlib.models import load as load_model
-from pidlib.profiles import NOISE, decision_profile, embedding_profile
+from pidlib.profiles import BATCH, NOISE, decision_profile, diagnose, embedding_profile
 
 
 class Asked(NamedTuple):
@@ -82,19 +81,11 @@ def runs(
 
 def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, progress: bool) -> Run:
     samples = load_samples(benchmark, asked.split, n=asked.n_samples, seed=asked.seed)
-    mark = fingerprint(family=loaded.family.name, revision=loaded.revision, samples=_digest(samples), **asked._asdict())
-    kept = {"folder": project_root() / preset.cache / mark, "batch_size": preset.batch_size, "progress": progress}
     told = {"passes": asked.passes, "partners": asked.partners, "layers": asked.layers, "seed": asked.seed}
+    mark = fingerprint(**identity(loaded, samples, **told))
+    kept = {"folder": project_root() / preset.cache / mark, "batch_size": preset.batch_size, "progress": progress}
     place = {"benchmark": benchmark, "split": asked.split, "model": loaded.name, "revision": loaded.revision}
     return Run(extract(loaded, samples, **told, **kept), place | {"n_samples": len(samples), "fingerprint": mark})
-
-
-def _digest(samples: Sequence[Sample]) -> str:
-    """The hash of every question and of every pixel."""
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(repr(sample).encode() + sample.image.tobytes())
-    return digest.hexdigest()
 
 
 def decision_profiles(
@@ -106,7 +97,8 @@ def decision_profiles(
         for unimodal, estimator in product(preset.unimodal, estimators):
             made = shared | {"unimodal": unimodal, "estimator": estimator}
             made |= {"n_batches": preset.n_batches} if estimator == "BATCH" else {}
-            told = run.columns | {"experiment": experiment, "fingerprint": fingerprint(extraction=run.columns["fingerprint"], **made)}
+            settled = made | BATCH if estimator == "BATCH" else made
+            told = run.columns | {"experiment": experiment, "fingerprint": fingerprint(extraction=run.columns["fingerprint"], **settled)}
             tables.append(decision_profile(run.extraction, **made, **told))
     return results.tidy(pd.concat(tables, ignore_index=True))
 
@@ -120,6 +112,12 @@ def embedding_profiles(preset: Preset, experiment: str, benchmarks: Sequence[str
         told = applied.columns | {"experiment": experiment, "fingerprint": mark}
         tables.append(embedding_profile(fitted.extraction, applied.extraction, **made, **told))
     return results.tidy(pd.concat(tables, ignore_index=True))
+
+
+def diagnostics(preset: Preset, experiment: str = "vision_language") -> pd.DataFrame:
+    """What to know of each model on each benchmark before its profile is believed; see `pidlib.profiles.diagnose`."""
+    rows = [run.columns | diagnose(run.extraction, preset.tau) for (run,) in runs(preset, decisions(preset))]
+    return pd.DataFrame(rows).assign(experiment=experiment)
 
 
 def main() -> None:

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,8 +75,7 @@ def extract(
     job = Job(reader, samples, passes, partners, seed)
     make_or_read = _make
     if folder is not None:
-        asked = {"passes": list(passes), "partners": partners, "layers": reader.layers, "seed": seed}
-        store = Store(folder, _identity(loaded, samples) | asked, _provenance(loaded, batch_size))
+        store = Store(folder, identity(loaded, samples, passes, partners, reader.layers, seed), _provenance(loaded, batch_size))
         store.require(job.size)
         make_or_read = store.get
     shards = []
@@ -125,15 +124,27 @@ def _make(name: str, make: Callable[[], Shard]) -> Shard:
     return make()
 
 
-def _identity(loaded: "LoadedModel", samples: Sequence[Sample]) -> dict:
-    """What is meant to change the numbers, but for the arguments of `extract`."""
+def identity(
+    loaded: "LoadedModel", samples: Sequence[Sample], passes: Iterable[str], partners: int, layers: Sequence[int], seed: int
+) -> dict[str, object]:
+    """All that is meant to change the numbers of an extraction: model and precision, samples, what is asked, and the code that asks."""
     digest = hashlib.sha256()
     for one in samples:
         digest.update(repr((one, one.image.mode, one.image.size)).encode() + one.image.tobytes())
-    model = {"family": loaded.family.name, "revision": loaded.revision}
-    return {"kind": "extraction", **model, "candidates": samples[0].candidates, "samples": digest.hexdigest(), "n": len(samples)}
+    model = {"family": loaded.family.name, "revision": loaded.revision, "dtype": str(loaded.model.dtype)}
+    asked = {"passes": list(passes), "partners": partners, "layers": list(layers), "seed": seed}
+    about = {"candidates": list(samples[0].candidates), "samples": digest.hexdigest(), "n": len(samples)}
+    return {"kind": "extraction", "code": _code()} | about | model | asked
+
+
+@cache
+def _code() -> str:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _provenance(loaded: "LoadedModel", batch_size: int) -> dict:
     versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    return {"model": loaded.name, "device": str(loaded.device), "dtype": str(loaded.model.dtype), "batch_size": batch_size, **versions}
+    return {"model": loaded.name, "device": str(loaded.device), "batch_size": batch_size, **versions}

@@ -141,16 +141,19 @@ class Extraction:
         sources = {name: self.decisions(name, tau, layer) for name in MODALITIES}
         return Decisions(joint=self.decisions(FULL, tau, layer), sources=sources, groups=np.arange(len(self)))
 
-    def resampled(self, tau: float = 0.3) -> Decisions:
+    def resampled(self, tau: float = 0.3, deal: np.random.Generator | None = None) -> Decisions:
         r"""Decisions with the unimodal rows measured by resampling: :math:`p(y \mid do(v)) = \sum_t p(t)\,p(y \mid v, t)`.
 
-        One row for each pair; both sources average to the same P(Y), exactly. Rows are grouped by picture.
+        One row for each pair; both sources average to the same P(Y), exactly. Rows are grouped by picture. With ``deal``, the answers are
+        first dealt out anew to the pairs: what pictures or questions then seem to tell alone is chance.
         """
         if self.pairs is None:
             raise ValueError("this extraction holds no resampled pairs; extract with partners=K")
         joint = decide(self.pairs.logits, self.pairs.log_normalizer, tau)
+        if deal is not None:
+            joint = joint[deal.permutation(len(joint))]
         sources = {name: self._marginal(joint, of) for name, of in zip(MODALITIES, self.pairs.index.T, strict=True)}
-        return Decisions(joint=joint, sources=sources, weights=self.pairs.weights, groups=self.pairs.index[:, 0])
+        return Decisions(joint=joint, sources=sources, weights=self.pairs.weights, groups=self.pairs.index[:, 0], averaged=True)
 
     def _marginal(self, joint: np.ndarray, of: np.ndarray) -> np.ndarray:
         """The weighted mean of the rows that share a picture (or a question), on each of them."""

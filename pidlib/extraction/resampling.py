@@ -1,5 +1,7 @@
 """Questions drawn for each picture independently of it."""
 
+import math
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
@@ -12,17 +14,17 @@ from pidlib.experiment import derive_seed
 def draw_partners(samples: Sequence[Sample], count: int, seed: int) -> list[dict[int, float]]:
     r"""For each sample's picture the questions to pair it with, and their weights.
 
-    Partners come from the samples of the same benchmark and template, whatever the picture is, its own question among them: the
-    weights are :math:`P(t)` of the template, and the pairs follow :math:`P(v)\,P(t)`. Equal questions are one partner.
+    Partners come from all samples of the same benchmark, whatever the picture is, its own question among them: the pairs follow
+    :math:`P(v)\,P(t)`. They do not keep to the picture's template: then a picture would seem to tell what its template tells. Equal
+    questions are one partner.
 
     Parameters
     ----------
     samples : sequence of Sample
         The profiling set.
     count : int
-        Partners wanted. With at least as many as the template has different questions, all of them are taken, weighted by how often
-        they are asked: the product is exact. Otherwise ``count`` samples are drawn for each picture without replacement, with equal
-        weights.
+        Partners wanted. With at least as many as the benchmark has different questions, all of them are taken, weighted by how often they
+        are asked: the product is exact. Otherwise ``count`` samples are drawn for each picture without replacement, with equal weights.
     seed : int
         Names the draw, together with the id of the picture's sample.
 
@@ -30,17 +32,30 @@ def draw_partners(samples: Sequence[Sample], count: int, seed: int) -> list[dict
     -------
     list of dict
         For each sample, the first sample that asks a partner's question -> weight. The weights of a picture sum to one.
+
+    Warns
+    -----
+    UserWarning
+        Where questions are drawn: a mean over K of them differs from picture to picture by chance, which looks like information that
+        pictures hold about the answer, about (k - 1) / (2 K ln 2) bits of it for k candidates.
     """
     groups = defaultdict(list)
     for index, sample in enumerate(samples):
-        groups[sample.benchmark, sample.template].append(index)
+        groups[sample.benchmark].append(index)
     first = {}
     for index, sample in enumerate(samples):
-        first.setdefault((sample.benchmark, sample.template, sample.question), index)
-    asks = [first[sample.benchmark, sample.template, sample.question] for sample in samples]
+        first.setdefault((sample.benchmark, sample.question), index)
+    asks = [first[sample.benchmark, sample.question] for sample in samples]
     partners = [{}] * len(samples)
-    for group in groups.values():
+    for benchmark, group in groups.items():
         all_of_them = _shares(asks[index] for index in group)
+        if count < len(all_of_them):
+            bias = (len(samples[group[0]].candidates) - 1) / (2 * count * math.log(2))
+            warnings.warn(
+                f"{benchmark} has {len(all_of_them)} questions and each picture meets {count} of them: what pictures alone seem to tell is"
+                f" up to {bias:.2f} bits too much; ask for more partners",
+                stacklevel=2,
+            )
         for index in group:
             partners[index] = all_of_them
             if count < len(all_of_them):

@@ -22,7 +22,7 @@ class LoadedModel:
     name : str
         The name it was asked for by.
     revision : str
-        40 hex digits: the commit of a hub checkpoint, or the head of the SHA-256 of a folder's weights.
+        40 hex digits: the commit of a hub checkpoint, or the head of the SHA-256 over a folder's files.
     """
 
     name: str
@@ -66,16 +66,16 @@ def load(name: str | Path, *, revision: str | None = None, device: str = "auto",
         model=model.to(device).eval(),
         processor=processor,
         family=family_of(model),
-        revision=revision or weights_revision(folder),
+        revision=revision or folder_revision(folder),
         device=device,
     )
 
 
-def weights_revision(folder: Path) -> str:
-    """The first 40 hex digits of the SHA-256 over a folder's weight files."""
+def folder_revision(folder: Path) -> str:
+    """The first 40 hex digits of the SHA-256 over a saved model: weights, configuration, tokenizer, processor, chat template."""
     digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.read_bytes())
+    for path in sorted(path for path in folder.iterdir() if path.is_file() and path.suffix not in (".md", ".checkpoint")):
+        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:40]
 
 
