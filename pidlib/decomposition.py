@@ -123,7 +123,7 @@ def pid(
         ``"newton"``: a few sweeps of iterative proportional fitting, then the primal-dual Newton stage. ``"ipfp"``: fitting alone,
         the procedure of the paper, which stalls near a gap of 1e-4 bits on hard tables.
     max_iterations
-        Limit of the sweeps (``"ipfp"``) or of the Newton steps (``"newton"``).
+        Limit of the outer steps of fitting (``"ipfp"``) or of the Newton steps (``"newton"``).
     device
         Where to compute; by default where the joint is.
 
@@ -156,34 +156,33 @@ def pid(
     p = torch.as_tensor(joint, device=device)
     if p.ndim not in (3, 4):
         raise ValueError(f"expected a joint [x1, x2, y] or a batch [b, x1, x2, y], but got {p.ndim} axes, shape {tuple(p.shape)}")
-    single = p.ndim == 3
-    p = probabilities(p[None] if single else p, 3)
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose one of {', '.join(map(repr, METHODS))}")
-    # both pair marginals are summed over the same memory layout, so that swapping the sources swaps them bit for bit
-    a, b = p.sum(2), p.transpose(1, 2).contiguous().sum(2)
-    result = _record(sources, p, a, b, *_solve(a, b, tol, method, max_iterations), tol)
+    single = p.ndim == 3
+    p, swapped = _ordered(p[None] if single else p)
+    p = probabilities(p, 3)
+    a, b = p.sum(2), p.sum(1)
+    large = b.shape[1] * b.shape[2] >= LARGE
+    solve = ipfp if method == "ipfp" or (tol >= COARSE and large) else newton
+    coupling = solve(a, b, tol=tol, **({} if max_iterations is None else {"max_iterations": max_iterations}))
+    result = _record(sources, p, swapped, coupling, tol)
     return result[0] if single else result
 
 
-def _solve(a: Tensor, b: Tensor, tol: float, method: str, max_iterations: int | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Bounds of I_Q in bits and iterations, independent of which source comes first."""
-    if a.shape[1] < b.shape[1]:
-        a, b = b, a
-    elif a.shape[1] == b.shape[1]:
-        swap = _precedes(a, b)[:, None, None]
-        a, b = torch.where(swap, b, a), torch.where(swap, a, b)
-    limit = {} if max_iterations is None else {"max_iterations": max_iterations}
-    coarse = tol >= COARSE and b.shape[1] * b.shape[2] >= LARGE
-    solution: Coupling = (ipfp if method == "ipfp" or coarse else newton)(a, b, tol=tol, **limit)
-    return solution.lower, solution.upper, solution.sweeps
+def _ordered(joints: Tensor) -> tuple[Tensor, Tensor]:
+    """The joints with their sources in an order that does not depend on the one given, and which were swapped.
 
-
-def _precedes(a: Tensor, b: Tensor) -> Tensor:
-    """Whether a comes before b in the order of their first different entries."""
-    difference = (a - b).flatten(1)
-    first = (difference != 0).to(torch.uint8).argmax(1, keepdim=True)
-    return difference.gather(1, first)[:, 0] < 0
+    The larger source comes first; where they are equal in size, the order of the first two entries that differ decides. So a joint
+    and its mirror image are the same computation, and swapping the sources swaps the atoms bit for bit.
+    """
+    mirrored = joints.transpose(1, 2)
+    if joints.shape[1] != joints.shape[2] or 0 in joints.shape:
+        swap = torch.full((len(joints),), joints.shape[1] < joints.shape[2], device=joints.device)
+        return (mirrored if joints.shape[1] < joints.shape[2] else joints).contiguous(), swap
+    differs = (joints != mirrored).flatten(1)
+    first = differs.to(torch.uint8).argmax(1, keepdim=True)
+    swap = (joints < mirrored).flatten(1).gather(1, first)[:, 0]
+    return torch.where(swap[:, None, None, None], mirrored, joints).contiguous(), swap
 
 
 def sensory_pid(
@@ -255,22 +254,25 @@ def _mean(result: PID, weights: np.ndarray) -> PID:
     )
 
 
-def _record(sources: tuple[str, str], p: Tensor, a: Tensor, b: Tensor, lower: Tensor, upper: Tensor, iterations: Tensor, tol: float) -> PID:
+def _record(sources: tuple[str, str], p: Tensor, swapped: Tensor, coupling: Coupling, tol: float) -> PID:
     """Atoms from the certified interval of I_Q."""
-    first, second, both = mutual_information(a), mutual_information(b), mutual_information(p.flatten(1, 2))
+    first, second, both = mutual_information(p.sum(2)), mutual_information(p.sum(1)), mutual_information(p.flatten(1, 2))
     # P itself is a coupling, and so is the one that makes the sources independent given Y: its information is at most first + second
-    upper = torch.fmin(upper, torch.minimum(both, first + second))
-    gap = (upper - lower).clamp_min(0)
+    upper = torch.fmin(coupling.upper, torch.minimum(both, first + second))
+    lower = torch.minimum(coupling.lower, upper)
+    gap = upper - lower
     converged = gap <= tol
     if not converged.all():
         warnings.warn(
             f"{int((~converged).sum())} of {len(p)} decompositions are certain only to {gap.max().item():.1e} bits, not to the {tol:.1e}"
             " asked for; raise max_iterations, use method='newton', or ask for a larger tol",
-            stacklevel=3,
+            stacklevel=4,
         )
     atoms = {"redundancy": first + second - upper, "synergy": both - upper, "total": both}
-    values = {"lower": torch.minimum(lower, upper), "upper": upper, "gap": gap, "converged": converged, "iterations": iterations}
-    unique = dict(zip(sources, ((upper - second).cpu().numpy(), (upper - first).cpu().numpy()), strict=True))
+    values = {"lower": lower, "upper": upper, "gap": gap, "converged": converged, "iterations": coupling.sweeps}
+    unique_first, unique_second = upper - second, upper - first
+    unique = torch.where(swapped, torch.stack([unique_second, unique_first]), torch.stack([unique_first, unique_second]))
+    unique = dict(zip(sources, unique.cpu().numpy(), strict=True))
     return PID(sources, unique=MappingProxyType(unique), **{name: value.cpu().numpy() for name, value in (atoms | values).items()})
 
 

@@ -37,15 +37,15 @@ def probabilities(table: Table, n_variables: int, device: torch.device | str | N
     p = p.to(torch.float64)
     if p.ndim < n_variables or 0 in p.shape:
         raise ValueError(f"expected at least {n_variables} axes, none empty, but the table has shape {tuple(p.shape)}")
-    if not torch.isfinite(p).all():
-        raise ValueError("the table has NaN or infinite masses; drop or repair those samples before tabulating")
-    if (p < 0).any():
-        raise ValueError(f"a mass is negative ({p.min().item():.3g}); pass counts or probabilities")
     axes = tuple(range(-n_variables, 0))
-    # the largest mass goes first, so that totals near the ends of the float range neither overflow nor vanish
-    peak = p.amax(axes, keepdim=True)
+    least, peak = p.amin(axes), p.amax(axes, keepdim=True)
+    if not ((least >= 0) & (peak.view_as(least) < math.inf)).all():
+        if torch.isfinite(p).all():
+            raise ValueError(f"a mass is negative ({least.min().item():.3g}); pass counts or probabilities")
+        raise ValueError("the table has NaN or infinite masses; drop or repair those samples before tabulating")
     if (peak == 0).any():
         raise ValueError("a table has no mass at all: every count is zero; check the selection of samples")
+    # the largest mass goes first, so that totals near the ends of the float range neither overflow nor vanish
     p = p / peak
     return p / p.sum(axes, keepdim=True)
 
@@ -56,8 +56,7 @@ def entropy(table: Table, n_variables: int = 1) -> Float[Tensor, "..."]:
     >>> entropy([1, 1, 2]).item()
     1.5
     """
-    p = probabilities(table, n_variables)
-    return -torch.xlogy(p, p).flatten(-n_variables).sum(-1) / math.log(2)
+    return _entropy(probabilities(table, n_variables), n_variables)
 
 
 def mutual_information(table: Table) -> Float[Tensor, "..."]:
@@ -67,7 +66,7 @@ def mutual_information(table: Table) -> Float[Tensor, "..."]:
     1.0
     """
     p = probabilities(table, 2)
-    return entropy(p.sum(-1)) + entropy(p.sum(-2)) - entropy(p, 2)
+    return _entropy(p.sum(-1), 1) + _entropy(p.sum(-2), 1) - _entropy(p, 2)
 
 
 def conditional_mutual_information(joint: Table) -> Float[Tensor, "..."]:
@@ -92,3 +91,7 @@ def co_information(joint: Table) -> Float[Tensor, "..."]:
     """
     p = probabilities(joint, 3)
     return mutual_information(p.sum(-2)) - conditional_mutual_information(p)
+
+
+def _entropy(p: Tensor, n_variables: int) -> Tensor:
+    return torch.xlogy(p, p).sum(tuple(range(-n_variables, 0))) / -math.log(2)

@@ -93,7 +93,8 @@ def ipfp(
     max_iterations
         Outer steps after which a problem is handed back unconverged.
     start
-        A coupling of the same shape to begin from, say of a similar problem.
+        A coupling of the same shape to continue from: of the same marginals to a coarser gap, or of ones that hardly differ. For a
+        resample of the samples a cold start is as fast.
 
     Returns
     -------
@@ -106,13 +107,10 @@ def ipfp(
         If shapes do not fit, a mass is negative or not finite, a and b do not share one P(y), or nothing is asked for.
     """
     check_problem(a, b, tol, max_iterations)
-    asked = math.log(2) * tol
     last, V = cold_start(a, b) if start is None else warm_start(a, b, start)
-    floor = cold_start(a, b)[0].add_(math.log(asked * FLOOR))
+    floor = cold_start(a, b)[0].add_(math.log(FLOOR * math.log(2) * tol))
     ahead, A, G, age = last.clone(), torch.empty_like(last), torch.empty_like(last), a.new_zeros(len(a), 1, 1)
-    best = source_bound(a, b)
-    active = torch.arange(len(a), device=a.device)
-    results, done = Results(a, b), 0
+    active, results, done = torch.arange(len(a), device=a.device), Results(a, b, tol), 0
     for count in range(1, max_iterations + 1):
         torch.exp(ahead, out=A)
         sweeps = SWEEPS + count // MORE_SWEEPS
@@ -121,17 +119,14 @@ def ipfp(
         done += sweeps
         torch.bmm(U, V.mT, out=G)
         if count % CHECK_EVERY == 0 or count == max_iterations:
-            best = torch.maximum(best, lower_bound(a, b, U, V, G.clamp_min(TINY).log_()))
             below = scaled_below(a, b, A, U, V)
-            upper = objective(A, *below)
-            passed = upper - best <= asked
-            leaves = passed | (count == max_iterations)
-            results.take(active, leaves, A, *below, best, upper, done, passed)
-            if leaves.all():
+            lower = lower_bound(a, b, U, V, G.clamp_min(TINY).log_())
+            passed = results.update(active, A, *below, lower, objective(A, *below), done)
+            if passed.all() or count == max_iterations:
                 break
-            if leaves.any():
-                state = (active, a, b, V, A, G, ahead, last, floor, age, best)
-                active, a, b, V, A, G, ahead, last, floor, age, best = (x[~leaves] for x in state)
+            if passed.any():
+                state = (active, a, b, V, A, G, ahead, last, floor, age)
+                active, a, b, V, A, G, ahead, last, floor, age = (x[~passed] for x in state)
         last, ahead, age = extrapolate(last, ahead, A, G, floor, age)
     return results.coupling()
 
@@ -244,23 +239,25 @@ def information_shares(a: Tensor, b: Tensor, coupling: Coupling) -> tuple[Float[
 
 
 class Results:
-    """Where problems go when they leave the batch; the bounds turn from f in nats into I_Q in bits."""
+    """The best bounds of every problem so far, with the coupling that attains the upper one; f in nats until they are handed out."""
 
-    def __init__(self, a: Tensor, b: Tensor):
-        batch, n1, k = a.shape
-        n2 = b.shape[1]
-        self.p_y = a.sum(1)
-        self.A, self.U, self.V = a.new_empty(batch, n1, n2), torch.empty_like(a), torch.empty_like(b)
-        self.lower, self.upper = a.new_full((batch,), -math.inf), a.new_full((batch,), math.inf)
-        self.sweeps = torch.zeros(batch, dtype=torch.int64, device=a.device)
-        self.converged = torch.zeros(batch, dtype=torch.bool, device=a.device)
+    def __init__(self, a: Tensor, b: Tensor, tol: float):
+        self.asked, self.p_y = math.log(2) * tol, a.sum(1)
+        self.A, self.U, self.V = a.new_zeros(len(a), a.shape[1], b.shape[1]), torch.zeros_like(a), torch.zeros_like(b)
+        self.lower, self.upper = source_bound(a, b), a.new_full((len(a),), math.inf)
+        self.sweeps = torch.zeros(len(a), dtype=torch.int64, device=a.device)
 
-    def take(self, active, leaves, A, U, V, lower, upper, count, passed) -> None:
-        at = active[leaves]
-        entropy = -xlogy(self.p_y[at], self.p_y[at]).sum(1)
-        self.A[at], self.U[at], self.V[at] = A[leaves], U[leaves], V[leaves]
-        self.lower[at], self.upper[at] = (entropy + lower[leaves]) / math.log(2), (entropy + upper[leaves]) / math.log(2)
-        self.sweeps[at], self.converged[at] = count, passed[leaves]
+    def update(self, rows: Tensor, A: Tensor, U: Tensor, V: Tensor, lower: Tensor, upper: Tensor, sweeps: int) -> Bool[Tensor, " rows"]:
+        """Take in what is better for the problems `rows`; return which of them are within the gap asked for."""
+        better = upper < self.upper[rows]
+        at = rows[better]
+        self.A[at], self.U[at], self.V[at], self.upper[at] = A[better], U[better], V[better], upper[better]
+        self.lower[rows] = torch.maximum(self.lower[rows], lower)
+        self.sweeps[rows] = sweeps
+        return self.upper[rows] - self.lower[rows] <= self.asked
 
     def coupling(self) -> Coupling:
-        return Coupling(self.A, self.U, self.V, self.lower, self.upper, self.sweeps, self.converged)
+        """All of it, in bits of I_Q = H(Y) + f."""
+        entropy = -xlogy(self.p_y, self.p_y).sum(1)
+        lower, upper = (entropy + self.lower) / math.log(2), (entropy + self.upper) / math.log(2)
+        return Coupling(self.A, self.U, self.V, lower, upper, self.sweeps, self.upper - self.lower <= self.asked)

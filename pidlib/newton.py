@@ -33,14 +33,15 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pidlib.ipfp import TINY, Coupling, Results, check_problem, cold_start, lower_bound, objective, scaled_below, source_bound, sweep
+from pidlib.ipfp import TINY, Coupling, Results, check_problem, cold_start, lower_bound, objective, scaled_below, sweep
 
 WARM_SWEEPS = 25  # of stage 1; they are what makes the start robust
 LEAST_SLACK = 0.02  # of the start, in nats
 CENTRED = 0.1  # the least product r s of the start, as a share of its mean
 STEP = 0.995  # of the way to the boundary
 SHORT = 0.3  # below this length a second-order direction has to compete with the first-order one
-RISE = 3.0  # nats by which g may exceed its first-order forecast
+PATIENCE, CENTRING = 10, 0.3  # steps after which tau is lowered less greedily, to no less than this share a step
+RISE = 3.0  # nats by which g may exceed both its value and its first-order forecast
 CUT, CUTS = 0.4, 6  # how a longer step is cut back, and how often at most
 RIDGE = 1e-13  # relative to the diagonals before elimination, where the rounding errors come from
 RIDGE_GROWTH = 100.0  # when a factorisation fails
@@ -64,7 +65,6 @@ class Point:
     s: Float[Tensor, "batch x1 x2"]
     r: Float[Tensor, "batch x1 x2"]
     ridge: Float[Tensor, "batch 1 1"]
-    best: Float[Tensor, " batch"]  # lower bound so far, in nats
 
     def __getitem__(self, mask: Bool[Tensor, " batch"]) -> "Point":
         return Point(*(getattr(self, field.name)[mask] for field in fields(self)))
@@ -119,14 +119,14 @@ def newton(
         As `pidlib.ipfp.ipfp`.
     """
     check_problem(a, b, tol, max_iterations)
-    results = Results(a, b)
+    results = Results(a, b, tol)
     size = a.shape[2] ** 2 * b.shape[1] * max(a.shape[1], b.shape[1])
     for rows in torch.arange(len(a), device=a.device).split(max(1, CHUNK[a.device.type] // size)):
-        solve(a[rows], b[rows], rows, results, math.log(2) * tol, max_iterations)
+        solve(a[rows], b[rows], rows, results, max_iterations)
     return results.coupling()
 
 
-def solve(a: Tensor, b: Tensor, rows: Tensor, results: Results, asked: float, max_iterations: int) -> None:
+def solve(a: Tensor, b: Tensor, rows: Tensor, results: Results, max_iterations: int) -> None:
     """Take Newton steps until every problem has left for the results, certified or given up."""
     point = start(a, b)
     space = Workspace(len(a), a.shape[1], b.shape[1], a.shape[2], like=a)
@@ -135,17 +135,14 @@ def solve(a: Tensor, b: Tensor, rows: Tensor, results: Results, asked: float, ma
         g = G.log()
         A = point.r / G
         below = scaled_below(point.a, point.b, A, point.U, point.V)
-        upper = objective(A, *below)
-        best = torch.maximum(point.best, lower_bound(point.a, point.b, point.U, point.V, g))
-        point = replace(point, best=best, s=torch.maximum(point.s, -g))
-        passed = upper - best <= asked
-        leaves = passed | (count == max_iterations)
-        if leaves.any():
-            results.take(rows, leaves, A, *below, best, upper, WARM_SWEEPS + count, passed)
-            if leaves.all():
-                return
-            rows, point, G, g, A = rows[~leaves], point[~leaves], G[~leaves], g[~leaves], A[~leaves]
-        point = step(point, G, g, A, space)
+        lower = lower_bound(point.a, point.b, point.U, point.V, g)
+        passed = results.update(rows, A, *below, lower, objective(A, *below), WARM_SWEEPS + count)
+        if passed.all() or count == max_iterations:
+            return
+        if passed.any():
+            rows, point, G, g, A = rows[~passed], point[~passed], G[~passed], g[~passed], A[~passed]
+        point = replace(point, s=torch.maximum(point.s, -g))
+        point = step(point, G, g, A, space, least_centring=0.0 if count < PATIENCE else CENTRING)
 
 
 def start(a: Tensor, b: Tensor) -> Point:
@@ -156,7 +153,7 @@ def start(a: Tensor, b: Tensor) -> Point:
         U, V, G = sweep(a, b, A, V)
         A = A * G
     s = torch.where(G > 0, -G.clamp_min(TINY).log(), 1).clamp_min(LEAST_SLACK)
-    point = Point(a, b, (G > 0).to(a.dtype), U, V, s, A, a.new_full((len(a), 1, 1), RIDGE), source_bound(a, b))
+    point = Point(a, b, (G > 0).to(a.dtype), U, V, s, A, a.new_full((len(a), 1, 1), RIDGE))
     return replace(point, r=torch.where(G > 0, torch.maximum(A, CENTRED * point.mean(A * s) / s), 1))
 
 
@@ -230,7 +227,7 @@ def with_diagonal(L: Tensor, mass: Tensor, U: Tensor, ridge: Tensor) -> Tensor:
     return L
 
 
-def step(point: Point, G: Tensor, g: Tensor, A: Tensor, space: Workspace) -> Point:
+def step(point: Point, G: Tensor, g: Tensor, A: Tensor, space: Workspace, least_centring: float = 0.0) -> Point:
     """One step of Mehrotra's predictor and corrector, whose correction is of second order in all four equations."""
     equations = Equations(point, G, A, space)
     U, V, s, r, cell = point.U, point.V, point.s, point.r, point.cell
@@ -239,7 +236,7 @@ def step(point: Point, G: Tensor, g: Tensor, A: Tensor, space: Workspace) -> Poi
     reach = room(point, ahead)
     tau = point.mean(r * s)
     left = point.mean((r + reach * ahead.r) * (s + reach * ahead.s))
-    rc = ((left / tau).clamp(0, 1) ** 3 * tau - r * s - ahead.r * ahead.s) * cell
+    rc = ((left / tau).clamp(0, 1).pow(3).clamp_min(least_centring) * tau - r * s - ahead.r * ahead.s) * cell
     # what the whole predictor would leave behind is what it does not see
     U_new, V_new = moved(U, ahead.lam), moved(V, ahead.mu)
     G_new = point.pairs(U_new, V_new)
@@ -263,10 +260,10 @@ def room(point: Point, move: Direction) -> Float[Tensor, "batch 1 1"]:
 
 
 def tamed(point: Point, g: Tensor, move: Direction, length: Tensor) -> Float[Tensor, "batch 1 1"]:
-    """The length, cut back where g would rise far above its first-order forecast."""
+    """The length, cut back where g would rise far above where it is and where its first order sees it."""
     for _ in range(CUTS):
         G = point.pairs(moved(point.U, length * move.lam), moved(point.V, length * move.mu))
-        wild = ~((G.log_() - g - length * move.g).amax((1, 2), keepdim=True) <= RISE)
+        wild = ~((G.log_() - g - (length * move.g).clamp_min(0)).amax((1, 2), keepdim=True) <= RISE)
         if not wild.any():
             break
         length = torch.where(wild, CUT * length, length)
