@@ -235,9 +235,14 @@ def bootstrap_decisions(
 
     Samples (`groups`) are drawn as weights; P(Y), the pair marginals, their reconciliation and I(Y; X1), I(Y; X2), I(Y; X1, X2) are
     computed anew. I_Q is an extremum, so to first order it changes with the marginals alone: the draw's are priced by the dual solution
-    of all samples, each row at the best price any row gets, which is a lower bound of the draw's I_Q up to the gap of the solution.
-    `exact` solves every draw instead, at some hundred times the price. Its draws have the same spread, but stand beside the estimate,
-    not around it: a draw has fewer distinct rows to couple, so its I_Q is larger.
+    of all samples, each row at the best price any row gets, which is a lower bound of the draw's I_Q up to the gap of the solution, and
+    the price is held within what is certain, max(I1, I2) <= I_Q <= I1 + I2. `exact` solves every draw instead. Its draws stand beside
+    the estimate, not around it: a draw has fewer distinct rows to couple, so its I_Q is larger.
+
+    Standard deviation of 100 draws of 96 samples with k = 4, priced against exact, in bits: redundancy .028 / .027 and synergy
+    .047 / .047 for soft answers; .094 / .106 and .077 / .078 for sharp ones (12 between their logits); .125 / .127 and .107 / .119 for
+    one-hot ones. Unique atoms of sharp answers fare worse, up to 45 % too narrow, where the price falls to their floor of zero. Exact
+    draws cost 13 times as much where answers are soft, as much again where they are one-hot: prefer them there.
 
     Parameters
     ----------
@@ -269,7 +274,8 @@ def bootstrap_decisions(
             gaps.append(coupling.gap.item())
         else:
             iq = solved.pid.upper + priced(a, b, target, solved.prices) - here
-        draws.append(_atoms(names, *_informations(marginals, a, b, target, weights), iq))
+        i1, i2, i12 = _informations(marginals, a, b, target, weights)
+        draws.append(_atoms(names, i1, i2, i12, min(max(iq, i1, i2), i1 + i2)))
     return Draws({name: np.array([draw[name] for draw in draws]) for name in draws[0]}, np.array(gaps) if exact else None)
 
 

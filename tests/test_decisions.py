@@ -42,6 +42,18 @@ def resampled(n=60, questions=8, k=4, seed=0, scale=1.5):
     return Decisions(joint.reshape(-1, k), rows, np.tile(w / n, n), np.repeat(np.arange(n), questions), averaged=True)
 
 
+def sharp(n=96, k=4, gap=12.0, seed=0):
+    """A sure model: near one-hot answers, right on 95 % of the inputs, and on 60 % with one modality alone. Infinite gap: one-hot."""
+    generator = np.random.default_rng(seed)
+    y = generator.integers(k, size=n)
+
+    def answers(wrong):
+        said = np.eye(k)[np.where(generator.random(n) < wrong, generator.integers(k, size=n), y)]
+        return said if np.isinf(gap) else softmax(gap * said + generator.normal(size=(n, k)), axis=1)
+
+    return Decisions(answers(0.05), {"vision": answers(0.4), "language": answers(0.4)})
+
+
 def atoms(solved):
     return np.array(list(solved.pid.atoms.values()))
 
@@ -180,6 +192,18 @@ def test_priced_bootstrap_has_the_spread_of_the_exact_one(made):
         assert abs(priced.atoms[name].mean() - solved.pid.atoms[name]) < 0.5 * values.std()
     iq = sum(exact.atoms[name] - priced.atoms[name] for name in ("redundancy", "unique_vision", "unique_language"))
     assert (iq > -1e-3).all()  # the price is a lower bound
+
+
+@pytest.mark.parametrize("made", [sharp(), sharp(gap=np.inf)], ids=["sharp", "one-hot"])
+def test_priced_bootstrap_of_sharp_answers_stays_within_what_is_certain(made):
+    solved = decision_pid(made)
+    priced = bootstrap_decisions(made, n=40, seed=1, solved=solved).atoms
+    exact = bootstrap_decisions(made, n=40, seed=1, solved=solved, exact=True).atoms
+    for name, values in exact.items():
+        assert priced[name].std() == pytest.approx(values.std(), rel=0.6 if name.startswith("unique") else 0.4)
+        assert abs(priced[name].mean() - values.mean()) < 1.5 * values.std()
+        assert np.corrcoef(priced[name], values)[0, 1] > 0.5
+    assert min(priced[name].min() for name in ("redundancy", "unique_vision", "unique_language")) > -1e-9
 
 
 def test_bootstrap_resamples_groups():
