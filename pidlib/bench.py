@@ -1,7 +1,7 @@
 """The solver against its peers: the same random tables, one thread, CPU seconds, all in one run."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,8 +36,8 @@ def solver_bench(preset: Preset) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``method``; ``size`` and its number of ``cells``; ``tables`` that were solved; ``seconds`` of CPU per table; ``ratio`` of these to ours
-        by the batch, in this run; ``error_bits``, the largest distance of I_Q from the optimum; ``seed`` and ``fingerprint``.
+        ``method``; ``size`` and its number of ``cells``; ``tables`` that were solved; ``seconds`` of CPU per table; their ``ratio`` to ours
+        by the batch; ``error_bits``, the largest distance of I_Q from the optimum; ``seed`` and ``fingerprint``.
     """
     methods, rows = _methods(), []
     total = len(methods) * len(preset.bench_sizes)
