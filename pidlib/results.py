@@ -85,7 +85,22 @@ PROFILED = Schema(
     required=("experiment", "benchmark", "split", "model", "accuracy", "n_samples", "fingerprint"),
 )
 
-SCHEMAS: dict[str, Schema] = {"table_profiles": PROFILED}  # tables by name that hold something else than atoms
+BENCH = Schema(
+    {
+        "method": "string",
+        "size": "string",
+        "cells": "Int64",
+        "tables": "Int64",
+        "seconds": "Float64",
+        "ratio": "Float64",
+        "error_bits": "Float64",
+        "seed": "Int64",
+        "fingerprint": "string",
+    },
+    required=("method", "size", "cells", "tables", "seconds", "ratio", "error_bits", "seed", "fingerprint"),
+)
+
+SCHEMAS: dict[str, Schema] = {"table_profiles": PROFILED, "fig_solver": BENCH}  # tables by name that hold something else than atoms
 
 
 def tidy(rows: pd.DataFrame | Iterable[Mapping[str, Any]], schema: Schema = ATOMS) -> pd.DataFrame:

@@ -64,6 +64,16 @@ def bias() -> pd.DataFrame:
     return results.tidy(row | shared for row in rows)
 
 
+def bench() -> pd.DataFrame:
+    sizes = {"2x2x2": 8, "5x5x3": 75, "20x20x4": 1600, "20x20x20": 8000, "50x50x10": 25000}
+    places = itertools.product(sizes.items(), enumerate(("ours, a batch at a time", "ours, one at a time", "plain fitting", "dit, cone")))
+    return pd.DataFrame(
+        {"method": m, "size": s, "cells": c, "tables": 5, "seconds": 1e-5 * c * 10**i, "ratio": 10.0**i, "error_bits": 1e-12 * 100**i}
+        | {"seed": 0, "fingerprint": "f"}
+        for (s, c), (i, m) in places
+    )
+
+
 def gates() -> pd.DataFrame:
     rows = [row | {"estimator": e} for e in ("closed form", "newton") for row in profile(benchmark="gate/AND")]
     return results.tidy(pd.DataFrame(rows).assign(lower_bits=0.0, upper_bits=3e-8))
@@ -74,6 +84,7 @@ FIGURES = {
     "vision_language/fig_embeddings": (vision_language.fig_embeddings, embeddings),
     "validation/fig_recovery": (validation.fig_recovery, recovery),
     "validation/fig_bias": (validation.fig_bias, bias),
+    "validation/fig_solver": (validation.fig_solver, bench),
     "validation/fig_benchmarks": (validation.fig_benchmarks, truths),
 }
 

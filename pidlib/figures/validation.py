@@ -16,7 +16,7 @@ from pidlib.figures import marks
 from pidlib.results import drawable, latex
 
 _MODES = {"masked": "absent modality masked", "resampled": "absent modality resampled"}
-_FLOOR = 1e-8  # bits: distances below the certified gap of the reference cannot be told apart
+_FLOOR = 1e-9  # bits: the certified gap of the reference, below which distances cannot be told
 _SHADES = {"masked": 1.0, "resampled": 0.45}
 _SIDES = {"exact": -0.17, "BATCH": 0.17}  # where an estimator's markers stand within the bar of the truth
 
