@@ -6,6 +6,10 @@ Synergy carries the bias: I_Q depends on pair tables alone, I(Y; X1, X2) on the 
 - I(Y; X1, X2) is estimated by the entropies of Chao, Wang and Jost, less the mean of that estimate over the permutations;
 - synergy is what remains, I(Y; X1, X2) - I_Q, so the four still sum to the information.
 
+A p-value asks more: permuted Y knows of neither source, so that against it alone one informative source and one of noise would pass for
+redundant. An atom is tested against the permutations of every variable whose independence would leave none of it, and the largest of
+the p-values is its own: Y, X1 and X2 for redundancy and synergy; Y and the source itself for what is unique to it.
+
 Corrected atoms may be negative, which says that they cannot be told from zero. Nothing is clamped. Where Y is nearly a function of the
 codes the measured atoms have little bias, and the permutations take off too much: read the correction beside the p-value.
 """
@@ -41,10 +45,12 @@ class Estimate:
     interval
         Percentile interval of the bootstrap, moved so that its mean is the corrected value: resampling tells the spread, and adds to
         the bias once more. For synergy it is somewhat narrow where n is a few times k1 k2 only.
-    null_mean, null_high
-        Mean and 95 % quantile of the atom where Y is permuted.
+    null_mean
+        Mean of the atom where Y is permuted, which the correction takes off.
     p_value
-        Share of permutations, the identity counted in, whose atom is at least the measured one.
+        Share of permutations, the identity counted in, whose atom is at least the measured one; the largest over what is permuted.
+        Redundancy and synergy: Y against both sources, then each source alone, so a small value says that all three take part.
+        Unique: Y, and that source alone, so a small value says that the source tells of Y what the other, as it is, does not.
     n_samples
         How many samples were counted.
     predicted_bias
@@ -59,7 +65,6 @@ class Estimate:
     corrected: Mapping[str, float]
     interval: Mapping[str, tuple[float, float]]
     null_mean: Mapping[str, float]
-    null_high: Mapping[str, float]
     p_value: Mapping[str, float]
     n_samples: int
     predicted_bias: float
@@ -67,17 +72,20 @@ class Estimate:
     converged: bool
 
     def rows(self) -> list[dict[str, object]]:
-        """One row per atom, in the columns of the results."""
+        """One row per atom, in the columns of the results; corrected and interval are None where synergy is not estimable."""
+        blank = {} if self.synergy_estimable else {"synergy": None}
+        corrected = self.corrected | blank
+        interval = self.interval | {atom: (None, None) for atom in blank}
         at, bounds = self.measured, self.measured.bounds
         return [
             {
                 "atom": atom,
                 "value_bits": value,
-                "corrected_bits": self.corrected[atom],
+                "corrected_bits": corrected[atom],
                 "lower_bits": bounds[atom][0],
                 "upper_bits": bounds[atom][1],
-                "ci_low": self.interval[atom][0],
-                "ci_high": self.interval[atom][1],
+                "ci_low": interval[atom][0],
+                "ci_high": interval[atom][1],
                 "null_mean": self.null_mean[atom],
                 "null_p": self.p_value[atom],
                 "n_samples": self.n_samples,
@@ -108,7 +116,7 @@ def estimate(
     sources
         Names of the two sources.
     n_permutations, n_bootstrap
-        Permutations of `y`, and resamples of the samples.
+        Permutations of each variable, and resamples of the samples; at least 1 of both.
     level
         Of the interval.
     tol
@@ -119,7 +127,7 @@ def estimate(
     Raises
     ------
     ValueError
-        If the labels are not of one length.
+        If the labels are not of one length or some are missing, or without permutations or resamples.
 
     Warns
     -----
@@ -136,6 +144,13 @@ def estimate(
     codes = [np.asarray(labels) for labels in (x1, x2, y)]
     if any(labels.ndim != 1 for labels in codes) or len({len(labels) for labels in codes}) != 1 or not len(codes[0]):
         raise ValueError(f"codes must be one label for each sample; got shapes {[labels.shape for labels in codes]}")
+    for name, labels in zip(("x1", "x2", "y"), codes, strict=True):
+        if (missing := np.flatnonzero(pd.isna(labels))).size:
+            listed = ", ".join(map(str, missing[:5]))
+            raise ValueError(f"{missing.size} of {len(labels)} labels of {name} are missing (NaN or None): samples {listed} ...; drop them")
+    for name, count in {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap}.items():
+        if count < 1:
+            raise ValueError(f"{name}={count}: at least 1 is needed, and 200 for p-values and intervals worth the name")
     codes = [np.unique(labels, return_inverse=True)[1] for labels in codes]
     n, sizes = len(codes[0]), tuple(labels.max() + 1 for labels in codes)
     bias, estimable = predicted_bias(n, *sizes), n >= sizes[0] * sizes[1]
@@ -144,10 +159,11 @@ def estimate(
         warnings.warn(chance + ("" if estimable else ", too many to correct") + "; use fewer codes or more samples", stacklevel=2)
 
     counts = tabulate(*(labels[None] for labels in codes), sizes)
-    null = permuted(*codes, sizes, n_permutations, seed)
+    null, *of_sources = (permuted(*codes, sizes, n_permutations, seed, which) for which in ("y", "x1", "x2"))
     draws = np.random.default_rng(derive_seed("bootstrap", seed)).multinomial(n, counts.ravel() / n, n_bootstrap).reshape(-1, *sizes)
-    solved = pid(np.concatenate([counts, null, draws]), sources, tol=tol)
-    measured, of_null, of_draws = solved[0], solved[1 : 1 + n_permutations], solved[1 + n_permutations :]
+    solved = pid(np.concatenate([counts, null, *of_sources, draws]), sources, tol=tol)
+    measured, (of_null, of_x1, of_x2) = solved[0], (solved[1 + m * n_permutations :][:n_permutations] for m in range(3))
+    of_draws = solved[1 + 3 * n_permutations :]
 
     chance = {atom: values.mean() for atom, values in of_null.atoms.items()}
     corrected = {atom: value - chance[atom] for atom, value in measured.atoms.items()}
@@ -156,14 +172,17 @@ def estimate(
     spread = of_draws.atoms | {"synergy": joint_information(draws, chao_wang_jost) - of_draws.upper}
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     around = {atom: np.quantile(values, tails) - values.mean() + corrected[atom] for atom, values in spread.items()}
+    against = dict(zip(measured.atoms, ((of_null, of_x1, of_x2), (of_null, of_x1), (of_null, of_x2), (of_null, of_x1, of_x2)), strict=True))
     # atoms are certain to the gap only, so that a permutation within it counts as reached
-    reached = {atom: np.sum(values >= measured.atoms[atom] - tol) for atom, values in of_null.atoms.items()}
+    reached = {
+        atom: max(np.sum(permutations.atoms[atom] >= value - tol) for permutations in against[atom])
+        for atom, value in measured.atoms.items()
+    }
     return Estimate(
         measured=measured,
         corrected=_plain(corrected),
         interval=MappingProxyType({atom: tuple(ends.tolist()) for atom, ends in around.items()}),
         null_mean=_plain(chance),
-        null_high=_plain({atom: np.quantile(values, 0.95) for atom, values in of_null.atoms.items()}),
         p_value=_plain({atom: (1 + count) / (1 + n_permutations) for atom, count in reached.items()}),
         n_samples=n,
         predicted_bias=bias,
@@ -182,12 +201,19 @@ def predicted_bias(n: int, k1: int, k2: int, ky: int) -> float:
 
 
 def permuted(
-    x1: Int[np.ndarray, " n"], x2: Int[np.ndarray, " n"], y: Int[np.ndarray, " n"], sizes: tuple[int, int, int], count: int, seed: int
+    x1: Int[np.ndarray, " n"],
+    x2: Int[np.ndarray, " n"],
+    y: Int[np.ndarray, " n"],
+    sizes: tuple[int, int, int],
+    count: int,
+    seed: int,
+    which: str = "y",
 ) -> Int[np.ndarray, "b x1 x2 y"]:
-    """Counts of samples whose Y is permuted against (X1, X2), whose own counts stay."""
+    """Counts of samples of which one variable is permuted against the other two, whose own counts stay."""
     generator = np.random.default_rng(derive_seed("permutations", seed))
-    mixed = generator.permuted(np.broadcast_to(y, (count, len(y))), axis=1)
-    return tabulate(np.broadcast_to(x1, mixed.shape), np.broadcast_to(x2, mixed.shape), mixed, sizes)
+    codes = {name: np.broadcast_to(labels, (count, len(labels))) for name, labels in (("x1", x1), ("x2", x2), ("y", y))}
+    codes[which] = generator.permuted(codes[which], axis=1)
+    return tabulate(*codes.values(), sizes)
 
 
 def spurious_synergy(n: int, k: int, ky: int = 4, *, n_repeats: int = 8, n_permutations: int = 50, seed: int = 0) -> pd.DataFrame:

@@ -48,6 +48,9 @@ def test_permutations_keep_the_sources_and_the_target():
     np.testing.assert_array_equal(tables.sum(3), np.broadcast_to(counts.sum(2), (20, 4, 4)))
     np.testing.assert_array_equal(tables.sum((1, 2)), np.broadcast_to(np.bincount(y), (20, 4)))
     assert len(np.unique(tables.reshape(20, -1), axis=0)) == 20
+    of_source = permuted(x1, x2, y, (4, 4, 4), 20, seed=3, which="x1")
+    np.testing.assert_array_equal(of_source.sum(1), np.broadcast_to(counts.sum(0), (20, 4, 4)))
+    assert not np.array_equal(of_source.sum(3)[0], counts.sum(2))
 
 
 def test_bias_of_independent_codes_is_synergy_and_is_taken_off():
@@ -63,6 +66,35 @@ def test_p_values_of_independent_codes_are_uniform():
     p = [quietly(independent(200, 3, 2, seed=seed), n_permutations=19, n_bootstrap=2, seed=seed).p_value["synergy"] for seed in range(60)]
     assert min(p) >= 0.05 and np.mean(p) == pytest.approx(0.525, abs=0.12)
     assert np.mean(np.array(p) <= 0.2) < 0.4
+
+
+def noise_beside_a_source(seed, n=500):
+    """Y follows X1 half of the time; X2 is noise. Nothing is redundant, nor synergistic."""
+    generator = np.random.default_rng(seed)
+    x1, x2 = generator.integers(6, size=(2, n))
+    return x1, x2, np.where(generator.random(n) < 0.5, x1 % 3, generator.integers(3, size=n))
+
+
+def test_one_informative_source_is_not_redundant_with_noise():
+    options = {"n_permutations": 39, "n_bootstrap": 1}
+    p = pd.DataFrame([quietly(noise_beside_a_source(seed), seed=seed, **options).p_value for seed in range(25)])
+    rejected = (p <= 0.05).mean()
+    assert rejected.drop("unique_vision").max() <= 0.12
+    assert rejected["unique_vision"] == 1
+
+
+def test_true_atoms_are_found():
+    generator = np.random.default_rng(4)
+    x1, x2, coin = generator.integers(2, size=(3, 300))
+    noisy = np.where(generator.random((2, 300)) < 0.2, 1 - x1, x1)
+    cases = {
+        "redundancy": (*noisy, x1),
+        "unique_vision": (x1, x2, np.where(generator.random(300) < 0.2, coin, x1)),
+        "unique_language": (x1, x2, np.where(generator.random(300) < 0.2, coin, x2)),
+        "synergy": (x1, x2, np.where(generator.random(300) < 0.2, coin, x1 ^ x2)),
+    }
+    for atom, codes in cases.items():
+        assert quietly(codes).p_value[atom] < 0.05, atom
 
 
 def test_dependence_is_found_and_corrections_bring_it_nearer_to_the_truth():
@@ -134,6 +166,23 @@ def test_rows_are_those_of_the_results():
 def test_refuses_labels_that_do_not_fit(codes):
     with pytest.raises(ValueError, match="one label for each sample"):
         estimate(*codes)
+
+
+def test_refuses_missing_labels_and_no_resamples():
+    x1, x2, y = independent(50, 2)
+    for missing in (np.where(y == 0, np.nan, y), np.array([None, *"ab" * 25][:50], dtype=object)):
+        with pytest.raises(ValueError, match=r"of 50 labels of y are missing \(NaN or None\): samples"):
+            estimate(x1, x2, missing)
+    for name in ("n_permutations", "n_bootstrap"):
+        with pytest.raises(ValueError, match=f"{name}=0: at least 1"):
+            estimate(x1, x2, y, **{name: 0})
+
+
+def test_no_correction_is_given_where_synergy_cannot_be_estimated():
+    found = quietly(independent(60, 10), n_permutations=2, n_bootstrap=2)
+    *others, synergy = found.rows()
+    assert synergy["corrected_bits"] is synergy["ci_low"] is synergy["ci_high"] is None and synergy["value_bits"] > 0
+    assert all(row["corrected_bits"] is not None for row in others)
 
 
 def test_spurious_synergy_falls_with_samples_and_corrections():
