@@ -7,7 +7,15 @@ For a batch of B samples, networks map x1 and x2 to one embedding of size d for 
 where Sinkhorn scalings s, t give each slice the row sums p(y | x1_a) and column sums p(y | x2_b). The networks descend on
 I_c(X2; Y | X1), which is I_Q - I(Y; X1) at the optimum; atoms are read from random batches and averaged.
 
-It stands beside the exact solver of `decisions`, which finds the same minimum without network, batch or seed.
+It stands beside the exact solver of `decisions`, which finds the same minimum without network, batch or seed. With the published
+training it is far from that: on 256 samples of soft answers, k = 4 (v, t normal with deviation 1.5; softmax of v, of t, of v + t), exact
+R = .59, U = .01 and .09, S = .15 bits, it gives
+
+- 8 epochs of batches of 256, that is 8 steps: R = .21, U = .40 and .48, S = -.24;
+- 20 epochs of batches of 64, that is 80 steps: R = .44, U = .16 and .24, S = -.00;
+- 60 epochs of batches of 256, that is 60 steps: R = .43, U = .17 and .26, S = -.02.
+
+Too few steps leave I_Q too large, so both unique atoms are too large and redundancy and synergy too small by the same amount.
 
 References
 ----------
@@ -39,10 +47,13 @@ class BatchEstimate:
     ----------
     sources
         Their names.
-    atoms, unclamped
-        Means over the batches: clamped at zero, as published, and as they are.
+    unclamped
+        Means over the batches.
+    atoms
+        The same clamped at zero, as published. They no longer sum to the information.
     spread
-        Standard deviation over the batches.
+        Standard deviation over the batches. It belongs to `unclamped`: an interval stands around that mean, and where the mean is
+        negative the clamped atom can lie outside of it. Zero where one batch holds all samples, whatever the error of the training.
     residual
         The largest distance of a row of a coupling from its p(y | x1) after the last Sinkhorn step.
     reconciliation

@@ -172,6 +172,10 @@ def decision_pid(
     rows, and the distance is reported. Up to about 500 distinct rows a source (4,000 on CUDA) the solver goes to full precision; beyond,
     stage 1 takes `max_iterations` outer steps and the gap says how far it came.
 
+    With masked soft decisions the minimum is over more couplings the more samples there are, so that synergy grows and the unique atoms
+    shrink with their number: of the first n = 32, 64, 128, 256 of one set of softmax(v), softmax(t), softmax(v + t), k = 4, synergy is
+    .05, .14, .13, .15 bits and the unique atoms together .25, .19, .12, .10. Compare profiles of equal n.
+
     Parameters
     ----------
     decisions

@@ -42,6 +42,20 @@ def test_comes_within_a_seventh_of_a_bit_when_trained_long(decisions):
     assert distance(batch_pid(decisions, epochs=60, n_batches=20), decisions) < 1 / 7
 
 
+def test_published_training_is_short_and_its_spread_does_not_say_so():
+    decisions = soft(k=4)
+    exact = decision_pid(decisions, tol=1e-4).pid.atoms
+    published, longer = batch_pid(decisions, n_batches=4), batch_pid(decisions, epochs=20, batch_size=64, n_batches=20)
+    assert published.unclamped["synergy"] < -0.1 and published.atoms["synergy"] == 0
+    assert max(published.spread.values()) < 1e-3
+    for estimate, least in ((published, 0.25), (longer, 0.08)):
+        off = {name: exact[name] - value for name, value in estimate.unclamped.items()}
+        # one error, that of I_Q, moves all four
+        assert least < off["redundancy"] < 0.5
+        assert off["synergy"] == pytest.approx(off["redundancy"], abs=0.02)
+        assert off["unique_vision"] == pytest.approx(-off["redundancy"], abs=0.02)
+
+
 def test_training_lowers_the_loss():
     losses = batch_pid(gate("AND"), epochs=50, n_batches=1).losses
     assert losses.shape == (50,) and losses[-5:].mean() < 0.25 * losses[:5].mean()

@@ -149,6 +149,16 @@ def test_synergy_is_negative_where_one_modality_tells_more_than_both():
     np.testing.assert_allclose(atoms(solved), [0, 2, 0, -2], atol=2e-6)
 
 
+def test_more_masked_samples_have_more_synergy_and_less_unique_information():
+    v, t = np.random.default_rng(0).normal(size=(2, 256, 4)) * 1.5
+    few, many = (
+        decision_pid(Decisions(softmax(v[:n] + t[:n], axis=1), {"vision": softmax(v[:n], axis=1), "language": softmax(t[:n], axis=1)})).pid
+        for n in (32, 256)
+    )
+    assert many.synergy > few.synergy + 0.05
+    assert sum(many.unique.values()) < sum(few.unique.values()) - 0.05
+
+
 def test_sure_answers_with_another_prior_stay_finite():
     n = 40
     joint, vision, language = np.eye(2)[(np.arange(n) % 4 == 0).astype(int)], np.eye(2)[np.zeros(n, int)], np.full((n, 2), 0.5)
