@@ -179,7 +179,7 @@ def fig_solver(table: pd.DataFrame) -> Figure:
         error.plot(cells, np.maximum(off, _FLOOR), **look)
     error.axhspan(_FLOOR / 3, _FLOOR * 1.6, color=marks.NULL, alpha=0.45, linewidth=0, zorder=0)
     error.set(yscale="log", xscale="log", ylabel="distance from the optimum (bits)", ylim=(_FLOOR / 3, None))
-    time.set(yscale="log", xscale="log", ylabel="time per table (seconds)")
+    time.set(yscale="log", xscale="log", ylabel="time per table (CPU seconds)")
     sizes = table.drop_duplicates("size").sort_values("cells")
     for ax in (time, error):
         ax.set_xticks(sizes["cells"].to_numpy(float), [size.replace("x", "\u00d7") for size in sizes["size"]], rotation=30, ha="right")
