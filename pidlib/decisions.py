@@ -253,7 +253,7 @@ def bootstrap_decisions(
     decisions, seed
         What is resampled, and by which stream.
     n
-        Number of draws.
+        Number of draws, at least 1.
     solved
         The decomposition of `decisions`; without it they are decomposed here.
     exact
@@ -261,6 +261,8 @@ def bootstrap_decisions(
     tol
         Certified gap in bits of what is solved here.
     """
+    if n < 1:
+        raise ValueError(f"n={n} draws: at least 1 is needed, and 100 for an interval worth the name")
     names = tuple(decisions.sources)
     solved = solved or decision_pid(decisions, tol=tol)
     marginals = PairMarginals(decisions.joint, decisions.sources, decisions.averaged)

@@ -233,6 +233,11 @@ def test_bootstrap_resamples_groups():
     assert moved == pytest.approx((low + 1, high + 1))
 
 
+def test_bootstrap_needs_a_draw():
+    with pytest.raises(ValueError, match="n=0 draws: at least 1"):
+        bootstrap_decisions(masked(n=5), n=0)
+
+
 def test_exact_draws_are_those_of_the_resampled_table():
     made = resampled(n=10, questions=4)
     samples = np.random.default_rng(derive_seed("bootstrap_decisions", 3)).multinomial(10, np.full(10, 0.1), 1)[0]
