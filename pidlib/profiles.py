@@ -154,13 +154,12 @@ def _exact(decisions: Decisions, n_bootstrap: int, seed: int) -> pd.DataFrame:
 
 
 def _batch(decisions: Decisions, embeddings: dict[str, np.ndarray], n_batches: int, seed: int) -> pd.DataFrame:
+    """Atoms and 95 % range over the batches, both clamped at zero as published."""
     found = batch_pid(decisions, embeddings=embeddings, n_batches=n_batches, seed=seed, **BATCH)
-    reach = {atom: 1.96 * spread for atom, spread in found.spread.items()}
-    rows = [
-        {"atom": atom, "value_bits": value, "ci_low": found.unclamped[atom] - reach[atom], "ci_high": found.unclamped[atom] + reach[atom]}
-        for atom, value in found.atoms.items()
-    ]
-    return pd.DataFrame(rows)
+    ends = {atom: np.maximum(found.unclamped[atom] + np.array([-1.96, 1.96]) * spread, 0) for atom, spread in found.spread.items()}
+    return pd.DataFrame(
+        [{"atom": atom, "value_bits": value, "ci_low": ends[atom][0], "ci_high": ends[atom][1]} for atom, value in found.atoms.items()]
+    )
 
 
 def _embeddings(extraction: Extraction, unimodal: str) -> dict[str, np.ndarray]:
