@@ -168,7 +168,6 @@ def test_the_mean_over_conditions(first, second):
 
 def test_agreement_with_the_cone_method_of_dit():
     """200 random joints of 2 to 4 values each, dense and sparse, against an exponential-cone program."""
-    pytest.importorskip("ecos", reason="dit's cone method needs ecos")
     import dit
     from dit.algorithms.broja_cone import broja_cone_solve
     from dit.pid.measures.ibroja import PID_BROJA
