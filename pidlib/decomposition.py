@@ -17,6 +17,7 @@ from pidlib.newton import newton
 METHODS = ("newton", "ipfp")
 COARSE = 1e-4  # bits; a gap this wide is reached by fitting alone, sooner than by Newton steps where these are large:
 LARGE = 400  # order of the Schur complement, n2 k
+LARGEST = 8000  # of that order; beyond, its matrices alone would take gigabytes, and fitting alone has to do
 Value = float | np.ndarray
 
 
@@ -121,7 +122,8 @@ def pid(
         Certified gap asked for, in bits.
     method
         ``"newton"``: a few sweeps of iterative proportional fitting, then the primal-dual Newton stage. ``"ipfp"``: fitting alone,
-        the procedure of the paper, which stalls near a gap of 1e-4 bits on hard tables.
+        the procedure of the paper, which takes thousands of sweeps to a gap of 1e-4 bits. Fitting alone also serves large tables where
+        `tol` is 1e-4 or more, and alphabets of thousands of values.
     max_iterations
         Limit of the outer steps of fitting (``"ipfp"``) or of the Newton steps (``"newton"``).
     device
@@ -162,8 +164,9 @@ def pid(
     p, swapped = _ordered(p[None] if single else p)
     p = probabilities(p, 3)
     a, b = p.sum(2), p.sum(1)
-    large = b.shape[1] * b.shape[2] >= LARGE
-    solve = ipfp if method == "ipfp" or (tol >= COARSE and large) else newton
+    order = b.shape[1] * b.shape[2]
+    fitting = method == "ipfp" or order > LARGEST or (tol >= COARSE and order >= LARGE)
+    solve = ipfp if fitting else newton
     coupling = solve(a, b, tol=tol, **({} if max_iterations is None else {"max_iterations": max_iterations}))
     result = _record(sources, p, swapped, coupling, tol)
     return result[0] if single else result

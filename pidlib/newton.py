@@ -33,7 +33,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from pidlib.ipfp import TINY, Coupling, Results, check_problem, cold_start, lower_bound, objective, scaled_below, sweep
+from pidlib.ipfp import TINY, Coupling, Results, check_problem, cold_start, fit, lower_bound, objective, scaled_below, sweep
 
 WARM_SWEEPS = 25  # of stage 1; they are what makes the start robust
 LEAST_SLACK = 0.02  # of the start, in nats
@@ -104,7 +104,7 @@ def newton(
         Pair marginals P(x1, y) and P(x2, y), float64 probabilities that share one P(y); the first source the larger one.
         The work of a step is of order n1 n2^2 k^3 a problem, its memory (n1 + n2) n2 k^2.
     tol
-        Certified gap asked for, in bits.
+        Certified gap asked for, in bits. Below about 1e-7 rounding may stop tables near the boundary of the simplex short of it.
     max_iterations
         Newton steps after which a problem is handed back unconverged. Usual are 2 to 12.
 
@@ -134,7 +134,7 @@ def solve(a: Tensor, b: Tensor, rows: Tensor, results: Results, max_iterations: 
         G = point.pairs(point.U, point.V)
         g = G.log()
         A = point.r / G
-        below = scaled_below(point.a, point.b, A, point.U, point.V)
+        below = scaled_below(point.a, point.b, A, *fit(point.a, point.b, A, point.V))  # a sweep takes what the step left undone
         lower = lower_bound(point.a, point.b, point.U, point.V, g)
         passed = results.update(rows, A, *below, lower, objective(A, *below), WARM_SWEEPS + count)
         if passed.all() or count == max_iterations:
