@@ -7,7 +7,8 @@ Bertschinger et al. rests on one convex problem,
 
 where q12 is the marginal of Q on the sources. Then I_Q(Y; X1, X2) = H(Y) + f*, and every atom is affine in it.
 
-Both stages hold Q in factors, q(x1, x2, y) = A(x1, x2) U(x1, y) V(x2, y), so no array of size n1 n2 k is ever needed.
+Both stages hold Q in factors, q(x1, x2, y) = A(x1, x2) U(x1, y) V(x2, y), so that neither stage 1 nor the certificate needs an array of
+size n1 n2 k.
 
 Certificate
 -----------
@@ -50,7 +51,7 @@ class Coupling:
     lower, upper
         Bounds on I_Q(Y; X1, X2) at the optimum, in bits. The upper one is the value of this very coupling.
     sweeps
-        How many sweeps each problem took.
+        How many sweeps each problem took, and Newton steps where stage 2 made it.
     converged
         Whether upper - lower is within the tolerance asked for.
     """
