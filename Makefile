@@ -90,7 +90,7 @@ $(filter $(RUNS)/vision_language/% $(RUNS)/validation/fig_recovery.ipynb,$(EXECU
 extract: $(BUILD)/extracted ## only the first step: run the models, keep what they answer in the cache
 
 figures: $(READY) ## only the last step: redraw every figure from the committed tables
-	$(PY) -m pidlib.figures
+	$(PY) -m pidlib.figures --preset $(PRESET)
 
 bench: $(READY) ## time the solver against its peers
 	rm -f $(RUNS)/validation/fig_solver.ipynb
