@@ -16,6 +16,7 @@ from pidlib.extraction.extractor import identity
 from pidlib.extraction.masking import FULL
 from pidlib.models import LoadedModel
 from pidlib.models import load as load_model
+from pidlib.models.registry import locate
 from pidlib.profiles import BATCH, NOISE, decision_profile, diagnose, embedding_profile
 
 
@@ -69,10 +70,12 @@ def runs(
         Show a bar within each run beside the bar over all runs.
     """
     benchmarks = preset.benchmarks if benchmarks is None else tuple(benchmarks)
+    named = [(name, revision or None) for name, _, revision in (model.partition("@") for model in preset.models)]
+    for name, revision in named:  # all of them, before the first works for hours
+        locate(name, revision)
     with tqdm(total=len(preset.models) * len(benchmarks), desc="models x benchmarks", unit="run") as bar:
-        for name in preset.models:
-            name, _, revision = name.partition("@")
-            loaded = load_model(name, revision=revision or None, device=preset.device)
+        for name, revision in named:
+            loaded = load_model(name, revision=revision, device=preset.device)
             for benchmark in benchmarks:
                 bar.set_postfix_str(f"{name} {benchmark}")
                 yield tuple(_run(preset, one, loaded, benchmark, progress) for one in asked)

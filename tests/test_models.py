@@ -59,7 +59,7 @@ def test_seed_decides_the_weights_and_nothing_else_changes(words):
 @pytest.mark.parametrize(
     ("name", "revision", "message"),
     [
-        ("no such thing", None, "not a mini"),
+        ("lava", None, "unknown model 'lava'; did you mean 'llava'"),
         ("owner/checkpoint", None, "40-hex commit"),
         ("owner/checkpoint", "main", "40-hex commit"),
     ],

@@ -54,4 +54,4 @@ def test_codebooks_are_fitted_on_another_split(preset):
 
 def test_a_model_that_does_not_exist_stops_the_run(preset):
     with pytest.raises(ValueError, match="nobody"):
-        list(runs.runs(preset.model_copy(update={"models": ("nobody",)}), runs.decisions(preset)))
+        next(runs.runs(preset.model_copy(update={"models": (*preset.models, "nobody")}), runs.decisions(preset)))

@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
+from pidlib.experiment import unknown
 from pidlib.extraction.families import Family, family_of
 
 MINIS = Path(__file__).resolve().parents[2] / "data" / "minis"
@@ -52,9 +53,7 @@ def load(name: str | Path, *, revision: str | None = None, device: str = "auto",
     ValueError
         If a hub checkpoint comes without a 40-hex revision, or the name is neither a mini, a folder nor a hub id.
     """
-    folder = next((path for path in (MINIS / str(name), Path(name)) if (path / "config.json").is_file()), None)
-    if folder is None:
-        revision = _hub_revision(str(name), revision)
+    folder, revision = locate(name, revision)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     source = {"pretrained_model_name_or_path": str(folder or name), "revision": revision or "main", "trust_remote_code": False}
@@ -79,10 +78,14 @@ def folder_revision(folder: Path) -> str:
     return digest.hexdigest()[:40]
 
 
-def _hub_revision(name: str, revision: str | None) -> str:
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
-        minis = ", ".join(sorted(path.parent.name for path in MINIS.glob("*/config.json"))) or "none"
-        raise ValueError(f"no model {name!r}: not a mini (there are: {minis}), not a folder with a config.json, not a hub id")
+def locate(name: str | Path, revision: str | None = None) -> tuple[Path | None, str | None]:
+    """The folder of a mini or of a saved model, or None and the revision of a hub checkpoint; raises as `load` does, and loads nothing."""
+    folder = next((path for path in (MINIS / str(name), Path(name)) if (path / "config.json").is_file()), None)
+    if folder is not None:
+        return folder, revision
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        minis = sorted(path.parent.name for path in MINIS.glob("*/config.json"))
+        raise ValueError(unknown("model", str(name), minis) + "; or give a folder with a config.json, or a hub id")
     if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
         raise ValueError(f"{name} is a hub checkpoint, asked for at revision {revision!r}; give the 40-hex commit to read it at")
-    return revision
+    return None, revision
