@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import warnings
 from dataclasses import fields, replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from small_world import CANDIDATES, FAMILY_NAMES, loaded, sample, samples, sized
 
 from pidlib.extraction import Extraction, extract, job
 from pidlib.extraction.bench import throughput
+from pidlib.extraction.extractor import CALIBRATING
 from pidlib.extraction.reader import Batches, Reader
 
 EVERYTHING = {"passes": ("vision+language", "vision", "language", "none"), "partners": 16, "layers": (0, -1), "progress": False}
@@ -290,3 +292,12 @@ def test_half_precision_model_gives_float32_numbers_nearby(family):
         assert extraction.logits[key].dtype == extraction.lens_logits[key].dtype == np.float32
         assert np.corrcoef(extraction.logits[key].ravel(), expected.logits[key].ravel())[0, 1] > 0.99
     assert extraction.hidden.dtype == extraction.embeddings["vision"].dtype == np.float32
+
+
+def test_few_samples_that_calibrate_their_own_noise_are_warned_of():
+    with pytest.warns(UserWarning, match="4 samples calibrate the noise"):
+        extract(loaded("llava"), samples(4), progress=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        extract(loaded("llava"), samples(4), passes=["vision+language"], progress=False)
+        extract(loaded("llava"), samples(CALIBRATING), passes=["vision"], progress=False)

@@ -1,6 +1,7 @@
 """The one extractor: samples and a model in, an `Extraction` out."""
 
 import hashlib
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pidlib.models import LoadedModel
 
 PASSES = (FULL, *MODALITIES)
+CALIBRATING = 32  # samples; noise of the mean and spread of fewer still resembles them
 
 
 def extract(
@@ -47,7 +49,7 @@ def extract(
     loaded : LoadedModel
         From `pidlib.models.load`.
     samples : sequence of Sample
-        The profiling set, also the calibration set; one alphabet of candidates, ids that differ.
+        The profiling set, also the calibration set, so give dozens; one alphabet of candidates, ids that differ.
     passes : sequence of str
         Keys as `Pass.parse` reads them.
     partners : int
@@ -68,9 +70,20 @@ def extract(
     ValueError
         For a pass, layer or alphabet that makes no sense, repeated or missing inputs, embeddings with NaN or Inf, or a folder that holds
         something else.
+
+    Warns
+    -----
+    UserWarning
+        If fewer than `CALIBRATING` samples calibrate a masked pass.
     """
     samples = check_samples(samples)
     passes = {key: Pass.parse(key) for key in passes}
+    if len(samples) < CALIBRATING and any(one.absent for one in passes.values()):
+        warnings.warn(
+            f"{len(samples)} samples calibrate the noise that hides a modality, so that it resembles them and may give them away;"
+            f" give {CALIBRATING} or more, or ask for the pass {FULL!r} alone",
+            stacklevel=2,
+        )
     reader = Reader(loaded, samples[0].candidates, layers, samples[0].question, batch_size)
     job = Job(reader, samples, passes, partners, seed)
     make_or_read = _make
