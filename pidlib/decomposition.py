@@ -122,7 +122,7 @@ def pid(
         Certified gap asked for, in bits.
     method
         ``"newton"``: a few sweeps of iterative proportional fitting, then the primal-dual Newton stage. ``"ipfp"``: fitting alone,
-        the procedure of the paper, which takes thousands of sweeps to a gap of 1e-4 bits. Fitting alone also serves large tables where
+        the iteration of the paper, accelerated: the same limit from another start. Fitting alone also serves large tables where
         `tol` is 1e-4 or more, and alphabets of thousands of values.
     max_iterations
         Limit of the outer steps of fitting (``"ipfp"``) or of the Newton steps (``"newton"``).
