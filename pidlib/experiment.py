@@ -105,10 +105,12 @@ class Preset(BaseModel):
 
     name: str = Field(description="the name of the preset, or of the file it came from")
     seed: int = Field(description="every random stream of the run is derived from it")
-    models: Names = Field(description="minis by name, folders, or hub checkpoints as owner/name@revision")
+    models: Names = Field(description="those shown one by one: minis by name, folders, or hub checkpoints as owner/name@revision")
+    population: Names = Field(description="those that correlations run over, named like models")
     benchmarks: Benchmarks = Field(description="names of the benchmarks, as pidlib.benchmarks.load knows them")
     split: Literal["train", "validation", "test"] = Field(description="the part of each benchmark that is profiled")
     n_samples: PositiveInt = Field(description="questions per benchmark whose decisions are profiled")
+    n_population: PositiveInt = Field(description="questions per benchmark put to each model of the population")
     n_embedded: PositiveInt = Field(description="questions per benchmark whose embeddings are clustered")
     partners: PositiveInt = Field(description="questions each picture is paired with in the resampled mode")
     unimodal: Modes = Field(description="how one modality alone is asked: masked, resampled")

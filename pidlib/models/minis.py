@@ -80,7 +80,7 @@ class Recipe:
 RECIPES = {
     "llava": Recipe("llava", answers=3500),
     "paligemma": Recipe("paligemma"),
-    "qwen2_5_vl": Recipe("qwen2_5_vl", looks=2000, answers=2000),
+    "qwen2_5_vl": Recipe("qwen2_5_vl", looks=2000, answers=4500),
 }
 
 
