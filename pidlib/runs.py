@@ -51,9 +51,14 @@ def embeddings(preset: Preset) -> tuple[Asked, Asked]:
 
 
 def runs(
-    preset: Preset, asked: Sequence[Asked], benchmarks: Sequence[str] | None = None, *, progress: bool = False
+    preset: Preset,
+    asked: Sequence[Asked],
+    benchmarks: Sequence[str] | None = None,
+    *,
+    models: Sequence[str] | None = None,
+    progress: bool = False,
 ) -> Iterator[tuple[Run, ...]]:
-    """Ask every model of a preset about each benchmark, or read what it answered from the cache; a run for each entry of `asked`.
+    """Ask every model about each benchmark, or read what it answered from the cache; a run for each entry of `asked`.
 
     A folder of the cache is named by the hash of all that is meant to change the numbers (weights, questions, pictures, passes, seed),
     so it is never stale; an interrupted one goes on where it stopped.
@@ -66,14 +71,17 @@ def runs(
         From `decisions` or `embeddings`.
     benchmarks
         Some of them; all of the preset's, if left out.
+    models
+        ``preset.models``, the exemplars, if left out; or ``preset.population``.
     progress
         Show a bar within each run beside the bar over all runs.
     """
     benchmarks = preset.benchmarks if benchmarks is None else tuple(benchmarks)
-    named = [(name, revision or None) for name, _, revision in (model.partition("@") for model in preset.models)]
+    models = preset.models if models is None else tuple(models)
+    named = [(name, revision or None) for name, _, revision in (model.partition("@") for model in models)]
     for name, revision in named:  # all of them, before the first works for hours
         locate(name, revision)
-    with tqdm(total=len(preset.models) * len(benchmarks), desc="models x benchmarks", unit="run") as bar:
+    with tqdm(total=len(models) * len(benchmarks), desc="models x benchmarks", unit="run") as bar:
         for name, revision in named:
             loaded = load_model(name, revision=revision, device=preset.device)
             for benchmark in benchmarks:
