@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pidlib.experiment import unknown
+from pidlib.experiment import project_root, unknown
 
 _DIGITS = "%.9g"
 
@@ -155,6 +155,26 @@ def read(path: Path) -> pd.DataFrame:
     schema = SCHEMAS.get(path.stem, ATOMS)
     strings = {column: kind for column, kind in schema.columns.items() if kind == "string"}  # so that "1" stays "1"
     return tidy(pd.read_csv(path, dtype=strings), schema)
+
+
+def published(name: str) -> pd.DataFrame:
+    """Numbers that papers printed, from data/published: each row with its `source` and its `grade`.
+
+    Grades: P, from the paper itself or its authors' files; N, from detailed notes on it; R, reconstructed by this project.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table, or a row says not where it is from or how well that is known.
+    """
+    folder = project_root() / "data" / "published"
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        raise ValueError(unknown("published table", name, (file.stem for file in folder.glob("*.csv"))))
+    table = pd.read_csv(path).convert_dtypes()
+    if not {"source", "grade"} <= set(table) or table["source"].isna().any() or not table["grade"].isin(("P", "N", "R")).all():
+        raise ValueError(f"{path}: every row needs a source, and a grade P, N or R; fill in both columns")
+    return table
 
 
 def drawable(table: pd.DataFrame, *, allow_unconverged: bool = False) -> pd.DataFrame:

@@ -75,3 +75,19 @@ def test_a_missing_table_says_what_to_run(tmp_path):
 def test_latex_cells():
     text = results.latex(["a", "b", "c", "d"], [["x", -0.25, None, -1e-9]])
     assert r"x & $-$0.250 & -- & 0.000 \\" in text
+
+
+@pytest.mark.parametrize("name", [path.stem for path in (results.project_root() / "data" / "published").glob("*.csv")])
+def test_published_numbers_say_where_they_are_from(name):
+    table = results.published(name)
+    assert len(table) and table.columns[0] == "source"
+
+
+def test_published_numbers_without_a_source_are_refused(tmp_path, monkeypatch):
+    with pytest.raises(ValueError, match="unknown published table 'table1_sensitivty'; did you mean 'table1_sensitivity'"):
+        results.published("table1_sensitivty")
+    (tmp_path / "data" / "published").mkdir(parents=True)
+    (tmp_path / "data" / "published" / "t.csv").write_text("source,grade,rho\nsomebody,X,0.5\n")
+    monkeypatch.setattr(results, "project_root", lambda: tmp_path)
+    with pytest.raises(ValueError, match="needs a source, and a grade P, N or R"):
+        results.published("t")
