@@ -24,6 +24,8 @@ class Sample:
         Plain text; ``answer`` is one of ``candidates``.
     candidates
         The answer alphabet, the same for every sample of a benchmark.
+    options
+        Text that lists the candidates, shown after the question; empty where nothing is listed.
     image, video, audio
         The inputs, ``None`` where there is none. Left out of comparison and repr: the id stands for them.
     """
@@ -35,6 +37,7 @@ class Sample:
     candidates: tuple[str, ...]
     answer: str
     split: str
+    options: str = ""
     image: Image.Image | None = field(default=None, compare=False, repr=False)
     video: Any = field(default=None, compare=False, repr=False)
     audio: Any = field(default=None, compare=False, repr=False)
