@@ -1,7 +1,7 @@
 """The models of a preset on its benchmarks: asked once, kept in the cache, and turned into rows of the results."""
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from pidlib import results
+from pidlib.benchmarks import Sample
 from pidlib.benchmarks import load as load_samples
 from pidlib.experiment import Preset, fingerprint, load_preset, project_root
 from pidlib.extraction import PASSES, Extraction, extract
@@ -21,14 +22,18 @@ from pidlib.profiles import BATCH, NOISE, decision_profile, diagnose, embedding_
 
 
 class Asked(NamedTuple):
-    """What a model is asked about a benchmark: all of it changes the numbers."""
+    """What a model is asked about a benchmark: all of it changes the numbers.
+
+    ``layers`` None means every block; ``change`` makes other samples of those of the benchmark, as an intervention does.
+    """
 
     split: str
     n_samples: int
     seed: int
     passes: tuple[str, ...]
     partners: int = 0
-    layers: tuple[int, ...] = ()
+    layers: tuple[int, ...] | None = ()
+    change: Callable[[list[Sample]], list[Sample]] = list
 
 
 class Run(NamedTuple):
@@ -91,8 +96,9 @@ def runs(
 
 
 def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, progress: bool) -> Run:
-    samples = load_samples(benchmark, asked.split, n=asked.n_samples, seed=asked.seed)
-    told = {"passes": asked.passes, "partners": asked.partners, "layers": asked.layers, "seed": asked.seed}
+    samples = asked.change(load_samples(benchmark, asked.split, n=asked.n_samples, seed=asked.seed))
+    layers = range(len(loaded.model.get_decoder().layers)) if asked.layers is None else asked.layers
+    told = {"passes": asked.passes, "partners": asked.partners, "layers": tuple(layers), "seed": asked.seed}
     mark = fingerprint(**identity(loaded, samples, **told))
     kept = {"folder": project_root() / preset.cache / mark, "batch_size": preset.batch_size, "progress": progress}
     place = {"benchmark": benchmark, "split": asked.split, "model": loaded.name, "revision": loaded.revision}
