@@ -111,6 +111,8 @@ class Preset(BaseModel):
     split: Literal["train", "validation", "test"] = Field(description="the part of each benchmark that is profiled")
     n_samples: PositiveInt = Field(description="questions per benchmark whose decisions are profiled")
     n_population: PositiveInt = Field(description="questions per benchmark put to each model of the population")
+    n_intervened: PositiveInt = Field(description="questions per benchmark and model that each intervention changes")
+    n_explained: PositiveInt = Field(description="questions per benchmark and model whose tokens get Shapley values")
     n_embedded: PositiveInt = Field(description="questions per benchmark whose embeddings are clustered")
     partners: PositiveInt = Field(description="questions each picture is paired with in the resampled mode")
     unimodal: Modes = Field(description="how one modality alone is asked: masked, resampled")
