@@ -11,6 +11,8 @@ class Family:
 
     The rest is common ground in transformers: ``get_image_features`` runs tower and projector, ``get_decoder`` is the language model,
     whose ``inputs_embeds`` is the one door through which every modality enters, and ``layers`` and ``norm`` are its blocks and last norm.
+    A side door is known by the tower's own output: its ``deepstack_features`` (Qwen3-VL) are added to the states of the vision tokens
+    behind the first blocks, so a vision token is then one long vector, the part for the door first and then one part a level.
 
     Attributes
     ----------
@@ -41,9 +43,15 @@ FAMILIES = {
     family.name: family
     for family in (
         Family("llava"),
+        Family("llava_onevision", tower_inputs=("pixel_values", "image_sizes", "batch_num_images")),
         Family("paligemma", prompt="{image}{question}", tokenized="{image}{bos}{question}\n"),
         Family("gemma3"),
-        Family("qwen2_5_vl", tower_inputs=("pixel_values", "image_grid_thw"), layout_inputs=("image_grid_thw",)),
+        Family("idefics3", tower_inputs=("pixel_values", "pixel_attention_mask")),
+        Family("internvl"),
+        *(
+            Family(name, tower_inputs=("pixel_values", "image_grid_thw"), layout_inputs=("image_grid_thw",))
+            for name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+        ),
     )
 }
 

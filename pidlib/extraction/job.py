@@ -76,7 +76,8 @@ class Job:
     def shard(self, start: int) -> Shard:
         """All that is read off the block of samples that begins at ``start``."""
         encoded = self._encoded.pop(start, None) or self.reader.encode(self.samples[start : start + SHARD])
-        arrays = {f"embeddings/{name}": np.stack([_pooled(one.tokens[name]) for one in encoded]) for name in MODALITIES}
+        width = self.reader.embed.weight.shape[1]  # what lies behind it goes through a side door
+        arrays = {f"embeddings/{name}": np.stack([_pooled(one.tokens[name][:, :width]) for one in encoded]) for name in MODALITIES}
         arrays |= self._answer_passes(encoded)
         if any(self.partners):
             arrays |= self._answer_pairs(start, encoded)

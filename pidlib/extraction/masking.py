@@ -98,14 +98,15 @@ class Calibration:
 
 
 @contextmanager
-def door(decoder: nn.Module, write: Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """While open, pass all that enters the language model through ``write``: token embeddings [batch, length, d] to the same.
+def door(decoder: nn.Module, write: Callable[[Tensor], Mapping[str, object]]) -> Iterator[None]:
+    """While open, all that enters the language model is what ``write`` makes of its token embeddings, [batch, length, d].
 
-    Positions, masks and everything else of the model's own forward pass stay as they are.
+    ``write`` gives the arguments to put in place of the model's own: ``inputs_embeds``, and those of a side door. Positions, masks and
+    everything else of the forward pass stay as they are.
     """
 
     def rewrite(module, args, kwargs):
-        return args, {**kwargs, "inputs_embeds": write(kwargs["inputs_embeds"])}
+        return args, {**kwargs, **write(kwargs["inputs_embeds"])}
 
     handle = decoder.register_forward_pre_hook(rewrite, with_kwargs=True)
     try:

@@ -40,13 +40,14 @@ class Question:
 class Picture:
     """The tokens of a picture, from the first to the last placeholder, with what the tower made of it.
 
-    ``features`` are its projected token embeddings, in the order of the placeholders; ``layout`` are the family's layout inputs.
+    ``features`` are its projected token embeddings, in the order of the placeholders, followed along the last axis by those of the side
+    door, if there is one; ``layout`` are the family's layout inputs.
     """
 
     span: Fields
     is_vision: Bool[np.ndarray, " span"]
     layout: dict[str, Tensor]
-    features: Float[Tensor, "patches d"]
+    features: Float[Tensor, "patches levels*d"]
 
 
 class Prompter:

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A sample ready for any pass: its picture, its question, and the token embeddings of each modality, [tokens, d]."""
+    """A sample ready for any pass: its picture, its question, and the tokens of each modality as they enter the language model."""
 
     sample: Sample
     picture: Picture
@@ -130,7 +130,8 @@ class Reader:
     def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
         tower, questions, spans = self.prompter.tokenize(list(samples))
         tower = {name: value.to(self.device, self.dtype if value.is_floating_point() else None) for name, value in tower.items()}
-        features = self.model.get_image_features(**tower, return_dict=True).pooler_output
+        seen = self.model.get_image_features(**tower, return_dict=True)
+        features = [torch.cat(levels, -1) for levels in zip(seen.pooler_output, *getattr(seen, "deepstack_features", ()), strict=True)]
         words = torch.cat([torch.from_numpy(question.language_ids) for question in questions]).to(self.device)
         words = self.embed(words).split([len(question.language_ids) for question in questions])
         encoded = []
@@ -155,10 +156,12 @@ class Reader:
         places = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
 
         def write(embeddings):
-            embeddings = embeddings.clone()
+            embeddings, width = embeddings.clone(), embeddings.shape[-1]
             for name, values in tokens.items():
-                embeddings[places[name]] = values.to(embeddings.dtype)
-            return embeddings
+                embeddings[places[name]] = values[:, :width].to(embeddings.dtype)
+            levels = tokens["vision"].split(width, -1)[1:]
+            side = {"visual_pos_masks": places["vision"], "deepstack_visual_embeds": levels} if levels else {}
+            return {"inputs_embeds": embeddings, **side}
 
         # Padding stands on the right: every token keeps the position it has alone, and none of them sees what follows.
         last = fields["attention_mask"].sum(1) - 1
