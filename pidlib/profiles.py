@@ -72,6 +72,18 @@ def decision_profile(
     return rows.assign(source_a="vision", source_b="language", unimodal=unimodal, estimator=estimator, seed=seed, **columns)
 
 
+def noise_floor(extraction: Extraction, tau: float = 0.3, n: int = 100, seed: int = 0, layer: int | None = None) -> dict[str, float]:
+    """Mean atoms of at least n bootstrap draws of three passes that saw nothing, in every assignment of the three roles.
+
+    With ``layer``, as the logit lens reads the passes `NOISE` after that block.
+    """
+    passes, draws = [extraction.decisions(key, tau, layer) for key in NOISE], []
+    for role, (joint, vision, language) in enumerate(permutations(passes)):
+        nothing = Decisions(joint=joint, sources={"vision": vision, "language": language})
+        draws.append(bootstrap_decisions(nothing, -(-n // 6), derive_seed(seed, "noise floor", role)).atoms)
+    return {atom: float(np.mean([draw[atom] for draw in draws])) for atom in draws[0]}
+
+
 def diagnose(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
     """What to know before a masked profile is believed, in the columns of ``table_profiles``.
 
@@ -170,12 +182,7 @@ def _embeddings(extraction: Extraction, unimodal: str) -> dict[str, np.ndarray]:
 
 
 def _floor(rows: pd.DataFrame, extraction: Extraction, tau: float, n: int, seed: int) -> pd.DataFrame:
-    """Mean atoms of bootstrap draws of three passes that saw nothing, in every assignment of the three roles."""
-    passes, draws = [extraction.decisions(key, tau) for key in NOISE], []
-    for role, (joint, vision, language) in enumerate(permutations(passes)):
-        nothing = Decisions(joint=joint, sources={"vision": vision, "language": language})
-        draws.append(bootstrap_decisions(nothing, -(-n // 6), derive_seed(seed, "noise floor", role)).atoms)
-    return rows.assign(null_mean=[np.mean([draw[atom] for draw in draws]) for atom in rows["atom"]])
+    return rows.assign(null_mean=rows["atom"].map(noise_floor(extraction, tau, n, seed)))
 
 
 def _against_deals(rows: pd.DataFrame, extraction: Extraction, tau: float, seed: int) -> pd.DataFrame:
