@@ -100,7 +100,94 @@ BENCH = Schema(
     required=("method", "size", "cells", "tables", "seconds", "ratio", "error_bits", "seed", "fingerprint"),
 )
 
-SCHEMAS: dict[str, Schema] = {"table_profiles": PROFILED, "fig_solver": BENCH}  # tables by name that hold something else than atoms
+POPULATION = Schema(
+    {
+        **dict.fromkeys(("experiment", "benchmark", "split", "model", "revision", "family", "size"), "string"),
+        **{f"{name}_bits": "Float64" for name in ("redundancy", "unique_vision", "unique_language", "synergy")},
+        **{f"{name}_bits": "Float64" for name in ("co_information", "added_by_vision", "total", "gap")},
+        **dict.fromkeys(("accuracy", "accuracy_vision", "accuracy_language", "delta_vision"), "Float64"),
+        "n_samples": "Int64",
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "benchmark", "model", "synergy_bits", "accuracy", "converged", "n_samples", "fingerprint"),
+)
+
+SENSITIVITY = Schema(
+    {
+        **dict.fromkeys(("experiment", "source", "grade", "kind", "benchmark", "quantity", "outcome"), "string"),
+        **dict.fromkeys(("rho", "abs_rho_at_most", "ci_low", "ci_high", "family_low", "family_high", "p_value", "q_value"), "Float64"),
+        **dict.fromkeys(("n_models", "n_families", "n_distinct", "n_samples", "seed"), "Int64"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "source", "quantity", "outcome", "n_models"),
+)
+
+AGREEMENT = Schema(
+    {
+        **dict.fromkeys(("experiment", "measure", "kin", "model_a", "model_b", "family_a", "family_b", "size_a", "size_b"), "string"),
+        **dict.fromkeys(("rho", "null_mean", "null_low", "null_high", "null_p"), "Float64"),
+        **dict.fromkeys(("n_pairs", "n_cells", "n_samples", "seed"), "Int64"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "measure", "n_cells", "n_samples", "fingerprint"),
+)
+
+STAGES = Schema(
+    {
+        "experiment": "string",
+        "benchmark": "string",
+        "split": "string",
+        "model": "string",
+        "revision": "string",
+        "statistic": "string",
+        "value": "Float64",
+        "ci_low": "Float64",
+        "ci_high": "Float64",
+        "verdict": "string",
+        "early_depth": "Float64",
+        "late_depth": "Float64",
+        "n_samples": "Int64",
+        "seed": "Int64",
+        "fingerprint": "string",
+    },
+    required=("experiment", "benchmark", "model", "statistic", "verdict", "early_depth", "late_depth", "n_samples", "seed", "fingerprint"),
+)
+
+INTERVENED = Schema(
+    {
+        "experiment": "string",
+        "kind": "string",
+        "benchmark": "string",
+        "split": "string",
+        "model": "string",
+        "revision": "string",
+        "quantity": "string",
+        "intervention": "string",
+        "value": "Float64",
+        "ci_low": "Float64",
+        "ci_high": "Float64",
+        "null_low": "Float64",
+        "null_high": "Float64",
+        "n_samples": "Int64",
+        "n_models": "Int64",
+        "seed": "Int64",
+        "fingerprint": "string",
+    },
+    required=("experiment", "kind", "benchmark", "seed", "fingerprint"),
+)
+
+SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms
+    "table_profiles": PROFILED,
+    "fig_solver": BENCH,
+    "fig_sensitivity": POPULATION,
+    "table1_sensitivity": SENSITIVITY,
+    "fig_families": AGREEMENT,
+    "fig_interventions": INTERVENED,
+    "table_layers": STAGES,
+}
 
 
 def tidy(rows: pd.DataFrame | Iterable[Mapping[str, Any]], schema: Schema = ATOMS) -> pd.DataFrame:

@@ -1,0 +1,169 @@
+r"""Where in depth a model's answer is made: atoms block by block through the logit lens, and three stages put as statistics.
+
+After block b of B the answer position is read as if the model ended there (final norm and head: the logit lens), at the relative depth
+(b + 1) / B, and the masked decisions read so are decomposed like those of the whole model. Paper 1 sees three stages: up to 20 % of the
+depth nothing is told of the answer (silent encoding), up to 80 % each modality alone tells more and more (unimodal accumulation), and
+then synergy rises while what is unique to language falls (late fusion).
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from pidlib import results
+from pidlib.decisions import bootstrap_decisions, decision_pid
+from pidlib.experiment import Preset, fingerprint
+from pidlib.extraction import PASSES, Extraction
+from pidlib.profiles import NOISE, noise_floor
+from pidlib.runs import Asked, runs
+
+SILENT, FUSING = 0.2, 0.8  # relative depths at which the published stages change
+TOLERANCE = 1e-4  # bits
+LEAST = 0.05  # bits of synergy at the end, below which a share of it says nothing
+
+
+class Claim(NamedTuple):
+    """What a stage predicts of a statistic: that it is above or below a bound."""
+
+    words: str
+    above: bool
+    bound: float
+
+
+CLAIMS = {
+    "silence": Claim("information at the end of silent encoding, as a share of the most at any depth", above=False, bound=0.1),
+    "accumulation": Claim("rise of what either modality tells alone between the first stage and the last, bits", above=True, bound=0),
+    "late_share": Claim("share of the final synergy that arises in the last stage", above=True, bound=0.5),
+    "synergy_slope": Claim("slope of synergy in the last stage, bits per unit of depth", above=True, bound=0),
+    "language_slope": Claim("slope of what is unique to language in the last stage, bits per unit of depth", above=False, bound=0),
+}
+
+
+def readings(blocks: int) -> tuple[int, int]:
+    """The blocks that are read for the end of the first stage and of the second one.
+
+    The last ones within 20 % and within 80 % of the depth; the first block where none is as early as that, which tells more than a
+    fifth of the depth would.
+
+    >>> readings(28), readings(4)
+    ((4, 21), (0, 2))
+
+    Raises
+    ------
+    ValueError
+        For fewer than three blocks: there are no three stages to tell apart.
+    """
+    if blocks < 3:
+        raise ValueError(f"{blocks} blocks have no three stages; ask a model of at least 3")
+    return max(int(SILENT * blocks + 1e-9) - 1, 0), int(FUSING * blocks + 1e-9) - 1
+
+
+def stages(curves: Mapping[str, Float[np.ndarray, "L *draws"]]) -> dict[str, Float[np.ndarray, " *draws"]]:
+    r"""The statistics of `CLAIMS` for atoms at all L depths, in bits.
+
+    With :math:`I = R + U_v + U_\ell + S`, the readings e and m of `readings`, and depth 1 at the last block: silence is
+    :math:`I(e) / \max_d I(d)`; accumulation :math:`(I - S)(m) - (I - S)(e)`; the late share :math:`1 - S(m) / S(1)`, missing where
+    :math:`S(1)` is below `LEAST`; a slope is the rise from m to 1, divided by the depth between. Thresholds are ours: the published
+    stages are told in words.
+
+    >>> late = {"redundancy": [0, 0, 0, 0], "unique_vision": [0, 0.5, 1, 1], "unique_language": [0, 0.5, 1, 0.5], "synergy": [0, 0, 0.2, 1]}
+    >>> {name: round(float(value), 2) for name, value in stages(late).items()}
+    {'silence': 0.0, 'accumulation': 2.0, 'late_share': 0.8, 'synergy_slope': 3.2, 'language_slope': -2.0}
+    """
+    curves = {atom: np.asarray(values, float) for atom, values in curves.items()}
+    synergy, language = curves["synergy"], curves["unique_language"]
+    total = sum(curves.values())
+    alone, most, end = total - synergy, total.max(0), synergy[-1]
+    early, middle = readings(len(total))
+    last_stage = 1 - (middle + 1) / len(total)
+    return {
+        "silence": np.where(most > 0, total[early] / np.where(most > 0, most, 1), np.nan),
+        "accumulation": alone[middle] - alone[early],
+        "late_share": np.where(end > LEAST, 1 - synergy[middle] / np.where(end > LEAST, end, 1), np.nan),
+        "synergy_slope": (end - synergy[middle]) / last_stage,
+        "language_slope": (language[-1] - language[middle]) / last_stage,
+    }
+
+
+def verdict(claim: Claim, low: float, high: float) -> str:
+    """``holds`` or ``against``, where the whole interval is on one side of the claim's bound; else ``open``.
+
+    >>> verdict(CLAIMS["late_share"], 0.6, 0.9), verdict(CLAIMS["silence"], 0.05, 0.3), verdict(CLAIMS["silence"], np.nan, np.nan)
+    ('holds', 'open', 'open')
+    """
+    above, below = low > claim.bound, high < claim.bound
+    return "holds" if (above if claim.above else below) else "against" if (below if claim.above else above) else "open"
+
+
+def depth_profile(
+    extraction: Extraction, *, tau: float = 0.3, n_bootstrap: int = 100, seed: int = 0, **columns: object
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Atoms at every block, and the statistics of the three stages, a row each.
+
+    Every block's draws take the same samples, so that a statistic across depths has an interval of its own.
+
+    Parameters
+    ----------
+    extraction
+        With every block, and the passes ``vision+language``, ``vision``, ``language`` and `NOISE`; the floor is that of
+        `pidlib.profiles.noise_floor`.
+    tau, n_bootstrap, seed
+        Candidate mass below which a decision counts as uniform; draws of the intervals; where their randomness begins.
+    columns
+        More columns, the same in every row.
+
+    Raises
+    ------
+    ValueError
+        If a block is missing, or there are too few for stages.
+    """
+    blocks = len(extraction.layers)
+    if extraction.layers != tuple(range(blocks)):
+        raise ValueError(f"stages need every block from 0; this extraction holds {extraction.layers}: extract with layers=range(...)")
+    early, middle = readings(blocks)
+    rows, values, draws = [], [], []
+    for layer in extraction.layers:
+        decisions = extraction.masked(tau, layer)
+        solved = decision_pid(decisions, tol=TOLERANCE)
+        drawn = bootstrap_decisions(decisions, n_bootstrap, seed, solved=solved)
+        ends, floor = drawn.interval(solved.pid.atoms), noise_floor(extraction, tau, 6, seed, layer)
+        for atom, value in solved.pid.atoms.items():
+            lower, upper = solved.pid.bounds[atom]
+            bounds = {"lower_bits": lower, "upper_bits": upper, "ci_low": ends[atom][0], "ci_high": ends[atom][1]}
+            told = {"layer": layer, "atom": atom, "value_bits": value, "null_mean": floor[atom], "converged": solved.pid.converged}
+            rows.append(told | bounds)
+        values.append(solved.pid.atoms)
+        draws.append(drawn.atoms)
+    found = stages({atom: [value[atom] for value in values] for atom in values[0]})
+    spread = stages({atom: np.stack([draw[atom] for draw in draws]) for atom in values[0]})
+    tested = [_tested(name, float(found[name]), spread[name]) for name in CLAIMS]
+    shared = {"seed": seed, **columns}
+    return (
+        pd.DataFrame(rows).assign(source_a="vision", source_b="language", unimodal="masked", estimator="exact", **shared),
+        pd.DataFrame(tested).assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks, **shared),
+    )
+
+
+def _tested(name: str, value: float, draws: np.ndarray) -> dict[str, object]:
+    """A statistic with its interval, moved as those of the atoms are, and what it says of the claim."""
+    draws = draws[np.isfinite(draws)]
+    known = np.isfinite(value) and len(draws) > 0
+    low, high = np.quantile(draws, [0.025, 0.975]) - draws.mean() + value if known else (np.nan, np.nan)
+    return {"statistic": name, "value": value, "ci_low": low, "ci_high": high, "verdict": verdict(CLAIMS[name], low, high)}
+
+
+def depth_tables(preset: Preset, experiment: str = "vision_language") -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Atoms by depth and tested stages of the exemplars on all benchmarks, as rows of the results and of ``table_layers``."""
+    made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
+    asked = Asked(preset.split, preset.n_samples, preset.seed, (*PASSES, *NOISE), layers=None)
+    atoms, tested = [], []
+    for (run,) in runs(preset, (asked,)):
+        mark = fingerprint(extraction=run.columns["fingerprint"], analysis="depth", **made)
+        profile, claims = depth_profile(run.extraction, **made, **run.columns | {"experiment": experiment, "fingerprint": mark})
+        atoms.append(profile)
+        tested.append(claims)
+    schema = results.SCHEMAS["table_layers"]
+    return results.tidy(pd.concat(atoms, ignore_index=True)), results.tidy(pd.concat(tested, ignore_index=True), schema)
