@@ -118,6 +118,7 @@ class Preset(BaseModel):
     unimodal: Modes = Field(description="how one modality alone is asked: masked, resampled")
     tau: float = Field(ge=0, le=1, description="candidate mass below which a decision counts as uniform")
     n_bootstrap: PositiveInt = Field(description="resamples behind each interval")
+    n_resamples: PositiveInt = Field(description="permutations of the models, and bootstrap draws of them, behind each rank correlation")
     n_permutations: PositiveInt = Field(description="shuffles behind each null")
     n_clusters: PositiveInt = Field(description="codes per modality of pooled embeddings")
     n_batches: PositiveInt = Field(description="random batches of the BATCH estimator")

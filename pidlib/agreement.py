@@ -1,0 +1,85 @@
+"""Who is like whom: do the profiles of models agree within a family, within a size, or wherever models are equally good?"""
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from scipy.stats import rankdata
+
+from pidlib import results
+from pidlib.experiment import derive_seed, fingerprint
+from pidlib.population import ATOMS, DECIMALS
+
+MEASURES = ("profile", "deviation")
+KIN = ("same family", "same family and size", "same size", "alike in accuracy")
+
+
+def agreement_table(population: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
+    """Spearman's rho of each two models over all atoms on all benchmarks, and its mean over pairs of kin against shuffled labels.
+
+    ``profile`` correlates the atoms as they are. It is high for any two models that do their task: the benchmarks decide which atom is
+    large. ``deviation`` correlates what is left when the mean model is taken off each cell, what two models do that the others do not:
+    about -1 / (n - 1) for models that have nothing to do with one another.
+
+    Pairs are kin by name, `KIN`: of one family, of one size, of both, and of accuracies, in the mean over the benchmarks, that differ by
+    less than those of half of all pairs. The last is the rival account: equally trained, rather than equally built. The null permutes the
+    models under the labels; ``null_p`` is the share of permutations, the identity counted in, in which pairs of kin agree at least as well.
+
+    Parameters
+    ----------
+    population
+        From `pidlib.population.population_table`.
+    n_resamples, seed
+        Permutations, and where their randomness begins.
+
+    Returns
+    -------
+    pd.DataFrame
+        A row for each pair, then, where ``kin`` is named, one for each mean. ``rho`` is missing for pairs of which one is constant, and
+        for kin of whom there is no pair, or no other pair.
+    """
+    facts = population.drop_duplicates("model").set_index("model")
+    models = list(facts.index)
+    cells = population.pivot(index="model", columns="benchmark", values=[f"{atom}_bits" for atom in ATOMS]).loc[models].to_numpy(float)
+    accuracy = population.groupby("model")["accuracy"].mean()[models].to_numpy(float)
+    pairs = np.triu_indices(len(models), 1)
+    kin = _kin(facts, accuracy, pairs)
+    told = {"experiment": facts["experiment"].iloc[0], "n_cells": cells.shape[1], "n_samples": population["n_samples"].min(), "seed": seed}
+    told |= {"converged": bool(population["converged"].all())}
+    told["fingerprint"] = fingerprint(population=population["fingerprint"].tolist(), n_resamples=n_resamples, seed=seed)
+    rows = []
+    for measure in MEASURES:
+        rho = rank_correlations(cells - (cells.mean(0) if measure == "deviation" else 0))
+        for a, b in zip(*pairs, strict=True):
+            sides = {f"{what}_{side}": facts[what].iloc[i] for side, i in (("a", a), ("b", b)) for what in ("family", "size")}
+            rows.append(told | sides | {"measure": measure, "model_a": models[a], "model_b": models[b], "rho": rho[a, b]})
+        generator = np.random.default_rng(derive_seed(seed, "agreement"))
+        orders = [np.arange(len(models)), *(generator.permutation(len(models)) for _ in range(n_resamples))]
+        shuffled = np.stack([rho[np.ix_(order, order)][pairs] for order in orders])
+        for name, alike in kin.items():
+            rows.append(told | {"measure": measure, "kin": name, "n_pairs": int(alike.sum())} | _against_shuffled(shuffled, alike))
+    return results.tidy(rows, results.AGREEMENT)
+
+
+def rank_correlations(cells: Float[np.ndarray, "models cells"]) -> Float[np.ndarray, "models models"]:
+    """Spearman's rho of each two rows; differences below the resolution of the atoms are ties. A constant row has none."""
+    ranks = rankdata(cells.round(DECIMALS), axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.corrcoef(ranks)
+
+
+def _kin(facts: pd.DataFrame, accuracy: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> dict[str, Bool[np.ndarray, " pairs"]]:
+    a, b = pairs
+    family, size = ((facts[name].to_numpy()[a] == facts[name].to_numpy()[b]) for name in ("family", "size"))
+    apart = np.abs(accuracy[a] - accuracy[b])
+    return dict(zip(KIN, (family, family & size, size, apart < np.median(apart)), strict=True))
+
+
+def _against_shuffled(shuffled: Float[np.ndarray, "orders pairs"], alike: Bool[np.ndarray, " pairs"]) -> dict[str, float]:
+    """The mean correlation of kin in the order as it is, which comes first, and what it is when labels mean nothing."""
+    if not alike.any() or alike.all():
+        return {}
+    with np.errstate(invalid="ignore"):
+        rho, *null = np.nanmean(shuffled[:, alike], axis=1)
+    return {"rho": rho, "null_mean": np.mean(null), "null_low": np.quantile(null, 0.025), "null_high": np.quantile(null, 0.975)} | {
+        "null_p": (1 + np.sum(np.array(null) >= rho - 1e-9)) / (1 + len(null))
+    }
