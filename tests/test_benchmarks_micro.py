@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import chisquare
 
-from pidlib.benchmarks.micro import CELLS, RATES, RELATIONS, TASKS, THINGS, generate, load, split_of
+from pidlib.benchmarks.micro import CELLS, RATES, RELATIONS, TASKS, THINGS, generate, load, split_of, states
 from pidlib.benchmarks.pictures import COLORS
 from pidlib.benchmarks.sample import SPLITS
 from pidlib.experiment import derive_seed
@@ -119,6 +119,13 @@ def test_a_sample_depends_on_its_own_name_alone(task):
         assert part == whole
         assert [sample.image.tobytes() for sample, _ in part] == [sample.image.tobytes() for sample, _ in whole]
     assert [picture for _, picture in generate(task, "test", 12, seed=6)] != [picture for _, picture in many]
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_states_are_those_of_the_samples(task):
+    declared, samples = TASKS[task], load(task, "test", 24, seed=3)
+    known = states(task, "test", 24, seed=3)
+    assert [(declared.question(t), declared.answer(v, t)) for v, t in known] == [(sample.question, sample.answer) for sample in samples]
 
 
 def test_ids_name_the_stream_too():

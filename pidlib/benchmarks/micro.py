@@ -18,7 +18,7 @@ scene       0, 2, 0, 0               0, 2, 0, 0               unique to vision
 ==========  =======================  =======================  =============================================
 """
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from itertools import combinations, permutations, product
 from math import prod
 from random import Random
@@ -56,7 +56,7 @@ def generate(task: str, split: str, n: int, seed: int = 0, start: int = 0) -> It
     """
     declared = TASKS[task]
     for index in range(start, start + n):
-        rng = Random(derive_seed(seed, "micro", task, split, index))
+        rng = _stream(task, split, index, seed)
         v, t = declared.draw(rng)
         while split_of(picture := declared.picture(v, rng)) != split:
             pass
@@ -77,6 +77,16 @@ def generate(task: str, split: str, n: int, seed: int = 0, start: int = 0) -> It
 def load(task: str, split: str, n: int | None = None, seed: int = 0) -> list[Sample]:
     """The first n samples of a task's split; by default as many as `SIZES` says."""
     return [sample for sample, _ in generate(task, split, SIZES[split] if n is None else n, seed)]
+
+
+def states(task: str, split: str, n: int, seed: int = 0) -> list[tuple[Hashable, Hashable]]:
+    """The latent states (v, t) of the first n samples: all that matters of their pictures and of their questions."""
+    return [TASKS[task].draw(_stream(task, split, index, seed)) for index in range(n)]
+
+
+def _stream(task: str, split: str, index: int, seed: int) -> Random:
+    """Where the randomness of one sample begins; its states come first."""
+    return Random(derive_seed(seed, "micro", task, split, index))
 
 
 def split_of(picture: Picture) -> str:
