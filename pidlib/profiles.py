@@ -4,6 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Int
 from scipy.special import entr
 
 from pidlib.batch_estimator import batch_pid
@@ -64,12 +65,25 @@ def decision_profile(
             raise ValueError(f"unknown {what} {given!r}; choose {' or '.join(map(repr, known))}")
     decisions = extraction.masked(tau) if unimodal == "masked" else extraction.resampled(tau)
     if estimator == "exact":
-        rows = _exact(decisions, n_bootstrap, seed)
+        rows = certified(decisions, n_bootstrap, seed)
     else:
         rows = _batch(decisions, _embeddings(extraction, unimodal), n_batches, seed)
     if estimator == "exact":
         rows = _floor(rows, extraction, tau, n_bootstrap, seed) if unimodal == "masked" else _against_deals(rows, extraction, tau, seed)
     return rows.assign(source_a="vision", source_b="language", unimodal=unimodal, estimator=estimator, seed=seed, **columns)
+
+
+def certified(decisions: Decisions, n_bootstrap: int = 100, seed: int = 0) -> pd.DataFrame:
+    """Atoms of decisions by the exact solver, one row each, with certified bounds and a bootstrap interval over samples."""
+    solved = decision_pid(decisions)
+    intervals = bootstrap_decisions(decisions, n_bootstrap, seed, solved=solved).interval(solved.pid.atoms)
+    bounds = solved.pid.bounds
+    rows = [
+        {"atom": atom, "value_bits": value, "lower_bits": bounds[atom][0], "upper_bits": bounds[atom][1]}
+        | {"ci_low": intervals[atom][0], "ci_high": intervals[atom][1], "converged": solved.pid.converged}
+        for atom, value in solved.pid.atoms.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def noise_floor(extraction: Extraction, tau: float = 0.3, n: int = 100, seed: int = 0, layer: int | None = None) -> dict[str, float]:
@@ -132,16 +146,26 @@ def embedding_profile(
     ValueError
         If the two extractions share samples.
     """
-    shared = set(fitted.sample_ids) & set(applied.sample_ids)
-    if shared:
-        raise ValueError(f"codebooks must come from other samples, but {len(shared)} are in both, {min(shared)} among them")
-    x1, x2, y = (_codes(of(fitted), of(applied), n_clusters, seed) for of in _VARIABLES)
-    found = estimate(x1, x2, y, n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed)
+    found = estimate(*codes(fitted, applied, n_clusters, seed), n_permutations=n_permutations, n_bootstrap=n_bootstrap, seed=seed)
     told = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact", "layer": applied.layers[-1]}
     return pd.DataFrame(found.rows()).assign(n_codes=n_clusters, seed=seed, **told, **columns)
 
 
-_VARIABLES = (lambda one: one.embeddings["vision"], lambda one: one.embeddings["language"], lambda one: one.hidden[:, -1])
+def codes(fitted: Extraction, applied: Extraction, n_clusters: int, seed: int = 0) -> tuple[Int[np.ndarray, " n"], ...]:
+    """Codes of the pooled vision and language embeddings and of the answer-position state, by codebooks of other samples.
+
+    A variable with fewer distinct values than codes has that many.
+
+    Raises
+    ------
+    ValueError
+        If the two extractions share samples.
+    """
+    shared = set(fitted.sample_ids) & set(applied.sample_ids)
+    if shared:
+        raise ValueError(f"codebooks must come from other samples, but {len(shared)} are in both, {min(shared)} among them")
+    variables = (lambda one: one.embeddings["vision"], lambda one: one.embeddings["language"], lambda one: one.hidden[:, -1])
+    return tuple(_codes(of(fitted), of(applied), n_clusters, seed) for of in variables)
 
 
 def _codes(fitted: np.ndarray, applied: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
@@ -151,18 +175,6 @@ def _codes(fitted: np.ndarray, applied: np.ndarray, n_clusters: int, seed: int) 
     few = {"allow_degenerate": distinct <= n_clusters}
     book = Codebook.fit(fitted, min(n_clusters, distinct), n_components=min(10, *fitted.shape), seed=seed, **few)
     return book.apply(applied, **few)
-
-
-def _exact(decisions: Decisions, n_bootstrap: int, seed: int) -> pd.DataFrame:
-    solved = decision_pid(decisions)
-    intervals = bootstrap_decisions(decisions, n_bootstrap, seed, solved=solved).interval(solved.pid.atoms)
-    bounds = solved.pid.bounds
-    rows = [
-        {"atom": atom, "value_bits": value, "lower_bits": bounds[atom][0], "upper_bits": bounds[atom][1]}
-        | {"ci_low": intervals[atom][0], "ci_high": intervals[atom][1], "converged": solved.pid.converged}
-        for atom, value in solved.pid.atoms.items()
-    ]
-    return pd.DataFrame(rows)
 
 
 def _batch(decisions: Decisions, embeddings: dict[str, np.ndarray], n_batches: int, seed: int) -> pd.DataFrame:
