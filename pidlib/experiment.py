@@ -77,11 +77,12 @@ def _mode(name: str) -> str:
 
 
 def _benchmark(name: str) -> str:
-    """A name of a source that comes along must be one of its benchmarks; what other sources hold is theirs to say."""
-    from pidlib.benchmarks import BENCHMARKS  # late: benchmarks take their seeds from this module
+    """A name of a known source must be one of its benchmarks; what other sources hold is theirs to say."""
+    from pidlib.benchmarks import BENCHMARKS, HUB  # late: benchmarks take their seeds from this module
 
-    if name.split("/")[0] in {known.split("/")[0] for known in BENCHMARKS} and name not in BENCHMARKS:
-        raise ValueError(unknown("benchmark", name, BENCHMARKS))
+    known, asked = (*BENCHMARKS, *HUB), name.partition("@")[0] if name.startswith("hub/") else name
+    if name.split("/")[0] in {one.split("/")[0] for one in known} and asked not in known:
+        raise ValueError(unknown("benchmark", name, known))
     return name
 
 
@@ -127,6 +128,7 @@ class Preset(BaseModel):
     n_repeats: PositiveInt = Field(description="independent draws per point of the bias study")
     bench_sizes: Tables = Field(description="tables of the solver bench, as x1 x x2 x y: 2x2x2")
     bench_batch: PositiveInt = Field(description="tables per batch in the solver bench")
+    allow_unpinned: bool = Field(description="read checkpoints and data sets of the hub that are named without a commit, as they are today")
     device: Literal["auto", "cpu", "cuda"] = Field(description="auto, cpu or cuda; never changes a fingerprint")
     batch_size: PositiveInt = Field(description="samples per forward pass; never changes a fingerprint")
     cache: Path = Field(description="where extractions are kept")

@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from pidlib import results
 from pidlib.benchmarks import Sample
 from pidlib.benchmarks import load as load_samples
+from pidlib.benchmarks import locate as locate_samples
 from pidlib.experiment import Preset, fingerprint, load_preset, project_root
 from pidlib.extraction import PASSES, Extraction, extract
 from pidlib.extraction.extractor import identity
@@ -85,10 +86,12 @@ def runs(
     models = preset.models if models is None else tuple(models)
     named = [(name, revision or None) for name, _, revision in (model.partition("@") for model in models)]
     for name, revision in named:  # all of them, before the first works for hours
-        locate(name, revision)
+        locate(name, revision, allow_unpinned=preset.allow_unpinned)
+    for benchmark in benchmarks:
+        locate_samples(benchmark, allow_unpinned=preset.allow_unpinned)
     with tqdm(total=len(models) * len(benchmarks), desc="models x benchmarks", unit="run") as bar:
         for name, revision in named:
-            loaded = load_model(name, revision=revision, device=preset.device)
+            loaded = load_model(name, revision=revision, device=preset.device, allow_unpinned=preset.allow_unpinned)
             for benchmark in benchmarks:
                 bar.set_postfix_str(f"{name} {benchmark}")
                 yield tuple(_run(preset, one, loaded, benchmark, progress) for one in asked)
@@ -96,12 +99,13 @@ def runs(
 
 
 def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, progress: bool) -> Run:
-    samples = asked.change(load_samples(benchmark, asked.split, n=asked.n_samples, seed=asked.seed))
+    samples = load_samples(benchmark, asked.split, n=asked.n_samples, seed=asked.seed, allow_unpinned=preset.allow_unpinned)
+    samples = asked.change(samples)
     layers = range(len(loaded.model.get_decoder().layers)) if asked.layers is None else asked.layers
     told = {"passes": asked.passes, "partners": asked.partners, "layers": tuple(layers), "seed": asked.seed}
     mark = fingerprint(**identity(loaded, samples, **told))
     kept = {"folder": project_root() / preset.cache / mark, "batch_size": preset.batch_size, "progress": progress}
-    place = {"benchmark": benchmark, "split": asked.split, "model": loaded.name, "revision": loaded.revision}
+    place = {"benchmark": samples[0].benchmark, "split": asked.split, "model": loaded.name, "revision": loaded.revision}
     return Run(extract(loaded, samples, **told, **kept), place | {"n_samples": len(samples), "fingerprint": mark})
 
 

@@ -5,33 +5,37 @@ from difflib import get_close_matches
 import numpy as np
 from jaxtyping import Float64
 
-from pidlib.benchmarks import easy_vqa, micro
+from pidlib.benchmarks import easy_vqa, hub, micro
 from pidlib.benchmarks.sample import SPLITS, Sample
 
-__all__ = ["BENCHMARKS", "SPLITS", "Sample", "load", "truth"]
+__all__ = ["BENCHMARKS", "HUB", "SPLITS", "Sample", "load", "locate", "truth"]
 
 _SOURCES = {"micro": micro, "easy_vqa": easy_vqa}
 BENCHMARKS = tuple(f"{source}/{task}" for source, module in _SOURCES.items() for task in module.TASKS)
+HUB = tuple(f"hub/{task}" for task in hub.TASKS)
 
 
-def load(benchmark: str, split: str, n: int | None = None, seed: int = 0) -> list[Sample]:
+def load(benchmark: str, split: str, n: int | None = None, seed: int = 0, *, allow_unpinned: bool = False) -> list[Sample]:
     """Samples of one split of a benchmark, the same for the same arguments, and a prefix of those for a larger n.
 
     Parameters
     ----------
     benchmark
-        One of `BENCHMARKS`, ``"source/task"``.
+        One of `BENCHMARKS`, ``"source/task"``, or of `HUB`, as ``"hub/task@WHERE"``: the 40-hex commit of its repository, or a folder.
     split
         ``"train"``, ``"validation"`` or ``"test"``; no picture is in two of them.
     n
         How many; by default all there are, or the usual number of a generated task (4,096, 512 and 1,024).
     seed
         Names a stream of a generated task, or the order in which a finite set is drawn from.
+    allow_unpinned
+        Read the newest state of a data set of the hub that is named without a commit.
 
     Raises
     ------
     ValueError
-        For a benchmark or split that does not exist, with the nearest right name, and for more samples than there are.
+        For a benchmark or split that does not exist, with the nearest right name, for a data set of the hub without a commit, and for more
+        samples than there are (a data set of the hub warns, and gives what it has).
 
     Examples
     --------
@@ -39,12 +43,20 @@ def load(benchmark: str, split: str, n: int | None = None, seed: int = 0) -> lis
     >>> sample.question, sample.candidates
     ('what scene is this?', ('meadow', 'night', 'beach', 'snow'))
     """
-    _check("benchmark", benchmark, BENCHMARKS)
+    source, task, at = _parse(benchmark)
     _check("split", split, SPLITS)
     if n is not None and n < 0:
         raise ValueError(f"asked for {n} samples of {benchmark!r}; give n >= 0, or None for all")
-    source, task = benchmark.split("/")
+    if source == "hub":
+        return hub.load(task, split, n, seed, at, allow_unpinned)
     return _SOURCES[source].load(task, split, n, seed)
+
+
+def locate(benchmark: str, *, allow_unpinned: bool = False) -> None:
+    """Raise what `load` raises for a benchmark that does not exist or is not pinned, before anything is read."""
+    source, task, at = _parse(benchmark)
+    if source == "hub":
+        hub.locate(task, at, allow_unpinned)
 
 
 def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t y"]:
@@ -73,6 +85,13 @@ def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t 
         known = ", ".join(name for name in BENCHMARKS if name.startswith("micro/"))
         raise KeyError(f"no truth for {benchmark!r}: its law is not known; benchmarks with a truth: {known}")
     return micro.TASKS[task].joint(independent=unimodal == "resampled")
+
+
+def _parse(benchmark: str) -> tuple[str, str, str]:
+    """Source, task, and where a data set of the hub is to be found."""
+    name, _, at = benchmark.partition("@")
+    _check("benchmark", name if name in HUB else benchmark, (*BENCHMARKS, *HUB))
+    return *name.split("/"), at
 
 
 def _check(what: str, given: str, names: tuple[str, ...]):

@@ -10,6 +10,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedM
 
 from pidlib.experiment import unknown
 from pidlib.extraction.families import Family, family_of
+from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
 
 MINIS = Path(__file__).resolve().parents[2] / "data" / "minis"
 
@@ -34,7 +35,14 @@ class LoadedModel:
     device: torch.device
 
 
-def load(name: str | Path, *, revision: str | None = None, device: str = "auto", dtype: torch.dtype | None = None) -> LoadedModel:
+def load(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+    allow_unpinned: bool = False,
+) -> LoadedModel:
     """Load a mini by its name, any saved model by its folder, or a checkpoint by its hub id.
 
     Parameters
@@ -47,15 +55,20 @@ def load(name: str | Path, *, revision: str | None = None, device: str = "auto",
         ``"auto"`` takes CUDA where there is one.
     dtype : torch.dtype, optional
         bfloat16 on CUDA and float32 on the CPU unless given.
+    allow_unpinned : bool
+        Read a hub checkpoint as it is today if no commit is given; the one it was read at is `LoadedModel.revision`.
 
     Raises
     ------
     ValueError
-        If a hub checkpoint comes without a 40-hex revision, or the name is neither a mini, a folder nor a hub id.
+        If a hub checkpoint comes without a 40-hex revision or cannot be loaded, if the weights of a known one do not fit into the GPU, or
+        the name is neither a mini, a folder nor a hub id.
     """
-    folder, revision = locate(name, revision)
+    folder, revision = locate(name, revision, allow_unpinned=allow_unpinned)
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+    if device.type == "cuda":
+        check_memory(name, torch.cuda.get_device_properties(device).total_memory / 2**30)
     source = {"pretrained_model_name_or_path": str(folder or name), "revision": revision or "main", "trust_remote_code": False}
     model = AutoModelForImageTextToText.from_pretrained(**source, dtype=dtype, use_safetensors=True)
     processor = AutoProcessor.from_pretrained(**source)
@@ -65,7 +78,7 @@ def load(name: str | Path, *, revision: str | None = None, device: str = "auto",
         model=model.to(device).eval(),
         processor=processor,
         family=family_of(model),
-        revision=revision or folder_revision(folder),
+        revision=revision or (folder_revision(folder) if folder else model.config._commit_hash),
         device=device,
     )
 
@@ -78,7 +91,14 @@ def folder_revision(folder: Path) -> str:
     return digest.hexdigest()[:40]
 
 
-def locate(name: str | Path, revision: str | None = None) -> tuple[Path | None, str | None]:
+def check_memory(name: str | Path, available: float) -> None:
+    """Raise if the weights of a known checkpoint take more than the GiB of a GPU, before they are downloaded."""
+    known = CHECKPOINTS.get(str(name))
+    if known and known.memory / MARGIN > available:
+        raise ValueError(f"{name} needs about {known.memory:.0f} GiB and the GPU has {available:.0f}; take a smaller one, or another GPU")
+
+
+def locate(name: str | Path, revision: str | None = None, *, allow_unpinned: bool = False) -> tuple[Path | None, str | None]:
     """The folder of a mini or of a saved model, or None and the revision of a hub checkpoint; raises as `load` does, and loads nothing."""
     folder = next((path for path in (MINIS / str(name), Path(name)) if (path / "config.json").is_file()), None)
     if folder is not None:
@@ -86,6 +106,13 @@ def locate(name: str | Path, revision: str | None = None) -> tuple[Path | None, 
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         minis = sorted(path.parent.name for path in MINIS.glob("*/config.json"))
         raise ValueError(unknown("model", str(name), minis) + "; or give a folder with a config.json, or a hub id")
-    if not re.fullmatch(r"[0-9a-f]{40}", revision or ""):
-        raise ValueError(f"{name} is a hub checkpoint, asked for at revision {revision!r}; give the 40-hex commit to read it at")
+    known = CHECKPOINTS.get(str(name))
+    if known and known.reason:
+        raise ValueError(f"{name} cannot be loaded: {known.reason}")
+    if not re.fullmatch(r"[0-9a-f]{40}", revision or "") and not (allow_unpinned and revision is None):
+        such = f", such as {name}@{known.revision}" if known and known.revision else ""
+        raise ValueError(
+            f"{name} is a hub checkpoint, asked for at revision {revision!r}; give the 40-hex commit to read it at{such}, or"
+            " allow_unpinned to take it as it is today"
+        )
     return None, revision

@@ -1,0 +1,208 @@
+"""Each data set of the hub, from parquet files of the same schema: a few rows, no network."""
+
+import io
+
+import datasets
+import pytest
+from PIL import Image
+
+from pidlib import benchmarks
+from pidlib.benchmarks import HUB, hub
+from pidlib.benchmarks.hub_sources import MOST, SOURCES
+from pidlib.experiment import load_preset
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+SIZE = 16  # rows of each table
+MANY = 400  # rows of a table that is to have pictures in every split
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    hub._read.cache_clear()
+
+
+def encoded(index: int, width: int = 4) -> dict:
+    """A picture as the Image feature stores it; its colour is its index."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, 6), (index % 256, index // 256, 50)).save(buffer, "PNG")
+    return {"bytes": buffer.getvalue(), "path": None}
+
+
+ROWS = {
+    "mmbench": lambda i: {"index": i, "question": f"what is {i}?", "hint": "look" if i % 2 else "nan", "category": "ocr"}
+    | {"A": "one", "B": "two", "C": "three" if i % 2 else "nan", "D": None, "answer": "AB"[i % 2], "image": encoded(i)},
+    "mmstar": lambda i: {"question": f"which {i}?\nOptions: A: one, B: two, C: three, D: four", "answer": "D", "category": "math"}
+    | {"image": encoded(i)},
+    "pope": lambda i: {"question": f"Is there a {i}?", "answer": ("yes", "no")[i % 2], "category": "random"}
+    | {"image_source": f"COCO_{i // 2}", "image": encoded(i // 2)},
+    "mmmu": lambda i: {"question": f"<image 1> why {i}?", "options": "['one', 'two']", "answer": "B", "question_type": "multiple-choice"}
+    | {"subfield": "Cardiology", "image_1": encoded(i)},
+    "pmc_vqa": lambda i: {"caption": f"figure {i}", "question": f"what {i}?", "answer label": "C", "image": encoded(i)}
+    | {f"choice {x}": f"{x.upper()}:stain {x}" for x in "abcd"},
+    "reefknot": lambda i: {"image_id": str(i), "query_prompt": "Is the dog on bear in this photo? Please answer yes or no.", "label": "yes"}
+    | {"relation_type": "perception", "image": encoded(i)},
+    "vqav2": lambda i: {"question": f"how many {i}?", "multiple_choice_answer": f"{i % 12}", "image_id": i, "question_type": "how many"}
+    | {"image": encoded(i)},
+    "gqa": lambda i: {"question": f"what colour {i}?", "answer": "dark red", "imageId": f"n{i // 2}"},
+    "nlvr2": lambda i: {"question": f"There are {i} dogs.", "answer": ("True", "False")[i % 2], "left_image": encoded(i)}
+    | {"right_image": encoded(i, width=9)},
+    "foil": lambda i: {"image_id": i, "caption": f"A dog and {i} cats.", "foil": bool(i % 2), "image": encoded(i)},
+    "scienceqa": lambda i: {"question": f"which {i}?", "choices": ["one", "two", "three"], "answer": i % 3, "hint": ""}
+    | {"subject": "biology", "image": encoded(i) if i % 4 else None},
+}
+LETTER = "\nAnswer with the letter of the right option."
+YES_NO, TRUE_FALSE = "Answer with one of: Yes, No.", "Answer with one of: True, False."
+FIRST = {  # of row 1: question, answer, candidates, options
+    "mmbench": ("look\nwhat is 1?", "B", tuple("ABCD"), "A. one\nB. two\nC. three" + LETTER),
+    "mmstar": ("which 1?", "D", tuple("ABCD"), "A: one, B: two, C: three, D: four" + LETTER),
+    "pope": ("Is there a 1?", "No", ("Yes", "No"), YES_NO),
+    "mmmu": ("<image 1> why 1?", "B", tuple("ABCD"), "A. one\nB. two" + LETTER),
+    "pmc_vqa": ("what 1?", "C", tuple("ABCD"), "A. stain a\nB. stain b\nC. stain c\nD. stain d" + LETTER),
+    "reefknot": ("Is the dog on bear in this photo? Please answer yes or no.", "Yes", ("Yes", "No"), YES_NO),
+    "gqa": ("what colour 1?", "Dark red", ("Dark red",), "Answer with one of: Dark red."),
+    "nlvr2": ("Is this true or false of the two pictures? There are 1 dogs.", "False", ("True", "False"), TRUE_FALSE),
+    "foil": ("Is this caption true or false? A dog and 1 cats.", "False", ("True", "False"), TRUE_FALSE),
+    "scienceqa": ("which 1?", "B", tuple("ABCDE"), "A. one\nB. two\nC. three" + LETTER),
+}
+
+
+def write(folder, task: str, rows: list[dict], pattern: str = "") -> str:
+    """A file for the pattern, pictures as the Image feature; the benchmark's name."""
+    path = folder / (pattern or SOURCES[task].files).replace("*", "00000-of-00001")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    table = datasets.Dataset.from_list(rows)
+    for name in (*SOURCES[task].images, "image"):
+        if name in table.column_names:
+            table = table.cast_column(name, datasets.Image())
+    table.to_parquet(str(path))
+    return f"hub/{task}@{folder}"
+
+
+def stored(folder, task: str, size: int = SIZE) -> str:
+    if task == "gqa":
+        write(folder, task, [{"id": f"n{i}", "image": encoded(i)} for i in reversed(range(size))], SOURCES[task].pictures)
+    return write(folder, task, [ROWS[task](i) for i in range(size)])
+
+
+def everything(name: str) -> dict[str, benchmarks.Sample]:
+    return {f"{one.sample_id[-6:]}": one for split in benchmarks.SPLITS for one in benchmarks.load(name, split)}
+
+
+def test_every_source_has_a_fixture():
+    assert set(ROWS) == set(SOURCES) == {name.removeprefix("hub/") for name in HUB}
+
+
+@pytest.mark.filterwarnings("ignore:.*are left out")
+@pytest.mark.parametrize("task", ROWS)
+def test_rows_become_samples(task, tmp_path):
+    samples = everything(stored(tmp_path, task))
+    assert samples and (task in ("vqav2", "scienceqa") or len(samples) == SIZE)
+    for one in samples.values():
+        assert one.benchmark == f"hub/{task}" and one.sample_id.startswith(f"hub/{task}/{one.split}/")
+        assert one.answer in one.candidates and one.image.mode == "RGB"
+        row = int(one.sample_id[-6:])
+        shown = row // 2 if task in ("pope", "gqa") else row
+        assert one.image.getpixel((0, 0)) == (shown, 0, 50)
+    assert len({one.candidates for one in samples.values()}) == 1
+    if task in FIRST:
+        first = samples["000001"]
+        assert (first.question, first.answer, first.candidates, first.options) == FIRST[task]
+        assert first.template == ROWS[task](1).get(SOURCES[task].template, task)
+
+
+def test_two_pictures_lie_side_by_side(tmp_path):
+    image = everything(stored(tmp_path, "nlvr2"))["000003"].image
+    assert image.size == (13, 6) and image.getpixel((4, 0)) == (3, 0, 50)
+
+
+def test_no_picture_is_in_two_splits_and_order_is_the_seeds(tmp_path):
+    name = stored(tmp_path, "pope", MANY)
+    by_split = {split: benchmarks.load(name, split) for split in benchmarks.SPLITS}
+    shown = {split: {one.image.tobytes() for one in samples} for split, samples in by_split.items()}
+    assert not shown["train"] & shown["test"] and not shown["validation"] & shown["test"] and not shown["train"] & shown["validation"]
+    assert sum(map(len, by_split.values())) == MANY and 0.4 < len(by_split["test"]) / MANY < 0.6
+    test = by_split["test"]
+    assert benchmarks.load(name, "test", 10) == test[:10] != benchmarks.load(name, "test", 10, seed=1)
+    with pytest.warns(UserWarning, match=rf"hub/pope test has {len(test)} questions, 999 were asked for: all are taken"):
+        assert benchmarks.load(name, "test", 999) == test
+
+
+def test_open_answers_are_the_most_frequent_and_the_rest_is_told(tmp_path):
+    frequent = ("yes", "yes", "no", "red")
+    rows = [ROWS["vqav2"](i) | {"multiple_choice_answer": frequent[i % 4]} for i in range(MANY)]
+    rows += [ROWS["vqav2"](MANY + i) | {"multiple_choice_answer": f"rare {i % 40}"} for i in range(MANY)]
+    name = write(tmp_path, "vqav2", rows)
+    with pytest.warns(UserWarning, match=r"hub/vqav2 test: [34]\d% of the questions are left out, their answer is none of Yes, No, Red"):
+        samples = benchmarks.load(name, "test")
+    assert len(samples[0].candidates) == MOST and {one.answer for one in samples} <= set(samples[0].candidates)
+
+
+def test_what_is_not_asked_is_left_out(tmp_path):
+    mmbench = [ROWS["mmbench"](i) | {"index": i + 10**6 * (i % 2)} for i in range(SIZE)]  # half of them with turned options
+    assert len(everything(write(tmp_path / "a", "mmbench", mmbench))) == SIZE // 2
+    odd = [{"question_type": "open"}, {"question": "<image 1> or <image 2>?"}, {"options": str(list("abcde")), "answer": "E"}, {}]
+    mmmu = [ROWS["mmmu"](i) | one for i, one in enumerate(odd)]
+    assert set(everything(write(tmp_path / "b", "mmmu", mmmu))) == {"000003"}
+
+
+@pytest.mark.parametrize("task", ROWS)
+def test_wrong_columns_are_told(task, tmp_path):
+    lost = SOURCES[task].columns[1]
+    rows = [{"other" if key == lost else key: value for key, value in ROWS[task](i).items()} for i in range(SIZE)]
+    name = write(tmp_path, task, rows)
+    with pytest.raises(ValueError, match=rf"hub/{task} expects the columns .*{lost}.* has .*other.*: there is no {lost}"):
+        benchmarks.load(name, "test")
+
+
+@pytest.mark.parametrize(("task", "wrong"), [("mmbench", {"answer": "D"}), ("pope", {"answer": "maybe"}), ("scienceqa", {"answer": 4})])
+def test_an_answer_outside_the_options_names_its_row(task, wrong, tmp_path):
+    rows = [ROWS[task](i) | (wrong if i == 5 else {}) for i in range(SIZE)]
+    with pytest.raises(ValueError, match=rf"row 5 of hub/{task}: its answer .* is none of its options"):
+        benchmarks.load(write(tmp_path, task, rows), "test")
+
+
+def test_missing_files_and_pictures_are_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no data/test-.*.parquet in"):
+        benchmarks.load(f"hub/pope@{tmp_path}", "test")
+    write(tmp_path, "gqa", [{"id": "n0", "image": encoded(0)}], SOURCES["gqa"].pictures)
+    write(tmp_path, "gqa", [ROWS["gqa"](i) for i in range(SIZE)])
+    with pytest.raises(ValueError, match="hub/gqa asks about 7 pictures that its table of pictures lacks: n1, n2"):
+        benchmarks.load(f"hub/gqa@{tmp_path}", "test")
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("hub/mmbench", "give hub/mmbench@<40 hex>, the commit that lmms-lab/MMBench shows, hub/mmbench@FOLDER .* or allow_unpinned"),
+        ("hub/mmbench@main", "asked for at 'main'; give hub/mmbench@<40 hex>"),
+        ("hub/foil", "give hub/foil@FOLDER with the files test-"),
+        (f"hub/foil@{COMMIT}", "give hub/foil@FOLDER"),
+        ("hub/mmbenhc", "unknown benchmark 'hub/mmbenhc'; did you mean 'hub/mmbench'"),
+        (f"micro/scene@{COMMIT}", "did you mean 'micro/scene'"),
+    ],
+)
+def test_what_is_not_pinned_is_refused(name, hint):
+    for ask in (benchmarks.locate, lambda name: benchmarks.load(name, "test", 1)):
+        with pytest.raises(ValueError, match=hint):
+            ask(name)
+
+
+def test_what_is_pinned_allowed_or_a_folder_is_located(tmp_path):
+    assert hub.locate("mmbench", COMMIT) == (None, COMMIT)
+    assert hub.locate("mmbench", allow_unpinned=True) == (None, None)
+    assert hub.locate("mmbench", str(tmp_path)) == (tmp_path, None)
+
+
+def test_a_commit_is_read_from_the_cache_of_the_hub(tmp_path, monkeypatch):
+    stored(tmp_path / "datasets--lmms-lab--POPE" / "snapshots" / COMMIT, "pope")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert len(everything(f"hub/pope@{COMMIT}")) == SIZE
+
+
+def test_a_preset_names_them_with_or_without_a_pin():
+    given = ("hub/mmbench", f"hub/pope@{COMMIT}", "hub/foil@data/foil")
+    assert load_preset("smoke", benchmarks=",".join(given)).benchmarks == given
+    with pytest.raises(ValueError, match="unknown benchmark 'hub/popes'; did you mean 'hub/pope'"):
+        load_preset("smoke", benchmarks="hub/popes")
