@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from scipy.special import entr
 
 from pidlib.batch_estimator import batch_pid
@@ -165,14 +165,19 @@ def codes(fitted: Extraction, applied: Extraction, n_clusters: int, seed: int = 
     if shared:
         raise ValueError(f"codebooks must come from other samples, but {len(shared)} are in both, {min(shared)} among them")
     variables = (lambda one: one.embeddings["vision"], lambda one: one.embeddings["language"], lambda one: one.hidden[:, -1])
-    return tuple(_codes(of(fitted), of(applied), n_clusters, seed) for of in variables)
+    return tuple(quantise(of(fitted), of(applied), n_clusters, seed) for of in variables)
 
 
-def _codes(fitted: np.ndarray, applied: np.ndarray, n_clusters: int, seed: int) -> np.ndarray:
-    """Codes of other samples; fewer than asked, and then as they come, where there are fewer distinct embeddings than clusters."""
+def quantise(
+    fitted: Float[np.ndarray, "m d"], applied: Float[np.ndarray, "n d"], n_clusters: int, seed: int = 0, *, allow_degenerate: bool = False
+) -> Int[np.ndarray, " n"]:
+    """Codes by a codebook of other samples; fewer than asked, and then as they come, where there are fewer distinct vectors than clusters.
+
+    Empty and collapsed clusters are refused unless that is so, or ``allow_degenerate``; see `Codebook`.
+    """
     scale = np.abs(fitted).max()
     distinct = len(np.unique((fitted / scale).round(5), axis=0))
-    few = {"allow_degenerate": distinct <= n_clusters}
+    few = {"allow_degenerate": allow_degenerate or distinct <= n_clusters}
     book = Codebook.fit(fitted, min(n_clusters, distinct), n_components=min(10, *fitted.shape), seed=seed, **few)
     return book.apply(applied, **few)
 
