@@ -109,3 +109,12 @@ def test_truth_errors():
         truth("easy_vqa/shape")
     with pytest.raises(ValueError, match="did you mean 'masked'"):
         truth("micro/scene", "mask")
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_options_list_the_candidates_behind_the_question(name):
+    (plain,), (listed,) = load(name, "test", 1), load(name, "test", 1, options=True)
+    assert plain.options == "" and plain.text == plain.question
+    assert listed.text == f"{listed.question}\n{listed.options}" and dataclasses.replace(listed, options="") == plain
+    words = listed.options.removesuffix("?").replace(",", " ").split()
+    assert [word for word in words if word != "or"] == list(listed.candidates)

@@ -1,12 +1,13 @@
 """Benchmarks: closed sets of questions about pictures, from a generator or a public data set, as one kind of `Sample`."""
 
+from dataclasses import replace
 from difflib import get_close_matches
 
 import numpy as np
 from jaxtyping import Float64
 
 from pidlib.benchmarks import easy_vqa, hub, micro
-from pidlib.benchmarks.sample import SPLITS, Sample
+from pidlib.benchmarks.sample import SPLITS, Sample, listing
 
 __all__ = ["BENCHMARKS", "HUB", "SPLITS", "Sample", "load", "locate", "truth"]
 
@@ -15,7 +16,9 @@ BENCHMARKS = tuple(f"{source}/{task}" for source, module in _SOURCES.items() for
 HUB = tuple(f"hub/{task}" for task in hub.TASKS)
 
 
-def load(benchmark: str, split: str, n: int | None = None, seed: int = 0, *, allow_unpinned: bool = False) -> list[Sample]:
+def load(
+    benchmark: str, split: str, n: int | None = None, seed: int = 0, *, options: bool = False, allow_unpinned: bool = False
+) -> list[Sample]:
     """Samples of one split of a benchmark, the same for the same arguments, and a prefix of those for a larger n.
 
     Parameters
@@ -28,6 +31,8 @@ def load(benchmark: str, split: str, n: int | None = None, seed: int = 0, *, all
         How many; by default all there are, or the usual number of a generated task (4,096, 512 and 1,024).
     seed
         Names a stream of a generated task, or the order in which a finite set is drawn from.
+    options
+        List the candidates after each question, as `Sample.options`. Questions of the hub come with theirs anyhow.
     allow_unpinned
         Read the newest state of a data set of the hub that is named without a commit.
 
@@ -42,6 +47,8 @@ def load(benchmark: str, split: str, n: int | None = None, seed: int = 0, *, all
     >>> sample, = load("micro/scene", "test", n=1)
     >>> sample.question, sample.candidates
     ('what scene is this?', ('meadow', 'night', 'beach', 'snow'))
+    >>> load("micro/scene", "test", n=1, options=True)[0].options
+    'meadow, night, beach or snow?'
     """
     source, task, at = _parse(benchmark)
     _check("split", split, SPLITS)
@@ -49,7 +56,8 @@ def load(benchmark: str, split: str, n: int | None = None, seed: int = 0, *, all
         raise ValueError(f"asked for {n} samples of {benchmark!r}; give n >= 0, or None for all")
     if source == "hub":
         return hub.load(task, split, n, seed, at, allow_unpinned)
-    return _SOURCES[source].load(task, split, n, seed)
+    samples = _SOURCES[source].load(task, split, n, seed)
+    return [replace(one, options=listing(one.candidates)) for one in samples] if options else samples
 
 
 def locate(benchmark: str, *, allow_unpinned: bool = False) -> None:

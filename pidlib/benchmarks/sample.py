@@ -1,5 +1,6 @@
 """Sample: one question about one input, with its closed set of answers."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,3 +42,18 @@ class Sample:
     image: Image.Image | None = field(default=None, compare=False, repr=False)
     video: Any = field(default=None, compare=False, repr=False)
     audio: Any = field(default=None, compare=False, repr=False)
+
+    @property
+    def text(self) -> str:
+        """All that is asked: the question, and in a line of their own the options."""
+        return "\n".join(part for part in (self.question.strip(), self.options.strip()) if part)
+
+
+def listing(candidates: Sequence[str]) -> str:
+    """A question that lists the candidates.
+
+    >>> listing(("red", "green", "blue")), listing(("yes", "no"))
+    ('red, green or blue?', 'yes or no?')
+    """
+    *first, last = candidates
+    return f"{', '.join(first)} or {last}?"
