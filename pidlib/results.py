@@ -179,6 +179,22 @@ INTERVENED = Schema(
     required=("experiment", "kind", "benchmark", "seed", "fingerprint"),
 )
 
+AUDIT = Schema(
+    {"protocol": "string", **ATOMS.columns, "n_observations": "Float64"}, required=("protocol", "n_observations", *ATOMS.required)
+)
+
+SYNTHETIC = Schema(
+    {**AUDIT.columns, "expected": "string", "recovered": "boolean"}, required=("expected", "recovered", *AUDIT.required)
+)
+
+CONTRIBUTIONS = Schema(
+    {
+        **ATOMS.columns,
+        **dict.fromkeys(("contribution", "contribution_low", "contribution_high", "unique_p"), "Float64"),
+    },
+    required=ATOMS.required,
+)
+
 SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms
     "table_profiles": PROFILED,
     "fig_solver": BENCH,
@@ -186,6 +202,10 @@ SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than a
     "table1_sensitivity": SENSITIVITY,
     "fig_families": AGREEMENT,
     "fig_interventions": INTERVENED,
+    "fig_protocol_audit": AUDIT,
+    "table_synthetic": SYNTHETIC,
+    "table2_contributions": CONTRIBUTIONS,
+    "fig_contributions": CONTRIBUTIONS,
     "table_layers": STAGES,
 }
 
