@@ -25,7 +25,8 @@ from pidlib.profiles import BATCH, NOISE, decision_profile, diagnose, embedding_
 class Asked(NamedTuple):
     """What a model is asked about a benchmark: all of it changes the numbers.
 
-    ``layers`` None means every block; ``change`` makes other samples of those of the benchmark, as an intervention does.
+    ``layers`` None means every block; with ``options`` questions list their candidates; ``change`` makes other samples of those of the
+    benchmark, as an intervention does.
     """
 
     split: str
@@ -34,6 +35,7 @@ class Asked(NamedTuple):
     passes: tuple[str, ...]
     partners: int = 0
     layers: tuple[int, ...] | None = ()
+    options: bool = False
     change: Callable[[list[Sample]], list[Sample]] = list
 
 
@@ -99,8 +101,8 @@ def runs(
 
 
 def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, progress: bool) -> Run:
-    samples = load_samples(benchmark, asked.split, n=asked.n_samples, seed=asked.seed, allow_unpinned=preset.allow_unpinned)
-    samples = asked.change(samples)
+    wanted = {"n": asked.n_samples, "seed": asked.seed, "options": asked.options, "allow_unpinned": preset.allow_unpinned}
+    samples = asked.change(load_samples(benchmark, asked.split, **wanted))
     layers = range(len(loaded.model.get_decoder().layers)) if asked.layers is None else asked.layers
     told = {"passes": asked.passes, "partners": asked.partners, "layers": tuple(layers), "seed": asked.seed}
     mark = fingerprint(**identity(loaded, samples, **told))
