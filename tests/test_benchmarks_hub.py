@@ -1,15 +1,18 @@
 """Each data set of the hub, from parquet files of the same schema: a few rows, no network."""
 
 import io
+import re
 
 import datasets
 import pytest
 from PIL import Image
 
-from pidlib import benchmarks
+from pidlib import benchmarks, models, runs
 from pidlib.benchmarks import HUB, hub
 from pidlib.benchmarks.hub_sources import MOST, SOURCES
 from pidlib.experiment import load_preset
+from pidlib.extraction import extract
+from pidlib.models.tiny import build
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 SIZE = 16  # rows of each table
@@ -199,6 +202,22 @@ def test_a_commit_is_read_from_the_cache_of_the_hub(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     assert len(everything(f"hub/pope@{COMMIT}")) == SIZE
+
+
+def test_a_run_stops_before_any_model_works():
+    preset = load_preset("smoke", benchmarks="micro/scene,hub/pope")
+    with pytest.raises(ValueError, match="hub/pope is a data set of the hub"):
+        next(runs.runs(preset, runs.decisions(preset)))
+
+
+def test_a_model_is_asked_about_them(tmp_path):
+    samples = benchmarks.load(stored(tmp_path, "mmbench"), "test")
+    words = {word for one in samples for word in re.findall(r"\w+|[^\w\s]", f"{one.question} {one.options} {' '.join(one.candidates)}")}
+    model, processor = build("llava", sorted(words), "tiny")
+    model.save_pretrained(tmp_path / "model")
+    processor.save_pretrained(tmp_path / "model")
+    answers = extract(models.load(tmp_path / "model", device="cpu"), samples, passes=("vision+language",), progress=False)
+    assert answers.candidates == tuple("ABCD") and answers.decisions(tau=0).shape == (len(samples), 4)
 
 
 def test_a_preset_names_them_with_or_without_a_pin():

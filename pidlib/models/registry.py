@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from huggingface_hub import hf_hub_download
 from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from pidlib.experiment import unknown
@@ -65,6 +66,8 @@ def load(
         the name is neither a mini, a folder nor a hub id.
     """
     folder, revision = locate(name, revision, allow_unpinned=allow_unpinned)
+    if folder is None and revision is None:
+        revision = Path(hf_hub_download(str(name), "config.json")).parent.name  # the commit that is the newest
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     if device.type == "cuda":
@@ -78,7 +81,7 @@ def load(
         model=model.to(device).eval(),
         processor=processor,
         family=family_of(model),
-        revision=revision or (folder_revision(folder) if folder else model.config._commit_hash),
+        revision=revision or folder_revision(folder),
         device=device,
     )
 
