@@ -1,0 +1,87 @@
+"""Figure of what interventions cost the models of a population, and of what foretells it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pidlib.figures import marks
+from pidlib.predictors import MEAN, OUTCOMES, POOLED, QUANTITIES
+
+_ATOMS = ("synergy", "unique_vision", "unique_language", "redundancy")
+_WORDS = {atom: marks.SYMBOLS[atom] for atom in _ATOMS} | {
+    "co_information": "$R - S$",
+    "accuracy": "accuracy",
+    "accuracy_language": "without picture",
+    "masked_drop": "masked drop",
+    "perceptual_score": "perceptual score",
+    "vision_share": "V-SHAP",
+}
+
+
+def fig_interventions(table: pd.DataFrame) -> Figure:
+    """Above, the accuracy that each intervention costs each model, by benchmark; below, what it is foretold by."""
+    drops = table[table["kind"] == "drop"]
+    outcomes = [name for name in OUTCOMES if name in set(drops["intervention"])]
+    figure = Figure(figsize=(marks.PAGE, 5.4))
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.35])
+    _drops(above, drops, outcomes)
+    _foretold(below, table[table["kind"] == "correlation"], outcomes)
+    return figure
+
+
+def _drops(figure: Figure, drops: pd.DataFrame, outcomes: Sequence[str]) -> None:
+    """A panel per intervention and in it a column of points per benchmark, a point for each model; its bar is their mean."""
+    benchmarks = list(drops["benchmark"].unique())
+    axes = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
+    for ax, outcome in zip(axes, outcomes, strict=True):
+        rows = drops[drops["intervention"] == outcome]
+        for place, benchmark in enumerate(benchmarks):
+            here = rows[rows["benchmark"] == benchmark]
+            ax.barh(place, here["value"].mean(), 0.8, color=marks.NULL, linewidth=0)
+            beside = place + np.linspace(-0.3, 0.3, len(here)) if len(here) > 1 else [place]
+            ax.hlines(beside, here["ci_low"], here["ci_high"], color=marks.FAINT, linewidth=0.4, zorder=2)
+            ax.plot(here["value"], beside, ".", color=marks.INK, markersize=1.8, zorder=3)
+        ax.axvline(0, color=marks.INK, linewidth=0.6)
+        ax.set_title(outcome.replace(" as", "\nas"), pad=3)
+        ax.set_xlim(-0.3, 1)
+        ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    axes[0].set_yticks(range(len(benchmarks)), map(marks.benchmark_name, benchmarks))
+    axes[0].invert_yaxis()
+    figure.supxlabel("accuracy lost", fontsize="medium")
+
+
+def _foretold(figure: Figure, rows: pd.DataFrame, outcomes: Sequence[str]) -> None:
+    """The same panels: rank correlation with the drop, a line per quantity; filled within benchmarks, open over all."""
+    axes = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
+    for ax, outcome in zip(axes, outcomes, strict=True):
+        for side, name in ((-0.17, MEAN), (0.17, POOLED)):
+            here = rows[(rows["intervention"] == outcome) & (rows["benchmark"] == name)].set_index("quantity").reindex(QUANTITIES)
+            _correlated(ax, here, np.arange(len(QUANTITIES)) + side, filled=name == MEAN)
+        ax.axvline(0, color=marks.INK, linewidth=0.6)
+        ax.axhline(len(_ATOMS) + 0.5, color=marks.FAINT, linewidth=0.5)
+        ax.set_xlim(-1.05, 1.05)
+        ax.set_xticks([-1, 0, 1])
+    axes[0].set_yticks(range(len(QUANTITIES)), [_WORDS[name] for name in QUANTITIES])
+    axes[0].invert_yaxis()
+    figure.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
+    faces = {"mean within benchmarks": marks.INK, "over all models and benchmarks": "white"}
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color=face, markeredgecolor=marks.INK, markersize=3.4, label=words)
+        for words, face in faces.items()
+    ]
+    figure.legend(handles=[*handles, marks.null_handle("models permuted, 95 %")], loc="outside lower center", ncols=3)
+
+
+def _correlated(ax: Axes, rows: pd.DataFrame, places: np.ndarray, filled: bool) -> None:
+    value, low, high, null_low, null_high = (
+        rows[name].to_numpy(float, na_value=np.nan) for name in ("value", "ci_low", "ci_high", "null_low", "null_high")
+    )
+    ax.barh(places, null_high - null_low, 0.32, left=null_low, color=marks.NULL, linewidth=0, zorder=1)
+    ax.hlines(places, low, high, color=marks.INK, linewidth=0.7, zorder=2)
+    colors = [marks.COLORS.get(name, marks.INK) for name in rows.index]
+    for x, y, color in zip(value, places, colors, strict=True):
+        ax.plot(x, y, "o", color=color if filled else "white", markeredgecolor=color, markersize=3, zorder=3)
