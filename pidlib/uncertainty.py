@@ -22,7 +22,7 @@ from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 
 from pidlib.corrections import ENTROPIES, chao_wang_jost, joint_information, shuffled_information, tabulate
@@ -59,6 +59,10 @@ class Estimate:
         False where there are fewer samples than pairs of codes; then no correction helps.
     converged
         Whether all tables, resamples too, were solved to the tolerance.
+    null
+        Each atom in every permutation of Y.
+    draws
+        Each atom in every resample, moved like the interval.
     """
 
     measured: PID
@@ -70,6 +74,31 @@ class Estimate:
     predicted_bias: float
     synergy_estimable: bool
     converged: bool
+    null: Mapping[str, Float[np.ndarray, " permutations"]]
+    draws: Mapping[str, Float[np.ndarray, " resamples"]]
+
+    def contribution(self, source: str, level: float = 0.95) -> dict[str, float]:
+        r"""Share of the unique information that is a source's, :math:`C_1 = U_1 / (U_1 + U_2)`, from the corrected atoms.
+
+        Negative atoms count as zero, in the resamples too. The share is NaN, never a ratio of noise, unless the sum is seen: more than in
+        95 % of the permutations of Y, and positive at the lower end of its own interval.
+
+        Returns
+        -------
+        dict
+            ``contribution``, the ends of its interval ``contribution_low`` and ``contribution_high``, and ``unique_p``, the share of
+            permutations, the identity counted in, whose U_1 + U_2 is at least the measured one.
+        """
+        own, both = f"unique_{source}", [atom for atom in self.corrected if atom.startswith("unique_")]
+        tails = [(1 - level) / 2, (1 + level) / 2]
+        measured, reached = (sum(values[atom] for atom in both) for values in (self.measured.atoms, self.null))
+        p = (1 + int((reached >= measured - 1e-6).sum())) / (1 + len(reached))
+        seen = p <= 0.05 and np.quantile(sum(self.draws[atom] for atom in both), tails[0]) > 0
+        whole = sum(np.maximum(self.draws[atom], 0) for atom in both)
+        shares = np.maximum(self.draws[own], 0)[whole > 0] / whole[whole > 0]
+        value = max(self.corrected[own], 0) / sum(max(self.corrected[atom], 0) for atom in both) if seen else math.nan
+        ends = np.quantile(shares, tails).tolist() if seen else (math.nan, math.nan)
+        return {"contribution": value, "contribution_low": ends[0], "contribution_high": ends[1], "unique_p": p}
 
     def rows(self) -> list[dict[str, object]]:
         """One row per atom, in the columns of the results; corrected and interval are None where synergy is not estimable."""
@@ -171,7 +200,7 @@ def estimate(
     corrected["synergy"] = information - (measured.upper - of_null.upper.mean())
     spread = of_draws.atoms | {"synergy": joint_information(draws, chao_wang_jost) - of_draws.upper}
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
-    around = {atom: np.quantile(values, tails) - values.mean() + corrected[atom] for atom, values in spread.items()}
+    moved = {atom: values - values.mean() + corrected[atom] for atom, values in spread.items()}
     against = dict(zip(measured.atoms, ((of_null, of_x1, of_x2), (of_null, of_x1), (of_null, of_x2), (of_null, of_x1, of_x2)), strict=True))
     # atoms are certain to the gap only, so that a permutation within it counts as reached
     reached = {
@@ -181,13 +210,15 @@ def estimate(
     return Estimate(
         measured=measured,
         corrected=_plain(corrected),
-        interval=MappingProxyType({atom: tuple(ends.tolist()) for atom, ends in around.items()}),
+        interval=MappingProxyType({atom: tuple(np.quantile(values, tails).tolist()) for atom, values in moved.items()}),
         null_mean=_plain(chance),
         p_value=_plain({atom: (1 + count) / (1 + n_permutations) for atom, count in reached.items()}),
         n_samples=n,
         predicted_bias=bias,
         synergy_estimable=estimable,
         converged=bool(solved.converged.all()),
+        null=MappingProxyType(dict(of_null.atoms)),
+        draws=MappingProxyType(moved),
     )
 
 

@@ -192,3 +192,21 @@ def test_spurious_synergy_falls_with_samples_and_corrections():
     assert mean.loc["plug-in", 200] > mean.loc["plug-in", 1000] > 0.8 * predicted_bias(1000, 8, 8, 4)
     assert mean.loc["Miller-Madow", 1000] < 0.5 * mean.loc["plug-in", 1000]
     assert (mean.drop(["plug-in", "Miller-Madow"])[1000].abs() < 0.04).all()
+
+
+def test_contribution_is_the_share_of_the_unique_atoms():
+    codes, truth = additive(4000)
+    found = quietly(codes)
+    of_vision, of_language = (found.contribution(source) for source in ("vision", "language"))
+    share = truth["unique_language"] / (truth["unique_vision"] + truth["unique_language"])
+    assert of_language["contribution_low"] < share < of_language["contribution_high"]
+    assert of_language["contribution"] == pytest.approx(share, abs=0.05)
+    assert of_vision["contribution"] + of_language["contribution"] == pytest.approx(1)
+    assert of_language["unique_p"] == pytest.approx(1 / 61)
+    assert quietly([codes[0], codes[0] * 0, codes[0]]).contribution("language")["contribution"] == pytest.approx(0, abs=1e-9)
+
+
+def test_contribution_of_nothing_is_missing():
+    shares = [quietly(independent(300, 3, seed=seed)).contribution("vision") for seed in range(12)]
+    missing = [share for share in shares if np.isnan(share["contribution"])]
+    assert len(missing) >= 10 and all(np.isnan(share["contribution_high"]) for share in missing)
