@@ -37,27 +37,25 @@ def agreement_table(population: pd.DataFrame, n_resamples: int, seed: int = 0) -
         A row for each pair, then, where ``kin`` is named, one for each mean. ``rho`` is missing for pairs of which one is constant, and
         for kin of whom there is no pair, or no other pair.
     """
-    facts = population.drop_duplicates("model").set_index("model")
-    models = list(facts.index)
-    cells = population.pivot(index="model", columns="benchmark", values=[f"{atom}_bits" for atom in ATOMS]).loc[models].to_numpy(float)
-    accuracy = population.groupby("model")["accuracy"].mean()[models].to_numpy(float)
-    pairs = np.triu_indices(len(models), 1)
-    kin = _kin(facts, accuracy, pairs)
-    told = {"experiment": facts["experiment"].iloc[0], "n_cells": cells.shape[1], "n_samples": population["n_samples"].min(), "seed": seed}
-    told |= {"converged": bool(population["converged"].all())}
-    told["fingerprint"] = fingerprint(population=population["fingerprint"].tolist(), n_resamples=n_resamples, seed=seed)
-    rows = []
+    facts = population.groupby("model", sort=False).agg({"family": "first", "size": "first", "accuracy": "mean"}).reset_index()
+    cells = population.pivot(index="model", columns="benchmark", values=[f"{atom}_bits" for atom in ATOMS]).loc[facts["model"]]
+    cells = cells.to_numpy(float)
+    upper = np.triu_indices(len(facts), 1)
+    a, b = (facts.iloc[side].reset_index(drop=True) for side in upper)
+    pairs = a.add_suffix("_a").join(b.add_suffix("_b")).assign(accuracy_apart=(a["accuracy"] - b["accuracy"]).abs())
+    pairs = pairs.drop(columns=["accuracy_a", "accuracy_b"])
+    generator = np.random.default_rng(derive_seed(seed, "agreement"))
+    orders = [np.arange(len(facts)), *(generator.permutation(len(facts)) for _ in range(n_resamples))]
+    tables = []
     for measure in MEASURES:
         rho = rank_correlations(cells - (cells.mean(0) if measure == "deviation" else 0))
-        for a, b in zip(*pairs, strict=True):
-            sides = {f"{what}_{side}": facts[what].iloc[i] for side, i in (("a", a), ("b", b)) for what in ("family", "size")}
-            rows.append(told | sides | {"measure": measure, "model_a": models[a], "model_b": models[b], "rho": rho[a, b]})
-        generator = np.random.default_rng(derive_seed(seed, "agreement"))
-        orders = [np.arange(len(models)), *(generator.permutation(len(models)) for _ in range(n_resamples))]
-        shuffled = np.stack([rho[np.ix_(order, order)][pairs] for order in orders])
-        for name, alike in kin.items():
-            rows.append(told | {"measure": measure, "kin": name, "n_pairs": int(alike.sum())} | _against_shuffled(shuffled, alike))
-    return results.tidy(rows, results.AGREEMENT)
+        shuffled = np.stack([rho[np.ix_(order, order)][upper] for order in orders])
+        means = [{"kin": kin, "n_pairs": alike.sum()} | _against_shuffled(shuffled, alike) for kin, alike in kindred(pairs).items()]
+        tables += [part.assign(measure=measure) for part in (pairs.assign(rho=rho[upper]), pd.DataFrame(means))]
+    told = {"experiment": population["experiment"].iloc[0], "n_cells": cells.shape[1], "n_samples": population["n_samples"].min()}
+    told |= {"seed": seed, "converged": bool(population["converged"].all())}
+    mark = fingerprint(population=population["fingerprint"].tolist(), n_resamples=n_resamples, seed=seed)
+    return results.tidy(pd.concat(tables, ignore_index=True).assign(**told, fingerprint=mark), results.AGREEMENT)
 
 
 def rank_correlations(cells: Float[np.ndarray, "models cells"]) -> Float[np.ndarray, "models models"]:
@@ -67,10 +65,10 @@ def rank_correlations(cells: Float[np.ndarray, "models cells"]) -> Float[np.ndar
         return np.corrcoef(ranks)
 
 
-def _kin(facts: pd.DataFrame, accuracy: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> dict[str, Bool[np.ndarray, " pairs"]]:
-    a, b = pairs
-    family, size = ((facts[name].to_numpy()[a] == facts[name].to_numpy()[b]) for name in ("family", "size"))
-    apart = np.abs(accuracy[a] - accuracy[b])
+def kindred(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
+    """Which of the pairs are kin, by name of the kinship."""
+    family, size = ((pairs[f"{name}_a"] == pairs[f"{name}_b"]).to_numpy(bool, na_value=False) for name in ("family", "size"))
+    apart = pairs["accuracy_apart"].to_numpy(float)
     return dict(zip(KIN, (family, family & size, size, apart < np.median(apart)), strict=True))
 
 

@@ -6,12 +6,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.stats import false_discovery_control, rankdata
+from transformers import AutoConfig
 
 from pidlib import benchmarks, results
 from pidlib.decisions import decision_pid
 from pidlib.decomposition import pid
 from pidlib.experiment import Preset, derive_seed, fingerprint
-from pidlib.extraction import PASSES
+from pidlib.extraction import PASSES, Extraction
+from pidlib.extraction.masking import FULL
+from pidlib.models.checkpoints import CHECKPOINTS
 from pidlib.models.minis import RECIPES
 from pidlib.runs import Asked, runs
 
@@ -24,6 +27,7 @@ GIVEN = "delta_vision given accuracy"
 CELLS = [(quantity, outcome) for outcome in ("delta_vision", GIVEN, "accuracy") for quantity in QUANTITIES] + [("accuracy", "delta_vision")]
 COLUMNS = {name: f"{name}_bits" for name in QUANTITIES} | {name: name for name in ("accuracy", "delta_vision")}
 AT = {name: index for index, name in enumerate(COLUMNS)}
+SIZES = {"below 5 B": 5, "5 to 20 B": 20, "above 20 B": np.inf}  # billions of parameters
 DRIVEN = {"synergy": "synergy-driven", "unique_language": "prior-driven", "unique_vision": "picture-driven", "redundancy": "redundant"}
 
 
@@ -33,16 +37,24 @@ def asked(preset: Preset) -> tuple[Asked]:
 
 
 def kin(model: str) -> tuple[str, str | None]:
-    """The family and the size of a model, as its recipe says."""
-    recipe = RECIPES[model]
-    return recipe.family, recipe.size
+    """The family and the size of a model: of a mini by its recipe, of a known checkpoint in steps of parameters.
+
+    Of any other folder or checkpoint the configuration tells the family, and the size is missing.
+    """
+    name, _, revision = model.partition("@")
+    if name in RECIPES:
+        return RECIPES[name].family, RECIPES[name].size
+    if name in CHECKPOINTS:
+        known = CHECKPOINTS[name]
+        return known.family, next(step for step, most in SIZES.items() if known.parameters < most)
+    return AutoConfig.from_pretrained(name, revision=revision or None).model_type, None
 
 
 def driven(benchmark: str) -> str | None:
     """What a benchmark asks for: as a paper says of it, or the largest atom of its ideal answerer; None where neither is known."""
     said = results.published("table1_sensitivity").dropna(subset="kind").drop_duplicates("benchmark")
     said = {_letters(name): kind for name, kind in zip(said["benchmark"], said["kind"], strict=True)}
-    if (name := _letters(benchmark.rsplit("/")[-1])) in said:
+    if (name := _letters(benchmark.partition("@")[0].rsplit("/")[-1])) in said:
         return said[name]
     if not benchmark.startswith("micro/"):
         return None
@@ -54,7 +66,8 @@ def population_table(preset: Preset, experiment: str = "vision_language") -> pd.
     """A row for each model on each benchmark: quantities of its masked decisions, and its accuracy with and without each modality.
 
     ``co_information`` is R - S, and ``added_by_vision`` is U_vision + S = I(Y; V | T); neither depends on how the decomposition shares
-    out information, only on the three passes. ``delta_vision`` is the accuracy that is lost where the picture is masked.
+    out information, only on the three passes. ``delta_vision`` is the accuracy that is lost where the picture is masked, with a normal
+    interval over the questions.
     """
     rows = []
     for (run,) in runs(preset, asked(preset), models=preset.population):
@@ -66,13 +79,21 @@ def population_table(preset: Preset, experiment: str = "vision_language") -> pd.
             "total": solved.total,
             "gap": solved.gap,
         }
-        full, vision, language = (run.extraction.accuracy(key) for key in PASSES)
-        right = {"accuracy": full, "accuracy_vision": vision, "accuracy_language": language, "delta_vision": full - language}
+        full, language = (_right(run.extraction, key) for key in (FULL, "language"))
+        lost = full - language
+        delta, error = lost.mean(), 1.96 * lost.std() / np.sqrt(len(lost))
+        right = {"accuracy": full.mean(), "accuracy_vision": run.extraction.accuracy("vision"), "accuracy_language": language.mean()}
+        right |= {"delta_vision": delta, "delta_low": delta - error, "delta_high": delta + error}
         mark = fingerprint(extraction=run.columns["fingerprint"], tau=preset.tau, tol=TOLERANCE)
         told = {"experiment": experiment, "converged": solved.converged, "fingerprint": mark}
         told |= dict(zip(("family", "size"), kin(run.columns["model"]), strict=True))
         rows.append(run.columns | {f"{name}_bits": value for name, value in bits.items()} | right | told)
     return results.tidy(rows, results.POPULATION)
+
+
+def _right(extraction: Extraction, key: str) -> Float[np.ndarray, " n"]:
+    """1 where the likeliest candidate is the answer."""
+    return (np.array(extraction.candidates)[extraction.logits[key].argmax(1)] == np.array(extraction.answers)).astype(float)
 
 
 def sensitivity_table(population: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:

@@ -105,7 +105,7 @@ POPULATION = Schema(
         **dict.fromkeys(("experiment", "benchmark", "split", "model", "revision", "family", "size"), "string"),
         **{f"{name}_bits": "Float64" for name in ("redundancy", "unique_vision", "unique_language", "synergy")},
         **{f"{name}_bits": "Float64" for name in ("co_information", "added_by_vision", "total", "gap")},
-        **dict.fromkeys(("accuracy", "accuracy_vision", "accuracy_language", "delta_vision"), "Float64"),
+        **dict.fromkeys(("accuracy", "accuracy_vision", "accuracy_language", "delta_vision", "delta_low", "delta_high"), "Float64"),
         "n_samples": "Int64",
         "converged": "boolean",
         "fingerprint": "string",
@@ -127,7 +127,7 @@ SENSITIVITY = Schema(
 AGREEMENT = Schema(
     {
         **dict.fromkeys(("experiment", "measure", "kin", "model_a", "model_b", "family_a", "family_b", "size_a", "size_b"), "string"),
-        **dict.fromkeys(("rho", "null_mean", "null_low", "null_high", "null_p"), "Float64"),
+        **dict.fromkeys(("accuracy_apart", "rho", "null_mean", "null_low", "null_high", "null_p"), "Float64"),
         **dict.fromkeys(("n_pairs", "n_cells", "n_samples", "seed"), "Int64"),
         "converged": "boolean",
         "fingerprint": "string",
@@ -179,6 +179,24 @@ INTERVENED = Schema(
     required=("experiment", "kind", "benchmark", "seed", "fingerprint"),
 )
 
+ESTIMATORS = Schema(
+    {
+        "study": "string",
+        **ATOMS.columns,
+        "epochs": "Int64",
+        "batch_size": "Int64",
+        "seconds": "Float64",
+        "ratio": "Float64",
+        "fallback": "Float64",
+    },
+    required=("study", *ATOMS.required),
+)
+
+TWO_LEVELS = Schema(
+    {"sources": "string", "target": "string", **ATOMS.columns, "target_bits": "Float64"},
+    required=("sources", "target", "target_bits", *ATOMS.required),
+)
+
 AUDIT = Schema(
     {"protocol": "string", **ATOMS.columns, "n_observations": "Float64"}, required=("protocol", "n_observations", *ATOMS.required)
 )
@@ -202,11 +220,13 @@ SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than a
     "table1_sensitivity": SENSITIVITY,
     "fig_families": AGREEMENT,
     "fig_interventions": INTERVENED,
+    "table_layers": STAGES,
+    "fig_estimators": ESTIMATORS,
+    "fig_two_levels": TWO_LEVELS,
     "fig_protocol_audit": AUDIT,
     "table_synthetic": SYNTHETIC,
     "table2_contributions": CONTRIBUTIONS,
     "fig_contributions": CONTRIBUTIONS,
-    "table_layers": STAGES,
 }
 
 

@@ -10,10 +10,13 @@ import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
+from test_population import made_up
 
 from pidlib import benchmarks, figures, results
+from pidlib.agreement import agreement_table
 from pidlib.experiment import load_preset
 from pidlib.figures import marks, validation, vision_language
+from pidlib.population import sensitivity_table
 
 MODELS = ("llava", "paligemma", "qwen2_5_vl")
 
@@ -82,6 +85,8 @@ def gates() -> pd.DataFrame:
 FIGURES = {
     "vision_language/fig_profiles": (vision_language.fig_profiles, profiles),
     "vision_language/fig_embeddings": (vision_language.fig_embeddings, embeddings),
+    "vision_language/fig_sensitivity": (vision_language.fig_sensitivity, made_up),
+    "vision_language/fig_families": (vision_language.fig_families, lambda: agreement_table(made_up(), 20)),
     "validation/fig_recovery": (validation.fig_recovery, recovery),
     "validation/fig_bias": (validation.fig_bias, bias),
     "validation/fig_solver": (validation.fig_solver, bench),
@@ -160,6 +165,7 @@ def test_atoms_differ_in_colour_and_hatch():
 
 def test_names_are_written_as_people_write_them():
     assert marks.model_name("qwen2_5_vl") == "Qwen2.5-VL"
+    assert marks.model_name("llava_onevision_compact") == "LLaVA-OneVision compact"
     assert marks.model_name("llava-hf/llava-1.5-7b-hf@" + 40 * "a") == "llava-1.5-7b-hf"
     assert marks.benchmark_name("easy_vqa/yes_no") == "easy-VQA: yes/no"
 
@@ -170,6 +176,15 @@ def test_the_table_of_gates_is_latex(preset):
     text = drawn.paths[0].read_text()
     assert drawn.paths[0].suffix == ".tex" and text.startswith(r"\begin{tabular}") and r"$3\cdot10^{-8}$" in text
     assert repr(drawn).startswith("wrote ")
+
+
+def test_the_table_of_correlations_is_latex_with_the_published_below(preset):
+    results.write(sensitivity_table(made_up(), 50), preset.table("vision_language/table1_sensitivity"))
+    text = figures.draw("vision_language/table1_sensitivity", preset).paths[0].read_text()
+    rows = {line.split(" & ")[0]: line.split(" & ") for line in text.splitlines()}
+    assert rows["MMBench"][1] == "0.809" and rows["micro: scene"][1] == "--" and "0.840" in text
+    assert rows["micro: grounding"][1].endswith(r"\rlap{$^\ast$}") and "20 models of 7 families" in text
+    assert len({len(row) for name, row in rows.items() if " & " in " & ".join(row)}) == 1
 
 
 @pytest.mark.parametrize(("value", "text"), [(0, "$<10^{-9}$"), (3.2e-9, r"$3\cdot10^{-9}$"), (9.7e-9, r"$1\cdot10^{-8}$")])

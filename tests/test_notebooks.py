@@ -114,5 +114,5 @@ def test_notebook_runs_as_it_is_shipped(path, tmp_path):
     written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.*") if file.is_file()}
     tables = re.findall(r'settings\.table\(\\"([\w/]+)\\"\)', path.read_text())
     assert name_of(path) in tables
-    figures = {name: {".tex"} if "/table_" in name else {".pdf", ".png"} for name in tables}
+    figures = {name: {".tex"} if "/table" in name else {".pdf", ".png"} for name in tables}
     assert written == {f"data/results/{name}.csv" for name in tables} | {f"figures/{n}{suffix}" for n in tables for suffix in figures[n]}

@@ -33,7 +33,7 @@ class Drawn:
 
 
 def draw(name: str, preset: Preset, **options: object) -> Drawn:
-    """Read the table of a figure, draw it and save it as PDF and PNG; a function ``table_...`` gives a .tex instead.
+    """Read the table of a figure, draw it and save it as PDF and PNG; a function ``table...`` gives a .tex instead.
 
     Parameters
     ----------

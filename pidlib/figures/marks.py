@@ -31,13 +31,17 @@ OTHERS = (_COLORBLIND[3], _COLORBLIND[9], _COLORBLIND[5], "#332288", _COLORBLIND
 INK, FAINT, NULL = "#222222", "#8a8a8a", "#d0d0d0"
 MARKERS = "oDs^vPX*<>hdp"  # a model keeps its marker within a figure
 
-MODEL_NAMES = {"llava": "LLaVA", "paligemma": "PaliGemma", "gemma3": "Gemma 3", "qwen2_5_vl": "Qwen2.5-VL"}
+MODEL_NAMES = {"llava": "LLaVA", "llava_onevision": "LLaVA-OneVision", "paligemma": "PaliGemma", "gemma3": "Gemma 3", "smolvlm": "SmolVLM"}
+MODEL_NAMES |= {"idefics3": "Idefics3", "internvl": "InternVL", "qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
+MODEL_NAMES |= {"mllama": "Mllama", "blip": "BLIP"}
 BENCHMARK_SOURCES = {"easy_vqa": "easy-VQA", "micro": "micro"}
 
 
 def model_name(model: str) -> str:
-    """``qwen2_5_vl`` -> ``Qwen2.5-VL``; a hub name loses its owner."""
-    return MODEL_NAMES.get(model, model.rsplit("/", 1)[-1].split("@")[0])
+    """``qwen2_5_vl`` -> ``Qwen2.5-VL``, ``llava_compact_brief`` -> ``LLaVA compact brief``; a hub name loses its owner."""
+    name = model.rsplit("/", 1)[-1].split("@")[0]
+    family = max((known for known in MODEL_NAMES if f"{name}_".startswith(f"{known}_")), key=len, default="")
+    return MODEL_NAMES[family] + name.removeprefix(family).replace("_", " ") if family else name
 
 
 def benchmark_name(benchmark: str) -> str:
