@@ -108,6 +108,7 @@ class Preset(BaseModel):
     seed: int = Field(description="every random stream of the run is derived from it")
     models: Names = Field(description="those shown one by one: minis by name, folders, or hub checkpoints as owner/name@revision")
     population: Names = Field(description="those that correlations run over, named like models")
+    options_models: Names = Field(description="those that were taught questions which list their candidates, named like models")
     benchmarks: Benchmarks = Field(description="names of the benchmarks, as pidlib.benchmarks.load knows them")
     split: Literal["train", "validation", "test"] = Field(description="the part of each benchmark that is profiled")
     n_samples: PositiveInt = Field(description="questions per benchmark whose decisions are profiled")
