@@ -151,10 +151,12 @@ def embedding_profile(
     return pd.DataFrame(found.rows()).assign(n_codes=n_clusters, seed=seed, **told, **columns)
 
 
-def codes(fitted: Extraction, applied: Extraction, n_clusters: int, seed: int = 0) -> tuple[Int[np.ndarray, " n"], ...]:
+def codes(
+    fitted: Extraction, applied: Extraction, n_clusters: int, seed: int = 0, *, allow_degenerate: bool = False
+) -> tuple[Int[np.ndarray, " n"], ...]:
     """Codes of the pooled vision and language embeddings and of the answer-position state, by codebooks of other samples.
 
-    A variable with fewer distinct values than codes has that many.
+    A variable with fewer distinct values than codes has that many; for ``allow_degenerate`` see `quantise`.
 
     Raises
     ------
@@ -165,7 +167,7 @@ def codes(fitted: Extraction, applied: Extraction, n_clusters: int, seed: int = 
     if shared:
         raise ValueError(f"codebooks must come from other samples, but {len(shared)} are in both, {min(shared)} among them")
     variables = (lambda one: one.embeddings["vision"], lambda one: one.embeddings["language"], lambda one: one.hidden[:, -1])
-    return tuple(quantise(of(fitted), of(applied), n_clusters, seed) for of in variables)
+    return tuple(quantise(of(fitted), of(applied), n_clusters, seed, allow_degenerate=allow_degenerate) for of in variables)
 
 
 def quantise(

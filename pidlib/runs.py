@@ -53,9 +53,9 @@ def decisions(preset: Preset) -> tuple[Asked]:
 
 
 def embeddings(preset: Preset) -> tuple[Asked, Asked]:
-    """For profiles of embeddings: the answer-position state after the last block, of samples to fit codes on and of those profiled."""
+    """For profiles of embeddings: the answer-position state after every block, of samples to fit codes on and of those profiled."""
     fitted = "validation" if preset.split == "train" else "train"
-    return tuple(Asked(split, preset.n_embedded, preset.seed, (FULL,), layers=(-1,)) for split in (fitted, preset.split))
+    return tuple(Asked(split, preset.n_embedded, preset.seed, (FULL,), layers=None) for split in (fitted, preset.split))
 
 
 def runs(

@@ -1,0 +1,60 @@
+"""What each modality contributes to the states of a model, per benchmark and block by block: pooled embeddings, a data set at a time."""
+
+from dataclasses import replace
+
+import pandas as pd
+
+from pidlib import results, runs
+from pidlib.experiment import Preset, fingerprint
+from pidlib.extraction import Extraction
+from pidlib.extraction.masking import MODALITIES
+from pidlib.profiles import codes
+from pidlib.uncertainty import estimate
+
+_MADE = ("n_permutations", "n_bootstrap", "seed")
+_TOLD = {"experiment": "vision_language", "source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
+
+
+def contributions(preset: Preset) -> pd.DataFrame:
+    """Atoms of every model of the population on every benchmark, and the shares of both sources in what is unique.
+
+    One observation a sample. Shares stand in the rows of the unique atoms; they are missing where the unique information is not seen; see `Estimate.contribution`.
+    """
+    k, made = preset.contribution_codes, {name: getattr(preset, name) for name in _MADE}
+    asked = tuple(one._replace(n_samples=preset.n_contributions, layers=(-1,)) for one in runs.embeddings(preset))
+    tables = []
+    for fitted, applied in runs.runs(preset, asked, models=preset.population):
+        labels = codes(fitted.extraction, applied.extraction, k, preset.seed, allow_degenerate=True)
+        found = estimate(*labels, **made)
+        shares = pd.DataFrame({f"unique_{source}": found.contribution(source) for source in MODALITIES}).T
+        mark = fingerprint(of=[one.columns["fingerprint"] for one in (fitted, applied)], n_clusters=k, **made)
+        told = applied.columns | {"fingerprint": mark, "layer": applied.extraction.layers[-1], "n_codes": k}
+        tables.append(pd.DataFrame(found.rows()).join(shares, on="atom").assign(**told))
+    return results.tidy(pd.concat(tables, ignore_index=True).assign(seed=preset.seed, **_TOLD), results.CONTRIBUTIONS)
+
+
+def embedding_layers(preset: Preset) -> pd.DataFrame:
+    """Atoms of pooled embeddings about the answer-position state after each block of the exemplars."""
+    k, made = preset.n_clusters, {name: getattr(preset, name) for name in _MADE}
+    tables = []
+    for run in runs.runs(preset, runs.embeddings(preset)):
+        mark = fingerprint(of=[one.columns["fingerprint"] for one in run], n_clusters=k, every="layer", **made)
+        for layer in run[1].extraction.layers:
+            fitted, applied = (at_layer(one.extraction, layer) for one in run)
+            found = estimate(*codes(fitted, applied, k, preset.seed, allow_degenerate=True), **made)
+            told = run[1].columns | {"fingerprint": mark, "layer": layer, "n_codes": k}
+            tables.append(pd.DataFrame(found.rows()).assign(**told))
+    return results.tidy(pd.concat(tables, ignore_index=True).assign(seed=preset.seed, **_TOLD))
+
+
+def at_layer(extraction: Extraction, layer: int) -> Extraction:
+    """The same extraction as if no other block had been read.
+
+    Raises
+    ------
+    ValueError
+        If that block was not read.
+    """
+    if layer not in extraction.layers:
+        raise ValueError(f"block {layer} was not read; there are {extraction.layers}: extract with layers=(..., {layer})")
+    return replace(extraction, layers=(layer,), hidden=extraction.hidden[:, [extraction.layers.index(layer)]])
