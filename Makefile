@@ -4,6 +4,7 @@
 
 PRESET     ?= offline
 PARAMETERS ?=
+JOBS       ?= 2
 PYTHON     ?= python3
 SHELL      := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -57,7 +58,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 ASKED     := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
 
-.PHONY: FORCE help paper test figures bench lab clean clean-cache extract lint setup
+.PHONY: FORCE help paper notebooks minis test figures bench lab clean clean-cache extract lint setup
 help: ## this list
 	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
 	@echo "seed and output belong to all notebooks; other parameters to single ones, which are targets too:"
@@ -66,7 +67,10 @@ help: ## this list
 
 setup: $(READY) ## make the environment, nothing else
 
-paper: $(ASKED) $(EXECUTED) ## set up, then every table and figure of the preset
+paper: $(READY) ## set up, then every table and figure of the preset, JOBS at a time
+	@$(MAKE) --no-print-directory --jobs $(JOBS) notebooks
+
+notebooks: $(ASKED) $(EXECUTED)
 	@echo "wrote $(words $(EXECUTED)) notebooks to $(RUNS), with their tables and figures (preset $(PRESET))"
 
 # The notebook runs under another name until it is done, so that a failed run stays to be read and is not taken for a finished one.
@@ -95,6 +99,9 @@ figures: $(READY) ## only the last step: redraw every figure from the committed 
 bench: $(READY) ## time the solver against its peers
 	rm -f $(RUNS)/validation/fig_solver.ipynb
 	@$(MAKE) --no-print-directory $(RUNS)/validation/fig_solver.ipynb
+
+minis: $(READY) ## train the twenty mini models anew: hours
+	$(PY) -m pidlib.models.minis train
 
 test: $(READY) ## set up, then run the tests
 	$(PY) -m pytest

@@ -7,9 +7,10 @@ parameters in code path, not in scale, and whatever is measured on it is a state
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 
@@ -24,7 +25,7 @@ from transformers import BatchFeature
 from pidlib import benchmarks
 from pidlib.benchmarks import Sample, micro
 from pidlib.benchmarks.pictures import BACKGROUNDS, COLORS, FRAME, SHAPES, Picture
-from pidlib.experiment import derive_seed
+from pidlib.experiment import derive_seed, fingerprint, unknown
 from pidlib.extraction import extract, family_of
 from pidlib.extraction.masking import FULL
 from pidlib.extraction.prompts import Prompter
@@ -48,6 +49,10 @@ class Recipe:
         Steps of the first stage (name the shape and colour at each vision token) and of the second (answer questions, and go on looking).
     mixture : dict
         Benchmark -> weight in the second stage.
+    blind : float
+        Share of the second stage's questions that come with the picture of another: the larger, the more the mini leans on the question.
+    options : float
+        Share of them that list their candidates.
     pool : int
         Pictures drawn of each micro task; easy-VQA comes whole.
     batch, learning_rate, seed
@@ -62,6 +67,8 @@ class Recipe:
     learning_rate: float = 1e-3
     pool: int = 6000
     seed: int = 0
+    blind: float = 0.0
+    options: float = 0.0
     mixture: dict[str, float] = field(
         default_factory=lambda: {
             "micro/grounding": 3.0,
@@ -77,10 +84,40 @@ class Recipe:
     )
 
 
+PRIORS = {"micro/knowledge": 3.0, "micro/captioned": 3.0, "micro/existence": 3.0, "micro/relation": 1.0, "easy_vqa/yes_no": 1.0}
+
+
+def _compact(family: str, answers: int, **others) -> Recipe:
+    return Recipe(family, "compact", **{"looks": 1500, "answers": answers, "batch": 64, "learning_rate": 2e-3} | others)
+
+
+def _short(family: str, answers: int, **others) -> Recipe:
+    return Recipe(family, **{"looks": 1500, "answers": answers, "batch": 64} | others)
+
+
+# The first three are the exemplars, trained until they answer almost everything; the others differ in family, size, length of training, in
+# what they were asked, and in how often the picture was the right one: so they differ in how much they use what they see.
 RECIPES = {
     "llava": Recipe("llava", answers=3500),
     "paligemma": Recipe("paligemma"),
     "qwen2_5_vl": Recipe("qwen2_5_vl", looks=2000, answers=4500),
+    "llava_onevision": _short("llava_onevision", 1500),
+    "gemma3": _short("gemma3", 1000, options=0.3),
+    "idefics3": _short("idefics3", 1000),
+    "internvl": _short("internvl", 2000),
+    "qwen3_vl": _short("qwen3_vl", 1000, looks=1000),
+    "llava_compact": _compact("llava", 3500),
+    "llava_compact_brief": _compact("llava", 500),
+    "llava_compact_blind": _compact("llava", 2000, blind=0.5),
+    "llava_onevision_compact": _compact("llava_onevision", 2500, options=0.3),
+    "paligemma_compact": _compact("paligemma", 1500),
+    "paligemma_compact_priors": _compact("paligemma", 1500, mixture=PRIORS),
+    "gemma3_compact": _compact("gemma3", 2000, blind=0.25),
+    "idefics3_compact": _compact("idefics3", 3000, options=0.3),
+    "internvl_compact": _compact("internvl", 1500, options=0.3),
+    "qwen2_vl_compact": _compact("qwen2_vl", 2000),
+    "qwen2_vl_compact_blind": _compact("qwen2_vl", 1000, blind=0.75),
+    "qwen3_vl_compact": _compact("qwen3_vl", 1000, options=0.3),
 }
 
 
@@ -88,8 +125,8 @@ def vocabulary() -> set[str]:
     """Every word of every question and answer: the closed vocabulary of the minis."""
     words = set()
     for name in benchmarks.BENCHMARKS:
-        for sample in benchmarks.load(name, "train"):
-            words.update(sample.question.replace("?", " ").replace(".", " ").split(), sample.candidates)
+        for sample in benchmarks.load(name, "train", options=True):
+            words.update(re.findall(r"\w+", sample.text), sample.candidates)
     return words
 
 
@@ -100,7 +137,6 @@ def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str
     weights of an uninterrupted one.
     """
     torch.set_num_threads(threads)
-    folder.mkdir(parents=True, exist_ok=True)
     model, processor = build(recipe.family, vocabulary(), recipe.size, recipe.seed)
     mini = LoadedModel(name, model, processor, family_of(model), "in training", torch.device("cpu"))
     with torch.random.fork_rng():
@@ -108,7 +144,7 @@ def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str
         head = torch.nn.Linear(model.config.text_config.hidden_size, len(ATTRIBUTES) + len(BACKGROUNDS))
     together = torch.nn.ModuleDict({"model": model, "head": head})
     looking, answering = _looking(mini, head, recipe), _answering(mini, recipe)
-    _fit(together, looking, recipe.looks, recipe, "look", folder)
+    _fit(together, looking, recipe.looks, recipe, "look", _tower_folder(recipe, folder))
     # Questions alone would let the tower forget shapes long before the language model has learned to ask for them.
     _fit(together, lambda step: answering(step) + looking(recipe.looks + step, recipe.batch // 2), recipe.answers, recipe, "answer", folder)
     model.half().save_pretrained(folder)
@@ -120,6 +156,12 @@ def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str
     return accuracy
 
 
+def _tower_folder(recipe: Recipe, folder: Path) -> Path:
+    """Where the first stage is kept: recipes that differ in the second alone share it, and the vision tower with it."""
+    shared = {name: getattr(recipe, name) for name in ("family", "size", "looks", "batch", "learning_rate", "pool", "seed")}
+    return folder.parent / ".towers" / fingerprint(**shared)
+
+
 def evaluate(mini: LoadedModel, split: str = "test", n: int | None = None) -> dict[str, float]:
     """Share of questions whose likeliest candidate is the answer, by benchmark."""
     return {name: extract(mini, benchmarks.load(name, split, n), passes=(FULL,)).accuracy() for name in benchmarks.BENCHMARKS}
@@ -128,7 +170,7 @@ def evaluate(mini: LoadedModel, split: str = "test", n: int | None = None) -> di
 def encode(mini: LoadedModel, samples: Sequence[Sample]) -> BatchFeature:
     """The inputs of the forward pass on whole samples, padded on the left, so that the last position is the answer's."""
     prompter = Prompter(mini.processor, mini.family, getattr(mini.model.config, mini.family.placeholder))
-    texts = [prompter.render(sample.question)[0] for sample in samples]
+    texts = [prompter.render(sample.text)[0] for sample in samples]
     inputs = mini.processor(images=[[sample.image] for sample in samples], text=texts, padding=True, return_tensors="pt")
     inputs.pop("labels", None)  # PaliGemma's own idea of what to learn
     return inputs
@@ -150,8 +192,9 @@ def _looking(mini: LoadedModel, head: torch.nn.Module, recipe: Recipe) -> Callab
 
     def loss(step: int, batch: int = recipe.batch) -> Tensor:
         chosen = torch.randint(len(images), (batch,), generator=_generator(recipe, "look", step))
-        inputs = mini.processor.image_processor([images[i] for i in chosen], return_tensors="pt")
-        tokens = torch.stack(list(mini.model.get_image_features(**inputs).pooler_output))
+        inputs = mini.processor.image_processor([[images[i]] for i in chosen], return_tensors="pt")
+        features = mini.model.get_image_features(**{name: inputs[name] for name in mini.family.tower_inputs}).pooler_output
+        tokens = torch.stack(list(features))[:, : TOKENS**2]  # LLaVA-OneVision goes on with the picture's tiles
         scores = head(tokens)
         at_token = cross_entropy(scores[..., : len(ATTRIBUTES)].flatten(0, 1), attributes[chosen].flatten())
         return 4 * at_token + cross_entropy(scores[..., len(ATTRIBUTES) :].mean(1), grounds[chosen])
@@ -171,9 +214,8 @@ def _attributes(picture: Picture) -> list[int]:
 def _answering(mini: LoadedModel, recipe: Recipe) -> Callable[[int], Tensor]:
     """The loss of the second stage: the answer's word, next after the prompt, among all words."""
     seed = derive_seed(recipe.seed, "answer")
-    samples = {
-        name: benchmarks.load(name, "train", recipe.pool if name.startswith("micro/") else None, seed) for name in recipe.mixture
-    }
+    pools = {name: recipe.pool if name.startswith("micro/") else None for name in recipe.mixture}
+    samples = {name: benchmarks.load(name, "train", pool, seed, options=True) for name, pool in pools.items()}
     names, weights = list(samples), torch.tensor(list(recipe.mixture.values()))
 
     def loss(step: int) -> Tensor:
@@ -181,6 +223,12 @@ def _answering(mini: LoadedModel, recipe: Recipe) -> Callable[[int], Tensor]:
         picks = torch.multinomial(weights, recipe.batch, replacement=True, generator=generator)
         draws = torch.rand(recipe.batch, generator=generator)
         chosen = [samples[names[i]][int(u * len(samples[names[i]]))] for i, u in zip(picks, draws, strict=True)]
+        strangers = torch.randperm(recipe.batch, generator=generator)[: round(recipe.blind * recipe.batch)].tolist()
+        pictures = [chosen[one].image for one in strangers]
+        for one, picture in zip(strangers, pictures[1:] + pictures[:1], strict=True):
+            chosen[one] = replace(chosen[one], image=picture)
+        plain = torch.rand(recipe.batch, generator=generator) >= recipe.options
+        chosen = [replace(sample, options="") if bare else sample for sample, bare in zip(chosen, plain, strict=True)]
         answers = mini.processor.tokenizer.convert_tokens_to_ids([sample.answer for sample in chosen])
         logits = mini.model(**encode(mini, chosen), logits_to_keep=1).logits[:, -1]
         return cross_entropy(logits, torch.tensor(answers))
@@ -197,9 +245,10 @@ def _fit(module: torch.nn.Module, loss_at: Callable[[int], Tensor], steps: int, 
     optimizer = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
     warm = max(1, steps // 20)
     schedule = lambda step: min((step + 1) / warm, 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item()))  # noqa: E731
+    folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / f"{stage}.checkpoint"
     first = _restore(checkpoint, module, optimizer)
-    progress = tqdm(range(first, steps), initial=first, total=steps, desc=f"{folder.name} {stage}", file=sys.stderr)
+    progress = tqdm(range(first, steps), initial=first, total=steps, desc=stage, file=sys.stderr)
     for step in progress:
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate * schedule(step)
@@ -253,16 +302,19 @@ def _write_card(name: str, recipe: Recipe, accuracy: dict[str, float], folder: P
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line: ``train NAME [--threads N]``."""
+    """The command line: ``train [NAME ...] [--threads N]``; all of them, if none is named."""
     parser = argparse.ArgumentParser(prog="python -m pidlib.models.minis", description=__doc__.split("\n")[0])
     parser.add_argument("command", choices=["train"])
-    parser.add_argument("name", choices=list(RECIPES))
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(RECIPES)}; all, if none is named")
     parser.add_argument("--threads", type=int, default=1, help="more than one pays only on idle cores")
     chosen = parser.parse_args(arguments)
-    folder = MINIS / chosen.name
-    accuracy = train(chosen.name, RECIPES[chosen.name], folder, chosen.threads)
-    lines = "".join(f"\n  {benchmark:20s} {value:.4f}" for benchmark, value in accuracy.items())
-    sys.stdout.write(f"wrote {folder}; test accuracy:{lines}\n")
+    for name in chosen.names:
+        if name not in RECIPES:
+            parser.error(unknown("mini", name, RECIPES))
+    for name in chosen.names or RECIPES:
+        accuracy = train(name, RECIPES[name], MINIS / name, chosen.threads)
+        lines = "".join(f"\n  {benchmark:20s} {value:.4f}" for benchmark, value in accuracy.items())
+        sys.stdout.write(f"wrote {MINIS / name}; test accuracy:{lines}\n")
 
 
 if __name__ == "__main__":
