@@ -47,7 +47,7 @@ ROWS = {
     | {"relation_type": "perception", "image": encoded(i)},
     "vqav2": lambda i: {"question": f"how many {i}?", "multiple_choice_answer": f"{i % 12}", "image_id": i, "question_type": "how many"}
     | {"image": encoded(i)},
-    "gqa": lambda i: {"question": f"what colour {i}?", "answer": "dark red", "imageId": f"n{i // 2}"},
+    "gqa": lambda i: {"question": f"what colour {i}?", "answer": ("blue", "dark red")[i % 2], "imageId": f"n{i // 2}"},
     "nlvr2": lambda i: {"question": f"There are {i} dogs.", "answer": ("True", "False")[i % 2], "left_image": encoded(i)}
     | {"right_image": encoded(i, width=9)},
     "foil": lambda i: {"image_id": i, "caption": f"A dog and {i} cats.", "foil": bool(i % 2), "image": encoded(i)},
@@ -55,7 +55,7 @@ ROWS = {
     | {"subject": "biology", "image": encoded(i) if i % 4 else None},
 }
 LETTER = "\nAnswer with the letter of the right option."
-YES_NO, TRUE_FALSE = "Answer with one of: Yes, No.", "Answer with one of: True, False."
+YES_NO, TRUE_FALSE = "Yes or No?", "True or False?"
 FIRST = {  # of row 1: question, answer, candidates, options
     "mmbench": ("look\nwhat is 1?", "B", tuple("ABCD"), "A. one\nB. two\nC. three" + LETTER),
     "mmstar": ("which 1?", "D", tuple("ABCD"), "A: one, B: two, C: three, D: four" + LETTER),
@@ -63,7 +63,7 @@ FIRST = {  # of row 1: question, answer, candidates, options
     "mmmu": ("<image 1> why 1?", "B", tuple("ABCD"), "A. one\nB. two" + LETTER),
     "pmc_vqa": ("what 1?", "C", tuple("ABCD"), "A. stain a\nB. stain b\nC. stain c\nD. stain d" + LETTER),
     "reefknot": ("Is the dog on bear in this photo? Please answer yes or no.", "Yes", ("Yes", "No"), YES_NO),
-    "gqa": ("what colour 1?", "Dark red", ("Dark red",), "Answer with one of: Dark red."),
+    "gqa": ("what colour 1?", "Dark red", ("Blue", "Dark red"), "Blue or Dark red?"),
     "nlvr2": ("Is this true or false of the two pictures? There are 1 dogs.", "False", ("True", "False"), TRUE_FALSE),
     "foil": ("Is this caption true or false? A dog and 1 cats.", "False", ("True", "False"), TRUE_FALSE),
     "scienceqa": ("which 1?", "B", tuple("ABCDE"), "A. one\nB. two\nC. three" + LETTER),

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from PIL import Image
 
 from pidlib.benchmarks.hub_sources import MOST, SOURCES, Asked, Source
-from pidlib.benchmarks.sample import SPLITS, Sample
+from pidlib.benchmarks.sample import SPLITS, Sample, listing
 from pidlib.experiment import derive_seed
 
 if TYPE_CHECKING:
@@ -160,9 +160,7 @@ def _places(task: str, names: list[str], ids: list[str]) -> list[int]:
 
 
 def _listing(asked: Asked, candidates: tuple[str, ...]) -> str:
-    if asked.options:
-        return f"{asked.options}\nAnswer with the letter of the right option."
-    return f"Answer with one of: {', '.join(candidates)}."
+    return f"{asked.options}\nAnswer with the letter of the right option." if asked.options else listing(candidates)
 
 
 def _side_by_side(row: dict, source: Source) -> Image.Image:
