@@ -12,6 +12,7 @@ from pidlib.benchmarks import HUB, hub
 from pidlib.benchmarks.hub_sources import MOST, SOURCES
 from pidlib.experiment import load_preset
 from pidlib.extraction import extract
+from pidlib.figures import marks
 from pidlib.models.tiny import build
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -92,8 +93,9 @@ def everything(name: str) -> dict[str, benchmarks.Sample]:
     return {f"{one.sample_id[-6:]}": one for split in benchmarks.SPLITS for one in benchmarks.load(name, split)}
 
 
-def test_every_source_has_a_fixture():
-    assert set(ROWS) == set(SOURCES) == {name.removeprefix("hub/") for name in HUB}
+def test_every_source_has_a_fixture_and_a_name():
+    assert set(ROWS) == set(SOURCES) == set(marks.HUB_NAMES) == {name.removeprefix("hub/") for name in HUB}
+    assert [marks.benchmark_name(name) for name in ("hub/pmc_vqa", "easy_vqa/yes_no")] == ["PMC-VQA", "easy-VQA: yes/no"]
 
 
 @pytest.mark.filterwarnings("ignore:.*are left out")

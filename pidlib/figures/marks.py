@@ -35,6 +35,8 @@ MODEL_NAMES = {"llava": "LLaVA", "llava_onevision": "LLaVA-OneVision", "paligemm
 MODEL_NAMES |= {"idefics3": "Idefics3", "internvl": "InternVL", "qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
 MODEL_NAMES |= {"mllama": "Mllama", "blip": "BLIP"}
 BENCHMARK_SOURCES = {"easy_vqa": "easy-VQA", "micro": "micro"}
+HUB_NAMES = {"mmbench": "MMBench", "mmstar": "MMStar", "pope": "POPE", "mmmu": "MMMU", "pmc_vqa": "PMC-VQA", "reefknot": "Reefknot"}
+HUB_NAMES |= {"vqav2": "VQAv2", "gqa": "GQA", "nlvr2": "NLVR2", "foil": "FOIL", "scienceqa": "ScienceQA"}
 
 
 def model_name(model: str) -> str:
@@ -45,8 +47,10 @@ def model_name(model: str) -> str:
 
 
 def benchmark_name(benchmark: str) -> str:
-    """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``."""
+    """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``, ``hub/pmc_vqa`` -> ``PMC-VQA``."""
     source, _, task = benchmark.partition("/")
+    if source == "hub":
+        return HUB_NAMES[task]
     task = task.replace("yes_no", "yes/no").replace("_", " ")
     return f"{BENCHMARK_SOURCES.get(source, source)}: {task}" if task else source
 
