@@ -14,8 +14,10 @@ from pidlib.extraction import Extraction, extract, job
 from pidlib.extraction.bench import throughput
 from pidlib.extraction.extractor import CALIBRATING
 from pidlib.extraction.reader import Batches, Reader
+from pidlib.models import minis
 
-EVERYTHING = {"passes": ("vision+language", "vision", "language", "none"), "partners": 16, "layers": (0, -1), "progress": False}
+ASKED = {"passes": ("vision+language", "vision", "language", "none"), "partners": 16, "layers": (0, -1), "progress": False}
+EVERYTHING = ASKED | {"tokens": True}
 
 
 def assert_same(one: Extraction, other: Extraction, atol: float = 0.0):
@@ -29,7 +31,9 @@ def assert_same(one: Extraction, other: Extraction, atol: float = 0.0):
         elif isinstance(left, dict):
             assert list(left) == list(right)
             for name in left:
-                np.testing.assert_allclose(left[name], right[name], rtol=0, atol=atol, err_msg=f"{field.name} {name}")
+                pairs = zip(left[name], right[name], strict=True) if field.name == "tokens" else [(left[name], right[name])]
+                for here, there in pairs:
+                    np.testing.assert_allclose(here, there, rtol=0, atol=atol, err_msg=f"{field.name} {name}")
         else:
             np.testing.assert_allclose(left, right, rtol=0, atol=atol, err_msg=field.name)
 
@@ -86,6 +90,22 @@ def test_embeddings_are_the_means_of_the_modalitys_tokens():
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_tokens_are_those_that_the_means_and_the_answers_come_from(family):
+    model, some = loaded(family), [replace(sample(index), options="red, green or blue?" * (index % 2)) for index in range(6)]
+    extraction = extract(model, some, tokens=True, layers=(-1,), batch_size=4, progress=False)
+    assert list(extraction.tokens) == ["vision", "language", "hidden"]
+    for name in ("vision", "language"):
+        means = np.stack([tokens.mean(0) for tokens in extraction.tokens[name]])
+        np.testing.assert_allclose(extraction.embeddings[name], means, atol=1e-6)
+    words = [len(one.text.replace("\n", " n ").replace("?", " ?").replace(",", " ,").split()) for one in some]
+    assert [len(tokens) for tokens in extraction.tokens["language"]] == words
+    last = np.stack([states[-1] for states in extraction.tokens["hidden"]])
+    np.testing.assert_allclose(last, extraction.hidden[:, 0], atol=1e-5)
+    lengths = [len(states) for states in extraction.tokens["hidden"]]
+    assert lengths == [len(minis.encode(model, [one])["input_ids"][0]) for one in some]
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_tower_runs_once_for_each_sample(family, monkeypatch):
     model, seen = loaded(family), []
     real = model.model.get_image_features
@@ -96,7 +116,7 @@ def test_tower_runs_once_for_each_sample(family, monkeypatch):
         return output
 
     monkeypatch.setattr(model.model, "get_image_features", counted)
-    extract(model, samples(10), **EVERYTHING)
+    extract(model, samples(10), **ASKED)
     assert sum(seen) == 10
 
 
@@ -173,6 +193,8 @@ def test_corrupt_shard_is_named_and_recomputed_alone(tmp_path, monkeypatch, capl
         ({"seed": 1}, "seed: asked 1, stored 0"),
         ({"partners": 2}, "partners"),
         ({"passes": ["vision"]}, "passes"),
+        ({"tokens": False}, "tokens: asked false, stored true"),
+        ({"samples": [*samples(3), replace(sample(3), options="red or blue?")]}, "samples"),
         ({"layers": [0]}, r"layers: asked \[0\], stored \[0, 1\]"),
         ({"loaded": replace(loaded("llava"), revision="1" * 40)}, "revision"),
     ],
@@ -195,7 +217,7 @@ SHORT_OF_MEMORY = torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("De
 @pytest.mark.parametrize("error", SHORT_OF_MEMORY)
 def test_batch_halves_when_memory_is_short(monkeypatch, caplog, error):
     model, some, sizes = loaded("llava"), samples(9), []
-    expected, real = extract(model, some, batch_size=3, **EVERYTHING), Reader._forward
+    expected, real = extract(model, some, batch_size=3, **ASKED), Reader._forward
 
     def short(self, rows, blocks):
         sizes.append(len(rows))
@@ -204,7 +226,7 @@ def test_batch_halves_when_memory_is_short(monkeypatch, caplog, error):
         return real(self, rows, blocks)
 
     monkeypatch.setattr(Reader, "_forward", short)
-    assert_same(extract(model, some, batch_size=13, **EVERYTHING), expected)
+    assert_same(extract(model, some, batch_size=13, **ASKED), expected)
     assert sizes[:4] == [13, 6, 3, 3] and max(sizes[2:]) == 3
     assert "out of memory with a batch of 13; going on with 6" in caplog.text
 
@@ -261,6 +283,7 @@ def test_samples_with_nan_answers_are_named():
         ([sample(0), sample(1), sample(0)], "repeated sample ids: world/000;"),
         ([sample(0), sample(1, candidates=("yes", "no"))], r"candidates other than \('red', 'green', 'blue'\): world/001"),
         ([sample(0), sample(1, image=None)], "no picture: world/001"),
+        ([sample(0, image=None), sample(1, image=None)], "no picture: world/000, world/001"),
         ([sample(0, question=" ")], "no question: world/000"),
     ],
 )
@@ -301,3 +324,15 @@ def test_few_samples_that_calibrate_their_own_noise_are_warned_of():
         warnings.simplefilter("error")
         extract(loaded("llava"), samples(4), passes=["vision+language"], progress=False)
         extract(loaded("llava"), samples(CALIBRATING), passes=["vision"], progress=False)
+
+
+@pytest.mark.parametrize("changes", [{"passes": ["vision+language", "vision"]}, {"partners": 3}])
+def test_samples_without_a_picture_are_asked_nothing_else(changes):
+    blind = [replace(one, image=None) for one in samples(4)]
+    with pytest.raises(ValueError, match="no picture: world/000"):
+        extract(loaded("llava"), blind, **{"passes": ["vision+language"], "progress": False} | changes)
+
+
+def test_options_that_stay_must_be_there():
+    with pytest.raises(ValueError, match="no options: world/001; leave them out"):
+        extract(loaded("llava"), [sample(0, options="red or blue?"), sample(1)], passes=["vision+options#1"], progress=False)

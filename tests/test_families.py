@@ -1,5 +1,7 @@
 """Each row of the table fits its architecture, and the extractor's full pass is the model's own forward pass."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -28,6 +30,27 @@ def test_full_pass_is_the_models_own(family):
         np.testing.assert_allclose(extraction.logits["vision+language"][index], logits[tokens], atol=1e-5)
         np.testing.assert_allclose(extraction.log_normalizer["vision+language"][index], logits.logsumexp(-1), atol=1e-5)
         np.testing.assert_allclose(extraction.hidden[index, 0], output.hidden_states[1][0, -1], atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_without_a_picture_the_prompt_is_the_chat_alone(family):
+    model = loaded(family)
+    some = [replace(one, image=None) for one in samples(6)]
+    asked = {"passes": ["vision+language"], "layers": (0, -1), "tokens": True, "progress": False}
+    extraction = extract(model, some, **asked)
+    np.testing.assert_allclose(extraction.hidden, extract(model, some, batch_size=1, **asked).hidden, atol=1e-5)
+    assert list(extraction.embeddings) == ["language"] and list(extraction.tokens) == ["language", "hidden"]
+    for index, sample in enumerate(some):
+        if model.processor.chat_template:
+            content = [{"type": "text", "text": sample.question}]
+            text = model.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+            inputs = model.processor(text=[text], return_tensors="pt")
+        else:
+            inputs = model.processor.tokenizer(f"<s>{sample.question}\n", return_token_type_ids=True, return_tensors="pt")
+        with torch.inference_mode():
+            logits = model.model(**inputs).logits[0, -1]
+        np.testing.assert_allclose(extraction.log_normalizer["vision+language"][index], logits.logsumexp(-1), atol=1e-5)
+        assert len(extraction.tokens["hidden"][index]) == inputs["input_ids"].shape[1]
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)

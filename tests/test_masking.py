@@ -49,6 +49,35 @@ def test_masked_language_has_no_influence(twins):
         assert np.abs(first.logits[key] - other_questions.logits[key]).min() > 1e-4
 
 
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_options_stay_while_the_question_is_hidden(family):
+    model = loaded(family)
+    first = [sample(0, options="red, green or blue?"), sample(2, options="red, green or blue?")]
+    other_questions = [replace(one, question=other.question) for one, other in zip(first, first[::-1], strict=True)]
+    other_options = [replace(one, options="blue, green or red?") for one in first]
+    statistics = _job(model, [replace(one, options="red, green or blue?") for one in samples(10)]).statistics()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Job, "statistics", lambda self: statistics)
+        read, questions, options = (
+            extract(model, some, passes=("vision", "vision+options"), progress=False).logits
+            for some in (first, other_questions, other_options)
+        )
+    for key in ("vision", "vision+options"):
+        np.testing.assert_array_equal(read[key], questions[key])
+    np.testing.assert_array_equal(read["vision"], options["vision"])
+    assert np.abs(read["vision+options"] - options["vision+options"]).min() > 1e-5
+
+
+def test_question_is_hidden_by_the_same_noise_whether_options_stay_or_not():
+    model, some = loaded("llava"), [replace(one, options="red or blue?") for one in samples(4)]
+    job = _job(model, some)
+    job.calibrate(job.statistics())
+    for one in job.reader.encode(some):
+        hidden, stays = (job.noise(one, Pass.parse(key))["language"] for key in ("vision", "vision+options"))
+        assert one.question.is_options.sum() == 5
+        torch.testing.assert_close(stays, torch.where(torch.from_numpy(one.question.is_options)[:, None], one.tokens["language"], hidden))
+
+
 def test_every_draw_of_the_noise_is_another(twins):
     assert np.abs(twins[0].logits["none"] - twins[0].logits["none#1"]).min() > 1e-4
 

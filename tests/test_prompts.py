@@ -59,6 +59,15 @@ def test_language_tokens_are_the_words_of_the_question(family):
         assert model.processor.tokenizer.convert_ids_to_tokens(question.language_ids) == words
 
 
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_options_are_told_from_the_question(family):
+    model = loaded(family)
+    _, (question, bare), _ = prompter(model).tokenize([sample(0, options="red, green or blue?"), sample(1)])
+    words = model.processor.tokenizer.convert_ids_to_tokens(question.language_ids[question.is_options])
+    assert words == ["\n", "red", ",", "green", "or", "blue", "?"] and not bare.is_options.any()
+    assert question.is_options.argmax() == len(sample(0).question.replace("?", " ?").split())
+
+
 TEMPLATES = {
     "picture first": "USER: <image>\n{{ question }} ASSISTANT:",
     "picture last": "USER: {{ question }}\n<image> ASSISTANT:",
@@ -78,6 +87,9 @@ def test_language_tokens_of_other_tokenizers(tokenizer, form, question):
     prompts = prompter(loaded("llava"), processor_of(TOKENIZERS[tokenizer], template))
     some = [sample(0, question=f" {question} "), sample(1, question="red red red red red red")]
     _, questions, _ = prompts.tokenize(some)
+    _, (listed,), _ = prompts.tokenize([replace(some[0], options="red or\nblue")])
+    told = [TOKENIZERS[tokenizer].decode(listed.language_ids[listed.is_options == what]).split() for what in (False, True)]
+    assert told == [question.split(), ["red", "or", "blue"]]
     # A token may reach over the edge of the question, but not further than white space.
     assert TOKENIZERS[tokenizer].decode(questions[0].language_ids).split() == question.split()
     for one in questions:

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from pidlib.benchmarks import Sample
 from pidlib.extraction.job import Job
-from pidlib.extraction.masking import FULL, MODALITIES, Pass
+from pidlib.extraction.masking import FULL, MODALITIES, OPTIONS, Pass
 from pidlib.extraction.reader import Reader
 from pidlib.extraction.record import Extraction
 from pidlib.store import Shard, Store
@@ -34,6 +34,7 @@ def extract(
     partners: int = 0,
     layers: Sequence[int] = (),
     seed: int = 0,
+    tokens: bool = False,
     batch_size: int = 32,
     folder: str | Path | None = None,
     progress: bool = True,
@@ -51,13 +52,15 @@ def extract(
     samples : sequence of Sample
         The profiling set, also the calibration set, so give dozens; one alphabet of candidates, ids that differ.
     passes : sequence of str
-        Keys as `Pass.parse` reads them.
+        Keys as `Pass.parse` reads them. Samples without a picture answer ``"vision+language"`` alone, which then is their text.
     partners : int
         Questions drawn for each picture independently of it; see `draw_partners`. 0 for none.
     layers : sequence of int
         Blocks whose states and logit lens are kept.
     seed : int
         Of noise and partners; a sample's numbers depend on it, on the sample and on the calibration, never on the batch.
+    tokens : bool
+        Keep the embeddings of single tokens, and the states of the last block at all of them: `Extraction.tokens`. One pass more.
     batch_size : int
         Rows in a forward pass; halves where memory does not suffice.
     progress : bool
@@ -76,8 +79,8 @@ def extract(
     UserWarning
         If fewer than `CALIBRATING` samples calibrate a masked pass.
     """
-    samples = check_samples(samples)
     passes = {key: Pass.parse(key) for key in passes}
+    samples = check_samples(samples, passes, partners)
     if len(samples) < CALIBRATING and any(one.absent for one in passes.values()):
         warnings.warn(
             f"{len(samples)} samples calibrate the noise that hides a modality, so that it resembles them and may give them away;"
@@ -85,10 +88,10 @@ def extract(
             stacklevel=2,
         )
     reader = Reader(loaded, samples[0].candidates, layers, samples[0].question, batch_size)
-    job = Job(reader, samples, passes, partners, seed)
+    job = Job(reader, samples, passes, partners, seed, tokens)
     make_or_read = _make
     if folder is not None:
-        store = Store(folder, identity(loaded, samples, passes, partners, reader.layers, seed), _provenance(loaded, batch_size))
+        store = Store(folder, identity(loaded, samples, passes, partners, reader.layers, seed, tokens), _provenance(loaded, batch_size))
         store.require(job.size)
         make_or_read = store.get
     shards = []
@@ -102,22 +105,25 @@ def extract(
     return Extraction.of(shards, candidates=samples[0].candidates, passes=list(passes), layers=reader.layers)
 
 
-def check_samples(samples: Sequence[Sample]) -> list[Sample]:
-    """The samples, if they make a profiling set.
+def check_samples(samples: Sequence[Sample], passes: Sequence[str] = PASSES, partners: int = 0) -> list[Sample]:
+    """The samples, if they make a profiling set that can be asked so.
 
     Raises
     ------
     ValueError
-        If there are none, ids are repeated, alphabets differ, or a picture or question is missing; the samples are named.
+        If there are none, ids are repeated, alphabets differ, or a question is missing, or options that are to stay, or a picture, unless
+        all lack it and no pass goes without one of the two; the samples are named.
     """
     samples = list(samples)
     if not samples:
         raise ValueError("asked to extract from no samples; give at least one")
+    text = list(passes) == [FULL] and not partners and all(one.image is None for one in samples)
     repeated = [name for name, count in Counter(one.sample_id for one in samples).items() if count > 1]
     faults = {
         "repeated sample ids": repeated,
         f"candidates other than {samples[0].candidates}": [one.sample_id for one in samples if one.candidates != samples[0].candidates],
-        "no picture": [one.sample_id for one in samples if one.image is None],
+        "no picture": [one.sample_id for one in samples if one.image is None and not text],
+        "no options": [one.sample_id for one in samples if not one.options.strip() and OPTIONS in (key.split("#")[0] for key in passes)],
         "no question": [one.sample_id for one in samples if not one.question.strip()],
     }
     for fault, names in faults.items():
@@ -138,14 +144,22 @@ def _make(name: str, make: Callable[[], Shard]) -> Shard:
 
 
 def identity(
-    loaded: "LoadedModel", samples: Sequence[Sample], passes: Iterable[str], partners: int, layers: Sequence[int], seed: int
+    loaded: "LoadedModel",
+    samples: Sequence[Sample],
+    passes: Iterable[str],
+    partners: int,
+    layers: Sequence[int],
+    seed: int,
+    tokens: bool = False,
 ) -> dict[str, object]:
     """All that is meant to change the numbers of an extraction: model and precision, samples, what is asked, and the code that asks."""
     digest = hashlib.sha256()
     for one in samples:
-        digest.update(repr((one, one.image.mode, one.image.size)).encode() + one.image.tobytes())
+        digest.update(repr(one).encode())
+        if one.image is not None:
+            digest.update(repr((one.image.mode, one.image.size)).encode() + one.image.tobytes())
     model = {"family": loaded.family.name, "revision": loaded.revision, "dtype": str(loaded.model.dtype)}
-    asked = {"passes": list(passes), "partners": partners, "layers": list(layers), "seed": seed}
+    asked = {"passes": list(passes), "partners": partners, "layers": list(layers), "seed": seed, "tokens": tokens}
     about = {"candidates": list(samples[0].candidates), "samples": digest.hexdigest(), "n": len(samples)}
     return {"kind": "extraction", "code": _code()} | about | model | asked
 

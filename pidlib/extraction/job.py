@@ -30,12 +30,15 @@ class Job:
         The profiling set.
     passes : mapping
         Key -> Pass.
-    partners, seed : int
+    partners, seed, tokens
         As in `extract`.
     """
 
-    def __init__(self, reader: Reader, samples: Sequence[Sample], passes: Mapping[str, Pass], partners: int, seed: int):
-        self.reader, self.samples, self.passes, self.seed = reader, samples, passes, seed
+    def __init__(
+        self, reader: Reader, samples: Sequence[Sample], passes: Mapping[str, Pass], partners: int, seed: int, tokens: bool = False
+    ):
+        self.reader, self.samples, self.passes, self.seed, self.tokens = reader, samples, passes, seed, tokens
+        self.modalities = MODALITIES if samples[0].image is not None else ("language",)
         self.partners = draw_partners(samples, partners, seed) if partners else [{}] * len(samples)
         self.starts = range(0, len(samples), SHARD)
         self.calibration: Calibration | None = None
@@ -47,11 +50,14 @@ class Job:
         """About the bytes that the shards will take."""
         answer, width = len(self.samples[0].candidates) + 1, self.reader.embed.weight.shape[1]
         layers, pairs = len(self.reader.layers), sum(map(len, self.partners))
+        if self.tokens:
+            _, (question,), ((_, is_vision),) = self.reader.prompter.tokenize(self.samples[:1])
+            layers += 2 * (len(question) + len(is_vision))
         return 4 * (len(self.samples) * (len(self.passes) * answer * (1 + layers) + (2 + layers) * width + 32) + pairs * (answer + 6))
 
     def statistics(self) -> Shard:
         """Mean and standard deviation of each modality's token embeddings over all samples."""
-        moments, room = {name: Moments() for name in MODALITIES}, KEPT
+        moments, room = {name: Moments() for name in self.modalities}, KEPT
         for start in self.starts:
             encoded = self.reader.encode(self.samples[start : start + SHARD])
             for one in encoded:
@@ -65,19 +71,27 @@ class Job:
 
     def calibrate(self, statistics: Shard):
         """Take the noise to be that of ``statistics``."""
-        mean, std = ({name: torch.from_numpy(statistics.arrays[f"{what}/{name}"]) for name in MODALITIES} for what in ("mean", "std"))
+        mean, std = ({name: torch.from_numpy(statistics.arrays[f"{what}/{name}"]) for name in self.modalities} for what in ("mean", "std"))
         self.calibration = Calibration(mean, std)
 
     def noise(self, one: Encoded, given: Pass) -> dict[str, Float[Tensor, "tokens d"]]:
         """The tokens that stand for what a pass is not given."""
         draw = partial(self.calibration.noise, seed=self.seed, sample_id=one.sample.sample_id, draw=given.draw)
-        return {name: draw(len(one.tokens[name]), modality=name) for name in given.absent}
+        noise = {name: draw(len(one.tokens[name]), modality=name) for name in given.absent}
+        if "options" in given.present:
+            stays = torch.from_numpy(one.question.is_options)[:, None]
+            noise["language"] = torch.where(stays, one.tokens["language"].float().cpu(), noise["language"])
+        return noise
 
     def shard(self, start: int) -> Shard:
         """All that is read off the block of samples that begins at ``start``."""
         encoded = self._encoded.pop(start, None) or self.reader.encode(self.samples[start : start + SHARD])
         width = self.reader.embed.weight.shape[1]  # what lies behind it goes through a side door
-        arrays = {f"embeddings/{name}": np.stack([_pooled(one.tokens[name][:, :width]) for one in encoded]) for name in MODALITIES}
+        entering = {name: [one.tokens[name][:, :width].float() for one in encoded] for name in self.modalities}
+        arrays = {f"embeddings/{name}": np.stack([one.mean(0).cpu().numpy() for one in some]) for name, some in entering.items()}
+        if self.tokens:
+            whole = {name: [one.cpu().numpy() for one in some] for name, some in entering.items()}
+            arrays |= _ragged(whole | {"hidden": self.reader.states([Row(one.picture, one.question) for one in encoded])})
         arrays |= self._answer_passes(encoded)
         if any(self.partners):
             arrays |= self._answer_pairs(start, encoded)
@@ -107,9 +121,10 @@ class Job:
         return {"pairs/index": index, "pairs/weights": weights, **{f"pairs/{name}": values for name, values in read.items()}}
 
 
-def _pooled(tokens: Float[Tensor, "tokens d"]) -> Float[np.ndarray, " d"]:
-    """The mean token embedding, float32."""
-    return tokens.float().mean(0).cpu().numpy()
+def _ragged(arrays: Mapping[str, Sequence[np.ndarray]]) -> dict[str, np.ndarray]:
+    """Arrays of different lengths as one behind the other, and their lengths."""
+    joined = {f"tokens/{name}": np.concatenate(some) for name, some in arrays.items()}
+    return joined | {f"lengths/{name}": np.array([len(one) for one in some]) for name, some in arrays.items()}
 
 
 def _refuse_not_finite(read: dict[str, np.ndarray], ids: Sequence[str]):

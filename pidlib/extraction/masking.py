@@ -14,6 +14,7 @@ from pidlib.experiment import derive_seed
 
 MODALITIES = ("vision", "language")
 FULL = "+".join(MODALITIES)
+OPTIONS = "vision+options"
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,15 @@ class Pass:
     def parse(cls, key: str) -> "Pass":
         """Read ``"vision+language"``, ``"vision"``, ``"language"``, ``"none"`` or, for another draw of the noise, ``"none#1"``.
 
+        ``"vision+options"`` is given the options behind a question, though not the question.
+
         Raises
         ------
         ValueError
             If it is none of these, with the nearest that is.
         """
         match = re.fullmatch(r"([a-z+]+?)(?:#(\d+))?", key)
-        names = {FULL: frozenset(MODALITIES), "none": frozenset(), **{name: frozenset({name}) for name in MODALITIES}}
+        names = {name: frozenset(name.split("+")) for name in (FULL, *MODALITIES, OPTIONS)} | {"none": frozenset()}
         if match is None or match[1] not in names:
             near = get_close_matches(key, names, n=1, cutoff=0)[0]
             raise ValueError(f"unknown pass {key!r}; did you mean {near!r}? Passes are {', '.join(names)}, and '#n' names another draw")
@@ -45,7 +48,7 @@ class Pass:
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The modalities replaced by noise."""
+        """The modalities replaced by noise, if need be but for the options."""
         return tuple(name for name in MODALITIES if name not in self.present)
 
 

@@ -21,17 +21,22 @@ class Question:
     """The tokens of a prompt without the picture: what comes before it, and what after.
 
     Each side maps the processor's per-token fields (``input_ids``, token types ...) to arrays; ``is_language`` marks the
-    question's own tokens on that side, in distinction to the scaffold of the chat.
+    tokens of question and options on that side, in distinction to the scaffold of the chat. ``is_options`` tells, of these language
+    tokens of both sides, which belong to the options; the line's end before them does.
     """
 
     head: Fields
     tail: Fields
     head_is_language: Bool[np.ndarray, " head"]
     tail_is_language: Bool[np.ndarray, " tail"]
+    is_options: Bool[np.ndarray, " words"]
+
+    def __len__(self) -> int:
+        return len(self.head["input_ids"]) + len(self.tail["input_ids"])
 
     @property
     def language_ids(self) -> Int[np.ndarray, " words"]:
-        """The ids of the question's own tokens, in order."""
+        """The ids of the language tokens, in order."""
         sides = (self.head["input_ids"][self.head_is_language], self.tail["input_ids"][self.tail_is_language])
         return np.concatenate(sides)
 
@@ -55,7 +60,7 @@ class Prompter:
 
     The place of the question is known in the rendered text, and a fast tokenizer says of each token which characters it covers; so a
     token is the question's exactly if it covers one of the question's characters. The processor expands the picture in between,
-    which moves all that follows it by the length it adds.
+    which moves all that follows it by the length it adds. Without a picture the same chat is rendered, less all that stands for one.
 
     Raises
     ------
@@ -69,43 +74,54 @@ class Prompter:
         if family.prompt is None and not processor.chat_template:
             raise ValueError(f"the processor of this {family.name} model has no chat template; set processor.chat_template")
         self.processor, self.family, self.placeholder_id = processor, family, placeholder_id
+        self._scaffolds: dict[bool, tuple[str, str]] = {}
 
-    def render(self, question: str) -> tuple[str, str]:
-        """The text given to the processor, and the text its tokenizer sees but for the expanded picture.
+    def render(self, text: str, picture: bool = True) -> tuple[str, str]:
+        """The prompt given to the processor, and the prompt its tokenizer sees but for the expanded picture.
 
         Raises
         ------
         ValueError
-            If the chat template changes the question, so that its tokens could not be told from the scaffold.
+            If the chat template changes the text, so that its tokens could not be told from the scaffold.
         """
-        given = self._fill(self.family.prompt, question)
-        seen = self._fill(self.family.tokenized, question) if self.family.tokenized else given
-        before, after = self._scaffold
-        if seen != before + question + after:
-            raise ValueError(f"the chat template does not keep the question as it is: asked for {question!r}, got {seen!r}")
+        given = self._fill(self.family.prompt, text, picture)
+        seen = self._fill(self.family.tokenized, text, picture) if self.family.tokenized else given
+        before, after = self._scaffold(picture)
+        if seen != before + text + after:
+            raise ValueError(f"the chat template does not keep the question as it is: asked for {text!r}, got {seen!r}")
         return given, seen
 
     def tokenize(self, samples: list[Sample]) -> tuple[dict[str, Tensor], list[Question], list[tuple[Fields, np.ndarray]]]:
-        """Run the processor on whole samples: the tower's inputs, the questions, and for each picture its span and vision mask."""
-        questions = [sample.question.strip() for sample in samples]
-        given, seen = zip(*map(self.render, questions), strict=True)
-        inputs = self.processor(
-            text=list(given),
-            images=[[sample.image] for sample in samples],
-            padding=True,
-            return_tensors="pt",
-            return_offsets_mapping=True,
-            add_special_tokens=self._adds_special_tokens,
-        )
+        """Run the processor on whole samples: the tower's inputs, the questions, and for each picture its span and vision mask.
+
+        Either all samples have a picture, or none has: then there are no tower's inputs, and the spans are empty.
+        """
+        picture = samples[0].image is not None
+        given, seen = zip(*(self.render(sample.text, picture) for sample in samples), strict=True)
+        arguments = {
+            "padding": True,
+            "return_tensors": "pt",
+            "return_offsets_mapping": True,
+            "add_special_tokens": self._adds_special_tokens(picture),
+        }
+        if picture:
+            inputs = self.processor(text=list(given), images=[[sample.image] for sample in samples], **arguments)
+        elif self.family.tokenized is None:
+            inputs = self.processor(text=list(given), **arguments)
+        else:  # a processor that adds to the prompt wants a picture
+            inputs = self.processor.tokenizer(list(seen), return_token_type_ids=True, **arguments)
         offsets, kept = inputs.pop("offset_mapping").numpy(), inputs.pop("attention_mask").bool().numpy()
-        tower = {name: inputs[name] for name in self.family.tower_inputs}
+        tower = {name: inputs[name] for name in self.family.tower_inputs if picture}
         # PaliGemma's processor adds training labels.
         fields = {name: value.numpy() for name, value in inputs.items() if name not in (*tower, "labels")}
         halves = []
-        for row, question in enumerate(questions):
+        for row, sample in enumerate(samples):
             one = {name: value[row, kept[row]] for name, value in fields.items()}
-            is_language = self._covers(offsets[row, kept[row]], len(seen[row]), len(question))
-            halves.append(self._split(one, is_language))
+            covered = offsets[row, kept[row]]
+            start = self._start(covered, len(seen[row]), picture)
+            is_language = _covers(covered, start, start + len(sample.text))
+            is_question = _covers(covered, start, start + len(sample.question.strip()))
+            halves.append(self._split(one, is_language, ~is_question[is_language]))
         return tower, [question for question, _, _ in halves], [(span, is_vision) for _, span, is_vision in halves]
 
     def first_tokens(self, candidates: tuple[str, ...], question: str) -> Int[Tensor, " k"]:
@@ -134,22 +150,23 @@ class Prompter:
                 raise ValueError(f"candidates {names} share their first token {text!r}; rename them so that it tells them apart (A, B ...)")
         return torch.tensor(first)
 
-    def _fill(self, form: str | None, question: str) -> str:
+    def _fill(self, form: str | None, text: str, picture: bool) -> str:
         if form is None:
-            content = [{"type": "image"}, {"type": "text", "text": question}]
+            content = [{"type": "image"}] * picture + [{"type": "text", "text": text}]
             return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        return form.format(image=self.processor.image_token, bos=self.processor.tokenizer.bos_token, question=question)
+        image = self.processor.image_token if picture else ""
+        return form.format(image=image, bos=self.processor.tokenizer.bos_token, question=text)
 
-    @cached_property
-    def _scaffold(self) -> tuple[str, str]:
-        before, after = self._fill(self.family.tokenized or self.family.prompt, _MARK).split(_MARK)
-        return before, after
+    def _scaffold(self, picture: bool) -> tuple[str, str]:
+        if picture not in self._scaffolds:
+            before, after = self._fill(self.family.tokenized or self.family.prompt, _MARK, picture).split(_MARK)
+            self._scaffolds[picture] = before, after
+        return self._scaffolds[picture]
 
-    @cached_property
-    def _adds_special_tokens(self) -> bool:
+    def _adds_special_tokens(self, picture: bool) -> bool:
         # As apply_chat_template decides it: a template that writes the beginning of the text itself wants no second one.
         bos = self.processor.tokenizer.bos_token
-        return not (bos and self._scaffold[0].startswith(bos))
+        return not (bos and self._scaffold(picture)[0].startswith(bos))
 
     @cached_property
     def _untokenized(self) -> int:
@@ -158,17 +175,21 @@ class Prompter:
         offsets = self.processor.tokenizer(seen, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         return len(seen) - max(end for _, end in offsets)
 
-    def _covers(self, offsets: Int[np.ndarray, "tokens 2"], seen: int, length: int) -> Bool[np.ndarray, " tokens"]:
-        before, _ = self._scaffold
-        start = len(before)
-        if self.processor.image_token in before:
-            start += offsets.max() + self._untokenized - seen
-        return (offsets[:, 0] < start + length) & (offsets[:, 1] > start) & (offsets[:, 0] < offsets[:, 1])
+    def _start(self, offsets: Int[np.ndarray, "tokens 2"], seen: int, picture: bool) -> int:
+        """The character at which the question begins, in the prompt with the expanded picture."""
+        before, _ = self._scaffold(picture)
+        expanded = picture and self.processor.image_token in before
+        return len(before) + (offsets.max() + self._untokenized - seen if expanded else 0)
 
-    def _split(self, fields: Fields, is_language: np.ndarray) -> tuple[Question, Fields, np.ndarray]:
+    def _split(self, fields: Fields, is_language: np.ndarray, is_options: np.ndarray) -> tuple[Question, Fields, np.ndarray]:
         places = np.flatnonzero(fields["input_ids"] == self.placeholder_id)
-        first, last = places[0], places[-1] + 1
+        first, last = (places[0], places[-1] + 1) if len(places) else (len(is_language), len(is_language))
         parts = (slice(first), slice(first, last), slice(last, None))
         head, span, tail = ({name: value[part] for name, value in fields.items()} for part in parts)
-        question = Question(head, tail, is_language[:first], is_language[last:])
+        question = Question(head, tail, is_language[:first], is_language[last:], is_options)
         return question, span, span["input_ids"] == self.placeholder_id
+
+
+def _covers(offsets: Int[np.ndarray, "tokens 2"], start: int, end: int) -> Bool[np.ndarray, " tokens"]:
+    """Which tokens cover one of these characters."""
+    return (offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 0] < offsets[:, 1])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from pidlib.benchmarks import Sample
@@ -19,7 +19,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A sample ready for any pass: its picture, its question, and the tokens of each modality as they enter the language model."""
+    """A sample ready for any pass: its picture, its question, and the tokens of each modality as they enter the language model.
+
+    Of a sample without a picture, the picture is empty, and among the tokens there is no vision.
+    """
 
     sample: Sample
     picture: Picture
@@ -39,7 +42,7 @@ class Row:
     noise: Callable[[], Mapping[str, Float[Tensor, "tokens d"]]] = dict
 
     def __len__(self) -> int:
-        return len(self.question.head["input_ids"]) + len(self.picture.is_vision) + len(self.question.tail["input_ids"])
+        return len(self.question) + len(self.picture.is_vision)
 
 
 class Batches:
@@ -126,54 +129,74 @@ class Reader:
         back = np.argsort(np.concatenate([batch for batch, _ in done]))
         return {name: np.concatenate([read[name] for _, read in done])[back] for name in done[0][1]}
 
+    def states(self, rows: Sequence[Row]) -> list[Float[np.ndarray, "length d"]]:
+        """Run the rows, and give what the last block puts out at every token, float32."""
+        return [state for _, batch in self.batches(self._states, rows) for state in batch]
+
     @torch.inference_mode()
     def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
         tower, questions, spans = self.prompter.tokenize(list(samples))
         tower = {name: value.to(self.device, self.dtype if value.is_floating_point() else None) for name, value in tower.items()}
-        seen = self.model.get_image_features(**tower, return_dict=True)
-        features = [torch.cat(levels, -1) for levels in zip(seen.pooler_output, *getattr(seen, "deepstack_features", ()), strict=True)]
+        features = self._features(tower) if tower else [self.embed.weight[:0]] * len(samples)
         words = torch.cat([torch.from_numpy(question.language_ids) for question in questions]).to(self.device)
         words = self.embed(words).split([len(question.language_ids) for question in questions])
         encoded = []
         for index, (sample, question, (span, is_vision)) in enumerate(zip(samples, questions, spans, strict=True)):
-            layout = {name: tower[name][index : index + 1] for name in self.family.layout_inputs}
-            picture = Picture(span, is_vision, layout, features[index])
-            encoded.append(Encoded(sample, picture, question, {"vision": features[index], "language": words[index]}))
+            layout = {name: tower[name][index : index + 1] for name in self.family.layout_inputs if tower}
+            tokens = ({"vision": features[index]} if tower else {}) | {"language": words[index]}
+            encoded.append(Encoded(sample, Picture(span, is_vision, layout, features[index]), question, tokens))
         refuse_not_finite(encoded)
         return encoded
 
+    def _features(self, tower: Mapping[str, Tensor]) -> list[Float[Tensor, "patches levels*d"]]:
+        seen = self.model.get_image_features(**tower, return_dict=True)
+        return [torch.cat(levels, -1) for levels in zip(seen.pooler_output, *getattr(seen, "deepstack_features", ()), strict=True)]
+
     @torch.inference_mode()
     def _forward(self, rows: Sequence[Row], blocks: list) -> dict[str, np.ndarray]:
-        noise = [row.noise() for row in rows]
-        fields, masks = _collate(rows, noise, self.pad)
-        fields = {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
-        layout = {name: torch.cat([row.picture.layout[name] for row in rows]) for name in self.family.layout_inputs}
-        tokens = {
-            "vision": [absent.get("vision", row.picture.features) for row, absent in zip(rows, noise, strict=True)],
-            "language": [absent["language"] for absent in noise if "language" in absent],
-        }
-        tokens = {name: torch.cat([one.to(self.device, self.dtype) for one in some]) for name, some in tokens.items() if some}
-        places = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
-
-        def write(embeddings):
-            embeddings, width = embeddings.clone(), embeddings.shape[-1]
-            for name, values in tokens.items():
-                embeddings[places[name]] = values[:, :width].to(embeddings.dtype)
-            levels = tokens["vision"].split(width, -1)[1:]
-            side = {"visual_pos_masks": places["vision"], "deepstack_visual_embeds": levels} if levels else {}
-            return {"inputs_embeds": embeddings, **side}
-
-        # Padding stands on the right: every token keeps the position it has alone, and none of them sees what follows.
-        last = fields["attention_mask"].sum(1) - 1
-        each = torch.arange(len(rows), device=self.device)
-        with door(self.decoder, write), tap(blocks, each, last) as states:
-            hidden = self.model.base_model(**fields, **layout, use_cache=False, return_dict=True).last_hidden_state
-        logits, log_normalizer = self.head(hidden[each, last])
+        hidden, states, _ = self._run(rows, blocks)
+        logits, log_normalizer = self.head(hidden)
         read = {"logits": logits, "log_normalizer": log_normalizer}
         if blocks:
             read["hidden"] = torch.stack(states, 1).float()
             read["lens_logits"], read["lens_log_normalizer"] = self.head.lens(states)
         return {name: value.cpu().numpy() for name, value in read.items()}
+
+    @torch.inference_mode()
+    def _states(self, rows: Sequence[Row]) -> list[Float[np.ndarray, "length d"]]:
+        _, (states,), last = self._run(rows, [self.decoder.layers[-1]], everywhere=True)
+        return [one[: end + 1].float().cpu().numpy() for one, end in zip(states, last, strict=True)]
+
+    def _run(
+        self, rows: Sequence[Row], blocks: list, everywhere: bool = False
+    ) -> tuple[Float[Tensor, "rows d"], list[Float[Tensor, "rows *places d"]], Int[Tensor, " rows"]]:
+        """The model's output at the last token of each row, that of the blocks there or everywhere, and where that is."""
+        noise = [row.noise() for row in rows]
+        fields, masks = _collate(rows, noise, self.pad)
+        fields = {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
+        layout = {name: torch.cat([row.picture.layout[name] for row in rows]) for name in rows[0].picture.layout}
+        tokens = {
+            "vision": [absent.get("vision", row.picture.features) for row, absent in zip(rows, noise, strict=True)],
+            "language": [absent["language"] for absent in noise if "language" in absent],
+        }
+        tokens = {name: torch.cat([one.to(self.device, self.dtype) for one in some]) for name, some in tokens.items() if some}
+        at = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
+
+        def write(embeddings):
+            embeddings, width = embeddings.clone(), embeddings.shape[-1]
+            for name, values in tokens.items():
+                embeddings[at[name]] = values[:, :width].to(embeddings.dtype)
+            levels = tokens["vision"].split(width, -1)[1:]
+            side = {"visual_pos_masks": at["vision"], "deepstack_visual_embeds": levels} if levels else {}
+            return {"inputs_embeds": embeddings, **side}
+
+        # Padding stands on the right: every token keeps the position it has alone, and none of them sees what follows.
+        last = fields["attention_mask"].sum(1) - 1
+        each = torch.arange(len(rows), device=self.device)
+        places = (slice(None), slice(None)) if everywhere else (each, last)
+        with door(self.decoder, write), tap(blocks, *places) as states:
+            hidden = self.model.base_model(**fields, **layout, use_cache=False, return_dict=True).last_hidden_state
+        return hidden[each, last], states, last
 
 
 def check_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:

@@ -13,9 +13,9 @@ from transformers import PreTrainedModel
 
 @contextmanager
 def tap(
-    blocks: Sequence[nn.Module], rows: Int[Tensor, " batch"], places: Int[Tensor, " batch"]
-) -> Iterator[list[Float[Tensor, "batch d"]]]:
-    """While open, collect the output of each block at one place of each row; the whole hidden state is never kept."""
+    blocks: Sequence[nn.Module], rows: Int[Tensor, " batch"] | slice, places: Int[Tensor, " batch"] | slice
+) -> Iterator[list[Float[Tensor, "batch *places d"]]]:
+    """While open, collect the output of each block at one place of each row; but for slices, the whole hidden state is never kept."""
     states: list = [None] * len(blocks)
 
     def reader(index):

@@ -1,7 +1,7 @@
 """The record of an extraction: what a model answered, with which modalities, and what it had before its eyes."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -47,7 +47,7 @@ class Extraction:
         For each pass (``"vision+language"``, ``"vision"``, ``"language"``, ``"none"``, ``"none#1"``) arrays [N, k] and [N]; the normaliser
         is that of the whole vocabulary.
     embeddings
-        For each modality the mean of its token embeddings at the door of the language model, [N, d].
+        For each modality that samples have, the mean of its token embeddings at the door of the language model, [N, d].
     layers
         The blocks of the language model that were asked for, counted from 0.
     hidden
@@ -56,6 +56,9 @@ class Extraction:
         The logit lens of these blocks, for each pass [N, L, k] and [N, L].
     pairs
         The resampled inputs, if any were asked for.
+    tokens
+        If asked for: lists of one array for each sample, in its own length. ``"vision"`` and ``"language"`` are the token embeddings at
+        the door, [tokens, d]; ``"hidden"`` is the output of the last block at every token of the full pass, [length, d].
     """
 
     sample_ids: tuple[str, ...]
@@ -69,6 +72,7 @@ class Extraction:
     lens_logits: Mapping[str, Float[np.ndarray, "n L k"]]
     lens_log_normalizer: Mapping[str, Float[np.ndarray, "n L"]]
     pairs: Pairs | None
+    tokens: Mapping[str, list[Float[np.ndarray, "tokens d"]]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, shards: Sequence[Shard], *, candidates: Sequence[str], passes: Sequence[str], layers: Sequence[int]) -> "Extraction":
@@ -78,6 +82,7 @@ class Extraction:
         def group(prefix, names):
             return {name: arrays[f"{prefix}/{name}"] for name in names if f"{prefix}/{name}" in arrays}
 
+        joined, lengths = (group(what, (*MODALITIES, "hidden")) for what in ("tokens", "lengths"))
         return cls(
             sample_ids=tuple(name for shard in shards for name in shard.facts["sample_ids"]),
             answers=tuple(answer for shard in shards for answer in shard.facts["answers"]),
@@ -89,7 +94,8 @@ class Extraction:
             hidden=arrays.get("hidden"),
             lens_logits=group("lens_logits", passes),
             lens_log_normalizer=group("lens_log_normalizer", passes),
-            pairs=Pairs(**pairs) if (pairs := group("pairs", [field.name for field in fields(Pairs)])) else None,
+            pairs=Pairs(**pairs) if (pairs := group("pairs", [one.name for one in fields(Pairs)])) else None,
+            tokens={name: np.split(some, np.cumsum(lengths[name])[:-1]) for name, some in joined.items()},
         )
 
     @classmethod

@@ -16,7 +16,7 @@ def draw_partners(samples: Sequence[Sample], count: int, seed: int) -> list[dict
 
     Partners come from all samples of the same benchmark, whatever the picture is, its own question among them: the pairs follow
     :math:`P(v)\,P(t)`. They do not keep to the picture's template: then a picture would seem to tell what its template tells. Equal
-    questions are one partner.
+    questions with equal options are one partner.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ def draw_partners(samples: Sequence[Sample], count: int, seed: int) -> list[dict
         groups[sample.benchmark].append(index)
     first = {}
     for index, sample in enumerate(samples):
-        first.setdefault((sample.benchmark, sample.question), index)
-    asks = [first[sample.benchmark, sample.question] for sample in samples]
+        first.setdefault((sample.benchmark, sample.text), index)
+    asks = [first[sample.benchmark, sample.text] for sample in samples]
     partners = [{}] * len(samples)
     for benchmark, group in groups.items():
         all_of_them = _shares(asks[index] for index in group)
