@@ -26,19 +26,20 @@ LEAST = 0.05  # bits of synergy at the end, below which a share of it says nothi
 
 
 class Claim(NamedTuple):
-    """What a stage predicts of a statistic: that it is above or below a bound."""
+    """What a stage predicts of a statistic: that it is above or below a bound, by more than a margin."""
 
     words: str
     above: bool
-    bound: float
+    bound: float = 0.0
+    margin: float = 0.0
 
 
 CLAIMS = {
     "silence": Claim("information at the end of silent encoding, as a share of the most at any depth", above=False, bound=0.1),
-    "accumulation": Claim("rise of what either modality tells alone between the first stage and the last, bits", above=True, bound=0),
+    "accumulation": Claim("rise of what either modality tells alone from the first stage to the last, bits", above=True, margin=0.05),
     "late_share": Claim("share of the final synergy that arises in the last stage", above=True, bound=0.5),
-    "synergy_slope": Claim("slope of synergy in the last stage, bits per unit of depth", above=True, bound=0),
-    "language_slope": Claim("slope of what is unique to language in the last stage, bits per unit of depth", above=False, bound=0),
+    "synergy_slope": Claim("slope of synergy in the last stage, bits per unit of depth", above=True, margin=0.05),
+    "language_slope": Claim("slope of what is unique to language in the last stage, likewise", above=False, margin=0.05),
 }
 
 
@@ -89,12 +90,12 @@ def stages(curves: Mapping[str, Float[np.ndarray, "L *draws"]]) -> dict[str, Flo
 
 
 def verdict(claim: Claim, low: float, high: float) -> str:
-    """``holds`` or ``against``, where the whole interval is on one side of the claim's bound; else ``open``.
+    """``holds`` or ``against``, where the whole interval is on one side of the claim's bound, beyond its margin; else ``open``.
 
     >>> verdict(CLAIMS["late_share"], 0.6, 0.9), verdict(CLAIMS["silence"], 0.05, 0.3), verdict(CLAIMS["silence"], np.nan, np.nan)
     ('holds', 'open', 'open')
     """
-    above, below = low > claim.bound, high < claim.bound
+    above, below = low > claim.bound + claim.margin, high < claim.bound - claim.margin
     return "holds" if (above if claim.above else below) else "against" if (below if claim.above else above) else "open"
 
 
@@ -139,11 +140,13 @@ def depth_profile(
         draws.append(drawn.atoms)
     found = stages({atom: [value[atom] for value in values] for atom in values[0]})
     spread = stages({atom: np.stack([draw[atom] for draw in draws]) for atom in values[0]})
-    tested = [_tested(name, float(found[name]), spread[name]) for name in CLAIMS]
+    tested = pd.DataFrame([_tested(name, float(found[name]), spread[name]) for name in CLAIMS])
+    if early + 1 > SILENT * blocks:  # what is told by then may have come after the stage
+        tested.loc[(tested["statistic"] == "silence") & (tested["verdict"] == "against"), "verdict"] = "open"
     shared = {"seed": seed, **columns}
     return (
         pd.DataFrame(rows).assign(source_a="vision", source_b="language", unimodal="masked", estimator="exact", **shared),
-        pd.DataFrame(tested).assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks, **shared),
+        tested.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks, **shared),
     )
 
 

@@ -45,15 +45,16 @@ def test_verdicts():
     assert verdict(CLAIMS["synergy_slope"], -0.5, -0.1) == "against"
     assert verdict(CLAIMS["language_slope"], -0.5, -0.1) == "holds"
     assert verdict(CLAIMS["language_slope"], -0.5, 0.1) == "open"
+    assert verdict(CLAIMS["language_slope"], -0.02, -0.01) == "open"  # a difference of no account
 
 
-def layered(read_at):
-    """XOR that the lens reads from block ``read_at`` on, of five; noise and single modalities tell nothing."""
+def layered(read_at, blocks=5):
+    """XOR that the lens reads from block ``read_at`` on; noise and single modalities tell nothing."""
     whole = extraction(xor)
     passes = ("vision+language", "vision", "language", *NOISE)
-    lens = {key: np.full((N, 5, 2), np.log(0.5)) for key in passes}
+    lens = {key: np.full((N, blocks, 2), np.log(0.5)) for key in passes}
     lens["vision+language"][:, read_at:] = whole.logits["vision+language"][:, None]
-    return replace(whole, layers=tuple(range(5)), lens_logits=lens, lens_log_normalizer={key: np.zeros((N, 5)) for key in passes})
+    return replace(whole, layers=tuple(range(blocks)), lens_logits=lens, lens_log_normalizer={key: np.zeros((N, blocks)) for key in passes})
 
 
 def test_synergy_is_found_where_it_is_made():
@@ -66,6 +67,8 @@ def test_synergy_is_found_where_it_is_made():
     assert found["late_depth"].eq(0.8).all() and found["early_depth"].eq(0.2).all()
     early = depth_profile(layered(0), n_bootstrap=10, **TOLD)[1].set_index("statistic")
     assert early.loc[["silence", "late_share"], "verdict"].tolist() == ["against"] * 2
+    four = depth_profile(layered(0, blocks=4), n_bootstrap=10, **TOLD)[1].set_index("statistic")
+    assert four.loc["silence", "verdict"] == "open" and four["early_depth"].eq(0.25).all()  # it may have been told after 20 %
 
 
 def test_tables_fit_their_schemas():

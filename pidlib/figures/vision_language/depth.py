@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pidlib.depth import CLAIMS, FUSING, SILENT
 from pidlib.figures import marks
 from pidlib.results import drawable, latex
 
-_SIGNS = {"holds": "$^{+}$", "against": "$^{-}$", "open": "$^{\\circ}$"}
+_STAGES = (0.2, 0.8)  # relative depths at which the published stages change
+_SIGNS = {"holds": "+", "against": "-", "open": r"\circ"}
 _SYMBOLS = {
     "silence": r"$I_{.2}/I_{\max}$",
     "accumulation": r"$\Delta(I - S)$",
@@ -35,13 +35,13 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         ax.set_ylabel(f"{marks.model_name(model)}\nbits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
     floor = Line2D([], [], color=marks.FAINT, linewidth=0.8, linestyle=(0, (1, 1)), label="noise floor")
-    stage = Patch(color=marks.NULL, alpha=0.45, label=f"up to {SILENT:.0%}, from {FUSING:.0%}".replace("%", " %"))
+    stage = Patch(color=marks.NULL, alpha=0.45, label="first and last stage, as published")
     figure.legend(handles=[*marks.atom_handles(), floor, stage], loc="outside upper center", ncols=6)
     return figure
 
 
 def _panel(ax: Axes, rows: pd.DataFrame) -> None:
-    for start, stop in ((0, SILENT), (FUSING, 1.06)):
+    for start, stop in ((0, _STAGES[0]), (_STAGES[1], 1.06)):
         ax.axvspan(start, stop, color=marks.NULL, alpha=0.45, linewidth=0, zorder=0)
     ax.axhline(0, color=marks.INK, linewidth=0.5, zorder=1)
     for index, atom in enumerate(marks.VISION_LANGUAGE):
@@ -60,10 +60,8 @@ def table_layers(table: pd.DataFrame) -> str:
     header = ["benchmark", "model", *_SYMBOLS.values()]
     rows = []
     for (benchmark, model), group in table.groupby(["benchmark", "model"], sort=False):
-        found = group.set_index("statistic").loc[list(CLAIMS)]
-        cells = [
-            f"{value:.2f}{_SIGNS[sign]}".replace("-", "$-$", 1) if pd.notna(value) else None
-            for value, sign in zip(found["value"], found["verdict"], strict=True)
-        ]
+        found = group.set_index("statistic").loc[list(_SYMBOLS)]
+        signed = zip(found["value"], found["verdict"], strict=True)
+        cells = [None if pd.isna(value) else f"${value:.2f}^{{{_SIGNS[sign]}}}$" for value, sign in signed]
         rows.append([*(name.replace("_", r"\_") for name in (marks.benchmark_name(benchmark), marks.model_name(model))), *cells])
-    return latex(header, rows)
+    return latex(header, rows, align="llrrrrr")

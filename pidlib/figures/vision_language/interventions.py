@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pidlib.figures import marks
-from pidlib.predictors import MEAN, OUTCOMES, POOLED, QUANTITIES
 
 _ATOMS = ("synergy", "unique_vision", "unique_language", "redundancy")
 _WORDS = {atom: marks.SYMBOLS[atom] for atom in _ATOMS} | {
@@ -22,14 +21,29 @@ _WORDS = {atom: marks.SYMBOLS[atom] for atom in _ATOMS} | {
 }
 
 
+_TITLES = {
+    "noise": "picture\nnoise",
+    "blank": "picture\nblank",
+    "no image": "picture\nnone",
+    "resampled": "picture of\nanother",
+    "pixels": "pixels\nshuffled",
+    "patches": "patches\nshuffled",
+    "blurred": "picture\nblurred",
+    "words": "words\nshuffled",
+    "question": "question\nof another",
+    "words as noise": "words\nnoise",
+}
+
+
 def fig_interventions(table: pd.DataFrame) -> Figure:
     """Above, the accuracy that each intervention costs each model, by benchmark; below, what it is foretold by."""
     drops = table[table["kind"] == "drop"]
-    outcomes = [name for name in OUTCOMES if name in set(drops["intervention"])]
+    outcomes = list(table.loc[table["kind"] == "correlation", "intervention"].unique())
     figure = Figure(figsize=(marks.PAGE, 5.4))
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.35])
     _drops(above, drops, outcomes)
-    _foretold(below, table[table["kind"] == "correlation"], outcomes)
+    correlations = table[(table["kind"] == "correlation") & ~table["benchmark"].isin(drops["benchmark"])]  # within benchmarks, and over all
+    _foretold(below, correlations, outcomes)
     return figure
 
 
@@ -46,7 +60,7 @@ def _drops(figure: Figure, drops: pd.DataFrame, outcomes: Sequence[str]) -> None
             ax.hlines(beside, here["ci_low"], here["ci_high"], color=marks.FAINT, linewidth=0.4, zorder=2)
             ax.plot(here["value"], beside, ".", color=marks.INK, markersize=1.8, zorder=3)
         ax.axvline(0, color=marks.INK, linewidth=0.6)
-        ax.set_title(outcome.replace(" as", "\nas"), pad=3)
+        ax.set_title(_TITLES[outcome], pad=3)
         ax.set_xlim(-0.3, 1)
         ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
     axes[0].set_yticks(range(len(benchmarks)), map(marks.benchmark_name, benchmarks))
@@ -57,15 +71,16 @@ def _drops(figure: Figure, drops: pd.DataFrame, outcomes: Sequence[str]) -> None
 def _foretold(figure: Figure, rows: pd.DataFrame, outcomes: Sequence[str]) -> None:
     """The same panels: rank correlation with the drop, a line per quantity; filled within benchmarks, open over all."""
     axes = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
+    quantities = list(rows["quantity"].unique())
     for ax, outcome in zip(axes, outcomes, strict=True):
-        for side, name in ((-0.17, MEAN), (0.17, POOLED)):
-            here = rows[(rows["intervention"] == outcome) & (rows["benchmark"] == name)].set_index("quantity").reindex(QUANTITIES)
-            _correlated(ax, here, np.arange(len(QUANTITIES)) + side, filled=name == MEAN)
+        for side, name in zip((-0.17, 0.17), rows["benchmark"].unique(), strict=True):
+            here = rows[(rows["intervention"] == outcome) & (rows["benchmark"] == name)].set_index("quantity").reindex(quantities)
+            _correlated(ax, here, np.arange(len(quantities)) + side, filled=side < 0)
         ax.axvline(0, color=marks.INK, linewidth=0.6)
         ax.axhline(len(_ATOMS) + 0.5, color=marks.FAINT, linewidth=0.5)
         ax.set_xlim(-1.05, 1.05)
         ax.set_xticks([-1, 0, 1])
-    axes[0].set_yticks(range(len(QUANTITIES)), [_WORDS[name] for name in QUANTITIES])
+    axes[0].set_yticks(range(len(quantities)), [_WORDS[name] for name in quantities])
     axes[0].invert_yaxis()
     figure.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
     faces = {"mean within benchmarks": marks.INK, "over all models and benchmarks": "white"}
@@ -73,7 +88,7 @@ def _foretold(figure: Figure, rows: pd.DataFrame, outcomes: Sequence[str]) -> No
         Line2D([], [], linestyle="", marker="o", color=face, markeredgecolor=marks.INK, markersize=3.4, label=words)
         for words, face in faces.items()
     ]
-    figure.legend(handles=[*handles, marks.null_handle("models permuted, 95 %")], loc="outside lower center", ncols=3)
+    figure.legend(handles=[*handles, marks.null_handle("models permuted, 95 %")], loc="outside upper center", ncols=3)
 
 
 def _correlated(ax: Axes, rows: pd.DataFrame, places: np.ndarray, filled: bool) -> None:
@@ -83,5 +98,4 @@ def _correlated(ax: Axes, rows: pd.DataFrame, places: np.ndarray, filled: bool) 
     ax.barh(places, null_high - null_low, 0.32, left=null_low, color=marks.NULL, linewidth=0, zorder=1)
     ax.hlines(places, low, high, color=marks.INK, linewidth=0.7, zorder=2)
     colors = [marks.COLORS.get(name, marks.INK) for name in rows.index]
-    for x, y, color in zip(value, places, colors, strict=True):
-        ax.plot(x, y, "o", color=color if filled else "white", markeredgecolor=color, markersize=3, zorder=3)
+    ax.scatter(value, places, s=9, facecolors=colors if filled else "white", edgecolors=colors, linewidths=0.6, zorder=3)
