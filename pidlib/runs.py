@@ -25,8 +25,8 @@ from pidlib.profiles import BATCH, NOISE, decision_profile, diagnose, embedding_
 class Asked(NamedTuple):
     """What a model is asked about a benchmark: all of it changes the numbers.
 
-    ``layers`` None means every block; with ``options`` questions list their candidates; ``change`` makes other samples of those of the
-    benchmark, as an intervention does.
+    ``layers`` None means every block; with ``options`` questions list their candidates; with ``tokens`` single tokens are kept; ``change``
+    makes other samples of those of the benchmark, as an intervention does.
     """
 
     split: str
@@ -36,6 +36,7 @@ class Asked(NamedTuple):
     partners: int = 0
     layers: tuple[int, ...] | None = ()
     options: bool = False
+    tokens: bool = False
     change: Callable[[list[Sample]], list[Sample]] = list
 
 
@@ -104,7 +105,7 @@ def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, prog
     wanted = {"n": asked.n_samples, "seed": asked.seed, "options": asked.options, "allow_unpinned": preset.allow_unpinned}
     samples = asked.change(load_samples(benchmark, asked.split, **wanted))
     layers = range(len(loaded.model.get_decoder().layers)) if asked.layers is None else asked.layers
-    told = {"passes": asked.passes, "partners": asked.partners, "layers": tuple(layers), "seed": asked.seed}
+    told = {"passes": asked.passes, "partners": asked.partners, "layers": tuple(layers), "seed": asked.seed, "tokens": asked.tokens}
     mark = fingerprint(**identity(loaded, samples, **told))
     kept = {"folder": project_root() / preset.cache / mark, "batch_size": preset.batch_size, "progress": progress}
     place = {"benchmark": samples[0].benchmark, "split": asked.split, "model": loaded.name, "revision": loaded.revision}
