@@ -20,7 +20,7 @@ from pidlib.protocols import RELEASED_CODES, SHUFFLES, VARIABLES, Tokens, datase
 
 EXPERIMENT = "vision_language"
 WIDTH, POSITIONS, PATCHES = 4, 16, 4  # of the vectors; of a sequence; tokens of a picture for each of a question, where it is longer
-NOISE_SIZES, NOISE_REPEATS = (50, 1000, 20_000), 16  # sizes of the published noise
+NOISE_SIZES, NOISE_REPEATS = (50, 1000, 20_000), 100  # sizes of the published noise
 EQUAL, LONGER, POOLED = "released, equal lengths", "released, longer picture", "dataset level"
 _SETTINGS = (
     *("n_sequences", "n_embedded", "audit_observations", "audit_codes"),

@@ -18,7 +18,8 @@ _TOLD = {"experiment": "vision_language", "source_a": "vision", "source_b": "lan
 def contributions(preset: Preset) -> pd.DataFrame:
     """Atoms of every model of the population on every benchmark, and the shares of both sources in what is unique.
 
-    One observation a sample. Shares stand in the rows of the unique atoms; they are missing where the unique information is not seen; see `Estimate.contribution`.
+    One observation a sample. Shares stand in the rows of the unique atoms; they are missing where the unique information is not seen; see
+    `Estimate.contribution`.
     """
     k, made = preset.contribution_codes, {name: getattr(preset, name) for name in _MADE}
     asked = tuple(one._replace(n_samples=preset.n_contributions, layers=(-1,)) for one in runs.embeddings(preset))

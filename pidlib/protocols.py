@@ -110,7 +110,7 @@ def position_codes(
                 sequence = KMeans(length, n_init=1, random_state=own).fit(sequence).cluster_centers_
             unit = normalize(sequence)
             points = PCA(min(RELEASED_COMPONENTS, *unit.shape), random_state=own).fit_transform(unit)
-            codes.append(KMeans(min(n_clusters, length), n_init=1, random_state=own).fit_predict(points))
+            codes.append(KMeans(min(n_clusters, length), n_init=10, random_state=own).fit_predict(points))
     return np.stack(codes)
 
 
