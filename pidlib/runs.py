@@ -104,7 +104,7 @@ def runs(
 def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, progress: bool) -> Run:
     wanted = {"n": asked.n_samples, "seed": asked.seed, "options": asked.options, "allow_unpinned": preset.allow_unpinned}
     samples = asked.change(load_samples(benchmark, asked.split, **wanted))
-    layers = range(len(loaded.model.get_decoder().layers)) if asked.layers is None else asked.layers
+    layers = range(len(loaded.family.blocks_of(loaded.model))) if asked.layers is None else asked.layers
     told = {"passes": asked.passes, "partners": asked.partners, "layers": tuple(layers), "seed": asked.seed, "tokens": asked.tokens}
     mark = fingerprint(**identity(loaded, samples, **told))
     kept = {"folder": project_root() / preset.cache / mark, "batch_size": preset.batch_size, "progress": progress}

@@ -106,18 +106,13 @@ def test_tokens_are_those_that_the_means_and_the_answers_come_from(family):
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
-def test_tower_runs_once_for_each_sample(family, monkeypatch):
-    model, seen = loaded(family), []
-    real = model.model.get_image_features
-
-    def counted(*args, **kwargs):
-        output = real(*args, **kwargs)
-        seen.append(len(output.pooler_output))
-        return output
-
-    monkeypatch.setattr(model.model, "get_image_features", counted)
-    extract(model, samples(10), **ASKED)
-    assert sum(seen) == 10
+def test_tower_runs_once_for_each_sample(family):
+    model, runs = loaded(family), []
+    (tower,) = {name for name, _ in model.model.base_model.named_children()} & {"vision_tower", "vision_model", "visual"}
+    handle = getattr(model.model.base_model, tower).register_forward_hook(lambda *_: runs.append(1))
+    extract(model, samples(10), **EVERYTHING)
+    handle.remove()
+    assert len(runs) == 1  # one batch
 
 
 def test_decisions_of_both_kinds():

@@ -14,7 +14,7 @@ TEXTS = ["is there a lion in the picture? yes no\n", "USER: ASSISTANT: what colo
 
 
 def prompter(model, processor=None):
-    return Prompter(processor or model.processor, model.family, model.model.config.image_token_id)
+    return Prompter(processor or model.processor, model.family, model.family.placeholder_id(model.model))
 
 
 def processor_of(tokenizer, template):

@@ -10,6 +10,8 @@ from small_world import CANDIDATES, WORDS, loaded, sample, samples
 from pidlib.extraction import family_of
 from pidlib.models import LoadedModel, minis, tiny
 
+CROSS = "self_attn.o_proj.weight", "self_attn.projection.weight"
+
 
 def picture(cell=None) -> Image.Image:
     image = Image.new("RGB", (64, 64), "gray")
@@ -24,13 +26,14 @@ def test_sixteen_tokens_in_reading_order(family):
     model = copy.deepcopy(loaded(family).model)
     with torch.no_grad():
         for name, weight in model.named_parameters():
-            if name.endswith(("self_attn.out_proj.weight", "attention.projection_layer.weight", "attn.proj.weight")):
+            if name.endswith(("attn.out_proj.weight", "attention.projection_layer.weight", "attn.proj.weight", *CROSS)):
                 weight.zero_()  # so that no patch hears of another
     inputs = loaded(family).processor.image_processor([[picture()], *([picture(cell)] for cell in range(16))], return_tensors="pt")
     with torch.no_grad():
-        features = model.get_image_features(**{name: inputs[name] for name in family_of(model).tower_inputs}).pooler_output
-    empty, *shown = [one[:16] for one in features]
-    assert all(one.shape == (16, model.config.text_config.hidden_size) for one in shown)
+        features, _ = family_of(model).see(model, {name: inputs[name] for name in family_of(model).tower_inputs})
+    width = model.config.text_config.hidden_size
+    empty, *shown = [one[family_of(model).leading :][:16, :width] for one in features]
+    assert all(one.shape == (16, width) for one in shown)
     assert [(one != empty).any(-1).nonzero().flatten().tolist() for one in shown] == [[cell] for cell in range(16)]
 
 

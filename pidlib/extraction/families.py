@@ -1,7 +1,12 @@
 """What differs between model families, as data: a row each, and no branch on a family's name anywhere else."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 
@@ -14,29 +19,80 @@ class Family:
     A side door is known by the tower's own output: its ``deepstack_features`` (Qwen3-VL) are added to the states of the vision tokens
     behind the first blocks, so a vision token is then one long vector, the part for the door first and then one part a level.
 
+    With cross-attention the blocks look at vision tokens that stand beside the text, and those enter through an argument of their own.
+
     Attributes
     ----------
     name : str
         ``config.model_type``.
     tower_inputs : tuple of str
-        What the processor makes of a picture, and ``get_image_features`` reads.
+        What the processor makes of a picture, and the tower reads.
     layout_inputs : tuple of str
         Those of them that the forward pass needs although the tower has run: the grid that rotary positions are counted on.
         One row a picture.
-    placeholder : str
-        The entry of the configuration that holds the id of a vision token.
+    placeholder : str or None
+        The entry of the configuration that holds the id of a vision token, or, with cross-attention, of the token that stands for the
+        picture; None where nothing in the text does.
     prompt : str or None
         The text given to the processor, with fields ``{image}``, ``{bos}`` and ``{question}``; None for its chat template.
     tokenized : str or None
         The text that the processor makes of ``prompt`` before it expands the picture; None where it adds nothing.
+    cross : str or None
+        The argument of the language model that takes the vision tokens, where they do not stand in the text.
+    tiles : str or None
+        Of the tower's inputs the one that tells which tiles of a picture are there; the tokens of the others are not looked at.
+    decoder, blocks, norm, head : str or None
+        Paths to the language model, of its blocks and last norm from there, and to what makes logits of states, where they have other names
+        than usual. A language model with a path is run by itself, since its model does not go without pixels.
+    arguments : tuple of (str, value)
+        What that run is to be told.
+    leading : int
+        Vision tokens before those of the patches.
+    counts_padding : bool
+        Whether positions are counted from the first place of a padded row: padding on the left then needs positions of its own.
     """
 
     name: str
     tower_inputs: tuple[str, ...] = ("pixel_values",)
     layout_inputs: tuple[str, ...] = ()
-    placeholder: str = "image_token_id"
+    placeholder: str | None = "image_token_id"
     prompt: str | None = None
     tokenized: str | None = None
+    cross: str | None = None
+    tiles: str | None = None
+    decoder: str | None = None
+    blocks: str = "layers"
+    norm: str | None = "norm"
+    head: str | None = None
+    arguments: tuple[tuple[str, object], ...] = ()
+    leading: int = 0
+    counts_padding: bool = False
+
+    def placeholder_id(self, model: PreTrainedModel) -> int:
+        """The id of the tokens that stand for a picture; -1, which no token has, where none does."""
+        return getattr(model.config, self.placeholder) if self.placeholder else -1
+
+    def decoder_of(self, model: PreTrainedModel) -> nn.Module:
+        """The language model."""
+        return attrgetter(self.decoder)(model) if self.decoder else model.get_decoder()
+
+    def blocks_of(self, model: PreTrainedModel) -> Sequence[nn.Module]:
+        """The blocks of the language model, first to last."""
+        return attrgetter(self.blocks)(self.decoder_of(model))
+
+    def see(
+        self, model: PreTrainedModel, tower: Mapping[str, Tensor]
+    ) -> tuple[list[Float[Tensor, "patches levels*d"]], Bool[Tensor, "pictures places"] | None]:
+        """Run the tower: each picture's vision tokens and, with cross-attention, which places these take among all that it makes."""
+        if self.cross is None:
+            seen = model.get_image_features(**tower, return_dict=True)
+            levels = zip(seen.pooler_output, *getattr(seen, "deepstack_features", ()), strict=True)
+            return [torch.cat(some, -1) for some in levels], None
+        states = model.base_model.vision_model(**tower).last_hidden_state
+        states = getattr(model.base_model, "multi_modal_projector", nn.Identity())(states)
+        there = tower[self.tiles].bool()[..., None] if self.tiles else torch.ones((), dtype=torch.bool, device=states.device)
+        there = there.expand(states.shape[:-1]).flatten(1)
+        return [some[kept] for some, kept in zip(states.flatten(1, -2), there, strict=True)], there
 
 
 FAMILIES = {
@@ -51,6 +107,26 @@ FAMILIES = {
         *(
             Family(name, tower_inputs=("pixel_values", "image_grid_thw"), layout_inputs=("image_grid_thw",))
             for name in ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+        ),
+        Family(
+            "mllama",
+            tower_inputs=("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask"),
+            cross="cross_attention_states",
+            tiles="aspect_ratio_mask",
+            leading=1,
+        ),
+        Family(  # the class that goes on with a text: that for questions has no logits in its output, and reads pixels anew for each pass
+            "blip",
+            placeholder=None,
+            prompt="{bos}question: {question} answer:",
+            cross="encoder_hidden_states",
+            decoder="text_decoder.bert",
+            blocks="encoder.layer",
+            norm=None,
+            head="text_decoder.cls",
+            arguments=(("is_decoder", True),),
+            leading=1,
+            counts_padding=True,
         ),
     )
 }

@@ -86,8 +86,7 @@ class Job:
     def shard(self, start: int) -> Shard:
         """All that is read off the block of samples that begins at ``start``."""
         encoded = self._encoded.pop(start, None) or self.reader.encode(self.samples[start : start + SHARD])
-        width = self.reader.embed.weight.shape[1]  # what lies behind it goes through a side door
-        entering = {name: [one.tokens[name][:, :width].float() for one in encoded] for name in self.modalities}
+        entering = {name: [one.tokens[name][:, : self.reader.width].float() for one in encoded] for name in self.modalities}
         arrays = {f"embeddings/{name}": np.stack([one.mean(0).cpu().numpy() for one in some]) for name, some in entering.items()}
         if self.tokens:
             whole = {name: [one.cpu().numpy() for one in some] for name, some in entering.items()}

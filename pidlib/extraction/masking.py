@@ -104,12 +104,15 @@ class Calibration:
 def door(decoder: nn.Module, write: Callable[[Tensor], Mapping[str, object]]) -> Iterator[None]:
     """While open, all that enters the language model is what ``write`` makes of its token embeddings, [batch, length, d].
 
-    ``write`` gives the arguments to put in place of the model's own: ``inputs_embeds``, and those of a side door. Positions, masks and
-    everything else of the forward pass stay as they are.
+    ``write`` gives the arguments to put in place of the model's own: ``inputs_embeds``, and those of a side door or of cross-attention.
+    Positions, masks and everything else of the forward pass stay as they are.
     """
 
     def rewrite(module, args, kwargs):
-        return args, {**kwargs, **write(kwargs["inputs_embeds"])}
+        embeddings = kwargs.get("inputs_embeds")
+        if embeddings is None:
+            embeddings = module.get_input_embeddings()(kwargs["input_ids"])
+        return args, {**kwargs, "input_ids": None, **write(embeddings)}
 
     handle = decoder.register_forward_pre_hook(rewrite, with_kwargs=True)
     try:

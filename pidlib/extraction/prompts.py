@@ -46,11 +46,12 @@ class Picture:
     """The tokens of a picture, from the first to the last placeholder, with what the tower made of it.
 
     ``features`` are its projected token embeddings, in the order of the placeholders, followed along the last axis by those of the side
-    door, if there is one; ``layout`` are the family's layout inputs.
+    door, if there is one; ``layout`` are the family's layout inputs. ``is_vision`` marks their places in the span or, with
+    cross-attention, among the states that are looked at.
     """
 
     span: Fields
-    is_vision: Bool[np.ndarray, " span"]
+    is_vision: Bool[np.ndarray, " places"]
     layout: dict[str, Tensor]
     features: Float[Tensor, "patches levels*d"]
 
@@ -154,7 +155,7 @@ class Prompter:
         if form is None:
             content = [{"type": "image"}] * picture + [{"type": "text", "text": text}]
             return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        image = self.processor.image_token if picture else ""
+        image = getattr(self.processor, "image_token", "") if picture else ""
         return form.format(image=image, bos=self.processor.tokenizer.bos_token, question=text)
 
     def _scaffold(self, picture: bool) -> tuple[str, str]:
@@ -178,7 +179,7 @@ class Prompter:
     def _start(self, offsets: Int[np.ndarray, "tokens 2"], seen: int, picture: bool) -> int:
         """The character at which the question begins, in the prompt with the expanded picture."""
         before, _ = self._scaffold(picture)
-        expanded = picture and self.processor.image_token in before
+        expanded = picture and getattr(self.processor, "image_token", _MARK) in before
         return len(before) + (offsets.max() + self._untokenized - seen if expanded else 0)
 
     def _split(self, fields: Fields, is_language: np.ndarray, is_options: np.ndarray) -> tuple[Question, Fields, np.ndarray]:

@@ -42,7 +42,7 @@ class Row:
     noise: Callable[[], Mapping[str, Float[Tensor, "tokens d"]]] = dict
 
     def __len__(self) -> int:
-        return len(self.question) + len(self.picture.is_vision)
+        return len(self.question) + len(self.picture.span["input_ids"])
 
 
 class Batches:
@@ -93,10 +93,13 @@ class Reader:
 
     def __init__(self, loaded, candidates: tuple[str, ...], layers: Sequence[int], question: str, batch_size: int):
         self.model, self.family, self.device, self.dtype = loaded.model, loaded.family, loaded.device, loaded.model.dtype
-        self.decoder, self.embed = self.model.get_decoder(), self.model.get_input_embeddings()
-        self.prompter = Prompter(loaded.processor, self.family, getattr(self.model.config, self.family.placeholder))
-        self.head = Head(self.model, self.prompter.first_tokens(candidates, question).to(self.device))
-        self.layers = check_layers(layers, len(self.decoder.layers))
+        self.decoder, self.embed = self.family.decoder_of(self.model), self.model.get_input_embeddings()
+        self.body = self.decoder if self.family.decoder else self.model.base_model
+        self.blocks = self.family.blocks_of(self.model)
+        self.width = self.embed.weight.shape[1] if self.family.cross is None else None  # of the door; the side door lies behind it
+        self.prompter = Prompter(loaded.processor, self.family, self.family.placeholder_id(self.model))
+        self.head = Head(self.model, self.family, self.prompter.first_tokens(candidates, question).to(self.device))
+        self.layers = check_layers(layers, len(self.blocks))
         self.pad = loaded.processor.tokenizer.pad_token_id or 0
         self.batches = Batches(batch_size)
 
@@ -124,7 +127,7 @@ class Reader:
             ``lens_log_normalizer`` [rows, L]. float32, in the order of the rows.
         """
         order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        blocks = [self.decoder.layers[layer] for layer in self.layers] if lens else []
+        blocks = [self.blocks[layer] for layer in self.layers] if lens else []
         done = [(batch, read) for batch, read in self.batches(lambda some: self._forward([rows[index] for index in some], blocks), order)]
         back = np.argsort(np.concatenate([batch for batch, _ in done]))
         return {name: np.concatenate([read[name] for _, read in done])[back] for name in done[0][1]}
@@ -137,20 +140,18 @@ class Reader:
     def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
         tower, questions, spans = self.prompter.tokenize(list(samples))
         tower = {name: value.to(self.device, self.dtype if value.is_floating_point() else None) for name, value in tower.items()}
-        features = self._features(tower) if tower else [self.embed.weight[:0]] * len(samples)
+        features, there = self.family.see(self.model, tower) if tower else ([self.embed.weight[:0]] * len(samples), None)
         words = torch.cat([torch.from_numpy(question.language_ids) for question in questions]).to(self.device)
         words = self.embed(words).split([len(question.language_ids) for question in questions])
         encoded = []
         for index, (sample, question, (span, is_vision)) in enumerate(zip(samples, questions, spans, strict=True)):
             layout = {name: tower[name][index : index + 1] for name in self.family.layout_inputs if tower}
+            if there is not None:
+                is_vision = there[index].cpu().numpy()
             tokens = ({"vision": features[index]} if tower else {}) | {"language": words[index]}
             encoded.append(Encoded(sample, Picture(span, is_vision, layout, features[index]), question, tokens))
         refuse_not_finite(encoded)
         return encoded
-
-    def _features(self, tower: Mapping[str, Tensor]) -> list[Float[Tensor, "patches levels*d"]]:
-        seen = self.model.get_image_features(**tower, return_dict=True)
-        return [torch.cat(levels, -1) for levels in zip(seen.pooler_output, *getattr(seen, "deepstack_features", ()), strict=True)]
 
     @torch.inference_mode()
     def _forward(self, rows: Sequence[Row], blocks: list) -> dict[str, np.ndarray]:
@@ -164,7 +165,7 @@ class Reader:
 
     @torch.inference_mode()
     def _states(self, rows: Sequence[Row]) -> list[Float[np.ndarray, "length d"]]:
-        _, (states,), last = self._run(rows, [self.decoder.layers[-1]], everywhere=True)
+        _, (states,), last = self._run(rows, [self.blocks[-1]], everywhere=True)
         return [one[: end + 1].float().cpu().numpy() for one, end in zip(states, last, strict=True)]
 
     def _run(
@@ -172,7 +173,7 @@ class Reader:
     ) -> tuple[Float[Tensor, "rows d"], list[Float[Tensor, "rows *places d"]], Int[Tensor, " rows"]]:
         """The model's output at the last token of each row, that of the blocks there or everywhere, and where that is."""
         noise = [row.noise() for row in rows]
-        fields, masks = _collate(rows, noise, self.pad)
+        fields, masks = _collate(rows, noise, self.pad, beside=self.family.cross is not None)
         fields = {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
         layout = {name: torch.cat([row.picture.layout[name] for row in rows]) for name in rows[0].picture.layout}
         tokens = {
@@ -183,19 +184,28 @@ class Reader:
         at = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
 
         def write(embeddings):
-            embeddings, width = embeddings.clone(), embeddings.shape[-1]
-            for name, values in tokens.items():
-                embeddings[at[name]] = values[:, :width].to(embeddings.dtype)
-            levels = tokens["vision"].split(width, -1)[1:]
-            side = {"visual_pos_masks": at["vision"], "deepstack_visual_embeds": levels} if levels else {}
-            return {"inputs_embeds": embeddings, **side}
+            vision, written = tokens["vision"], {"inputs_embeds": embeddings.clone()}
+            if self.family.cross is None:
+                vision, *levels = vision.split(self.width, -1)
+                written["inputs_embeds"][at["vision"]] = vision.to(embeddings.dtype)
+                if levels:
+                    written |= {"visual_pos_masks": at["vision"], "deepstack_visual_embeds": levels}
+            elif len(vision):
+                written[self.family.cross] = vision.new_zeros(*at["vision"].shape, vision.shape[1])
+                written[self.family.cross][at["vision"]] = vision
+            if "language" in tokens:
+                written["inputs_embeds"][at["language"]] = tokens["language"].to(embeddings.dtype)
+            return written
 
         # Padding stands on the right: every token keeps the position it has alone, and none of them sees what follows.
         last = fields["attention_mask"].sum(1) - 1
         each = torch.arange(len(rows), device=self.device)
         places = (slice(None), slice(None)) if everywhere else (each, last)
         with door(self.decoder, write), tap(blocks, *places) as states:
-            hidden = self.model.base_model(**fields, **layout, use_cache=False, return_dict=True).last_hidden_state
+            arguments = {**fields, **layout, **dict(self.family.arguments)}
+            hidden = self.body(**arguments, use_cache=False, return_dict=True).last_hidden_state
+        if any(state is None for state in states):
+            raise ValueError("asked for a block that looks at pictures alone and is passed over without one; leave it out of the layers")
         return hidden[each, last], states, last
 
 
@@ -225,19 +235,28 @@ def refuse_not_finite(encoded: Sequence[Encoded]):
             raise ValueError(f"NaN or Inf in the {name} embeddings of {names}: check them, or load the model with dtype=torch.float32")
 
 
-def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Per-token fields of the model's forward pass, padded on the right, and the places where modalities are written."""
-    shape = len(rows), max(map(len, rows))
-    fields = {name: np.full(shape, pad if name == "input_ids" else 0) for name in (*rows[0].question.head, "attention_mask")}
+def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int, beside: bool) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Per-token fields of the model's forward pass, padded on the right, and the places where modalities are written.
+
+    With vision tokens ``beside`` the text, their places are not among those of its tokens.
+    """
+    shape, first = (len(rows), max(map(len, rows))), rows[0].question.head
+    fields = {name: np.full(shape + value.shape[1:], pad if name == "input_ids" else 0) for name, value in first.items()}
+    fields["attention_mask"] = np.zeros(shape, np.int64)
     masks = {name: np.zeros(shape, bool) for name in ("vision", "language")}
+    if beside:
+        masks["vision"] = np.stack([row.picture.is_vision for row in rows])
     for index, row in enumerate(rows):
         head, tail, span = row.question.head, row.question.tail, row.picture.span
         end = len(row)
         start, stop = len(head["input_ids"]), end - len(tail["input_ids"])
         for name in head:
             fields[name][index, :end] = np.concatenate([head[name], span[name], tail[name]])
+            if span[name].ndim > 1:  # what may look at the picture, and at which of its tiles, is the picture's to say
+                fields[name][index, start:end] = span[name][-1]
         fields["attention_mask"][index, :end] = 1
-        masks["vision"][index, start:stop] = row.picture.is_vision
+        if not beside:
+            masks["vision"][index, start:stop] = row.picture.is_vision
         if "language" in noise[index]:
             masks["language"][index, :start] = row.question.head_is_language
             masks["language"][index, stop:end] = row.question.tail_is_language

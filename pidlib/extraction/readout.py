@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 
 import numpy as np
 import torch
@@ -9,6 +10,8 @@ from jaxtyping import Float, Float64, Int
 from scipy.special import logsumexp, softmax
 from torch import Tensor, nn
 from transformers import PreTrainedModel
+
+from pidlib.extraction.families import Family
 
 
 @contextmanager
@@ -40,8 +43,10 @@ class Head:
     :math:`\log \sum_{w \in V} e^{z_w}` over the whole vocabulary V, so that the candidates' share of the mass can be told later.
     """
 
-    def __init__(self, model: PreTrainedModel, tokens: Int[Tensor, " k"]):
-        self.project, self.norm, self.tokens = model.get_output_embeddings(), model.get_decoder().norm, tokens
+    def __init__(self, model: PreTrainedModel, family: Family, tokens: Int[Tensor, " k"]):
+        self.project = attrgetter(family.head)(model) if family.head else model.get_output_embeddings()
+        self.norm = attrgetter(family.norm)(family.decoder_of(model)) if family.norm else nn.Identity()
+        self.tokens = tokens
         self.softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
 
     def __call__(self, hidden: Float[Tensor, "batch d"]) -> tuple[Float[Tensor, "batch k"], Float[Tensor, " batch"]]:

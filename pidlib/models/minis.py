@@ -169,10 +169,12 @@ def evaluate(mini: LoadedModel, split: str = "test", n: int | None = None) -> di
 
 def encode(mini: LoadedModel, samples: Sequence[Sample]) -> BatchFeature:
     """The inputs of the forward pass on whole samples, padded on the left, so that the last position is the answer's."""
-    prompter = Prompter(mini.processor, mini.family, getattr(mini.model.config, mini.family.placeholder))
+    prompter = Prompter(mini.processor, mini.family, mini.family.placeholder_id(mini.model))
     texts = [prompter.render(sample.text)[0] for sample in samples]
     inputs = mini.processor(images=[[sample.image] for sample in samples], text=texts, padding=True, return_tensors="pt")
     inputs.pop("labels", None)  # PaliGemma's own idea of what to learn
+    if mini.family.counts_padding:
+        inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
     return inputs
 
 
@@ -193,8 +195,9 @@ def _looking(mini: LoadedModel, head: torch.nn.Module, recipe: Recipe) -> Callab
     def loss(step: int, batch: int = recipe.batch) -> Tensor:
         chosen = torch.randint(len(images), (batch,), generator=_generator(recipe, "look", step))
         inputs = mini.processor.image_processor([[images[i]] for i in chosen], return_tensors="pt")
-        features = mini.model.get_image_features(**{name: inputs[name] for name in mini.family.tower_inputs}).pooler_output
-        tokens = torch.stack(list(features))[:, : TOKENS**2]  # LLaVA-OneVision goes on with the picture's tiles
+        features, _ = mini.family.see(mini.model, {name: inputs[name] for name in mini.family.tower_inputs})
+        # Before them a class token may stand; LLaVA-OneVision goes on with the picture's tiles, Qwen3-VL with what enters at the side.
+        tokens = torch.stack(features)[:, mini.family.leading :][:, : TOKENS**2, : head.in_features]
         scores = head(tokens)
         at_token = cross_entropy(scores[..., : len(ATTRIBUTES)].flatten(0, 1), attributes[chosen].flatten())
         return 4 * at_token + cross_entropy(scores[..., len(ATTRIBUTES) :].mean(1), grounds[chosen])

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from pidlib.models.tiny import prefix, qwen
+from pidlib.models.tiny import cross, prefix, qwen
 from pidlib.models.tiny.parts import SIZES, Size
 
 __all__ = ["FAMILIES", "SIZES", "Size", "build"]
@@ -27,6 +27,8 @@ _BUILDERS = {
         qwen.qwen2_vl,
         qwen.qwen2_5_vl,
         qwen.qwen3_vl,
+        cross.mllama,
+        cross.blip,
     )
 }
 FAMILIES = tuple(_BUILDERS)
