@@ -117,7 +117,7 @@ def recovers(table: pd.DataFrame, expected: str, level: float = 0.05) -> bool:
 
 def protocol_audit(preset: Preset) -> pd.DataFrame:
     """What either protocol finds, beside its own null: labels without relation, a known mixture, the exemplars' tokens."""
-    tables = [_noise(preset.seed, n) for n in NOISE_SIZES]
+    tables = [_reported(), *(_noise(preset.seed, n) for n in NOISE_SIZES)]
     for k in tqdm(preset.audit_codes, desc="audit", unit="alphabet"):
         for n in preset.audit_observations:
             for protocol, patches in ((EQUAL, 1), (LONGER, PATCHES)):
@@ -126,6 +126,13 @@ def protocol_audit(preset: Preset) -> pd.DataFrame:
             tables.append(_pooled(preset, AUDITED, n, k).assign(benchmark=AUDITED))
     tables += _exemplars(preset)
     return _finished(preset, tables, results.AUDIT)
+
+
+def _reported() -> pd.DataFrame:
+    """What noise was said to give, as rows of the table."""
+    table = results.published("fig_protocol_audit")
+    told = {"protocol": "independent labels", "benchmark": "independent labels", "fingerprint": "published"}
+    return table.assign(value_bits=table["nats"] / np.log(2), **told).drop(columns="nats")
 
 
 def _noise(seed: int, n: int) -> pd.DataFrame:

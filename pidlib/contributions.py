@@ -1,5 +1,6 @@
 """What each modality contributes to the states of a model, per benchmark and block by block: pooled embeddings, a data set at a time."""
 
+import math
 from dataclasses import replace
 
 import pandas as pd
@@ -30,8 +31,20 @@ def contributions(preset: Preset) -> pd.DataFrame:
         shares = pd.DataFrame({f"unique_{source}": found.contribution(source) for source in MODALITIES}).T
         mark = fingerprint(of=[one.columns["fingerprint"] for one in (fitted, applied)], n_clusters=k, **made)
         told = applied.columns | {"fingerprint": mark, "layer": applied.extraction.layers[-1], "n_codes": k}
-        tables.append(pd.DataFrame(found.rows()).join(shares, on="atom").assign(**told))
-    return results.tidy(pd.concat(tables, ignore_index=True).assign(seed=preset.seed, **_TOLD), results.CONTRIBUTIONS)
+        tables.append(pd.DataFrame(found.rows()).join(shares, on="atom").assign(**told, **_TOLD))
+    table = pd.concat([*tables, published()], ignore_index=True)
+    return results.tidy(table.assign(seed=preset.seed, experiment="vision_language"), results.CONTRIBUTIONS)
+
+
+def published() -> pd.DataFrame:
+    """What the paper and its authors' files say of atoms and shares, as rows of the table: shares where they printed shares, else bits."""
+    table = results.published("table2_contributions")
+    table = table[table["unit"].isin(("share", "nats"))]
+    value, share = table["value"].astype(float), table["unit"] == "share"
+    told = table[["model", "benchmark", "n_samples", "source", "grade"]].assign(estimator="published", fingerprint="published")
+    atom = table["quantity"].str.replace("contribution_", "unique_")
+    ends = {"contribution_low": table["low"], "contribution_high": table["high"]}
+    return told.assign(atom=atom, value_bits=(value / math.log(2)).mask(share), contribution=value.where(share), **ends)
 
 
 def embedding_layers(preset: Preset) -> pd.DataFrame:

@@ -198,7 +198,8 @@ TWO_LEVELS = Schema(
 )
 
 AUDIT = Schema(
-    {"protocol": "string", **ATOMS.columns, "n_observations": "Float64"}, required=("protocol", "n_observations", *ATOMS.required)
+    {"protocol": "string", **ATOMS.columns, "n_observations": "Float64", "source": "string", "grade": "string"},
+    required=("protocol", "n_observations", *ATOMS.required),
 )
 
 SYNTHETIC = Schema(
@@ -209,8 +210,9 @@ CONTRIBUTIONS = Schema(
     {
         **ATOMS.columns,
         **dict.fromkeys(("contribution", "contribution_low", "contribution_high", "unique_p"), "Float64"),
+        **dict.fromkeys(("source", "grade"), "string"),
     },
-    required=ATOMS.required,
+    required=tuple(name for name in ATOMS.required if name != "value_bits"),  # of published shares the atoms are not known
 )
 
 SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms

@@ -1,6 +1,7 @@
 """Figures of the vision-language experiment: what each model takes from the picture, from the question, and from both together."""
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -58,24 +59,30 @@ def _compare(bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str) -
 
 
 def _panels(table: pd.DataFrame, null: str) -> tuple[Figure, dict[str, Axes]]:
-    """A panel for each benchmark in the order of the table, three in a row, under one legend."""
-    benchmarks = list(table["benchmark"].unique())
+    """A panel for each benchmark in the order of the table under one legend, with a place for each atom."""
+    figure, axes = panels(list(table["benchmark"].unique()))
+    atoms = _atoms(table)
+    for ax in axes.values():
+        ax.set_xticks(range(len(atoms)), [marks.SYMBOLS[atom] for atom in atoms])
+        ax.tick_params(axis="x", length=0, pad=5)
+        ax.set_xlim(-0.55, len(atoms) - 0.45)
+        ax.axhline(0, color=marks.INK, linewidth=0.6, zorder=2.7)
+    figure.legend(handles=[*marks.atom_handles(atoms), marks.null_handle(null)], loc="outside upper center", ncols=len(atoms) + 1)
+    return figure, axes
+
+
+def panels(benchmarks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
+    """A panel for each benchmark, three in a row."""
     columns = min(3, len(benchmarks))
     rows = math.ceil(len(benchmarks) / columns)
     figure = Figure(figsize=(marks.PAGE, 1.3 * rows + 0.5))
     axes = figure.subplots(rows, columns, squeeze=False)
     for ax in axes.flat[len(benchmarks) :]:
         ax.set_axis_off()
-    atoms = _atoms(table)
     for benchmark, ax in zip(benchmarks, axes.flat, strict=False):
         ax.set_title(marks.benchmark_name(benchmark))
-        ax.set_xticks(range(len(atoms)), [marks.SYMBOLS[atom] for atom in atoms])
-        ax.tick_params(axis="x", length=0, pad=5)
-        ax.set_xlim(-0.55, len(atoms) - 0.45)
-        ax.axhline(0, color=marks.INK, linewidth=0.6, zorder=2.7)
     for ax in axes[:, 0]:
         ax.set_ylabel("bits")
-    figure.legend(handles=[*marks.atom_handles(atoms), marks.null_handle(null)], loc="outside upper center", ncols=len(atoms) + 1)
     return figure, dict(zip(benchmarks, axes.flat, strict=False))
 
 

@@ -1,0 +1,103 @@
+"""What each modality contributes to the states of the population's models: a matrix for the page, and the same as a map."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from pidlib.figures import marks
+from pidlib.results import drawable, latex
+
+_SCALE = LinearSegmentedColormap.from_list("modalities", [marks.COLORS["unique_vision"], "#f7f7f7", marks.COLORS["unique_language"]])
+
+
+def table2_contributions(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
+    r"""C_language in per cent per model and benchmark, the models' mean, their mean corrected atoms, and what was published.
+
+    In italics where the interval reaches 50; a dash where the unique information is not seen, so that there is nothing to share.
+    """
+    ours, said = _ours(table, allow_unconverged), table[table["grade"].notna()]
+    shares = ours[ours["atom"] == "unique_language"]
+    benchmarks = list(shares["benchmark"].unique())
+    header = ["", *(marks.benchmark_name(name).replace("_", r"\_") for name in benchmarks), "mean"]
+    rows = []
+    for model, block in shares.groupby("model", sort=False):
+        cells = {row.benchmark: row for row in block.itertuples()}
+        mean = block["contribution"].mean()
+        rows.append([marks.model_name(model).replace("_", r"\_"), *(_percent(cells.get(name)) for name in benchmarks), _whole(mean)])
+    means = shares.groupby("benchmark", sort=False)["contribution"].mean()
+    rows.append([r"\midrule mean", *(_whole(means[name]) for name in benchmarks), _whole(shares["contribution"].mean())])
+    for atom in marks.VISION_LANGUAGE:
+        bits = ours[ours["atom"] == atom].groupby("benchmark", sort=False)["corrected_bits"].mean()
+        low = r"\midrule " if atom == marks.VISION_LANGUAGE[0] else ""
+        rows.append([f"{low}{marks.SYMBOLS[atom]}, bits", *(_bits(bits[name]) for name in benchmarks), _bits(bits.mean())])
+    for index, text in enumerate(_printed(said)):
+        rows.append([r"\midrule " * (index == 0) + rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{text}}}}}"])
+    return latex(header, rows)
+
+
+def fig_contributions(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
+    """A map of C_language: models in rows, from the most visual; pale digits where the interval reaches one half; hatched where missing."""
+    shares = _ours(table, allow_unconverged)
+    matrix, low, high = (
+        shares.pivot_table(index="model", columns="benchmark", values=name, sort=False, dropna=False).astype(float)
+        for name in ("contribution", "contribution_low", "contribution_high")
+    )
+    order = matrix.mean(axis=1).sort_values().index
+    matrix, low, high = (one.loc[order] for one in (matrix, low, high))
+    figure = Figure(figsize=(marks.PAGE, 0.19 * len(matrix) + 1.6))
+    ax = figure.subplots()
+    image = ax.imshow(matrix, cmap=_SCALE, vmin=0, vmax=1, aspect="auto")
+    for (row, column), value in np.ndenumerate(matrix.to_numpy()):
+        if np.isnan(value):
+            ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="white", edgecolor=marks.NULL, hatch="/////", linewidth=0))
+        else:
+            unsure = low.iloc[row, column] <= 0.5 <= high.iloc[row, column]
+            ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=6.5, color=marks.FAINT if unsure else marks.INK)
+    names = [marks.benchmark_name(name) for name in matrix.columns]
+    ax.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(matrix)), [marks.model_name(model) for model in matrix.index], fontsize=6.5)
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    bar = figure.colorbar(image, ax=ax, fraction=0.03, pad=0.015, label="$C_\\ell$: share of language in the unique information")
+    for row in table[table["grade"].notna()].itertuples():
+        for value in (row.contribution, row.contribution_low, row.contribution_high):
+            if pd.notna(value):
+                bar.ax.axhline(value if row.atom == "unique_language" else 1 - value, color=marks.INK, linewidth=1.1)
+    bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
+    return figure
+
+
+def _ours(table: pd.DataFrame, allow_unconverged: bool) -> pd.DataFrame:
+    return drawable(table[table["grade"].isna()], allow_unconverged=allow_unconverged)
+
+
+def _percent(row) -> str | None:
+    """``71``, in italics where the interval reaches one half."""
+    if row is None or pd.isna(row.contribution):
+        return None
+    text = _whole(row.contribution)
+    return rf"\emph{{{text}}}" if row.contribution_low <= 0.5 <= row.contribution_high else text
+
+
+def _whole(share: float) -> str | None:
+    return None if pd.isna(share) else f"{100 * share:.0f}"
+
+
+def _bits(value: float) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _printed(said: pd.DataFrame) -> list[str]:
+    """A line for each published share and range, and for each published decomposition."""
+    lines = []
+    for row in said[said["value_bits"].isna()].itertuples():
+        ends = [row.contribution] if pd.notna(row.contribution) else [row.contribution_low, row.contribution_high]
+        ends = sorted(100 * (1 - end if row.atom == "unique_vision" else end) for end in ends)
+        lines.append(f"{row.model}, {row.benchmark}: {'--'.join(f'{end:.0f}' for end in ends)} (grade {row.grade})")
+    for (model, benchmark), block in said[said["value_bits"].notna()].groupby(["model", "benchmark"], sort=False):
+        bits = ", ".join(f"{marks.SYMBOLS[row.atom]} {row.value_bits:.2f}" for row in block.itertuples())
+        lines.append(f"{model}, {benchmark}, {block['n_samples'].iloc[0]} samples: {bits} bits (grade {block['grade'].iloc[0]})")
+    return lines
