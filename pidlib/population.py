@@ -118,8 +118,9 @@ def sensitivity_table(population: pd.DataFrame, n_resamples: int, seed: int = 0)
     Returns
     -------
     pd.DataFrame
-        ``rho`` is missing where models are fewer than `FEWEST`, or a column is constant over them (``n_distinct``, the number of different
-        values of the poorer one, is then 1). Published rows have a ``grade``.
+        ``rho`` is missing where models are fewer than `FEWEST`, or a column is constant over them. ``reliability`` is the share of the
+        outcome's variance over the models that is not the chance of the questions: where it is low, ranks are noise. Published rows have a
+        ``grade``; their ``ci`` is not published, it is Fisher's with the variance of Bonett and Wright (2000).
     """
     models, names = population["model"].unique(), population["benchmark"].unique()
     population = population.round({column: DECIMALS if column.endswith("bits") else 9 for column in COLUMNS.values()})
@@ -145,16 +146,31 @@ def sensitivity_table(population: pd.DataFrame, n_resamples: int, seed: int = 0)
         shown = population[population["benchmark"].isin(inside)]
         told |= {"benchmark": group, "kind": driven(group) if len(inside) == 1 else None, "converged": bool(shown["converged"].all())}
         for j, (quantity, outcome) in enumerate(CELLS):
-            read = [COLUMNS[name] for name in (quantity, "delta_vision" if outcome == GIVEN else outcome)]
-            distinct = shown.groupby("benchmark")[read].nunique().to_numpy().min()
-            found = {"rho": rho[i, j], "p_value": p[i, j], "ci_low": low[i, j], "ci_high": high[i, j], "n_distinct": distinct}
+            found = {"rho": rho[i, j], "p_value": p[i, j], "ci_low": low[i, j], "ci_high": high[i, j]}
             found |= {"family_low": family_low[i, j], "family_high": family_high[i, j]}
-            rows.append(told | {"quantity": quantity, "outcome": outcome} | found)
+            reliable = _reliability(shown, "accuracy" if outcome == "accuracy" else "delta_vision") if len(inside) == 1 else None
+            rows.append(told | {"quantity": quantity, "outcome": outcome, "reliability": reliable} | found)
     table = pd.DataFrame(rows)
     tested = table["p_value"].notna()
     table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
-    printed = results.published("table1_sensitivity").assign(experiment=told["experiment"])
-    return results.tidy(pd.concat([table, printed], ignore_index=True), results.SENSITIVITY)
+    return results.tidy(pd.concat([table, _printed().assign(experiment=told["experiment"])], ignore_index=True), results.SENSITIVITY)
+
+
+def _printed() -> pd.DataFrame:
+    """The published correlations, each with the interval that as many independent models would give it."""
+    table = results.published("table1_sensitivity")
+    rho = table["rho"].to_numpy(float, na_value=np.nan)
+    error = 1.96 * np.sqrt((1 + rho**2 / 2) / (table["n_models"].to_numpy(float) - 3))
+    return table.assign(ci_low=np.tanh(np.arctanh(rho) - error), ci_high=np.tanh(np.arctanh(rho) + error))
+
+
+def _reliability(shown: pd.DataFrame, outcome: str) -> float:
+    """The share of an outcome's variance over the models that is not the chance of the questions; missing where it is constant."""
+    chance = shown["accuracy"] * (1 - shown["accuracy"]) / shown["n_samples"]
+    if outcome == "delta_vision":
+        chance = ((shown["delta_high"] - shown["delta_low"]) / 3.92) ** 2
+    spread = shown[outcome].var()
+    return max(0.0, 1 - chance.mean() / spread) if spread > 1e-9 else np.nan
 
 
 def _groups(names: Sequence[str]) -> dict[str, list[str]]:

@@ -116,8 +116,9 @@ POPULATION = Schema(
 SENSITIVITY = Schema(
     {
         **dict.fromkeys(("experiment", "source", "grade", "kind", "benchmark", "quantity", "outcome"), "string"),
-        **dict.fromkeys(("rho", "abs_rho_at_most", "ci_low", "ci_high", "family_low", "family_high", "p_value", "q_value"), "Float64"),
-        **dict.fromkeys(("n_models", "n_families", "n_distinct", "n_samples", "seed"), "Int64"),
+        **dict.fromkeys(("rho", "abs_rho_at_most", "ci_low", "ci_high", "family_low", "family_high"), "Float64"),
+        **dict.fromkeys(("p_value", "q_value", "reliability"), "Float64"),
+        **dict.fromkeys(("n_models", "n_families", "n_samples", "seed"), "Int64"),
         "converged": "boolean",
         "fingerprint": "string",
     },
@@ -202,9 +203,7 @@ AUDIT = Schema(
     required=("protocol", "n_observations", *ATOMS.required),
 )
 
-SYNTHETIC = Schema(
-    {**AUDIT.columns, "expected": "string", "recovered": "boolean"}, required=("expected", "recovered", *AUDIT.required)
-)
+SYNTHETIC = Schema({**AUDIT.columns, "expected": "string", "recovered": "boolean"}, required=("expected", "recovered", *AUDIT.required))
 
 CONTRIBUTIONS = Schema(
     {
@@ -213,6 +212,16 @@ CONTRIBUTIONS = Schema(
         **dict.fromkeys(("source", "grade"), "string"),
     },
     required=tuple(name for name in ATOMS.required if name != "value_bits"),  # of published shares the atoms are not known
+)
+
+FUSION = Schema(
+    {
+        **dict.fromkeys(("kind", "target", "source", "grade"), "string"),
+        **CONTRIBUTIONS.columns,
+        **dict.fromkeys(("accuracy", "prior", "moved", "null_high", "spread_mechanism", "spread_rest"), "Float64"),
+        "n_seeds": "Int64",
+    },
+    required=("kind", "experiment"),
 )
 
 SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms
@@ -229,6 +238,7 @@ SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than a
     "table_synthetic": SYNTHETIC,
     "table2_contributions": CONTRIBUTIONS,
     "fig_contributions": CONTRIBUTIONS,
+    "fig_fusion": FUSION,
 }
 
 

@@ -54,9 +54,17 @@ def test_rho_is_spearmans_and_partial_is_what_is_left_of_it():
 def test_what_is_constant_over_the_models_has_no_rank():
     table = sensitivity_table(made_up(), 20)
     row = ours(table, "micro/scene", "synergy", "delta_vision")
-    assert row[["rho", "ci_low", "family_high", "p_value", "q_value"]].isna().all() and row["n_distinct"] == 1
+    assert row[["rho", "ci_low", "family_high", "p_value", "q_value", "reliability"]].isna().all()
     same = made_up(benchmarks=("micro/grounding",)).assign(synergy_bits=np.linspace(0, 4e-4, 20))  # within what the solver leaves open
     assert pd.isna(ours(sensitivity_table(same, 20), "micro/grounding", "synergy", "accuracy")["rho"])
+
+
+def test_an_outcome_that_varies_by_chance_alone_is_not_reliable():
+    rng = np.random.default_rng(0)
+    people = made_up(models=400, benchmarks=("micro/grounding",))
+    chance = people.assign(accuracy=rng.binomial(256, 0.8, len(people)) / 256)
+    reliable = [ours(sensitivity_table(some, 1), "micro/grounding", "synergy", "accuracy")["reliability"] for some in (people, chance)]
+    assert reliable[0] > 0.9 and reliable[1] < 0.2
 
 
 def test_too_few_models_or_families_are_not_correlated():
@@ -79,6 +87,8 @@ def test_published_numbers_stand_below_with_their_grade():
     printed = table[table["grade"].notna()]
     row = printed.query("benchmark == 'MMBench' and quantity == 'synergy' and outcome == 'delta_vision'").set_index("n_models")["rho"]
     assert row.to_dict() == {20: 0.84, 26: 0.809}
+    strongest = printed.loc[printed["rho"].idxmax()]  # of MMStar
+    assert strongest[["ci_low", "ci_high"]].tolist() == pytest.approx([0.64, 0.95], abs=0.01)
     assert printed.loc[printed["quantity"] == "total", "abs_rho_at_most"].tolist() == [0.118]
 
 

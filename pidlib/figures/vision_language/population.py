@@ -26,7 +26,8 @@ _ORDER = ["family", "size", "model"]
 def table1_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
     """Rank correlations of quantities with outcomes: ours with the interval that resamples families, and the published ones below.
 
-    A star: false-discovery rate below .05. Where families are too few to be resampled the interval resamples models.
+    A star: false-discovery rate below .05. Brackets: more than half of the outcome's variance is the chance of the questions. Models are
+    taken as independent where families are too few to be resampled, and in what is published.
     """
     table = drawable(table, allow_unconverged=allow_unconverged)
     header = ["", *(f"{_SYMBOLS[quantity]}, {_SYMBOLS[outcome]}" for quantity, outcome in _SHOWN)]
@@ -40,16 +41,19 @@ def table1_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) 
             cells = {(row.quantity, row.outcome): row for row in some.itertuples()}
             shown = [cells.get(cell) for cell in _SHOWN]
             rows.append([marks.benchmark_name(name).replace("_", r"\_"), *(row and (_ours if ours else _printed)(row) for row in shown)])
-            if ours:
+            ranges = [row and _range(row) for row in shown]
+            if ours or any(ranges):
                 kind = some["kind"].iloc[0]
-                rows.append([rf"\quad\scriptsize {'' if pd.isna(kind) else kind}", *(row and _range(row) for row in shown)])
+                rows.append([rf"\quad\scriptsize {'' if pd.isna(kind) else kind}", *(one or "" for one in ranges)])
     return latex(header, rows)
 
 
 def _ours(row) -> str | None:
     if pd.isna(row.rho):
         return None
-    return f"{row.rho:.2f}".replace("-", "$-$") + (r"\rlap{$^\ast$}" if row.q_value < 0.05 else "")
+    text = f"{row.rho:.2f}".replace("-", "$-$")
+    text = f"({text})" if pd.notna(row.reliability) and row.reliability < 0.5 else text
+    return text + (r"\rlap{$^\ast$}" if row.q_value < 0.05 else "")
 
 
 def _printed(row) -> str:
@@ -58,7 +62,7 @@ def _printed(row) -> str:
 
 def _range(row) -> str:
     low, high = (row.ci_low, row.ci_high) if pd.isna(row.family_low) else (row.family_low, row.family_high)
-    return "" if pd.isna(low) else rf"\scriptsize $[{low:.2f}, {high:.2f}]$"
+    return "" if pd.isna(low) else rf"\scriptsize $[{round(low, 2) + 0.0:.2f}, {round(high, 2) + 0.0:.2f}]$"
 
 
 def fig_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
