@@ -9,7 +9,7 @@ Three studies, each with one choice changed and everything else kept:
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 import pandas as pd
@@ -27,7 +27,7 @@ SEEDS = 3  # of BATCH
 PICTURE_ALONE = ("vision", "vision#1", OPTIONS)
 
 
-def estimators(preset: Preset, experiment: str = "vision_language") -> pd.DataFrame:
+def estimators_table(preset: Preset, experiment: str = "vision_language") -> pd.DataFrame:
     """Atoms by all three studies; `ESTIMATORS` of `pidlib.results`.
 
     ``fallback`` is the share of decisions from the picture alone that count as uniform because candidates had less than ``tau`` of the
@@ -63,18 +63,17 @@ def _estimated(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
     start = time.process_time()
     solved = decision_pid(decisions).pid
     exact = time.process_time() - start
-    bounds = dict(zip(("lower_bits", "upper_bits"), zip(*(solved.bounds[atom] for atom in solved.atoms), strict=True), strict=True))
-    told = {"estimator": "exact", "converged": solved.converged, "seconds": exact, "ratio": 1.0, "seed": preset.seed}
-    yield _rows(solved.atoms, **bounds, **told, **shared, fingerprint=fingerprint(**made))
+    told = {"estimator": "exact", "seed": preset.seed, "converged": solved.converged, "seconds": exact, "ratio": 1.0}
+    yield _rows(solved.atoms, solved.bounds, "lower_bits", "upper_bits").assign(**shared | told | {"fingerprint": fingerprint(**made)})
     for training, repeat in product(TRAINING, range(SEEDS)):
         asked = training | {"n_batches": preset.n_batches, "seed": derive_seed(preset.seed, "BATCH", repeat)}
         start = time.process_time()
         found = batch_pid(decisions, embeddings=run.extraction.embeddings, **asked)
         seconds = time.process_time() - start
-        ends = {"ci_low": -1.96, "ci_high": 1.96}
-        ends = {name: [value + z * found.spread[atom] for atom, value in found.unclamped.items()] for name, z in ends.items()}
-        told = training | {"estimator": "BATCH", "seconds": seconds, "ratio": seconds / exact, "seed": repeat}
-        yield _rows(found.unclamped, **ends, **told, **shared, fingerprint=fingerprint(**made, **asked))
+        ends = {atom: (value - 1.96 * found.spread[atom], value + 1.96 * found.spread[atom]) for atom, value in found.unclamped.items()}
+        told = training | {"estimator": "BATCH", "seed": repeat, "seconds": seconds, "ratio": seconds / exact}
+        told |= {"fingerprint": fingerprint(**made, **asked)}
+        yield _rows(found.unclamped, ends, "ci_low", "ci_high").assign(**shared | told)
 
 
 def _with_options(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
@@ -88,5 +87,5 @@ def _with_options(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
         yield certified(decisions, **made).assign(**told)
 
 
-def _rows(atoms: dict[str, float], **columns: object) -> pd.DataFrame:
-    return pd.DataFrame({"atom": list(atoms), "value_bits": list(atoms.values())}).assign(**columns)
+def _rows(atoms: Mapping[str, float], ends: Mapping[str, tuple[float, float]], low: str, high: str) -> pd.DataFrame:
+    return pd.DataFrame([{"atom": atom, "value_bits": value, low: ends[atom][0], high: ends[atom][1]} for atom, value in atoms.items()])

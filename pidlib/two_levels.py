@@ -33,7 +33,7 @@ from pidlib.uncertainty import estimate
 Sources = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
 
 
-def two_levels(preset: Preset, experiment: str = "vision_language") -> pd.DataFrame:
+def two_levels_table(preset: Preset, experiment: str = "vision_language") -> pd.DataFrame:
     """Atoms at both levels and at the steps between, with null and interval; `TWO_LEVELS` of `pidlib.results`.
 
     Steps of codes are taken with ``n_clusters`` codes and with twice as many; steps that need latent states exist for micro benchmarks
