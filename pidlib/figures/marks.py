@@ -52,7 +52,8 @@ def benchmark_name(benchmark: str) -> str:
     if source == "hub":
         return HUB_NAMES[task]
     task = task.replace("yes_no", "yes/no").replace("_", " ")
-    return f"{BENCHMARK_SOURCES.get(source, source)}: {task}" if task else source
+    source = BENCHMARK_SOURCES.get(source, source)
+    return f"{source}: {task}" if task else source
 
 
 def bars(ax: Axes, x: Sequence[float], height: Sequence[float], atom: str, width: float, **style: Any) -> None:

@@ -92,5 +92,7 @@ def _moved(ax: Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
         ax.barh([row] * len(one), np.nan_to_num(high), 0.7, color=marks.NULL, alpha=0.75)
         ax.hlines([row] * len(one), low, top, color=marks.INK, linewidth=0.8)
         marks.points(ax, value, [row] * len(one), marker, color=face)
+        if np.isnan(value).any():
+            ax.text(0.5, row, "not defined", transform=ax.get_yaxis_transform(), ha="center", va="center")
     for points in published["moved"].astype(float):
         ax.axvline(points, color=marks.OTHERS[0], linestyle="--", linewidth=1)
