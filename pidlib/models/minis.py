@@ -88,11 +88,11 @@ PRIORS = {"micro/knowledge": 3.0, "micro/captioned": 3.0, "micro/existence": 3.0
 
 
 def _compact(family: str, answers: int, **others) -> Recipe:
-    return Recipe(family, "compact", **{"looks": 1500, "answers": answers, "batch": 64, "learning_rate": 2e-3} | others)
+    return Recipe(family, "compact", **{"looks": 1000, "answers": answers, "batch": 64, "learning_rate": 2e-3} | others)
 
 
 def _short(family: str, answers: int, **others) -> Recipe:
-    return Recipe(family, **{"looks": 1500, "answers": answers, "batch": 64} | others)
+    return Recipe(family, **{"looks": 1000, "answers": answers, "batch": 64} | others)
 
 
 # The first three are the exemplars, trained until they answer almost everything; the others differ in family, size, length of training, in
@@ -101,23 +101,23 @@ RECIPES = {
     "llava": Recipe("llava", answers=3500),
     "paligemma": Recipe("paligemma"),
     "qwen2_5_vl": Recipe("qwen2_5_vl", looks=2000, answers=4500),
-    "llava_onevision": _short("llava_onevision", 1500),
-    "gemma3": _short("gemma3", 1000, options=0.3),
-    "idefics3": _short("idefics3", 1000),
-    "internvl": _short("internvl", 2000),
-    "qwen3_vl": _short("qwen3_vl", 1000, looks=1000),
-    "llava_compact": _compact("llava", 3500),
-    "llava_compact_brief": _compact("llava", 500),
-    "llava_compact_blind": _compact("llava", 2000, blind=0.5),
-    "llava_onevision_compact": _compact("llava_onevision", 2500, options=0.3),
-    "paligemma_compact": _compact("paligemma", 1500),
-    "paligemma_compact_priors": _compact("paligemma", 1500, mixture=PRIORS),
-    "gemma3_compact": _compact("gemma3", 2000, blind=0.25),
-    "idefics3_compact": _compact("idefics3", 3000, options=0.3),
-    "internvl_compact": _compact("internvl", 1500, options=0.3),
-    "qwen2_vl_compact": _compact("qwen2_vl", 2000),
-    "qwen2_vl_compact_blind": _compact("qwen2_vl", 1000, blind=0.75),
-    "qwen3_vl_compact": _compact("qwen3_vl", 1000, options=0.3),
+    "llava_onevision": _short("llava_onevision", 1000),
+    "gemma3": _short("gemma3", 600, options=0.3),
+    "idefics3": _short("idefics3", 400),
+    "internvl": _short("internvl", 1200),
+    "qwen3_vl": _short("qwen3_vl", 400, looks=600),
+    "llava_compact": _compact("llava", 3500, looks=1500),
+    "llava_compact_brief": _compact("llava", 500, looks=1500),
+    "llava_compact_blind": _compact("llava", 2000, looks=1500, blind=0.5),
+    "llava_onevision_compact": _compact("llava_onevision", 1500, options=0.3),
+    "paligemma_compact": _compact("paligemma", 1200),
+    "paligemma_compact_priors": _compact("paligemma", 800, mixture=PRIORS),
+    "gemma3_compact": _compact("gemma3", 1000, blind=0.25),
+    "idefics3_compact": _compact("idefics3", 2000, options=0.3),
+    "internvl_compact": _compact("internvl", 1500, looks=1500, options=0.3),
+    "qwen2_vl_compact": _compact("qwen2_vl", 1200, looks=800),
+    "qwen2_vl_compact_blind": _compact("qwen2_vl", 600, looks=800, blind=0.75),
+    "qwen3_vl_compact": _compact("qwen3_vl", 800, looks=800, options=0.3),
 }
 
 
