@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_world import loaded, samples
+from small_world import FAMILY_NAMES, loaded, samples
 
 from pidlib.extraction.job import Job
 from pidlib.extraction.masking import FULL, Pass
@@ -37,7 +37,7 @@ def test_pairs_are_shared_exactly_by_one_permutation_walked_both_ways():
     assert shapley_values(value, 4, 1, np.random.default_rng(3)) == pytest.approx(by_hand)
 
 
-@pytest.mark.parametrize("family", ["llava", "qwen3_vl"])
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_all_tokens_heard_is_the_full_pass_and_none_is_noise(family):
     some = samples(4)
     model = loaded(family)
