@@ -4,7 +4,7 @@
 
 PRESET     ?= offline
 PARAMETERS ?=
-JOBS       ?= 2
+JOBS       ?= $(if $(filter paper,$(PRESET)),1,2)
 PYTHON     ?= python3
 SHELL      := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -87,7 +87,7 @@ FORCE:
 
 # What is in the cache stays there; the stamp only says that it was looked through since the code last changed.
 $(BUILD)/extracted: $(SOURCES) | $(READY)
-	$(PY) -m pidlib.runs --preset $(PRESET)
+	$(PY) -m pidlib.answers --preset $(PRESET) --jobs $(JOBS)
 	@mkdir -p $(@D) && touch $@
 $(filter $(RUNS)/vision_language/% $(RUNS)/validation/fig_recovery.ipynb,$(EXECUTED)): | $(ASKED)
 

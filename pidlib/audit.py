@@ -20,7 +20,8 @@ from pidlib.protocols import RELEASED_CODES, SHUFFLES, VARIABLES, Tokens, datase
 
 EXPERIMENT = "vision_language"
 WIDTH, POSITIONS, PATCHES = 4, 16, 4  # of the vectors; of a sequence; tokens of a picture for each of a question, where it is longer
-NOISE_SIZES, NOISE_REPEATS = (50, 1000, 20_000), 100  # sizes of the published noise
+NOISE_SIZES, NOISE_REPEATS = (8, 50, 1000, 20_000), 100  # those of the noise that was reported, and before them:
+NEAREST = 8  # labels of 8 codes, of all numbers up to 20 the one whose atoms come nearest to those in the authors' files
 EQUAL, LONGER, POOLED = "released, equal lengths", "released, longer picture", "dataset level"
 _SETTINGS = (
     *("n_sequences", "n_embedded", "audit_observations", "audit_codes"),
@@ -129,17 +130,21 @@ def protocol_audit(preset: Preset) -> pd.DataFrame:
 
 
 def _reported() -> pd.DataFrame:
-    """What noise was said to give, as rows of the table."""
-    table = results.published("fig_protocol_audit")
-    told = {"protocol": "independent labels", "benchmark": "independent labels", "fingerprint": "published"}
+    """What noise was said to give, and the authors' own atoms beside the labels that come nearest to them, as rows of the table."""
+    noise, files = results.published("fig_protocol_audit"), results.published("table2_contributions")
+    files = files[(files["unit"] == "nats") & (files["benchmark"] == "VQA")].rename(columns={"quantity": "atom", "value": "nats"})
+    files = files.assign(n_codes=NEAREST, n_observations=NEAREST, benchmark=files["model"] + ", " + files["benchmark"])
+    table = pd.concat([noise.assign(benchmark="independent labels"), files[[*noise.columns, "benchmark"]]])
+    told = {"protocol": "independent labels", "fingerprint": "published"}
     return table.assign(value_bits=table["nats"] / np.log(2), **told).drop(columns="nats")
 
 
 def _noise(seed: int, n: int) -> pd.DataFrame:
-    """Mean atoms of three independent lists of n labels, with 1.96 standard deviations about it."""
-    labels = np.random.default_rng(derive_seed(seed, "independent labels", n)).integers(RELEASED_CODES, size=(3, NOISE_REPEATS, n))
-    solved = pid(tabulate(*labels, (RELEASED_CODES,) * 3))
-    told = {"protocol": "independent labels", "benchmark": "independent labels", "n_codes": RELEASED_CODES, "n_observations": n}
+    """Mean atoms of three independent lists of n labels of at most n codes, with 1.96 standard deviations about it."""
+    k = min(RELEASED_CODES, n)
+    labels = np.random.default_rng(derive_seed(seed, "independent labels", n)).integers(k, size=(3, NOISE_REPEATS, n))
+    solved = pid(tabulate(*labels, (k, k, k)))
+    told = {"protocol": "independent labels", "benchmark": "independent labels", "n_codes": k, "n_observations": n}
     rows = [
         {"atom": atom, "value_bits": mean, "ci_low": mean - reach, "ci_high": mean + reach}
         for atom, values in solved.atoms.items()
@@ -163,12 +168,17 @@ def _pooled(preset: Preset, mixture: str, n: int, n_clusters: int) -> pd.DataFra
     return pd.DataFrame(found.rows()).assign(protocol=POOLED, n_codes=n_clusters, n_observations=n)
 
 
+def asked(preset: Preset) -> tuple[runs.Asked, ...]:
+    """Of each exemplar: the single tokens of some samples, and the pooled embeddings of all."""
+    few = runs.Asked(preset.split, preset.n_sequences, preset.seed, (FULL,), tokens=True)
+    return (few, *runs.embeddings(preset))
+
+
 def _exemplars(preset: Preset) -> Iterator[pd.DataFrame]:
     """Both protocols on what was read off each model: token sequences of some samples, pooled embeddings of all."""
-    few = runs.Asked(preset.split, preset.n_sequences, preset.seed, (FULL,), tokens=True)
     made = {name: getattr(preset, name) for name in ("n_clusters", "n_permutations", "n_bootstrap", "seed")}
     settings = made | {"released": RELEASED_CODES, "shuffles": SHUFFLES}
-    for sequences, fitted, applied in runs.runs(preset, (few, *runs.embeddings(preset))):
+    for sequences, fitted, applied in runs.runs(preset, asked(preset)):
         place = {name: applied.columns[name] for name in ("benchmark", "split", "model", "revision")}
         place["fingerprint"] = fingerprint(of=[one.columns["fingerprint"] for one in (sequences, fitted, applied)], **settings)
         yield _released(preset, sequences.extraction.tokens).assign(protocol="released", **place)

@@ -16,6 +16,11 @@ _MADE = ("n_permutations", "n_bootstrap", "seed")
 _TOLD = {"experiment": "vision_language", "source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
 
 
+def asked(preset: Preset) -> tuple[runs.Asked, ...]:
+    """Of each model of the population the last state of some samples to fit codes on, and of those profiled."""
+    return tuple(one._replace(n_samples=preset.n_contributions, layers=(-1,)) for one in runs.embeddings(preset))
+
+
 def contributions(preset: Preset) -> pd.DataFrame:
     """Atoms of every model of the population on every benchmark, and the shares of both sources in what is unique.
 
@@ -23,9 +28,8 @@ def contributions(preset: Preset) -> pd.DataFrame:
     `Estimate.contribution`.
     """
     k, made = preset.contribution_codes, {name: getattr(preset, name) for name in _MADE}
-    asked = tuple(one._replace(n_samples=preset.n_contributions, layers=(-1,)) for one in runs.embeddings(preset))
     tables = []
-    for fitted, applied in runs.runs(preset, asked, models=preset.population):
+    for fitted, applied in runs.runs(preset, asked(preset), models=preset.population):
         labels = codes(fitted.extraction, applied.extraction, k, preset.seed, allow_degenerate=True)
         found = estimate(*labels, **made)
         shares = pd.DataFrame({f"unique_{source}": found.contribution(source) for source in MODALITIES}).T

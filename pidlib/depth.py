@@ -158,12 +158,16 @@ def _tested(name: str, value: float, draws: np.ndarray) -> dict[str, object]:
     return {"statistic": name, "value": value, "ci_low": low, "ci_high": high, "verdict": verdict(CLAIMS[name], low, high)}
 
 
+def asked(preset: Preset) -> tuple[Asked]:
+    """For atoms by depth: as for the profiles of decisions, read after every block, without partners."""
+    return (Asked(preset.split, preset.n_samples, preset.seed, (*PASSES, *NOISE), layers=None),)
+
+
 def depth_tables(preset: Preset, experiment: str = "vision_language") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Atoms by depth and tested stages of the exemplars on all benchmarks, as rows of the results and of ``table_layers``."""
     made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
-    asked = Asked(preset.split, preset.n_samples, preset.seed, (*PASSES, *NOISE), layers=None)
     atoms, tested = [], []
-    for (run,) in runs(preset, (asked,)):
+    for (run,) in runs(preset, asked(preset)):
         mark = fingerprint(extraction=run.columns["fingerprint"], analysis="depth", **made)
         profile, claims = depth_profile(run.extraction, **made, **run.columns | {"experiment": experiment, "fingerprint": mark})
         atoms.append(profile)

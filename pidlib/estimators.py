@@ -38,13 +38,13 @@ def estimators_table(preset: Preset, experiment: str = "vision_language") -> pd.
         tables += _asked_alone(preset, run)
     for (run,) in runs.runs(preset, runs.decisions(preset), models=preset.models[:1]):
         tables += _estimated(preset, run)
-    for (run,) in runs.runs(preset, _listed(preset), models=preset.options_models):
+    for (run,) in runs.runs(preset, asked(preset), models=preset.options_models):
         tables += _with_options(preset, run)
     table = pd.concat(tables, ignore_index=True).assign(experiment=experiment, source_b="language")
     return results.tidy(table, results.ESTIMATORS)
 
 
-def _listed(preset: Preset) -> tuple[runs.Asked]:
+def asked(preset: Preset) -> tuple[runs.Asked]:
     return (runs.Asked(preset.split, preset.n_samples, preset.seed, (FULL, *MODALITIES, *PICTURE_ALONE[1:]), options=True),)
 
 

@@ -1,6 +1,6 @@
 """Which quantity of a model foretells what an intervention costs it: rank correlations, with baselines beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -9,6 +9,7 @@ from jaxtyping import Float
 from scipy.stats import rankdata
 
 from pidlib import benchmarks, population, results
+from pidlib.benchmarks import Sample
 from pidlib.experiment import Preset, derive_seed, fingerprint
 from pidlib.extraction.masking import FULL
 from pidlib.interventions import INTERVENTIONS, drop, perceptual_score, resample, right
@@ -130,16 +131,24 @@ def _quantities(measured: pd.DataFrame) -> list[dict]:
     ]
 
 
+def asked(preset: Preset) -> tuple[Asked, ...]:
+    """Of each model of the population: what its masked profile needs, and its answers after every intervention."""
+    one = Asked(preset.split, preset.n_intervened, preset.seed, (FULL,))
+    return (*population.asked(preset), *(one._replace(change=change) for change in _changes(preset).values()))
+
+
+def _changes(preset: Preset) -> dict[str, Callable[[Sequence[Sample]], list[Sample]]]:
+    """Every intervention; and, for the perceptual score, pictures resampled anew."""
+    anew = partial(resample, modality="vision", seed=derive_seed(preset.seed, "perceptual score"))
+    return {"anew": anew} | {name: partial(change, seed=preset.seed) for name, change in INTERVENTIONS.items()}
+
+
 def _drops(preset: Preset) -> list[dict]:
     """Every drop with its interval, and the perceptual score of the picture, of all models on all benchmarks."""
-    anew = partial(resample, modality="vision", seed=derive_seed(preset.seed, "perceptual score"))
-    changes = {"anew": anew} | {name: partial(change, seed=preset.seed) for name, change in INTERVENTIONS.items()}
-    one = Asked(preset.split, preset.n_intervened, preset.seed, (FULL,))
-    asked = (*population.asked(preset), *(one._replace(change=change) for change in changes.values()))
     rows = []
-    for full, *others in runs(preset, asked, models=preset.population):
+    for full, *others in runs(preset, asked(preset), models=preset.population):
         whole = right(full.extraction)
-        after = {name: (right(run.extraction), run.columns) for name, run in zip(changes, others, strict=True)}
+        after = {name: (right(run.extraction), run.columns) for name, run in zip(_changes(preset), others, strict=True)}
         permuted, about = after.pop("anew")
         ids = permuted.index
         rows.append(about | {"kind": "quantity", "quantity": "perceptual_score", "value": perceptual_score(whole[ids], [permuted])})

@@ -1,18 +1,18 @@
 """The models of a preset on its benchmarks: asked once, kept in the cache, and turned into rows of the results."""
 
-import argparse
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
 import pandas as pd
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from pidlib import results
 from pidlib.benchmarks import Sample
 from pidlib.benchmarks import load as load_samples
 from pidlib.benchmarks import locate as locate_samples
-from pidlib.experiment import Preset, fingerprint, load_preset, project_root
+from pidlib.experiment import Preset, fingerprint, project_root
 from pidlib.extraction import PASSES, Extraction, extract
 from pidlib.extraction.extractor import identity
 from pidlib.extraction.masking import FULL
@@ -107,9 +107,12 @@ def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, prog
     layers = range(len(loaded.family.blocks_of(loaded.model))) if asked.layers is None else asked.layers
     told = {"passes": asked.passes, "partners": asked.partners, "layers": tuple(layers), "seed": asked.seed, "tokens": asked.tokens}
     mark = fingerprint(**identity(loaded, samples, **told))
-    kept = {"folder": project_root() / preset.cache / mark, "batch_size": preset.batch_size, "progress": progress}
+    folder = project_root() / preset.cache / mark
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    kept = {"folder": folder, "batch_size": preset.batch_size, "progress": progress}
     place = {"benchmark": samples[0].benchmark, "split": asked.split, "model": loaded.name, "revision": loaded.revision}
-    return Run(extract(loaded, samples, **told, **kept), place | {"n_samples": len(samples), "fingerprint": mark})
+    with FileLock(f"{folder}.lock"):  # two notebooks that ask for the same at once make it once
+        return Run(extract(loaded, samples, **told, **kept), place | {"n_samples": len(samples), "fingerprint": mark})
 
 
 def decision_profiles(
@@ -142,16 +145,3 @@ def diagnostics(preset: Preset, experiment: str = "vision_language") -> pd.DataF
     """What to know of each model on each benchmark before its profile is believed; see `pidlib.profiles.diagnose`."""
     rows = [run.columns | diagnose(run.extraction, preset.tau) for (run,) in runs(preset, decisions(preset))]
     return pd.DataFrame(rows).assign(experiment=experiment)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pidlib.runs", description="The first step alone: run the models, fill the cache.")
-    parser.add_argument("--preset", default="offline", help="smoke, offline, paper, or the path of a .yaml file")
-    preset = load_preset(parser.parse_args().preset)
-    found = [run for asked in (decisions(preset), embeddings(preset)) for some in runs(preset, asked, progress=True) for run in some]
-    count = sum(len(run.extraction) for run in found)
-    tqdm.write(f"wrote what {len(preset.models)} models answered to {count} questions to {preset.cache}")
-
-
-if __name__ == "__main__":
-    main()

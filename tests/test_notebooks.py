@@ -76,7 +76,7 @@ def test_models_are_asked_ahead_only_with_the_parameters_of_the_preset(given, as
     command = ["make", "--dry-run", "paper", "PRESET=smoke", f"BUILD={tmp_path}", f"PARAMETERS={given}"]
     plan = subprocess.run(command, cwd=project_root(), env=quiet, capture_output=True, text=True, check=True).stdout
     assert plan.count("-m papermill") == len(PAPER)
-    assert ("-m pidlib.runs" in plan) == asked
+    assert ("-m pidlib.answers" in plan) == asked
 
 
 @pytest.mark.parametrize("path", PAPER, ids=name_of)

@@ -91,30 +91,26 @@ def _compact(family: str, answers: int, **others) -> Recipe:
     return Recipe(family, "compact", **{"looks": 1000, "answers": answers, "batch": 64, "learning_rate": 2e-3} | others)
 
 
-def _short(family: str, answers: int, **others) -> Recipe:
-    return Recipe(family, **{"looks": 1000, "answers": answers, "batch": 64} | others)
-
-
 # The first three are the exemplars, trained until they answer almost everything; the others differ in family, size, length of training, in
 # what they were asked, and in how often the picture was the right one: so they differ in how much they use what they see.
 RECIPES = {
     "llava": Recipe("llava", answers=3500),
     "paligemma": Recipe("paligemma"),
     "qwen2_5_vl": Recipe("qwen2_5_vl", looks=2000, answers=4500),
-    "llava_onevision": _short("llava_onevision", 1000),
-    "gemma3": _short("gemma3", 600, options=0.3),
-    "idefics3": _short("idefics3", 400),
-    "internvl": _short("internvl", 1200),
-    "qwen3_vl": _short("qwen3_vl", 400, looks=600),
+    "internvl": Recipe("internvl", looks=1000, answers=1200, batch=64),
     "llava_compact": _compact("llava", 3500, looks=1500),
     "llava_compact_brief": _compact("llava", 500, looks=1500),
     "llava_compact_blind": _compact("llava", 2000, looks=1500, blind=0.5),
     "llava_onevision_compact": _compact("llava_onevision", 1500, options=0.3),
     "paligemma_compact": _compact("paligemma", 1200),
+    "paligemma_compact_blind": _compact("paligemma", 800, blind=0.5),
     "paligemma_compact_priors": _compact("paligemma", 800, mixture=PRIORS),
     "gemma3_compact": _compact("gemma3", 1000, blind=0.25),
+    "gemma3_compact_brief": _compact("gemma3", 300),
     "idefics3_compact": _compact("idefics3", 2000, options=0.3),
+    "idefics3_compact_priors": _compact("idefics3", 800, mixture=PRIORS),
     "internvl_compact": _compact("internvl", 1500, looks=1500, options=0.3),
+    "internvl_compact_blind": _compact("internvl", 800, looks=1500, blind=0.75),
     "qwen2_vl_compact": _compact("qwen2_vl", 1200, looks=800),
     "qwen2_vl_compact_blind": _compact("qwen2_vl", 600, looks=800, blind=0.75),
     "qwen3_vl_compact": _compact("qwen3_vl", 800, looks=800, options=0.3),

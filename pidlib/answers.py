@@ -1,0 +1,45 @@
+"""The first step alone: every model of a preset is asked all that any table needs, and what it answers is kept in the cache."""
+
+import argparse
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+
+from tqdm import tqdm
+
+from pidlib import audit, contributions, depth, estimators, predictors
+from pidlib.experiment import Preset, load_preset
+from pidlib.runs import Asked, decisions, embeddings, runs
+
+
+def everything(preset: Preset) -> list[tuple[Sequence[str], tuple[Asked, ...]]]:
+    """Models, and what they are asked."""
+    exemplars = (*decisions(preset), *embeddings(preset), *depth.asked(preset), *audit.asked(preset))
+    population = (*predictors.asked(preset), *contributions.asked(preset))
+    return [(preset.models, exemplars), (preset.population, population), (preset.options_models, estimators.asked(preset))]
+
+
+def ask(preset: Preset, model: str, *, progress: bool = False) -> int:
+    """Ask one model everything; the number of questions that it answered."""
+    asked = tuple(one for models, some in everything(preset) if model in models for one in some)
+    return sum(len(run.extraction) for some in runs(preset, asked, models=[model], progress=progress) for run in some)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pidlib.answers", description=__doc__)
+    parser.add_argument("--preset", default="offline", help="smoke, offline, paper, or the path of a .yaml file")
+    parser.add_argument("--jobs", type=int, default=1, help="models at a time, each in a process of its own; on one GPU leave it at 1")
+    chosen = parser.parse_args()
+    preset = load_preset(chosen.preset)
+    models = list(dict.fromkeys(name for some, _ in everything(preset) for name in some))
+    if chosen.jobs == 1:
+        count = sum(ask(preset, model, progress=True) for model in models)
+    else:
+        with ProcessPoolExecutor(chosen.jobs, mp_context=get_context("spawn")) as pool:
+            answered = [pool.submit(ask, preset, model) for model in models]
+            count = sum(one.result() for one in tqdm(as_completed(answered), total=len(models), desc="models", unit="model"))
+    tqdm.write(f"wrote what {len(models)} models answered to {count:,} questions to {preset.cache}")
+
+
+if __name__ == "__main__":
+    main()
