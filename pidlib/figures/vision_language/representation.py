@@ -72,7 +72,7 @@ def _labels(ax: Axes, rows: pd.DataFrame) -> None:
         marks.points(ax, at, said["value_bits"], "D", markersize=2.6)
     ax.set_xticks(range(len(sizes)), [f"{n:g}" for n in sizes])
     ax.set(xlabel="observations $N$", ylabel="bits", ylim=(0, None))
-    ax.set_title(f"{_NOISE}: {rows['n_codes'].iloc[0]} codes")
+    ax.set_title(f"{_NOISE}: at most {rows['n_codes'].max()} codes")
 
 
 def _exemplars(ax: Axes, rows: pd.DataFrame) -> None:
