@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from pidlib import benchmarks, fusion, results
 from pidlib.benchmarks import Sample
-from pidlib.experiment import Preset, derive_seed, fingerprint, project_root, unknown
+from pidlib.experiment import Preset, derive_seed, fingerprint, project_root
 from pidlib.extraction.extractor import identity
 from pidlib.fusion import MECHANISMS, Posed, train
 from pidlib.models import LoadedModel, load
@@ -33,9 +33,7 @@ CHUNK = 256  # pictures in the tower at once
 
 def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
     """The first n of a benchmark; or of all benchmarks of a source (``easy_vqa``) together, shuffled by the seed."""
-    members = [known for known in benchmarks.BENCHMARKS if name in (known, known.split("/")[0])]
-    if not members:
-        raise ValueError(unknown("benchmark", name, {*benchmarks.BENCHMARKS, *(known.split("/")[0] for known in benchmarks.BENCHMARKS)}))
+    members = [known for known in benchmarks.BENCHMARKS if known.split("/")[0] == name] or [name]
     if len(members) == 1:
         return benchmarks.load(members[0], split, n, seed)
     together = [sample for member in members for sample in benchmarks.load(member, split)]
