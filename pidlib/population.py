@@ -206,10 +206,10 @@ def _rho(x: np.ndarray, y: np.ndarray, members: np.ndarray) -> Float[np.ndarray,
 
 
 def _interval(values: np.ndarray, clusters: list[np.ndarray], members: np.ndarray, n: int, generator: np.random.Generator):
-    """95 % percentile interval of the correlations, with the clusters of models drawn anew; missing where half the draws are constant."""
+    """95 % percentile interval of the correlations, clusters of models drawn anew; missing where a tenth of the draws is constant."""
     picks = (np.concatenate([clusters[i] for i in generator.integers(len(clusters), size=len(clusters))]) for _ in range(n))
     draws = np.stack([_rho(*_sides(values[pick]), members) for pick in picks])
-    missing = (np.isnan(draws).mean(0) > 0.5) | (len(clusters) < FEWEST)
+    missing = (np.isnan(draws).mean(0) > 0.1) | (len(clusters) < FEWEST)
     return np.where(missing, np.nan, np.nanquantile(np.where(missing, 0, draws), (0.025, 0.975), axis=0))
 
 
