@@ -18,7 +18,8 @@ _TOLD = {"experiment": "vision_language", "source_a": "vision", "source_b": "lan
 
 def asked(preset: Preset) -> tuple[runs.Asked, ...]:
     """Of each model of the population the last state of some samples to fit codes on, and of those profiled."""
-    return tuple(one._replace(n_samples=preset.n_contributions, layers=(-1,)) for one in runs.embeddings(preset))
+    counts = (-(-preset.n_contributions // 2), preset.n_contributions)  # codebooks need fewer
+    return tuple(one._replace(n_samples=n, layers=(-1,)) for one, n in zip(runs.embeddings(preset), counts, strict=True))
 
 
 def contributions(preset: Preset) -> pd.DataFrame:

@@ -38,35 +38,41 @@ def table2_contributions(table: pd.DataFrame, *, allow_unconverged: bool = False
 
 
 def fig_contributions(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
-    """A map of C_language: models in rows, from the most visual; pale digits where the interval reaches one half; hatched where missing."""
+    """A map of C_language: models in rows, the most visual first; in italics where the interval reaches one half, hatched where missing.
+
+    Beside the scale what was published: a bar for a range, a tick for a single share.
+    """
     shares = _ours(table, allow_unconverged)
+    shares = shares[shares["atom"] == "unique_language"]
     matrix, low, high = (
         shares.pivot_table(index="model", columns="benchmark", values=name, sort=False, dropna=False).astype(float)
         for name in ("contribution", "contribution_low", "contribution_high")
     )
-    order = matrix.mean(axis=1).sort_values().index
+    order = matrix.mean(axis=1).sort_values(kind="stable").index
     matrix, low, high = (one.loc[order] for one in (matrix, low, high))
-    figure = Figure(figsize=(marks.PAGE, 0.19 * len(matrix) + 1.6))
+    figure = Figure(figsize=(marks.PAGE, 0.19 * max(len(matrix), 5) + 1.0))
     ax = figure.subplots()
-    image = ax.imshow(matrix, cmap=_SCALE, vmin=0, vmax=1, aspect="auto")
+    image = ax.pcolormesh(matrix, cmap=_SCALE, vmin=0, vmax=1, edgecolor="white", linewidth=0.8)
     for (row, column), value in np.ndenumerate(matrix.to_numpy()):
         if np.isnan(value):
-            ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, facecolor="white", edgecolor=marks.NULL, hatch="/////", linewidth=0))
-        else:
-            unsure = low.iloc[row, column] <= 0.5 <= high.iloc[row, column]
-            ax.text(column, row, f"{100 * value:.0f}", ha="center", va="center", fontsize=6.5, color=marks.FAINT if unsure else marks.INK)
+            ax.add_patch(Rectangle((column, row), 1, 1, facecolor="white", edgecolor=marks.NULL, hatch="/////", linewidth=0))
+            continue
+        style = "italic" if low.iloc[row, column] <= 0.5 <= high.iloc[row, column] else "normal"
+        ink = {"style": style, "color": "white" if value < 0.25 else marks.INK}
+        ax.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", ha="center", va="center_baseline", fontsize=6.5, **ink)
     names = [marks.benchmark_name(name) for name in matrix.columns]
-    ax.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
-    ax.set_yticks(range(len(matrix)), [marks.model_name(model) for model in matrix.index], fontsize=6.5)
+    ax.set_xticks(np.arange(len(names)) + 0.5, names, rotation=25, ha="right", rotation_mode="anchor")
+    ax.set_yticks(np.arange(len(matrix)) + 0.5, [marks.model_name(model) for model in matrix.index], fontsize=6.5)
+    ax.invert_yaxis()
     ax.tick_params(length=0)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
-    bar = figure.colorbar(image, ax=ax, fraction=0.03, pad=0.015, label="$C_\\ell$: share of language in the unique information")
+    bar = figure.colorbar(image, ax=ax, fraction=0.025, pad=0.03, ticks=[0, 0.25, 0.5, 0.75, 1], label=r"$C_\ell$")
     for row in table[table["grade"].notna()].itertuples():
-        for value in (row.contribution, row.contribution_low, row.contribution_high):
-            if pd.notna(value):
-                bar.ax.axhline(value if row.atom == "unique_language" else 1 - value, color=marks.INK, linewidth=1.1)
-    bar.set_ticks([0, 0.25, 0.5, 0.75, 1])
+        ends = [end if row.atom == "unique_language" else 1 - end for end in (row.contribution_low, row.contribution_high) if pd.notna(end)]
+        bar.ax.plot([-0.45] * len(ends), ends, color=marks.INK, linewidth=1.6, solid_capstyle="butt", clip_on=False)
+        if pd.notna(row.contribution):
+            bar.ax.plot([-0.8, -0.1], [row.contribution] * 2, color=marks.INK, linewidth=1, clip_on=False)
     return figure
 
 
