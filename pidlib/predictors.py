@@ -161,11 +161,11 @@ def _drops(preset: Preset) -> list[dict]:
 
 def _shares(preset: Preset) -> list[dict]:
     """The picture's share by MM-SHAP, with the normal interval of its mean over the questions that were explained."""
-    rows = []
+    rows, unpinned = [], {"allow_unpinned": preset.allow_unpinned}
     for model, _, revision in (model.partition("@") for model in preset.population):
-        loaded = load(model, revision=revision or None, device=preset.device)
+        loaded = load(model, revision=revision or None, device=preset.device, **unpinned)
         for name in preset.benchmarks:
-            samples = benchmarks.load(name, preset.split, n=preset.n_intervened, seed=preset.seed)
+            samples = benchmarks.load(name, preset.split, n=preset.n_intervened, seed=preset.seed, **unpinned)
             shares = vision_shares(loaded, samples, preset.n_explained, seed=preset.seed, batch_size=preset.batch_size)
             shares = shares[~np.isnan(shares)]
             mean = shares.mean() if len(shares) else np.nan
