@@ -1,5 +1,6 @@
 """A random tiny model of each family, and samples of its closed vocabulary with questions of many lengths."""
 
+import copy
 import functools
 from dataclasses import replace
 
@@ -25,11 +26,15 @@ WORDS = {word.strip("?") for questions in QUESTIONS.values() for question in que
 def loaded(family: str, seed: int = 0) -> LoadedModel:
     """A model of random weights, spread enough for its answers to differ. Shared by the tests: leave it as it is."""
     model, processor = tiny.build(family, WORDS, "tiny", seed)
+    return LoadedModel(family, _spread(model, seed), processor, family_of(model), "0" * 40, torch.device("cpu"))
+
+
+def _spread(model: hf.PreTrainedModel, seed: int) -> hf.PreTrainedModel:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for weight in model.parameters():
             weight.add_(0.1 * torch.randn(weight.shape, generator=generator))
-    return LoadedModel(family, model, processor, family_of(model), "0" * 40, torch.device("cpu"))
+    return model.eval()
 
 
 def sized() -> LoadedModel:
@@ -38,6 +43,20 @@ def sized() -> LoadedModel:
     images = hf.Qwen2VLImageProcessor(size={"shortest_edge": 256, "longest_edge": 128 * 128}, patch_size=8, merge_size=2)
     parts = {"video_processor": model.processor.video_processor, "chat_template": model.processor.chat_template}
     return replace(model, processor=hf.Qwen2_5_VLProcessor(image_processor=images, tokenizer=model.processor.tokenizer, **parts))
+
+
+@functools.cache
+def tiled() -> LoadedModel:
+    """An Mllama that cuts a picture into one to four tiles."""
+    model = loaded("mllama")
+    config = copy.deepcopy(model.model.config)
+    config.vision_config.max_num_tiles, config.vision_config.supported_aspect_ratios = 4, [[1, 1], [1, 2], [2, 1], [2, 2]]
+    images = hf.MllamaImageProcessor(max_image_tiles=4, size={"height": 64, "width": 64})
+    parts = {"tokenizer": model.processor.tokenizer, "chat_template": model.processor.chat_template}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        cut = _spread(hf.MllamaForConditionalGeneration(config), 0)
+    return replace(model, model=cut, processor=hf.MllamaProcessor(image_processor=images, **parts))
 
 
 def picture(seed: int) -> Image.Image:

@@ -8,7 +8,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
-from small_world import CANDIDATES, FAMILY_NAMES, loaded, sample, samples, sized
+from small_world import CANDIDATES, FAMILY_NAMES, loaded, sample, samples, sized, tiled
 
 from pidlib.extraction import Extraction, extract, job
 from pidlib.extraction.bench import throughput
@@ -57,8 +57,9 @@ def test_window_shorter_than_the_prompt():
     assert np.abs(narrow.logits["vision+language"] - extract(loaded("gemma3"), some, **EVERYTHING).logits["vision+language"]).max() > 1e-3
 
 
-def test_pictures_of_different_sizes_share_a_batch():
-    model, some = sized(), samples(8)
+@pytest.mark.parametrize("make", [sized, tiled])
+def test_pictures_of_different_sizes_share_a_batch(make):
+    model, some = make(), samples(8)
     some = [replace(one, image=one.image.resize(((64, 64), (96, 32), (32, 48))[index % 3])) for index, one in enumerate(some)]
     eight = extract(model, some, batch_size=8, **EVERYTHING)
     assert_same(eight, extract(model, some, batch_size=1, **EVERYTHING), atol=1e-5)

@@ -5,19 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from small_world import FAMILY_NAMES, loaded, samples
+from small_world import FAMILY_NAMES, loaded, samples, tiled
 from transformers import LlamaConfig
 
 from pidlib.extraction import FAMILIES, extract, family_of
 from pidlib.extraction.readout import tap
 
 
-@pytest.mark.parametrize("family", FAMILY_NAMES)
+@pytest.mark.parametrize("family", [*FAMILY_NAMES, "tiled"])
 def test_full_pass_is_the_models_own(family):
-    model = loaded(family)
-    extraction = extract(model, samples(6), passes=["vision+language"], layers=(0, -1), progress=False)
+    model, some = (tiled() if family == "tiled" else loaded(family)), samples(6)
+    if family == "tiled":
+        some = [replace(one, image=one.image.resize(((64, 64), (128, 64))[index % 2])) for index, one in enumerate(some)]
+    extraction = extract(model, some, passes=["vision+language"], layers=(0, -1), progress=False)
     tokens = model.processor.tokenizer.convert_tokens_to_ids(list(extraction.candidates))
-    for index, sample in enumerate(samples(6)):
+    for index, sample in enumerate(some):
         content = [{"type": "image"}, {"type": "text", "text": sample.question}]
         if model.processor.chat_template:
             text = model.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)

@@ -123,7 +123,7 @@ def test_passes_are_read_from_their_keys():
 
 def test_door_closes_behind_an_error():
     layer = torch.nn.Module()
-    layer.forward = lambda inputs_embeds: inputs_embeds
+    layer.forward = lambda inputs_embeds, input_ids=None: inputs_embeds
     with pytest.raises(KeyError), door(layer, lambda embeddings: {"inputs_embeds": embeddings + 1}):
         assert layer(inputs_embeds=torch.zeros(1)).item() == 1
         raise KeyError

@@ -25,9 +25,9 @@ def test_layers_that_do_not_exist_are_refused():
 
 
 def test_head_is_capped_where_the_model_caps_it():
-    model = loaded("paligemma").model
+    model, family = loaded("paligemma").model, loaded("paligemma").family
     hidden = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
-    head = Head(model, torch.tensor([5, 6]))
+    head = Head(model, family, torch.tensor([5, 6]))
     plain, _ = head(hidden)
     head.softcap = 0.5
     capped, log_normalizer = head(hidden)

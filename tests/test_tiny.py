@@ -30,7 +30,7 @@ def test_sixteen_tokens_in_reading_order(family):
                 weight.zero_()  # so that no patch hears of another
     inputs = loaded(family).processor.image_processor([[picture()], *([picture(cell)] for cell in range(16))], return_tensors="pt")
     with torch.no_grad():
-        features, _ = family_of(model).see(model, {name: inputs[name] for name in family_of(model).tower_inputs})
+        features = family_of(model).see(model, {name: inputs[name] for name in family_of(model).tower_inputs})
     width = model.config.text_config.hidden_size
     empty, *shown = [one[family_of(model).leading :][:16, :width] for one in features]
     assert all(one.shape == (16, width) for one in shown)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -19,7 +19,8 @@ class Family:
     A side door is known by the tower's own output: its ``deepstack_features`` (Qwen3-VL) are added to the states of the vision tokens
     behind the first blocks, so a vision token is then one long vector, the part for the door first and then one part a level.
 
-    With cross-attention the blocks look at vision tokens that stand beside the text, and those enter through an argument of their own.
+    With cross-attention the blocks look at vision tokens that stand beside the text, and those enter through an argument of their own:
+    all that the tower makes, also of tiles that a picture leaves empty (Mllama), since what stands before the picture sees them.
 
     Attributes
     ----------
@@ -39,8 +40,6 @@ class Family:
         The text that the processor makes of ``prompt`` before it expands the picture; None where it adds nothing.
     cross : str or None
         The argument of the language model that takes the vision tokens, where they do not stand in the text.
-    tiles : str or None
-        Of the tower's inputs the one that tells which tiles of a picture are there; the tokens of the others are not looked at.
     decoder, blocks, norm, head : str or None
         Paths to the language model, of its blocks and last norm from there, and to what makes logits of states, where they have other names
         than usual. A language model with a path is run by itself, since its model does not go without pixels.
@@ -59,7 +58,6 @@ class Family:
     prompt: str | None = None
     tokenized: str | None = None
     cross: str | None = None
-    tiles: str | None = None
     decoder: str | None = None
     blocks: str = "layers"
     norm: str | None = "norm"
@@ -80,19 +78,14 @@ class Family:
         """The blocks of the language model, first to last."""
         return attrgetter(self.blocks)(self.decoder_of(model))
 
-    def see(
-        self, model: PreTrainedModel, tower: Mapping[str, Tensor]
-    ) -> tuple[list[Float[Tensor, "patches levels*d"]], Bool[Tensor, "pictures places"] | None]:
-        """Run the tower: each picture's vision tokens and, with cross-attention, which places these take among all that it makes."""
+    def see(self, model: PreTrainedModel, tower: Mapping[str, Tensor]) -> list[Float[Tensor, "patches levels*d"]]:
+        """Run the tower and the projector: the vision tokens of each picture."""
         if self.cross is None:
             seen = model.get_image_features(**tower, return_dict=True)
             levels = zip(seen.pooler_output, *getattr(seen, "deepstack_features", ()), strict=True)
-            return [torch.cat(some, -1) for some in levels], None
+            return [torch.cat(some, -1) for some in levels]
         states = model.base_model.vision_model(**tower).last_hidden_state
-        states = getattr(model.base_model, "multi_modal_projector", nn.Identity())(states)
-        there = tower[self.tiles].bool()[..., None] if self.tiles else torch.ones((), dtype=torch.bool, device=states.device)
-        there = there.expand(states.shape[:-1]).flatten(1)
-        return [some[kept] for some, kept in zip(states.flatten(1, -2), there, strict=True)], there
+        return list(getattr(model.base_model, "multi_modal_projector", nn.Identity())(states).flatten(1, -2))
 
 
 FAMILIES = {
@@ -112,7 +105,6 @@ FAMILIES = {
             "mllama",
             tower_inputs=("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask"),
             cross="cross_attention_states",
-            tiles="aspect_ratio_mask",
             leading=1,
         ),
         Family(  # the class that goes on with a text: that for questions has no logits in its output, and reads pixels anew for each pass

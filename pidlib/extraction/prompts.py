@@ -46,12 +46,11 @@ class Picture:
     """The tokens of a picture, from the first to the last placeholder, with what the tower made of it.
 
     ``features`` are its projected token embeddings, in the order of the placeholders, followed along the last axis by those of the side
-    door, if there is one; ``layout`` are the family's layout inputs. ``is_vision`` marks their places in the span or, with
-    cross-attention, among the states that are looked at.
+    door, if there is one; ``layout`` are the family's layout inputs.
     """
 
     span: Fields
-    is_vision: Bool[np.ndarray, " places"]
+    is_vision: Bool[np.ndarray, " span"]
     layout: dict[str, Tensor]
     features: Float[Tensor, "patches levels*d"]
 

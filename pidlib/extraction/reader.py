@@ -140,14 +140,12 @@ class Reader:
     def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
         tower, questions, spans = self.prompter.tokenize(list(samples))
         tower = {name: value.to(self.device, self.dtype if value.is_floating_point() else None) for name, value in tower.items()}
-        features, there = self.family.see(self.model, tower) if tower else ([self.embed.weight[:0]] * len(samples), None)
+        features = self.family.see(self.model, tower) if tower else [self.embed.weight[:0]] * len(samples)
         words = torch.cat([torch.from_numpy(question.language_ids) for question in questions]).to(self.device)
         words = self.embed(words).split([len(question.language_ids) for question in questions])
         encoded = []
         for index, (sample, question, (span, is_vision)) in enumerate(zip(samples, questions, spans, strict=True)):
             layout = {name: tower[name][index : index + 1] for name in self.family.layout_inputs if tower}
-            if there is not None:
-                is_vision = there[index].cpu().numpy()
             tokens = ({"vision": features[index]} if tower else {}) | {"language": words[index]}
             encoded.append(Encoded(sample, Picture(span, is_vision, layout, features[index]), question, tokens))
         refuse_not_finite(encoded)
@@ -173,7 +171,7 @@ class Reader:
     ) -> tuple[Float[Tensor, "rows d"], list[Float[Tensor, "rows *places d"]], Int[Tensor, " rows"]]:
         """The model's output at the last token of each row, that of the blocks there or everywhere, and where that is."""
         noise = [row.noise() for row in rows]
-        fields, masks = _collate(rows, noise, self.pad, beside=self.family.cross is not None)
+        fields, masks = _collate(rows, noise, self.pad)
         fields = {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
         layout = {name: torch.cat([row.picture.layout[name] for row in rows]) for name in rows[0].picture.layout}
         tokens = {
@@ -191,8 +189,7 @@ class Reader:
                 if levels:
                     written |= {"visual_pos_masks": at["vision"], "deepstack_visual_embeds": levels}
             elif len(vision):
-                written[self.family.cross] = vision.new_zeros(*at["vision"].shape, vision.shape[1])
-                written[self.family.cross][at["vision"]] = vision
+                written[self.family.cross] = vision.view(len(rows), -1, vision.shape[-1])
             if "language" in tokens:
                 written["inputs_embeds"][at["language"]] = tokens["language"].to(embeddings.dtype)
             return written
@@ -235,17 +232,12 @@ def refuse_not_finite(encoded: Sequence[Encoded]):
             raise ValueError(f"NaN or Inf in the {name} embeddings of {names}: check them, or load the model with dtype=torch.float32")
 
 
-def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int, beside: bool) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Per-token fields of the model's forward pass, padded on the right, and the places where modalities are written.
-
-    With vision tokens ``beside`` the text, their places are not among those of its tokens.
-    """
+def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Per-token fields of the model's forward pass, padded on the right, and the places where modalities are written."""
     shape, first = (len(rows), max(map(len, rows))), rows[0].question.head
     fields = {name: np.full(shape + value.shape[1:], pad if name == "input_ids" else 0) for name, value in first.items()}
     fields["attention_mask"] = np.zeros(shape, np.int64)
     masks = {name: np.zeros(shape, bool) for name in ("vision", "language")}
-    if beside:
-        masks["vision"] = np.stack([row.picture.is_vision for row in rows])
     for index, row in enumerate(rows):
         head, tail, span = row.question.head, row.question.tail, row.picture.span
         end = len(row)
@@ -255,8 +247,7 @@ def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int, beside: bo
             if span[name].ndim > 1:  # what may look at the picture, and at which of its tiles, is the picture's to say
                 fields[name][index, start:end] = span[name][-1]
         fields["attention_mask"][index, :end] = 1
-        if not beside:
-            masks["vision"][index, start:stop] = row.picture.is_vision
+        masks["vision"][index, start:stop] = row.picture.is_vision
         if "language" in noise[index]:
             masks["language"][index, :start] = row.question.head_is_language
             masks["language"][index, stop:end] = row.question.tail_is_language

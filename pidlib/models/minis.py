@@ -191,7 +191,7 @@ def _looking(mini: LoadedModel, head: torch.nn.Module, recipe: Recipe) -> Callab
     def loss(step: int, batch: int = recipe.batch) -> Tensor:
         chosen = torch.randint(len(images), (batch,), generator=_generator(recipe, "look", step))
         inputs = mini.processor.image_processor([[images[i]] for i in chosen], return_tensors="pt")
-        features, _ = mini.family.see(mini.model, {name: inputs[name] for name in mini.family.tower_inputs})
+        features = mini.family.see(mini.model, {name: inputs[name] for name in mini.family.tower_inputs})
         # Before them a class token may stand; LLaVA-OneVision goes on with the picture's tiles, Qwen3-VL with what enters at the side.
         tokens = torch.stack(features)[:, mini.family.leading :][:, : TOKENS**2, : head.in_features]
         scores = head(tokens)
