@@ -16,7 +16,7 @@ from pidlib.decomposition import pid
 from pidlib.experiment import Preset, derive_seed, fingerprint
 from pidlib.extraction.masking import FULL
 from pidlib.profiles import embedding_profile
-from pidlib.protocols import RELEASED_CODES, SHUFFLES, VARIABLES, Tokens, dataset_level, released
+from pidlib.protocols import RELEASED_CODES, SHUFFLES, VARIABLES, Tokens, dataset_level, released, shorten
 
 EXPERIMENT = "vision_language"
 WIDTH, POSITIONS, PATCHES = 4, 16, 4  # of the vectors; of a sequence; tokens of a picture for each of a question, where it is longer
@@ -119,11 +119,11 @@ def recovers(table: pd.DataFrame, expected: str, level: float = 0.05) -> bool:
 def protocol_audit(preset: Preset) -> pd.DataFrame:
     """What either protocol finds, beside its own null: labels without relation, a known mixture, the exemplars' tokens."""
     tables = [_reported(), *(_noise(preset.seed, n) for n in NOISE_SIZES)]
-    for k in tqdm(preset.audit_codes, desc="audit", unit="alphabet"):
-        for n in preset.audit_observations:
-            for protocol, patches in ((EQUAL, 1), (LONGER, PATCHES)):
-                tokens = mixed(AUDITED, preset.n_sequences, n, patches, preset.seed)
-                tables.append(_released(preset, tokens, k).assign(protocol=protocol, benchmark=AUDITED))
+    for n in tqdm(preset.audit_observations, desc="audit", unit="size"):
+        sequences = {name: mixed(AUDITED, preset.n_sequences, n, patches, preset.seed) for name, patches in ((EQUAL, 1), (LONGER, PATCHES))}
+        sequences = {name: shorten(tokens, preset.seed) for name, tokens in sequences.items()}  # once, for all alphabets
+        for k in preset.audit_codes:
+            tables += [_released(preset, tokens, k).assign(protocol=name, benchmark=AUDITED) for name, tokens in sequences.items()]
             tables.append(_pooled(preset, AUDITED, n, k).assign(benchmark=AUDITED))
     tables += _exemplars(preset)
     return _finished(preset, tables, results.AUDIT)

@@ -74,7 +74,7 @@ def released(
     counts = {name: len(tokens.get(name, ())) for name in VARIABLES}
     if len(set(counts.values())) != 1 or not counts["hidden"]:
         raise ValueError(f"asked for the released protocol on {counts} sequences; give one a sample of each of {', '.join(VARIABLES)}")
-    samples = enumerate(zip(*(tokens[name] for name in VARIABLES), strict=True))
+    samples = enumerate(zip(*shorten(tokens, seed).values(), strict=True))
     codes = [position_codes(one, n_clusters, derive_seed(seed, "positions", index)) for index, one in samples]
     generator = np.random.default_rng(derive_seed(seed, "released"))
     measured = _solve(codes, n_clusters)
@@ -92,25 +92,37 @@ def released(
     return [row | {"n_observations": np.mean([one.shape[1] for one in codes])} for row in rows]
 
 
+def shorten(tokens: Tokens, seed: int = 0) -> dict[str, list[Float[np.ndarray, "L d"]]]:
+    """The sequences of each sample as centroids, as many as its shorter source has positions; those of that length stay as they are."""
+    lengths = [min(map(len, pair)) for pair in zip(tokens["vision"], tokens["language"], strict=True)]
+    short: dict[str, list] = {name: [] for name in VARIABLES}
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", ConvergenceWarning
+        )  # tokens that are equal make fewer centroids, as they would in the released code
+        for name, index, length in ((name, index, length) for name in VARIABLES for index, length in enumerate(lengths)):
+            sequence, own = tokens[name][index], derive_seed(seed, "shorten", name, index)
+            longer = len(sequence) > length
+            short[name].append(KMeans(length, n_init=1, random_state=own).fit(sequence).cluster_centers_ if longer else sequence)
+    return short
+
+
 def position_codes(
-    sequences: Sequence[Float[np.ndarray, "positions d"]], n_clusters: int = RELEASED_CODES, seed: int = 0
+    sequences: Sequence[Float[np.ndarray, "L d"]], n_clusters: int = RELEASED_CODES, seed: int = 0
 ) -> Int[np.ndarray, "3 L"]:
-    """The three label lists of one sample: shortened to the shorter of the first two, each clustered by itself.
+    """The three label lists of one sample, each clustered by itself.
 
     >>> tokens = np.random.default_rng(0).normal(size=(3, 8, 4))
     >>> [len(set(labels)) for labels in position_codes(tokens).tolist()]
     [8, 8, 8]
     """
-    length, codes = min(map(len, sequences[:2])), []
+    codes = []
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # tokens that are equal make fewer codes, as they would in the released code
+        warnings.simplefilter("ignore", ConvergenceWarning)
         for name, sequence in zip(VARIABLES, sequences, strict=True):
-            own = derive_seed(seed, name)
-            if len(sequence) > length:
-                sequence = KMeans(length, n_init=1, random_state=own).fit(sequence).cluster_centers_
-            unit = normalize(sequence)
+            unit, own = normalize(sequence), derive_seed(seed, name)
             points = PCA(min(RELEASED_COMPONENTS, *unit.shape), random_state=own).fit_transform(unit)
-            codes.append(KMeans(min(n_clusters, length), n_init=10, random_state=own).fit_predict(points))
+            codes.append(KMeans(min(n_clusters, len(unit)), n_init=10, random_state=own).fit_predict(points))
     return np.stack(codes)
 
 

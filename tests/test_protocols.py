@@ -8,7 +8,7 @@ from pidlib.audit import AUDITED, MIXTURES, mixed, pooled, recovers
 from pidlib.bench import plain_ipfp
 from pidlib.corrections import tabulate
 from pidlib.experiment import load_preset
-from pidlib.protocols import GAP, VARIABLES, _solve, dataset_level, position_codes, released
+from pidlib.protocols import GAP, VARIABLES, _solve, dataset_level, position_codes, released, shorten
 from pidlib.results import published
 
 ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
@@ -24,10 +24,15 @@ def of_sample(tokens, index):
 
 def test_sequences_are_shortened_to_the_shorter_source():
     tokens = mixed("sum", 2, positions=12, patches=4)
-    codes = position_codes(of_sample(tokens, 0), n_clusters=5)
-    assert codes.shape == (3, 12)
+    short = shorten(tokens)
+    assert {one.shape for name in VARIABLES for one in short[name]} == {(12, audit.WIDTH)}
+    assert np.array_equal(short["language"], tokens["language"])
+    assert short["vision"][0].mean() == pytest.approx(tokens["vision"][0].mean(), abs=0.5)
+    again = shorten(short)
+    assert all(np.array_equal(short[name], again[name]) for name in VARIABLES)
+    codes = position_codes(of_sample(short, 0), n_clusters=5)
     assert [sorted(set(labels)) for labels in codes.tolist()] == 3 * [list(range(5))]
-    assert np.array_equal(codes, position_codes(of_sample(tokens, 0), n_clusters=5))
+    assert np.array_equal(codes, position_codes(of_sample(short, 0), n_clusters=5))
 
 
 def test_fewer_positions_than_codes_are_redundancy_whatever_the_tokens_were():
