@@ -130,6 +130,20 @@ def test_candidates_that_begin_alike_are_refused():
         prompts.first_tokens(("red", "blue", "blue shape"), "what color is it?")
 
 
+def test_bert_begins_a_prompt_that_it_does_not_end():
+    words = ["[UNK]", "[PAD]", "[CLS]", "[SEP]", "question", "answer", ":", "red", "or", "blue", "?"]
+    core = Tokenizer(models.WordLevel({word: index for index, word in enumerate(words)}, unk_token="[UNK]"))
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    names = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    tokenizer = hf.PreTrainedTokenizerFast(tokenizer_object=core, **names)
+    model = loaded("blip")
+    processor = hf.BlipProcessor(image_processor=model.processor.image_processor, tokenizer=tokenizer)
+    _, (question,), _ = prompter(model, processor).tokenize([sample(0, question="red or blue?")])
+    assert tokenizer.convert_ids_to_tokens(question.head["input_ids"]) == "[CLS] question : red or blue ? answer :".split()
+    assert tokenizer.convert_ids_to_tokens(question.language_ids) == ["red", "or", "blue", "?"]
+
+
 def test_refusals():
     model = loaded("llava")
     loud = processor_of(byte_level_tokenizer(), "USER: <image>{{ messages[0]['content'][1]['text'] | upper }}\n")

@@ -74,6 +74,7 @@ class Prompter:
         if family.prompt is None and not processor.chat_template:
             raise ValueError(f"the processor of this {family.name} model has no chat template; set processor.chat_template")
         self.processor, self.family, self.placeholder_id = processor, family, placeholder_id
+        self._bos = processor.tokenizer.bos_token or processor.tokenizer.cls_token  # BERT's has another name for it
         self._scaffolds: dict[bool, tuple[str, str]] = {}
 
     def render(self, text: str, picture: bool = True) -> tuple[str, str]:
@@ -155,7 +156,7 @@ class Prompter:
             content = [{"type": "image"}] * picture + [{"type": "text", "text": text}]
             return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
         image = getattr(self.processor, "image_token", "") if picture else ""
-        return form.format(image=image, bos=self.processor.tokenizer.bos_token, question=text)
+        return form.format(image=image, bos=self._bos, question=text)
 
     def _scaffold(self, picture: bool) -> tuple[str, str]:
         if picture not in self._scaffolds:
@@ -165,8 +166,7 @@ class Prompter:
 
     def _adds_special_tokens(self, picture: bool) -> bool:
         # As apply_chat_template decides it: a template that writes the beginning of the text itself wants no second one.
-        bos = self.processor.tokenizer.bos_token
-        return not (bos and self._scaffold(picture)[0].startswith(bos))
+        return not (self._bos and self._scaffold(picture)[0].startswith(self._bos))
 
     @cached_property
     def _untokenized(self) -> int:
