@@ -130,8 +130,9 @@ def fusion_table(preset: Preset, experiment: str = "vision_language") -> pd.Data
     """
     tables = []
     for columns, shard in trained(preset):
+        sources = {name: [_codes(shard, name, part, preset) for part in ("vision", "language")] for name in preset.fusion_benchmarks}
         for benchmark, target in product(preset.fusion_benchmarks, TARGETS):
-            codes = [_codes(shard, benchmark, part, preset) for part in ("vision", "language", target)]
+            codes = [*sources[benchmark], _codes(shard, benchmark, target, preset)]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of the bias of synergy, which no unique atom has
                 found = estimate(*codes, n_permutations=preset.n_permutations, n_bootstrap=preset.n_bootstrap, seed=preset.seed)
