@@ -24,6 +24,7 @@ from pidlib.profiles import certified, decision_profile
 #: The ends of the published range: 10 steps of 256 samples, 80 of 64.
 TRAINING = ({"epochs": 10, "batch_size": 256}, {"epochs": 20, "batch_size": 64})
 SEEDS = 3  # of BATCH
+DRAWS = 30  # at most, behind intervals and floors of decisions that are compared here; fig_profiles has as many as the preset says
 PICTURE_ALONE = ("vision", "vision#1", OPTIONS)
 
 
@@ -45,11 +46,12 @@ def estimators_table(preset: Preset, experiment: str = "vision_language") -> pd.
 
 
 def asked(preset: Preset) -> tuple[runs.Asked]:
+    """For the study of options: both modalities, each alone, the picture with other noise and with the options, of listed questions."""
     return (runs.Asked(preset.split, preset.n_samples, preset.seed, (FULL, *MODALITIES, *PICTURE_ALONE[1:]), options=True),)
 
 
 def _asked_alone(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
-    made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
+    made = {"tau": preset.tau, "n_bootstrap": min(DRAWS, preset.n_bootstrap), "seed": preset.seed}
     for unimodal in preset.unimodal:
         mark = fingerprint(extraction=run.columns["fingerprint"], unimodal=unimodal, **made)
         told = run.columns | {"study": "alone", "fingerprint": mark}
@@ -66,7 +68,8 @@ def _estimated(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
     told = {"estimator": "exact", "seed": preset.seed, "converged": solved.converged, "seconds": exact, "ratio": 1.0}
     yield _rows(solved.atoms, solved.bounds, "lower_bits", "upper_bits").assign(**shared | told | {"fingerprint": fingerprint(**made)})
     for training, repeat in product(TRAINING, range(SEEDS)):
-        asked = training | {"n_batches": preset.n_batches, "seed": derive_seed(preset.seed, "BATCH", repeat)}
+        n_batches = preset.n_batches if training["batch_size"] < len(decisions) else 1  # else all batches are the same
+        asked = training | {"n_batches": n_batches, "seed": derive_seed(preset.seed, "BATCH", repeat)}
         start = time.process_time()
         found = batch_pid(decisions, embeddings=run.extraction.embeddings, **asked)
         seconds = time.process_time() - start
@@ -77,7 +80,7 @@ def _estimated(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
 
 
 def _with_options(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
-    made = {name: getattr(preset, name) for name in ("n_bootstrap", "seed")}
+    made = {"n_bootstrap": min(DRAWS, preset.n_bootstrap), "seed": preset.seed}
     joint, language = (run.extraction.decisions(key, preset.tau) for key in (FULL, "language"))
     for key in PICTURE_ALONE:
         decisions = Decisions(joint=joint, sources={"vision": run.extraction.decisions(key, preset.tau), "language": language})

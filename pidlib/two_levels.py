@@ -23,6 +23,7 @@ from sklearn.preprocessing import StandardScaler
 
 from pidlib import results, runs
 from pidlib.benchmarks import micro
+from pidlib.estimators import DRAWS
 from pidlib.experiment import Preset, fingerprint
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import MODALITIES
@@ -84,7 +85,7 @@ def _embedded(*extractions: Extraction) -> list[list[np.ndarray]]:
 
 
 def _decided(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
-    made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
+    made = {"tau": preset.tau, "n_bootstrap": min(DRAWS, preset.n_bootstrap), "seed": preset.seed}
     for unimodal in preset.unimodal:
         asked = run.extraction.masked(preset.tau) if unimodal == "masked" else run.extraction.resampled(preset.tau)
         told = run.columns | {"fingerprint": fingerprint(extraction=run.columns["fingerprint"], unimodal=unimodal, **made)}

@@ -82,7 +82,34 @@ def gates() -> pd.DataFrame:
     return results.tidy(pd.DataFrame(rows).assign(lower_bits=0.0, upper_bits=3e-8))
 
 
+def estimators() -> pd.DataFrame:
+    rows = []
+    for b in benchmarks.BENCHMARKS:
+        shared = {"study": "estimator", "benchmark": b, "model": "llava", "unimodal": "masked"}
+        rows += profile(**shared, estimator="exact")
+        trained = itertools.product(((10, 256), (20, 64)), range(3))
+        rows += sum((profile(**shared, estimator="BATCH", epochs=e, batch_size=n, seed=s, ratio=9.0) for (e, n), s in trained), [])
+        asked = itertools.product(MODELS, ("masked", "resampled"))
+        rows += sum((profile(study="alone", benchmark=b, model=m, unimodal=u, estimator="exact") for m, u in asked), [])
+        listed = {"study": "options", "benchmark": b, "model": "gemma3", "estimator": "exact"}
+        rows += sum((profile(**listed, source_a=key) for key in ("vision", "vision#1", "vision+options")), [])
+    return results.tidy(rows, results.ESTIMATORS)
+
+
+def two_levels() -> pd.DataFrame:
+    steps = [("states", "decision", None), ("probe", "decision", None)]
+    steps += [(s, t, k) for s, t in (("codes", "decision"), ("codes", "state"), ("states", "state")) for k in (5, 10)]
+    rows = []
+    for b, m in itertools.product(benchmarks.BENCHMARKS, MODELS):
+        shared = {"benchmark": b, "model": m, "estimator": "exact", "target_bits": 2.0}
+        rows += sum((profile(**shared, sources="samples", target="decision", unimodal=u) for u in ("masked", "resampled")), [])
+        rows += sum((profile(**shared, sources=s, target=t, n_codes=k) for s, t, k in steps), [])
+    return results.tidy(rows, results.TWO_LEVELS)
+
+
 FIGURES = {
+    "vision_language/fig_estimators": (vision_language.fig_estimators, estimators),
+    "vision_language/fig_two_levels": (vision_language.fig_two_levels, two_levels),
     "vision_language/fig_profiles": (vision_language.fig_profiles, profiles),
     "vision_language/fig_embeddings": (vision_language.fig_embeddings, embeddings),
     "vision_language/fig_sensitivity": (vision_language.fig_sensitivity, made_up),
