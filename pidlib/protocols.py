@@ -158,4 +158,4 @@ def _solve(codes: Sequence[Int[np.ndarray, "3 L"]], n_clusters: int) -> PID:
     counts = np.zeros((len(codes), n_clusters, n_clusters, n_clusters))
     for table, labels in zip(counts, codes, strict=True):
         np.add.at(table, tuple(labels), 1)
-    return pid(counts, tol=GAP, method="ipfp")
+    return pid(counts, tol=GAP)

@@ -14,6 +14,7 @@ from test_population import made_up
 
 from pidlib import benchmarks, figures, results
 from pidlib.agreement import agreement_table
+from pidlib.contributions import published
 from pidlib.experiment import load_preset
 from pidlib.figures import marks, validation, vision_language
 from pidlib.population import sensitivity_table
@@ -107,6 +108,27 @@ def two_levels() -> pd.DataFrame:
     return results.tidy(rows, results.TWO_LEVELS)
 
 
+def blocks() -> pd.DataFrame:
+    places = itertools.product(benchmarks.BENCHMARKS, MODELS, range(4))
+    return results.tidy(sum((profile(benchmark=b, model=m, layer=n, estimator="exact", null_p=n / 10) for b, m, n in places), []))
+
+
+def shares() -> pd.DataFrame:
+    ours = embeddings().query("atom == 'unique_language'").assign(contribution=0.6, contribution_low=0.45, contribution_high=0.7)
+    ours.loc[ours["benchmark"] == "micro/scene", ["contribution", "contribution_low", "contribution_high"]] = None
+    return results.tidy(pd.concat([ours, published()]).assign(seed=0, experiment="made up"), results.CONTRIBUTIONS)
+
+
+def audited() -> pd.DataFrame:
+    places = itertools.product(("released, equal lengths", "released, longer picture", "dataset level"), (3, 5, 10), (16, 64, 256, 1024))
+    rows = [profile(protocol=p, n_codes=k, n_observations=n, benchmark="mixture") for p, k, n in places]
+    places = itertools.product(("released", "dataset level"), MODELS, benchmarks.BENCHMARKS)
+    rows += [profile(protocol=p, n_codes=10, n_observations=8, model=m, benchmark=b) for p, m, b in places]
+    places = itertools.product((8, 50, 1000, 20_000), (None, "P"))
+    rows += [profile(protocol="independent labels", n_codes=10, n_observations=n, benchmark="labels", grade=g) for n, g in places]
+    return results.tidy(pd.DataFrame(sum(rows, [])).assign(estimator="exact"), results.AUDIT)
+
+
 FIGURES = {
     "vision_language/fig_estimators": (vision_language.fig_estimators, estimators),
     "vision_language/fig_two_levels": (vision_language.fig_two_levels, two_levels),
@@ -114,6 +136,9 @@ FIGURES = {
     "vision_language/fig_embeddings": (vision_language.fig_embeddings, embeddings),
     "vision_language/fig_sensitivity": (vision_language.fig_sensitivity, made_up),
     "vision_language/fig_families": (vision_language.fig_families, lambda: agreement_table(made_up(), 20)),
+    "vision_language/fig_embedding_layers": (vision_language.fig_embedding_layers, blocks),
+    "vision_language/fig_contributions": (vision_language.fig_contributions, shares),
+    "vision_language/fig_protocol_audit": (vision_language.fig_protocol_audit, audited),
     "validation/fig_recovery": (validation.fig_recovery, recovery),
     "validation/fig_bias": (validation.fig_bias, bias),
     "validation/fig_solver": (validation.fig_solver, bench),
@@ -217,3 +242,17 @@ def test_the_table_of_correlations_is_latex_with_the_published_below(preset):
 @pytest.mark.parametrize(("value", "text"), [(0, "$<10^{-9}$"), (3.2e-9, r"$3\cdot10^{-9}$"), (9.7e-9, r"$1\cdot10^{-8}$")])
 def test_magnitudes(value, text):
     assert validation._power(value) == text
+
+
+def test_the_tables_of_embeddings_are_latex(preset):
+    mixtures = audited().query("protocol == 'dataset level' and benchmark == 'mixture' and n_observations == 16 and n_codes == 3")
+    mixtures = mixtures.assign(benchmark="product", expected="synergy", recovered=True, null_p=0.2)
+    results.write(mixtures, preset.table("vision_language/table_synthetic"))
+    text = figures.draw("vision_language/table_synthetic", preset).paths[0].read_text()
+    assert "product & $S$ above all" in text and "yes" in text and text.count("($") == 4
+    whole = pd.concat([embeddings(), shares()]).drop_duplicates(["benchmark", "model", "atom", "grade"], keep="last")
+    results.write(whole.assign(seed=0), preset.table("vision_language/table2_contributions"))
+    text = figures.draw("vision_language/table2_contributions", preset).paths[0].read_text()
+    rows = {line.split(" & ")[0]: line.split(" & ") for line in text.splitlines()}
+    assert rows["LLaVA"][1] == r"\emph{60}" and rows["LLaVA"].count("--") == 1
+    assert "SmolVLM-256M, GQA: 81 (grade P)" in text and "all, all: 49--81 (grade P)" in text

@@ -22,7 +22,7 @@ def fig_protocol_audit(table: pd.DataFrame, *, allow_unconverged: bool = False) 
     noise, models = table[table["protocol"] == _NOISE], table[table["model"].notna()]
     mixed = table[table["model"].isna() & (table["protocol"] != _NOISE)]
     protocols, sizes = list(mixed["protocol"].unique()), sorted(mixed["n_codes"].unique())
-    figure = Figure(figsize=(marks.PAGE, 1.25 * len(protocols) + 2.3))
+    figure = Figure(figsize=(marks.PAGE, 1.25 * len(protocols) + 2.5))
     grid = figure.add_gridspec(len(protocols) + 1, 3 * len(sizes), height_ratios=[*(1 for _ in protocols), 1.15])
     first = None
     for row, protocol in enumerate(protocols):
@@ -40,7 +40,8 @@ def fig_protocol_audit(table: pd.DataFrame, *, allow_unconverged: bool = False) 
     ours = Line2D([], [], color=marks.INK, marker="o", markersize=2.6, label="as counted")
     null = Line2D([], [], color=marks.INK, linestyle=(0, (1.5, 1.2)), label="its own null")
     said = Line2D([], [], linestyle="", marker="D", color="white", markeredgecolor=marks.INK, markersize=3.4, label="as reported")
-    figure.legend(handles=[*marks.atom_handles(), ours, null, said], loc="outside upper center", ncols=7, columnspacing=1, handlelength=1.4)
+    handles = [*marks.atom_handles(), ours, null, marks.null_handle("null of a bar"), said]
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
 
 
