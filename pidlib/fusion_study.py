@@ -26,7 +26,7 @@ from pidlib.store import Shard, Store
 from pidlib.uncertainty import estimate
 
 GRID = 2  # a tower's tokens are averaged to so many rows and columns: a place in a picture is a quarter of it
-PARTS, TARGETS = ("vision", "language", "hidden"), ("hidden", "answer")
+PARTS, TARGETS = ("vision", "language", "hidden"), ("hidden", "hidden, same sources", "answer")
 SHUFFLES = 2000  # of the mechanisms' names within each seed, and resamples of the seeds
 CHUNK = 256  # pictures in the tower at once
 
@@ -126,13 +126,18 @@ def _code() -> str:
 def fusion_table(preset: Preset, experiment: str = "vision_language") -> pd.DataFrame:
     """Atoms and C_language of every model, about its hidden layer and about its answer; then how far the mechanism moves C_language.
 
+    A mechanism also shapes the encoders that are trained with it, and so the codes of the sources. For the target "hidden, same sources"
+    those are the sources of the first mechanism's model of the same seed: there only the fused state differs.
+
     Rows of ``kind`` "model" hold an atom each, of "moved" what `moved` says of a benchmark and target, of "published" what a paper did.
     """
-    tables = []
+    tables, first = [], {}
     for columns, shard in trained(preset):
-        sources = {name: [_codes(shard, name, part, preset) for part in ("vision", "language")] for name in preset.fusion_benchmarks}
+        own = {name: [_codes(shard, name, part, preset) for part in ("vision", "language")] for name in preset.fusion_benchmarks}
+        same = first.setdefault(columns["seed"], own)
         for benchmark, target in product(preset.fusion_benchmarks, TARGETS):
-            codes = [*sources[benchmark], _codes(shard, benchmark, target, preset)]
+            sources = (same if target.endswith("same sources") else own)[benchmark]
+            codes = [*sources, _codes(shard, benchmark, target.split(",")[0], preset)]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of the bias of synergy, which no unique atom has
                 found = estimate(*codes, n_permutations=preset.n_permutations, n_bootstrap=preset.n_bootstrap, seed=preset.seed)

@@ -132,7 +132,9 @@ def test_the_study_resumes_where_it_stopped_and_holds_its_schema(tmp_path, monke
     pd.testing.assert_frame_equal(fusion_table(preset), table)
     assert len(trainings) == 4
     models = table[table["kind"] == "model"]
-    assert len(models) == 4 * 2 * 2 * 4  # models, benchmarks, targets, atoms
+    assert len(models) == 4 * 2 * 3 * 4  # models, benchmarks, targets, atoms
+    bits = models.pivot(index=["model", "seed", "benchmark", "atom"], columns="target", values="value_bits").xs("concatenation")
+    assert (bits["hidden"] == bits["hidden, same sources"]).all()  # the first mechanism's sources are its own
     assert models["converged"].all() and models["accuracy"].between(0, 1).all()
     assert set(table["kind"]) == {"model", "moved", "published"}
     path = results.write(table, tmp_path / "fig_fusion.csv")

@@ -17,8 +17,11 @@ _NAMES = {
     "language_queries": "text queries vision",
     "vision_queries": "vision queries text",
 }
-_TARGETS = {"hidden": (-0.17, "o", "white"), "answer": (0.17, "s", marks.FAINT)}  # place within a row, marker, face
-_WORDS = {"hidden": "about the hidden layer", "answer": "about the model's answer"}
+_TARGETS = {  # place within a row, marker, face, short and long name
+    "hidden": (-0.25, "o", "white", "hidden", "about the hidden layer"),
+    "hidden, same sources": (0.0, "D", "#b8d4ea", "same sources", "the same, sources of concatenation"),
+    "answer": (0.25, "s", marks.FAINT, "answer", "about the model's answer"),
+}
 
 
 def fig_fusion(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
@@ -27,8 +30,8 @@ def fig_fusion(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
     models, moved, published = (table[table["kind"] == kind] for kind in ("model", "moved", "published"))
     models = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     benchmarks = list(models["benchmark"].unique())
-    figure = Figure(figsize=(marks.PAGE, 4.4))
-    axes = figure.subplots(3, len(benchmarks), squeeze=False, sharey="row", sharex="row", height_ratios=(6, 6, 2.2))
+    figure = Figure(figsize=(marks.PAGE, 5.0))
+    axes = figure.subplots(3, len(benchmarks), squeeze=False, sharey="row", sharex="row", height_ratios=(8, 4.5, 2.6))
     for (shares, right, points), benchmark in zip(axes.T, benchmarks, strict=True):
         here = models[models["benchmark"] == benchmark]
         shares.set_title(marks.benchmark_name(benchmark))
@@ -39,15 +42,16 @@ def fig_fusion(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         ax.set_yticks(range(len(_NAMES)), _NAMES.values())
         ax.set_ylim(len(_NAMES) - 0.5, -0.5)
     axes[0, 0].set_xlim(-0.03, 1.03)
-    axes[2, 0].set_yticks(range(2), _TARGETS)
-    axes[2, 0].set(ylim=(1.6, -0.6))
+    axes[2, 0].set_yticks(range(len(_TARGETS)), [short for *_, short, _ in _TARGETS.values()])
+    axes[2, 0].set_ylim(len(_TARGETS) - 0.4, -0.6)
     axes[2, 0].set_xlim(left=0)
     targets = [
-        Line2D([], [], linestyle="", marker=m, color=f, markeredgecolor=marks.INK, label=_WORDS[t]) for t, (_, m, f) in _TARGETS.items()
+        Line2D([], [], linestyle="", marker=marker, color=face, markeredgecolor=marks.INK, markersize=4, label=words)
+        for _, marker, face, _, words in _TARGETS.values()
     ]
-    mean = Line2D([], [], linestyle="", marker="|", markersize=8, color=marks.INK, label="mean of seeds")
-    null = marks.null_handle("null: mechanisms shuffled, to its 95 %; answers by the question alone")
-    figure.legend(handles=[*targets, mean, null], loc="outside upper center", ncols=4)
+    mean = Line2D([], [], linestyle="", marker="|", markersize=8, color=marks.INK, label="mean")
+    null = marks.null_handle("null")
+    figure.legend(handles=[*targets, mean, null], loc="outside upper center", ncols=5)
     if len(published):
         line = Line2D(
             [], [], color=marks.OTHERS[0], linestyle="--", label=f"published: up to {published['moved'].iloc[0]:g} points, {_of(published)}"
@@ -65,7 +69,7 @@ def _shares(ax: Axes, models: pd.DataFrame) -> None:
     if models["contribution"].isna().all():
         ax.text(0.5, 0.5, "not defined:\nno unique information\nabove its null", transform=ax.transAxes, ha="center", va="center")
     for (mechanism, target), some in models.groupby(["model", "target"]):
-        place, marker, face = _TARGETS[target]
+        place, marker, face, *_ = _TARGETS[target]
         row = list(_NAMES).index(mechanism) + place
         values, low, high = (
             some[name].to_numpy(float, na_value=np.nan) for name in ("contribution", "contribution_low", "contribution_high")
@@ -86,7 +90,7 @@ def _accuracy(ax: Axes, models: pd.DataFrame) -> None:
 
 def _moved(ax: Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
     ax.set_xlabel("$C_{language}$ moved (points)")
-    for row, (target, (_, marker, face)) in enumerate(_TARGETS.items()):
+    for row, (target, (_, marker, face, *_)) in enumerate(_TARGETS.items()):
         one = moved[moved["target"] == target]
         value, high, low, top = (one[name].to_numpy(float, na_value=np.nan) for name in ("moved", "null_high", "ci_low", "ci_high"))
         ax.barh([row] * len(one), np.nan_to_num(high), 0.7, color=marks.NULL, alpha=0.75)
