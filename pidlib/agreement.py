@@ -5,7 +5,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 from scipy.stats import rankdata
 
-from pidlib import results
+from pidlib import results, schemas
 from pidlib.experiment import derive_seed, fingerprint
 from pidlib.population import ATOMS, DECIMALS
 
@@ -55,7 +55,7 @@ def agreement_table(population: pd.DataFrame, n_resamples: int, seed: int = 0) -
     told = {"experiment": population["experiment"].iloc[0], "n_cells": cells.shape[1], "n_samples": population["n_samples"].min()}
     told |= {"seed": seed, "converged": bool(population["converged"].all())}
     mark = fingerprint(population=population["fingerprint"].tolist(), n_resamples=n_resamples, seed=seed)
-    return results.tidy(pd.concat(tables, ignore_index=True).assign(**told, fingerprint=mark), results.AGREEMENT)
+    return results.tidy(pd.concat(tables, ignore_index=True).assign(**told, fingerprint=mark), schemas.AGREEMENT)
 
 
 def rank_correlations(cells: Float[np.ndarray, "models cells"]) -> Float[np.ndarray, "models models"]:

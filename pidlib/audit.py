@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Float
 from tqdm.auto import tqdm
 
-from pidlib import results, runs
+from pidlib import results, runs, schemas
 from pidlib.corrections import tabulate
 from pidlib.decomposition import pid
 from pidlib.experiment import Preset, derive_seed, fingerprint
@@ -88,7 +88,7 @@ def synthetic(preset: Preset) -> pd.DataFrame:
     for table in tables:
         expected = MIXTURES[table["benchmark"][0]].expected
         table["expected"], table["recovered"] = expected, recovers(table, expected)
-    return _finished(preset, tables, results.SYNTHETIC)
+    return _finished(preset, tables, schemas.SYNTHETIC)
 
 
 def recovers(table: pd.DataFrame, expected: str, level: float = 0.05) -> bool:
@@ -126,7 +126,7 @@ def protocol_audit(preset: Preset) -> pd.DataFrame:
             tables += [_released(preset, tokens, k).assign(protocol=name, benchmark=AUDITED) for name, tokens in sequences.items()]
             tables.append(_pooled(preset, AUDITED, n, k).assign(benchmark=AUDITED))
     tables += _exemplars(preset)
-    return _finished(preset, tables, results.AUDIT)
+    return _finished(preset, tables, schemas.AUDIT)
 
 
 def _reported() -> pd.DataFrame:
@@ -186,7 +186,7 @@ def _exemplars(preset: Preset) -> Iterator[pd.DataFrame]:
         yield pooled_rows.assign(protocol=POOLED, n_observations=len(applied.extraction), **place)
 
 
-def _finished(preset: Preset, tables: list[pd.DataFrame], schema: results.Schema) -> pd.DataFrame:
+def _finished(preset: Preset, tables: list[pd.DataFrame], schema: schemas.Schema) -> pd.DataFrame:
     """The tables as one; rows of models bring their fingerprint, the others get that of the settings."""
     told = {"experiment": EXPERIMENT, "estimator": "exact", "source_a": "vision", "source_b": "language", "seed": preset.seed}
     mark = fingerprint(**{name: getattr(preset, name) for name in _SETTINGS})

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pandas as pd
 
-from pidlib import results, runs
+from pidlib import results, runs, schemas
 from pidlib.experiment import Preset, fingerprint
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import MODALITIES
@@ -38,7 +38,7 @@ def contributions(preset: Preset) -> pd.DataFrame:
         told = applied.columns | {"fingerprint": mark, "layer": applied.extraction.layers[-1], "n_codes": k}
         tables.append(pd.DataFrame(found.rows()).join(shares, on="atom").assign(**told, **_TOLD))
     table = pd.concat([*tables, published()], ignore_index=True)
-    return results.tidy(table.assign(seed=preset.seed, experiment="vision_language"), results.CONTRIBUTIONS)
+    return results.tidy(table.assign(seed=preset.seed, experiment="vision_language"), schemas.CONTRIBUTIONS)
 
 
 def published() -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from pidlib import results
+from pidlib import results, schemas
 from pidlib.decisions import bootstrap_decisions, decision_pid
 from pidlib.experiment import Preset, fingerprint
 from pidlib.extraction import PASSES, Extraction
@@ -172,5 +172,5 @@ def depth_tables(preset: Preset, experiment: str = "vision_language") -> tuple[p
         profile, claims = depth_profile(run.extraction, **made, **run.columns | {"experiment": experiment, "fingerprint": mark})
         atoms.append(profile)
         tested.append(claims)
-    schema = results.SCHEMAS["table_layers"]
+    schema = schemas.SCHEMAS["table_layers"]
     return results.tidy(pd.concat(atoms, ignore_index=True)), results.tidy(pd.concat(tested, ignore_index=True), schema)

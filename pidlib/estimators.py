@@ -14,7 +14,7 @@ from itertools import product
 
 import pandas as pd
 
-from pidlib import results, runs
+from pidlib import results, runs, schemas
 from pidlib.batch_estimator import batch_pid
 from pidlib.decisions import Decisions, decision_pid
 from pidlib.experiment import Preset, derive_seed, fingerprint
@@ -29,7 +29,7 @@ PICTURE_ALONE = ("vision", "vision#1", OPTIONS)
 
 
 def estimators_table(preset: Preset, experiment: str = "vision_language") -> pd.DataFrame:
-    """Atoms by all three studies; `ESTIMATORS` of `pidlib.results`.
+    """Atoms by all three studies; `ESTIMATORS` of `pidlib.schemas`.
 
     ``fallback`` is the share of decisions from the picture alone that count as uniform because candidates had less than ``tau`` of the
     mass. ``seconds`` and ``ratio``, to the exact solver's, are CPU time on the machine that made the table.
@@ -42,7 +42,7 @@ def estimators_table(preset: Preset, experiment: str = "vision_language") -> pd.
     for (run,) in runs.runs(preset, asked(preset), models=preset.options_models):
         tables += _with_options(preset, run)
     table = pd.concat(tables, ignore_index=True).assign(experiment=experiment, source_b="language")
-    return results.tidy(table, results.ESTIMATORS)
+    return results.tidy(table, schemas.ESTIMATORS)
 
 
 def asked(preset: Preset) -> tuple[runs.Asked]:

@@ -15,7 +15,7 @@ import torch
 from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
-from pidlib import benchmarks, fusion, results
+from pidlib import benchmarks, fusion, results, schemas
 from pidlib.benchmarks import Sample
 from pidlib.experiment import Preset, derive_seed, fingerprint, project_root
 from pidlib.extraction.extractor import identity
@@ -147,7 +147,7 @@ def fusion_table(preset: Preset, experiment: str = "vision_language") -> pd.Data
     models = pd.concat(tables, ignore_index=True).assign(kind="model", source_a="vision", source_b="language", unimodal="codes")
     published = results.published("fig_fusion").assign(kind="published")
     table = pd.concat([models, moved(models, preset.seed), published], ignore_index=True)
-    return results.tidy(table.assign(experiment=experiment, estimator="exact"), results.SCHEMAS["fig_fusion"])
+    return results.tidy(table.assign(experiment=experiment, estimator="exact"), schemas.SCHEMAS["fig_fusion"])
 
 
 def _codes(shard: Shard, benchmark: str, part: str, preset: Preset) -> np.ndarray:

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from scipy.stats import false_discovery_control, rankdata
 from transformers import AutoConfig
 
-from pidlib import benchmarks, results
+from pidlib import benchmarks, results, schemas
 from pidlib.decisions import decision_pid
 from pidlib.decomposition import pid
 from pidlib.experiment import Preset, derive_seed, fingerprint
@@ -88,7 +88,7 @@ def population_table(preset: Preset, experiment: str = "vision_language") -> pd.
         told = {"experiment": experiment, "converged": solved.converged, "fingerprint": mark}
         told |= dict(zip(("family", "size"), kin(run.columns["model"]), strict=True))
         rows.append(run.columns | {f"{name}_bits": value for name, value in bits.items()} | right | told)
-    return results.tidy(rows, results.POPULATION)
+    return results.tidy(rows, schemas.POPULATION)
 
 
 def _right(extraction: Extraction, key: str) -> Float[np.ndarray, " n"]:
@@ -153,7 +153,7 @@ def sensitivity_table(population: pd.DataFrame, n_resamples: int, seed: int = 0)
     table = pd.DataFrame(rows)
     tested = table["p_value"].notna()
     table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
-    return results.tidy(pd.concat([table, _printed().assign(experiment=told["experiment"])], ignore_index=True), results.SENSITIVITY)
+    return results.tidy(pd.concat([table, _printed().assign(experiment=told["experiment"])], ignore_index=True), schemas.SENSITIVITY)
 
 
 def _printed() -> pd.DataFrame:

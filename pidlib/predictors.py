@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Float
 from scipy.stats import rankdata
 
-from pidlib import benchmarks, population, results
+from pidlib import benchmarks, population, results, schemas
 from pidlib.benchmarks import Sample
 from pidlib.experiment import Preset, derive_seed, fingerprint
 from pidlib.extraction.masking import FULL
@@ -38,7 +38,7 @@ def intervention_table(preset: Preset, experiment: str = "vision_language") -> p
     rows = [*_quantities(measured), *_drops(preset), *_shares(preset)]
     table = pd.DataFrame(rows).assign(experiment=experiment, seed=preset.seed)
     table = pd.concat([table, correlations(table, families, preset.n_bootstrap, preset.n_permutations, preset.seed)], ignore_index=True)
-    return results.tidy(table, results.SCHEMAS["fig_interventions"])
+    return results.tidy(table, schemas.SCHEMAS["fig_interventions"])
 
 
 def correlations(table: pd.DataFrame, families: pd.Series, n_bootstrap: int, n_permutations: int, seed: int = 0) -> pd.DataFrame:

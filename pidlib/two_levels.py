@@ -21,7 +21,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from pidlib import results, runs
+from pidlib import results, runs, schemas
 from pidlib.benchmarks import micro
 from pidlib.estimators import DRAWS
 from pidlib.experiment import Preset, fingerprint
@@ -35,7 +35,7 @@ Sources = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
 
 
 def two_levels_table(preset: Preset, experiment: str = "vision_language") -> pd.DataFrame:
-    """Atoms at both levels and at the steps between, with null and interval; `TWO_LEVELS` of `pidlib.results`.
+    """Atoms at both levels and at the steps between, with null and interval; `TWO_LEVELS` of `pidlib.schemas`.
 
     Steps of codes are taken with ``n_clusters`` codes and with twice as many; steps that need latent states exist for micro benchmarks
     only. ``target_bits`` is the entropy of the target, what the atoms would sum to if the sources told all of it.
@@ -44,7 +44,7 @@ def two_levels_table(preset: Preset, experiment: str = "vision_language") -> pd.
     for decided, fitted, applied in runs.runs(preset, (*runs.decisions(preset), *runs.embeddings(preset))):
         tables += _decided(preset, decided)
         tables += _coded(preset, fitted, applied)
-    return results.tidy(pd.concat(tables, ignore_index=True).assign(experiment=experiment), results.TWO_LEVELS)
+    return results.tidy(pd.concat(tables, ignore_index=True).assign(experiment=experiment), schemas.TWO_LEVELS)
 
 
 def steps(

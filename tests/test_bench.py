@@ -5,7 +5,8 @@ import numpy as np
 from pidlib import bench
 from pidlib.decomposition import pid
 from pidlib.experiment import load_preset
-from pidlib.results import BENCH, tidy
+from pidlib.results import tidy
+from pidlib.schemas import BENCH
 
 
 def test_every_method_finds_the_optimum_as_far_as_it_can():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from test_profiles import TOLD, N, extraction, xor
 
-from pidlib import results
+from pidlib import results, schemas
 from pidlib.depth import CLAIMS, depth_profile, readings, stages, verdict
 from pidlib.profiles import NOISE
 
@@ -75,7 +75,7 @@ def test_tables_fit_their_schemas():
     told = TOLD | {"model": "m", "n_samples": N}
     atoms, tested = depth_profile(layered(4), n_bootstrap=4, **told)
     assert results.tidy(atoms)["layer"].tolist() == np.repeat(range(5), 4).tolist()
-    assert list(results.tidy(tested, results.SCHEMAS["table_layers"])["statistic"]) == list(CLAIMS)
+    assert list(results.tidy(tested, schemas.SCHEMAS["table_layers"])["statistic"]) == list(CLAIMS)
 
 
 def test_every_block_is_needed():

@@ -12,7 +12,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from test_population import made_up
 
-from pidlib import benchmarks, figures, results
+from pidlib import benchmarks, figures, results, schemas
 from pidlib.agreement import agreement_table
 from pidlib.contributions import published
 from pidlib.experiment import load_preset
@@ -94,7 +94,7 @@ def estimators() -> pd.DataFrame:
         rows += sum((profile(study="alone", benchmark=b, model=m, unimodal=u, estimator="exact") for m, u in asked), [])
         listed = {"study": "options", "benchmark": b, "model": "gemma3", "estimator": "exact"}
         rows += sum((profile(**listed, source_a=key) for key in ("vision", "vision#1", "vision+options")), [])
-    return results.tidy(rows, results.ESTIMATORS)
+    return results.tidy(rows, schemas.ESTIMATORS)
 
 
 def two_levels() -> pd.DataFrame:
@@ -105,7 +105,7 @@ def two_levels() -> pd.DataFrame:
         shared = {"benchmark": b, "model": m, "estimator": "exact", "target_bits": 2.0}
         rows += sum((profile(**shared, sources="samples", target="decision", unimodal=u) for u in ("masked", "resampled")), [])
         rows += sum((profile(**shared, sources=s, target=t, n_codes=k) for s, t, k in steps), [])
-    return results.tidy(rows, results.TWO_LEVELS)
+    return results.tidy(rows, schemas.TWO_LEVELS)
 
 
 def blocks() -> pd.DataFrame:
@@ -116,7 +116,7 @@ def blocks() -> pd.DataFrame:
 def shares() -> pd.DataFrame:
     ours = embeddings().query("atom == 'unique_language'").assign(contribution=0.6, contribution_low=0.45, contribution_high=0.7)
     ours.loc[ours["benchmark"] == "micro/scene", ["contribution", "contribution_low", "contribution_high"]] = None
-    return results.tidy(pd.concat([ours, published()]).assign(seed=0, experiment="made up"), results.CONTRIBUTIONS)
+    return results.tidy(pd.concat([ours, published()]).assign(seed=0, experiment="made up"), schemas.CONTRIBUTIONS)
 
 
 def audited() -> pd.DataFrame:
@@ -126,7 +126,7 @@ def audited() -> pd.DataFrame:
     rows += [profile(protocol=p, n_codes=10, n_observations=8, model=m, benchmark=b) for p, m, b in places]
     places = itertools.product((8, 50, 1000, 20_000), (None, "P"))
     rows += [profile(protocol="independent labels", n_codes=10, n_observations=n, benchmark="labels", grade=g) for n, g in places]
-    return results.tidy(pd.DataFrame(sum(rows, [])).assign(estimator="exact"), results.AUDIT)
+    return results.tidy(pd.DataFrame(sum(rows, [])).assign(estimator="exact"), schemas.AUDIT)
 
 
 FIGURES = {

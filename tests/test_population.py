@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from pidlib import population, results
+from pidlib import population, results, schemas
 from pidlib.experiment import load_preset
 from pidlib.population import COLUMNS, GIVEN, driven, kin, population_table, sensitivity_table
 
@@ -26,7 +26,7 @@ def made_up(models=20, families=7, benchmarks=("micro/grounding", "micro/existen
             told = {"benchmark": benchmark, "model": f"m{index}", "family": f"f{index % families}", "size": ("small", "compact")[index % 2]}
             told |= {"experiment": "made up", "n_samples": 256, "converged": True, "fingerprint": "f"}
             rows.append(told | right | {f"{name}_bits": value for name, value in bits.items()})
-    return results.tidy(rows, results.POPULATION)
+    return results.tidy(rows, schemas.POPULATION)
 
 
 def ours(table, benchmark, quantity, outcome):

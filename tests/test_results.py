@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pidlib import results
+from pidlib import results, schemas
 
 
 def row(**values):
@@ -16,8 +16,8 @@ def test_a_table_survives_the_file_with_its_types(tmp_path):
     table = results.tidy([row(layer=3), row(atom="redundancy", value_bits=1 / 3, null_p=0.5)])
     path = results.write(table, tmp_path / "deep" / "t.csv")
     again = results.read(path)
-    assert list(again.columns) == list(results.ATOMS.columns)
-    assert again.dtypes.astype(str).to_dict() == results.ATOMS.columns
+    assert list(again.columns) == list(schemas.ATOMS.columns)
+    assert again.dtypes.astype(str).to_dict() == schemas.ATOMS.columns
     assert again["value_bits"].tolist() == pytest.approx([0.5, 1 / 3])
     assert again.loc[1, "layer"] is pd.NA
     before = path.read_bytes()
@@ -45,7 +45,7 @@ def test_a_table_of_other_columns_has_a_schema_of_its_own(tmp_path):
     known = {"experiment": "e", "benchmark": "micro/scene", "split": "test", "model": "llava", "n_samples": 8, "fingerprint": "f"}
     path = results.write(pd.DataFrame([known | {"accuracy": 0.875, "moved_vision": 0.25}]), tmp_path / "table_profiles.csv")
     again = results.read(path)
-    assert again.dtypes.astype(str).to_dict() == results.PROFILED.columns
+    assert again.dtypes.astype(str).to_dict() == schemas.PROFILED.columns
     assert again.loc[0, "accuracy"] == 0.875 and again.loc[0, "entropy_bits"] is pd.NA
     with pytest.raises(ValueError, match="unknown column 'value_bits'"):
         results.write(pd.DataFrame([known | {"accuracy": 1.0, "value_bits": 1.0}]), path)

@@ -1,0 +1,227 @@
+"""The columns of every table, declared: of the atoms, and of each table that holds something else."""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+
+class Schema(NamedTuple):
+    """The columns of a table in their order, each with a nullable pandas type, and those that no row may lack.
+
+    Nullable, so that a layer or a null that does not apply is missing: neither -1 nor 0.
+    """
+
+    columns: Mapping[str, str]
+    required: Sequence[str]
+
+
+ATOMS = Schema(
+    {
+        "experiment": "string",
+        "benchmark": "string",
+        "split": "string",
+        "model": "string",
+        "revision": "string",
+        "layer": "Int64",
+        "estimator": "string",
+        "unimodal": "string",
+        "source_a": "string",
+        "source_b": "string",
+        "given": "string",
+        "atom": "string",
+        "value_bits": "Float64",
+        "corrected_bits": "Float64",
+        "lower_bits": "Float64",
+        "upper_bits": "Float64",
+        "ci_low": "Float64",
+        "ci_high": "Float64",
+        "null_mean": "Float64",
+        "null_p": "Float64",
+        "n_samples": "Int64",
+        "n_codes": "Int64",
+        "seed": "Int64",
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "benchmark", "estimator", "atom", "value_bits", "seed", "fingerprint"),
+)
+
+
+PROFILED = Schema(
+    {
+        "experiment": "string",
+        "benchmark": "string",
+        "split": "string",
+        "model": "string",
+        "revision": "string",
+        "accuracy": "Float64",
+        "accuracy_vision": "Float64",
+        "accuracy_language": "Float64",
+        "entropy_bits": "Float64",
+        "entropy_vision_bits": "Float64",
+        "entropy_language_bits": "Float64",
+        "fallback": "Float64",
+        "fallback_vision": "Float64",
+        "fallback_language": "Float64",
+        "moved_vision": "Float64",
+        "moved_language": "Float64",
+        "n_samples": "Int64",
+        "fingerprint": "string",
+    },
+    required=("experiment", "benchmark", "split", "model", "accuracy", "n_samples", "fingerprint"),
+)
+
+BENCH = Schema(
+    {
+        "method": "string",
+        "size": "string",
+        "cells": "Int64",
+        "tables": "Int64",
+        "seconds": "Float64",
+        "ratio": "Float64",
+        "error_bits": "Float64",
+        "seed": "Int64",
+        "fingerprint": "string",
+    },
+    required=("method", "size", "cells", "tables", "seconds", "ratio", "error_bits", "seed", "fingerprint"),
+)
+
+POPULATION = Schema(
+    {
+        **dict.fromkeys(("experiment", "benchmark", "split", "model", "revision", "family", "size"), "string"),
+        **{f"{name}_bits": "Float64" for name in ("redundancy", "unique_vision", "unique_language", "synergy")},
+        **{f"{name}_bits": "Float64" for name in ("co_information", "added_by_vision", "total", "gap")},
+        **dict.fromkeys(("accuracy", "accuracy_vision", "accuracy_language", "delta_vision", "delta_low", "delta_high"), "Float64"),
+        "n_samples": "Int64",
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "benchmark", "model", "synergy_bits", "accuracy", "converged", "n_samples", "fingerprint"),
+)
+
+SENSITIVITY = Schema(
+    {
+        **dict.fromkeys(("experiment", "source", "grade", "kind", "benchmark", "quantity", "outcome"), "string"),
+        **dict.fromkeys(("rho", "abs_rho_at_most", "ci_low", "ci_high", "family_low", "family_high"), "Float64"),
+        **dict.fromkeys(("p_value", "q_value", "reliability"), "Float64"),
+        **dict.fromkeys(("n_models", "n_families", "n_samples", "seed"), "Int64"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "source", "quantity", "outcome", "n_models"),
+)
+
+AGREEMENT = Schema(
+    {
+        **dict.fromkeys(("experiment", "measure", "kin", "model_a", "model_b", "family_a", "family_b", "size_a", "size_b"), "string"),
+        **dict.fromkeys(("accuracy_apart", "rho", "null_mean", "null_low", "null_high", "null_p"), "Float64"),
+        **dict.fromkeys(("n_pairs", "n_cells", "n_samples", "seed"), "Int64"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "measure", "n_cells", "n_samples", "fingerprint"),
+)
+
+STAGES = Schema(
+    {
+        "experiment": "string",
+        "benchmark": "string",
+        "split": "string",
+        "model": "string",
+        "revision": "string",
+        "statistic": "string",
+        "value": "Float64",
+        "ci_low": "Float64",
+        "ci_high": "Float64",
+        "verdict": "string",
+        "early_depth": "Float64",
+        "late_depth": "Float64",
+        "n_samples": "Int64",
+        "seed": "Int64",
+        "fingerprint": "string",
+    },
+    required=("experiment", "benchmark", "model", "statistic", "verdict", "early_depth", "late_depth", "n_samples", "seed", "fingerprint"),
+)
+
+INTERVENED = Schema(
+    {
+        "experiment": "string",
+        "kind": "string",
+        "benchmark": "string",
+        "split": "string",
+        "model": "string",
+        "revision": "string",
+        "quantity": "string",
+        "intervention": "string",
+        "value": "Float64",
+        "ci_low": "Float64",
+        "ci_high": "Float64",
+        "null_low": "Float64",
+        "null_high": "Float64",
+        "n_samples": "Int64",
+        "n_models": "Int64",
+        "seed": "Int64",
+        "fingerprint": "string",
+    },
+    required=("experiment", "kind", "benchmark", "seed", "fingerprint"),
+)
+
+ESTIMATORS = Schema(
+    {
+        "study": "string",
+        **ATOMS.columns,
+        "epochs": "Int64",
+        "batch_size": "Int64",
+        "seconds": "Float64",
+        "ratio": "Float64",
+        "fallback": "Float64",
+    },
+    required=("study", *ATOMS.required),
+)
+
+TWO_LEVELS = Schema(
+    {"sources": "string", "target": "string", **ATOMS.columns, "target_bits": "Float64"},
+    required=("sources", "target", "target_bits", *ATOMS.required),
+)
+
+AUDIT = Schema(
+    {"protocol": "string", **ATOMS.columns, "n_observations": "Float64", "source": "string", "grade": "string"},
+    required=("protocol", "n_observations", *ATOMS.required),
+)
+
+SYNTHETIC = Schema({**AUDIT.columns, "expected": "string", "recovered": "boolean"}, required=("expected", "recovered", *AUDIT.required))
+
+CONTRIBUTIONS = Schema(
+    {
+        **ATOMS.columns,
+        **dict.fromkeys(("contribution", "contribution_low", "contribution_high", "unique_p"), "Float64"),
+        **dict.fromkeys(("source", "grade"), "string"),
+    },
+    required=tuple(name for name in ATOMS.required if name != "value_bits"),  # of published shares the atoms are not known
+)
+
+FUSION = Schema(
+    {
+        **dict.fromkeys(("kind", "target", "source", "grade"), "string"),
+        **CONTRIBUTIONS.columns,
+        **dict.fromkeys(("accuracy", "prior", "moved", "null_high", "spread_mechanism", "spread_rest"), "Float64"),
+        "n_seeds": "Int64",
+    },
+    required=("kind", "experiment"),
+)
+
+SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms
+    "table_profiles": PROFILED,
+    "fig_solver": BENCH,
+    "fig_sensitivity": POPULATION,
+    "table1_sensitivity": SENSITIVITY,
+    "fig_families": AGREEMENT,
+    "fig_interventions": INTERVENED,
+    "table_layers": STAGES,
+    "fig_estimators": ESTIMATORS,
+    "fig_two_levels": TWO_LEVELS,
+    "fig_protocol_audit": AUDIT,
+    "table_synthetic": SYNTHETIC,
+    "table2_contributions": CONTRIBUTIONS,
+    "fig_contributions": CONTRIBUTIONS,
+    "fig_fusion": FUSION,
+}
