@@ -15,7 +15,7 @@ from pidlib.experiment import Preset, derive_seed, fingerprint
 from pidlib.extraction import PASSES, Extraction
 from pidlib.extraction.masking import FULL
 from pidlib.models.checkpoints import CHECKPOINTS
-from pidlib.models.minis import RECIPES
+from pidlib.models.recipes import RECIPES
 from pidlib.runs import Asked, runs
 
 TOLERANCE = 1e-4  # bits, of the solver

@@ -108,10 +108,10 @@ def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, prog
     told = {"passes": asked.passes, "partners": asked.partners, "layers": tuple(layers), "seed": asked.seed, "tokens": asked.tokens}
     mark = fingerprint(**identity(loaded, samples, **told))
     folder = project_root() / preset.cache / mark
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     kept = {"folder": folder, "batch_size": preset.batch_size, "progress": progress}
     place = {"benchmark": samples[0].benchmark, "split": asked.split, "model": loaded.name, "revision": loaded.revision}
-    with FileLock(f"{folder}.lock"):  # two notebooks that ask for the same at once make it once
+    with FileLock(folder / ".lock"):  # two notebooks that ask for the same at once make it once
         return Run(extract(loaded, samples, **told, **kept), place | {"n_samples": len(samples), "fingerprint": mark})
 
 

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 
@@ -29,92 +29,13 @@ from pidlib.experiment import derive_seed, fingerprint, unknown
 from pidlib.extraction import extract, family_of
 from pidlib.extraction.masking import FULL
 from pidlib.extraction.prompts import Prompter
+from pidlib.models.recipes import RECIPES, Recipe
 from pidlib.models.registry import MINIS, LoadedModel, load
 from pidlib.models.tiny import build
 
 TOKENS = 4  # the picture reaches the language model as 4 x 4 tokens in every family
 EVERY = 500  # steps between checkpoints
 ATTRIBUTES = ["nothing", *(f"{color} {shape}" for color in COLORS for shape in SHAPES)]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a mini's weights.
-
-    Attributes
-    ----------
-    family, size : str
-        As for `pidlib.models.tiny.build`.
-    looks, answers : int
-        Steps of the first stage (name the shape and colour at each vision token) and of the second (answer questions, and go on looking).
-    mixture : dict
-        Benchmark -> weight in the second stage.
-    blind : float
-        Share of the second stage's questions that come with the picture of another: the larger, the more the mini leans on the question.
-    options : float
-        Share of them that list their candidates.
-    pool : int
-        Pictures drawn of each micro task; easy-VQA comes whole.
-    batch, learning_rate, seed
-        AdamW with a linear warm-up and a cosine to zero, in each stage.
-    """
-
-    family: str
-    size: str = "small"
-    looks: int = 3000
-    answers: int = 2500
-    batch: int = 128
-    learning_rate: float = 1e-3
-    pool: int = 6000
-    seed: int = 0
-    blind: float = 0.0
-    options: float = 0.0
-    mixture: dict[str, float] = field(
-        default_factory=lambda: {
-            "micro/grounding": 3.0,
-            "micro/existence": 2.0,
-            "micro/knowledge": 0.5,
-            "micro/relation": 2.0,
-            "micro/captioned": 1.5,
-            "micro/scene": 0.5,
-            "easy_vqa/yes_no": 3.0,
-            "easy_vqa/shape": 1.0,
-            "easy_vqa/color": 1.0,
-        }
-    )
-
-
-PRIORS = {"micro/knowledge": 3.0, "micro/captioned": 3.0, "micro/existence": 3.0, "micro/relation": 1.0, "easy_vqa/yes_no": 1.0}
-
-
-def _compact(family: str, answers: int, **others) -> Recipe:
-    return Recipe(family, "compact", **{"looks": 1000, "answers": answers, "batch": 64, "learning_rate": 2e-3} | others)
-
-
-# The first three are the exemplars, trained until they answer almost everything; the others differ in family, size, length of training, in
-# what they were asked, and in how often the picture was the right one: so they differ in how much they use what they see.
-RECIPES = {
-    "llava": Recipe("llava", answers=3500),
-    "paligemma": Recipe("paligemma"),
-    "qwen2_5_vl": Recipe("qwen2_5_vl", looks=2000, answers=4500),
-    "internvl": Recipe("internvl", looks=1000, answers=1200, batch=64),
-    "llava_compact": _compact("llava", 3500, looks=1500),
-    "llava_compact_brief": _compact("llava", 500, looks=1500),
-    "llava_compact_blind": _compact("llava", 2000, looks=1500, blind=0.5),
-    "llava_onevision_compact": _compact("llava_onevision", 1500, options=0.3),
-    "paligemma_compact": _compact("paligemma", 1200),
-    "paligemma_compact_blind": _compact("paligemma", 800, blind=0.5),
-    "paligemma_compact_priors": _compact("paligemma", 800, mixture=PRIORS),
-    "gemma3_compact": _compact("gemma3", 1000, blind=0.25),
-    "gemma3_compact_brief": _compact("gemma3", 300),
-    "idefics3_compact": _compact("idefics3", 2000, options=0.3),
-    "idefics3_compact_priors": _compact("idefics3", 800, mixture=PRIORS),
-    "internvl_compact": _compact("internvl", 1500, looks=1500, options=0.3),
-    "internvl_compact_blind": _compact("internvl", 800, looks=1500, blind=0.75),
-    "qwen2_vl_compact": _compact("qwen2_vl", 1200, looks=800),
-    "qwen2_vl_compact_blind": _compact("qwen2_vl", 600, looks=800, blind=0.75),
-    "qwen3_vl_compact": _compact("qwen3_vl", 800, looks=800, options=0.3),
-}
 
 
 def vocabulary() -> set[str]:
