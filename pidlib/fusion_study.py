@@ -29,6 +29,7 @@ GRID = 2  # a tower's tokens are averaged to so many rows and columns: a place i
 PARTS, TARGETS = ("vision", "language", "hidden"), ("hidden", "hidden, same sources", "answer")
 SHUFFLES = 2000  # of the mechanisms' names within each seed, and resamples of the seeds
 CHUNK = 256  # pictures in the tower at once
+TOLERANCE = 1e-4  # bits
 
 
 def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
@@ -132,7 +133,9 @@ def fusion_table(preset: Preset, experiment: str = "vision_language") -> pd.Data
     Rows of ``kind`` "model" hold an atom each, of "moved" what `moved` says of a benchmark and target, of "published" what a paper did.
     """
     tables, first = [], {}
+    made = {name: getattr(preset, name) for name in ("n_permutations", "n_bootstrap", "seed")}
     for columns, shard in trained(preset):
+        columns["fingerprint"] = fingerprint(states=columns["fingerprint"], n_clusters=preset.n_clusters, **made)
         own = {name: [_codes(shard, name, part, preset) for part in ("vision", "language")] for name in preset.fusion_benchmarks}
         same = first.setdefault(columns["seed"], own)
         for benchmark, target in product(preset.fusion_benchmarks, TARGETS):
@@ -140,7 +143,7 @@ def fusion_table(preset: Preset, experiment: str = "vision_language") -> pd.Data
             codes = [*sources, _codes(shard, benchmark, target.split(",")[0], preset)]
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", UserWarning)  # of the bias of synergy, which no unique atom has
-                found = estimate(*codes, n_permutations=preset.n_permutations, n_bootstrap=preset.n_bootstrap, seed=preset.seed)
+                found = estimate(*codes, tol=TOLERANCE, **made)
             told = {"benchmark": benchmark, "target": target, "n_codes": preset.n_clusters}
             told |= columns | found.contribution("language") | {name: fact[benchmark] for name, fact in shard.facts.items()}
             tables.append(pd.DataFrame(found.rows()).assign(**told))
@@ -161,10 +164,11 @@ def moved(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """How far the mechanism moves C_language, against what the seeds do, a row for each benchmark and target.
 
     Of a table seeds x mechanisms of C_language, ``moved`` is the range of the mechanisms' means, in points of 100, with an interval over
-    resamples of the seeds. Its null shuffles the mechanisms' names within each seed: a range of six noisy means is never zero.
-    ``spread_mechanism`` and ``spread_rest`` are standard deviations in points: of the mechanism, by the mean squares of a two-way layout
-    (zero where those are smaller than the rest's), and of what neither mechanism nor seed explains. Seeds without C_language in some
-    mechanism are left out, and `n_seeds` are counted; with fewer than two everything is missing.
+    resamples of the seeds. Its null shuffles the mechanisms' names within each seed: six noisy means are never equal. ``moved_once``
+    is the mean of the range within one seed, which a single training of each mechanism would report. ``spread_mechanism`` and
+    ``spread_rest`` are standard deviations in points: of the mechanism, by the mean squares of a two-way layout (zero where those are
+    smaller than the rest's), and of what neither mechanism nor seed explains. Seeds without C_language in some mechanism are left out, and
+    ``n_seeds`` are counted; with fewer than two everything is missing.
     """
     once = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     rows = []
@@ -184,7 +188,12 @@ def _spread(shares: np.ndarray, seed: int) -> dict[str, float]:
     residual = shares - shares.mean(0) - shares.mean(1, keepdims=True) + shares.mean()
     rest = (residual**2).sum() / ((seeds - 1) * (mechanisms - 1))
     between = max(shares.mean(0).var(ddof=1) - rest / seeds, 0.0)
-    found = {"moved": value, "null_mean": shuffled.mean(), "null_high": np.quantile(shuffled, 0.95)}
+    found = {
+        "moved": value,
+        "moved_once": np.ptp(shares, axis=1).mean(),
+        "null_mean": shuffled.mean(),
+        "null_high": np.quantile(shuffled, 0.95),
+    }
     found |= dict(zip(("ci_low", "ci_high"), np.quantile(resampled, [0.025, 0.975]), strict=True))
     p = (1 + int((shuffled >= value - 1e-9).sum())) / (1 + SHUFFLES)
     return found | {"null_p": p, "spread_mechanism": between**0.5, "spread_rest": rest**0.5}

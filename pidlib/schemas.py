@@ -203,7 +203,7 @@ FUSION = Schema(
     {
         **dict.fromkeys(("kind", "target", "source", "grade"), "string"),
         **CONTRIBUTIONS.columns,
-        **dict.fromkeys(("accuracy", "prior", "moved", "null_high", "spread_mechanism", "spread_rest"), "Float64"),
+        **dict.fromkeys(("accuracy", "prior", "moved", "moved_once", "null_high", "spread_mechanism", "spread_rest"), "Float64"),
         "n_seeds": "Int64",
     },
     required=("kind", "experiment"),

@@ -103,6 +103,7 @@ def test_movement_by_the_mechanism_is_told_from_that_by_the_seed():
     assert by_mechanism["moved"] == pytest.approx(15, abs=2) and by_mechanism["null_p"] < 0.01
     assert by_mechanism["ci_low"] < by_mechanism["moved"] < by_mechanism["ci_high"]
     assert by_mechanism["spread_mechanism"] == pytest.approx(3 * np.std(range(6), ddof=1), rel=0.2)
+    assert by_mechanism["moved_once"] == pytest.approx(15, abs=3) and by_seed["moved_once"] > by_seed["moved"]
     assert by_seed["moved"] < by_seed["null_high"] < 3 and by_seed["null_p"] > 0.05
     assert by_mechanism["spread_rest"] == pytest.approx(1, rel=0.4)
 

@@ -50,13 +50,14 @@ def fig_fusion(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         for _, marker, face, _, words in _TARGETS.values()
     ]
     mean = Line2D([], [], linestyle="", marker="|", markersize=8, color=marks.INK, label="mean")
+    once = Line2D([], [], linestyle="", marker="x", markersize=4, color=marks.INK, label="one training of each: mean over seeds")
     null = marks.null_handle("null")
     figure.legend(handles=[*targets, mean, null], loc="outside upper center", ncols=5)
     if len(published):
         line = Line2D(
             [], [], color=marks.OTHERS[0], linestyle="--", label=f"published: up to {published['moved'].iloc[0]:g} points, {_of(published)}"
         )
-        figure.legend(handles=[line], loc="outside lower center")
+        figure.legend(handles=[line, once], loc="outside lower center", ncols=2)
     return figure
 
 
@@ -96,6 +97,7 @@ def _moved(ax: Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
         ax.barh([row] * len(one), np.nan_to_num(high), 0.7, color=marks.NULL, alpha=0.75)
         ax.hlines([row] * len(one), low, top, color=marks.INK, linewidth=0.8)
         marks.points(ax, value, [row] * len(one), marker, color=face)
+        ax.plot(one["moved_once"].to_numpy(float, na_value=np.nan), [row] * len(one), "x", color=marks.INK, markersize=4)
         if np.isnan(value).any():
             ax.text(0.5, row, "not defined", transform=ax.get_yaxis_transform(), ha="center", va="center")
     for points in published["moved"].astype(float):
