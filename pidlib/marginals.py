@@ -14,9 +14,10 @@ TINY = 1e-300  # keeps 0/0 at 0
 def reconcile(a: Float[Tensor, "n k"], target: Float[Tensor, " k"], max_iterations: int = 2000) -> Float[Tensor, "n k"]:
     r"""The table nearest to `a` whose columns sum to `target`; its row sums stay.
 
-    Minimises KL(a' || a) under both sums by scaling columns and rows in turn, so rows change as a'(y | x) ~ a(y | x) c(y)
-    and equal rows stay equal. Zeros can forbid the sums (one-hot rows have nothing to scale); the mass that is then left
-    over leaves the columns that are too full and is spread over the others in proportion, and the sums hold exactly.
+    Minimises KL(a' || a) under both sums by scaling columns and rows, so rows change as a'(y | x) ~ a(y | x) c(y) and equal rows
+    stay equal: c by Newton steps where they arrive, else by scaling in turn. Zeros can forbid the sums (one-hot rows have nothing
+    to scale); the mass that is then left over leaves the columns that are too full and is spread over the others in proportion,
+    and the sums hold exactly.
 
     Parameters
     ----------
@@ -33,6 +34,7 @@ def reconcile(a: Float[Tensor, "n k"], target: Float[Tensor, " k"], max_iteratio
     tensor([0.5000, 0.5000])
     """
     mass = a.sum(1, keepdim=True)
+    a = _scaled(a, mass, target)
     for _ in range(max_iterations):
         columns = a.sum(0)
         if (columns - target).abs().max() <= 4 * torch.finfo(a.dtype).eps:
@@ -42,6 +44,32 @@ def reconcile(a: Float[Tensor, "n k"], target: Float[Tensor, " k"], max_iteratio
     a = a * (target / a.sum(0).clamp(min=TINY)).clamp(max=1)
     left, lacking = (mass - a.sum(1, keepdim=True)).clamp(min=0), (target - a.sum(0)).clamp(min=0)
     return a + left * (lacking / lacking.sum().clamp(min=TINY))
+
+
+def _scaled(a: Float[Tensor, "n k"], mass: Float[Tensor, "n 1"], target: Float[Tensor, " k"], steps: int = 30) -> Float[Tensor, "n k"]:
+    """`a` with rows scaled as `reconcile` does in the limit, by Newton steps on the dual; `a` itself where they do not arrive."""
+    theta, close = torch.zeros_like(target), 4 * torch.finfo(a.dtype).eps
+
+    def at(theta):
+        rows = a * theta.exp()
+        total = rows.sum(1, keepdim=True).clamp(min=TINY)
+        return mass * rows / total, target @ theta - (mass * total.log()).sum()
+
+    moved, dual = at(theta)
+    for _ in range(steps):
+        off = target - moved.sum(0)
+        if off.abs().max() <= close:
+            break
+        hessian = moved.sum(0).diag() - moved.T @ (moved / mass.clamp(min=TINY))
+        step = torch.linalg.pinv(hessian, hermitian=True) @ off
+        step *= 4 / step.abs().max().clamp(min=4)
+        for _ in range(steps):
+            after, higher = at(theta + step)
+            if higher >= dual - 1e-13:
+                break
+            step /= 2
+        theta, moved, dual = theta + step, after, higher
+    return moved if (target - moved.sum(0)).abs().max() <= 16 * close else a
 
 
 def divergence(rows: Float[Tensor, "n k"], target: Float[Tensor, " k"]) -> Float[Tensor, " n"]:
