@@ -1,6 +1,7 @@
 """One colour and one hatch for each atom, one marker for each model, and the strokes that all figures share."""
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,15 @@ def atom_handles(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Patch]:
     return [
         Patch(facecolor=COLORS[atom], hatch=HATCHES[atom], edgecolor="white", linewidth=0, label=f"{SYMBOLS[atom]}  {WORDS[atom]}")
         for atom in atoms
+    ]
+
+
+def atom_lines(markers: str = "") -> list[Line2D]:
+    """Legend entries of atoms drawn as lines, each with a marker of its own if markers are given."""
+    shown = zip_longest(VISION_LANGUAGE, markers[: len(VISION_LANGUAGE)], fillvalue="")
+    return [
+        Line2D([], [], color=COLORS[atom], marker=marker, markersize=2.4, linewidth=0.9, label=f"{SYMBOLS[atom]}  {WORDS[atom]}")
+        for atom, marker in shown
     ]
 
 

@@ -36,7 +36,7 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
     figure.supxlabel("relative depth of the block", fontsize="medium")
     floor = Line2D([], [], color=marks.FAINT, linewidth=0.8, linestyle=(0, (1, 1)), label="noise floor")
     stage = Patch(color=marks.NULL, alpha=0.45, label="first and last stage, as published")
-    figure.legend(handles=[*marks.atom_handles(), floor, stage], loc="outside upper center", ncols=6)
+    figure.legend(handles=[*marks.atom_lines(marks.MARKERS), floor, stage], loc="outside upper center", ncols=6)
     return figure
 
 

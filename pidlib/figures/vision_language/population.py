@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from pidlib.agreement import KIN, MEASURES, kindred
 from pidlib.figures import marks
@@ -89,7 +90,7 @@ def fig_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) -> 
     for ax in axes[-1]:
         ax.set_xlabel("synergy $S$ (bits)")
     handles = [_dot(marker, "white", marks.model_name(name)) for name, marker in zip(families, marks.MARKERS, strict=False)]
-    handles += [_dot("o", shade, size) for size, shade in shades.items()]
+    handles += [Patch(facecolor=shade, edgecolor=marks.INK, linewidth=0.6, label=size) for size, shade in shades.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(7, len(handles)))
     return figure
 
@@ -109,12 +110,13 @@ def fig_families(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
     for at, (measure, some) in enumerate(table.groupby("measure", sort=False)):
         pairs = some[some["kin"].isna()]
         y = np.arange(len(KIN)) + (at - 0.5) * 0.42
+        style = {"color": marks.OTHERS[1], "markersize": 3, "markeredgewidth": 0, "zorder": 2}
         for place, alike in zip(y, kindred(pairs).values(), strict=True):
             rho = pairs.loc[alike, "rho"].to_numpy(float, na_value=np.nan)
-            right.plot(rho, place + 0.04 * (np.arange(len(rho)) % 7 - 3), ".", color=marks.OTHERS[1], markersize=3, markeredgewidth=0)
+            right.plot(rho, place + 0.04 * (np.arange(len(rho)) % 7 - 3), ".", **style)
         means = some.dropna(subset="kin").set_index("kin").reindex(KIN)
         mean, low, high = (means[name].to_numpy(float, na_value=np.nan) for name in ("rho", "null_low", "null_high"))
-        right.barh(y, high - low, 0.36, low, color=marks.NULL, edgecolor=marks.FAINT, linewidth=0.6, alpha=0.75, zorder=2)
+        right.barh(y, high - low, 0.36, low, color=marks.NULL, edgecolor=marks.FAINT, linewidth=0.6, zorder=1)
         right.plot(mean, y, _MEASURES[measure][0], color=marks.INK, markersize=4, zorder=3)
     right.set_yticks(range(len(KIN)), [kin.replace(" and", "\nand").replace(" in", "\nin") for kin in KIN])
     right.set(xlabel=r"rank correlation $\rho$ of two models", xlim=(-1.05, 1.05), ylim=(len(KIN) - 0.5, -0.5))
@@ -140,9 +142,10 @@ def _heat(ax: Axes, pairs: pd.DataFrame) -> AxesImage:
     ends = np.flatnonzero(models["family"].to_numpy()[1:] != models["family"].to_numpy()[:-1]) + 0.5
     ax.hlines(ends, -0.5, len(models) - 0.5, color="white", linewidth=1)
     ax.vlines(ends, -0.5, len(models) - 0.5, color="white", linewidth=1)
-    names = [marks.model_name(name) for name in models["model"]]
+    numbers = range(1, len(models) + 1)
+    names = [f"{marks.model_name(name)}  {number}" for name, number in zip(models["model"], numbers, strict=True)]
     ax.set_yticks(range(len(names)), names, fontsize=6)
-    ax.set_xticks([])
+    ax.set_xticks(range(len(names)), numbers, fontsize=5)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)

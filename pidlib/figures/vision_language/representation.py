@@ -133,10 +133,7 @@ def fig_embedding_layers(table: pd.DataFrame, *, allow_unconverged: bool = False
         Line2D([], [], linestyle="", marker="o", markersize=3.4, color=face, markeredgecolor=marks.FAINT, label=words)
         for face, words in ((marks.FAINT, "clears its null"), ("white", "does not"))
     ]
-    atoms = [
-        Line2D([], [], color=marks.COLORS[atom], label=f"{marks.SYMBOLS[atom]}  {marks.WORDS[atom]}") for atom in marks.VISION_LANGUAGE
-    ]
-    figure.legend(handles=atoms, loc="outside upper center", ncols=4)
+    figure.legend(handles=marks.atom_lines(), loc="outside upper center", ncols=4)
     figure.legend(handles=[*marks.model_handles(models), *filled], loc="outside lower center", ncols=len(models) + 2)
     return figure
 
