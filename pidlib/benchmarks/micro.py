@@ -19,6 +19,7 @@ scene       0, 2, 0, 0               0, 2, 0, 0               unique to vision
 """
 
 from collections.abc import Hashable, Iterator
+from functools import lru_cache
 from itertools import combinations, permutations, product
 from math import prod
 from random import Random
@@ -76,7 +77,12 @@ def generate(task: str, split: str, n: int, seed: int = 0, start: int = 0) -> It
 
 def load(task: str, split: str, n: int | None = None, seed: int = 0) -> list[Sample]:
     """The first n samples of a task's split; by default as many as `SIZES` says."""
-    return [sample for sample, _ in generate(task, split, SIZES[split] if n is None else n, seed)]
+    return list(_samples(task, split, SIZES[split] if n is None else n, seed))
+
+
+@lru_cache(maxsize=32)  # every model is asked the same
+def _samples(task: str, split: str, n: int, seed: int) -> tuple[Sample, ...]:
+    return tuple(sample for sample, _ in generate(task, split, n, seed))
 
 
 def states(task: str, split: str, n: int, seed: int = 0) -> list[tuple[Hashable, Hashable]]:
