@@ -65,27 +65,30 @@ def shuffle_words(sample: Sample, seed: int = 0) -> Sample:
 
 
 def resample(samples: Sequence[Sample], modality: str, seed: int = 0) -> list[Sample]:
-    """Each sample with the picture, or the question, of another, by a random permutation.
+    """Each sample with the picture (or video), the sound, or the question of another, by a random permutation.
 
-    A picture never stays, nor does one that is equal to it. A question is that of another sample, which may be worded alike.
+    A picture, video or sound never stays, nor does one that is equal to it: a derangement. A question is that of another sample, which may
+    be worded alike.
 
     Raises
     ------
     ValueError
-        For another modality, or if one picture belongs to more than half of the samples.
+        For a modality that the samples lack, or if one picture, video or sound belongs to more than half of them.
     """
-    if modality not in ("vision", "language"):
-        raise ValueError(f"asked to resample {modality!r}; choose 'vision' or 'language'")
+    fields = {"vision": "image" if samples[0].video is None else "video", "audio": "audio", "language": "question"}
+    known = [name for name, field in fields.items() if getattr(samples[0], field) is not None]
+    if modality not in known:
+        raise ValueError(f"asked to resample {modality!r}; choose {' or '.join(map(repr, known))}")
+    field = fields[modality]
     generator = np.random.default_rng(derive_seed(seed, "resample", modality, *(sample.sample_id for sample in samples)))
-    group, _ = pd.factorize(pd.Series([one.image.tobytes() if modality == "vision" else one.sample_id for one in samples]))
+    group, _ = pd.factorize(pd.Series([one.sample_id if field == "question" else getattr(one, field).tobytes() for one in samples]))
     counts = np.bincount(group)
     if 2 * counts.max() > len(samples):
-        raise ValueError(f"{counts.max()} of {len(samples)} samples have one picture, so that not all can get another; give more samples")
+        raise ValueError(f"{counts.max()} of {len(samples)} samples have one {field}, so that not all can get another; give more samples")
     # Equal ones stand together, in random order; who is moved by as many places as the most frequent one has leaves its own kind.
     order = np.lexsort((generator.random(len(samples)), generator.permutation(len(counts))[group]))
     partner = np.empty(len(samples), int)
     partner[order] = np.roll(order, counts.max())
-    field = {"vision": "image", "language": "question"}[modality]
     return [replace(sample, **{field: getattr(samples[other], field)}) for sample, other in zip(samples, partner, strict=True)]
 
 

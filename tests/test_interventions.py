@@ -67,8 +67,28 @@ def test_resampling_never_gives_the_own_picture():
     assert [one.question for one in changed] == [one.question for one in twins]
     assert len({tuple(one.image.tobytes() for one in resample(twins, "vision", seed)) for seed in range(20)}) > 10
     same = [interventions.replace(one, image=WORLD[0].image) for one in WORLD[:5]] + WORLD[5:]
-    with pytest.raises(ValueError, match="5 of 8 samples have one picture"):
+    with pytest.raises(ValueError, match="5 of 8 samples have one image"):
         resample(same, "vision")
+
+
+def test_streams_are_dealt_so_that_none_stays_and_the_set_is_the_same():
+    rng = np.random.default_rng(0)
+    clips = [
+        interventions.replace(one, image=None, video=rng.integers(0, 256, (2, 3, 3, 3), dtype=np.uint8), audio=rng.random(5, np.float32))
+        for one in WORLD
+    ]
+    clips[3] = interventions.replace(clips[3], audio=clips[4].audio.copy())  # two of one sound
+    for seed in range(10):
+        for modality, field, other in (("vision", "video", "audio"), ("audio", "audio", "video")):
+            changed = resample(clips, modality, seed)
+            before, after = ([getattr(one, field).tobytes() for one in some] for some in (clips, changed))
+            assert sorted(before) == sorted(after) and not any(map(bytes.__eq__, before, after))
+            assert all(getattr(one, other) is getattr(was, other) for one, was in zip(changed, clips, strict=True))
+            assert [(one.sample_id, one.question, one.answer) for one in changed] == [(o.sample_id, o.question, o.answer) for o in clips]
+    with pytest.raises(ValueError, match="asked to resample 'touch'; choose 'vision' or 'audio' or 'language'"):
+        resample(clips, "touch")
+    with pytest.raises(ValueError, match="5 of 8 samples have one audio"):
+        resample([interventions.replace(one, audio=clips[0].audio) for one in clips[:5]] + clips[5:], "audio")
 
 
 def test_resampled_questions_are_those_of_others():
