@@ -1,4 +1,4 @@
-"""Benchmarks: closed sets of questions about pictures, from a generator or a public data set, as one kind of `Sample`."""
+"""Benchmarks: closed sets of questions about pictures or clips, from a generator or a public data set, as one kind of `Sample`."""
 
 from dataclasses import replace
 from difflib import get_close_matches
@@ -6,13 +6,14 @@ from difflib import get_close_matches
 import numpy as np
 from jaxtyping import Float64
 
-from pidlib.benchmarks import easy_vqa, hub, micro
+from pidlib.benchmarks import easy_vqa, hub, micro, micro_av
 from pidlib.benchmarks.sample import SPLITS, Sample, listing
 
-__all__ = ["BENCHMARKS", "HUB", "SPLITS", "Sample", "load", "locate", "truth"]
+__all__ = ["BENCHMARKS", "HUB", "OMNI", "SPLITS", "Sample", "load", "locate", "truth"]
 
-_SOURCES = {"micro": micro, "easy_vqa": easy_vqa}
-BENCHMARKS = tuple(f"{source}/{task}" for source, module in _SOURCES.items() for task in module.TASKS)
+_SOURCES = {"micro": micro, "easy_vqa": easy_vqa, "micro_av": micro_av}
+BENCHMARKS = tuple(f"{source}/{task}" for source in ("micro", "easy_vqa") for task in _SOURCES[source].TASKS)
+OMNI = tuple(f"micro_av/{task}" for task in micro_av.TASKS)  # of clips that are seen and heard
 HUB = tuple(f"hub/{task}" for task in hub.TASKS)
 
 
@@ -24,7 +25,8 @@ def load(
     Parameters
     ----------
     benchmark
-        One of `BENCHMARKS`, ``"source/task"``, or of `HUB`, as ``"hub/task@WHERE"``: the 40-hex commit of its repository, or a folder.
+        One of `BENCHMARKS` or `OMNI`, ``"source/task"``, or of `HUB`, as ``"hub/task@WHERE"``: the 40-hex commit of its repository, or a
+        folder.
     split
         ``"train"``, ``"validation"`` or ``"test"``; no picture is in two of them.
     n
@@ -98,7 +100,7 @@ def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t 
 def _parse(benchmark: str) -> tuple[str, str, str]:
     """Source, task, and where a data set of the hub is to be found."""
     name, _, at = benchmark.partition("@")
-    _check("benchmark", name if name in HUB else benchmark, (*BENCHMARKS, *HUB))
+    _check("benchmark", name if name in HUB else benchmark, (*BENCHMARKS, *OMNI, *HUB))
     return *name.split("/"), at
 
 

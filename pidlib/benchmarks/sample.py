@@ -28,7 +28,8 @@ class Sample:
     options
         Text that lists the candidates, shown after the question; empty where nothing is listed.
     image, video, audio
-        The inputs, ``None`` where there is none. Left out of comparison and repr: the id stands for them.
+        The inputs, ``None`` where there is none: a picture; frames, RGB in 8 bits ``[frame, height, width, 3]``; a soundtrack of one
+        channel at 16 kHz, float32 in [-1, 1]. Left out of comparison and repr: the id stands for them.
     """
 
     sample_id: str
