@@ -6,15 +6,17 @@ from difflib import get_close_matches
 import numpy as np
 from jaxtyping import Float64
 
-from pidlib.benchmarks import easy_vqa, hub, micro, micro_av
+from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa
 from pidlib.benchmarks.sample import SPLITS, Sample, listing
 
-__all__ = ["BENCHMARKS", "HUB", "OMNI", "SPLITS", "Sample", "load", "locate", "truth"]
+__all__ = ["BENCHMARKS", "HUB", "OMNI", "PINNED", "SPLITS", "Sample", "load", "locate", "truth"]
 
 _SOURCES = {"micro": micro, "easy_vqa": easy_vqa, "micro_av": micro_av}
 BENCHMARKS = tuple(f"{source}/{task}" for source in ("micro", "easy_vqa") for task in _SOURCES[source].TASKS)
 OMNI = tuple(f"micro_av/{task}" for task in micro_av.TASKS)  # of clips that are seen and heard
 HUB = tuple(f"hub/{task}" for task in hub.TASKS)
+_PINNED = {"hub": hub, "music_avqa": music_avqa}
+PINNED = tuple(f"{source}/{task}" for source, module in _PINNED.items() for task in module.TASKS)  # read from a commit or a folder
 
 
 def load(
@@ -25,8 +27,8 @@ def load(
     Parameters
     ----------
     benchmark
-        One of `BENCHMARKS` or `OMNI`, ``"source/task"``, or of `HUB`, as ``"hub/task@WHERE"``: the 40-hex commit of its repository, or a
-        folder.
+        One of `BENCHMARKS` or `OMNI`, ``"source/task"``, or of `PINNED`, as ``"hub/task@WHERE"``: the 40-hex commit of its repository, or
+        a folder.
     split
         ``"train"``, ``"validation"`` or ``"test"``; no picture is in two of them.
     n
@@ -56,8 +58,8 @@ def load(
     _check("split", split, SPLITS)
     if n is not None and n < 0:
         raise ValueError(f"asked for {n} samples of {benchmark!r}; give n >= 0, or None for all")
-    if source == "hub":
-        return hub.load(task, split, n, seed, at, allow_unpinned)
+    if source in _PINNED:
+        return _PINNED[source].load(task, split, n, seed, at, allow_unpinned)
     samples = _SOURCES[source].load(task, split, n, seed)
     return [replace(one, options=listing(one.candidates)) for one in samples] if options else samples
 
@@ -65,8 +67,8 @@ def load(
 def locate(benchmark: str, *, allow_unpinned: bool = False) -> None:
     """Raise what `load` raises for a benchmark that does not exist or is not pinned, before anything is read."""
     source, task, at = _parse(benchmark)
-    if source == "hub":
-        hub.locate(task, at, allow_unpinned)
+    if source in _PINNED:
+        _PINNED[source].locate(task, at, allow_unpinned)
 
 
 def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t y"]:
@@ -100,7 +102,7 @@ def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t 
 def _parse(benchmark: str) -> tuple[str, str, str]:
     """Source, task, and where a data set of the hub is to be found."""
     name, _, at = benchmark.partition("@")
-    _check("benchmark", name if name in HUB else benchmark, (*BENCHMARKS, *OMNI, *HUB))
+    _check("benchmark", name if name in PINNED else benchmark, (*BENCHMARKS, *OMNI, *PINNED))
     return *name.split("/"), at
 
 

@@ -80,6 +80,11 @@ def load(task: str, split: str, n: int | None = None, seed: int = 0, at: str = "
 
 
 def locate(task: str, at: str = "", allow_unpinned: bool = False) -> tuple[Path | None, str | None]:
+    """As `place` does, for a data set of `pidlib.benchmarks.hub_sources`."""
+    return place(f"hub/{task}", SOURCES[task].repository, SOURCES[task].files, at, allow_unpinned)
+
+
+def place(name: str, repository: str | None, files: str, at: str, allow_unpinned: bool) -> tuple[Path | None, str | None]:
     """The folder, or None and the commit; None too if that may be the newest. Reads and loads nothing.
 
     Raises
@@ -87,15 +92,14 @@ def locate(task: str, at: str = "", allow_unpinned: bool = False) -> tuple[Path 
     ValueError
         If there is neither a folder nor a 40-hex commit, and it is not allowed to do without.
     """
-    repository = SOURCES[task].repository
     if at and Path(at).is_dir():
         return Path(at), None
     if repository and (re.fullmatch(r"[0-9a-f]{40}", at) or (allow_unpinned and not at)):
         return None, at or None
-    ways = [f"hub/{task}@FOLDER with the files {SOURCES[task].files}"]
+    ways = [f"{name}@FOLDER with the files {files}"]
     if repository:
-        ways = [f"hub/{task}@<40 hex>, the commit that {repository} shows", *ways, "or allow_unpinned: true in the preset for the newest"]
-    raise ValueError(f"hub/{task} is a data set of the hub, asked for at {at!r}; give {', '.join(ways)}")
+        ways = [f"{name}@<40 hex>, the commit that {repository} shows", *ways, "or allow_unpinned: true in the preset for the newest"]
+    raise ValueError(f"{name} is a data set of the hub, asked for at {at!r}; give {', '.join(ways)}")
 
 
 @cache

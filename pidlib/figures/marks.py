@@ -35,7 +35,7 @@ MARKERS = "oDs^vPX*<>hdp"  # a model keeps its marker within a figure
 MODEL_NAMES = {"llava": "LLaVA", "llava_onevision": "LLaVA-OneVision", "paligemma": "PaliGemma", "gemma3": "Gemma 3", "smolvlm": "SmolVLM"}
 MODEL_NAMES |= {"idefics3": "Idefics3", "internvl": "InternVL", "qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
 MODEL_NAMES |= {"mllama": "Mllama", "blip": "BLIP"}
-BENCHMARK_SOURCES = {"easy_vqa": "easy-VQA", "micro": "micro"}
+BENCHMARK_SOURCES = {"easy_vqa": "easy-VQA", "music_avqa": "MUSIC-AVQA", "micro": "micro"}
 HUB_NAMES = {"mmbench": "MMBench", "mmstar": "MMStar", "pope": "POPE", "mmmu": "MMMU", "pmc_vqa": "PMC-VQA", "reefknot": "Reefknot"}
 HUB_NAMES |= {"vqav2": "VQAv2", "gqa": "GQA", "nlvr2": "NLVR2", "foil": "FOIL", "scienceqa": "ScienceQA"}
 

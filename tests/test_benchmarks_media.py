@@ -1,0 +1,64 @@
+"""Media files that the test encodes itself: what is seen when, what is heard, and what cannot be used."""
+
+import av
+import numpy as np
+import pytest
+from media_files import STEP, TONE, write_clip
+
+from pidlib.benchmarks.media import FRAMES, RATE, SIDE, decode
+
+
+def test_frames_lie_in_the_middle_of_equal_parts_of_the_soundtrack(tmp_path):
+    write_clip(tmp_path / "clip.mp4")
+    for n_frames, seen in ((1, (5,)), (2, (2, 7)), (5, (1, 3, 5, 7, 9))):
+        video, audio = decode(tmp_path / "clip.mp4", n_frames)
+        assert video.shape == (n_frames, 48, 64, 3) and video.dtype == np.uint8
+        assert np.abs(video.mean((1, 2, 3)) / STEP - seen).max() < 0.3
+    assert len(decode(tmp_path / "clip.mp4")[0]) == FRAMES
+    assert abs(len(audio) / RATE - 1) < 0.05
+
+
+def test_the_last_picture_stays_while_sound_goes_on(tmp_path):
+    write_clip(tmp_path / "clip.mp4", seen=1, heard=2)
+    video, audio = decode(tmp_path / "clip.mp4", 4)
+    assert [round(level) for level in video.mean((1, 2, 3)) / STEP] == [2, 7, 9, 9] and len(audio) > 1.95 * RATE
+
+
+def test_sound_is_the_mean_of_the_channels(tmp_path):
+    write_clip(tmp_path / "clip.mp4", tone=0.8)
+    audio = decode(tmp_path / "clip.mp4", 1)[1][:RATE]
+    assert audio.dtype == np.float32 and audio.ndim == 1
+    assert np.abs(np.fft.rfft(audio)).argmax() == pytest.approx(TONE, abs=1)
+    assert np.sqrt(2 * np.mean(audio[2000:-2000] ** 2)) == pytest.approx(0.4, abs=0.02)
+
+
+def test_large_pictures_are_made_smaller_in_proportion(tmp_path):
+    write_clip(tmp_path / "wide.mp4", 0.4, 0.4, (2 * SIDE, 128))
+    write_clip(tmp_path / "tall.mp4", 0.4, 0.4, (128, 2 * SIDE))
+    assert decode(tmp_path / "wide.mp4", 1)[0].shape == (1, 64, SIDE, 3)
+    assert decode(tmp_path / "tall.mp4", 1)[0].shape == (1, SIDE, 64, 3)
+
+
+@pytest.mark.parametrize(
+    ("made", "fault"),
+    [({"tone": 0}, "its sound is silence"), ({"heard": 0}, "it has no sound"), ({"seen": 0}, "it has no pictures")],
+)
+def test_what_is_not_seen_or_heard_is_told(made, fault, tmp_path):
+    write_clip(tmp_path / "clip.mp4", **made)
+    with pytest.raises(ValueError, match=fault):
+        decode(tmp_path / "clip.mp4")
+
+
+def test_files_that_are_broken_are_told(tmp_path):
+    path = tmp_path / "clip.mp4"
+    write_clip(path, 3, 3)
+    whole = path.read_bytes()
+    with av.open(str(path)) as file:
+        ends = sorted(packet.pos + packet.size for packet in file.demux() if packet.size)
+    path.write_bytes(whole[: ends[len(ends) // 2]])
+    with pytest.raises(ValueError, match=r"it is cut off: .* s of sound, where it says 3\.0 s"):
+        decode(path)
+    for broken in (b"", b"not a clip"):
+        path.write_bytes(broken)
+        with pytest.raises(ValueError, match="Invalid data"):
+            decode(path)

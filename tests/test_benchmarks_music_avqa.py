@@ -1,0 +1,185 @@
+"""MUSIC-AVQA, from a folder of the published layout that the test writes itself: a few rows, three clips, no network."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from media_files import write_clip
+
+from pidlib import benchmarks, runs
+from pidlib.benchmarks import PINNED, music_avqa
+from pidlib.experiment import load_preset
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+VIDEOS = ("00000001", "00000002", "sa00000003")
+FORMS = [  # subset, kind, question, values, answer
+    ("Audio", "Counting", "How many <Object> are sounding?", ["cello"], "two"),
+    ("Audio", "Comparative", "Is the <Object> louder than the <Object>? ", ["cello", "flute"], "yes"),
+    ("Visual", "Location", "Where is the performance?", [], "indoor"),
+    ("Audio-Visual", "Temporal", "Where is the <FL> sounding instrument?", ["first"], "left"),
+    ("Audio-Visual", "Existential", "Is the <Object> always playing?", ["flute"], "no"),
+]
+ANSWERS = ("indoor", "left", "no", "two", "yes")
+
+
+def row(index: int, **changes) -> dict:
+    subset, kind, question, values, answer = FORMS[index % len(FORMS)]
+    told = {"video_id": VIDEOS[index % len(VIDEOS)], "question_id": index, "type": json.dumps([subset, kind]), "question_content": question}
+    return told | {"templ_values": json.dumps(values), "question_deleted": 0, "anser": answer} | changes
+
+
+def write(folder, part: str, rows: object) -> str:
+    (folder / f"avqa-{part}.json").write_text(json.dumps(rows))
+    return f"music_avqa/audio@{folder}"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for part, size in {"train": 10, "val": 5, "test": 30}.items():
+        write(tmp_path, part, [row(index) for index in range(size)])
+    for video, place in zip(VIDEOS, (".", "videos", "videos/synthetic"), strict=True):
+        write_clip(tmp_path / place / f"{video}.mp4", size=(32, 32))
+    return tmp_path
+
+
+def load(folder, task: str = "audio", split: str = "test", **given) -> list[benchmarks.Sample]:
+    return benchmarks.load(f"music_avqa/{task}@{folder}", split, **given)
+
+
+def test_rows_become_samples(folder):
+    for task, subset in music_avqa.TASKS.items():
+        samples = load(folder, task)
+        indices = sorted(int(one.sample_id[-6:]) for one in samples)
+        assert indices == [index for index in range(30) if FORMS[index % 5][0] == subset]
+        for one in samples:
+            index = int(one.sample_id[-6:])
+            _, _, form, values, answer = FORMS[index % 5]
+            assert one.sample_id == f"music_avqa/{task}/test/{index:06d}" and one.benchmark == f"music_avqa/{task}" and one.split == "test"
+            assert (one.template, one.answer, one.candidates) == (form.strip(), answer, ANSWERS)
+            assert "<" not in one.question and all(value in one.question for value in values)
+            assert one.text == f"{one.question}\nindoor, left, no, two or yes?"
+            assert one.video.shape == (music_avqa.FRAMES, 32, 32, 3) and one.video.dtype == np.uint8
+            assert one.audio.ndim == 1 and one.audio.dtype == np.float32 and one.image is None
+
+
+def test_placeholders_are_filled_in_order(folder):
+    questions = {one.template: one.question for one in load(folder)}
+    assert questions["Is the <Object> louder than the <Object>?"] == "Is the cello louder than the flute?"
+
+
+def test_a_smaller_n_is_a_prefix_and_the_order_is_the_seeds(folder):
+    everything = load(folder)
+    assert load(folder, n=5) == everything[:5] != load(folder, n=5, seed=1)
+    assert [one.split for one in load(folder, split="validation")] == ["validation"] * 2
+    with pytest.warns(UserWarning, match="music_avqa/audio test has 12 questions, 99 were asked for: all are taken"):
+        assert load(folder, n=99) == everything
+
+
+def test_only_the_clips_asked_about_are_decoded_and_each_once(folder, monkeypatch):
+    decoded = []
+    monkeypatch.setattr(music_avqa, "decode", lambda path, n_frames: decoded.append(path.stem) or (len(decoded), path.stem))
+    samples = load(folder, n=2)
+    assert len(decoded) <= 2
+    decoded.clear()
+    samples = load(folder)
+    assert sorted(decoded) == sorted(VIDEOS)
+    assert all(one.audio == VIDEOS[int(one.sample_id[-6:]) % 3] for one in samples)
+    assert len({one.video for one in samples}) == 3
+
+
+def test_more_frames_when_asked(folder):
+    assert {len(one.video) for one in music_avqa.load("audio", "test", 2, at=str(folder), n_frames=5)} == {5}
+
+
+def test_withdrawn_questions_are_left_out_yet_their_answers_stay(folder):
+    write(folder, "train", [row(index, question_deleted=int(index == 2)) for index in range(5)])
+    write(folder, "test", [row(0), row(1, question_deleted=1)])
+    (only,) = load(folder)
+    assert only.sample_id.endswith("000000") and only.candidates == ANSWERS
+
+
+def test_a_clip_that_lacks_is_told_before_any_is_decoded(folder, monkeypatch):
+    monkeypatch.setattr(music_avqa, "decode", None)
+    path = folder / "videos" / f"{VIDEOS[1]}.mp4"
+    path.unlink()
+    asked = next(one for one in range(30) if FORMS[one % 5][0] == "Visual" and one % 3 == 1)
+    write(folder, "test", [row(index) for index in range(asked + 1)])
+    told = rf"music_avqa/visual/test/{asked:06d}: no clip .*{VIDEOS[1]}\.mp4, one of 1 that lack; .* set question_deleted to 1"
+    with pytest.raises(FileNotFoundError, match=told):
+        load(folder, "visual")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (lambda path: path.write_bytes(b"no clip"), "Invalid data"),
+        (lambda path: write_clip(path, tone=0), "its sound is silence"),
+        (lambda path: write_clip(path, heard=0), "it has no sound"),
+        (lambda path: write_clip(path, seen=0), "it has no pictures"),
+    ],
+)
+def test_a_clip_that_cannot_be_used_names_sample_and_file(spoil, fault, folder):
+    write(folder, "test", [row(2), row(0)])
+    path = folder / f"{VIDEOS[0]}.mp4"
+    spoil(path)
+    told = f"music_avqa/audio/test/000001: {re.escape(str(path))} cannot be used: {fault}.*; put a good file in its place, or set"
+    with pytest.raises(ValueError, match=told):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([{"other" if key == "anser" else key: value for key, value in row(0).items()}], "row 0 of .* has .*other.*: there is no anser"),
+        ({"rows": []}, "avqa-test.json is no list of rows"),
+        ([row(0), row(1, anser="maybe")], "music_avqa/audio/test/000001: the answer 'maybe' is none of those in avqa-train.json: indoor"),
+        ([row(1, templ_values='["cello"]')], "1 templ_values, cello, do not fit 'Is the <Object> louder"),
+        ([row(0, templ_values="cello")], "templ_values of the question 'How many .* is not the text of a list: 'cello'"),
+        ([row(0, type='["Sound", "Counting"]')], "known: Audio, Visual, Audio-Visual"),
+    ],
+)
+def test_rows_that_are_not_as_published_are_told(rows, fault, folder):
+    write(folder, "test", rows)
+    with pytest.raises(ValueError, match=fault):
+        load(folder)
+
+
+def test_files_of_questions_that_lack_or_are_no_json_are_told(folder):
+    (folder / "avqa-test.json").write_text("{")
+    with pytest.raises(ValueError, match="avqa-test.json is no list of rows"):
+        load(folder)
+    (folder / "avqa-train.json").unlink()
+    with pytest.raises(FileNotFoundError, match="avqa-train.json; put the files avqa-train.json, avqa-val.json, avqa-test.json"):
+        load(folder, split="validation")
+
+
+def test_a_commit_is_read_from_the_cache_of_the_hub(folder, tmp_path, monkeypatch):
+    snapshot = tmp_path / "cache" / f"datasets--{music_avqa.REPOSITORY.replace('/', '--')}" / "snapshots" / COMMIT
+    snapshot.mkdir(parents=True)
+    for path in (*folder.glob("*.json"), *folder.rglob("*.mp4")):
+        place = snapshot / ("videos" if path.suffix == ".mp4" else ".") / path.name
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(path.read_bytes())
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert load(COMMIT) == load(folder)
+    (snapshot / "videos" / f"{VIDEOS[0]}.mp4").unlink()
+    with pytest.raises(FileNotFoundError, match=rf"music_avqa/audio/test/\d+: no clip {music_avqa.REPOSITORY}/videos/{VIDEOS[0]}\.mp4"):
+        load(COMMIT)
+
+
+def test_what_is_not_pinned_stops_before_any_model_works():
+    told = "give music_avqa/audio@<40 hex>, the commit that .* shows, music_avqa/audio@FOLDER with the files avqa-train.json"
+    for name in ("music_avqa/audio", "music_avqa/audio@main"):
+        preset = load_preset("smoke", omni_benchmarks=name)
+        with pytest.raises(ValueError, match=told):
+            next(runs.runs(preset, runs.decisions(preset), preset.omni_benchmarks))
+
+
+def test_a_preset_names_them_with_or_without_a_pin():
+    given = ("music_avqa/audio", f"music_avqa/visual@{COMMIT}", "music_avqa/fusion@data/music_avqa")
+    assert load_preset("smoke", omni_benchmarks=",".join(given)).omni_benchmarks == given
+    assert {name.partition("@")[0] for name in given} <= set(PINNED)
+    with pytest.raises(ValueError, match="unknown benchmark 'music_avqa/sound@data'"):
+        load_preset("smoke", omni_benchmarks="music_avqa/sound@data")
