@@ -30,13 +30,13 @@ def load(
         One of `BENCHMARKS` or `OMNI`, ``"source/task"``, or of `PINNED`, as ``"hub/task@WHERE"``: the 40-hex commit of its repository, or
         a folder.
     split
-        ``"train"``, ``"validation"`` or ``"test"``; no picture is in two of them.
+        ``"train"``, ``"validation"`` or ``"test"``; no picture is in two of them, as far as is known (see `pidlib.benchmarks.music_avqa`).
     n
         How many; by default all there are, or the usual number of a generated task (4,096, 512 and 1,024).
     seed
         Names a stream of a generated task, or the order in which a finite set is drawn from.
     options
-        List the candidates after each question, as `Sample.options`. Questions of the hub come with theirs anyhow.
+        List the candidates after each question, as `Sample.options`. Questions of `PINNED` come with theirs anyhow.
     allow_unpinned
         Read the newest state of a data set of the hub that is named without a commit.
 
@@ -44,7 +44,7 @@ def load(
     ------
     ValueError
         For a benchmark or split that does not exist, with the nearest right name, for a data set of the hub without a commit, and for more
-        samples than there are (a data set of the hub warns, and gives what it has).
+        samples than there are (one of `PINNED` warns, and gives what it has).
 
     Examples
     --------

@@ -7,7 +7,8 @@ of the list that fills them; anser (so spelled); and question_deleted, which lea
 
 All this was read off the authors' page and public code that reads the files, as was the copy on the hub, whose clips lie in videos/;
 nothing was downloaded to check. The authors count 45,867 questions in 33 forms with 42 answers, about 9,288 clips. Not known to us: whether
-a clip is in two of their splits, and which of the two versions in their repository (data/json, data/json_update) the paper took.
+a clip is in two of their splits, which of the two versions in their repository (data/json, data/json_update) the paper took, and whether
+the 42 answers begin with different tokens in the vocabulary of a real model, which the extractor asks of candidates and checks.
 """
 
 import ast
