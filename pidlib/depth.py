@@ -140,22 +140,27 @@ def depth_profile(
         draws.append(drawn.atoms)
     found = stages({atom: [value[atom] for value in values] for atom in values[0]})
     spread = stages({atom: np.stack([draw[atom] for draw in draws]) for atom in values[0]})
-    tested = pd.DataFrame([_tested(name, float(found[name]), spread[name]) for name in CLAIMS])
+    claims = weighed(CLAIMS, found, spread)
     if early + 1 > SILENT * blocks:  # what is told by then may have come after the stage
-        tested.loc[(tested["statistic"] == "silence") & (tested["verdict"] == "against"), "verdict"] = "open"
+        claims.loc[(claims["statistic"] == "silence") & (claims["verdict"] == "against"), "verdict"] = "open"
     shared = {"seed": seed, **columns}
     return (
         pd.DataFrame(rows).assign(source_a="vision", source_b="language", unimodal="masked", estimator="exact", **shared),
-        tested.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks, **shared),
+        claims.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks, **shared),
     )
 
 
-def _tested(name: str, value: float, draws: np.ndarray) -> dict[str, object]:
-    """A statistic with its interval, moved as those of the atoms are, and what it says of the claim."""
-    draws = draws[np.isfinite(draws)]
-    known = np.isfinite(value) and len(draws) > 0
-    low, high = np.quantile(draws, [0.025, 0.975]) - draws.mean() + value if known else (np.nan, np.nan)
-    return {"statistic": name, "value": value, "ci_low": low, "ci_high": high, "verdict": verdict(CLAIMS[name], low, high)}
+def weighed(
+    claims: Mapping[str, Claim], found: Mapping[str, Float[np.ndarray, ""]], spread: Mapping[str, Float[np.ndarray, " draws"]]
+) -> pd.DataFrame:
+    """Statistics by name with their intervals, moved as those of the atoms are, and what they say of the claims; a row each."""
+    rows = []
+    for name, claim in claims.items():
+        value, draws = float(found[name]), spread[name][np.isfinite(spread[name])]
+        known = np.isfinite(value) and len(draws) > 0
+        low, high = np.quantile(draws, [0.025, 0.975]) - draws.mean() + value if known else (np.nan, np.nan)
+        rows.append({"statistic": name, "value": value, "ci_low": low, "ci_high": high, "verdict": verdict(claim, low, high)})
+    return pd.DataFrame(rows)
 
 
 def asked(preset: Preset) -> tuple[Asked]:
@@ -166,11 +171,11 @@ def asked(preset: Preset) -> tuple[Asked]:
 def depth_tables(preset: Preset, experiment: str = "vision_language") -> tuple[pd.DataFrame, pd.DataFrame]:
     """Atoms by depth and tested stages of the exemplars on all benchmarks, as rows of the results and of ``table_layers``."""
     made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
-    atoms, tested = [], []
+    atoms, stated = [], []
     for (run,) in runs(preset, asked(preset)):
         mark = fingerprint(extraction=run.columns["fingerprint"], analysis="depth", **made)
         profile, claims = depth_profile(run.extraction, **made, **run.columns | {"experiment": experiment, "fingerprint": mark})
         atoms.append(profile)
-        tested.append(claims)
+        stated.append(claims)
     schema = schemas.SCHEMAS["table_layers"]
-    return results.tidy(pd.concat(atoms, ignore_index=True)), results.tidy(pd.concat(tested, ignore_index=True), schema)
+    return results.tidy(pd.concat(atoms, ignore_index=True)), results.tidy(pd.concat(stated, ignore_index=True), schema)

@@ -93,14 +93,14 @@ def rank_correlations(
     x: Float[np.ndarray, "models benchmarks p"], y: Float[np.ndarray, "models benchmarks q"]
 ) -> Float[np.ndarray, "benchmarks+2 p q"]:
     """Spearman's rho within each benchmark, their mean where there is one, and over all models and benchmarks together."""
-    within = np.einsum("mbp,mbq->bpq", _ranked(x), _ranked(y))
+    within = np.einsum("mbp,mbq->bpq", ranked(x), ranked(y))
     known = (~np.isnan(within)).sum(0)
     mean = np.nan_to_num(within).sum(0) / np.where(known > 0, known, np.nan)
-    pooled = np.einsum("np,nq->pq", *(_ranked(side.reshape(-1, side.shape[-1])) for side in (x, y)))
+    pooled = np.einsum("np,nq->pq", *(ranked(side.reshape(-1, side.shape[-1])) for side in (x, y)))
     return np.concatenate([within, mean[None], pooled[None]])
 
 
-def _ranked(columns: np.ndarray) -> np.ndarray:
+def ranked(columns: Float[np.ndarray, "n *columns"]) -> Float[np.ndarray, "n *columns"]:
     """Ranks along the first axis, centred and of length one; missing where constant, incomplete or too few."""
     ranks = rankdata(columns, axis=0)
     ranks = np.where(np.isnan(columns).any(0), np.nan, ranks) - (len(columns) + 1) / 2

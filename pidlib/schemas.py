@@ -209,6 +209,27 @@ FUSION = Schema(
     required=("kind", "experiment"),
 )
 
+SWAPPED = Schema(
+    {
+        **dict.fromkeys(("experiment", "kind", "source", "grade", "benchmark", "template", "split", "model", "revision"), "string"),
+        **dict.fromkeys(("quantity", "intervention"), "string"),
+        **dict.fromkeys(("value", "ci_low", "ci_high", "null_low", "null_high", "null_p"), "Float64"),
+        **dict.fromkeys(("n_samples", "n_models", "n_cells", "seed"), "Int64"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "kind", "value", "quantity", "intervention"),
+)
+
+GATED = Schema({"needs": "string", **ATOMS.columns}, required=("needs", *ATOMS.required))
+
+BOTTLENECK = Schema(
+    {"kind": "string", **ATOMS.columns, **dict.fromkeys(("audio_share", "gain", "truth_bits", "accuracy"), "Float64")},
+    required=("kind", "model", *ATOMS.required),
+)
+
+CLIPS = Schema({"template": "string", "kind": "string", **ATOMS.columns}, required=("template", "kind", "given", *ATOMS.required))
+
 SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms
     "table_profiles": PROFILED,
     "fig_solver": BENCH,
@@ -224,4 +245,9 @@ SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than a
     "table2_contributions": CONTRIBUTIONS,
     "fig_contributions": CONTRIBUTIONS,
     "fig_fusion": FUSION,
+    "fig_clips": CLIPS,
+    "fig_shuffle": SWAPPED,
+    "fig_gate": GATED,
+    "table_gate": STAGES,
+    "fig_bottleneck": BOTTLENECK,
 }

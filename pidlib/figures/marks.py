@@ -26,6 +26,7 @@ WORDS = {atom: words for atom, (_, words, *_) in _ATOMS.items()}
 COLORS = {atom: color for atom, (*_, color, _) in _ATOMS.items()}
 HATCHES = {atom: hatch for atom, (*_, hatch) in _ATOMS.items()}
 VISION_LANGUAGE = ("redundancy", "unique_vision", "unique_language", "synergy")
+SENSORY = ("redundancy", "unique_vision", "unique_audio", "synergy")
 
 # Colours of anything that is not an atom.
 OTHERS = (_COLORBLIND[3], _COLORBLIND[9], _COLORBLIND[5], "#332288", _COLORBLIND[7], "#222222")
@@ -34,8 +35,8 @@ MARKERS = "oDs^vPX*<>hdp"  # a model keeps its marker within a figure
 
 MODEL_NAMES = {"llava": "LLaVA", "llava_onevision": "LLaVA-OneVision", "paligemma": "PaliGemma", "gemma3": "Gemma 3", "smolvlm": "SmolVLM"}
 MODEL_NAMES |= {"idefics3": "Idefics3", "internvl": "InternVL", "qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
-MODEL_NAMES |= {"mllama": "Mllama", "blip": "BLIP"}
-BENCHMARK_SOURCES = {"easy_vqa": "easy-VQA", "music_avqa": "MUSIC-AVQA", "micro": "micro"}
+MODEL_NAMES |= {"mllama": "Mllama", "blip": "BLIP", "qwen2_5_omni": "Qwen2.5-Omni"}
+BENCHMARK_SOURCES = {"easy_vqa": "easy-VQA", "music_avqa": "MUSIC-AVQA", "micro": "micro", "micro_av": "micro AV"}
 HUB_NAMES = {"mmbench": "MMBench", "mmstar": "MMStar", "pope": "POPE", "mmmu": "MMMU", "pmc_vqa": "PMC-VQA", "reefknot": "Reefknot"}
 HUB_NAMES |= {"vqav2": "VQAv2", "gqa": "GQA", "nlvr2": "NLVR2", "foil": "FOIL", "scienceqa": "ScienceQA"}
 
@@ -87,9 +88,9 @@ def atom_handles(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Patch]:
     ]
 
 
-def atom_lines(markers: str = "") -> list[Line2D]:
+def atom_lines(markers: str = "", atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
     """Legend entries of atoms drawn as lines, each with a marker of its own if markers are given."""
-    shown = zip_longest(VISION_LANGUAGE, markers[: len(VISION_LANGUAGE)], fillvalue="")
+    shown = zip_longest(atoms, markers[: len(atoms)], fillvalue="")
     return [
         Line2D([], [], color=COLORS[atom], marker=marker, markersize=2.4, linewidth=0.9, label=f"{SYMBOLS[atom]}  {WORDS[atom]}")
         for atom, marker in shown

@@ -1,5 +1,8 @@
 """Figures of the atoms by depth, and of the stages that were tested."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -28,7 +31,7 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
     figure = Figure(figsize=(marks.PAGE, 1.15 * len(models) + 0.75))
     axes = figure.subplots(len(models), len(benchmarks), sharex=True, sharey="row", squeeze=False)
     for (row, model), (column, benchmark) in ((a, b) for a in enumerate(models) for b in enumerate(benchmarks)):
-        _panel(axes[row, column], table[(table["model"] == model) & (table["benchmark"] == benchmark)])
+        trajectories(axes[row, column], table[(table["model"] == model) & (table["benchmark"] == benchmark)])
     for ax, benchmark in zip(axes[0], benchmarks, strict=True):
         ax.set_title(marks.benchmark_name(benchmark).replace(": ", "\n"), pad=3)
     for ax, model in zip(axes[:, 0], models, strict=True):
@@ -40,28 +43,35 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
     return figure
 
 
-def _panel(ax: Axes, rows: pd.DataFrame) -> None:
+def trajectories(ax: Axes, rows: pd.DataFrame, atoms: Sequence[str] = marks.VISION_LANGUAGE, **style: Any) -> None:
+    """Atoms by relative depth as lines with bands and floors, over the shaded first and last stage; `style` is that of the lines."""
     for start, stop in ((0, _STAGES[0]), (_STAGES[1], 1.06)):
         ax.axvspan(start, stop, color=marks.NULL, alpha=0.45, linewidth=0, zorder=0)
     ax.axhline(0, color=marks.INK, linewidth=0.5, zorder=1)
-    for index, atom in enumerate(marks.VISION_LANGUAGE):
+    for index, atom in enumerate(atoms):
         line = rows[rows["atom"] == atom].sort_values("layer")
         depth = (line["layer"].to_numpy(float) + 1) / (line["layer"].max() + 1)
         value, low, high, floor = (line[name].to_numpy(float, na_value=np.nan) for name in ("value_bits", "ci_low", "ci_high", "null_mean"))
         ax.plot(depth, floor, color=marks.COLORS[atom], linewidth=0.7, linestyle=(0, (1, 1)), zorder=2)
         ax.fill_between(depth, low, high, color=marks.COLORS[atom], alpha=0.18, linewidth=0, zorder=2)
-        ax.plot(depth, value, color=marks.COLORS[atom], marker=marks.MARKERS[index], markersize=2.4, linewidth=0.9, zorder=3)
+        drawn = {"marker": marks.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, "zorder": 3} | style
+        ax.plot(depth, value, color=marks.COLORS[atom], **drawn)
     ax.set_xlim(0, 1.06)
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
 
 
 def table_layers(table: pd.DataFrame) -> str:
-    """The statistics of the stages: plus where the whole interval is on the claim's side of its bound, minus where on the other."""
-    header = ["benchmark", "model", *_SYMBOLS.values()]
+    """The statistics of the stages."""
+    return claims(table, _SYMBOLS)
+
+
+def claims(table: pd.DataFrame, symbols: Mapping[str, str]) -> str:
+    """Tested claims: plus where the whole interval is on the claim's side of its bound, minus where on the other."""
+    header = ["benchmark", "model", *symbols.values()]
     rows = []
     for (benchmark, model), group in table.groupby(["benchmark", "model"], sort=False):
-        found = group.set_index("statistic").loc[list(_SYMBOLS)]
+        found = group.set_index("statistic").loc[list(symbols)]
         signed = zip(found["value"], found["verdict"], strict=True)
         cells = [None if pd.isna(value) else f"${value:.2f}^{{{_SIGNS[sign]}}}$" for value, sign in signed]
         rows.append([*(name.replace("_", r"\_") for name in (marks.benchmark_name(benchmark), marks.model_name(model))), *cells])
-    return latex(header, rows, align="llrrrrr")
+    return latex(header, rows, align="ll" + "r" * len(symbols))
