@@ -5,7 +5,8 @@ from itertools import product
 import pandas as pd
 from tqdm.auto import tqdm
 
-from pidlib import benchmarks, results, runs
+from pidlib import benchmarks, results, runs, schemas
+from pidlib.benchmarks import micro_av
 from pidlib.decomposition import PID, pid
 from pidlib.distributions import GATES
 from pidlib.experiment import Preset, fingerprint
@@ -35,6 +36,18 @@ def truths(preset: Preset) -> pd.DataFrame:
         told = {"benchmark": benchmark, "unimodal": unimodal, "estimator": "truth", "seed": preset.seed}
         tables.append(_rows(pid(joint, SOURCES), fingerprint=fingerprint(joint=joint.tolist()), **told))
     return results.tidy(pd.concat(tables, ignore_index=True))
+
+
+def clip_truths(preset: Preset) -> pd.DataFrame:
+    """Atoms of the ideal answerer for each template of the generated clips of a preset, given the question and where it is ignored."""
+    tables = []
+    for one, unimodal, given in product(micro_av.TEMPLATES.values(), preset.unimodal, ("question", "nothing")):
+        if f"micro_av/{one.task}" in preset.omni_benchmarks:
+            laws = {t: (weight, joint.tolist()) for t, (weight, joint) in micro_av.joint(one.name, unimodal).items()}
+            told = {"template": one.name, "kind": one.kind, "benchmark": f"micro_av/{one.task}", "unimodal": unimodal, "given": given}
+            solved = micro_av.sensory_truth(one.name, unimodal, ignored=given == "nothing")
+            tables.append(_rows(solved, **told, estimator="truth", seed=preset.seed, fingerprint=fingerprint(laws=laws, given=given)))
+    return results.tidy(pd.concat(tables, ignore_index=True).assign(experiment="omni"), schemas.CLIPS)
 
 
 def recovery(preset: Preset) -> pd.DataFrame:

@@ -16,8 +16,9 @@ from pidlib import benchmarks, figures, results, schemas
 from pidlib.agreement import agreement_table
 from pidlib.contributions import published
 from pidlib.experiment import load_preset
-from pidlib.figures import marks, validation, vision_language
+from pidlib.figures import marks, omni, validation, vision_language
 from pidlib.population import sensitivity_table
+from pidlib.validation import clip_truths
 
 MODELS = ("llava", "paligemma", "qwen2_5_vl")
 
@@ -143,6 +144,7 @@ FIGURES = {
     "validation/fig_bias": (validation.fig_bias, bias),
     "validation/fig_solver": (validation.fig_solver, bench),
     "validation/fig_benchmarks": (validation.fig_benchmarks, truths),
+    "omni/fig_clips": (omni.fig_clips, lambda: clip_truths(load_preset("offline"))),
 }
 
 

@@ -24,6 +24,16 @@ def test_truths_of_the_pure_tasks():
     assert table["micro/captioned", "masked", "redundancy"] > 1.5 > 1e-3 > table["micro/captioned", "resampled", "redundancy"]
 
 
+def test_truths_of_clips_are_of_the_templates_of_the_preset():
+    table = validation.clip_truths(load_preset("smoke"))
+    assert set(table["benchmark"]) == {"micro_av/fusion", "micro_av/polarity"} and len(table) == 5 * 2 * 2 * 4
+    assert not table.duplicated(["template", "unimodal", "given", "atom"]).any()
+    value = table.set_index(["template", "unimodal", "given", "atom"])["value_bits"].sort_index()
+    assert value["polarity", "masked", "question", "synergy"] == pytest.approx(1, abs=1e-6)
+    assert value["polarity", "masked", "nothing"].to_list() == pytest.approx([0] * 4, abs=1e-6)
+    assert value["playing", "masked", "question", "redundancy"] > 0.5 > 1e-3 > value["playing", "resampled", "question", "redundancy"]
+
+
 def test_spurious_synergy_falls_with_samples_and_with_correction():
     preset = load_preset("smoke", bias_samples=[200, 2000], bias_codes=[5], n_repeats=3)
     table = validation.bias(preset).set_index(["estimator", "n_samples"])["value_bits"]
