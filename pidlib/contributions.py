@@ -8,7 +8,7 @@ import pandas as pd
 from pidlib import results, runs, schemas
 from pidlib.experiment import Preset, fingerprint
 from pidlib.extraction import Extraction
-from pidlib.extraction.masking import MODALITIES
+from pidlib.extraction.masking import SOURCES
 from pidlib.profiles import codes
 from pidlib.uncertainty import estimate
 
@@ -33,7 +33,7 @@ def contributions(preset: Preset) -> pd.DataFrame:
     for fitted, applied in runs.runs(preset, asked(preset), models=preset.population):
         labels = codes(fitted.extraction, applied.extraction, k, preset.seed, allow_degenerate=True)
         found = estimate(*labels, **made)
-        shares = pd.DataFrame({f"unique_{source}": found.contribution(source) for source in MODALITIES}).T
+        shares = pd.DataFrame({f"unique_{source}": found.contribution(source) for source in SOURCES}).T
         mark = fingerprint(of=[one.columns["fingerprint"] for one in (fitted, applied)], n_clusters=k, **made)
         told = applied.columns | {"fingerprint": mark, "layer": applied.extraction.layers[-1], "n_codes": k}
         tables.append(pd.DataFrame(found.rows()).join(shares, on="atom").assign(**told, **_TOLD))

@@ -18,7 +18,7 @@ from pidlib import results, runs, schemas
 from pidlib.batch_estimator import batch_pid
 from pidlib.decisions import Decisions, decision_pid
 from pidlib.experiment import Preset, derive_seed, fingerprint
-from pidlib.extraction.masking import FULL, MODALITIES, OPTIONS
+from pidlib.extraction.masking import FULL, OPTIONS, SOURCES
 from pidlib.profiles import certified, decision_profile
 
 #: The ends of the published range: 10 steps of 256 samples, 80 of 64.
@@ -47,7 +47,7 @@ def estimators_table(preset: Preset, experiment: str = "vision_language") -> pd.
 
 def asked(preset: Preset) -> tuple[runs.Asked]:
     """For the study of options: both modalities, each alone, the picture with other noise and with the options, of listed questions."""
-    return (runs.Asked(preset.split, preset.n_samples, preset.seed, (FULL, *MODALITIES, *PICTURE_ALONE[1:]), options=True),)
+    return (runs.Asked(preset.split, preset.n_samples, preset.seed, (FULL, *SOURCES, *PICTURE_ALONE[1:]), options=True),)
 
 
 def _asked_alone(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:

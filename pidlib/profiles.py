@@ -12,7 +12,7 @@ from pidlib.clustering import Codebook
 from pidlib.decisions import Decisions, bootstrap_decisions, decision_pid
 from pidlib.experiment import derive_seed
 from pidlib.extraction import Extraction
-from pidlib.extraction.masking import FULL, MODALITIES
+from pidlib.extraction.masking import FULL, SOURCES
 from pidlib.uncertainty import estimate
 
 NOISE = ("none", "none#1", "none#2")  # three passes that see nothing, each with noise of its own
@@ -106,7 +106,7 @@ def diagnose(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
     how far each source was ``moved``, in mean total variation, to have one P(Y) with the other.
     """
     found = {}
-    for key, suffix in ((FULL, ""), *((name, f"_{name}") for name in MODALITIES)):
+    for key, suffix in ((FULL, ""), *((name, f"_{name}") for name in SOURCES)):
         found[f"accuracy{suffix}"] = extraction.accuracy(key)
         found[f"entropy{suffix}_bits"] = float(entr(extraction.decisions(key, tau)).sum(1).mean() / np.log(2))
         found[f"fallback{suffix}"] = extraction.fallback(key, tau)
@@ -197,7 +197,7 @@ def _embeddings(extraction: Extraction, unimodal: str) -> dict[str, np.ndarray]:
     """Pooled embeddings of each source, one row for each decision."""
     if unimodal == "masked":
         return dict(extraction.embeddings)
-    return {name: extraction.embeddings[name][of] for name, of in zip(MODALITIES, extraction.pairs.index.T, strict=True)}
+    return {name: extraction.embeddings[name][of] for name, of in zip(SOURCES, extraction.pairs.index.T, strict=True)}
 
 
 def _floor(rows: pd.DataFrame, extraction: Extraction, tau: float, n: int, seed: int) -> pd.DataFrame:

@@ -27,7 +27,7 @@ from pidlib.benchmarks import micro
 from pidlib.estimators import DRAWS
 from pidlib.experiment import Preset, fingerprint
 from pidlib.extraction import Extraction
-from pidlib.extraction.masking import MODALITIES
+from pidlib.extraction.masking import SOURCES
 from pidlib.information import entropy
 from pidlib.profiles import codes, decision_profile
 from pidlib.uncertainty import estimate
@@ -82,7 +82,7 @@ def probe(fitted: np.ndarray, applied: np.ndarray, states: Int[np.ndarray, " n"]
 
 
 def _embedded(*extractions: Extraction) -> list[list[np.ndarray]]:
-    return [[one.embeddings[name] for name in MODALITIES] for one in extractions]
+    return [[one.embeddings[name] for name in SOURCES] for one in extractions]
 
 
 def _decided(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
@@ -97,7 +97,7 @@ def _decided(preset: Preset, run: runs.Run) -> Iterator[pd.DataFrame]:
 def _coded(preset: Preset, fitted: runs.Run, applied: runs.Run) -> Iterator[pd.DataFrame]:
     made = {name: getattr(preset, name) for name in ("n_permutations", "n_bootstrap", "seed")}
     marks = {"fitted": fitted.columns["fingerprint"], "applied": applied.columns["fingerprint"], "tau": preset.tau, **made}
-    shared = applied.columns | {"source_a": MODALITIES[0], "source_b": MODALITIES[1], "unimodal": "codes", "estimator": "exact"}
+    shared = applied.columns | {"source_a": SOURCES[0], "source_b": SOURCES[1], "unimodal": "codes", "estimator": "exact"}
     known = _states(fitted.columns, applied.columns, preset.seed)
     taken = steps(fitted.extraction, applied.extraction, preset.n_clusters, known, preset.tau, preset.seed)
     for (sources, target, k), labels in taken.items():

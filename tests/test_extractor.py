@@ -14,7 +14,7 @@ from pidlib.extraction import Extraction, extract, job
 from pidlib.extraction.bench import throughput
 from pidlib.extraction.extractor import CALIBRATING
 from pidlib.extraction.reader import Batches, Reader
-from pidlib.models import minis
+from pidlib.models import training
 
 ASKED = {"passes": ("vision+language", "vision", "language", "none"), "partners": 16, "layers": (0, -1), "progress": False}
 EVERYTHING = ASKED | {"tokens": True}
@@ -103,7 +103,7 @@ def test_tokens_are_those_that_the_means_and_the_answers_come_from(family):
     last = np.stack([states[-1] for states in extraction.tokens["hidden"]])
     np.testing.assert_allclose(last, extraction.hidden[:, 0], atol=1e-5)
     lengths = [len(states) for states in extraction.tokens["hidden"]]
-    assert lengths == [len(minis.encode(model, [one])["input_ids"][0]) for one in some]
+    assert lengths == [len(training.encode(model, [one])["input_ids"][0]) for one in some]
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)

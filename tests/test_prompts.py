@@ -14,7 +14,7 @@ TEXTS = ["is there a lion in the picture? yes no\n", "USER: ASSISTANT: what colo
 
 
 def prompter(model, processor=None):
-    return Prompter(processor or model.processor, model.family, model.family.placeholder_id(model.model))
+    return Prompter(processor or model.processor, model.family, model.family.placeholder_ids(model.model))
 
 
 def processor_of(tokenizer, template):
@@ -102,17 +102,17 @@ def test_picture_and_question_of_two_samples_join_as_the_processor_joins_them(fa
     prompts = prompter(loaded(family))
     first, second = sample(0), sample(1)
     _, questions, spans = prompts.tokenize([first, second])
-    _, (expected,), ((span, is_vision),) = prompts.tokenize([replace(first, question=second.question)])
+    _, (expected,), ((span, places),) = prompts.tokenize([replace(first, question=second.question)])
     for name in expected.head:
         joined = np.concatenate([questions[1].head[name], spans[0][0][name], questions[1].tail[name]])
         np.testing.assert_array_equal(joined, np.concatenate([expected.head[name], span[name], expected.tail[name]]))
-    np.testing.assert_array_equal(spans[0][1], is_vision)
+    np.testing.assert_array_equal(spans[0][1]["vision"], places["vision"])
 
 
 def test_pictures_of_other_sizes_have_spans_of_their_own():
     some = [sample(0), sample(1, image=picture(7).resize((96, 32)))]
     tower, _, ((_, square), (_, wide)) = prompter(sized()).tokenize(some)
-    assert (square.sum(), wide.sum()) == (16, 12) and tower["image_grid_thw"].tolist() == [[1, 8, 8], [1, 4, 12]]
+    assert (square["vision"].sum(), wide["vision"].sum()) == (16, 12) and tower["image_grid_thw"].tolist() == [[1, 8, 8], [1, 4, 12]]
 
 
 def test_candidates_are_read_as_they_follow_the_prompt():

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 from PIL import Image, ImageDraw
-from small_world import CANDIDATES, WORDS, loaded, sample, samples
+from small_world import CANDIDATES, FAMILY_NAMES, WORDS, loaded, sample, samples
 
 from pidlib.extraction import family_of
-from pidlib.models import LoadedModel, minis, tiny
+from pidlib.models import LoadedModel, tiny, training
 
 CROSS = "self_attn.o_proj.weight", "self_attn.projection.weight"
 
@@ -21,7 +21,7 @@ def picture(cell=None) -> Image.Image:
     return image
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_sixteen_tokens_in_reading_order(family):
     model = copy.deepcopy(loaded(family).model)
     with torch.no_grad():
@@ -37,24 +37,24 @@ def test_sixteen_tokens_in_reading_order(family):
     assert [(one != empty).any(-1).nonzero().flatten().tolist() for one in shown] == [[cell] for cell in range(16)]
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_answers_to_whole_samples_in_a_padded_batch_are_those_alone(family):
     model, processor = tiny.build(family, WORDS, "tiny")
     mini = LoadedModel(family, model, processor, family_of(model), "0" * 40, torch.device("cpu"))
     some = samples(4)
     with torch.no_grad():
-        batch = model(**minis.encode(mini, some), logits_to_keep=1).logits[:, -1]
-        alone = torch.cat([model(**minis.encode(mini, [one]), logits_to_keep=1).logits[:, -1] for one in some])
+        batch = model(**training.encode(mini, some), logits_to_keep=1).logits[:, -1]
+        alone = torch.cat([model(**training.encode(mini, [one]), logits_to_keep=1).logits[:, -1] for one in some])
     assert batch.shape == (4, len(processor.tokenizer))
     torch.testing.assert_close(batch, alone, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("family", tiny.FAMILIES)
+@pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_the_answer_reaches_every_weight(family):
     model, processor = tiny.build(family, WORDS, "tiny")
     mini = LoadedModel(family, model, processor, family_of(model), "0" * 40, torch.device("cpu"))
     answer = processor.tokenizer.convert_tokens_to_ids(CANDIDATES[0])
-    model(**minis.encode(mini, [sample(0)]), logits_to_keep=1).logits[0, -1, answer].backward()
+    model(**training.encode(mini, [sample(0)]), logits_to_keep=1).logits[0, -1, answer].backward()
     silent = {name for name, weight in model.named_parameters() if weight.grad is None}
     assert {name.split(".")[-2] for name in silent} <= {"post_layernorm"}  # LLaVA reads the tower before it
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -13,8 +12,9 @@ import transformers
 from tqdm.auto import tqdm
 
 from pidlib.benchmarks import Sample
+from pidlib.extraction.checks import check_ids, check_samples
 from pidlib.extraction.job import Job
-from pidlib.extraction.masking import FULL, MODALITIES, OPTIONS, Pass
+from pidlib.extraction.masking import FULL, SOURCES, Pass, full_pass, modalities_of
 from pidlib.extraction.reader import Reader
 from pidlib.extraction.record import Extraction
 from pidlib.store import Shard, Store
@@ -22,7 +22,7 @@ from pidlib.store import Shard, Store
 if TYPE_CHECKING:
     from pidlib.models import LoadedModel
 
-PASSES = (FULL, *MODALITIES)
+PASSES = (FULL, *SOURCES)
 CALIBRATING = 32  # samples; noise of the mean and spread of fewer still resembles them
 
 
@@ -39,10 +39,11 @@ def extract(
     folder: str | Path | None = None,
     progress: bool = True,
 ) -> Extraction:
-    r"""Ask a model all questions of a profiling set, with both modalities and with each of them alone.
+    r"""Ask a model all questions of a profiling set, with all modalities and with some of them alone.
 
     One path serves all families: the model's own forward pass runs on the tokens of picture and question, and at the door of its language
-    model the vision tokens are written in (the tower has run once, for all passes), those of an absent modality as calibrated noise.
+    model the tokens of vision and sound are written in (the towers have run once, for all passes), those of an absent modality as
+    calibrated noise.
     Position ids and masks are thereby those of the full pass. Answers are read at the last token of the prompt.
 
     Parameters
@@ -52,7 +53,8 @@ def extract(
     samples : sequence of Sample
         The profiling set, also the calibration set, so give dozens; one alphabet of candidates, ids that differ.
     passes : sequence of str
-        Keys as `Pass.parse` reads them. Samples without a picture answer ``"vision+language"`` alone, which then is their text.
+        Keys as `Pass.parse` reads them. Samples without a picture answer ``"vision+language"`` alone, which then is their text; of films
+        with sound ``"vision+audio+language"`` hides nothing.
     partners : int
         Questions drawn for each picture independently of it; see `draw_partners`. 0 for none.
     layers : sequence of int
@@ -80,11 +82,11 @@ def extract(
         If fewer than `CALIBRATING` samples calibrate a masked pass.
     """
     passes = {key: Pass.parse(key) for key in passes}
-    samples = check_samples(samples, passes, partners)
-    if len(samples) < CALIBRATING and any(one.absent for one in passes.values()):
+    samples = check_samples(samples, passes, partners, loaded.family.hears)
+    if len(samples) < CALIBRATING and any(one.absent(modalities_of(samples[0])) for one in passes.values()):
         warnings.warn(
             f"{len(samples)} samples calibrate the noise that hides a modality, so that it resembles them and may give them away;"
-            f" give {CALIBRATING} or more, or ask for the pass {FULL!r} alone",
+            f" give {CALIBRATING} or more, or ask for the pass {full_pass(samples[0])!r} alone",
             stacklevel=2,
         )
     reader = Reader(loaded, samples[0].candidates, layers, samples[0].question, batch_size)
@@ -99,44 +101,10 @@ def extract(
         job.calibrate(make_or_read("calibration", job.statistics))
         for start in job.starts:
             shard = make_or_read(f"samples-{start:06d}", partial(job.shard, start))
-            _check_ids(shard, samples[start : start + job.starts.step])
+            check_ids(shard, samples[start : start + job.starts.step])
             shards.append(shard)
             bar.update(len(shard.facts["sample_ids"]))
     return Extraction.of(shards, candidates=samples[0].candidates, passes=list(passes), layers=reader.layers)
-
-
-def check_samples(samples: Sequence[Sample], passes: Sequence[str] = PASSES, partners: int = 0) -> list[Sample]:
-    """The samples, if they make a profiling set that can be asked so.
-
-    Raises
-    ------
-    ValueError
-        If there are none, ids are repeated, alphabets differ, or a question is missing, or options that are to stay, or a picture, unless
-        all lack it and no pass goes without one of the two; the samples are named.
-    """
-    samples = list(samples)
-    if not samples:
-        raise ValueError("asked to extract from no samples; give at least one")
-    text = list(passes) == [FULL] and not partners and all(one.image is None for one in samples)
-    repeated = [name for name, count in Counter(one.sample_id for one in samples).items() if count > 1]
-    faults = {
-        "repeated sample ids": repeated,
-        f"candidates other than {samples[0].candidates}": [one.sample_id for one in samples if one.candidates != samples[0].candidates],
-        "no picture": [one.sample_id for one in samples if one.image is None and not text],
-        "no options": [one.sample_id for one in samples if not one.options.strip() and OPTIONS in (key.split("#")[0] for key in passes)],
-        "no question": [one.sample_id for one in samples if not one.question.strip()],
-    }
-    for fault, names in faults.items():
-        if names:
-            raise ValueError(f"{fault}: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}; leave them out, or extract them apart")
-    return samples
-
-
-def _check_ids(shard: Shard, samples: Sequence[Sample]):
-    asked, found = [one.sample_id for one in samples], list(shard.facts["sample_ids"])
-    if asked != found:
-        odd = sorted(set(asked) ^ set(found)) or found
-        raise ValueError(f"the stored samples are not those asked for, or in another order: {', '.join(odd[:8])}; give another folder")
 
 
 def _make(name: str, make: Callable[[], Shard]) -> Shard:
@@ -158,6 +126,9 @@ def identity(
         digest.update(repr(one).encode())
         if one.image is not None:
             digest.update(repr((one.image.mode, one.image.size)).encode() + one.image.tobytes())
+        for stream in (one.video, one.audio):
+            if stream is not None:
+                digest.update(repr((stream.dtype, stream.shape)).encode() + stream.tobytes())
     model = {"family": loaded.family.name, "revision": loaded.revision, "dtype": str(loaded.model.dtype)}
     asked = {"passes": list(passes), "partners": partners, "layers": list(layers), "seed": seed, "tokens": tokens}
     about = {"candidates": list(samples[0].candidates), "samples": digest.hexdigest(), "n": len(samples)}

@@ -26,14 +26,21 @@ class Family:
     ----------
     name : str
         ``config.model_type``.
-    tower_inputs : tuple of str
-        What the processor makes of a picture, and the tower reads.
+    part : str or None
+        Of a model of several parts (Qwen2.5-Omni thinks and talks) the one that answers in text. Its configuration is ``{part}_config`` in
+        that of the whole, and its own ``model_type`` ends in ``_{part}``.
+    tower_inputs, audio_inputs : tuple of str
+        What the processor makes of a picture or film, and the tower reads; of a soundtrack, and the audio tower. No ``audio_inputs``: deaf.
+    tower, audio_tower : str
+        The model's methods that run them, with their projectors.
     layout_inputs : tuple of str
-        Those of them that the forward pass needs although the tower has run: the grid that rotary positions are counted on.
-        One row a picture.
-    placeholder : str or None
+        What the forward pass needs of what the processor makes, although the towers have run: the grid and the clock that rotary positions
+        are counted on. One row a picture.
+    marker : str
+        The attribute of the processor that holds the token for a picture or film in the prompt.
+    placeholder, audio_placeholder : str or None
         The entry of the configuration that holds the id of a vision token, or, with cross-attention, of the token that stands for the
-        picture; None where nothing in the text does.
+        picture; None where nothing in the text does. The same for tokens of sound.
     prompt : str or None
         The text given to the processor, with fields ``{image}``, ``{bos}`` and ``{question}``; None for its chat template.
     tokenized : str or None
@@ -44,7 +51,9 @@ class Family:
         Paths to the language model, of its blocks and last norm from there, and to what makes logits of states, where they have other names
         than usual. A language model with a path is run by itself, since its model does not go without pixels.
     arguments : tuple of (str, value)
-        What that run is to be told.
+        What the run is to be told.
+    media : tuple of (str, value)
+        What the processor is to be told of films.
     leading : int
         Vision tokens before those of the patches.
     counts_padding : bool
@@ -52,9 +61,15 @@ class Family:
     """
 
     name: str
+    part: str | None = None
     tower_inputs: tuple[str, ...] = ("pixel_values",)
+    audio_inputs: tuple[str, ...] = ()
+    tower: str = "get_image_features"
+    audio_tower: str = "get_audio_features"
     layout_inputs: tuple[str, ...] = ()
+    marker: str = "image_token"
     placeholder: str | None = "image_token_id"
+    audio_placeholder: str | None = None
     prompt: str | None = None
     tokenized: str | None = None
     cross: str | None = None
@@ -63,12 +78,24 @@ class Family:
     norm: str | None = "norm"
     head: str | None = None
     arguments: tuple[tuple[str, object], ...] = ()
+    media: tuple[tuple[str, object], ...] = ()
     leading: int = 0
     counts_padding: bool = False
 
-    def placeholder_id(self, model: PreTrainedModel) -> int:
-        """The id of the tokens that stand for a picture; -1, which no token has, where none does."""
-        return getattr(model.config, self.placeholder) if self.placeholder else -1
+    @property
+    def model_type(self) -> str:
+        """``config.model_type`` of what is loaded: of the part, if there are parts."""
+        return f"{self.name}_{self.part}" if self.part else self.name
+
+    @property
+    def hears(self) -> bool:
+        """Whether it takes films with their sound, in place of pictures."""
+        return bool(self.audio_inputs)
+
+    def placeholder_ids(self, model: PreTrainedModel) -> dict[str, int]:
+        """For each modality but language the id of the tokens that stand for it; -1, which no token has, where none does."""
+        names = {"vision": self.placeholder} | ({"audio": self.audio_placeholder} if self.hears else {})
+        return {modality: getattr(model.config, name) if name else -1 for modality, name in names.items()}
 
     def decoder_of(self, model: PreTrainedModel) -> nn.Module:
         """The language model."""
@@ -79,13 +106,17 @@ class Family:
         return attrgetter(self.blocks)(self.decoder_of(model))
 
     def see(self, model: PreTrainedModel, tower: Mapping[str, Tensor]) -> list[Float[Tensor, "patches levels*d"]]:
-        """Run the tower and the projector: the vision tokens of each picture."""
+        """Run the tower and the projector: the vision tokens of each picture or film."""
         if self.cross is None:
-            seen = model.get_image_features(**tower, return_dict=True)
+            seen = getattr(model, self.tower)(**tower, return_dict=True)
             levels = zip(seen.pooler_output, *getattr(seen, "deepstack_features", ()), strict=True)
             return [torch.cat(some, -1) for some in levels]
         states = model.base_model.vision_model(**tower).last_hidden_state
         return list(getattr(model.base_model, "multi_modal_projector", nn.Identity())(states).flatten(1, -2))
+
+    def hear(self, model: PreTrainedModel, tower: Mapping[str, Tensor]) -> Float[Tensor, "tokens d"]:
+        """Run the audio tower and its projector: the tokens of all soundtracks, one behind the other."""
+        return getattr(model, self.audio_tower)(**tower, return_dict=True).last_hidden_state
 
 
 FAMILIES = {
@@ -120,6 +151,19 @@ FAMILIES = {
             leading=1,
             counts_padding=True,
         ),
+        Family(
+            "qwen2_5_omni",
+            part="thinker",
+            tower_inputs=("pixel_values_videos", "video_grid_thw"),
+            audio_inputs=("input_features", "feature_attention_mask"),
+            tower="get_video_features",
+            layout_inputs=("video_grid_thw", "video_second_per_grid", "feature_attention_mask"),
+            marker="video_token",
+            placeholder="video_token_id",
+            audio_placeholder="audio_token_id",
+            arguments=(("use_audio_in_video", True),),
+            media=(("load_audio_from_video", True),),
+        ),
     )
 }
 
@@ -133,6 +177,7 @@ def family_of(model: PreTrainedModel) -> Family:
         If the extractor does not know this kind of model.
     """
     name = model.config.model_type
-    if name not in FAMILIES:
-        raise ValueError(f"no extractor for model type {name!r}; there is one for {', '.join(FAMILIES)}: add a row to FAMILIES")
-    return FAMILIES[name]
+    known = {family.model_type: family for family in FAMILIES.values()}
+    if name not in known:
+        raise ValueError(f"no extractor for model type {name!r}; there is one for {', '.join(known)}: add a row to FAMILIES")
+    return known[name]

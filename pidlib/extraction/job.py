@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from pidlib.benchmarks import Sample
-from pidlib.extraction.masking import FULL, MODALITIES, Calibration, Moments, Pass
+from pidlib.extraction.masking import Calibration, Moments, Pass, full_pass, modalities_of
 from pidlib.extraction.prompts import Question
 from pidlib.extraction.reader import Encoded, Reader, Row
 from pidlib.extraction.resampling import draw_partners
@@ -38,7 +38,7 @@ class Job:
         self, reader: Reader, samples: Sequence[Sample], passes: Mapping[str, Pass], partners: int, seed: int, tokens: bool = False
     ):
         self.reader, self.samples, self.passes, self.seed, self.tokens = reader, samples, passes, seed, tokens
-        self.modalities = MODALITIES if samples[0].image is not None else ("language",)
+        self.modalities, self.full = modalities_of(samples[0]), full_pass(samples[0])
         self.partners = draw_partners(samples, partners, seed) if partners else [{}] * len(samples)
         self.starts = range(0, len(samples), SHARD)
         self.calibration: Calibration | None = None
@@ -51,9 +51,10 @@ class Job:
         answer, width = len(self.samples[0].candidates) + 1, self.reader.embed.weight.shape[1]
         layers, pairs = len(self.reader.layers), sum(map(len, self.partners))
         if self.tokens:
-            _, (question,), ((_, is_vision),) = self.reader.prompter.tokenize(self.samples[:1])
-            layers += 2 * (len(question) + len(is_vision))
-        return 4 * (len(self.samples) * (len(self.passes) * answer * (1 + layers) + (2 + layers) * width + 32) + pairs * (answer + 6))
+            _, (question,), ((span, _),) = self.reader.prompter.tokenize(self.samples[:1])
+            layers += 2 * (len(question) + len(span["input_ids"]))
+        width *= len(self.modalities) + layers
+        return 4 * (len(self.samples) * (len(self.passes) * answer * (1 + layers) + width + 64) + pairs * (answer + 6))
 
     def statistics(self) -> Shard:
         """Mean and standard deviation of each modality's token embeddings over all samples."""
@@ -77,7 +78,7 @@ class Job:
     def noise(self, one: Encoded, given: Pass) -> dict[str, Float[Tensor, "tokens d"]]:
         """The tokens that stand for what a pass is not given."""
         draw = partial(self.calibration.noise, seed=self.seed, sample_id=one.sample.sample_id, draw=given.draw)
-        noise = {name: draw(len(one.tokens[name]), modality=name) for name in given.absent}
+        noise = {name: draw(len(one.tokens[name]), modality=name) for name in given.absent(self.modalities)}
         if "options" in given.present:
             stays = torch.from_numpy(one.question.is_options)[:, None]
             noise["language"] = torch.where(stays, one.tokens["language"].float().cpu(), noise["language"])
@@ -94,7 +95,8 @@ class Job:
         arrays |= self._answer_passes(encoded)
         if any(self.partners):
             arrays |= self._answer_pairs(start, encoded)
-        facts = {"sample_ids": [one.sample.sample_id for one in encoded], "answers": [one.sample.answer for one in encoded]}
+        told = {"sample_ids": "sample_id", "answers": "answer", "templates": "template", "questions": "question"}
+        facts = {name: [getattr(one.sample, field) for one in encoded] for name, field in told.items()}
         return Shard(arrays, facts)
 
     def _answer_passes(self, encoded: Sequence[Encoded]) -> dict[str, np.ndarray]:
@@ -106,7 +108,7 @@ class Job:
         by_pass = {name: dict(zip(self.passes, np.split(values, len(self.passes)), strict=True)) for name, values in read.items()}
         hidden = by_pass.pop("hidden", {})
         arrays = {f"{name}/{key}": values for name, of_pass in by_pass.items() for key, values in of_pass.items()}
-        return arrays | ({"hidden": hidden[FULL]} if FULL in hidden else {})
+        return arrays | ({"hidden": hidden[self.full]} if self.full in hidden else {})
 
     def _answer_pairs(self, start: int, encoded: Sequence[Encoded]) -> dict[str, np.ndarray]:
         partners = self.partners[start : start + len(encoded)]

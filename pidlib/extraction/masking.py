@@ -1,27 +1,42 @@
 """Taking a modality away: its token embeddings become calibrated noise at the door of the language model."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import combinations
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pidlib.benchmarks import Sample
 from pidlib.experiment import derive_seed
 
-MODALITIES = ("vision", "language")
-FULL = "+".join(MODALITIES)
+MODALITIES = ("vision", "audio", "language")
+SOURCES = ("vision", "language")
+FULL = "+".join(SOURCES)
 OPTIONS = "vision+options"
+_SETS = [one for size in (3, 2, 1) for one in combinations(MODALITIES, size)]
+
+
+def modalities_of(sample: Sample) -> tuple[str, ...]:
+    """What a sample consists of."""
+    given = {"vision": sample.image is not None or sample.video is not None, "audio": sample.audio is not None, "language": True}
+    return tuple(name for name in MODALITIES if given[name])
+
+
+def full_pass(sample: Sample) -> str:
+    """The key of the pass in which nothing of such a sample is hidden; `FULL` also where there is but language."""
+    return "+".join(MODALITIES) if sample.audio is not None else FULL
 
 
 @dataclass(frozen=True)
 class Pass:
     """Which modalities a forward pass is given, and which draw of noise stands for the absent ones.
 
-    >>> Pass.parse("vision"), Pass.parse("none#2").absent
+    >>> Pass.parse("vision"), Pass.parse("none#2").absent(("vision", "language"))
     (Pass(present=frozenset({'vision'}), draw=0), ('vision', 'language'))
     """
 
@@ -32,6 +47,7 @@ class Pass:
     def parse(cls, key: str) -> "Pass":
         """Read ``"vision+language"``, ``"vision"``, ``"language"``, ``"none"`` or, for another draw of the noise, ``"none#1"``.
 
+        Where there is sound, ``"vision+audio+language"``, ``"audio+language"``, ``"vision+audio"`` and ``"audio"`` too.
         ``"vision+options"`` is given the options behind a question, though not the question.
 
         Raises
@@ -40,16 +56,15 @@ class Pass:
             If it is none of these, with the nearest that is.
         """
         match = re.fullmatch(r"([a-z+]+?)(?:#(\d+))?", key)
-        names = {name: frozenset(name.split("+")) for name in (FULL, *MODALITIES, OPTIONS)} | {"none": frozenset()}
+        names = {name: frozenset(name.split("+")) for name in (*map("+".join, _SETS), OPTIONS)} | {"none": frozenset()}
         if match is None or match[1] not in names:
             near = get_close_matches(key, names, n=1, cutoff=0)[0]
             raise ValueError(f"unknown pass {key!r}; did you mean {near!r}? Passes are {', '.join(names)}, and '#n' names another draw")
         return cls(names[match[1]], int(match[2] or 0))
 
-    @property
-    def absent(self) -> tuple[str, ...]:
-        """The modalities replaced by noise, if need be but for the options."""
-        return tuple(name for name in MODALITIES if name not in self.present)
+    def absent(self, modalities: Sequence[str]) -> tuple[str, ...]:
+        """Those of a sample's modalities that noise replaces, if need be but for the options."""
+        return tuple(name for name in modalities if name not in self.present)
 
 
 class Moments:

@@ -1,5 +1,6 @@
-"""From a question to tokens: which of them are the question, which the picture, and which the scaffold around both."""
+"""From a question to tokens: which of them are the question, which the picture or film, and which the scaffold around both."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,8 +12,10 @@ from transformers import ProcessorMixin
 
 from pidlib.benchmarks import Sample
 from pidlib.extraction.families import Family
+from pidlib.extraction.masking import modalities_of
 
 Fields = dict[str, Int[np.ndarray, " tokens"]]
+Places = dict[str, Bool[np.ndarray, " tokens"]]
 _MARK = "\ue000"  # a private character: no question holds it
 
 
@@ -43,16 +46,17 @@ class Question:
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """The tokens of a picture, from the first to the last placeholder, with what the tower made of it.
+    """The tokens of a picture, or of a film with its sound, from the first to the last placeholder, with what the towers made of it.
 
-    ``features`` are its projected token embeddings, in the order of the placeholders, followed along the last axis by those of the side
-    door, if there is one; ``layout`` are the family's layout inputs.
+    ``places`` says of each modality which tokens of the span are its own; in time, those of film and sound take turns. ``features`` are the
+    projected token embeddings, in the order of the placeholders, followed along the last axis by those of the side door, if there is one;
+    ``layout`` are the family's layout inputs.
     """
 
     span: Fields
-    is_vision: Bool[np.ndarray, " span"]
+    places: Places
     layout: dict[str, Tensor]
-    features: Float[Tensor, "patches levels*d"]
+    features: dict[str, Float[Tensor, "tokens levels*d"]]
 
 
 class Prompter:
@@ -68,12 +72,12 @@ class Prompter:
         If the tokenizer is not a fast one, or the processor has no chat template where its family needs one.
     """
 
-    def __init__(self, processor: ProcessorMixin, family: Family, placeholder_id: int):
+    def __init__(self, processor: ProcessorMixin, family: Family, placeholder_ids: Mapping[str, int]):
         if not getattr(processor.tokenizer, "is_fast", False):
             raise ValueError(f"{type(processor.tokenizer).__name__} has no character offsets; load the processor with a fast tokenizer")
         if family.prompt is None and not processor.chat_template:
             raise ValueError(f"the processor of this {family.name} model has no chat template; set processor.chat_template")
-        self.processor, self.family, self.placeholder_id = processor, family, placeholder_id
+        self.processor, self.family, self.placeholder_ids = processor, family, placeholder_ids
         self._bos = processor.tokenizer.bos_token or processor.tokenizer.cls_token  # BERT's has another name for it
         self._scaffolds: dict[bool, tuple[str, str]] = {}
 
@@ -92,12 +96,38 @@ class Prompter:
             raise ValueError(f"the chat template does not keep the question as it is: asked for {text!r}, got {seen!r}")
         return given, seen
 
-    def tokenize(self, samples: list[Sample]) -> tuple[dict[str, Tensor], list[Question], list[tuple[Fields, np.ndarray]]]:
-        """Run the processor on whole samples: the tower's inputs, the questions, and for each picture its span and vision mask.
+    def media(self, samples: Sequence[Sample]) -> dict[str, object]:
+        """The arguments by which the processor is given the samples' pictures, or their films with their sound; none where there is none.
 
-        Either all samples have a picture, or none has: then there are no tower's inputs, and the spans are empty.
+        Raises
+        ------
+        ValueError
+            If a soundtrack is longer than the processor keeps, or films show different numbers of frames a second.
         """
-        picture = samples[0].image is not None
+        if not has_picture(samples[0]):
+            return {}
+        if not self.family.hears:
+            return {"images": [[sample.image] for sample in samples]}
+        ears = self.processor.feature_extractor
+        long = [sample.sample_id for sample in samples if len(sample.audio) > ears.n_samples]
+        if long:
+            kept = ears.n_samples / ears.sampling_rate
+            raise ValueError(f"soundtracks of more than the {kept:g} s that the processor keeps: {', '.join(long[:8])}; cut the clips")
+        rates = {round(len(sample.video) / len(sample.audio) * ears.sampling_rate, 2) for sample in samples}
+        if len(rates) > 1:
+            raise ValueError(f"films of {sorted(rates)} frames a second; sample them alike, for one clock counts their positions")
+        clips = {"videos": [sample.video for sample in samples], "audio": [sample.audio for sample in samples], "fps": rates.pop()}
+        # The processor of the whole model asks for more pixels than the processor of its films may know (as that of a mini does).
+        usual, own = self.processor.videos_kwargs["size"], self.processor.video_processor.size
+        clips["size"] = {edge: min(usual[edge], own[edge]) for edge in usual}
+        return clips | {"audio_from_video_indices": list(range(len(samples)))} | dict(self.family.media)
+
+    def tokenize(self, samples: list[Sample]) -> tuple[dict[str, Tensor], list[Question], list[tuple[Fields, Places]]]:
+        """Run the processor on whole samples: the towers' inputs, the questions, and of each picture the span and its places.
+
+        Either all samples have a picture, or none has: then there are no towers' inputs, and the spans are empty.
+        """
+        picture = has_picture(samples[0])
         given, seen = zip(*(self.render(sample.text, picture) for sample in samples), strict=True)
         arguments = {
             "padding": True,
@@ -105,14 +135,13 @@ class Prompter:
             "return_offsets_mapping": True,
             "add_special_tokens": self._adds_special_tokens(picture),
         }
-        if picture:
-            inputs = self.processor(text=list(given), images=[[sample.image] for sample in samples], **arguments)
-        elif self.family.tokenized is None:
-            inputs = self.processor(text=list(given), **arguments)
+        if picture or self.family.tokenized is None:
+            inputs = self.processor(text=list(given), **self.media(samples), **arguments)
         else:  # a processor that adds to the prompt wants a picture
             inputs = self.processor.tokenizer(list(seen), return_token_type_ids=True, **arguments)
         offsets, kept = inputs.pop("offset_mapping").numpy(), inputs.pop("attention_mask").bool().numpy()
-        tower = {name: inputs[name] for name in self.family.tower_inputs if picture}
+        needed = dict.fromkeys((*self.family.tower_inputs, *self.family.audio_inputs, *self.family.layout_inputs))
+        tower = {name: inputs[name] for name in needed if picture}
         # PaliGemma's processor adds training labels.
         fields = {name: value.numpy() for name, value in inputs.items() if name not in (*tower, "labels")}
         halves = []
@@ -123,7 +152,7 @@ class Prompter:
             is_language = _covers(covered, start, start + len(sample.text))
             is_question = _covers(covered, start, start + len(sample.question.strip()))
             halves.append(self._split(one, is_language, ~is_question[is_language]))
-        return tower, [question for question, _, _ in halves], [(span, is_vision) for _, span, is_vision in halves]
+        return tower, [question for question, _, _ in halves], [(span, places) for _, span, places in halves]
 
     def first_tokens(self, candidates: tuple[str, ...], question: str) -> Int[Tensor, " k"]:
         """The first token of each candidate as it follows the prompt.
@@ -153,9 +182,9 @@ class Prompter:
 
     def _fill(self, form: str | None, text: str, picture: bool) -> str:
         if form is None:
-            content = [{"type": "image"}] * picture + [{"type": "text", "text": text}]
+            content = [{"type": self.family.marker.removesuffix("_token")}] * picture + [{"type": "text", "text": text}]
             return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        image = getattr(self.processor, "image_token", "") if picture else ""
+        image = getattr(self.processor, self.family.marker, "") if picture else ""
         return form.format(image=image, bos=self._bos, question=text)
 
     def _scaffold(self, picture: bool) -> tuple[str, str]:
@@ -178,16 +207,21 @@ class Prompter:
     def _start(self, offsets: Int[np.ndarray, "tokens 2"], seen: int, picture: bool) -> int:
         """The character at which the question begins, in the prompt with the expanded picture."""
         before, _ = self._scaffold(picture)
-        expanded = picture and getattr(self.processor, "image_token", _MARK) in before
+        expanded = picture and getattr(self.processor, self.family.marker, _MARK) in before
         return len(before) + (offsets.max() + self._untokenized - seen if expanded else 0)
 
-    def _split(self, fields: Fields, is_language: np.ndarray, is_options: np.ndarray) -> tuple[Question, Fields, np.ndarray]:
-        places = np.flatnonzero(fields["input_ids"] == self.placeholder_id)
-        first, last = (places[0], places[-1] + 1) if len(places) else (len(is_language), len(is_language))
+    def _split(self, fields: Fields, is_language: np.ndarray, is_options: np.ndarray) -> tuple[Question, Fields, Places]:
+        held = np.flatnonzero(np.isin(fields["input_ids"], list(self.placeholder_ids.values())))
+        first, last = (held[0], held[-1] + 1) if len(held) else (len(is_language), len(is_language))
         parts = (slice(first), slice(first, last), slice(last, None))
         head, span, tail = ({name: value[part] for name, value in fields.items()} for part in parts)
         question = Question(head, tail, is_language[:first], is_language[last:], is_options)
-        return question, span, span["input_ids"] == self.placeholder_id
+        return question, span, {name: span["input_ids"] == token for name, token in self.placeholder_ids.items()}
+
+
+def has_picture(sample: Sample) -> bool:
+    """Whether there is more to a sample than its text."""
+    return modalities_of(sample) != ("language",)
 
 
 def _covers(offsets: Int[np.ndarray, "tokens 2"], start: int, end: int) -> Bool[np.ndarray, " tokens"]:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pidlib.benchmarks import Sample
 from pidlib.extraction.masking import door
-from pidlib.extraction.prompts import Picture, Prompter, Question
+from pidlib.extraction.prompts import Picture, Places, Prompter, Question
 from pidlib.extraction.readout import Head, tap
 
 log = logging.getLogger(__name__)
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 class Encoded:
     """A sample ready for any pass: its picture, its question, and the tokens of each modality as they enter the language model.
 
-    Of a sample without a picture, the picture is empty, and among the tokens there is no vision.
+    Of a sample without a picture, the picture is empty, and among the tokens are those of language alone.
     """
 
     sample: Sample
@@ -97,7 +97,7 @@ class Reader:
         self.body = self.decoder if self.family.decoder else self.model.base_model
         self.blocks = self.family.blocks_of(self.model)
         self.width = self.embed.weight.shape[1] if self.family.cross is None else None  # of the door; the side door lies behind it
-        self.prompter = Prompter(loaded.processor, self.family, self.family.placeholder_id(self.model))
+        self.prompter = Prompter(loaded.processor, self.family, self.family.placeholder_ids(self.model))
         self.head = Head(self.model, self.family, self.prompter.first_tokens(candidates, question).to(self.device))
         self.layers = check_layers(layers, len(self.blocks))
         self.pad = loaded.processor.tokenizer.pad_token_id or 0
@@ -139,17 +139,29 @@ class Reader:
     @torch.inference_mode()
     def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
         tower, questions, spans = self.prompter.tokenize(list(samples))
-        tower = {name: value.to(self.device, self.dtype if value.is_floating_point() else None) for name, value in tower.items()}
-        features = self.family.see(self.model, tower) if tower else [self.embed.weight[:0]] * len(samples)
+        tower = {name: value.to(self.device) for name, value in tower.items()}
+        features = self._perceive(tower, [places for _, places in spans]) if tower else {}
         words = torch.cat([torch.from_numpy(question.language_ids) for question in questions]).to(self.device)
         words = self.embed(words).split([len(question.language_ids) for question in questions])
         encoded = []
-        for index, (sample, question, (span, is_vision)) in enumerate(zip(samples, questions, spans, strict=True)):
+        for index, (sample, question, (span, places)) in enumerate(zip(samples, questions, spans, strict=True)):
             layout = {name: tower[name][index : index + 1] for name in self.family.layout_inputs if tower}
-            tokens = ({"vision": features[index]} if tower else {}) | {"language": words[index]}
-            encoded.append(Encoded(sample, Picture(span, is_vision, layout, features[index]), question, tokens))
+            own = {name: some[index] for name, some in features.items()}
+            encoded.append(Encoded(sample, Picture(span, places, layout, own), question, own | {"language": words[index]}))
         refuse_not_finite(encoded)
         return encoded
+
+    def _perceive(self, tower: Mapping[str, Tensor], places: Sequence[Places]) -> dict[str, Sequence[Float[Tensor, "tokens levels*d"]]]:
+        """Run the towers: for each modality but language the tokens of each sample."""
+
+        def read(names):
+            return {name: tower[name].to(self.dtype if tower[name].is_floating_point() else None) for name in names}
+
+        features = {"vision": self.family.see(self.model, read(self.family.tower_inputs))}
+        if self.family.hears:
+            heard = self.family.hear(self.model, read(self.family.audio_inputs))
+            features["audio"] = heard.split([int(one["audio"].sum()) for one in places])
+        return features
 
     @torch.inference_mode()
     def _forward(self, rows: Sequence[Row], blocks: list) -> dict[str, np.ndarray]:
@@ -175,23 +187,23 @@ class Reader:
         fields = {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
         layout = {name: torch.cat([row.picture.layout[name] for row in rows]) for name in rows[0].picture.layout}
         tokens = {
-            "vision": [absent.get("vision", row.picture.features) for row, absent in zip(rows, noise, strict=True)],
-            "language": [absent["language"] for absent in noise if "language" in absent],
+            name: [absent.get(name, row.picture.features[name]) for row, absent in zip(rows, noise, strict=True)]
+            for name in rows[0].picture.features
         }
+        tokens["language"] = [absent["language"] for absent in noise if "language" in absent]
         tokens = {name: torch.cat([one.to(self.device, self.dtype) for one in some]) for name, some in tokens.items() if some}
         at = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
 
         def write(embeddings):
-            vision, written = tokens["vision"], {"inputs_embeds": embeddings.clone()}
-            if self.family.cross is None:
-                vision, *levels = vision.split(self.width, -1)
-                written["inputs_embeds"][at["vision"]] = vision.to(embeddings.dtype)
+            written = {"inputs_embeds": embeddings.clone()}
+            for name, some in tokens.items():
+                if name == "vision" and self.family.cross:
+                    written[self.family.cross] = some.view(len(rows), -1, some.shape[-1])
+                    continue
+                some, *levels = some.split(embeddings.shape[-1], -1)
+                written["inputs_embeds"][at[name]] = some.to(embeddings.dtype)
                 if levels:
-                    written |= {"visual_pos_masks": at["vision"], "deepstack_visual_embeds": levels}
-            elif len(vision):
-                written[self.family.cross] = vision.view(len(rows), -1, vision.shape[-1])
-            if "language" in tokens:
-                written["inputs_embeds"][at["language"]] = tokens["language"].to(embeddings.dtype)
+                    written |= {"visual_pos_masks": at[name], "deepstack_visual_embeds": levels}
             return written
 
         # Padding stands on the right: every token keeps the position it has alone, and none of them sees what follows.
@@ -237,7 +249,7 @@ def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[d
     shape, first = (len(rows), max(map(len, rows))), rows[0].question.head
     fields = {name: np.full(shape + value.shape[1:], pad if name == "input_ids" else 0) for name, value in first.items()}
     fields["attention_mask"] = np.zeros(shape, np.int64)
-    masks = {name: np.zeros(shape, bool) for name in ("vision", "language")}
+    masks = {name: np.zeros(shape, bool) for name in (*rows[0].picture.places, "language")}
     for index, row in enumerate(rows):
         head, tail, span = row.question.head, row.question.tail, row.picture.span
         end = len(row)
@@ -247,7 +259,8 @@ def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[d
             if span[name].ndim > 1:  # what may look at the picture, and at which of its tiles, is the picture's to say
                 fields[name][index, start:end] = span[name][-1]
         fields["attention_mask"][index, :end] = 1
-        masks["vision"][index, start:stop] = row.picture.is_vision
+        for name, places in row.picture.places.items():
+            masks[name][index, start:stop] = places
         if "language" in noise[index]:
             masks["language"][index, :start] = row.question.head_is_language
             masks["language"][index, stop:end] = row.question.tail_is_language

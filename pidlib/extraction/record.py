@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float, Float64, Int
 
 from pidlib.decisions import Decisions
-from pidlib.extraction.masking import FULL, MODALITIES
+from pidlib.extraction.masking import FULL, MODALITIES, SOURCES
 from pidlib.extraction.readout import candidate_mass, decide
 from pidlib.store import Shard, Store
 
@@ -39,7 +39,7 @@ class Extraction:
 
     Attributes
     ----------
-    sample_ids, answers
+    sample_ids, answers, templates, questions
         Of each sample, in the order they were given.
     candidates
         The alphabet; logits are those of each candidate's first token at the answer position.
@@ -57,8 +57,8 @@ class Extraction:
     pairs
         The resampled inputs, if any were asked for.
     tokens
-        If asked for: lists of one array for each sample, in its own length. ``"vision"`` and ``"language"`` are the token embeddings at
-        the door, [tokens, d]; ``"hidden"`` is the output of the last block at every token of the full pass, [length, d].
+        If asked for: lists of one array for each sample, in its own length. ``"vision"``, ``"audio"`` and ``"language"`` are the token
+        embeddings at the door, [tokens, d]; ``"hidden"`` is the output of the last block at every token of the full pass, [length, d].
     """
 
     sample_ids: tuple[str, ...]
@@ -73,6 +73,8 @@ class Extraction:
     lens_log_normalizer: Mapping[str, Float[np.ndarray, "n L"]]
     pairs: Pairs | None
     tokens: Mapping[str, list[Float[np.ndarray, "tokens d"]]] = field(default_factory=dict)
+    templates: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, shards: Sequence[Shard], *, candidates: Sequence[str], passes: Sequence[str], layers: Sequence[int]) -> "Extraction":
@@ -82,10 +84,13 @@ class Extraction:
         def group(prefix, names):
             return {name: arrays[f"{prefix}/{name}"] for name in names if f"{prefix}/{name}" in arrays}
 
+        told = {
+            name: tuple(one for shard in shards for one in shard.facts[name])
+            for name in ("sample_ids", "answers", "templates", "questions")
+        }
         joined, lengths = (group(what, (*MODALITIES, "hidden")) for what in ("tokens", "lengths"))
         return cls(
-            sample_ids=tuple(name for shard in shards for name in shard.facts["sample_ids"]),
-            answers=tuple(answer for shard in shards for answer in shard.facts["answers"]),
+            **told,
             candidates=tuple(candidates),
             logits=group("logits", passes),
             log_normalizer=group("log_normalizer", passes),
@@ -122,29 +127,34 @@ class Extraction:
         passes = ", ".join(self.logits)
         return f"Extraction({len(self)} samples, {len(self.candidates)} candidates, passes: {passes}; layers: {self.layers}; {pairs} pairs)"
 
-    def decisions(self, key: str = FULL, tau: float = 0.3, layer: int | None = None) -> Float64[np.ndarray, "n k"]:
-        """p(y | what the pass was given) over the candidates; uniform where they hold less than ``tau`` of the mass.
+    @property
+    def full(self) -> str:
+        """The key of the pass in which nothing is hidden."""
+        return "+".join(MODALITIES) if "audio" in self.embeddings else FULL
+
+    def decisions(self, key: str | None = None, tau: float = 0.3, layer: int | None = None) -> Float64[np.ndarray, "n k"]:
+        """p(y | what the pass was given, all if none is named) over the candidates; uniform where they hold less than ``tau`` of the mass.
 
         With ``layer``, as the logit lens reads it after that block.
         """
         return decide(*self._read(key, layer), tau)
 
-    def candidate_mass(self, key: str = FULL, layer: int | None = None) -> Float64[np.ndarray, " n"]:
+    def candidate_mass(self, key: str | None = None, layer: int | None = None) -> Float64[np.ndarray, " n"]:
         """The candidates' share of the whole vocabulary's probability."""
         return candidate_mass(*self._read(key, layer))
 
-    def fallback(self, key: str = FULL, tau: float = 0.3, layer: int | None = None) -> float:
+    def fallback(self, key: str | None = None, tau: float = 0.3, layer: int | None = None) -> float:
         """The share of samples whose decision was replaced by the uniform one."""
         return float((self.candidate_mass(key, layer) < tau).mean())
 
-    def accuracy(self, key: str = FULL) -> float:
+    def accuracy(self, key: str | None = None) -> float:
         """The share of samples whose likeliest candidate is the answer."""
         logits, _ = self._read(key, None)
         return float(np.mean([self.candidates[best] == answer for best, answer in zip(logits.argmax(-1), self.answers, strict=True)]))
 
     def masked(self, tau: float = 0.3, layer: int | None = None) -> Decisions:
         """Decisions with the unimodal rows measured by masking: the other modality is noise."""
-        sources = {name: self.decisions(name, tau, layer) for name in MODALITIES}
+        sources = {name: self.decisions(name, tau, layer) for name in SOURCES}
         return Decisions(joint=self.decisions(FULL, tau, layer), sources=sources, groups=np.arange(len(self)))
 
     def resampled(self, tau: float = 0.3, deal: np.random.Generator | None = None) -> Decisions:
@@ -158,7 +168,7 @@ class Extraction:
         joint = decide(self.pairs.logits, self.pairs.log_normalizer, tau)
         if deal is not None:
             joint = joint[deal.permutation(len(joint))]
-        sources = {name: self._marginal(joint, of) for name, of in zip(MODALITIES, self.pairs.index.T, strict=True)}
+        sources = {name: self._marginal(joint, of) for name, of in zip(SOURCES, self.pairs.index.T, strict=True)}
         return Decisions(joint=joint, sources=sources, weights=self.pairs.weights, groups=self.pairs.index[:, 0], averaged=True)
 
     def _marginal(self, joint: np.ndarray, of: np.ndarray) -> np.ndarray:
@@ -169,7 +179,8 @@ class Extraction:
         np.add.at(mass, of, weights)
         return total[of] / mass[of, None]
 
-    def _read(self, key: str, layer: int | None) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, key: str | None, layer: int | None) -> tuple[np.ndarray, np.ndarray]:
+        key = key or self.full
         if key not in self.logits:
             raise ValueError(f"no pass {key!r} here; there are {', '.join(self.logits) or 'none'}: extract with passes=(..., {key!r})")
         if layer is None:

@@ -6,7 +6,6 @@ parameters in code path, not in scale, and whatever is measured on it is a state
 
 import argparse
 import json
-import os
 import re
 import sys
 from collections.abc import Callable, Sequence
@@ -15,34 +14,35 @@ from pathlib import Path
 from random import Random
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
-from transformers import BatchFeature
 
 from pidlib import benchmarks
-from pidlib.benchmarks import Sample, micro
+from pidlib.benchmarks import micro
 from pidlib.benchmarks.pictures import BACKGROUNDS, COLORS, FRAME, SHAPES, Picture
 from pidlib.experiment import derive_seed, fingerprint, unknown
-from pidlib.extraction import extract, family_of
-from pidlib.extraction.masking import FULL
-from pidlib.extraction.prompts import Prompter
+from pidlib.extraction import FAMILIES, extract, family_of
+from pidlib.extraction.masking import full_pass
+from pidlib.models.films import THINGS, listening
 from pidlib.models.recipes import RECIPES, Recipe
 from pidlib.models.registry import MINIS, LoadedModel, load
 from pidlib.models.tiny import build
+from pidlib.models.training import encode, fit, stream
 
 TOKENS = 4  # the picture reaches the language model as 4 x 4 tokens in every family
-EVERY = 500  # steps between checkpoints
 ATTRIBUTES = ["nothing", *(f"{color} {shape}" for color in COLORS for shape in SHAPES)]
 
 
-def vocabulary() -> set[str]:
-    """Every word of every question and answer: the closed vocabulary of the minis."""
+def answered(family: str) -> tuple[str, ...]:
+    """The benchmarks that minis of a family are trained and tested on: those of clips where it hears."""
+    return benchmarks.OMNI if FAMILIES[family].hears else benchmarks.BENCHMARKS
+
+
+def vocabulary(names: Sequence[str] = benchmarks.BENCHMARKS, n: int | None = None) -> set[str]:
+    """Every word of every question and answer: the closed vocabulary of the minis; of the first n of each benchmark."""
     words = set()
-    for name in benchmarks.BENCHMARKS:
-        for sample in benchmarks.load(name, "train", options=True):
+    for name in names:
+        for sample in benchmarks.load(name, "train", n, options=True):
             words.update(re.findall(r"\w+", sample.text), sample.candidates)
     return words
 
@@ -54,16 +54,14 @@ def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str
     weights of an uninterrupted one.
     """
     torch.set_num_threads(threads)
-    model, processor = build(recipe.family, vocabulary(), recipe.size, recipe.seed)
+    model, processor = build(recipe.family, _words(recipe.family), recipe.size, recipe.seed)
     mini = LoadedModel(name, model, processor, family_of(model), "in training", torch.device("cpu"))
-    with torch.random.fork_rng():
-        torch.manual_seed(derive_seed(recipe.seed, "head"))
-        head = torch.nn.Linear(model.config.text_config.hidden_size, len(ATTRIBUTES) + len(BACKGROUNDS))
-    together = torch.nn.ModuleDict({"model": model, "head": head})
-    looking, answering = _looking(mini, head, recipe), _answering(mini, recipe)
-    _fit(together, looking, recipe.looks, recipe, "look", _tower_folder(recipe, folder))
-    # Questions alone would let the tower forget shapes long before the language model has learned to ask for them.
-    _fit(together, lambda step: answering(step) + looking(recipe.looks + step, recipe.batch // 2), recipe.answers, recipe, "answer", folder)
+    if mini.family.hears:
+        head = _head(mini, recipe, 1 + len(THINGS) + 4)
+        together = torch.nn.ModuleDict({"model": model, "head": head})
+        fit(together, listening(mini, head, recipe), recipe.answers, recipe, "answer", folder)
+    else:
+        _fit_seeing(mini, recipe, folder)
     model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
     accuracy = evaluate(load(folder, device="cpu"))
@@ -71,6 +69,28 @@ def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str
     for checkpoint in folder.glob("*.checkpoint"):
         checkpoint.unlink()
     return accuracy
+
+
+def _words(family: str) -> set[str]:
+    """Clips take memory, and a few hundred questions of each task have all of its wordings."""
+    return vocabulary(answered(family), 512 if FAMILIES[family].hears else None)
+
+
+def _fit_seeing(mini: LoadedModel, recipe: Recipe, folder: Path) -> None:
+    """Both stages of those that see pictures."""
+    head = _head(mini, recipe, len(ATTRIBUTES) + len(BACKGROUNDS))
+    together = torch.nn.ModuleDict({"model": mini.model, "head": head})
+    looking, answering = _looking(mini, head, recipe), _answering(mini, recipe)
+    fit(together, looking, recipe.looks, recipe, "look", _tower_folder(recipe, folder))
+    # Questions alone would let the tower forget shapes long before the language model has learned to ask for them.
+    fit(together, lambda step: answering(step) + looking(recipe.looks + step, recipe.batch // 2), recipe.answers, recipe, "answer", folder)
+
+
+def _head(mini: LoadedModel, recipe: Recipe, classes: int) -> torch.nn.Linear:
+    """What tells, in training alone, what a token stands for."""
+    with torch.random.fork_rng():
+        torch.manual_seed(derive_seed(recipe.seed, "head"))
+        return torch.nn.Linear(mini.model.config.text_config.hidden_size, classes)
 
 
 def _tower_folder(recipe: Recipe, folder: Path) -> Path:
@@ -81,18 +101,12 @@ def _tower_folder(recipe: Recipe, folder: Path) -> Path:
 
 def evaluate(mini: LoadedModel, split: str = "test", n: int | None = None) -> dict[str, float]:
     """Share of questions whose likeliest candidate is the answer, by benchmark."""
-    return {name: extract(mini, benchmarks.load(name, split, n), passes=(FULL,)).accuracy() for name in benchmarks.BENCHMARKS}
-
-
-def encode(mini: LoadedModel, samples: Sequence[Sample]) -> BatchFeature:
-    """The inputs of the forward pass on whole samples, padded on the left, so that the last position is the answer's."""
-    prompter = Prompter(mini.processor, mini.family, mini.family.placeholder_id(mini.model))
-    texts = [prompter.render(sample.text)[0] for sample in samples]
-    inputs = mini.processor(images=[[sample.image] for sample in samples], text=texts, padding=True, return_tensors="pt")
-    inputs.pop("labels", None)  # PaliGemma's own idea of what to learn
-    if mini.family.counts_padding:
-        inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
-    return inputs
+    accuracy = {}
+    for name in answered(mini.family.name):
+        samples = benchmarks.load(name, split, n)
+        full = full_pass(samples[0])
+        accuracy[name] = extract(mini, samples, passes=(full,)).accuracy(full)
+    return accuracy
 
 
 def _looking(mini: LoadedModel, head: torch.nn.Module, recipe: Recipe) -> Callable[[int], Tensor]:
@@ -110,7 +124,7 @@ def _looking(mini: LoadedModel, head: torch.nn.Module, recipe: Recipe) -> Callab
     grounds = torch.tensor([BACKGROUNDS.index(picture.background) for picture in pictures])
 
     def loss(step: int, batch: int = recipe.batch) -> Tensor:
-        chosen = torch.randint(len(images), (batch,), generator=_generator(recipe, "look", step))
+        chosen = torch.randint(len(images), (batch,), generator=stream(recipe, "look", step))
         inputs = mini.processor.image_processor([[images[i]] for i in chosen], return_tensors="pt")
         features = mini.family.see(mini.model, {name: inputs[name] for name in mini.family.tower_inputs})
         # Before them a class token may stand; LLaVA-OneVision goes on with the picture's tiles, Qwen3-VL with what enters at the side.
@@ -139,7 +153,7 @@ def _answering(mini: LoadedModel, recipe: Recipe) -> Callable[[int], Tensor]:
     names, weights = list(samples), torch.tensor(list(recipe.mixture.values()))
 
     def loss(step: int) -> Tensor:
-        generator = _generator(recipe, "answer", step)
+        generator = stream(recipe, "answer", step)
         picks = torch.multinomial(weights, recipe.batch, replacement=True, generator=generator)
         draws = torch.rand(recipe.batch, generator=generator)
         chosen = [samples[names[i]][int(u * len(samples[names[i]]))] for i, u in zip(picks, draws, strict=True)]
@@ -154,60 +168,6 @@ def _answering(mini: LoadedModel, recipe: Recipe) -> Callable[[int], Tensor]:
         return cross_entropy(logits, torch.tensor(answers))
 
     return loss
-
-
-def _generator(recipe: Recipe, stage: str, step: int) -> torch.Generator:
-    return torch.Generator().manual_seed(derive_seed(recipe.seed, stage, step))
-
-
-def _fit(module: torch.nn.Module, loss_at: Callable[[int], Tensor], steps: int, recipe: Recipe, stage: str, folder: Path) -> None:
-    """Minimise ``loss_at(step)`` over the parameters it reaches, from the last checkpoint of the stage if there is one."""
-    optimizer = torch.optim.AdamW(module.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01)
-    warm = max(1, steps // 20)
-    schedule = lambda step: min((step + 1) / warm, 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item()))  # noqa: E731
-    folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / f"{stage}.checkpoint"
-    first = _restore(checkpoint, module, optimizer)
-    progress = tqdm(range(first, steps), initial=first, total=steps, desc=stage, file=sys.stderr)
-    for step in progress:
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * schedule(step)
-        optimizer.zero_grad()
-        loss = loss_at(step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
-        optimizer.step()
-        if step % 20 == 0:
-            progress.set_postfix(loss=f"{loss.item():.3f}")
-        if (step + 1) % EVERY == 0 or step + 1 == steps:
-            _checkpoint(checkpoint, step + 1, module, optimizer)
-
-
-def _checkpoint(path: Path, step: int, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    state = {f"weights/{name}": value for name, value in module.named_parameters()}
-    for index, moments in optimizer.state_dict()["state"].items():
-        state |= {f"moments/{index}/{name}": value for name, value in moments.items()}
-    part = path.with_suffix(".part")
-    save_file({name: value.detach().contiguous().clone() for name, value in state.items()}, part, metadata={"step": str(step)})
-    os.replace(part, path)
-
-
-def _restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
-    """Load a checkpoint into ``module`` and ``optimizer``; the step to go on with, 0 without one."""
-    if not path.exists():
-        return 0
-    weights, moments = dict(module.named_parameters()), {}
-    with safe_open(path, framework="pt") as file:
-        step = int(file.metadata()["step"])
-        for key in file.keys():
-            kind, name = key.split("/", 1)
-            if kind == "weights":
-                weights[name].data.copy_(file.get_tensor(key))
-            else:
-                index, moment = name.split("/")
-                moments.setdefault(int(index), {})[moment] = file.get_tensor(key)
-    optimizer.load_state_dict({"state": moments, "param_groups": optimizer.state_dict()["param_groups"]})
-    return step
 
 
 def _write_card(name: str, recipe: Recipe, accuracy: dict[str, float], folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""The recipes of the twenty minis: all that decides their weights."""
+"""The recipes of the minis: all that decides their weights."""
 
 from dataclasses import dataclass, field
 
@@ -16,7 +16,9 @@ class Recipe:
     mixture : dict
         Benchmark -> weight in the second stage.
     blind : float
-        Share of the second stage's questions that come with the picture of another: the larger, the more the mini leans on the question.
+        Share of the questions that come with the picture or film of another: the larger, the more the mini leans on the rest.
+    deaf, hidden : float
+        Of clips: share with the sound of another; share, of film and of sound each, that reaches the language model as noise.
     options : float
         Share of them that list their candidates.
     pool : int
@@ -35,6 +37,8 @@ class Recipe:
     seed: int = 0
     blind: float = 0.0
     options: float = 0.0
+    deaf: float = 0.0
+    hidden: float = 0.0
     mixture: dict[str, float] = field(
         default_factory=lambda: {
             "micro/grounding": 3.0,
@@ -55,6 +59,12 @@ PRIORS = {"micro/knowledge": 3.0, "micro/captioned": 3.0, "micro/existence": 3.0
 
 def _compact(family: str, answers: int, **others) -> Recipe:
     return Recipe(family, "compact", **{"looks": 1000, "answers": answers, "batch": 64, "learning_rate": 2e-3} | others)
+
+
+def _omni(size: str, answers: int, *, audio: float = 2.0, **others) -> Recipe:
+    mixture = {"micro_av/audio": audio, "micro_av/visual": 2.0, "micro_av/fusion": 4.0, "micro_av/gated": 2.0, "micro_av/polarity": 2.0}
+    shared = {"looks": 0, "answers": answers, "batch": 64, "learning_rate": 2e-3, "pool": 3000, "hidden": 0.2, "mixture": mixture}
+    return Recipe("qwen2_5_omni", size, **shared | others)
 
 
 # The first three are the exemplars, trained until they answer almost everything; the others differ in family, size, length of training, in
@@ -80,4 +90,10 @@ RECIPES = {
     "qwen2_vl_compact": _compact("qwen2_vl", 1200, looks=800),
     "qwen2_vl_compact_blind": _compact("qwen2_vl", 600, looks=800, blind=0.75),
     "qwen3_vl_compact": _compact("qwen3_vl", 800, looks=800, options=0.3),
+    # Those that see and hear; the last was never shown noise in training, which masking will show it.
+    "qwen2_5_omni": _omni("small", 1500, learning_rate=1e-3),
+    "qwen2_5_omni_compact": _omni("compact", 1500),
+    "qwen2_5_omni_compact_seeing": _omni("compact", 1000, audio=0.5, deaf=0.5),
+    "qwen2_5_omni_compact_hearing": _omni("compact", 1000, audio=8.0),
+    "qwen2_5_omni_compact_plain": _omni("compact", 1200, hidden=0.0),
 }

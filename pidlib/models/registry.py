@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import hf_hub_download
-from transformers import AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from pidlib.experiment import unknown
-from pidlib.extraction.families import Family, family_of
+from pidlib.extraction.families import FAMILIES, Family, family_of
 from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
 
 MINIS = Path(__file__).resolve().parents[2] / "data" / "minis"
@@ -73,7 +73,11 @@ def load(
     if device.type == "cuda":
         check_memory(name, torch.cuda.get_device_properties(device).total_memory / 2**30)
     source = {"pretrained_model_name_or_path": str(folder or name), "revision": revision or "main", "trust_remote_code": False}
-    model = AutoModelForImageTextToText.from_pretrained(**source, dtype=dtype, use_safetensors=True)
+    config = AutoConfig.from_pretrained(**source)
+    whole = FAMILIES.get(config.model_type)
+    if whole and whole.part:  # of a model that thinks and talks, the one that thinks
+        config = getattr(config, f"{whole.part}_config")
+    model = AutoModelForImageTextToText.from_pretrained(**source, config=config, dtype=dtype, use_safetensors=True)
     processor = AutoProcessor.from_pretrained(**source)
     processor.tokenizer.padding_side = "left"
     return LoadedModel(

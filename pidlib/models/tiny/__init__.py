@@ -1,8 +1,8 @@
 """Small instances of real multimodal architectures: the classes of transformers, a few layers wide, with random weights.
 
 The minis are trained from these and the contract tests run on them, so a checkpoint of the same class from a hub takes the same code path.
-Every family gets the same closed vocabulary (one token a word), the same 64 x 64 pictures as 4 x 4 tokens in reading order, and a chat
-template of its own kind.
+Every family gets the same closed vocabulary (one token a word), the same 64 x 64 pictures as 4 x 4 tokens in reading order, or films of
+48 x 48 as 3 x 3 tokens for every two frames, with sound as 25 tokens a second, and a chat template of its own kind.
 """
 
 from collections.abc import Iterable
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
-from pidlib.models.tiny import cross, prefix, qwen
+from pidlib.models.tiny import cross, omni, prefix, qwen
 from pidlib.models.tiny.parts import SIZES, Size
 
 __all__ = ["FAMILIES", "SIZES", "Size", "build"]
@@ -29,6 +29,7 @@ _BUILDERS = {
         qwen.qwen3_vl,
         cross.mllama,
         cross.blip,
+        omni.qwen2_5_omni,
     )
 }
 FAMILIES = tuple(_BUILDERS)
@@ -40,7 +41,7 @@ def build(family: str, words: Iterable[str], size: str = "small", seed: int = 0)
     Parameters
     ----------
     family : str
-        One of ``FAMILIES``: the ``model_type`` of its configuration.
+        One of ``FAMILIES``: the ``model_type`` of its configuration, as a hub names it.
     words : iterable of str
         The closed vocabulary; unknown words become ``<unk>``.
     size : {"tiny", "compact", "small"}

@@ -88,7 +88,7 @@ def ends(tokenizer: hf.PreTrainedTokenizerFast) -> dict:
 
 
 def chat(before: str, image: str, after: str) -> str:
-    """A Jinja chat template of one turn: ``before``, the picture's placeholder, the question, ``after``."""
-    part = "{{ " + repr(image) + " if part['type'] == 'image' else part['text'] }}"
+    """A Jinja chat template of one turn: ``before``, the placeholder of picture or film, the question, ``after``."""
+    part = "{{ part['text'] if part['type'] == 'text' else " + repr(image) + " }}"
     parts = "{% for part in messages[0]['content'] %}" + part + "{% endfor %}"
     return "{{ " + repr(before) + " }}" + parts + "{{ " + repr(after) + " }}"
