@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 import transformers as hf
 from PIL import Image
 
+from pidlib import benchmarks
 from pidlib.benchmarks import Sample
 from pidlib.extraction import FAMILIES, family_of
 from pidlib.models import LoadedModel, tiny
@@ -82,3 +84,18 @@ def sample(index: int, **changes) -> Sample:
 
 def samples(count: int) -> list[Sample]:
     return [sample(index) for index in range(count)]
+
+
+@functools.cache
+def hearing() -> LoadedModel:
+    """A model of random weights that sees films and hears their sound. Shared by the tests: leave it as it is."""
+    words = {word for name in benchmarks.OMNI for one in benchmarks.load(name, "train", 64) for word in re.findall(r"\w+", one.text)}
+    model, processor = tiny.build("qwen2_5_omni", words | set(film(0).candidates), "tiny")
+    return LoadedModel("hearing", _spread(model, 0), processor, family_of(model), "0" * 40, torch.device("cpu"))
+
+
+def film(index: int, seconds: int = 1) -> Sample:
+    """The index-th question about a clip; the clip over and over, if it is to be longer."""
+    one = benchmarks.load("micro_av/visual", "test", 16)[index]
+    longer = {"video": np.concatenate([one.video] * seconds), "audio": np.concatenate([one.audio] * seconds)}
+    return replace(one, sample_id=f"film/{index}", **longer)
