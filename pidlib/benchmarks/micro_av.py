@@ -23,6 +23,8 @@ polarity            polarity  0, 0, 0, 1              0, 0, 0, 0              th
 ==================  ========  ======================  ======================  =============================================
 
 Where the absent modality is resampled, `playing` is 0, 0, 1, 0 and all others are as they are, for their v and a are independent.
+
+Everything starts near the middle, so that nothing leaves the frame: the last frame alone tells which way a thing has moved.
 """
 
 from collections.abc import Iterator, Sequence
