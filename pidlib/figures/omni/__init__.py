@@ -1,5 +1,15 @@
 """Figures and tables of the omni-modal experiment; a module draws those that belong together."""
 
 from pidlib.figures.omni.clips import fig_clips
+from pidlib.figures.omni.gating import fig_gate, fig_layers, table_gate, table_layers
+from pidlib.figures.omni.streams import fig_bottleneck, fig_shuffle
 
-__all__ = ["fig_clips"]
+__all__ = [
+    "fig_bottleneck",
+    "fig_clips",
+    "fig_gate",
+    "fig_layers",
+    "fig_shuffle",
+    "table_gate",
+    "table_layers",
+]

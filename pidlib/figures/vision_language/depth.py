@@ -31,6 +31,7 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
     figure = Figure(figsize=(marks.PAGE, 1.15 * len(models) + 0.75))
     axes = figure.subplots(len(models), len(benchmarks), sharex=True, sharey="row", squeeze=False)
     for (row, model), (column, benchmark) in ((a, b) for a in enumerate(models) for b in enumerate(benchmarks)):
+        stages(axes[row, column])
         trajectories(axes[row, column], table[(table["model"] == model) & (table["benchmark"] == benchmark)])
     for ax, benchmark in zip(axes[0], benchmarks, strict=True):
         ax.set_title(marks.benchmark_name(benchmark).replace(": ", "\n"), pad=3)
@@ -44,10 +45,7 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
 
 
 def trajectories(ax: Axes, rows: pd.DataFrame, atoms: Sequence[str] = marks.VISION_LANGUAGE, **style: Any) -> None:
-    """Atoms by relative depth as lines with bands and floors, over the shaded first and last stage; `style` is that of the lines."""
-    for start, stop in ((0, _STAGES[0]), (_STAGES[1], 1.06)):
-        ax.axvspan(start, stop, color=marks.NULL, alpha=0.45, linewidth=0, zorder=0)
-    ax.axhline(0, color=marks.INK, linewidth=0.5, zorder=1)
+    """Atoms by relative depth as lines with bands and floors; `style` is that of the lines."""
     for index, atom in enumerate(atoms):
         line = rows[rows["atom"] == atom].sort_values("layer")
         depth = (line["layer"].to_numpy(float) + 1) / (line["layer"].max() + 1)
@@ -56,6 +54,13 @@ def trajectories(ax: Axes, rows: pd.DataFrame, atoms: Sequence[str] = marks.VISI
         ax.fill_between(depth, low, high, color=marks.COLORS[atom], alpha=0.18, linewidth=0, zorder=2)
         drawn = {"marker": marks.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, "zorder": 3} | style
         ax.plot(depth, value, color=marks.COLORS[atom], **drawn)
+
+
+def stages(ax: Axes) -> None:
+    """An axis of relative depth from 0 to 1, with the first and the last stage shaded."""
+    for start, stop in ((0, _STAGES[0]), (_STAGES[1], 1.06)):
+        ax.axvspan(start, stop, color=marks.NULL, alpha=0.45, linewidth=0, zorder=0)
+    ax.axhline(0, color=marks.INK, linewidth=0.5, zorder=1)
     ax.set_xlim(0, 1.06)
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
 

@@ -1,0 +1,97 @@
+"""Figures of Sensory atoms by depth, with the claims that were tested: the gate, and visual saturation."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from pidlib.figures import marks
+from pidlib.figures.vision_language.depth import claims, stages, trajectories
+from pidlib.results import drawable
+
+_SATURATION = {
+    "vision_lead": "$h(S) - h(U_v)$",
+    "vision_middle": r"$\Delta_{\mathrm{mid}} U_v/\max U_v$",
+    "vision_levels_off": r"$U_v'(\mathrm{mid}) - U_v'(\mathrm{late})$",
+    "synergy_late": "$1 - S_{.8}/S$",
+}
+_GATE = {
+    "late_synergy": r"$\Delta S(\mathrm{late})$",
+    "later_than_before": r"$\Delta S(\mathrm{late}) - \Delta S(\mathrm{before})$",
+    "vision_parts": r"$|\Delta U_v|(\mathrm{before})$",
+    "audio_parts": r"$|\Delta U_a|(\mathrm{before})$",
+}
+_NEEDS = {"both": ("which way does the sounding one move?", "-"), "vision": ("which way does the red one move?", (0, (3, 1.5)))}
+_GATED = ("synergy", "unique_vision", "unique_audio")
+
+
+def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
+    """Sensory atoms against relative depth, a panel per model; ticks on the zero line where vision and synergy reach half of their most."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    models = list(table["model"].unique())
+    figure = Figure(figsize=(marks.PAGE, 2.5))
+    axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
+    for ax, model in zip(axes, models, strict=True):
+        rows = table[table["model"] == model]
+        stages(ax)
+        trajectories(ax, rows, marks.SENSORY)
+        for atom in ("unique_vision", "synergy"):
+            _half(ax, rows[rows["atom"] == atom].sort_values("layer"), atom)
+        ax.set_title(marks.model_name(model))
+    axes[0].set_ylabel("bits")
+    figure.supxlabel("relative depth of the block", fontsize="medium")
+    half = Line2D([], [], linestyle="", marker=6, color=marks.INK, markersize=5, label="half of its most")
+    figure.legend(handles=[*marks.atom_lines(marks.MARKERS, marks.SENSORY), *_shared_handles(), half], loc="outside upper center", ncols=4)
+    return figure
+
+
+def table_layers(table: pd.DataFrame) -> str:
+    """The statistics of visual saturation."""
+    return claims(table, _SATURATION)
+
+
+def fig_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
+    """Synergy and unique parts against relative depth: a row per model, a column per atom; solid with need for fusion, dashed without."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    models = list(table["model"].unique())
+    figure = Figure(figsize=(marks.PAGE, 1.3 * len(models) + 0.8))
+    axes = figure.subplots(len(models), len(_GATED), sharex=True, sharey=True, squeeze=False)
+    for row, model in zip(axes, models, strict=True):
+        for ax, atom in zip(row, _GATED, strict=True):
+            stages(ax)
+            for needs, (_, dashes) in _NEEDS.items():
+                rows = table[(table["model"] == model) & (table["needs"] == needs)]
+                trajectories(ax, rows, [atom], linestyle=dashes, markerfacecolor=marks.COLORS[atom] if needs == "both" else "white")
+        row[0].set_ylabel(marks.model_name(model).replace(" ", "\n", 1) + "\nbits")
+    for ax, atom in zip(axes[0], _GATED, strict=True):
+        ax.set_title(f"{marks.SYMBOLS[atom]}  {marks.WORDS[atom]}")
+    figure.supxlabel("relative depth of the block", fontsize="medium")
+    faces = {"both": marks.INK, "vision": "white"}
+    asked = [
+        Line2D([], [], color=marks.INK, linestyle=dashes, marker="o", markersize=2.4, markerfacecolor=faces[needs], label=f"“{words}”")
+        for needs, (words, dashes) in _NEEDS.items()
+    ]
+    figure.legend(handles=[*asked, *_shared_handles()], loc="outside upper center", ncols=2)
+    return figure
+
+
+def table_gate(table: pd.DataFrame) -> str:
+    """The statistics of the gate."""
+    return claims(table, _GATE)
+
+
+def _half(ax: Axes, line: pd.DataFrame, atom: str) -> None:
+    """A tick where a line first reaches half of its most, from 0 at depth 0."""
+    value = np.concatenate([[0], line["value_bits"].to_numpy(float)])
+    after = int((2 * value >= value.max()).argmax())
+    if value.max() > 0:
+        before = value[after - 1]
+        depth = (after - 1 + (value.max() / 2 - before) / (value[after] - before)) / (len(value) - 1)
+        ax.plot([depth], [0], marker=6, color=marks.COLORS[atom], markersize=5, zorder=5, clip_on=False)
+
+
+def _shared_handles() -> list[Line2D | Patch]:
+    floor = Line2D([], [], color=marks.FAINT, linewidth=0.8, linestyle=(0, (1, 1)), label="noise floor")
+    return [floor, Patch(color=marks.NULL, alpha=0.45, label="first and last stage, as published")]

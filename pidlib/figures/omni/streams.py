@@ -1,0 +1,154 @@
+"""Figures of what the streams of a clip are worth: swapped across samples, and what holds synergy of sight and sound down."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pidlib.figures import marks
+from pidlib.results import drawable
+
+_SWAPS = {"video swapped": ("unique_vision", "vision_given_audio"), "sound swapped": ("unique_audio", "audio_given_vision")}
+_SYMBOLS = {atom: marks.SYMBOLS[atom] for atom in ("unique_vision", "unique_audio", "synergy")}
+_SYMBOLS |= {"vision_given_audio": "$U_v + S$", "audio_given_vision": "$U_a + S$"}
+_SCOPES = {  # in the order they are drawn
+    "mean within subsets": ("within subsets, mean", marks.INK),
+    "all models and templates": ("all models and templates", "white"),
+    "all models and subsets": ("all models and subsets", marks.FAINT),
+}
+_CHANGED = ("synergy", "unique_vision")
+
+
+def fig_shuffle(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
+    """Above, accuracy lost against what is unique to the swapped stream, and against that with synergy; below, the rank correlations."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    cells = table[table["kind"].isin(("quantity", "drop"))]
+    subsets, models = list(cells["benchmark"].unique()), list(cells["model"].unique())
+    figure = Figure(figsize=(marks.PAGE, 5.2))
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    axes = above.subplots(1, 4, sharey=True)
+    pairs = [(swap, quantity) for swap, both in _SWAPS.items() for quantity in both]
+    for ax, (swap, quantity) in zip(axes, pairs, strict=True):
+        _scatter(ax, cells, swap, quantity, subsets, models)
+    axes[0].set_ylabel("accuracy lost")
+    colors = [
+        Line2D([], [], linestyle="", marker="s", color=marks.OTHERS[i], markersize=3.6, label=marks.benchmark_name(name))
+        for i, name in enumerate(subsets)
+    ]
+    above.legend(handles=[*colors, *marks.model_handles(models)], loc="outside upper center", ncols=5)
+    _foretold(below, table)
+    return figure
+
+
+def _scatter(ax: Axes, cells: pd.DataFrame, swap: str, quantity: str, subsets: Sequence[str], models: Sequence[str]) -> None:
+    at = ["benchmark", "model", "template"]
+    measured = cells[cells["quantity"] == quantity].set_index(at)
+    lost = cells[cells["intervention"] == swap].set_index(at).loc[measured.index]
+    for index in measured.index:
+        x, y = measured.loc[[index]].iloc[0], lost.loc[[index]].iloc[0]
+        color = marks.OTHERS[subsets.index(index[0])]
+        ax.vlines(x["value"], *_ends(y), color=color, linewidth=0.4, alpha=0.5)
+        if not pd.isna(x["ci_low"]):
+            ax.hlines(y["value"], *_ends(x), color=color, linewidth=0.4, alpha=0.5)
+        marker = marks.MARKERS[models.index(index[1])]
+        ax.plot(x["value"], y["value"], marker, color=color, markersize=3, markeredgecolor="white", markeredgewidth=0.3)
+    ax.axhline(0, color=marks.INK, linewidth=0.5, zorder=1)
+    ax.set_xlabel(f"{_SYMBOLS[quantity]}, bits")
+    ax.set_title(swap, pad=3)
+
+
+def _ends(row: pd.Series) -> tuple[float, float]:
+    return tuple(np.nan if pd.isna(row[name]) else float(row[name]) for name in ("ci_low", "ci_high"))
+
+
+def _foretold(figure: Figure, table: pd.DataFrame) -> None:
+    """A panel per stream and in it a row per quantity, a point for each set of cells; the published value as a diamond."""
+    found = table[table["kind"] == "correlation"].set_index(["intervention", "benchmark", "quantity"])
+    known = table[table["kind"] == "published"].set_index(["intervention", "quantity"])["value"]
+    axes = figure.subplots(1, len(_SWAPS), sharey=True)
+    places = np.arange(len(_SYMBOLS))
+    for ax, swap in zip(axes, _SWAPS, strict=True):
+        for side, (scope, (_, face)) in zip((-0.26, 0, 0.26), _SCOPES.items(), strict=True):
+            rows = found.reindex(pd.MultiIndex.from_product([[swap], [scope], _SYMBOLS]))
+            _correlated(ax, rows, places + side, face)
+        for place, quantity in enumerate(_SYMBOLS):
+            if (swap, quantity) in known.index:
+                ax.plot(known[swap, quantity], place, "D", color=marks.OTHERS[0], markersize=4, zorder=6, clip_on=False)
+        ax.axvline(0, color=marks.INK, linewidth=0.6)
+        ax.set_xlim(-1.1, 1.1)
+        ax.set_xticks([-1, -0.5, 0, 0.5, 1])
+        ax.set_title(swap, pad=3)
+    axes[0].set_yticks(places, _SYMBOLS.values())
+    axes[0].invert_yaxis()
+    figure.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
+    handles = [
+        Line2D([], [], linestyle="", marker="o", color=face, markeredgecolor=marks.INK, markersize=3.4, label=words)
+        for words, face in _SCOPES.values()
+    ]
+    published = Line2D([], [], linestyle="", marker="D", color=marks.OTHERS[0], markersize=4, label="published [N], pairs unknown")
+    null = marks.null_handle("drops dealt out within subsets, 95 %")
+    figure.legend(handles=[*handles, published, null], loc="outside upper center", ncols=3)
+
+
+def _correlated(ax: Axes, rows: pd.DataFrame, places: np.ndarray, face: str) -> None:
+    value, low, high, null_low, null_high = (
+        rows[name].to_numpy(float, na_value=np.nan) for name in ("value", "ci_low", "ci_high", "null_low", "null_high")
+    )
+    ax.barh(places, null_high - null_low, 0.24, left=null_low, color=marks.NULL, linewidth=0, zorder=1)
+    ax.hlines(places, low, high, color=marks.INK, linewidth=0.9, zorder=2)
+    ax.scatter(value, places, s=11, facecolors=face, edgecolors=marks.INK, linewidths=0.6, zorder=3)
+
+
+def fig_bottleneck(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
+    """Synergy, and below it U_vision: by share of audio questions in training, a panel per benchmark; by loudness, the last panel."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    trained, heard = (table[table["kind"] == kind] for kind in ("training", "salience"))
+    benchmarks = list(trained["benchmark"].unique())
+    models = list(trained.sort_values("audio_share", kind="stable")["model"].unique())
+    figure = Figure(figsize=(marks.PAGE, 3.6))
+    axes = figure.subplots(len(_CHANGED), len(benchmarks) + 1, sharey="row", squeeze=False, width_ratios=[1] * len(benchmarks) + [1.3])
+    for row, atom in zip(axes, _CHANGED, strict=True):
+        for ax, benchmark in zip(row, benchmarks, strict=False):
+            _by_share(ax, trained[(trained["benchmark"] == benchmark) & (trained["atom"] == atom)].sort_values("audio_share"), models)
+        _by_gain(row[-1], heard[heard["atom"] == atom], models)
+        row[0].set_ylabel(f"{marks.SYMBOLS[atom]}, bits")
+    for ax, benchmark in zip(axes[0], benchmarks, strict=False):
+        ax.set_title(marks.benchmark_name(benchmark))
+    axes[0, -1].set_title("micro AV: fusion, softer sound")
+    axes[-1, 0].set_xlabel("share of audio questions in training", loc="left")
+    axes[-1, -1].set_xlabel("gain of the soundtrack, dB")
+    ceiling = Line2D([], [], color=marks.INK, linewidth=0.9, linestyle=(0, (4, 2)), label="ideal answerer")
+    null = Line2D([], [], color=marks.FAINT, linestyle="", marker="_", markersize=7, label="noise floor")
+    figure.legend(handles=[*marks.model_handles(models), ceiling, null], loc="outside upper center", ncols=3)
+    return figure
+
+
+def _by_share(ax: Axes, rows: pd.DataFrame, models: Sequence[str]) -> None:
+    share = rows["audio_share"].to_numpy(float)
+    _measured(ax, share, rows, models)
+    ax.plot(share, rows["value_bits"].to_numpy(float), color=marks.COLORS[rows["atom"].iloc[0]], linewidth=0.9, zorder=2)
+    ax.axhline(float(rows["truth_bits"].iloc[0]), color=marks.INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+    ax.set_xlim(0, max(0.1, 1.15 * share.max()))
+
+
+def _by_gain(ax: Axes, rows: pd.DataFrame, models: Sequence[str]) -> None:
+    gains = sorted(rows["gain"].unique())
+    labels = ["none" if gain == 0 else f"{20 * np.log10(gain):.0f}" for gain in gains]
+    for model in models:
+        line = rows[rows["model"] == model].sort_values("gain")
+        x = np.arange(len(gains)) + 0.12 * (models.index(model) - (len(models) - 1) / 2)
+        _measured(ax, x, line, models)
+        ax.plot(x, line["value_bits"].to_numpy(float), color=marks.COLORS[line["atom"].iloc[0]], linewidth=0.7, zorder=2)
+    ax.axhline(float(rows["truth_bits"].iloc[0]), color=marks.INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
+    ax.set_xticks(range(len(gains)), labels)
+
+
+def _measured(ax: Axes, x: np.ndarray, rows: pd.DataFrame, models: Sequence[str]) -> None:
+    """Points with their intervals and floors, in the markers of their models."""
+    marks.interval(ax, x, rows["ci_low"], rows["ci_high"])
+    marks.points(ax, x, rows["null_mean"], "_", color=marks.FAINT, markeredgecolor=marks.FAINT, markersize=7, zorder=3)
+    for place, value, model in zip(x, rows["value_bits"], rows["model"], strict=True):
+        marks.points(ax, [place], [value], marks.MARKERS[models.index(model)])
