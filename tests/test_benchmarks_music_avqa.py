@@ -5,11 +5,15 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from media_files import write_clip
 
 from pidlib import benchmarks, runs
 from pidlib.benchmarks import PINNED, music_avqa
 from pidlib.experiment import load_preset
+from pidlib.extraction import extract, family_of
+from pidlib.models import LoadedModel
+from pidlib.models.tiny import build
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 VIDEOS = ("00000001", "00000002", "sa00000003")
@@ -175,6 +179,17 @@ def test_what_is_not_pinned_stops_before_any_model_works():
         preset = load_preset("smoke", omni_benchmarks=name)
         with pytest.raises(ValueError, match=told):
             next(runs.runs(preset, runs.decisions(preset), preset.omni_benchmarks))
+
+
+@pytest.mark.filterwarnings("ignore:.*samples calibrate the noise")
+def test_a_model_is_asked_about_them(folder):
+    samples = load(folder, "fusion")
+    words = {word for one in samples for word in re.findall(r"\w+|[^\w\s]", one.text)}
+    model, processor = build("qwen2_5_omni", sorted(words), "tiny")
+    loaded = LoadedModel("tiny", model.eval(), processor, family_of(model), "0" * 40, torch.device("cpu"))
+    answers = extract(loaded, samples, passes=("vision+audio+language", "audio+language"), progress=False)
+    assert answers.candidates == ANSWERS and answers.templates == tuple(one.template for one in samples)
+    assert answers.decisions(tau=0).shape == answers.decisions("audio+language", tau=0).shape == (len(samples), len(ANSWERS))
 
 
 def test_a_preset_names_them_with_or_without_a_pin():
