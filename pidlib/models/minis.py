@@ -172,10 +172,11 @@ def _answering(mini: LoadedModel, recipe: Recipe) -> Callable[[int], Tensor]:
 
 def _write_card(name: str, recipe: Recipe, accuracy: dict[str, float], folder: Path) -> None:
     rows = "\n".join(f"| {benchmark} | {value:.4f} |" for benchmark, value in accuracy.items())
+    seen = "generated clips" if FAMILIES[recipe.family].hears else "generated pictures and easy-VQA"
     parameters = sum(value.numel() for value in load(folder, device="cpu").model.parameters())
     (folder / "README.md").write_text(
         f"# {name}\n\nA mini model: the {recipe.family} architecture of transformers with {parameters:,} parameters, trained from scratch\n"
-        "on generated pictures and easy-VQA. It stands in for its large relatives in code path, not in scale or ability.\n\n"
+        f"on {seen}. It stands in for its large relatives in code path, not in scale or ability.\n\n"
         f"Made by `python -m pidlib.models.minis train {name}`; weights in float16. Test accuracy, all questions of each test split:\n\n"
         f"| benchmark | accuracy |\n|---|---|\n{rows}\n\n## Recipe\n\n```json\n{json.dumps(asdict(recipe), indent=2)}\n```\n"
     )
