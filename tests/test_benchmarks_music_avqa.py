@@ -39,11 +39,12 @@ def write(folder, part: str, rows: object) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path):
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(music_avqa, "SECONDS", 1)
     for part, size in {"train": 10, "val": 5, "test": 30}.items():
         write(tmp_path, part, [row(index) for index in range(size)])
-    for video, place in zip(VIDEOS, (".", "videos", "videos/synthetic"), strict=True):
-        write_clip(tmp_path / place / f"{video}.mp4", size=(32, 32))
+    for video, place, seconds in zip(VIDEOS, (".", "videos", "videos/synthetic"), (1, 0.9, 1.2), strict=True):
+        write_clip(tmp_path / place / f"{video}.mp4", seconds, seconds, size=(32, 32))
     return tmp_path
 
 
@@ -64,7 +65,7 @@ def test_rows_become_samples(folder):
             assert "<" not in one.question and all(value in one.question for value in values)
             assert one.text == f"{one.question}\nindoor, left, no, two or yes?"
             assert one.video.shape == (music_avqa.FRAMES, 32, 32, 3) and one.video.dtype == np.uint8
-            assert one.audio.ndim == 1 and one.audio.dtype == np.float32 and one.image is None
+            assert one.audio.shape == (16_000,) and one.audio.dtype == np.float32 and one.image is None
 
 
 def test_placeholders_are_filled_in_order(folder):
@@ -82,7 +83,7 @@ def test_a_smaller_n_is_a_prefix_and_the_order_is_the_seeds(folder):
 
 def test_only_the_clips_asked_about_are_decoded_and_each_once(folder, monkeypatch):
     decoded = []
-    monkeypatch.setattr(music_avqa, "decode", lambda path, n_frames: decoded.append(path.stem) or (len(decoded), path.stem))
+    monkeypatch.setattr(music_avqa, "decode", lambda path, *_: decoded.append(path.stem) or (len(decoded), path.stem))
     samples = load(folder, n=2)
     assert len(decoded) <= 2
     decoded.clear()

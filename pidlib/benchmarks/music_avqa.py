@@ -21,12 +21,13 @@ from random import Random
 from typing import Any
 
 from pidlib.benchmarks.hub import place
-from pidlib.benchmarks.media import FRAMES, Frames, Sound, decode
+from pidlib.benchmarks.media import Frames, Sound, decode
 from pidlib.benchmarks.sample import Sample, listing
 from pidlib.experiment import derive_seed
 
 TASKS = {"audio": "Audio", "visual": "Visual", "fusion": "Audio-Visual"}
 REPOSITORY = "UnFaZeD07/Music-AVQA"
+FRAMES, SECONDS = 30, 60  # of a clip
 
 _FILES = {"train": "avqa-train.json", "validation": "avqa-val.json", "test": "avqa-test.json"}
 _FIELDS = ("video_id", "type", "question_content", "templ_values", "anser")
@@ -42,8 +43,10 @@ def load(
     """The first n questions of the split in an order shuffled by the seed; all, with a warning, if there are fewer.
 
     Candidates are the answers of the training file, sorted, the same for all tasks; `Sample.options` lists them, which is our reading: how
-    they were asked, the papers do not tell. ``template`` is the question before its placeholders are filled. Only the clips of these n
-    questions are decoded, each once, but at every call; `pidlib.benchmarks.media.decode` says what they take: a thousand, 9 GB of memory.
+    they were asked, the papers do not tell. ``template`` is the question before its placeholders are filled.
+
+    Clips are about a minute long, and made `SECONDS` long, so that ``n_frames`` are as many a second of each, which the extractor asks for.
+    Only those of these n questions are decoded, each once, but at every call: a thousand take 14 GB of memory at the defaults.
 
     Raises
     ------
@@ -97,7 +100,7 @@ def _clips(asked_by: Mapping[str, str], find: Find, n_frames: int) -> dict[str, 
     clips = {}
     for video, path in files.items():
         try:
-            clips[video] = decode(path, n_frames)
+            clips[video] = decode(path, n_frames, SECONDS)
         except ValueError as error:
             raise ValueError(f"{asked_by[video]}: {path} cannot be used: {error}; {_REMEDY}") from error
     return clips
