@@ -113,10 +113,12 @@ class Prompter:
         if long:
             kept = ears.n_samples / ears.sampling_rate
             raise ValueError(f"soundtracks of more than the {kept:g} s that the processor keeps: {', '.join(long[:8])}; cut the clips")
-        rates = {round(len(sample.video) / len(sample.audio) * ears.sampling_rate, 2) for sample in samples}
-        if len(rates) > 1:
-            raise ValueError(f"films of {sorted(rates)} frames a second; sample them alike, for one clock counts their positions")
-        clips = {"videos": [sample.video for sample in samples], "audio": [sample.audio for sample in samples], "fps": rates.pop()}
+        rates = [len(sample.video) / len(sample.audio) * ears.sampling_rate for sample in samples]
+        if max(rates) > 1.005 * min(rates):
+            raise ValueError(
+                f"films of {min(rates):.3g} to {max(rates):.3g} frames a second; sample them alike, for one clock counts their positions"
+            )
+        clips = {"videos": [sample.video for sample in samples], "audio": [sample.audio for sample in samples], "fps": rates[0]}
         # The processor of the whole model asks for more pixels than the processor of its films may know (as that of a mini does).
         usual, own = self.processor.videos_kwargs["size"], self.processor.video_processor.size
         clips["size"] = {edge: min(usual[edge], own[edge]) for edge in usual}
