@@ -33,21 +33,26 @@ class Films:
         Whose processor it is.
     made : iterable of (Sample, Clip)
         Questions about films with sound, and what these were made from; of the samples nothing is kept but what the processor makes.
+    n : int
+        How many.
     """
 
-    def __init__(self, mini: LoadedModel, made: Iterable[tuple[Sample, Clip]]):
-        self.ids, self.answers, self.clips, rows, made = [], [], [], [], iter(made)
+    def __init__(self, mini: LoadedModel, made: Iterable[tuple[Sample, Clip]], n: int):
+        self.ids, self.answers, self.clips, self.media, made = [], [], [], {}, iter(made)
         self.pad = mini.processor.tokenizer.pad_token_id
         while some := list(islice(made, CHUNK)):
             samples, clips = zip(*some, strict=True)
             inputs = dict(encode(mini, samples))
-            ids, kept = inputs.pop("input_ids"), inputs.pop("attention_mask").bool()
+            ids, kept, start = inputs.pop("input_ids"), inputs.pop("attention_mask").bool(), len(self.ids)
             self.ids += [one[keep] for one, keep in zip(ids, kept, strict=True)]
             self.answers += mini.processor.tokenizer.convert_tokens_to_ids([one.answer for one in samples])
             self.clips += clips
-            media = {name: value for name, value in inputs.items() if isinstance(value, Tensor)}
-            rows.append({name: value.reshape(len(ids), -1, *value.shape[1:]) for name, value in media.items()})
-        self.media = {name: torch.cat([row.pop(name) for row in rows]) for name in list(rows[0])}
+            for name, value in inputs.items():
+                if isinstance(value, Tensor):
+                    rows = value.reshape(len(ids), -1, *value.shape[1:])
+                    if name not in self.media:  # at once: pieces of it would scatter the memory
+                        self.media[name] = rows.new_empty(n, *rows.shape[1:])
+                    self.media[name][start : start + len(ids)] = rows
 
     def batch(self, asked: Int[Tensor, " n"], seen: Int[Tensor, " n"], heard: Int[Tensor, " n"]) -> dict[str, Tensor]:
         """The inputs of the forward pass for questions ``asked`` of the films ``seen`` with the sound ``heard``, padded on the left."""
@@ -99,7 +104,8 @@ def listening(mini: LoadedModel, head: torch.nn.Module, recipe: Recipe) -> Calla
     """The loss of training on clips: the answer's word, next after the prompt, and what each token of film and sound stands for."""
     seed = derive_seed(recipe.seed, "answer")
     pools = (micro_av.generate(name.split("/")[1], "train", recipe.pool, seed) for name in recipe.mixture)
-    films, weights = Films(mini, chain.from_iterable(pools)), torch.tensor(list(recipe.mixture.values()))
+    films = Films(mini, chain.from_iterable(pools), recipe.pool * len(recipe.mixture))
+    weights = torch.tensor(list(recipe.mixture.values()))
     answers, arguments = torch.tensor(films.answers), dict(mini.family.arguments)
     marks = mini.family.placeholder_ids(mini.model)
     merge = mini.processor.video_processor.merge_size
