@@ -230,6 +230,32 @@ BOTTLENECK = Schema(
 
 CLIPS = Schema({"template": "string", "kind": "string", **ATOMS.columns}, required=("template", "kind", "given", *ATOMS.required))
 
+STAMPS = Schema(
+    {"pairing": "string", **ATOMS.columns, "target_bits": "Float64"},
+    required=("pairing", "target_bits", "n_samples", *ATOMS.required),
+)
+
+PROBED = Schema(
+    {
+        **dict.fromkeys(("experiment", "benchmark", "split", "source"), "string"),
+        **dict.fromkeys(("accuracy", "ci_low", "ci_high", "prior", "probe_bits", "codes_bits", "target_bits"), "Float64"),
+        **dict.fromkeys(("n_fitted", "n_samples", "n_codes", "seed"), "Int64"),
+        "fingerprint": "string",
+    },
+    required=("experiment", "benchmark", "source", "accuracy", "prior", "n_samples", "seed", "fingerprint"),
+)
+
+SENSORY = Schema(
+    {
+        **dict.fromkeys(("source", "grade", "template", "reference"), "string"),
+        **ATOMS.columns,
+        **{name.format(which): "Float64" for name in _MEASURES for which in ("", "_vision", "_audio", "_text")},
+        **dict.fromkeys(("moved_vision", "moved_audio"), "Float64"),
+        **dict.fromkeys(("n_conditions", "n_alone"), "Int64"),
+    },
+    required=ATOMS.required,
+)
+
 SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms
     "table_profiles": PROFILED,
     "fig_solver": BENCH,
@@ -250,4 +276,6 @@ SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than a
     "fig_gate": GATED,
     "table_gate": STAGES,
     "fig_bottleneck": BOTTLENECK,
+    "fig_stamps": STAMPS,
+    "table_stamps": PROBED,
 }

@@ -2,6 +2,7 @@
 
 from pidlib.figures.omni.clips import fig_clips
 from pidlib.figures.omni.gating import fig_gate, fig_layers, table_gate, table_layers
+from pidlib.figures.omni.stamps import fig_stamps, table_stamps
 from pidlib.figures.omni.streams import fig_bottleneck, fig_shuffle
 
 __all__ = [
@@ -10,6 +11,8 @@ __all__ = [
     "fig_gate",
     "fig_layers",
     "fig_shuffle",
+    "fig_stamps",
     "table_gate",
     "table_layers",
+    "table_stamps",
 ]
