@@ -245,17 +245,6 @@ PROBED = Schema(
     required=("experiment", "benchmark", "source", "accuracy", "prior", "n_samples", "seed", "fingerprint"),
 )
 
-SENSORY = Schema(
-    {
-        **dict.fromkeys(("source", "grade", "template", "reference"), "string"),
-        **ATOMS.columns,
-        **{name.format(which): "Float64" for name in _MEASURES for which in ("", "_vision", "_audio", "_text")},
-        **dict.fromkeys(("moved_vision", "moved_audio"), "Float64"),
-        **dict.fromkeys(("n_conditions", "n_alone"), "Int64"),
-    },
-    required=ATOMS.required,
-)
-
 SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms
     "table_profiles": PROFILED,
     "fig_solver": BENCH,
