@@ -152,10 +152,11 @@ class DecisionPID:
 
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Bootstrap draws of the atoms in bits, [n] each; `gap` is the certified one of every draw that was solved, else None."""
+    """Bootstrap draws of the atoms in bits, [n] each, and of P(Y); `gap` is the certified one of every draw that was solved, else None."""
 
     atoms: Mapping[str, Float[np.ndarray, " n"]]
     gap: Float[np.ndarray, " n"] | None
+    target: Float[np.ndarray, "n k"] | None = None
 
     def interval(self, around: Mapping[str, float], level: float = 0.95) -> dict[str, tuple[float, float]]:
         """Percentile interval of each atom, moved so that its mean is the value given: a draw adds the bias of sampling once more."""
@@ -269,11 +270,12 @@ def bootstrap_decisions(
     here = priced(*marginals.at(decisions.weights), solved.prices)
     samples, groups = np.unique(decisions.groups, return_inverse=True)
     generator = np.random.default_rng(derive_seed("bootstrap_decisions", seed))
-    draws, gaps = [], []
+    draws, gaps, targets = [], [], []
     for counts in generator.multinomial(len(samples), np.full(len(samples), 1 / len(samples)), n):
         weights = decisions.weights * counts[groups]
         weights /= weights.sum()
         a, b, target = marginals.at(weights)
+        targets.append(target.numpy())
         if exact:
             coupling = couple(a[a.sum(1) > 0], b[b.sum(1) > 0], tol)
             iq = coupling.upper.item()
@@ -282,7 +284,8 @@ def bootstrap_decisions(
             iq = solved.pid.upper + priced(a, b, target, solved.prices) - here
         i1, i2, i12 = _informations(marginals, a, b, target, weights)
         draws.append(_atoms(names, i1, i2, i12, min(max(iq, i1, i2), i1 + i2)))
-    return Draws({name: np.array([draw[name] for draw in draws]) for name in draws[0]}, np.array(gaps) if exact else None)
+    atoms = {name: np.array([draw[name] for draw in draws]) for name in draws[0]}
+    return Draws(atoms, np.array(gaps) if exact else None, np.array(targets))
 
 
 def _atoms(names: Sequence[str], i1, i2, i12, iq) -> dict:
