@@ -12,6 +12,7 @@ from pidlib.results import drawable, latex
 
 _NOISE = "independent labels"
 _POOLED = "dataset level"
+_FILED = "released, authors' files"
 _EXPECTED = {"vision": r"$U_v$ alone", "more vision": r"$U_v>U_\ell$", "both": r"$U_v\approx U_\ell$; $R$, $S$", "synergy": "$S$ above all"}
 _EXPECTED |= {"language": r"$U_\ell$ alone", "more language": r"$U_\ell>U_v$"}
 
@@ -20,7 +21,7 @@ def fig_protocol_audit(table: pd.DataFrame, *, allow_unconverged: bool = False) 
     """Atoms as either protocol counts them, and the same where there is nothing: a known mixture above, labels and exemplars below."""
     table = drawable(table, allow_unconverged=allow_unconverged)
     noise, models = table[table["protocol"] == _NOISE], table[table["model"].notna()]
-    mixed = table[table["model"].isna() & (table["protocol"] != _NOISE)]
+    mixed = table[table["model"].isna() & ~table["protocol"].isin([_NOISE, _FILED])]
     protocols, sizes = list(mixed["protocol"].unique()), sorted(mixed["n_codes"].unique())
     figure = Figure(figsize=(marks.PAGE, 1.25 * len(protocols) + 2.5))
     grid = figure.add_gridspec(len(protocols) + 1, 3 * len(sizes), height_ratios=[*(1 for _ in protocols), 1.15])
@@ -35,7 +36,7 @@ def fig_protocol_audit(table: pd.DataFrame, *, allow_unconverged: bool = False) 
     below = [figure.add_subplot(grid[-1, part * len(sizes) : (part + 1) * len(sizes)]) for part in range(3)]
     _labels(below[0], noise)
     for ax, protocol in zip(below[1:], ("released", _POOLED), strict=True):
-        _exemplars(ax, models[models["protocol"] == protocol])
+        _exemplars(ax, models[models["protocol"] == protocol], table[(table["protocol"] == _FILED) & (protocol != _POOLED)])
         ax.set_title(f"{'released, ' if protocol != _POOLED else _POOLED + ', '}exemplars")
     ours = Line2D([], [], color=marks.INK, marker="o", markersize=2.6, label="as counted")
     null = Line2D([], [], color=marks.INK, linestyle=(0, (1.5, 1.2)), label="its own null")
@@ -76,17 +77,20 @@ def _labels(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_title(f"{_NOISE}: at most {rows['n_codes'].max()} codes")
 
 
-def _exemplars(ax: Axes, rows: pd.DataFrame) -> None:
-    """Bars of the mean over the models per benchmark, whiskers from the least to the greatest, the null as a band."""
+def _exemplars(ax: Axes, rows: pd.DataFrame, filed: pd.DataFrame) -> None:
+    """Bars of the mean over the models per benchmark, whiskers from the least to the greatest, the null as a band; last what was reported."""
     benchmarks = list(rows["benchmark"].unique())
+    others = list(filed["benchmark"].unique())
     for index, atom in enumerate(marks.VISION_LANGUAGE):
         some = rows[rows["atom"] == atom].groupby("benchmark", sort=False)
         at, mean = np.arange(len(benchmarks)) + (index - 1.5) * 0.2, some[["value_bits", "null_mean"]].mean()
         marks.bars(ax, at, mean["value_bits"].astype(float), atom, 0.19, hatch="")
         marks.null_band(ax, at, mean["null_mean"], 0.19)
         marks.interval(ax, at, some["value_bits"].min(), some["value_bits"].max(), linewidth=0.6)
-    names = [marks.benchmark_name(name).removeprefix("micro: ") for name in benchmarks]
-    ax.set_xticks(range(len(benchmarks)), names, rotation=55, ha="right", rotation_mode="anchor")
+        said = filed[filed["atom"] == atom].set_index("benchmark").loc[others, "value_bits"]
+        marks.points(ax, len(benchmarks) + np.arange(len(others)) + (index - 1.5) * 0.2, said, "D", markersize=2.6)
+    names = [marks.benchmark_name(name).removeprefix("micro: ") for name in benchmarks] + others
+    ax.set_xticks(range(len(names)), names, rotation=55, ha="right", rotation_mode="anchor")
     ax.tick_params(axis="x", length=0, labelsize=6.5)
     ax.set_ylim(0, None)
 
