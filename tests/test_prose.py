@@ -1,0 +1,125 @@
+"""Numbers that the vision-language notebooks state in their text, computed again from the committed tables."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pidlib import results
+from pidlib.experiment import project_root
+
+FOLDER = "vision_language"
+
+
+def told(notebook: str) -> str:
+    """The text of a notebook, a space between words."""
+    cells = json.loads((project_root() / f"notebooks/{FOLDER}/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    return " ".join(" ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown").split())
+
+
+def read(table: str) -> pd.DataFrame:
+    return results.read(project_root() / f"data/results/{FOLDER}/{table}.csv")
+
+
+def short(value: float, digits: int = 2) -> str:
+    """``.07``, as numbers below 1 are written in the text."""
+    return f"{value:.{digits}f}".removeprefix("0")
+
+
+def audit() -> list[str]:
+    table = read("fig_protocol_audit").query("grade.isna() and null_mean.notna()")
+    apart = (table["value_bits"] - table["null_mean"]).abs()[table["protocol"] == "released"].max()
+    runs = table.assign(model=table["model"].fillna("")).groupby(["protocol", "model", "benchmark", "n_codes", "n_observations"])
+    bits = runs[["value_bits", "null_mean"]].sum().astype(float).eval("signal = 100 * (1 - null_mean / value_bits)").reset_index()
+    exemplars = bits[bits["model"] != ""]
+    released, pooled = (exemplars.loc[exemplars["protocol"] == name] for name in ("released", "dataset level"))
+    mixed = bits[bits["model"] == ""].set_index(["protocol", "n_codes", "n_observations"])
+    signal, longer = mixed["signal"], mixed.loc["released, longer picture"]
+    thousand = [f"{signal['dataset level', k, 1024]:.0f}" for k in (3, 5, 10)]
+    null = table.query("protocol == 'released, equal lengths' and n_codes == 10 and n_observations == 16").set_index("atom")["null_mean"]
+    return [
+        f"reports {released['value_bits'].min():.1f} to {released['value_bits'].max():.1f} bits",
+        f"to {short(apart)} bits in every atom",
+        f"{signal['released, equal lengths', 10, 16]:.0f} % of {mixed['value_bits']['released, equal lengths', 10, 16]:.1f} bits is signal",
+        f"never more than {short((longer['value_bits'] - longer['null_mean']).max())} bits above the null",
+        f"{thousand[0]}, {thousand[1]} and {thousand[2]} % of the bits are signal",
+        f"on the exemplars {pooled['signal'].min():.0f} to {pooled['signal'].max():.0f} %",
+        f"alone give {null['redundancy']:.2f}, {short(null['unique_vision'])} and {short(null['unique_language'])}, and {short(null['synergy'])}",
+    ]
+
+
+def layers() -> list[str]:
+    table = read("fig_embedding_layers")
+    bits = table.set_index(["atom", "benchmark", "model", "layer"])["corrected_bits"].astype(float)
+
+    def at(atom: str, benchmark: str, layer: int) -> list[str]:
+        return [short(bits[atom, benchmark, model, layer]) for model in ("llava", "paligemma", "qwen2_5_vl")]
+
+    vision, language = (at(f"unique_{source}", "easy_vqa/shape", 0) for source in ("vision", "language"))
+    first, last = (at("synergy", "micro/existence", layer) for layer in (0, 3))
+    captioned = [at("synergy", "micro/captioned", layer) for layer in (0, 3)]
+    color = at("unique_language", "easy_vqa/color", 0)
+    return [
+        rf"$U_\ell$ {color[2]} bits in Qwen2.5-VL, {color[1]} in PaliGemma, {color[0]} in LLaVA",
+        rf"$U_v$ {vision[0]} and {vision[1]}, $U_\ell$ {language[0]} and {language[1]}",
+        f"{language[2]} bits against {vision[2]}",
+        f"LLaVA {first[0]} to {last[0]}, PaliGemma {first[1]} to {last[1]}",
+        f"{captioned[0][0]} to {captioned[1][0]} and {captioned[1][1]}",
+        f"small at all depths, {short(bits['synergy'].max())} bits at most",
+    ]
+
+
+def contributions() -> list[str]:
+    table = read("table2_contributions")
+    ours = table[table["grade"].isna()]
+    shares = ours[ours["atom"] == "unique_language"]
+    share = shares["contribution"].dropna().astype(float)
+    vision = shares[shares["contribution"] < 0.5]["benchmark"].value_counts()
+    words = {1: "one", 3: "three", 5: "five", 9: "nine", 11: "Eleven"}
+    more = {name: words[vision[f"micro/{name}"]] for name in ("grounding", "captioned", "knowledge")}
+    synergy = ours[ours["atom"] == "synergy"]["corrected_bits"]
+    return [
+        f"Of {len(share)} shares",
+        f"language leads in {(share > 0.5).sum()} and vision in {(share < 0.5).sum()}",
+        f"the colors ({vision['easy_vqa/color']} minis) and shapes ({vision['easy_vqa/shape']})",
+        f"in {words[sum(vision[f'micro/{name}'] for name in more)]} more: {more['grounding']} on `grounding`, {more['captioned']} on `captioned`",
+        f"{words[share.between(0.49, 0.81).sum()]} of {len(share)} lie there",
+        f"the mean, {100 * share.mean():.0f} % language",
+        f"{short(synergy.mean())} bits in the mean and {short(synergy.max())} at most",
+    ]
+
+
+def estimators() -> list[str]:
+    table = read("fig_estimators")
+    study = table[table["study"] == "estimator"]
+    exact = study[study["estimator"] == "exact"].set_index(["benchmark", "model", "atom"])["value_bits"]
+    batch = study[study["estimator"] == "BATCH"].set_index(["benchmark", "model", "atom"])
+    off = (batch["value_bits"] - exact.reindex(batch.index)).astype(float)
+    wrong = (off * np.where(off.index.get_level_values("atom").str.startswith("unique"), 1, -1) > 0).groupby("atom").mean() * 100
+    ends = off.abs().groupby(batch["epochs"].to_numpy()).mean()
+    cost = batch["ratio"].groupby(batch["epochs"].to_numpy()).median()
+    alone = table[table["study"] == "alone"].pivot_table(index=["benchmark", "model", "atom"], columns="unimodal", values="value_bits")
+    blind = table.query("study == 'options' and source_a == 'vision' and benchmark in ['easy_vqa/shape', 'easy_vqa/color']")
+    return [
+        f"off by {short(off.abs().mean())} bits on average and by up to {short(off.abs().max())}",
+        f"each sign in {wrong.min():.0f} to {wrong.max():.0f} % of its runs",
+        f"({short(ends[10])} and {short(ends[20])} bits)",
+        f"the ends cost {cost[10]:.0f} and {cost[20]:.0f} times",
+        f"are {short((alone['masked'] - alone['resampled']).abs().mean())} bits apart on average",
+        f"`fallback` of {short(np.floor(100 * blind['fallback'].min()) / 100)} and more",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("notebook", "statements"),
+    [
+        ("fig_protocol_audit", audit),
+        ("fig_embedding_layers", layers),
+        ("table2_contributions", contributions),
+        ("fig_estimators", estimators),
+    ],
+)
+def test_what_a_notebook_says_is_what_its_table_holds(notebook, statements):
+    text = told(notebook)
+    assert [statement for statement in statements() if statement not in text] == []
