@@ -3,11 +3,11 @@
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from scipy.stats import rankdata
 
 from pidlib import results, schemas
 from pidlib.experiment import derive_seed, fingerprint
 from pidlib.population import ATOMS, DECIMALS
+from pidlib.ranks import ranked
 
 MEASURES = ("profile", "deviation")
 KIN = ("same family", "same family and size", "same size", "alike in accuracy")
@@ -16,6 +16,7 @@ KIN = ("same family", "same family and size", "same size", "alike in accuracy")
 def agreement_table(population: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
     """Spearman's rho of each two models over all atoms on all benchmarks, and its mean over pairs of kin against shuffled labels.
 
+    Atoms that differ by less than the solver can tell are tied.
     ``profile`` correlates the atoms as they are. It is high for any two models that do their task: the benchmarks decide which atom is
     large. ``deviation`` correlates what is left when the mean model is taken off each cell, what two models do that the others do not:
     about -1 / (n - 1) for models that have nothing to do with one another.
@@ -48,7 +49,8 @@ def agreement_table(population: pd.DataFrame, n_resamples: int, seed: int = 0) -
     orders = [np.arange(len(facts)), *(generator.permutation(len(facts)) for _ in range(n_resamples))]
     tables = []
     for measure in MEASURES:
-        rho = rank_correlations(cells - (cells.mean(0) if measure == "deviation" else 0))
+        standing = ranked((cells - (cells.mean(0) if measure == "deviation" else 0)).round(DECIMALS).T)
+        rho = standing.T @ standing
         shuffled = np.stack([rho[np.ix_(order, order)][upper] for order in orders])
         means = [{"kin": kin, "n_pairs": alike.sum()} | _against_shuffled(shuffled, alike) for kin, alike in kindred(pairs).items()]
         tables += [part.assign(measure=measure) for part in (pairs.assign(rho=rho[upper]), pd.DataFrame(means))]
@@ -56,13 +58,6 @@ def agreement_table(population: pd.DataFrame, n_resamples: int, seed: int = 0) -
     told |= {"seed": seed, "converged": bool(population["converged"].all())}
     mark = fingerprint(population=population["fingerprint"].tolist(), n_resamples=n_resamples, seed=seed)
     return results.tidy(pd.concat(tables, ignore_index=True).assign(**told, fingerprint=mark), schemas.AGREEMENT)
-
-
-def rank_correlations(cells: Float[np.ndarray, "models cells"]) -> Float[np.ndarray, "models models"]:
-    """Spearman's rho of each two rows; differences below the resolution of the atoms are ties. A constant row has none."""
-    ranks = rankdata(cells.round(DECIMALS), axis=1)
-    with np.errstate(invalid="ignore"):
-        return np.corrcoef(ranks)
 
 
 def kindred(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:

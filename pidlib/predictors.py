@@ -1,25 +1,29 @@
 """Which quantity of a model foretells what an intervention costs it: rank correlations, with baselines beside them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from itertools import product
+from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
-from scipy.stats import rankdata
+from jaxtyping import Bool, Float
 
-from pidlib import benchmarks, population, results, schemas
+from pidlib import benchmarks, population, ranks, results, schemas
 from pidlib.benchmarks import Sample
 from pidlib.experiment import Preset, derive_seed, fingerprint
 from pidlib.extraction.masking import FULL
 from pidlib.interventions import INTERVENTIONS, drop, perceptual_score, resample, right
 from pidlib.models import load
+from pidlib.ranks import ranked
 from pidlib.runs import Asked, runs
 from pidlib.shapley import vision_shares
 
 NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are passes: what is left
 # Quantity -> column of the population's table: atoms of the masked decisions, then baselines.
 MEASURED = {name: f"{name}_bits" for name in ("synergy", "unique_vision", "unique_language", "redundancy", "co_information")}
+SOLVED = tuple(MEASURED)
+MEASURED |= {"divergence": "divergence_bits", "moved_language": "moved_language"}
 MEASURED |= {"accuracy": "accuracy", "accuracy_language": "accuracy_language", "masked_drop": "delta_vision"}
 QUANTITIES = (*MEASURED, "perceptual_score", "vision_share")
 OUTCOMES = ("noise", *INTERVENTIONS, "words as noise")
@@ -35,98 +39,101 @@ def intervention_table(preset: Preset, experiment: str = "vision_language") -> p
     """
     measured = population.population_table(preset, experiment)
     families = measured.drop_duplicates("model").set_index("model")["family"]
+    several = {name: some for name, some in population.grouped(measured).items() if len(some) > 1 and name != population.ALL}
     rows = [*_quantities(measured), *_drops(preset), *_shares(preset)]
     table = pd.DataFrame(rows).assign(experiment=experiment, seed=preset.seed)
-    table = pd.concat([table, correlations(table, families, preset.n_bootstrap, preset.n_permutations, preset.seed)], ignore_index=True)
-    return results.tidy(table, schemas.SCHEMAS["fig_interventions"])
+    found = correlations(table, families, preset.n_bootstrap, preset.n_permutations, preset.seed, several)
+    return results.tidy(pd.concat([table, found], ignore_index=True), schemas.SCHEMAS["fig_interventions"])
 
 
-def correlations(table: pd.DataFrame, families: pd.Series, n_bootstrap: int, n_permutations: int, seed: int = 0) -> pd.DataFrame:
+def correlations(
+    table: pd.DataFrame,
+    families: pd.Series,
+    n_bootstrap: int,
+    n_permutations: int,
+    seed: int = 0,
+    several: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> pd.DataFrame:
     """Spearman's rho of every quantity and every drop: over the models of each benchmark, in the mean of these, and over all cells.
+
+    A benchmark whose drops differ over the models mostly by the chance of its questions (``reliability`` below `pidlib.ranks.RELIABLE`)
+    does not count in a mean; ``n_benchmarks`` says how many do.
 
     Over all cells it also tells which benchmarks lose most, which a property of the benchmarks alone foretells. The interval draws
     families of models whole; the null gives the drops of one model to another, on all benchmarks alike (95 % of permutations), so that
-    over all cells it shows what the benchmarks alone foretell. Missing, where `pidlib.population.FEWEST` are not reached or a
-    column is constant.
+    over all cells it shows what the benchmarks alone foretell. Missing, where `pidlib.ranks.FEWEST` are not reached or a column is
+    constant.
 
     Parameters
     ----------
     table
-        Rows of kind ``quantity`` and ``drop``.
+        Rows of kind ``quantity`` and ``drop``, the latter with their intervals.
     families
         Model -> family.
     n_bootstrap, n_permutations, seed
         Draws of the interval and of the null; where their randomness begins.
+    several
+        More means by name, each of some of the benchmarks.
     """
     models, names = table["model"].unique(), table["benchmark"].unique()
-    x, y = (
-        np.stack([_wide(table, kind, by, name, models, names) for name in known], -1)
-        for kind, by, known in (("quantity", "quantity", QUANTITIES), ("drop", "intervention", OUTCOMES))
+    x = np.stack([_wide(table, "quantity", "quantity", name, models, names) for name in QUANTITIES], -1)
+    y, low, high = (
+        np.stack([_wide(table, "drop", "intervention", name, models, names, column) for name in OUTCOMES], -1)
+        for column in ("value", "ci_low", "ci_high")
     )
-    rho = rank_correlations(x, y)
+    reliable = ranks.reliability(y, ((high - low) / 3.92) ** 2)
+    several = {MEAN: names, **several}
+    members = np.stack([np.isin(names, some)[:, None] & ~(reliable < ranks.RELIABLE) for some in several.values()])
+    rho = rank_correlations(x, y, members)
     generator = np.random.default_rng(derive_seed(seed, "foretold"))
     clusters = list(pd.Series(range(len(models))).groupby(families[models].to_numpy(), sort=False).indices.values())
-    draws, null = [], [rank_correlations(x, y[generator.permutation(len(models))]) for _ in range(n_permutations)]
-    for _ in range(n_bootstrap):
-        picked = np.concatenate([clusters[i] for i in generator.integers(len(clusters), size=len(clusters))])
-        draws.append(rank_correlations(x[picked], y[picked]))
-    ends = {"ci_low": _tail(draws, 0.025), "ci_high": _tail(draws, 0.975), "null_low": _tail(null, 0.025), "null_high": _tail(null, 0.975)}
-    if len(clusters) < population.FEWEST:
-        ends |= {"ci_low": np.full_like(rho, np.nan), "ci_high": np.full_like(rho, np.nan)}
+    null = np.stack([rank_correlations(x, y[generator.permutation(len(models))], members) for _ in range(n_permutations)])
+    draws = np.stack([rank_correlations(x[some], y[some], members) for some in ranks.redrawn(clusters, n_bootstrap, generator)])
+    ends = dict(zip(("ci_low", "ci_high"), ranks.interval(draws, len(clusters) < ranks.FEWEST), strict=True))
+    ends |= dict(zip(("null_low", "null_high"), ranks.interval(null), strict=True))
+    unsolved = table[~table["converged"].fillna(True).astype(bool)] if "converged" in table else table[:0]
     told = {"kind": "correlation", "experiment": table["experiment"].iloc[0], "seed": seed, "n_models": len(models)}
     told["fingerprint"] = fingerprint(table=table["fingerprint"].unique().tolist(), n=[n_bootstrap, n_permutations], seed=seed)
-    return pd.DataFrame(
-        [
-            told
-            | {"benchmark": name, "quantity": quantity, "intervention": outcome, "value": rho[place]}
-            | {k: v[place] for k, v in ends.items()}
-            for i, name in enumerate((*names, MEAN, POOLED))
-            for j, quantity in enumerate(QUANTITIES)
-            for k, outcome in enumerate(OUTCOMES)
-            if (quantity, outcome) != ("masked_drop", "noise")  # one thing under two names
-            for place in [(i, j, k)]
-        ]
-    )
+    rows = []
+    for i, name in enumerate((*names, *several, POOLED)):
+        inside = several.get(name, names if name == POOLED else [name])
+        for (j, quantity), (k, outcome) in product(enumerate(QUANTITIES), enumerate(OUTCOMES)):
+            if (quantity, outcome) == ("masked_drop", "noise"):  # one thing under two names
+                continue
+            about = {"benchmark": name, "quantity": quantity, "intervention": outcome, "value": rho[i, j, k]}
+            about |= {end: bounds[i, j, k] for end, bounds in ends.items()}
+            about["converged"] = not (unsolved["benchmark"].isin(inside) & (unsolved["quantity"] == quantity)).any()
+            about |= {"reliability": reliable[i, k]} if i < len(names) else {}
+            about |= {"n_benchmarks": members[i - len(names), :, k].sum()} if name in several else {}
+            rows.append(told | about)
+    return pd.DataFrame(rows)
 
 
 def rank_correlations(
-    x: Float[np.ndarray, "models benchmarks p"], y: Float[np.ndarray, "models benchmarks q"]
-) -> Float[np.ndarray, "benchmarks+2 p q"]:
-    """Spearman's rho within each benchmark, their mean where there is one, and over all models and benchmarks together."""
+    x: Float[np.ndarray, "models benchmarks p"],
+    y: Float[np.ndarray, "models benchmarks q"],
+    members: Bool[np.ndarray, "groups benchmarks q"],
+) -> Float[np.ndarray, "benchmarks+groups+1 p q"]:
+    """Spearman's rho within each benchmark, the mean over those of each group that have one, and over all models and benchmarks."""
     within = np.einsum("mbp,mbq->bpq", ranked(x), ranked(y))
-    known = (~np.isnan(within)).sum(0)
-    mean = np.nan_to_num(within).sum(0) / np.where(known > 0, known, np.nan)
     pooled = np.einsum("np,nq->pq", *(ranked(side.reshape(-1, side.shape[-1])) for side in (x, y)))
-    return np.concatenate([within, mean[None], pooled[None]])
+    return np.concatenate([within, ranks.averaged(within, members[:, :, None]), pooled[None]])
 
 
-def ranked(columns: Float[np.ndarray, "n *columns"]) -> Float[np.ndarray, "n *columns"]:
-    """Ranks along the first axis, centred and of length one; missing where constant, incomplete or too few."""
-    ranks = rankdata(columns, axis=0)
-    ranks = np.where(np.isnan(columns).any(0), np.nan, ranks) - (len(columns) + 1) / 2
-    length = np.sqrt((ranks**2).sum(0))
-    return ranks / np.where((length > 0) & (len(columns) >= population.FEWEST), length, np.nan)
-
-
-def _tail(draws: Sequence[np.ndarray], level: float) -> np.ndarray:
-    """A quantile of the draws that have a value; missing where half of them have none."""
-    draws = np.stack(draws)
-    missing = np.isnan(draws).mean(0) > 0.5
-    return np.where(missing, np.nan, np.nanquantile(np.where(missing, 0, draws), level, axis=0))
-
-
-def _wide(table: pd.DataFrame, kind: str, by: str, name: str, models: Sequence[str], names: Sequence[str]) -> np.ndarray:
-    """One quantity or drop as an array [models, benchmarks]; what differs by less than the solver can tell is tied."""
-    rows = table[(table["kind"] == kind) & (table[by] == name)]
-    return rows.pivot(index="model", columns="benchmark", values="value").reindex(index=models, columns=names).to_numpy(float).round(3)
+def _wide(
+    table: pd.DataFrame, kind: str, by: str, name: str, models: Sequence[str], names: Sequence[str], column: str = "value"
+) -> Float[np.ndarray, "models benchmarks"]:
+    """One quantity or drop; what differs by less than the solver can tell is tied."""
+    rows = table[(table["kind"] == kind) & (table[by] == name)].pivot(index="model", columns="benchmark", values=column)
+    return rows.reindex(index=models, columns=names).to_numpy(float).round(population.DECIMALS)
 
 
 def _quantities(measured: pd.DataFrame) -> list[dict]:
     told = measured[["benchmark", "split", "model", "revision", "n_samples", "fingerprint"]].to_dict("records")
     values = measured[list(MEASURED.values())].rename(columns={column: name for name, column in MEASURED.items()}).to_dict("records")
     return [
-        about | {"kind": "quantity", "quantity": name, "value": value[name]}
-        for about, value in zip(told, values, strict=True)
+        about | {"kind": "quantity", "quantity": name, "value": value[name], "converged": converged if name in SOLVED else None}
+        for about, value, converged in zip(told, values, measured["converged"], strict=True)
         for name in value
     ]
 

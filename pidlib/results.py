@@ -53,7 +53,7 @@ def write(table: pd.DataFrame, path: Path, *, append: bool = False) -> Path:
 
     With ``append``, rows of an existing file stay, unless the new table holds their fingerprint: those are replaced.
     """
-    schema = SCHEMAS.get(path.stem, ATOMS)
+    schema = _schema_of(path)
     table = tidy(table, schema)
     if append and path.exists():
         old = read(path)
@@ -69,9 +69,14 @@ def read(path: Path) -> pd.DataFrame:
     """A table as it was written; see :func:`tidy` for what is refused."""
     if not path.exists():
         raise FileNotFoundError(f"no table at {path}; run its notebook first, or `make paper`")
-    schema = SCHEMAS.get(path.stem, ATOMS)
+    schema = _schema_of(path)
     strings = {column: kind for column, kind in schema.columns.items() if kind == "string"}  # so that "1" stays "1"
     return tidy(pd.read_csv(path, dtype=strings), schema)
+
+
+def _schema_of(path: Path) -> Schema:
+    """By the names of the file and of its folder, the experiment; else by that of the file."""
+    return SCHEMAS.get(f"{path.parent.name}/{path.stem}", SCHEMAS.get(path.stem, ATOMS))
 
 
 def published(name: str) -> pd.DataFrame:
@@ -105,7 +110,7 @@ def drawable(table: pd.DataFrame, *, allow_unconverged: bool = False) -> pd.Data
     loose = table[~table["converged"].fillna(True)]
     if len(loose) and not allow_unconverged:
         first = loose.iloc[0]
-        where = ", ".join(f"{key}={first[key]}" for key in ("benchmark", "model", "estimator", "atom") if first.get(key) is not pd.NA)
+        where = ", ".join(f"{key}={first[key]}" for key in ("benchmark", "model", "estimator", "atom") if pd.notna(first.get(key)))
         raise ValueError(
             f"{len(loose)} of {len(table)} rows did not converge (the first: {where}); raise the solver's max_iterations or its tol, "
             "or draw them on purpose with allow_unconverged=True"

@@ -46,6 +46,10 @@ ATOMS = Schema(
 )
 
 
+# Of both modalities and of each alone, what to know before a profile of decisions is believed; see `pidlib.profiles.diagnose`.
+_MEASURES = ("accuracy{}", "entropy{}_bits", "fallback{}")
+DIAGNOSED = [name.format(which) for name in _MEASURES for which in ("", "_vision", "_language")] + ["moved_vision", "moved_language"]
+
 PROFILED = Schema(
     {
         "experiment": "string",
@@ -53,17 +57,7 @@ PROFILED = Schema(
         "split": "string",
         "model": "string",
         "revision": "string",
-        "accuracy": "Float64",
-        "accuracy_vision": "Float64",
-        "accuracy_language": "Float64",
-        "entropy_bits": "Float64",
-        "entropy_vision_bits": "Float64",
-        "entropy_language_bits": "Float64",
-        "fallback": "Float64",
-        "fallback_vision": "Float64",
-        "fallback_language": "Float64",
-        "moved_vision": "Float64",
-        "moved_language": "Float64",
+        **dict.fromkeys(DIAGNOSED, "Float64"),
         "n_samples": "Int64",
         "fingerprint": "string",
     },
@@ -90,7 +84,8 @@ POPULATION = Schema(
         **dict.fromkeys(("experiment", "benchmark", "split", "model", "revision", "family", "size"), "string"),
         **{f"{name}_bits": "Float64" for name in ("redundancy", "unique_vision", "unique_language", "synergy")},
         **{f"{name}_bits": "Float64" for name in ("co_information", "added_by_vision", "total", "gap")},
-        **dict.fromkeys(("accuracy", "accuracy_vision", "accuracy_language", "delta_vision", "delta_low", "delta_high"), "Float64"),
+        **{f"{name}_bits": "Float64" for name in ("divergence", "synergy_without_fallback")},
+        **dict.fromkeys((*DIAGNOSED, "delta_vision", "delta_low", "delta_high"), "Float64"),
         "n_samples": "Int64",
         "converged": "boolean",
         "fingerprint": "string",
@@ -102,7 +97,8 @@ SENSITIVITY = Schema(
     {
         **dict.fromkeys(("experiment", "source", "grade", "kind", "benchmark", "quantity", "outcome"), "string"),
         **dict.fromkeys(("rho", "abs_rho_at_most", "ci_low", "ci_high", "family_low", "family_high"), "Float64"),
-        **dict.fromkeys(("p_value", "q_value", "reliability"), "Float64"),
+        **dict.fromkeys(("less_synergy", "less_low", "less_high", "p_value", "q_value", "reliability", "fallback"), "Float64"),
+        "left_out": "string",
         **dict.fromkeys(("n_models", "n_families", "n_samples", "seed"), "Int64"),
         "converged": "boolean",
         "fingerprint": "string",
@@ -137,6 +133,7 @@ STAGES = Schema(
         "late_depth": "Float64",
         "n_samples": "Int64",
         "seed": "Int64",
+        "converged": "boolean",
         "fingerprint": "string",
     },
     required=("experiment", "benchmark", "model", "statistic", "verdict", "early_depth", "late_depth", "n_samples", "seed", "fingerprint"),
@@ -157,9 +154,12 @@ INTERVENED = Schema(
         "ci_high": "Float64",
         "null_low": "Float64",
         "null_high": "Float64",
+        "reliability": "Float64",
+        "n_benchmarks": "Int64",
         "n_samples": "Int64",
         "n_models": "Int64",
         "seed": "Int64",
+        "converged": "boolean",
         "fingerprint": "string",
     },
     required=("experiment", "kind", "benchmark", "seed", "fingerprint"),
@@ -245,7 +245,18 @@ PROBED = Schema(
     required=("experiment", "benchmark", "source", "accuracy", "prior", "n_samples", "seed", "fingerprint"),
 )
 
-SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms
+SENSORY = Schema(
+    {
+        **dict.fromkeys(("source", "grade", "template", "reference"), "string"),
+        **ATOMS.columns,
+        **{name.format(which): "Float64" for name in _MEASURES for which in ("", "_vision", "_audio", "_text")},
+        **dict.fromkeys(("moved_vision", "moved_audio"), "Float64"),
+        **dict.fromkeys(("n_conditions", "n_alone"), "Int64"),
+    },
+    required=ATOMS.required,
+)
+
+SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms, with their experiment where the name is not enough
     "table_profiles": PROFILED,
     "fig_solver": BENCH,
     "fig_sensitivity": POPULATION,
@@ -260,11 +271,14 @@ SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than a
     "table2_contributions": CONTRIBUTIONS,
     "fig_contributions": CONTRIBUTIONS,
     "fig_fusion": FUSION,
+    "table2_sensory": SENSORY,
+    "fig2_sensory": SENSORY,
+    "omni/fig_recovery": SENSORY,
+    "fig_stamps": STAMPS,
+    "table_stamps": PROBED,
     "fig_clips": CLIPS,
     "fig_shuffle": SWAPPED,
     "fig_gate": GATED,
     "table_gate": STAGES,
     "fig_bottleneck": BOTTLENECK,
-    "fig_stamps": STAMPS,
-    "table_stamps": PROBED,
 }

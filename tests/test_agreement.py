@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from test_population import made_up
 
-from pidlib.agreement import KIN, agreement_table, kindred, rank_correlations
+from pidlib.agreement import KIN, agreement_table, kindred
 from pidlib.population import ATOMS
 
 
@@ -51,9 +51,11 @@ def test_kin_are_told_by_family_size_and_accuracy():
 
 
 def test_ties_below_the_resolution_and_constant_models():
-    cells = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1], [0.1, 0.1001, 0.1002]])
-    rho = rank_correlations(cells)
-    assert rho[0, 1] == pytest.approx(-1) and np.isnan(rho[0, 2])
+    people = made_up(models=3, benchmarks=("b",))
+    for atom, values in zip(ATOMS, ((0.1, 0.4, 0.1), (0.2, 0.3, 0.1001), (0.3, 0.2, 0.1002), (0.4, 0.1, 0.1)), strict=True):
+        people[f"{atom}_bits"] = values
+    first, constant, _ = agreement_table(people, 5).query("measure == 'profile' and kin.isna()")["rho"]
+    assert first == pytest.approx(-1) and pd.isna(constant)
 
 
 def test_two_models_are_one_pair():

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from pidlib import population, results, schemas
-from pidlib.experiment import load_preset
+from pidlib import figures, population, results, schemas
+from pidlib.experiment import load_preset, project_root
+from pidlib.models.recipes import RECIPES
 from pidlib.population import COLUMNS, GIVEN, driven, kin, population_table, sensitivity_table
 
 
@@ -19,9 +20,10 @@ def made_up(models=20, families=7, benchmarks=("micro/grounding", "micro/existen
         for benchmark in benchmarks:
             atoms = dict(zip(population.ATOMS, rng.uniform(0, 0.1, 4), strict=True)) | {"synergy": skill + 0.1 * rng.uniform()}
             bits = atoms | {"co_information": atoms["redundancy"] - atoms["synergy"], "total": sum(atoms.values()), "gap": 0.0}
-            bits |= {"added_by_vision": atoms["unique_vision"] + atoms["synergy"]}
+            bits |= {"added_by_vision": atoms["unique_vision"] + atoms["synergy"], "divergence": skill, "synergy_without_fallback": skill}
             accuracy, alone = (1.0, 0.25) if benchmark == "micro/scene" else np.round([0.3 + 0.6 * skill, 0.25 + 0.1 * rng.uniform()], 2)
             right = {"accuracy": accuracy, "accuracy_vision": 0.25, "accuracy_language": alone, "delta_vision": accuracy - alone}
+            right |= {"fallback_vision": 0.75 if benchmark == "micro/existence" else 0.25, "moved_language": rng.uniform()}
             right |= {"delta_low": accuracy - alone - 0.06, "delta_high": accuracy - alone + 0.06}
             told = {"benchmark": benchmark, "model": f"m{index}", "family": f"f{index % families}", "size": ("small", "compact")[index % 2]}
             told |= {"experiment": "made up", "n_samples": 256, "converged": True, "fingerprint": "f"}
@@ -49,6 +51,35 @@ def test_rho_is_spearmans_and_partial_is_what_is_left_of_it():
     assert ours(table, "micro/grounding", "unique_language", "delta_vision")["q_value"] > 0.05
     both = [ours(table, name, "synergy", "delta_vision")["rho"] for name in ("micro/grounding", "micro/existence")]
     assert ours(table, "mean of synergy-driven", "synergy", "delta_vision")["rho"] == pytest.approx(np.mean(both))
+    less = ours(table, "micro/existence", "accuracy", "delta_vision")
+    assert less["less_synergy"] == pytest.approx(da - sd) and less["less_low"] < less["less_synergy"] < less["less_high"]
+    assert pd.isna(ours(table, "micro/existence", "synergy", "accuracy")["less_synergy"])
+
+
+def test_means_leave_out_what_is_chance_and_what_collapsed():
+    people = made_up(benchmarks=("micro/grounding", "micro/existence", "micro/relation"))
+    rng, noise = np.random.default_rng(0), people["benchmark"] == "micro/relation"
+    people.loc[noise, "delta_vision"] = rng.normal(0.5, 0.02, noise.sum())
+    people["delta_low"], people["delta_high"] = people["delta_vision"] - 0.06, people["delta_vision"] + 0.06
+    table = sensitivity_table(people, 20)
+    mean, grounding, existence = (
+        ours(table, name, "synergy", "delta_vision") for name in ("mean of all", "micro/grounding", "micro/existence")
+    )
+    assert mean["left_out"] == "micro/relation" and mean["rho"] == pytest.approx((grounding["rho"] + existence["rho"]) / 2)
+    assert pd.isna(ours(table, "mean of all", "synergy", "accuracy")["left_out"])  # its accuracies differ enough
+    assert ours(table, "micro/relation", "synergy", "delta_vision")["reliability"] < 0.5
+    rest = ours(table, "mean of those not collapsed", "synergy", "delta_vision")
+    assert existence["fallback"] == 0.75 and rest["rho"] == pytest.approx(grounding["rho"])
+    table = figures.vision_language.table1_sensitivity(table)
+    assert "micro: existence$^\\dagger$" in table and "micro: grounding$^\\dagger$" not in table
+    assert "without micro: relation" in table
+
+
+def test_a_star_asks_for_the_families_too():
+    row = ours(sensitivity_table(made_up(), 20), "micro/grounding", "synergy", "accuracy").to_dict() | {"q_value": 0.01}
+    for low, q, starred in ((-0.01, 0.01, False), (0.1, 0.01, True), (0.1, 0.06, False), (None, 0.01, False)):
+        table = results.tidy([row | {"family_low": low, "family_high": 0.9, "q_value": q}], schemas.SENSITIVITY)
+        assert ("ast" in figures.vision_language.table1_sensitivity(table)) == starred
 
 
 def test_what_is_constant_over_the_models_has_no_rank():
@@ -102,7 +133,7 @@ def test_a_kind_is_what_is_known_of_a_benchmark(benchmark, kind):
 
 
 def test_kin_of_minis_and_of_checkpoints():
-    assert kin("llava") == ("llava", "small")
+    assert kin("llava") == ("llava", "1.0 to 1.2 M")
     assert kin("Qwen/Qwen2.5-VL-7B-Instruct@" + 40 * "a") == ("qwen2_5_vl", "5 to 20 B")
 
 
@@ -114,3 +145,18 @@ def test_rows_of_models_that_were_asked(tmp_path):
     assert ((table["delta_low"] <= table["delta_vision"]) & (table["delta_vision"] <= table["delta_high"])).all()
     assert np.allclose(table["total_bits"], sum(table[f"{atom}_bits"] for atom in population.ATOMS))
     assert table["converged"].all() and (table["gap_bits"] <= population.TOLERANCE).all()
+    assert (table["divergence_bits"] > 0.1).all() and table["fallback_vision"].between(0, 1).all()
+    kept = table.loc[table["fallback_vision"] + table["fallback_language"] + table["fallback"] == 0]
+    assert np.allclose(kept["synergy_bits"], kept["synergy_without_fallback_bits"], atol=2e-4)
+    raw = population_table(preset.model_copy(update={"tau": 0.0}))
+    assert np.allclose(raw["synergy_bits"], table["synergy_without_fallback_bits"], atol=1e-9)
+    assert (raw["fallback_vision"] == 0).all()
+
+
+def test_sizes_are_those_of_the_model_cards():
+    cards = {name: project_root() / "data" / "minis" / name / "README.md" for name in RECIPES}
+    for name, card in cards.items():
+        if RECIPES[name].family != "qwen2_5_omni":
+            count = int(card.read_text().split(" parameters")[0].rsplit(" ", 1)[-1].replace(",", "")) / 1e6
+            low, high = (float(end) for end in kin(name)[1].removesuffix(" M").split(" to "))
+            assert low <= round(count, 1) <= high

@@ -9,10 +9,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from pidlib.figures import marks
+from pidlib.predictors import POOLED
+from pidlib.results import drawable
 
 _ATOMS = ("synergy", "unique_vision", "unique_language", "redundancy")
 _WORDS = {atom: marks.SYMBOLS[atom] for atom in _ATOMS} | {
     "co_information": "$R - S$",
+    "divergence": "KL",
+    "moved_language": "moved",
     "accuracy": "accuracy",
     "accuracy_language": "without picture",
     "masked_drop": "masked drop",
@@ -35,15 +39,16 @@ _TITLES = {
 }
 
 
-def fig_interventions(table: pd.DataFrame) -> Figure:
+def fig_interventions(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """Above, the accuracy that each intervention costs each model, by benchmark; below, what it is foretold by."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
     drops = table[table["kind"] == "drop"]
     outcomes = list(table.loc[table["kind"] == "correlation", "intervention"].unique())
-    figure = Figure(figsize=(marks.PAGE, 5.4))
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.35])
+    figure = Figure(figsize=(marks.PAGE, 6.4))
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.75])
     _drops(above, drops, outcomes)
-    correlations = table[(table["kind"] == "correlation") & ~table["benchmark"].isin(drops["benchmark"])]  # within benchmarks, and over all
-    _foretold(below, correlations, outcomes)
+    found = table[table["kind"] == "correlation"]
+    _foretold(below, found[~found["benchmark"].isin(drops["benchmark"])], outcomes)  # means over benchmarks, and over all cells
     return figure
 
 
@@ -69,13 +74,15 @@ def _drops(figure: Figure, drops: pd.DataFrame, outcomes: Sequence[str]) -> None
 
 
 def _foretold(figure: Figure, rows: pd.DataFrame, outcomes: Sequence[str]) -> None:
-    """The same panels: rank correlation with the drop, a line per quantity; filled within benchmarks, open over all."""
+    """The same panels: rank correlation with the drop, a line per quantity, a marker for each mean over benchmarks and for all cells."""
     axes = figure.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
-    quantities = list(rows["quantity"].unique())
+    quantities, names = list(rows["quantity"].unique()), list(rows["benchmark"].unique())
+    sides = np.linspace(-0.3, 0.3, len(names))
+    markers = dict(zip(names, [*"oD^s"[: len(names) - 1], "o"], strict=True))
     for ax, outcome in zip(axes, outcomes, strict=True):
-        for side, name in zip((-0.17, 0.17), rows["benchmark"].unique(), strict=True):
+        for side, (name, marker) in zip(sides, markers.items(), strict=True):
             here = rows[(rows["intervention"] == outcome) & (rows["benchmark"] == name)].set_index("quantity").reindex(quantities)
-            _correlated(ax, here, np.arange(len(quantities)) + side, filled=side < 0)
+            _correlated(ax, here, np.arange(len(quantities)) + side, 0.55 / len(names), marker, filled=name != POOLED)
         ax.axvline(0, color=marks.INK, linewidth=0.6)
         ax.axhline(len(_ATOMS) + 0.5, color=marks.FAINT, linewidth=0.5)
         ax.set_xlim(-1.15, 1.15)
@@ -83,19 +90,19 @@ def _foretold(figure: Figure, rows: pd.DataFrame, outcomes: Sequence[str]) -> No
     axes[0].set_yticks(range(len(quantities)), [_WORDS[name] for name in quantities])
     axes[0].invert_yaxis()
     figure.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
-    faces = {"mean within benchmarks": marks.INK, "over all models and benchmarks": "white"}
+    faces = {name: "white" if name == POOLED else marks.INK for name in names}
     handles = [
-        Line2D([], [], linestyle="", marker="o", color=face, markeredgecolor=marks.INK, markersize=3.4, label=words)
-        for words, face in faces.items()
+        Line2D([], [], linestyle="", marker=markers[name], color=face, markeredgecolor=marks.INK, markersize=3.4, label=name)
+        for name, face in faces.items()
     ]
     figure.legend(handles=[*handles, marks.null_handle("models permuted, 95 %")], loc="outside upper center", ncols=3)
 
 
-def _correlated(ax: Axes, rows: pd.DataFrame, places: np.ndarray, filled: bool) -> None:
+def _correlated(ax: Axes, rows: pd.DataFrame, places: np.ndarray, width: float, marker: str, filled: bool) -> None:
     value, low, high, null_low, null_high = (
         rows[name].to_numpy(float, na_value=np.nan) for name in ("value", "ci_low", "ci_high", "null_low", "null_high")
     )
-    ax.barh(places, null_high - null_low, 0.32, left=null_low, color=marks.NULL, linewidth=0, zorder=1)
+    ax.barh(places, null_high - null_low, width, left=null_low, color=marks.NULL, linewidth=0, zorder=1)
     ax.hlines(places, low, high, color=marks.INK, linewidth=0.9, zorder=2)
     colors = [marks.COLORS.get(name, marks.INK) for name in rows.index]
-    ax.scatter(value, places, s=5, facecolors=colors if filled else "white", edgecolors=colors, linewidths=0.6, zorder=3)
+    ax.scatter(value, places, s=5, marker=marker, facecolors=colors if filled else "white", edgecolors=colors, linewidths=0.6, zorder=3)

@@ -1,6 +1,7 @@
 """Figures of the population: what goes with a need of the picture, and which models are alike."""
 
 import math
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,49 +13,69 @@ from matplotlib.patches import Patch
 
 from pidlib.agreement import KIN, MEASURES, kindred
 from pidlib.figures import marks
-from pidlib.population import GIVEN
+from pidlib.population import BASELINES, COLLAPSED, GIVEN
+from pidlib.ranks import RELIABLE
 from pidlib.results import drawable, latex
 
 _SYMBOLS = {"synergy": "$S$", "co_information": "$R-S$", "unique_language": r"$U_\ell$", "total": "$I$", "added_by_vision": "$U_v+S$"}
+_SYMBOLS |= {"synergy_without_fallback": r"$S_{\tau=0}$", "divergence": "KL", "moved_language": "moved"}
 _SYMBOLS |= {"accuracy": "$a$", "delta_vision": r"$\Delta_v$", GIVEN: r"$\Delta_v\cdot a$"}
-_SHOWN = [(name, "delta_vision") for name in ("synergy", "co_information", "unique_language", "total", "added_by_vision", "accuracy")]
+_SHOWN = [(name, "delta_vision") for name in ("synergy", "co_information", "unique_language", "total")]
 _SHOWN += [("synergy", GIVEN), ("synergy", "accuracy"), ("co_information", "accuracy")]
+_BASELINES = [(name, "delta_vision") for name in ("synergy", *BASELINES, "accuracy")]
 _MEASURES = {"profile": ("o", "atoms as they are"), "deviation": ("D", "beside the mean model")}  # marker, words
 
+_NARROWEST = 0.5  # bits, so that synergies that hardly differ look so
 _ORDER = ["family", "size", "model"]
 
 
 def table1_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
-    """Rank correlations of quantities with outcomes: ours with the interval that resamples families, and the published ones below.
+    """Rank correlations of quantities with outcomes: ours with the interval that resamples families, the published ones, baselines.
 
-    A star: false-discovery rate below .05. Brackets: more than half of the outcome's variance is the chance of the questions. Models are
-    taken as independent where families are too few to be resampled, and in what is published.
+    A star: false-discovery rate below .05, and the interval that resamples families leaves 0 out. Brackets: more than half of the
+    outcome's variance is the chance of the questions. A dagger: on average most picture-alone decisions were made uniform. Under baselines
+    stands the interval of the difference from S. Models are taken as independent in what is published.
     """
     table = drawable(table, allow_unconverged=allow_unconverged)
-    header = ["", *(f"{_SYMBOLS[quantity]}, {_SYMBOLS[outcome]}" for quantity, outcome in _SHOWN)]
+    ours = table[table["grade"].isna()]
     rows = []
     for source, block in table.groupby("source", sort=False):
-        ours = block["grade"].isna().all()
-        told = f"{source}: {block['n_models'].max()} models"
-        told += f" of {block['n_families'].max()} families" if ours else f", grade {block['grade'].iloc[0]}"
-        rows.append([r"\midrule" * bool(rows) + rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{told}}}}}"])
-        for name, some in block.assign(benchmark=block["benchmark"].fillna("benchmarks unnamed")).groupby("benchmark", sort=False):
-            cells = {(row.quantity, row.outcome): row for row in some.itertuples()}
-            shown = [cells.get(cell) for cell in _SHOWN]
-            rows.append([marks.benchmark_name(name).replace("_", r"\_"), *(row and (_ours if ours else _printed)(row) for row in shown)])
-            ranges = [row and _range(row) for row in shown]
-            if ours or any(ranges):
-                kind = some["kind"].iloc[0]
-                rows.append([rf"\quad\scriptsize {'' if pd.isna(kind) else kind}", *(one or "" for one in ranges)])
-    return latex(header, rows)
+        printed = "" if block["grade"].isna().all() else (
+            f": {block['n_models'].max()} models, grade {block['grade'].iloc[0]}; intervals ours, as if models were independent"
+        )  # fmt: skip
+        rows += _block(f"{source}{printed}", block, _SHOWN, _range)
+    header = ["", *(f"{_SYMBOLS[quantity]}, {_SYMBOLS[outcome]}" for quantity, outcome in _BASELINES)]
+    rows += [[r"\midrule", *header[1:]]]
+    rows += _block(f"{ours['source'].iloc[0]}; in brackets the 95\\,\\% interval of the difference from $S$", ours, _BASELINES, _less)
+    return latex(["", *(f"{_SYMBOLS[quantity]}, {_SYMBOLS[outcome]}" for quantity, outcome in _SHOWN)], rows)
+
+
+def _block(told: str, block: pd.DataFrame, shown: Sequence[tuple[str, str]], below: Callable[..., str]) -> list[list[str | None]]:
+    """Rows of one source: benchmark by benchmark the correlations, and something below each."""
+    rows = [[rf"\midrule\multicolumn{{{len(shown) + 1}}}{{l}}{{\emph{{{told}}}}}"]]
+    for name, some in block.assign(benchmark=block["benchmark"].fillna("benchmarks unnamed")).groupby("benchmark", sort=False):
+        cells = {(row.quantity, row.outcome): row for row in some.itertuples()}
+        found = [cells.get(cell) for cell in shown]
+        first = some.iloc[0]
+        ours, mean = pd.isna(first["grade"]), name.startswith("mean of")
+        dagger = r"$^\dagger$" if not mean and pd.notna(first["fallback"]) and first["fallback"] > COLLAPSED else ""
+        title = marks.benchmark_name(name).replace("_", r"\_") + dagger
+        rows.append([title, *(row and (_ours if ours else _printed)(row) for row in found)])
+        out = sorted({marks.benchmark_name(one) for row in found if row and pd.notna(row.left_out) for one in row.left_out.split(", ")})
+        about = f"without {', '.join(out)}" if out else "" if pd.isna(first["kind"]) else first["kind"]
+        ranges = [row and below(row) for row in found]
+        if ours or any(ranges):
+            rows.append([rf"\quad\scriptsize {about}", *(one or "" for one in ranges)])
+    return rows
 
 
 def _ours(row) -> str | None:
     if pd.isna(row.rho):
         return None
     text = f"{row.rho:.2f}".replace("-", "$-$")
-    text = f"({text})" if pd.notna(row.reliability) and row.reliability < 0.5 else text
-    return text + (r"\rlap{$^\ast$}" if row.q_value < 0.05 else "")
+    text = f"({text})" if pd.notna(row.reliability) and row.reliability < RELIABLE else text
+    starred = row.q_value < 0.05 and pd.notna(row.family_low) and row.family_low * row.family_high > 0
+    return text + (r"\rlap{$^\ast$}" if starred else "")
 
 
 def _printed(row) -> str:
@@ -62,7 +83,14 @@ def _printed(row) -> str:
 
 
 def _range(row) -> str:
-    low, high = (row.ci_low, row.ci_high) if pd.isna(row.family_low) else (row.family_low, row.family_high)
+    return _ends(*((row.ci_low, row.ci_high) if pd.isna(row.family_low) else (row.family_low, row.family_high)))
+
+
+def _less(row) -> str:
+    return _ends(row.less_low, row.less_high)
+
+
+def _ends(low: float, high: float) -> str:
     return "" if pd.isna(low) else rf"\scriptsize $[{round(low, 2) + 0.0:.2f}, {round(high, 2) + 0.0:.2f}]$"
 
 
@@ -85,12 +113,14 @@ def fig_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) -> 
             marker = marks.MARKERS[families.index(row.family) % len(marks.MARKERS)]
             marks.points(ax, [row.synergy_bits], [row.delta_vision], marker, color=shades.get(row.size, "white"), alpha=0.85)
         ax.set_title(marks.benchmark_name(benchmark))
+        left, right = ax.get_xlim()
+        ax.set_xlim(min(left, -_NARROWEST / 20), max(right, _NARROWEST))
     for ax in axes[:, 0]:
         ax.set_ylabel(r"$\Delta_v$, accuracy")
     for ax in axes[-1]:
         ax.set_xlabel("synergy $S$ (bits)")
     handles = [_dot(marker, "white", marks.model_name(name)) for name, marker in zip(families, marks.MARKERS, strict=False)]
-    handles += [Patch(facecolor=shade, edgecolor=marks.INK, linewidth=0.6, label=size) for size, shade in shades.items()]
+    handles += [Patch(facecolor=shade, edgecolor=marks.INK, linewidth=0.6, label=f"{size} parameters") for size, shade in shades.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(7, len(handles)))
     return figure
 
