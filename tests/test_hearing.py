@@ -13,6 +13,7 @@ from pidlib import benchmarks, models
 from pidlib.extraction import extract
 from pidlib.extraction.job import Job
 from pidlib.extraction.masking import Pass
+from pidlib.extraction.prompts import Prompter
 from pidlib.extraction.reader import Reader, Row
 from pidlib.models import films, training
 from pidlib.models.recipes import RECIPES
@@ -141,14 +142,23 @@ def test_pictures_are_refused_and_so_is_sound_for_those_that_see_alone():
 
 
 def test_a_saved_mini_loads_the_same(tmp_path):
-    model, some = hearing(), [film(0), film(1)]
+    model, some = hearing(), [film(0, seconds=3), film(1, seconds=3)]  # of more than one stretch of film and sound
     model.model.save_pretrained(tmp_path)
     model.processor.save_pretrained(tmp_path)
     again = models.load(tmp_path, device="cpu")
+    assert again.processor.seconds_per_chunk == again.model.config.seconds_per_chunk == 1
     assert again.family.hears and again.model.dtype == torch.float32
     full = ("vision+audio+language",)
     before, after = (extract(one, some, passes=full, progress=False).logits[full[0]] for one in (model, again))
     np.testing.assert_array_equal(before, after)
+
+
+def test_films_keep_their_size_where_the_processor_of_films_takes_it():
+    model, one = hearing(), film(0)
+    assert "size" in Prompter(model.processor, model.family, {}).media([one])
+    real = copy.deepcopy(model.processor)
+    real.video_processor.size = {"shortest_edge": 3136, "longest_edge": 12845056}  # as that of Qwen2.5-Omni says
+    assert "size" not in Prompter(real, model.family, {}).media([one])  # so the processor's own holds
 
 
 def test_tokens_stand_for_what_is_at_their_place():

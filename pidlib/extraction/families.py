@@ -54,6 +54,8 @@ class Family:
         What the run is to be told.
     media : tuple of (str, value)
         What the processor is to be told of films.
+    clock : tuple of str
+        Entries of the configuration that the processor must share, for both count by them, and does not save.
     leading : int
         Vision tokens before those of the patches.
     counts_padding : bool
@@ -79,6 +81,7 @@ class Family:
     head: str | None = None
     arguments: tuple[tuple[str, object], ...] = ()
     media: tuple[tuple[str, object], ...] = ()
+    clock: tuple[str, ...] = ()
     leading: int = 0
     counts_padding: bool = False
 
@@ -163,6 +166,7 @@ FAMILIES = {
             audio_placeholder="audio_token_id",
             arguments=(("use_audio_in_video", True),),
             media=(("load_audio_from_video", True),),
+            clock=("seconds_per_chunk", "position_id_per_seconds"),
         ),
     )
 }

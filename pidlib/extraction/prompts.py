@@ -119,9 +119,10 @@ class Prompter:
                 f"films of {min(rates):.3g} to {max(rates):.3g} frames a second; sample them alike, for one clock counts their positions"
             )
         clips = {"videos": [sample.video for sample in samples], "audio": [sample.audio for sample in samples], "fps": rates[0]}
-        # The processor of the whole model asks for more pixels than the processor of its films may know (as that of a mini does).
+        # The processor asks for more pixels, whatever that of its films says; where that one takes but smaller films, it is a mini's.
         usual, own = self.processor.videos_kwargs["size"], self.processor.video_processor.size
-        clips["size"] = {edge: min(usual[edge], own[edge]) for edge in usual}
+        if own["longest_edge"] < usual["shortest_edge"]:
+            clips["size"] = {edge: own[edge] for edge in usual}
         return clips | {"audio_from_video_indices": list(range(len(samples)))} | dict(self.family.media)
 
     def tokenize(self, samples: list[Sample]) -> tuple[dict[str, Tensor], list[Question], list[tuple[Fields, Places]]]:

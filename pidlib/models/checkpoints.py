@@ -1,6 +1,7 @@
-"""What is known of the real checkpoints: those that the papers name, and Llama 3.2 Vision as an architecture that attends across.
+"""What is known of the real checkpoints: those that the papers name, Llama 3.2 Vision, which attends across, and others that hear.
 
-The facts stand in ``checkpoints.csv``. Parameters are nominal and rounded, licences as the cards name them (read the card before use).
+The facts stand in ``checkpoints.csv``. Parameters are nominal and rounded, of Qwen2.5-Omni those of the part that is loaded (it thinks, and
+does not talk). Licences are as the cards name them (read the card before use); that of Qwen2.5-Omni-3B is told by its file LICENSE.
 A revision is a commit under which public code is known to use the checkpoint: a suggestion to pin, never a default. Paper 2 tells
 models, not checkpoints, and paper 1 families: which checkpoint stands for them is our choice.
 """

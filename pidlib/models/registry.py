@@ -80,11 +80,14 @@ def load(
     model = AutoModelForImageTextToText.from_pretrained(**source, config=config, dtype=dtype, use_safetensors=True)
     processor = AutoProcessor.from_pretrained(**source)
     processor.tokenizer.padding_side = "left"
+    family = family_of(model)
+    for told in family.clock:
+        setattr(processor, told, float(getattr(model.config, told)))
     return LoadedModel(
         name=str(name),
         model=model.to(device).eval(),
         processor=processor,
-        family=family_of(model),
+        family=family,
         revision=revision or folder_revision(folder),
         device=device,
     )
