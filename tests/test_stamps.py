@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pidlib import stamps
+from pidlib import figures, results, stamps
 from pidlib.decomposition import sensory_pid
 from pidlib.distributions import joint_from_labels
 from pidlib.experiment import load_preset
+from pidlib.figures import omni
 from pidlib.stamps_build import LARGEST, SPOKEN
 
 OPTIONS = {"n_permutations": 19, "n_bootstrap": 19, "seed": 0}
@@ -126,3 +127,16 @@ def test_pairings_move_everyone():
     moved = stamps._moved(labels, np.array([4, 1, 7]))
     assert (moved[[4, 1, 7]] != labels[[4, 1, 7]]).all() and sorted(moved) == sorted(labels)
     assert (np.delete(moved, [4, 1, 7]) == np.delete(labels, [4, 1, 7])).all()
+
+
+def test_figure_and_table_are_drawn_from_the_tables_alone(tables, tmp_path):
+    preset = load_preset("smoke", output=str(tmp_path))
+    for name, table in zip(("omni/fig_stamps", "omni/table_stamps"), tables, strict=True):
+        results.write(table, preset.table(name))
+    first = [path.read_bytes() for path in figures.draw("omni/fig_stamps", preset).paths]
+    assert [path.read_bytes() for path in figures.draw("omni/fig_stamps", preset).paths] == first
+    (tex,) = figures.draw("omni/table_stamps", preset).paths
+    assert tex.read_text(encoding="utf-8").count(r"\\") == 7
+    loose = tables[0].assign(converged=False)
+    with pytest.raises(ValueError, match="did not converge"):
+        omni.fig_stamps(loose)
