@@ -27,7 +27,7 @@ from pidlib.experiment import derive_seed
 
 TASKS = {"audio": "Audio", "visual": "Visual", "fusion": "Audio-Visual"}
 REPOSITORY = "UnFaZeD07/Music-AVQA"
-FRAMES, SECONDS = 30, 60  # of a clip
+FRAMES, SECONDS = 60, 60  # of a clip: one a second, so that the two frames of a token lie within one chunk of Qwen2.5-Omni's clock
 
 _FILES = {"train": "avqa-train.json", "validation": "avqa-val.json", "test": "avqa-test.json"}
 _FIELDS = ("video_id", "type", "question_content", "templ_values", "anser")
@@ -46,7 +46,7 @@ def load(
     they were asked, the papers do not tell. ``template`` is the question before its placeholders are filled.
 
     Clips are about a minute long, and made `SECONDS` long, so that ``n_frames`` are as many a second of each, which the extractor asks for.
-    Only those of these n questions are decoded, each once, but at every call: a thousand take 14 GB of memory at the defaults.
+    Only those of these n questions are decoded, each once, but at every call: a thousand take 24 GB of memory at the defaults.
 
     Raises
     ------
