@@ -141,6 +141,7 @@ class Preset(BaseModel):
     bottleneck_models: Names = Field(description="minis that differ in the share of questions about sound they were trained on")
     omni_benchmarks: Benchmarks = Field(description="benchmarks of clips with sound")
     n_omni: PositiveInt = Field(description="questions per benchmark of clips whose decisions are profiled")
+    n_omni_intervened: PositiveInt = Field(description="of these, how many are asked anew with a stream swapped, softer sound, other words")
     bench_sizes: Tables = Field(description="tables of the solver bench, as x1 x x2 x y: 2x2x2")
     bench_batch: PositiveInt = Field(description="tables per batch in the solver bench")
     allow_unpinned: bool = Field(description="read checkpoints and data sets of the hub that are named without a commit, as they are today")
