@@ -1,0 +1,170 @@
+r"""What the two streams of a clip are worth to a model: each is swapped across samples.
+
+Swapping gives every sample the video, or the soundtrack, of another (`pidlib.interventions.resample`, a derangement within the benchmark)
+and costs accuracy. A model that takes from vision what only vision tells loses that; but it also loses what vision tells only together
+with sound, so that beside :math:`U_v` stands :math:`I(Y; V \mid A, T) = U_v + S`, all that a swapped video takes away.
+"""
+
+from collections.abc import Iterator
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from pidlib import results, schemas, sensory, sensory_tables
+from pidlib.experiment import Preset, derive_seed, fingerprint
+from pidlib.extraction import Extraction
+from pidlib.interventions import drop, resample, right
+from pidlib.profiles import certified
+from pidlib.ranks import ranked
+from pidlib.runs import Asked, Run, runs
+
+STREAMS = {"video swapped": "vision", "sound swapped": "audio"}
+ATOMS = ("unique_vision", "unique_audio", "synergy")
+QUANTITIES = (*ATOMS, "vision_given_audio", "audio_given_vision")  # the last two: U + S of a sense, what it adds to the other
+MEAN, SUBSETS, TEMPLATES = "mean within subsets", "all models and subsets", "all models and templates"
+
+
+def asked(preset: Preset) -> tuple[Asked, ...]:
+    """Of every model that sees and hears: what its Sensory atoms need, and its answers with either stream swapped."""
+    (one,) = sensory_tables.asked(preset)
+    swapped = one._replace(n_samples=preset.n_omni_intervened, passes=one.passes[:1])
+    return (one, *(swapped._replace(change=partial(resample, modality=stream, seed=preset.seed)) for stream in STREAMS.values()))
+
+
+def models(preset: Preset) -> tuple[str, ...]:
+    """All that see and hear: those shown one by one, then those that differ in how much they were asked about sound."""
+    return tuple(dict.fromkeys((*preset.omni_models, *preset.bottleneck_models)))
+
+
+def shuffle_table(preset: Preset) -> pd.DataFrame:
+    """Atoms and drops of every model and template, their correlations, and the published ones, as rows of ``fig_shuffle``."""
+    rows = []
+    for full, *swapped in runs(preset, asked(preset), preset.omni_benchmarks, models=models(preset)):
+        rows += _quantities(full, preset)
+        whole = right(full.extraction, full.extraction.full)
+        for name, run in zip(STREAMS, swapped, strict=True):
+            after = right(run.extraction, run.extraction.full)
+            for template, ids in _by_template(run.extraction):
+                lost, low, high = drop(whole, after[ids], preset.n_bootstrap, preset.seed)
+                told = {"kind": "drop", "quantity": "accuracy lost", "intervention": name, "template": template, "n_samples": len(ids)}
+                rows.append(run.columns | told | {"value": lost, "ci_low": low, "ci_high": high})
+    cells = pd.DataFrame(rows)
+    known = results.published("fig_shuffle").drop(columns="note").rename(columns={"rho": "value"}).assign(kind="published")
+    found = correlations(cells, preset.n_bootstrap, preset.n_permutations, preset.seed)
+    found["fingerprint"] = fingerprint(cells=sorted(cells["fingerprint"].unique()), n=[preset.n_bootstrap, preset.n_permutations])
+    table = pd.concat([cells, found, known], ignore_index=True).assign(experiment="omni", seed=preset.seed)
+    return results.tidy(table, schemas.SCHEMAS["fig_shuffle"])
+
+
+def correlations(cells: pd.DataFrame, n_bootstrap: int, n_permutations: int, seed: int = 0) -> pd.DataFrame:
+    """Spearman's rho of every quantity with every drop over cells, a cell being a model on a template.
+
+    Over all cells (`TEMPLATES`), over their means in each subset (`SUBSETS`), over the cells of each subset, and in the mean of these
+    (`MEAN`). Between subsets the correlation is nearly given by construction: no question of sight needs the sound, and none of sound the
+    video. So the null deals the drops out anew within subsets (95 % of permutations, and the share that reach the value): over all cells
+    it shows what subsets alone foretell. The interval draws templates anew within subsets; models are too few to be drawn. Where fewer
+    than `pidlib.ranks.FEWEST` cells are left, or a column is constant, there is no value; with one template no interval.
+
+    Parameters
+    ----------
+    cells
+        Rows of kind ``quantity`` and ``drop`` with model, benchmark, template and value.
+    n_bootstrap, n_permutations, seed
+        Draws of the interval and of the null; where their randomness begins.
+    """
+    at = ["benchmark", "template", "model"]
+    x, y = (
+        cells[cells["kind"] == kind].pivot(index=at, columns=by, values="value").sort_index()[list(names)]
+        for kind, by, names in (("quantity", "quantity", QUANTITIES), ("drop", "intervention", STREAMS))
+    )
+    subset, model = (pd.factorize(x.index.get_level_values(name))[0] for name in ("benchmark", "model"))
+    template = pd.factorize(x.index.droplevel("model"))[0]
+    names = x.index.get_level_values("benchmark").unique()
+    x, y = (side.to_numpy(float).round(3) for side in (x, y))  # what differs by less than the solver can tell is tied
+    everything, generator = np.arange(len(x)), np.random.default_rng(derive_seed(seed, "streams"))
+    drawn = partial(_scoped, x, y, subset, model)
+    value = drawn(everything, everything)
+    null = np.stack([drawn(everything, _dealt(subset, generator)) for _ in range(n_permutations)])
+    draws = np.stack([drawn(rows, rows) for rows in (_redrawn(subset, template, generator) for _ in range(n_bootstrap))])
+    with np.errstate(invalid="ignore"):
+        ends = [np.where(np.isnan(some).mean(0) > 0.5, np.nan, _quantiles(some)) for some in (draws, null)]
+    single = [len(np.unique(template[subset == one])) < 2 for one in range(len(names))]
+    ends[0][:, np.flatnonzero(single)] = np.nan
+    p = np.where(np.isnan(value), np.nan, (1 + (null >= value).sum(0)) / (1 + n_permutations))
+    counts = [*np.bincount(subset), len(x), len(np.unique(subset * (model.max() + 1) + model)), len(x)]
+    rows = []
+    for scope, name in enumerate((*names, MEAN, SUBSETS, TEMPLATES)):
+        for place in np.ndindex(len(QUANTITIES), len(STREAMS)):
+            (low, high), (null_low, null_high) = (some[:, scope, *place] for some in ends)
+            told = {"kind": "correlation", "benchmark": name, "quantity": QUANTITIES[place[0]], "intervention": list(STREAMS)[place[1]]}
+            told |= {"value": value[scope, *place], "ci_low": low, "ci_high": high, "null_low": null_low, "null_high": null_high}
+            rows.append(told | {"null_p": p[scope, *place], "n_models": model.max() + 1, "n_cells": counts[scope]})
+    return pd.DataFrame(rows).dropna(subset="value")
+
+
+def _scoped(
+    x: Float[np.ndarray, "cells p"],
+    y: Float[np.ndarray, "cells q"],
+    subset: Int[np.ndarray, " cells"],
+    model: Int[np.ndarray, " cells"],
+    rows: Int[np.ndarray, " n"],
+    lost: Int[np.ndarray, " n"],
+) -> Float[np.ndarray, "subsets+3 p q"]:
+    """Rho within each subset, their mean, over means of subsets, and over cells: of rows of x with the drops of other rows."""
+    x, y, subset, model = x[rows], y[lost], subset[rows], model[rows]
+    within = np.stack([_rho(x[subset == one], y[subset == one]) for one in range(subset.max() + 1)])
+    known = (~np.isnan(within)).sum(0)
+    mean = np.nansum(within, 0) / np.where(known > 0, known, np.nan)
+    _, group = np.unique(subset * (model.max() + 1) + model, return_inverse=True)
+    belongs = np.eye(group.max() + 1)[group].T
+    belongs /= belongs.sum(1, keepdims=True)
+    return np.concatenate([within, mean[None], _rho(belongs @ x, belongs @ y)[None], _rho(x, y)[None]])
+
+
+def _rho(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "p q"]:
+    return ranked(x).T @ ranked(y)
+
+
+def _dealt(subset: Int[np.ndarray, " cells"], generator: np.random.Generator) -> Int[np.ndarray, " cells"]:
+    """Every cell's partner in a permutation within subsets."""
+    dealt = np.empty(len(subset), int)
+    for one in np.unique(subset):
+        dealt[subset == one] = generator.permutation(np.flatnonzero(subset == one))
+    return dealt
+
+
+def _redrawn(
+    subset: Int[np.ndarray, " cells"], template: Int[np.ndarray, " cells"], generator: np.random.Generator
+) -> Int[np.ndarray, " n"]:
+    """Cells of templates that were drawn anew, with all models, as many of each subset as it has."""
+    drawn = [generator.choice(known, len(known)) for known in (np.unique(template[subset == one]) for one in np.unique(subset))]
+    return np.concatenate([np.flatnonzero(template == one) for some in drawn for one in some])
+
+
+def _quantiles(draws: Float[np.ndarray, "n *shape"]) -> Float[np.ndarray, "2 *shape"]:
+    missing = np.isnan(draws).all(0)
+    return np.where(missing, np.nan, np.nanquantile(np.where(missing, 0, draws), [0.025, 0.975], axis=0))
+
+
+def _by_template(extraction: Extraction) -> Iterator[tuple[str, list[str]]]:
+    ids = pd.Series(extraction.sample_ids)
+    for template, rows in ids.groupby(np.array(extraction.templates), sort=False):
+        yield template, list(rows)
+
+
+def _quantities(run: Run, preset: Preset) -> Iterator[dict[str, object]]:
+    """The Sensory atoms of each template, and what either sense adds to the other."""
+    made = {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
+    mark = fingerprint(extraction=run.columns["fingerprint"], analysis="streams", tau=preset.tau, **made)
+    for one in sensory.conditions(run.extraction, tau=preset.tau):
+        found = certified(one.decisions, **made).set_index("atom")
+        told = run.columns | {"kind": "quantity", "template": one.template, "n_samples": len(one.decisions), "fingerprint": mark}
+        told["converged"] = found["converged"].all()
+        for atom in ATOMS:
+            value, low, high = found.loc[atom, ["value_bits", "ci_low", "ci_high"]]
+            yield told | {"quantity": atom, "intervention": "none", "value": value, "ci_low": low, "ci_high": high}
+        for sense, other in (("vision", "audio"), ("audio", "vision")):
+            added = found.loc[[f"unique_{sense}", "synergy"], "value_bits"].sum()
+            yield told | {"quantity": f"{sense}_given_{other}", "intervention": "none", "value": added}

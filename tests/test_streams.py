@@ -1,0 +1,105 @@
+"""What a swapped stream costs, by hand and on a tiny model; correlations on cells whose truth is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_figures_streams import MODELS, cells
+
+from pidlib import results, streams
+from pidlib.bottleneck import audio_share, bottleneck_table, truth
+from pidlib.experiment import load_preset
+from pidlib.models.minis import vocabulary
+from pidlib.models.tiny import build
+from pidlib.streams import MEAN, SUBSETS, TEMPLATES, correlations
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    """One untrained model, few clips."""
+    folder = tmp_path_factory.mktemp("streams")
+    for part in build("qwen2_5_omni", sorted(vocabulary(("micro_av/fusion", "micro_av/polarity"), 64)), size="tiny"):
+        part.save_pretrained(folder / "model")
+    models = dict.fromkeys(("omni_models", "bottleneck_models"), [str(folder / "model")])
+    sizes = {"n_omni": 32, "n_omni_intervened": 24, "n_bootstrap": 4, "n_permutations": 4}
+    return load_preset("smoke", omni_benchmarks=["micro_av/fusion", "micro_av/polarity"], cache=str(folder / "cache"), **models, **sizes)
+
+
+def found_at(table, scope, quantity, stream):
+    rows = table[(table["benchmark"] == scope) & (table["quantity"] == quantity) & (table["intervention"] == stream)]
+    return rows.iloc[0]
+
+
+def test_correlations_are_those_of_the_pairs_named():
+    table = cells(noise=0.0)
+    found = correlations(table, 20, 40)
+    wide = table.pivot_table(index=["benchmark", "model", "template"], columns="quantity", values="value")
+    lost = table[table["intervention"] == "video swapped"].set_index(["benchmark", "model", "template"])["value"]
+    wide, lost = wide.round(3), lost.round(3)
+    for scope, x, y in (
+        (TEMPLATES, wide, lost),
+        (SUBSETS, wide.groupby(["benchmark", "model"]).mean(), lost.groupby(["benchmark", "model"]).mean()),
+        ("micro_av/fusion", wide.loc["micro_av/fusion"], lost.loc["micro_av/fusion"]),
+    ):
+        row = found_at(found, scope, "unique_vision", "video swapped")
+        assert row["value"] == pytest.approx(x["unique_vision"].corr(y.reindex(x.index), method="spearman"))
+        assert row["n_cells"] == len(x) and row["n_models"] == len(MODELS)
+    assert found_at(found, TEMPLATES, "vision_given_audio", "video swapped")["value"] > 0.99
+    within = found[(found["quantity"] == "synergy") & (found["intervention"] == "sound swapped")].set_index("benchmark")["value"]
+    assert within[MEAN] == pytest.approx(within[within.index.str.startswith("micro")].mean())
+
+
+def test_what_only_knows_the_subset_is_inside_the_null_and_what_knows_more_is_not():
+    rng, table = np.random.default_rng(0), cells(noise=0.0)
+    subset = table["benchmark"].map({"micro_av/audio": 0.0, "micro_av/visual": 1}).fillna(0.5)
+    only = (table["quantity"] == "unique_audio") & (table["kind"] == "quantity")
+    table.loc[only, "value"] = subset[only] + 0.1 * rng.random(only.sum())
+    found = correlations(table, 20, 100)
+    knows = found_at(found, TEMPLATES, "vision_given_audio", "video swapped")
+    assert knows["value"] > knows["null_high"] and knows["null_p"] == pytest.approx(1 / 101) and knows["null_low"] > 0.3
+    blind = found_at(found, TEMPLATES, "unique_audio", "video swapped")
+    assert blind["null_low"] <= blind["value"] <= blind["null_high"] and blind["value"] > 0.2
+    assert abs(found_at(found, MEAN, "unique_audio", "video swapped")["null_high"]) < 0.6
+
+
+def test_intervals_draw_templates_so_that_one_template_has_none():
+    found = correlations(cells(), 30, 10)
+    fusion, gated = (found_at(found, f"micro_av/{task}", "synergy", "video swapped") for task in ("fusion", "gated"))
+    assert fusion["ci_low"] < fusion["ci_high"] and np.isnan(gated["ci_low"]) and np.isfinite(gated["value"])
+    few = correlations(cells(MODELS[:1]), 5, 5)
+    assert set(few["benchmark"]) == {TEMPLATES, SUBSETS}  # no subset has as many as four cells
+
+
+def test_the_ceiling_is_the_mean_over_templates():
+    assert truth({"gated": 5}) == pytest.approx({"redundancy": 0, "unique_vision": 0.5, "unique_audio": 0, "synergy": 0.5}, abs=1e-6)
+    assert truth({"sounding_direction": 1, "silent_left": 3})["synergy"] == pytest.approx(0.875, abs=1e-6)
+
+
+def test_shares_of_audio_questions_follow_from_the_recipes():
+    assert audio_share("qwen2_5_omni_compact") == pytest.approx(2 / 12)
+    assert np.isnan(audio_share("somebody/else"))
+
+
+@pytest.mark.filterwarnings("ignore:.*calibrate the noise")
+def test_table_of_swapped_streams(preset):
+    table = streams.shuffle_table(preset)
+    drops = table[table["kind"] == "drop"]
+    assert set(drops["template"]) == {"sounding_direction", "sounding_left", "silent_left", "playing", "polarity"}
+    assert set(drops["intervention"]) == set(streams.STREAMS) and drops["value"].between(-1, 1).all()
+    assert (drops.groupby(["benchmark", "intervention"])["n_samples"].sum() == 24).all()
+    measured = table[table["kind"] == "quantity"].pivot(index="template", columns="quantity", values="value")
+    assert (measured["unique_vision"] + measured["synergy"] - measured["vision_given_audio"]).abs().max() < 1e-6
+    assert (table["kind"] == "published").sum() == 2 and table.loc[table["kind"] == "published", "grade"].eq("N").all()
+    pd.testing.assert_frame_equal(streams.shuffle_table(preset), table)
+
+
+@pytest.mark.filterwarnings("ignore:.*calibrate the noise")
+def test_table_of_the_bottleneck(preset):
+    table = bottleneck_table(preset)
+    counts = table.groupby(["kind", "benchmark"])["atom"].count()
+    assert counts["salience", "micro_av/fusion"] == 5 * 4 and counts["training", "micro_av/polarity"] == 4
+    assert sorted(table[table["kind"] == "change"]["gain"].dropna().unique()) == [0.0, 0.3]
+    synergy = table[table["atom"] == "synergy"].set_index(["kind", "benchmark", "gain"])["value_bits"]
+    risen = synergy["salience", "micro_av/fusion", 1.0] - synergy["salience", "micro_av/fusion", 0.0]
+    assert synergy["change", "micro_av/fusion", 0.0] == pytest.approx(risen, abs=1e-9)
+    assert table["truth_bits"].dropna().between(0, 1).all()
+    assert results.tidy(table, results.SCHEMAS["fig_bottleneck"]).equals(table)
