@@ -89,7 +89,7 @@ FORCE:
 $(BUILD)/extracted: $(SOURCES) | $(READY)
 	$(PY) -m pidlib.answers --preset $(PRESET) --jobs $(JOBS)
 	@mkdir -p $(@D) && touch $@
-$(filter $(RUNS)/vision_language/% $(RUNS)/validation/fig_recovery.ipynb,$(EXECUTED)): | $(ASKED)
+$(filter $(RUNS)/vision_language/% $(RUNS)/omni/% $(RUNS)/validation/fig_recovery.ipynb,$(EXECUTED)): | $(ASKED)
 
 extract: $(BUILD)/extracted ## only the first step: run the models, keep what they answer in the cache
 
@@ -100,7 +100,7 @@ bench: $(READY) ## time the solver against its peers
 	rm -f $(RUNS)/validation/fig_solver.ipynb
 	@$(MAKE) --no-print-directory $(RUNS)/validation/fig_solver.ipynb
 
-minis: $(READY) ## train the twenty mini models anew: hours
+minis: $(READY) ## train the mini models anew: hours
 	$(PY) -m pidlib.models.minis train
 
 test: $(READY) ## set up, then run the tests

@@ -4,25 +4,51 @@ import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
+from typing import NamedTuple
 
 from tqdm import tqdm
 
-from pidlib import audit, contributions, depth, estimators, predictors
+from pidlib import audit, bottleneck, contributions, depth, estimators, gating, predictors, sensory_tables, streams
 from pidlib.experiment import Preset, load_preset
 from pidlib.runs import Asked, decisions, embeddings, runs
 
 
-def everything(preset: Preset) -> list[tuple[Sequence[str], tuple[Asked, ...]]]:
-    """Models, and what they are asked."""
+class Questions(NamedTuple):
+    """Models, the benchmarks on which they are asked, and what."""
+
+    models: Sequence[str]
+    benchmarks: Sequence[str]
+    asked: tuple[Asked, ...]
+
+
+def everything(preset: Preset) -> list[Questions]:
+    """All that any table needs."""
+    seen, films, fused = preset.benchmarks, preset.omni_benchmarks, [gating.FUSION]
     exemplars = (*decisions(preset), *embeddings(preset), *depth.asked(preset), *audit.asked(preset))
     population = (*predictors.asked(preset), *contributions.asked(preset))
-    return [(preset.models, exemplars), (preset.population, population), (preset.options_models, estimators.asked(preset))]
+    return [
+        Questions(preset.models, seen, exemplars),
+        Questions(preset.population, seen, population),
+        Questions(preset.options_models, seen, estimators.asked(preset)),
+        Questions(preset.omni_models, films, sensory_tables.asked(preset)),
+        Questions(streams.models(preset), films, streams.asked(preset)),
+        Questions(preset.omni_models, fused, gating.asked(preset)),
+        Questions(preset.bottleneck_models, fused, bottleneck.asked(preset)),
+    ]
 
 
 def ask(preset: Preset, model: str, *, progress: bool = False) -> int:
     """Ask one model everything; the number of questions that it answered."""
-    asked = tuple(one for models, some in everything(preset) if model in models for one in some)
-    return sum(len(run.extraction) for some in runs(preset, asked, models=[model], progress=progress) for run in some)
+    asked: dict[tuple[str, ...], list[Asked]] = {}
+    for some in everything(preset):
+        if model in some.models:
+            asked.setdefault(tuple(some.benchmarks), []).extend(some.asked)
+    return sum(
+        len(run.extraction)
+        for where, what in asked.items()
+        for several in runs(preset, what, where, models=[model], progress=progress)
+        for run in several
+    )
 
 
 def main() -> None:
@@ -31,7 +57,7 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1, help="models at a time, each in a process of its own; on one GPU leave it at 1")
     chosen = parser.parse_args()
     preset = load_preset(chosen.preset)
-    models = list(dict.fromkeys(name for some, _ in everything(preset) for name in some))
+    models = list(dict.fromkeys(name for some in everything(preset) for name in some.models))
     if chosen.jobs == 1:
         count = sum(ask(preset, model, progress=True) for model in models)
     else:
