@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from pidlib import marginals
 from pidlib.marginals import PairMarginals, divergence, reconcile
 
 
@@ -34,6 +35,32 @@ def test_reconcile_is_the_nearest_table():
         other = reconcile(a * torch.as_tensor(generator.uniform(0.9, 1.1, a.shape)), target)
         other = reconcile(other * (a.sum(1, keepdim=True) / other.sum(1, keepdim=True)), target)
         assert torch.xlogy(other, other / a).sum() >= torch.xlogy(moved, moved / a).sum() - 1e-12
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 5.0])
+def test_newton_arrives_where_scaling_in_turn_does(scale, monkeypatch):
+    a, target = table(6, scale=scale)
+    mass = a.sum(1, keepdim=True)
+    scaled = marginals._scaled(a, mass, target)
+    assert scaled is not a
+    torch.testing.assert_close(scaled.sum(0), target, atol=1e-13, rtol=0)
+    monkeypatch.setattr(marginals, "_scaled", lambda a, mass, target: a)
+    torch.testing.assert_close(scaled, reconcile(a, target, max_iterations=20_000), atol=1e-12, rtol=1e-7)
+
+
+def test_newton_gives_way_where_zeros_forbid_the_sums():
+    a = torch.eye(3, dtype=torch.float64)[[0, 0, 0, 1, 2]] / 5
+    target = torch.tensor([0.4, 0.2, 0.4], dtype=torch.float64)
+    assert marginals._scaled(a, a.sum(1, keepdim=True), target) is a
+
+
+@pytest.mark.parametrize("scale", [60.0, 300.0])
+def test_hard_rows_reach_both_sums(scale):
+    a, target = table(7, scale=scale)
+    moved = reconcile(a, target)
+    torch.testing.assert_close(moved.sum(0), target, atol=1e-13, rtol=0)
+    torch.testing.assert_close(moved.sum(1), a.sum(1), atol=1e-13, rtol=0)
+    assert (moved >= 0).all()
 
 
 def test_reconcile_leaves_alone_what_fits():
