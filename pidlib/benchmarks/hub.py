@@ -117,7 +117,10 @@ def _read(task: str, folder: Path | None, revision: str | None) -> _Table:
     places = _places(task, names, pictures["id"]) if source.pictures else range(len(rows))
     questions = {split: [] for split in SPLITS}
     for index, (name, row) in enumerate(zip(names, rows.select_columns(list(source.columns)).to_list(), strict=True)):
-        asked = source.read(row)
+        try:
+            asked = source.read(row)
+        except ValueError as error:
+            raise ValueError(f"row {index} of hub/{task}: {error}") from None
         if asked is None or name is None or not set(asked.among) <= set(source.candidates):
             continue
         if asked.among and asked.answer not in asked.among:

@@ -108,7 +108,18 @@ def _mmstar(row: Mapping[str, Any]) -> Asked:
 def _mmmu(row: Mapping[str, Any]) -> Asked | None:
     if row["question_type"] != "multiple-choice" or "<image 2>" in row["question"] + row["options"]:
         return None
-    return _choice(row["question"], ast.literal_eval(row["options"]), row["answer"])
+    return _choice(row["question"], _written(row["options"]), row["answer"])
+
+
+def _written(options: str) -> list[str]:
+    """The list of strings that a cell spells out."""
+    try:
+        found = ast.literal_eval(options)
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        found = None
+    if not (isinstance(found, list) and all(isinstance(one, str) for one in found)):
+        raise ValueError(f"its options {options[:80]!r} are no list of strings like \"['red', 'blue']\"; is this another revision?")
+    return found
 
 
 def _pmc_vqa(row: Mapping[str, Any]) -> Asked:
