@@ -12,6 +12,8 @@ from random import Random
 import numpy as np
 import pandas as pd
 import torch
+from scipy.stats import f as f_distribution
+from scipy.stats import false_discovery_control
 from torch.nn.functional import adaptive_avg_pool2d
 from tqdm.auto import tqdm
 
@@ -161,14 +163,16 @@ def _codes(shard: Shard, benchmark: str, part: str, preset: Preset) -> np.ndarra
 
 
 def moved(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """How far the mechanism moves C_language, against what the seeds do, a row for each benchmark and target.
+    r"""How far the mechanism moves C_language, against what the seeds do, a row for each benchmark and target.
 
-    Of a table seeds x mechanisms of C_language, ``moved`` is the range of the mechanisms' means, in points of 100, with an interval over
-    resamples of the seeds. Its null shuffles the mechanisms' names within each seed: six noisy means are never equal. ``moved_once``
-    is the mean of the range within one seed, which a single training of each mechanism would report. ``spread_mechanism`` and
-    ``spread_rest`` are standard deviations in points: of the mechanism, by the mean squares of a two-way layout (zero where those are
-    smaller than the rest's), and of what neither mechanism nor seed explains. Seeds without C_language in some mechanism are left out, and
-    ``n_seeds`` are counted; with fewer than two everything is missing.
+    Of a table seeds x mechanisms of C_language, ``spread_mechanism`` and ``spread_rest`` are standard deviations in points of 100: of the
+    mechanism, by the mean squares of a two-way layout (zero where those are smaller than the rest's), and of what neither mechanism nor
+    seed explains. With F their ratio and s seeds, the ends of the first's interval are :math:`\sqrt{(F / F_q - 1) / s}` times the second,
+    q = .975 and .025 (normal effects, Searle 1971). ``moved`` is the range of the mechanisms' means, with an interval over resampled seeds
+    that is moved so that its mean is the value: the range of resampled means is too large. It holds a range of chance, too; its null
+    shuffles the mechanisms' names within each seed, and ``null_q`` is its p-value among all rows by Benjamini and Hochberg.
+    ``moved_once`` is the mean of the range within one seed, which a single training of each mechanism would report. Seeds without
+    C_language in some mechanism are left out, and ``n_seeds`` are counted; with fewer than two everything is missing.
     """
     once = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     rows = []
@@ -176,7 +180,9 @@ def moved(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
         shares = 100 * some.pivot(index="seed", columns="model", values="contribution").dropna().to_numpy(float)
         row = {"benchmark": benchmark, "target": target, "kind": "moved", "seed": seed, "n_seeds": len(shares)}
         rows.append(row | {"fingerprint": some["fingerprint"].iloc[0]} | (_spread(shares, seed) if len(shares) > 1 else {}))
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    tested = table[table["null_p"].notna()] if "null_p" in table else table[:0]
+    return table.assign(null_q=pd.Series(false_discovery_control(tested["null_p"]), tested.index)) if len(tested) else table
 
 
 def _spread(shares: np.ndarray, seed: int) -> dict[str, float]:
@@ -188,12 +194,15 @@ def _spread(shares: np.ndarray, seed: int) -> dict[str, float]:
     residual = shares - shares.mean(0) - shares.mean(1, keepdims=True) + shares.mean()
     rest = (residual**2).sum() / ((seeds - 1) * (mechanisms - 1))
     between = max(shares.mean(0).var(ddof=1) - rest / seeds, 0.0)
+    freedom = mechanisms - 1, (seeds - 1) * (mechanisms - 1)
+    ends = shares.mean(0).var(ddof=1) / f_distribution.ppf([0.975, 0.025], *freedom) - rest / seeds
     found = {
         "moved": value,
         "moved_once": np.ptp(shares, axis=1).mean(),
         "null_mean": shuffled.mean(),
         "null_high": np.quantile(shuffled, 0.95),
     }
-    found |= dict(zip(("ci_low", "ci_high"), np.quantile(resampled, [0.025, 0.975]), strict=True))
+    found |= dict(zip(("ci_low", "ci_high"), np.quantile(resampled, [0.025, 0.975]) - resampled.mean() + value, strict=True))
+    found |= dict(zip(("spread_low", "spread_high"), np.maximum(ends, 0) ** 0.5, strict=True))
     p = (1 + int((shuffled >= value - 1e-9).sum())) / (1 + SHUFFLES)
     return found | {"null_p": p, "spread_mechanism": between**0.5, "spread_rest": rest**0.5}

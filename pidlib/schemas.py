@@ -50,6 +50,10 @@ ATOMS = Schema(
 _MEASURES = ("accuracy{}", "entropy{}_bits", "fallback{}")
 DIAGNOSED = [name.format(which) for name in _MEASURES for which in ("", "_vision", "_language")] + ["moved_vision", "moved_language"]
 
+# Of either way to ask one modality alone, each atom with the ends of its interval and what it comes to where there is nothing to find.
+_ASKED = [f"{mode}_{atom}" for mode in ("masked", "resampled") for atom in ("redundancy", "unique_vision", "unique_language", "synergy")]
+PROFILES = [f"{name}_{what}" for name in _ASKED for what in ("bits", "low", "high", "null")]
+
 PROFILED = Schema(
     {
         "experiment": "string",
@@ -58,7 +62,9 @@ PROFILED = Schema(
         "model": "string",
         "revision": "string",
         **dict.fromkeys(DIAGNOSED, "Float64"),
+        **dict.fromkeys(PROFILES, "Float64"),
         "n_samples": "Int64",
+        "converged": "boolean",
         "fingerprint": "string",
     },
     required=("experiment", "benchmark", "split", "model", "accuracy", "n_samples", "fingerprint"),
@@ -194,7 +200,7 @@ CONTRIBUTIONS = Schema(
     {
         **ATOMS.columns,
         **dict.fromkeys(("contribution", "contribution_low", "contribution_high", "unique_p"), "Float64"),
-        **dict.fromkeys(("source", "grade"), "string"),
+        **dict.fromkeys(("source", "grade", "note"), "string"),
     },
     required=tuple(name for name in ATOMS.required if name != "value_bits"),  # of published shares the atoms are not known
 )
@@ -203,7 +209,8 @@ FUSION = Schema(
     {
         **dict.fromkeys(("kind", "target", "source", "grade"), "string"),
         **CONTRIBUTIONS.columns,
-        **dict.fromkeys(("accuracy", "prior", "moved", "moved_once", "null_high", "spread_mechanism", "spread_rest"), "Float64"),
+        **dict.fromkeys(("accuracy", "prior", "moved", "moved_once", "null_high", "null_q"), "Float64"),
+        **dict.fromkeys(("spread_mechanism", "spread_low", "spread_high", "spread_rest"), "Float64"),
         "n_seeds": "Int64",
     },
     required=("kind", "experiment"),

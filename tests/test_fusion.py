@@ -103,9 +103,19 @@ def test_movement_by_the_mechanism_is_told_from_that_by_the_seed():
     assert by_mechanism["moved"] == pytest.approx(15, abs=2) and by_mechanism["null_p"] < 0.01
     assert by_mechanism["ci_low"] < by_mechanism["moved"] < by_mechanism["ci_high"]
     assert by_mechanism["spread_mechanism"] == pytest.approx(3 * np.std(range(6), ddof=1), rel=0.2)
+    assert by_mechanism["spread_low"] < by_mechanism["spread_mechanism"] < by_mechanism["spread_high"]
+    assert by_seed["spread_low"] == 0 < by_seed["spread_high"] < 2
     assert by_mechanism["moved_once"] == pytest.approx(15, abs=3) and by_seed["moved_once"] > by_seed["moved"]
     assert by_seed["moved"] < by_seed["null_high"] < 3 and by_seed["null_p"] > 0.05
     assert by_mechanism["spread_rest"] == pytest.approx(1, rel=0.4)
+
+
+def test_the_interval_of_a_range_is_about_it_and_tests_are_corrected_together():
+    tables = [shares(0.03 * (name == "b"), 0.05).assign(benchmark=name) for name in "abc"]
+    rows = moved(pd.concat(tables)).set_index("benchmark")
+    assert (rows["ci_low"] < rows["moved"]).all() and (rows["moved"] < rows["ci_high"]).all()
+    assert rows.loc["b", "null_q"] == pytest.approx(3 * rows.loc["b", "null_p"])
+    assert (rows.loc[["a", "c"], "null_q"] >= rows.loc[["a", "c"], "null_p"]).all()
 
 
 def test_seeds_without_a_share_are_left_out_and_movement_of_one_seed_is_missing():
