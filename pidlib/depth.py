@@ -22,7 +22,7 @@ from pidlib.runs import Asked, runs
 
 SILENT, FUSING = 0.2, 0.8  # relative depths at which the published stages change
 TOLERANCE = 1e-4  # bits
-LEAST = 0.05  # bits of synergy at the end, below which a share of it says nothing
+LEAST = 0.05  # bits below which a share of them says nothing
 
 
 class Claim(NamedTuple):
@@ -37,6 +37,7 @@ class Claim(NamedTuple):
 CLAIMS = {
     "silence": Claim("information at the end of silent encoding, as a share of the most at any depth", above=False, bound=0.1),
     "accumulation": Claim("rise of what either modality tells alone from the first stage to the last, bits", above=True, margin=0.05),
+    "middle_share": Claim("share of the most that either tells alone that arises between these stages", above=True, bound=FUSING - SILENT),
     "late_share": Claim("share of the final synergy that arises in the last stage", above=True, bound=0.5),
     "synergy_slope": Claim("slope of synergy in the last stage, bits per unit of depth", above=True, margin=0.05),
     "language_slope": Claim("slope of what is unique to language in the last stage, likewise", above=False, margin=0.05),
@@ -66,23 +67,26 @@ def stages(curves: Mapping[str, Float[np.ndarray, "L *draws"]]) -> dict[str, Flo
     r"""The statistics of `CLAIMS` for atoms at all L depths, in bits.
 
     With :math:`I = R + U_v + U_\ell + S`, the readings e and m of `readings`, and depth 1 at the last block: silence is
-    :math:`I(e) / \max_d I(d)`; accumulation :math:`(I - S)(m) - (I - S)(e)`; the late share :math:`1 - S(m) / S(1)`, missing where
-    :math:`S(1)` is below `LEAST`; a slope is the rise from m to 1, divided by the depth between. Thresholds are ours: the published
-    stages are told in words.
+    :math:`I(e) / \max_d I(d)`; accumulation :math:`(I - S)(m) - (I - S)(e)`, and the middle share the same over :math:`\max_d (I - S)(d)`;
+    the late share :math:`1 - S(m) / S(1)`; a share is missing where what it is of is below `LEAST`; a slope is the rise from m to 1,
+    divided by the depth between. Thresholds and margins are ours: the published stages are told in words. Accumulation holds for any curve
+    that grows between e and m; the middle share asks whether more grows there than its part of the depth, as in steady growth.
 
     >>> late = {"redundancy": [0, 0, 0, 0], "unique_vision": [0, 0.5, 1, 1], "unique_language": [0, 0.5, 1, 0.5], "synergy": [0, 0, 0.2, 1]}
     >>> {name: round(float(value), 2) for name, value in stages(late).items()}
-    {'silence': 0.0, 'accumulation': 2.0, 'late_share': 0.8, 'synergy_slope': 3.2, 'language_slope': -2.0}
+    {'silence': 0.0, 'accumulation': 2.0, 'middle_share': 1.0, 'late_share': 0.8, 'synergy_slope': 3.2, 'language_slope': -2.0}
     """
     curves = {atom: np.asarray(values, float) for atom, values in curves.items()}
     synergy, language = curves["synergy"], curves["unique_language"]
     total = sum(curves.values())
     alone, most, end = total - synergy, total.max(0), synergy[-1]
+    apart = alone.max(0)
     early, middle = readings(len(total))
     last_stage = 1 - (middle + 1) / len(total)
     return {
         "silence": np.where(most > 0, total[early] / np.where(most > 0, most, 1), np.nan),
         "accumulation": alone[middle] - alone[early],
+        "middle_share": np.where(apart > LEAST, (alone[middle] - alone[early]) / np.where(apart > LEAST, apart, 1), np.nan),
         "late_share": np.where(end > LEAST, 1 - synergy[middle] / np.where(end > LEAST, end, 1), np.nan),
         "synergy_slope": (end - synergy[middle]) / last_stage,
         "language_slope": (language[-1] - language[middle]) / last_stage,
@@ -125,16 +129,17 @@ def depth_profile(
     if extraction.layers != tuple(range(blocks)):
         raise ValueError(f"stages need every block from 0; this extraction holds {extraction.layers}: extract with layers=range(...)")
     early, middle = readings(blocks)
-    rows, values, draws = [], [], []
+    rows, values, draws, converged = [], [], [], []
     for layer in extraction.layers:
         decisions = extraction.masked(tau, layer)
         solved = decision_pid(decisions, tol=TOLERANCE)
         drawn = bootstrap_decisions(decisions, n_bootstrap, seed, solved=solved)
-        ends, floor = drawn.interval(solved.pid.atoms), noise_floor(extraction, tau, 6, seed, layer)
+        ends, (floor, floored) = drawn.interval(solved.pid.atoms), noise_floor(extraction, tau, 6, seed, layer)
+        converged.append(solved.pid.converged)
         for atom, value in solved.pid.atoms.items():
             lower, upper = solved.pid.bounds[atom]
             bounds = {"lower_bits": lower, "upper_bits": upper, "ci_low": ends[atom][0], "ci_high": ends[atom][1]}
-            told = {"layer": layer, "atom": atom, "value_bits": value, "null_mean": floor[atom], "converged": solved.pid.converged}
+            told = {"layer": layer, "atom": atom, "value_bits": value, "null_mean": floor[atom], "converged": converged[-1] and floored}
             rows.append(told | bounds)
         values.append(solved.pid.atoms)
         draws.append(drawn.atoms)
@@ -142,11 +147,12 @@ def depth_profile(
     spread = stages({atom: np.stack([draw[atom] for draw in draws]) for atom in values[0]})
     claims = weighed(CLAIMS, found, spread)
     if early + 1 > SILENT * blocks:  # what is told by then may have come after the stage
-        claims.loc[(claims["statistic"] == "silence") & (claims["verdict"] == "against"), "verdict"] = "open"
+        early_told = claims["statistic"].isin(["silence", "middle_share"])
+        claims.loc[early_told & (claims["verdict"] == "against"), "verdict"] = "open"
     shared = {"seed": seed, **columns}
     return (
         pd.DataFrame(rows).assign(source_a="vision", source_b="language", unimodal="masked", estimator="exact", **shared),
-        claims.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks, **shared),
+        claims.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks, converged=all(converged), **shared),
     )
 
 

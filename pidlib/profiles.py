@@ -17,6 +17,7 @@ from pidlib.uncertainty import estimate
 
 NOISE = ("none", "none#1", "none#2")  # three passes that see nothing, each with noise of its own
 DEALS, DEAL_TOLERANCE = 19, 1e-4  # so that the least p-value is 0.05; bits
+FLOOR_TOLERANCE = 1e-3  # bits
 BATCH = {"epochs": 20, "batch_size": 64}  # within the published ranges, for a few hundred samples
 
 
@@ -86,16 +87,20 @@ def certified(decisions: Decisions, n_bootstrap: int = 100, seed: int = 0) -> pd
     return pd.DataFrame(rows)
 
 
-def noise_floor(extraction: Extraction, tau: float = 0.3, n: int = 100, seed: int = 0, layer: int | None = None) -> dict[str, float]:
-    """Mean atoms of at least n bootstrap draws of three passes that saw nothing, in every assignment of the three roles.
+def noise_floor(
+    extraction: Extraction, tau: float = 0.3, n: int = 100, seed: int = 0, layer: int | None = None
+) -> tuple[dict[str, float], bool]:
+    """Mean atoms of at least n bootstrap draws of three passes that saw nothing, in every assignment of the three roles; all solved?
 
     With ``layer``, as the logit lens reads the passes `NOISE` after that block.
     """
-    passes, draws = [extraction.decisions(key, tau, layer) for key in NOISE], []
+    passes, draws, converged = [extraction.decisions(key, tau, layer) for key in NOISE], [], True
     for role, (joint, vision, language) in enumerate(permutations(passes)):
         nothing = Decisions(joint=joint, sources={"vision": vision, "language": language})
-        draws.append(bootstrap_decisions(nothing, -(-n // 6), derive_seed(seed, "noise floor", role)).atoms)
-    return {atom: float(np.mean([draw[atom] for draw in draws])) for atom in draws[0]}
+        solved = decision_pid(nothing, tol=FLOOR_TOLERANCE)
+        draws.append(bootstrap_decisions(nothing, -(-n // 6), derive_seed(seed, "noise floor", role), solved=solved).atoms)
+        converged &= solved.pid.converged
+    return {atom: float(np.mean([draw[atom] for draw in draws])) for atom in draws[0]}, converged
 
 
 def diagnose(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
@@ -112,6 +117,15 @@ def diagnose(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
         found[f"fallback{suffix}"] = extraction.fallback(key, tau)
     moved = decision_pid(extraction.masked(tau), tol=0.1).reconciliation
     return found | {f"moved_{name}": distance for name, distance in moved.items()}
+
+
+def beside(profiles: pd.DataFrame, diagnosed: pd.DataFrame) -> pd.DataFrame:
+    """What `diagnose` says of each model on each benchmark, and its atoms by either way to ask, as rows of ``table_profiles``."""
+    place, named = ["benchmark", "model"], {"value_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
+    atoms = profiles.pivot(index=place, columns=["unimodal", "atom"], values=list(named))
+    atoms.columns = [f"{mode}_{atom}_{named[column]}" for column, mode, atom in atoms.columns]
+    converged = profiles.groupby(place)["converged"].all()
+    return diagnosed.merge(atoms.assign(converged=converged).reset_index(), on=place, how="left")
 
 
 def embedding_profile(
@@ -201,14 +215,16 @@ def _embeddings(extraction: Extraction, unimodal: str) -> dict[str, np.ndarray]:
 
 
 def _floor(rows: pd.DataFrame, extraction: Extraction, tau: float, n: int, seed: int) -> pd.DataFrame:
-    return rows.assign(null_mean=rows["atom"].map(noise_floor(extraction, tau, n, seed)))
+    floor, converged = noise_floor(extraction, tau, n, seed)
+    return rows.assign(null_mean=rows["atom"].map(floor), converged=rows["converged"] & converged)
 
 
 def _against_deals(rows: pd.DataFrame, extraction: Extraction, tau: float, seed: int) -> pd.DataFrame:
     """Mean atoms where the answers are dealt out anew, and the share of deals, the real one counted in, that reach the value."""
     generator = np.random.default_rng(derive_seed(seed, "deals"))
-    dealt = [decision_pid(extraction.resampled(tau, generator), tol=DEAL_TOLERANCE).pid.atoms for _ in range(DEALS)]
-    nulls = pd.DataFrame(dealt).drop(columns="synergy")
+    dealt = [decision_pid(extraction.resampled(tau, generator), tol=DEAL_TOLERANCE).pid for _ in range(DEALS)]
+    nulls = pd.DataFrame([one.atoms for one in dealt]).drop(columns="synergy")
     values = rows.set_index("atom")["value_bits"]
     p = {atom: (1 + (nulls[atom] >= values[atom] - DEAL_TOLERANCE).sum()) / (1 + DEALS) for atom in nulls}
-    return rows.assign(null_mean=rows["atom"].map(nulls.mean()), null_p=rows["atom"].map(p))
+    converged = rows["converged"] & all(one.converged for one in dealt)
+    return rows.assign(null_mean=rows["atom"].map(nulls.mean()), null_p=rows["atom"].map(p), converged=converged)

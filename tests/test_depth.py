@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from test_profiles import TOLD, N, extraction, xor
 
-from pidlib import results, schemas
+from pidlib import depth, profiles, results, schemas
 from pidlib.depth import CLAIMS, depth_profile, readings, stages, verdict
-from pidlib.profiles import NOISE
+from pidlib.profiles import NOISE, certified
 
 ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
 
@@ -26,6 +26,7 @@ def test_stages_by_hand():
     found = stages(curves)
     assert found["silence"] == pytest.approx(0.2 / 1.7)
     assert found["accumulation"] == pytest.approx(1.4 - 0.2)
+    assert found["middle_share"] == pytest.approx((1.4 - 0.2) / 1.4)
     assert found["late_share"] == pytest.approx(1 - 0.2 / 0.8)
     assert found["synergy_slope"] == pytest.approx(0.6 / 0.2)
     assert found["language_slope"] == pytest.approx(-0.4 / 0.2)
@@ -37,7 +38,13 @@ def test_stages_run_over_draws_and_leave_out_what_they_cannot_tell():
     assert {values.shape for values in found.values()} == {(3,)}
     assert np.isnan(found["late_share"]).tolist() == [True, False, True]
     nothing = stages({atom: np.zeros(4) for atom in ATOMS})
-    assert np.isnan(nothing["silence"]) and nothing["synergy_slope"] == 0
+    assert np.isnan([nothing["silence"], nothing["middle_share"]]).all() and nothing["synergy_slope"] == 0
+
+
+def test_steady_growth_accumulates_without_a_middle_stage():
+    steady = stages(dict.fromkeys(ATOMS, np.zeros(10)) | {"unique_vision": np.arange(1, 11) / 10})
+    assert verdict(CLAIMS["accumulation"], *[steady["accumulation"]] * 2) == "holds"
+    assert verdict(CLAIMS["middle_share"], *[steady["middle_share"]] * 2) == "open"
 
 
 def test_verdicts():
@@ -64,11 +71,27 @@ def test_synergy_is_found_where_it_is_made():
     found = tested.set_index("statistic")
     assert found.loc[["silence", "late_share", "synergy_slope"], "verdict"].tolist() == ["holds"] * 3
     assert found.loc["language_slope", "verdict"] != "holds"
-    assert found["late_depth"].eq(0.8).all() and found["early_depth"].eq(0.2).all()
+    assert found["converged"].all() and found["late_depth"].eq(0.8).all() and found["early_depth"].eq(0.2).all()
     early = depth_profile(layered(0), n_bootstrap=10, **TOLD)[1].set_index("statistic")
     assert early.loc[["silence", "late_share"], "verdict"].tolist() == ["against"] * 2
     four = depth_profile(layered(0, blocks=4), n_bootstrap=10, **TOLD)[1].set_index("statistic")
     assert four.loc["silence", "verdict"] == "open" and four["early_depth"].eq(0.25).all()  # it may have been told after 20 %
+
+
+def test_what_was_not_solved_is_said_of_the_stages_and_of_the_floor(monkeypatch):
+    solve = depth.decision_pid
+    loose = lambda *given, **asked: (found := solve(*given, **asked), replace(found, pid=replace(found.pid, converged=False)))[1]  # noqa: E731
+    monkeypatch.setattr(depth, "decision_pid", loose)
+    atoms, tested = depth_profile(layered(4), n_bootstrap=2, **TOLD)
+    assert not atoms["converged"].any() and not tested["converged"].any()
+    monkeypatch.setattr(depth, "decision_pid", solve)
+    monkeypatch.setattr(profiles, "decision_pid", loose)
+    assert not profiles.noise_floor(layered(4), n=6)[1]
+    atoms, tested = depth_profile(layered(4), n_bootstrap=2, **TOLD)
+    assert not atoms["converged"].any() and tested["converged"].all()
+    for unimodal in ("masked", "resampled"):
+        monkeypatch.setattr(profiles, "certified", lambda *given: certified(*given).assign(converged=True))
+        assert not profiles.decision_profile(extraction(xor), unimodal=unimodal, n_bootstrap=2)["converged"].any()
 
 
 def test_tables_fit_their_schemas():

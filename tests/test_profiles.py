@@ -3,13 +3,15 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pidlib import benchmarks
 from pidlib.extraction import Extraction, Pairs
 from pidlib.extraction.resampling import draw_partners
-from pidlib.profiles import NOISE, decision_profile, diagnose, embedding_profile
+from pidlib.profiles import NOISE, beside, decision_profile, diagnose, embedding_profile
 from pidlib.results import tidy
+from pidlib.schemas import PROFILED
 
 N = 64
 
@@ -106,6 +108,17 @@ def test_batch_stands_beside_the_exact_solver():
         decision_profile(extraction(xor), unimodal="masked", estimator="batch")
     with pytest.raises(ValueError, match="unknown unimodal 'mask'"):
         decision_profile(extraction(xor), unimodal="mask")
+
+
+def test_atoms_stand_beside_the_diagnostics():
+    told = TOLD | {"model": "m", "n_samples": N, "split": "test"}
+    atoms = pd.concat([decision_profile(extraction(xor), unimodal=mode, n_bootstrap=6, **told) for mode in ("masked", "resampled")])
+    row = tidy(beside(atoms, pd.DataFrame([diagnose(extraction(xor)) | told])), PROFILED).iloc[0]
+    assert row["masked_synergy_bits"] == pytest.approx(1, abs=1e-5) and row["masked_synergy_low"] <= row["masked_synergy_bits"]
+    assert row["masked_redundancy_null"] == pytest.approx(0, abs=1e-6) and pd.isna(row["resampled_synergy_null"])
+    assert row["converged"] and row["accuracy"] == 1
+    loose = atoms.assign(converged=atoms["atom"] != "synergy")
+    assert not beside(loose, pd.DataFrame([told]))["converged"].iloc[0]
 
 
 def test_diagnostics_tell_a_blind_model():
