@@ -46,7 +46,7 @@ def published() -> pd.DataFrame:
     table = results.published("table2_contributions")
     table = table[table["unit"].isin(("share", "nats"))]
     value, share = table["value"].astype(float), table["unit"] == "share"
-    told = table[["model", "benchmark", "n_samples", "source", "grade"]].assign(estimator="published", fingerprint="published")
+    told = table[["model", "benchmark", "n_samples", "source", "grade", "note"]].assign(estimator="published", fingerprint="published")
     atom = table["quantity"].str.replace("contribution_", "unique_")
     ends = {"contribution_low": table["low"], "contribution_high": table["high"]}
     return told.assign(atom=atom, value_bits=(value / math.log(2)).mask(share), contribution=value.where(share), **ends)

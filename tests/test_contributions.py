@@ -32,6 +32,7 @@ def test_shares_stand_with_the_unique_atoms_beside_what_was_published(preset):
     assert (unique["unique_p"] <= 0.05).all()
     assert set(ours["n_samples"]) == {48} and set(ours["n_codes"]) == {preset.contribution_codes}
     assert said.query("model == 'SmolVLM-256M'")["contribution"].item() == pytest.approx(0.8139)
+    assert said.query("benchmark == 'VQA' and atom == 'unique_vision'")["note"].str.contains("swaps").all() and ours["note"].isna().all()
     assert said.query("benchmark == 'VQA' and atom == 'redundancy'")["value_bits"].item() == pytest.approx(1.0488, abs=1e-4)
 
 

@@ -11,13 +11,20 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from test_population import made_up
+from test_predictors import MODELS as PEOPLE
+from test_predictors import measured
 
 from pidlib import benchmarks, figures, results, schemas
 from pidlib.agreement import agreement_table
 from pidlib.contributions import published
+from pidlib.depth import CLAIMS
 from pidlib.experiment import load_preset
 from pidlib.figures import marks, omni, validation, vision_language
+from pidlib.fusion import MECHANISMS
+from pidlib.fusion_study import TARGETS, moved
 from pidlib.population import sensitivity_table
+from pidlib.predictors import correlations
+from pidlib.profiles import beside
 from pidlib.validation import clip_truths
 
 MODELS = ("llava", "paligemma", "qwen2_5_vl")
@@ -125,12 +132,32 @@ def audited() -> pd.DataFrame:
     rows = [profile(protocol=p, n_codes=k, n_observations=n, benchmark="mixture") for p, k, n in places]
     places = itertools.product(("released", "dataset level"), MODELS, benchmarks.BENCHMARKS)
     rows += [profile(protocol=p, n_codes=10, n_observations=8, model=m, benchmark=b) for p, m, b in places]
-    places = itertools.product((8, 50, 1000, 20_000), (None, "P"))
+    rows += [profile(protocol="released, authors' files", benchmark="BLIP, VQA", grade="P")]
+    places = itertools.product((50, 1000, 20_000), (None, "R"))
     rows += [profile(protocol="independent labels", n_codes=10, n_observations=n, benchmark="labels", grade=g) for n, g in places]
     return results.tidy(pd.DataFrame(sum(rows, [])).assign(estimator="exact"), schemas.AUDIT)
 
 
+def foretold() -> pd.DataFrame:
+    table = measured(np.random.default_rng(1))
+    found = correlations(table, pd.Series([f"f{index % 6}" for index in range(12)], index=PEOPLE), 20, 20)
+    return results.tidy(pd.concat([table, found]).assign(seed=0), schemas.INTERVENED)
+
+
+def fused() -> pd.DataFrame:
+    places = itertools.product(("easy_vqa", "micro/existence", "micro/captioned"), TARGETS, MECHANISMS, range(3))
+    models = pd.DataFrame(places, columns=["benchmark", "target", "model", "seed"]).assign(kind="model", fingerprint="f", converged=True)
+    share = np.random.default_rng(0).uniform(0.7, 0.9, len(models))
+    models = models.assign(contribution=share, contribution_low=share - 0.1, contribution_high=share + 0.1, accuracy=0.9, prior=0.7)
+    models.loc[models["benchmark"] == "micro/captioned", ["contribution", "contribution_low", "contribution_high"]] = None
+    table = pd.concat([models, moved(models), results.published("fig_fusion").assign(kind="published")])
+    return results.tidy(table.assign(experiment="made up"), schemas.FUSION)
+
+
 FIGURES = {
+    "vision_language/fig_interventions": (vision_language.fig_interventions, foretold),
+    "vision_language/fig_layers": (vision_language.fig_layers, blocks),
+    "vision_language/fig_fusion": (vision_language.fig_fusion, fused),
     "vision_language/fig_estimators": (vision_language.fig_estimators, estimators),
     "vision_language/fig_two_levels": (vision_language.fig_two_levels, two_levels),
     "vision_language/fig_profiles": (vision_language.fig_profiles, profiles),
@@ -146,6 +173,11 @@ FIGURES = {
     "validation/fig_benchmarks": (validation.fig_benchmarks, truths),
     "omni/fig_clips": (omni.fig_clips, lambda: clip_truths(load_preset("offline"))),
 }
+
+
+def test_every_figure_is_tested():
+    exported = {f"{module.__name__.split('.')[-1]}/{name}" for module in (vision_language, validation) for name in dir(module)}
+    assert {name for name in exported if "/fig_" in name} == {name for name in FIGURES if not name.startswith("omni/")}
 
 
 @pytest.fixture
@@ -202,7 +234,7 @@ def test_no_label_lies_over_another_or_off_the_page(name, monkeypatch):
         assert across <= 1 or along <= 1, f"{text} lies over {other}"
 
 
-@pytest.mark.parametrize("name", ["vision_language/fig_profiles", "validation/fig_recovery"])
+@pytest.mark.parametrize("name", ["vision_language/fig_profiles", "vision_language/fig_layers", "validation/fig_recovery"])
 def test_rows_that_did_not_converge_are_refused_unless_asked_for(name):
     maker, table = FIGURES[name]
     frame = table()
@@ -218,8 +250,9 @@ def test_atoms_differ_in_colour_and_hatch():
 
 
 def test_names_are_written_as_people_write_them():
-    assert marks.model_name("qwen2_5_vl") == "Qwen2.5-VL"
-    assert marks.model_name("llava_onevision_compact") == "LLaVA-OneVision compact"
+    assert marks.model_name("qwen2_5_vl") == "Qwen2.5-VL mini"
+    assert marks.model_name("llava_onevision_compact") == "LLaVA-OneVision mini, compact"
+    assert marks.minis_line(["a/llava", "else"], 3) == [] and "minis" in marks.minis_line(["a/b", "llava"], 3)[0][0]
     assert marks.model_name("llava-hf/llava-1.5-7b-hf@" + 40 * "a") == "llava-1.5-7b-hf"
     assert marks.benchmark_name("easy_vqa/yes_no") == "easy-VQA: yes/no"
 
@@ -256,5 +289,25 @@ def test_the_tables_of_embeddings_are_latex(preset):
     results.write(whole.assign(seed=0), preset.table("vision_language/table2_contributions"))
     text = figures.draw("vision_language/table2_contributions", preset).paths[0].read_text()
     rows = {line.split(" & ")[0]: line.split(" & ") for line in text.splitlines()}
-    assert rows["LLaVA"][1] == r"\emph{60}" and rows["LLaVA"].count("--") == 1
-    assert "SmolVLM-256M, GQA: 81 (grade P)" in text and "all, all: 49--81 (grade P)" in text
+    assert rows["LLaVA mini"][1] == "$60_{45}^{70}$" and rows["LLaVA mini"].count("--") == 1
+    assert "minis" in text and r"\scriptsize" in text and "all models and benchmarks: 49--81 (grade P)" in text
+    assert "SmolVLM-256M, GQA: 81 (grade P)" in text and "BLIP: named as in the files; the released code swaps" in text
+
+
+def test_the_table_of_profiles_has_intervals_and_what_was_not_solved_is_refused(preset):
+    checks = profiles().drop_duplicates(["benchmark", "model"])[["benchmark", "model", "n_samples", "fingerprint", "experiment"]]
+    checks = checks.assign(**dict.fromkeys(schemas.DIAGNOSED, 0.5), split="test")
+    table = results.write(beside(profiles(), checks), preset.table("vision_language/table_profiles"))
+    text = figures.draw("vision_language/table_profiles", preset).paths[0].read_text()
+    assert text.count(r"\begin{tabular}") == 2 and "^{" in text and "} / 0.02$" in text and "minis" in text
+    loose = results.read(table)
+    loose.loc[0, "converged"] = False
+    results.write(loose, table)
+    with pytest.raises(ValueError, match="did not converge"):
+        figures.draw("vision_language/table_profiles", preset)
+    stated = pd.DataFrame({"benchmark": "micro/scene", "model": "llava", "statistic": list(CLAIMS), "value": 0.5, "verdict": "open"})
+    told = {"experiment": "e", "seed": 0, "fingerprint": "f", "early_depth": 0.2, "late_depth": 0.8, "n_samples": 9}
+    stated = results.tidy(stated.assign(**told), schemas.STAGES)
+    assert "minis" in vision_language.table_layers(stated.assign(converged=True))
+    with pytest.raises(ValueError, match="did not converge"):
+        vision_language.table_layers(stated.assign(converged=False))

@@ -8,6 +8,8 @@ import pytest
 
 from pidlib import results
 from pidlib.experiment import project_root
+from pidlib.population import GIVEN
+from pidlib.predictors import MEAN, POOLED
 
 FOLDER = "vision_language"
 
@@ -45,7 +47,8 @@ def audit() -> list[str]:
         f"never more than {short((longer['value_bits'] - longer['null_mean']).max())} bits above the null",
         f"{thousand[0]}, {thousand[1]} and {thousand[2]} % of the bits are signal",
         f"on the exemplars {pooled['signal'].min():.0f} to {pooled['signal'].max():.0f} %",
-        f"alone give {null['redundancy']:.2f}, {short(null['unique_vision'])} and {short(null['unique_language'])}, and {short(null['synergy'])}",
+        f"alone give {null['redundancy']:.2f}, {' and '.join(short(null[f'unique_{one}']) for one in ('vision', 'language'))}, and "
+        + short(null["synergy"]),
     ]
 
 
@@ -83,7 +86,7 @@ def contributions() -> list[str]:
         f"Of {len(share)} shares",
         f"language leads in {(share > 0.5).sum()} and vision in {(share < 0.5).sum()}",
         f"the colors ({vision['easy_vqa/color']} minis) and shapes ({vision['easy_vqa/shape']})",
-        f"in {words[sum(vision[f'micro/{name}'] for name in more)]} more: {more['grounding']} on `grounding`, {more['captioned']} on `captioned`",
+        f"in {words[sum(vision[f'micro/{name}'] for name in more)]} more: " + ", ".join(f"{one} on `{name}`" for name, one in more.items()),
         f"{words[share.between(0.49, 0.81).sum()]} of {len(share)} lie there",
         f"the mean, {100 * share.mean():.0f} % language",
         f"{short(synergy.mean())} bits in the mean and {short(synergy.max())} at most",
@@ -111,9 +114,124 @@ def estimators() -> list[str]:
     ]
 
 
+def stages() -> list[str]:
+    table, atoms = read("table_layers").set_index(["statistic", "benchmark", "model"]), read("fig_layers")
+    count = table.groupby("statistic")["verdict"].value_counts()
+    lone = atoms[atoms["atom"] != "synergy"].groupby(["benchmark", "model", "layer"])["value_bits"].sum().unstack("layer")
+    holds = table.loc["accumulation"].query("verdict == 'holds'").index
+    share, synergy, language = (table.loc[name] for name in ("middle_share", "synergy_slope", "language_slope"))
+    late = (lone.loc[holds, 3] - lone.loc[holds, 2] > 0.05).sum()
+    return [
+        f"holds in {len(holds)} of the {len(share)} panels (open {count['accumulation', 'open']}, "
+        f"against {count['accumulation', 'against']})",
+        f"in {late} of the {len(holds)} it grows by more than .05 bits after that",
+        f"in {count['middle_share', 'holds']} panels only (clearly less in {(share['ci_high'] < 0.6).sum()})",
+        f"Silence holds in {count['silence', 'holds']}",
+        f"in {count['synergy_slope', 'holds']} panels (open {count['synergy_slope', 'open']}, against {count['synergy_slope', 'against']})",
+        f"in {count['late_share', 'holds']} and clearly less in {count['late_share', 'against']} (open {count['late_share', 'open']}",
+        f"falls in {count['language_slope', 'holds']} and rises in {count['language_slope', 'against']}",
+        f"synergy rises in {(synergy['ci_low'] > 0).sum()}, and $U_\\ell$ falls in {(language['ci_high'] < 0).sum()} and rises in "
+        f"{(language['ci_low'] > 0).sum()}",
+    ]
+
+
+def fusion() -> list[str]:
+    table = read("fig_fusion").query("kind == 'moved'").set_index(["benchmark", "target"])
+    hidden, answer, same = (table.loc["easy_vqa", target] for target in ("hidden", "answer", "hidden, same sources"))
+    existence = table.loc["micro/existence", "hidden"]
+
+    def spread(row: pd.Series) -> str:
+        ends = (short(row[name], 1) if row[name] else "0" for name in ("spread_low", "spread_high"))
+        return f"{row['spread_mechanism']:.1f} [{', '.join(ends)}]"
+
+    return [
+        f"{hidden['spread_mechanism']:.1f} points [{hidden['spread_low']:.1f}, {hidden['spread_high']:.1f}]",
+        f"of {spread(answer)} about the models' answers",
+        f"where {hidden['spread_rest']:.1f} and {answer['spread_rest']:.1f} are",
+        f"{hidden['moved']:.1f} points [{hidden['ci_low']:.1f}, {hidden['ci_high']:.1f}], of which {hidden['null_mean']:.1f}",
+        f"($p$ = {short(hidden['null_p'], 3)} and {short(answer['null_p'], 4)}, "
+        f"$q$ = {short(hidden['null_q'], 3)} and {short(answer['null_q'], 3)})",
+        f"gives {same['moved']:.1f} points ($p$ = {short(same['null_p'])}, $q$ = {short(same['null_q'])})",
+        f"on `existence` {existence['moved']:.1f} points",
+        f"seeds alone give {existence['null_mean']:.1f}; the mechanism's standard deviation there is {spread(existence)}",
+    ]
+
+
+def sensitivity() -> list[str]:
+    table, cells = read("table1_sensitivity").query("grade.isna()"), read("fig_sensitivity")
+    rows = table.set_index(["benchmark", "quantity", "outcome"])
+    means = ["mean of synergy-driven", "mean of all", "mean of those not collapsed"]
+
+    def rho(quantity: str, benchmarks: list[str] = means) -> list[str]:
+        return [short(rows.at[(name, quantity, "delta_vision"), "rho"]).replace("-0", "-") for name in benchmarks]
+
+    def ends(name: str, quantity: str, what: str = "family", outcome: str = "delta_vision") -> str:
+        row = rows.loc[name, quantity, outcome]
+        return f"[{row[what + '_low']:.2f}, {row[what + '_high']:.2f}]".replace("0.", ".")
+
+    collapsed = ["easy_vqa/shape", "easy_vqa/color", "micro/knowledge", "micro/captioned"]
+    minis = (cells["fallback_vision"] > 0.5).groupby(cells["benchmark"]).sum()[collapsed]
+    fallback = [short(value) for value in cells.groupby("benchmark")["fallback_vision"].mean()[collapsed]]
+    shape = cells[cells["benchmark"] == "easy_vqa/shape"].round(3)
+    off = (cells["divergence_bits"] - cells["added_by_vision_bits"]).abs().mean()
+    given = [f"{rows.at[(name, 'synergy', GIVEN), 'rho']:.2f}"[1:] + f" {ends(name, 'synergy', outcome=GIVEN)}" for name in means]
+    moved = rho("moved_language", ["micro/grounding", "micro/existence", "micro/relation", *means[:2]])
+    s, kl, added, total, plain = map(rho, ("synergy", "divergence", "added_by_vision", "total", "accuracy"))
+    best = ["easy_vqa/shape", "easy_vqa/color", "micro/captioned"]
+    kept = rho("synergy_without_fallback", best)
+    return [
+        f"at {s[0]} {ends(means[0], 'synergy')}, where",
+        f"of all at {s[1]} {ends(means[1], 'synergy')} (without knowledge",
+        f"not collapsed at {s[2]} {ends(means[2], 'synergy')}",
+        f"{fallback[0]} are made uniform on shape, {fallback[1]} on color, {fallback[2]} on knowledge, {fallback[3]} on captioned",
+        f"more than half in {minis.iloc[0]}, {minis.iloc[1]}, {minis.iloc[2]} and {minis.iloc[3]} of 20",
+        rf"$\rho(S,I)$ {short(shape['synergy_bits'].corr(shape['total_bits'], method='spearman'))})",
+        f"its {' and '.join(', '.join(rho('synergy', best)).rsplit(', ', 1))} are no support",
+        f"they are {kept[0]}, {kept[1]} and {kept[2]}",
+        f"KL reaches {kl[0]}, {kl[1]} and {kl[2]} in the three means",
+        f"by {ends(means[0], 'divergence', 'less')}, {ends(means[1], 'divergence', 'less')} and {ends(means[2], 'divergence', 'less')}",
+        f"(grounding {moved[0]}, existence {moved[1]}, relation {moved[2]}, mean {moved[3]}",
+        f"by {ends(means[0], 'moved_language', 'less')}; of all {moved[4]})",
+        f"$U_v+S$ ({', '.join(added)})",
+        f"below -.005 in {(cells['added_by_vision_bits'] < -0.005).sum()} of {len(cells)} cells, and off KL by {off:.1f} bits",
+        f"{(cells['synergy_bits'] < -0.05).sum()} of {len(cells)} cells here lie below -.05",
+        f"Plain accuracy has {plain[0]}, {plain[1]} and {plain[2]}",
+        f"keeps {given[0]}, of all {given[1]}, not collapsed {given[2]}",
+        f"far from silent: {total[0]}, {total[1]} and {total[2]}",
+    ]
+
+
+def interventions() -> list[str]:
+    table = read("fig_interventions").query("kind == 'correlation'")
+    rho = table.pivot(index=["benchmark", "quantity"], columns="intervention", values="value")
+    gone = ["noise", "blank", "no image", "resampled"]
+
+    def span(quantity: str, name: str = MEAN) -> str:
+        some = rho.loc[(name, quantity), gone].dropna()
+        return f"{short(some.min())} to {short(some.max())}"
+
+    noise, blank, none, other = (short(rho.loc[(MEAN, "synergy"), name]) for name in gone)
+    null = table[(table["quantity"] == "synergy") & table["intervention"].isin(gone)].groupby("benchmark")[["null_low", "null_high"]]
+    null = [short(null.max().at[MEAN, "null_high"]), short(null.min().at[POOLED, "null_low"]), short(null.max().at[POOLED, "null_high"])]
+    return [
+        f"within benchmarks {noise} for noise, {blank} blank, {none} no picture, {other} another's (null {null[0]} at most)",
+        f"without them {span('synergy', 'mean of those not collapsed')}, on the synergy-driven {span('synergy', 'mean of synergy-driven')}",
+        f"plain accuracy ({span('accuracy')};",
+        f"with and without the picture ({span('divergence')})",
+        f"language rows ({span('moved_language')})",
+        f"does not ({span('vision_share')})",
+        f"(synergy {span('synergy', POOLED)})",
+        f"({null[1]} to {null[2]})",
+    ]
+
+
 @pytest.mark.parametrize(
     ("notebook", "statements"),
     [
+        ("table1_sensitivity", sensitivity),
+        ("fig_interventions", interventions),
+        ("fig_layers", stages),
+        ("fig_fusion", fusion),
         ("fig_protocol_audit", audit),
         ("fig_embedding_layers", layers),
         ("table2_contributions", contributions),

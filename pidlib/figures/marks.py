@@ -1,6 +1,6 @@
 """One colour and one hatch for each atom, one marker for each model, and the strokes that all figures share."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -42,10 +42,25 @@ HUB_NAMES |= {"vqav2": "VQAv2", "gqa": "GQA", "nlvr2": "NLVR2", "foil": "FOIL", 
 
 
 def model_name(model: str) -> str:
-    """``qwen2_5_vl`` -> ``Qwen2.5-VL``, ``llava_compact_brief`` -> ``LLaVA compact brief``; a hub name loses its owner."""
-    name = model.rsplit("/", 1)[-1].split("@")[0]
-    family = max((known for known in MODEL_NAMES if f"{name}_".startswith(f"{known}_")), key=len, default="")
-    return MODEL_NAMES[family] + name.removeprefix(family).replace("_", " ") if family else name
+    """``qwen2_5_vl`` -> ``Qwen2.5-VL mini``, ``llava_compact_brief`` -> ``LLaVA mini, compact brief``; a hub name loses its owner."""
+    family = _family(model)
+    if not family:
+        return model.rsplit("/", 1)[-1].split("@")[0]
+    kind = model.removeprefix(family).removeprefix("_").replace("_", " ")
+    return f"{MODEL_NAMES[family]} mini" + (f", {kind}" if kind else "")
+
+
+def minis_line(models: Iterable[str], columns: int) -> list[list[str]]:
+    """The first row of a LaTeX table that says which of its models are minis; none where there are none."""
+    if not any(map(_family, models)):
+        return []
+    told = "minis: the architectures at 0.2 to 1.4 million parameters, trained from scratch; stand-ins in scale, not in code path"
+    return [[rf"\multicolumn{{{columns}}}{{l}}{{\emph{{{told}}}}}"]]
+
+
+def _family(model: str) -> str:
+    """The family in the name of a mini; nothing for a model from a hub or a folder, whose name has a slash."""
+    return max((known for known in MODEL_NAMES if "/" not in model and f"{model}_".startswith(f"{known}_")), key=len, default="")
 
 
 def benchmark_name(benchmark: str) -> str:

@@ -4,35 +4,41 @@ import numpy as np
 import pandas as pd
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from pidlib.figures import marks
 from pidlib.results import drawable, latex
 
+_READ = r"per cent with 95\,\% interval; below it $U_v+U_\ell$ in bits, as counted / with the target permuted"
 _SCALE = LinearSegmentedColormap.from_list("modalities", [marks.COLORS["unique_vision"], "#f7f7f7", marks.COLORS["unique_language"]])
 
 
 def table2_contributions(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
-    r"""C_language in per cent per model and benchmark, the models' mean, their mean corrected atoms, and what was published.
+    r"""C_language in per cent per model and benchmark with its interval, the models' mean, their mean corrected atoms, what was published.
 
-    In italics where the interval reaches 50; a dash where the unique information is not seen, so that there is nothing to share.
+    A dash where the unique information is not seen, so that there is nothing to share. Below each share, of what it is one: U_v + U_l as
+    counted, in bits, and the mean of the same where the target is permuted.
     """
     ours, said = _ours(table, allow_unconverged), table[table["grade"].notna()]
     shares = ours[ours["atom"] == "unique_language"]
     benchmarks = list(shares["benchmark"].unique())
     header = ["", *(marks.benchmark_name(name).replace("_", r"\_") for name in benchmarks), "mean"]
-    rows = []
+    unique = ours[ours["atom"].str.startswith("unique")].groupby(["model", "benchmark"])[["value_bits", "null_mean"]].sum()
+    rows = marks.minis_line(shares["model"], len(header))
+    rows.append([rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{_READ}}}}}"])
     for model, block in shares.groupby("model", sort=False):
         cells = {row.benchmark: row for row in block.itertuples()}
         mean = block["contribution"].mean()
         rows.append([marks.model_name(model).replace("_", r"\_"), *(_percent(cells.get(name)) for name in benchmarks), _whole(mean)])
+        rows.append(["", *(_against(unique, (model, name)) for name in benchmarks), ""])
     means = shares.groupby("benchmark", sort=False)["contribution"].mean()
     rows.append([r"\midrule mean", *(_whole(means[name]) for name in benchmarks), _whole(shares["contribution"].mean())])
     for atom in marks.VISION_LANGUAGE:
         bits = ours[ours["atom"] == atom].groupby("benchmark", sort=False)["corrected_bits"].mean()
         low = r"\midrule " if atom == marks.VISION_LANGUAGE[0] else ""
         rows.append([f"{low}{marks.SYMBOLS[atom]}, bits", *(_bits(bits[name]) for name in benchmarks), _bits(bits.mean())])
-    for index, text in enumerate(_printed(said)):
+    for index, text in enumerate([*_printed(said), *_notes(said)]):
         rows.append([r"\midrule " * (index == 0) + rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{text}}}}}"])
     return latex(header, rows)
 
@@ -40,7 +46,7 @@ def table2_contributions(table: pd.DataFrame, *, allow_unconverged: bool = False
 def fig_contributions(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """A map of C_language: models in rows, the most visual first; in italics where the interval reaches one half, hatched where missing.
 
-    Beside the scale what was published: a bar for a range, a tick for a single share.
+    Beside the scale what was published: a bar for a range, a tick for a single share, with a legend.
     """
     shares = _ours(table, allow_unconverged)
     shares = shares[shares["atom"] == "unique_language"]
@@ -68,11 +74,15 @@ def fig_contributions(table: pd.DataFrame, *, allow_unconverged: bool = False) -
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     bar = figure.colorbar(image, ax=ax, fraction=0.025, pad=0.03, ticks=[0, 0.25, 0.5, 0.75, 1], label=r"$C_\ell$")
-    for row in table[table["grade"].notna()].itertuples():
+    handles = []
+    for row in table[table["grade"].notna() & table["value_bits"].isna()].itertuples():
         ends = [end if row.atom == "unique_language" else 1 - end for end in (row.contribution_low, row.contribution_high) if pd.notna(end)]
-        bar.ax.plot([-0.45] * len(ends), ends, color=marks.INK, linewidth=1.6, solid_capstyle="butt", clip_on=False)
-        if pd.notna(row.contribution):
-            bar.ax.plot([-0.8, -0.1], [row.contribution] * 2, color=marks.INK, linewidth=1, clip_on=False)
+        style = {"color": marks.INK, "linewidth": 1.6 if ends else 1, "solid_capstyle": "butt", "clip_on": False}
+        place = ([-0.45] * len(ends), ends) if ends else ([-0.8, -0.1], [row.contribution] * 2)
+        bar.ax.plot(*place, **style)
+        told = f"published {'range' if ends else 'share'}: {_place(row)} (grade {row.grade})"
+        handles.append(Line2D([], [], linestyle="", marker="|" if ends else "_", markersize=7, color=marks.INK, label=told))
+    figure.legend(handles=handles, loc="outside lower right", ncols=max(len(handles), 1))
     return figure
 
 
@@ -81,11 +91,18 @@ def _ours(table: pd.DataFrame, allow_unconverged: bool) -> pd.DataFrame:
 
 
 def _percent(row) -> str | None:
-    """``71``, in italics where the interval reaches one half."""
+    """``71`` with the ends of its interval."""
     if row is None or pd.isna(row.contribution):
         return None
-    text = _whole(row.contribution)
-    return rf"\emph{{{text}}}" if row.contribution_low <= 0.5 <= row.contribution_high else text
+    value, low, high = (_whole(share) for share in (row.contribution, row.contribution_low, row.contribution_high))
+    return f"${value}_{{{low}}}^{{{high}}}$"
+
+
+def _against(unique: pd.DataFrame, place: tuple[str, str]) -> str:
+    """``.75 / .02``, small: what is unique, and its null."""
+    if place not in unique.index:
+        return ""
+    return rf"\scriptsize {' / '.join(f'{bits:.2f}' for bits in unique.loc[place])}"
 
 
 def _whole(share: float) -> str | None:
@@ -96,13 +113,23 @@ def _bits(value: float) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
+def _place(row) -> str:
+    return "all models and benchmarks" if row.model == row.benchmark == "all" else f"{row.model}, {row.benchmark}"
+
+
+def _notes(said: pd.DataFrame) -> list[str]:
+    """What there is to know of the published numbers, and of which."""
+    noted = said[said["note"].notna()]
+    return [f"{', '.join(block['model'].unique())}: {note}" for note, block in noted.groupby("note", sort=False)]
+
+
 def _printed(said: pd.DataFrame) -> list[str]:
     """A line for each published share and range, and for each published decomposition."""
     lines = []
     for row in said[said["value_bits"].isna()].itertuples():
         ends = [row.contribution] if pd.notna(row.contribution) else [row.contribution_low, row.contribution_high]
         ends = sorted(100 * (1 - end if row.atom == "unique_vision" else end) for end in ends)
-        lines.append(f"{row.model}, {row.benchmark}: {'--'.join(f'{end:.0f}' for end in ends)} (grade {row.grade})")
+        lines.append(f"{_place(row)}: {'--'.join(f'{end:.0f}' for end in ends)} (grade {row.grade})")
     for (model, benchmark), block in said[said["value_bits"].notna()].groupby(["model", "benchmark"], sort=False):
         bits = ", ".join(f"{marks.SYMBOLS[row.atom]} {row.value_bits:.2f}" for row in block.itertuples())
         lines.append(f"{model}, {benchmark}, {block['n_samples'].iloc[0]} samples: {bits} bits (grade {block['grade'].iloc[0]})")

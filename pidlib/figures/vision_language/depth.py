@@ -18,6 +18,7 @@ _SIGNS = {"holds": "+", "against": "-", "open": r"\circ"}
 _SYMBOLS = {
     "silence": r"$I_{.2}/I_{\max}$",
     "accumulation": r"$\Delta(I - S)$",
+    "middle_share": r"$\Delta(I - S)/\max$",
     "late_share": r"$1 - S_{.8}/S$",
     "synergy_slope": "$S'$",
     "language_slope": r"$U_\ell'$",
@@ -65,15 +66,16 @@ def stages(ax: Axes) -> None:
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
 
 
-def table_layers(table: pd.DataFrame) -> str:
+def table_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
     """The statistics of the stages."""
-    return claims(table, _SYMBOLS)
+    return claims(table, _SYMBOLS, allow_unconverged=allow_unconverged)
 
 
-def claims(table: pd.DataFrame, symbols: Mapping[str, str]) -> str:
-    """Tested claims: plus where the whole interval is on the claim's side of its bound, minus where on the other."""
+def claims(table: pd.DataFrame, symbols: Mapping[str, str], *, allow_unconverged: bool = False) -> str:
+    """Tested claims: plus where the whole interval is on the claim's side of its bound, by its margin, minus where on the other."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
     header = ["benchmark", "model", *symbols.values()]
-    rows = []
+    rows = marks.minis_line(table["model"], len(header))
     for (benchmark, model), group in table.groupby(["benchmark", "model"], sort=False):
         found = group.set_index("statistic").loc[list(symbols)]
         signed = zip(found["value"], found["verdict"], strict=True)

@@ -1,7 +1,7 @@
 """Figures of the vision-language experiment: what each model takes from the picture, from the question, and from both together."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,17 +10,26 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from pidlib.figures import marks
+from pidlib.population import DRIVEN, driven
 from pidlib.results import drawable, latex
+from pidlib.schemas import DIAGNOSED
 
-_SPREAD = 0.84  # share of an atom's place on the axis that the bars of all models take
+_SPREAD = 0.84  # share of an atom's place on the axis that all models take
+_KINDS = [*DRIVEN.values(), None]  # the order of the panels
 
 
 def fig_profiles(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
-    """Atoms of the models' decisions: bars where the absent modality is resampled, markers where it is masked."""
+    """Atoms of the models' decisions: bars where the absent modality is resampled, markers where it is masked; benchmarks by their kind."""
     table = drawable(table, allow_unconverged=allow_unconverged)
+    kinds = {name: driven(name) for name in table["benchmark"].unique()}
+    order = sorted(kinds, key=lambda name: _KINDS.index(kinds[name]))
+    table = table.sort_values("benchmark", key=lambda names: names.map(order.index), kind="stable")
     masked, resampled = (table[table["unimodal"] == mode] for mode in ("masked", "resampled"))
     bars = resampled.assign(bits=resampled["value_bits"])
-    return _compare(bars, masked, "bars: absent modality resampled; markers: masked", "null of masked: all noise")
+    figure = _compare(bars, masked, "bars: absent modality resampled; markers: masked", "null of masked: all noise")
+    for name, ax in zip(order, figure.axes, strict=False):
+        ax.set_title(f"{marks.benchmark_name(name)} ({kinds[name] or 'kind not known'})")
+    return figure
 
 
 def fig_embeddings(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
@@ -31,18 +40,35 @@ def fig_embeddings(table: pd.DataFrame, *, allow_unconverged: bool = False) -> F
     return _compare(bars, plug_in, "bars: corrected for bias; markers: plug-in", "null of plug-in: shuffled")
 
 
-def table_profiles(table: pd.DataFrame) -> str:
-    """What to know of each model on each benchmark before its profile is believed: with both modalities and with each alone."""
+def table_profiles(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
+    """Atoms with intervals and what they come to where there is nothing; below, what to know before a profile is believed."""
+    table = drawable(table, allow_unconverged=allow_unconverged)
+    pairs = zip(map(marks.benchmark_name, table["benchmark"]), map(marks.model_name, table["model"]), strict=True)
+    names = [[word.replace("_", r"\_") for word in pair] for pair in pairs]
+    header = ["benchmark", "model", *(marks.SYMBOLS[atom] for atom in marks.VISION_LANGUAGE)]
+    rows = marks.minis_line(table["model"], len(header))
+    for mode, null in (("masked", "noise floor"), ("resampled", "mean of dealt answers")):
+        told = f"{mode}: bits with 95\\,\\% interval; after the slash the {null}"
+        rows.append([r"\midrule" * bool(rows) + rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{told}}}}}"])
+        shown = [[_bits(row, f"{mode}_{atom}") for atom in marks.VISION_LANGUAGE] for row in table.to_dict("records")]
+        rows += [[*name, *cells] for name, cells in zip(names, shown, strict=True)]
     measured = [f"${symbol}{alone}$" for symbol in (r"\mathrm{acc}", "H", "f") for alone in ("", "_v", r"_\ell")]
-    header = ["benchmark", "model", *measured, "$d_v$", r"$d_\ell$"]
-    shown = table.loc[:, "accuracy":"moved_language"]
-    names = zip(map(marks.benchmark_name, table["benchmark"]), map(marks.model_name, table["model"]), strict=True)
-    rows = [[*(word.replace("_", r"\_") for word in name), *row] for name, row in zip(names, shown.itertuples(index=False), strict=True)]
-    return latex(header, rows, align="ll" + "r" * len(shown.columns), digits=2)
+    checks = [[*name, *row] for name, row in zip(names, table[DIAGNOSED].itertuples(index=False), strict=True)]
+    below = latex(["benchmark", "model", *measured, "$d_v$", r"$d_\ell$"], checks, align="ll" + "r" * len(DIAGNOSED), digits=2)
+    return latex(header, rows, align="ll" + "r" * len(marks.VISION_LANGUAGE)) + "\n\\medskip\n\n" + below
+
+
+def _bits(row: Mapping[str, float], name: str) -> str | None:
+    """The value with its interval, a slash, and its null where it has one."""
+    value, low, high, null = (row[f"{name}_{what}"] for what in ("bits", "low", "high", "null"))
+    if pd.isna(value):
+        return None
+    value, low, high, null = ("" if pd.isna(one) else f"{one:.2f}".replace("-0.00", "0.00") for one in (value, low, high, null))
+    return f"${value}_{{{low}}}^{{{high}}}" + (f" / {null}$" if null else "$")
 
 
 def _compare(bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str) -> Figure:
-    """A panel per benchmark, and in it for every atom and model a bar and, beside its middle, a marker with its null."""
+    """A panel per benchmark, and in it for every atom and model a bar and, beside it, a marker with its null."""
     table = pd.concat([bars, markers])
     models = list(table["model"].unique())
     figure, panels = _panels(table, null)
@@ -52,9 +78,9 @@ def _compare(bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str) -
     for index, model in enumerate(models):
         place = (index - (len(models) - 1) / 2) * _SPREAD / len(models)
         for benchmark, ax in panels.items():
-            _bars(ax, bars[(bars["benchmark"] == benchmark) & (bars["model"] == model)], place, width)
+            _bars(ax, bars[(bars["benchmark"] == benchmark) & (bars["model"] == model)], place - 0.24 * width, 0.5 * width)
             chosen = markers[(markers["benchmark"] == benchmark) & (markers["model"] == model)]
-            _markers(ax, chosen, place + 0.22 * width, 0.56 * width, marks.MARKERS[index])
+            _markers(ax, chosen, place + 0.26 * width, 0.46 * width, marks.MARKERS[index])
     return figure
 
 
@@ -94,7 +120,7 @@ def _bars(ax: Axes, rows: pd.DataFrame, place: float, width: float) -> None:
     for index, atom in enumerate(_atoms(rows)):
         row = rows[rows["atom"] == atom]
         marks.bars(ax, [index + place], row["bits"], atom, width)
-        marks.interval(ax, [index + place - 0.22 * width], row["ci_low"], row["ci_high"])
+        marks.interval(ax, [index + place], row["ci_low"], row["ci_high"])
 
 
 def _markers(ax: Axes, rows: pd.DataFrame, place: float, width: float, marker: str) -> None:

@@ -78,7 +78,7 @@ def _labels(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _exemplars(ax: Axes, rows: pd.DataFrame, filed: pd.DataFrame) -> None:
-    """Bars of the mean over the models per benchmark, whiskers from the least to the greatest, the null as a band; last what was reported."""
+    """Bars of the mean over the models per benchmark, whiskers from least to greatest, the null as a band; last what was reported."""
     benchmarks = list(rows["benchmark"].unique())
     others = list(filed["benchmark"].unique())
     for index, atom in enumerate(marks.VISION_LANGUAGE):
@@ -87,8 +87,9 @@ def _exemplars(ax: Axes, rows: pd.DataFrame, filed: pd.DataFrame) -> None:
         marks.bars(ax, at, mean["value_bits"].astype(float), atom, 0.19, hatch="")
         marks.null_band(ax, at, mean["null_mean"], 0.19)
         marks.interval(ax, at, some["value_bits"].min(), some["value_bits"].max(), linewidth=0.6)
-        said = filed[filed["atom"] == atom].set_index("benchmark").loc[others, "value_bits"]
-        marks.points(ax, len(benchmarks) + np.arange(len(others)) + (index - 1.5) * 0.2, said, "D", markersize=2.6)
+        for column, other in enumerate(others, len(benchmarks)):
+            said = filed.loc[(filed["atom"] == atom) & (filed["benchmark"] == other), "value_bits"]
+            marks.points(ax, [column + (index - 1.5) * 0.2], said, "D", markersize=2.6)
     names = [marks.benchmark_name(name).removeprefix("micro: ") for name in benchmarks] + others
     ax.set_xticks(range(len(names)), names, rotation=55, ha="right", rotation_mode="anchor")
     ax.tick_params(axis="x", length=0, labelsize=6.5)
