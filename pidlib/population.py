@@ -137,7 +137,7 @@ def sensitivity_table(population: pd.DataFrame, n_resamples: int, seed: int = 0)
     families = list(population.drop_duplicates("model").groupby("family", sort=False).indices.values())
     groups = grouped(population)
     reliable = _reliability(population, names)
-    counts = ~(reliable < ranks.RELIABLE)
+    counts = reliable >= ranks.RELIABLE
     members = np.stack([np.isin(names, inside)[:, None] & (counts | (len(inside) == 1)) for inside in groups.values()])
     generator = np.random.default_rng(derive_seed(seed, "sensitivity"))
 

@@ -83,7 +83,7 @@ def correlations(
     )
     reliable = ranks.reliability(y, ((high - low) / 3.92) ** 2)
     several = {MEAN: names, **several}
-    members = np.stack([np.isin(names, some)[:, None] & ~(reliable < ranks.RELIABLE) for some in several.values()])
+    members = np.stack([np.isin(names, some)[:, None] & (reliable >= ranks.RELIABLE) for some in several.values()])
     rho = rank_correlations(x, y, members)
     generator = np.random.default_rng(derive_seed(seed, "foretold"))
     clusters = list(pd.Series(range(len(models))).groupby(families[models].to_numpy(), sort=False).indices.values())

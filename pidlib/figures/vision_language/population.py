@@ -43,7 +43,9 @@ def table1_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) 
         printed = "" if block["grade"].isna().all() else (
             f": {block['n_models'].max()} models, grade {block['grade'].iloc[0]}; intervals ours, as if models were independent"
         )  # fmt: skip
-        rows += _block(f"{source}{printed}", block, _SHOWN, _range)
+        block = _block(f"{source}{printed}", block, _SHOWN, _range)
+        block[0][0] = r"\midrule" * bool(rows) + block[0][0]
+        rows += block
     header = ["", *(f"{_SYMBOLS[quantity]}, {_SYMBOLS[outcome]}" for quantity, outcome in _BASELINES)]
     rows += [[r"\midrule", *header[1:]]]
     rows += _block(f"{ours['source'].iloc[0]}; in brackets the 95\\,\\% interval of the difference from $S$", ours, _BASELINES, _less)
@@ -52,7 +54,7 @@ def table1_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) 
 
 def _block(told: str, block: pd.DataFrame, shown: Sequence[tuple[str, str]], below: Callable[..., str]) -> list[list[str | None]]:
     """Rows of one source: benchmark by benchmark the correlations, and something below each."""
-    rows = [[rf"\midrule\multicolumn{{{len(shown) + 1}}}{{l}}{{\emph{{{told}}}}}"]]
+    rows = [[rf"\multicolumn{{{len(shown) + 1}}}{{l}}{{\emph{{{told}}}}}"]]
     for name, some in block.assign(benchmark=block["benchmark"].fillna("benchmarks unnamed")).groupby("benchmark", sort=False):
         cells = {(row.quantity, row.outcome): row for row in some.itertuples()}
         found = [cells.get(cell) for cell in shown]
@@ -121,7 +123,7 @@ def fig_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) -> 
         ax.set_xlabel("synergy $S$ (bits)")
     handles = [_dot(marker, "white", marks.model_name(name)) for name, marker in zip(families, marks.MARKERS, strict=False)]
     handles += [Patch(facecolor=shade, edgecolor=marks.INK, linewidth=0.6, label=f"{size} parameters") for size, shade in shades.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(7, len(handles)))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
     return figure
 
 
@@ -174,7 +176,7 @@ def _heat(ax: Axes, pairs: pd.DataFrame) -> AxesImage:
     ax.vlines(ends, -0.5, len(models) - 0.5, color="white", linewidth=1)
     numbers = range(1, len(models) + 1)
     names = [f"{marks.model_name(name)}  {number}" for name, number in zip(models["model"], numbers, strict=True)]
-    ax.set_yticks(range(len(names)), names, fontsize=6)
+    ax.set_yticks(range(len(names)), names, fontsize=5.5)
     ax.set_xticks(range(len(names)), numbers, fontsize=5)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
