@@ -5,7 +5,7 @@ and costs accuracy. A model that takes from vision what only vision tells loses 
 with sound, so that beside :math:`U_v` stands :math:`I(Y; V \mid A, T) = U_v + S`, all that a swapped video takes away.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import numpy as np
@@ -13,14 +13,16 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from pidlib import results, schemas, sensory, sensory_tables
+from pidlib.decisions import Draws
 from pidlib.experiment import Preset, derive_seed, fingerprint
 from pidlib.extraction import Extraction
 from pidlib.interventions import drop, resample, right
-from pidlib.profiles import certified
 from pidlib.ranks import ranked
 from pidlib.runs import Asked, Run, runs
 
+Value = float | Float[np.ndarray, " n"]
 STREAMS = {"video swapped": "vision", "sound swapped": "audio"}
+SENSES = tuple(STREAMS.values())
 ATOMS = ("unique_vision", "unique_audio", "synergy")
 QUANTITIES = (*ATOMS, "vision_given_audio", "audio_given_vision")  # the last two: U + S of a sense, what it adds to the other
 MEAN, SUBSETS, TEMPLATES = "mean within subsets", "all models and subsets", "all models and templates"
@@ -156,15 +158,19 @@ def _by_template(extraction: Extraction) -> Iterator[tuple[str, list[str]]]:
 
 def _quantities(run: Run, preset: Preset) -> Iterator[dict[str, object]]:
     """The Sensory atoms of each template, and what either sense adds to the other."""
-    made = {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
-    mark = fingerprint(extraction=run.columns["fingerprint"], analysis="streams", tau=preset.tau, **made)
+    made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
+    mark = fingerprint(extraction=run.columns["fingerprint"], analysis="streams", **made)
     for one in sensory.conditions(run.extraction, tau=preset.tau):
-        found = certified(one.decisions, **made).set_index("atom")
+        found = sensory.decompose([one.decisions])
+        drawn, _ = sensory.bootstrap(found, [one.decisions], preset.n_bootstrap, preset.seed)
+        values, draws = (_with_sums(of) for of in (found.pid.atoms, drawn.atoms))
         told = run.columns | {"kind": "quantity", "template": one.template, "n_samples": len(one.decisions), "fingerprint": mark}
-        told["converged"] = found["converged"].all()
-        for atom in ATOMS:
-            value, low, high = found.loc[atom, ["value_bits", "ci_low", "ci_high"]]
-            yield told | {"quantity": atom, "intervention": "none", "value": value, "ci_low": low, "ci_high": high}
-        for sense, other in (("vision", "audio"), ("audio", "vision")):
-            added = found.loc[[f"unique_{sense}", "synergy"], "value_bits"].sum()
-            yield told | {"quantity": f"{sense}_given_{other}", "intervention": "none", "value": added}
+        told |= {"intervention": "none", "converged": found.pid.converged}
+        for name, (low, high) in Draws(draws, None).interval(values).items():
+            yield told | {"quantity": name, "value": values[name], "ci_low": low, "ci_high": high}
+
+
+def _with_sums(atoms: Mapping[str, Value]) -> dict[str, Value]:
+    """`QUANTITIES` of atoms in bits, numbers or draws of them."""
+    sums = {f"{sense}_given_{other}": atoms[f"unique_{sense}"] + atoms["synergy"] for sense, other in (SENSES, SENSES[::-1])}
+    return {name: atoms[name] for name in ATOMS} | sums

@@ -13,7 +13,7 @@ from pidlib.results import drawable
 
 _SATURATION = {
     "vision_lead": "$h(S) - h(U_v)$",
-    "vision_middle": r"$\Delta_{\mathrm{mid}} U_v/\max U_v$",
+    "vision_middle": r"$\Delta_{\mathrm{mid}} U_v/\max U_v - \Delta_{\mathrm{mid}}$",
     "vision_levels_off": r"$U_v'(\mathrm{mid}) - U_v'(\mathrm{late})$",
     "synergy_late": "$1 - S_{.8}/S$",
 }
@@ -47,9 +47,9 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
     return figure
 
 
-def table_layers(table: pd.DataFrame) -> str:
+def table_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
     """The statistics of visual saturation."""
-    return claims(table, _SATURATION)
+    return claims(table, _SATURATION, allow_unconverged=allow_unconverged)
 
 
 def fig_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
@@ -77,9 +77,9 @@ def fig_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     return figure
 
 
-def table_gate(table: pd.DataFrame) -> str:
+def table_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
     """The statistics of the gate."""
-    return claims(table, _GATE)
+    return claims(table, _GATE, allow_unconverged=allow_unconverged)
 
 
 def _half(ax: Axes, line: pd.DataFrame, atom: str) -> None:
