@@ -121,7 +121,7 @@ def fig_sensitivity(table: pd.DataFrame, *, allow_unconverged: bool = False) -> 
         ax.set_ylabel(r"$\Delta_v$, accuracy")
     for ax in axes[-1]:
         ax.set_xlabel("synergy $S$ (bits)")
-    handles = [_dot(marker, "white", marks.model_name(name)) for name, marker in zip(families, marks.MARKERS, strict=False)]
+    handles = [_dot(marker, "white", marks.MODEL_NAMES.get(name, name)) for name, marker in zip(families, marks.MARKERS, strict=False)]
     handles += [Patch(facecolor=shade, edgecolor=marks.INK, linewidth=0.6, label=f"{size} parameters") for size, shade in shades.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
     return figure
