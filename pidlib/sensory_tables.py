@@ -24,7 +24,9 @@ def asked(preset: Preset) -> tuple[Asked]:
     return (Asked(preset.split, preset.n_omni, preset.seed, ASKED),)
 
 
-def atoms(parts: Sequence[Condition], references: Sequence[str] | None = None, *, n_bootstrap: int = 100, seed: int = 0) -> pd.DataFrame:
+def atoms(
+    parts: Sequence[Condition], references: Sequence[str] | None = None, *, n_bootstrap: int = 100, seed: int = 0, floor: bool = True
+) -> pd.DataFrame:
     """Sensory atoms of some conditions and their sum, ``total``, as rows of the results, for every reference.
 
     Beside each atom stands its noise floor: the same decomposition with the same reference where sight and sound are both noise. It is no
@@ -38,17 +40,20 @@ def atoms(parts: Sequence[Condition], references: Sequence[str] | None = None, *
         As in `pidlib.sensory.added`; by default P(Y | c) alone.
     n_bootstrap, seed
         Draws of the intervals, and where their randomness begins.
+    floor
+        Whether the noise floor is measured, which takes as long as the atoms.
     """
     decisions, noise = [one.decisions for one in parts], [one.noise for one in parts]
     found = decompose(decisions)
     draws, targets = bootstrap(found, decisions, n_bootstrap, seed)
-    floor, silent = decompose(noise).pid.atoms, np.stack([one.target for one in noise])
+    silent = np.stack([one.target for one in noise])
+    nothing = decompose(noise).pid.atoms if floor else dict.fromkeys(found.pid.atoms, np.nan)
     bounds = found.pid.bounds | {"total": (found.pid.total,) * 2}
     rows = []
     for reference in references or REFERENCES["question" if parts[0].question else "template"][:1]:
         values, null, drawn = (
             _with_total(of, added(parts, reference, some))
-            for of, some in ((found.pid.atoms, None), (floor, silent), (draws.atoms, targets))
+            for of, some in ((found.pid.atoms, None), (nothing, silent), (draws.atoms, targets))
         )
         ends = Draws(drawn, None).interval(values)
         for atom, bits in values.items():
@@ -120,7 +125,7 @@ def recovery(preset: Preset) -> pd.DataFrame:
 
     Given the question, which is right: wordings that mean the same share its law, so that the truth given the meaning t is the truth given
     the text. Given the template, where its questions are thrown together; and given none, where clips of equal content are averaged over
-    the questions. Beside each stands its own `truth`.
+    the questions. Beside each stands its own `truth`; the noise floor beside the first alone.
     """
     generated = [name for name in preset.omni_benchmarks if name.startswith("micro_av/")]
     tables = [_truths(benchmark) for benchmark in generated]
@@ -131,15 +136,17 @@ def recovery(preset: Preset) -> pd.DataFrame:
             content = [(v, a) for _, v, a, _ in states] if given == "none" else None
             parts = sorted(conditions(run.extraction, given, content=content, tau=preset.tau), key=lambda one: one.template)
             for template, some in groupby(parts, key=lambda one: one.template):
-                found = _rows(preset, run, list(some))
+                found = _rows(preset, run, list(some), floor=given == "question")
                 tables.append(found.assign(given=given, template=template, accuracy=right[template]))
     table = pd.concat(tables, ignore_index=True).assign(experiment="omni", seed=preset.seed)
     return results.tidy(table, schemas.SENSORY)
 
 
-def _rows(preset: Preset, run: Run, parts: Sequence[Condition], references: Sequence[str] | None = None) -> pd.DataFrame:
+def _rows(
+    preset: Preset, run: Run, parts: Sequence[Condition], references: Sequence[str] | None = None, floor: bool = True
+) -> pd.DataFrame:
     """`atoms` with the columns that say where they are from."""
-    found = atoms(parts, references, n_bootstrap=preset.n_bootstrap, seed=preset.seed)
+    found = atoms(parts, references, n_bootstrap=preset.n_bootstrap, seed=preset.seed, floor=floor)
     mark = fingerprint(extraction=run.columns["fingerprint"], analysis="sensory", tau=preset.tau, n_bootstrap=preset.n_bootstrap)
     return found.assign(**{key: run.columns[key] for key in run.columns if key != "n_samples"} | {"fingerprint": mark})
 

@@ -15,6 +15,7 @@ _REFERENCES = {"sample": "$R_s$", "template": "$R_c$", "marginal": "$R_m$"}
 _ACCURACIES = {"accuracy": r"$\mathrm{acc}$", "accuracy_vision": "$_v$", "accuracy_audio": "$_a$", "accuracy_text": "$_0$"}
 _GIVEN = {"question": "given the question", "template": "given the template", "none": "question ignored"}
 _PLACES = (*marks.SENSORY, "total")
+_TELLING = 1e-3  # bits; differences below it are the solver's
 _SPREAD = 0.84  # share of an atom's place on the axis that the bars of all models take
 
 
@@ -27,23 +28,20 @@ def table2_sensory(table: pd.DataFrame, *, allow_unconverged: bool = False) -> s
     header = ["", "model", *(marks.SYMBOLS[atom] for atom in _PRINTED), *_REFERENCES.values(), *_ACCURACIES.values()]
     ours, said = table[table["grade"].isna()], table[table["grade"].notna()]
     rows = []
-    for (given, benchmark, model), block in ours.groupby(["given", "benchmark", "model"], sort=False):
-        cells = block.set_index(["reference", "atom"])
-        own = [_measured(cells, given, atom) for atom in _PRINTED]
-        others = [_measured(cells, one, "redundancy") for one in _REFERENCES]
-        start = r"\midrule " if rows and rows[-1][0].removeprefix(r"\midrule ") != _subset(benchmark, given) else ""
-        rows.append([start + _subset(benchmark, given), _plain(marks.model_name(model)), *own, *others, *_per_cent(block)])
+    for (given, benchmark), subset in ours.groupby(["given", "benchmark"], sort=False):
+        name = r"\midrule " * bool(rows) + _plain(marks.benchmark_name(benchmark)) + ", given the template" * (given == "template")
+        for model, block in subset.groupby("model", sort=False):
+            cells = block.set_index(["reference", "atom"])
+            own = [_measured(cells, given, atom) for atom in _PRINTED]
+            others = [_measured(cells, one, "redundancy") for one in _REFERENCES]
+            rows.append([name, _plain(marks.model_name(model)), *own, *others, *_per_cent(block)])
+            name = ""
     for index, (model, block) in enumerate(said.groupby("model", sort=False)):
         bits = block.set_index("atom")["value_bits"]
         printed = [f"{bits[atom]:.3f}" if atom == "redundancy" else f"{bits[atom]:.2f}" for atom in _PRINTED]
-        start = r"\midrule " if index == 0 else ""
-        words = f"{block['benchmark'].iloc[0]}, printed (grade {block['grade'].iloc[0]})"
-        rows.append([start + words, model, *printed, *[None] * len(_REFERENCES), *_per_cent(block)])
+        words = rf"\midrule {block['benchmark'].iloc[0]}, printed (grade {block['grade'].iloc[0]})" if index == 0 else ""
+        rows.append([words, model, *printed, *[None] * len(_REFERENCES), *_per_cent(block)])
     return latex(header, rows, align="ll" + "r" * (len(header) - 2))
-
-
-def _subset(benchmark: str, given: str) -> str:
-    return f"{_plain(marks.benchmark_name(benchmark))}" + (", given the template" if given == "template" else "")
 
 
 def _plain(text: str) -> str:
@@ -54,8 +52,8 @@ def _measured(cells: pd.DataFrame, reference: str, atom: str) -> str | None:
     if (reference, atom) not in cells.index:
         return None
     row = cells.loc[(reference, atom)]
-    text = f"{row['value_bits']:.2f}".replace("-", "$-$") + rf"\,{{\tiny$\pm${(row['ci_high'] - row['ci_low']) / 2:.2f}}}"
-    return rf"\emph{{{text}}}" if row["ci_low"] <= row["null_mean"] else text
+    text = f"{round(row['value_bits'], 2) + 0.0:.2f}".replace("-", "$-$") + rf"\,{{\tiny$\pm${(row['ci_high'] - row['ci_low']) / 2:.2f}}}"
+    return rf"\emph{{{text}}}" if row["ci_low"] <= row["null_mean"] + _TELLING else text
 
 
 def _per_cent(block: pd.DataFrame) -> list[str | None]:
@@ -77,22 +75,23 @@ def fig2_sensory(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
     for ax, subset in zip(axes, subsets, strict=False):
         _bars(ax, ours[ours["benchmark"] == subset], list(ours["model"].unique()))
         ax.set_title(marks.benchmark_name(subset), pad=3)
+        ax.sharey(axes[0])
     _bars(axes[len(subsets)], said, list(said["model"].unique()), alpha=0.55)
-    axes[len(subsets)].set_title(f"{said['benchmark'].iloc[0]}, printed ({said['grade'].iloc[0]})", pad=3)
+    axes[len(subsets)].set_title(f"MUSIC-AVQA, printed ({said['grade'].iloc[0]})", pad=3)
     for ax in axes[: len(subsets) + 1 : columns]:
         ax.set_ylabel("bits")
     whole = Patch(facecolor=marks.FAINT, label=r"$I(Y; V, A\,|\,T)$, their sum")
     figure.legend(
         handles=[*marks.atom_handles(marks.SENSORY), whole, marks.null_handle("noise floor")], loc="outside upper center", ncols=6
     )
-    below = [*_numbered(list(ours["model"].unique()), "mini"), *_numbered(list(said["model"].unique()), "printed")]
-    figure.legend(handles=below, loc="outside lower center", ncols=2)
+    below = [*_numbered(list(ours["model"].unique()), "minis"), *_numbered(list(said["model"].unique()), "printed")]
+    figure.legend(handles=below, loc="outside lower center", ncols=1)
     return figure
 
 
 def _numbered(models: list[str], kind: str) -> list[Line2D]:
     """What the bars of a place are, from left to right."""
-    return [Line2D([], [], linestyle="", label=f"{kind}: " + ", ".join(marks.model_name(model) for model in models))]
+    return [Line2D([], [], linestyle="", label=f"{kind}, left to right: " + "; ".join(marks.model_name(model) for model in models))]
 
 
 def _bars(ax: Axes, rows: pd.DataFrame, models: list[str], **style: float) -> None:
@@ -121,7 +120,7 @@ def fig_recovery(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
     table = drawable(table, allow_unconverged=allow_unconverged)
     truth, measured = table[table["estimator"] == "truth"], table[table["estimator"] == "exact"]
     templates, models = list(truth["template"].unique()), list(measured["model"].unique())
-    figure = Figure(figsize=(marks.PAGE, 1.15 * len(_GIVEN) + 0.85))
+    figure = Figure(figsize=(marks.PAGE, 1.15 * len(_GIVEN) + 1))
     axes = figure.subplots(len(_GIVEN), len(templates), sharex=True, sharey=True, squeeze=False)
     for line, given in zip(axes, _GIVEN, strict=True):
         for ax, template in zip(line, templates, strict=True):
@@ -132,11 +131,11 @@ def fig_recovery(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
                 _points(ax, here[here["model"] == model], (index - (len(models) - 1) / 2) * 0.26, marks.MARKERS[index])
         line[0].set_ylabel(f"{_GIVEN[given]}\nbits", fontsize=6.5)
     for ax, template in zip(axes[0], templates, strict=True):
-        ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3)
+        ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
     tick = Line2D([], [], color=marks.OTHERS[0], linewidth=1.4, label="an ideal answerer, so estimated")
     figure.legend(handles=[*marks.atom_handles(marks.SENSORY), tick], loc="outside upper center", ncols=5)
     floor = marks.null_handle("noise floor")
-    figure.legend(handles=[*marks.model_handles(models, " (mini)"), floor], loc="outside lower center", ncols=len(models) + 1)
+    figure.legend(handles=[*marks.model_handles(models), floor], loc="outside lower center", ncols=3)
     return figure
 
 
