@@ -2,7 +2,10 @@
 #   preset -> extraction (data/cache) -> tables (data/results) -> figures (figures)
 # Only python3 (3.11-3.13) and make are needed; `make help` lists the targets.
 
-PRESET     ?= offline
+# A run that is asked for by its path, build/smoke/notebooks/..., is one of that preset.
+KNOWN      := $(patsubst pidlib/presets/%.yaml,%,$(wildcard pidlib/presets/*.yaml))
+PRESET     ?= $(or $(filter $(KNOWN),$(subst /, ,$(filter build/%,$(MAKECMDGOALS)))),offline)
+$(if $(filter $(PRESET),$(KNOWN)),,$(error unknown preset '$(PRESET)'; there are $(KNOWN)))
 PARAMETERS ?=
 JOBS       ?= $(if $(filter paper,$(PRESET)),1,2)
 PYTHON     ?= python3
@@ -52,7 +55,10 @@ PY := "$(BIN)/python"
 NOTEBOOKS := $(sort $(wildcard notebooks/*/*.ipynb))
 SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') pidlib/presets/$(PRESET).yaml
 BUILD     := build/$(PRESET)
-RUNS      := $(BUILD)/notebooks
+# Runs with an output of their own are kept there, beside what they write, and leave those of the preset alone.
+OUTPUT    := $(shell sed -nE 's/.*-p +output +([^ ]+).*/\1/p' <<< '$(PARAMETERS)')
+PLACE     := $(or $(OUTPUT),$(BUILD))
+RUNS      := $(PLACE)/notebooks
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # With other parameters the notebooks ask for other answers, each for those it needs.
 ASKED     := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
@@ -62,7 +68,7 @@ ASKED     := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 help: ## this list
 	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
 	@echo "seed and output belong to all notebooks; other parameters to single ones, which are targets too:"
-	@echo "make build/offline/notebooks/vision_language/fig_profiles.ipynb PARAMETERS='-p tau 0 -p output build/tau0'"
+	@echo "make build/tau0/notebooks/vision_language/fig_profiles.ipynb PARAMETERS='-p tau 0 -p output build/tau0'"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 15
 
 setup: $(READY) ## make the environment, nothing else
@@ -74,14 +80,14 @@ notebooks: $(ASKED) $(EXECUTED)
 	@echo "wrote $(words $(EXECUTED)) notebooks to $(RUNS), with their tables and figures (preset $(PRESET))"
 
 # The notebook runs under another name until it is done, so that a failed run stays to be read and is not taken for a finished one.
-$(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(BUILD)/parameters | $(READY)
+$(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(PLACE)/parameters | $(READY)
 	@mkdir -p $(@D)
 	$(PY) -m papermill $< $(@:.ipynb=.part.ipynb) -p preset $(PRESET) $(PARAMETERS) --cwd $(CURDIR)
 	@mv $(@:.ipynb=.part.ipynb) $@
 	@echo "wrote $@"
 
 # Other parameters make a finished run stale.
-$(BUILD)/parameters: FORCE
+$(PLACE)/parameters: FORCE
 	@mkdir -p $(@D); printf '%s\n' "$(PARAMETERS)" | cmp -s - $@ || printf '%s\n' "$(PARAMETERS)" > $@
 FORCE:
 

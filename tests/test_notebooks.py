@@ -79,6 +79,22 @@ def test_models_are_asked_ahead_only_with_the_parameters_of_the_preset(given, as
     assert ("-m pidlib.answers" in plan) == asked
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+@pytest.mark.parametrize(
+    ("target", "given", "runs"),
+    [
+        ("build/smoke/notebooks/validation/fig_bias.ipynb", "", "-p preset smoke"),
+        ("build/mine/notebooks/validation/fig_bias.ipynb", "-p seed 1 -p output build/mine", "-p preset offline -p seed 1 -p output"),
+        ("build/smoke/notebooks/validation/fig_bias.ipynb", "-p seed 1 -p output build/smoke", "-p preset smoke -p seed 1"),
+    ],
+)
+def test_a_run_that_is_asked_for_by_its_path_is_of_that_preset_and_lies_with_its_output(target, given, runs):
+    quiet = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "PRESET"))}
+    command = ["make", "--dry-run", "--always-make", target, f"PARAMETERS={given}"]
+    plan = subprocess.run(command, cwd=project_root(), env=quiet, capture_output=True, text=True, check=True).stdout
+    assert f"{target.replace('.ipynb', '.part.ipynb')} {runs}" in plan
+
+
 @pytest.mark.parametrize("path", PAPER, ids=name_of)
 def test_notebook_figure_and_drawing_function_have_one_name(path):
     module = importlib.import_module(f"pidlib.figures.{path.parent.name}")

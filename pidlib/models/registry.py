@@ -113,6 +113,8 @@ def locate(name: str | Path, revision: str | None = None, *, allow_unpinned: boo
     folder = next((path for path in (MINIS / str(name), Path(name)) if (path / "config.json").is_file()), None)
     if folder is not None:
         return folder, revision
+    if Path(name).is_dir():
+        raise ValueError(f"{name} is a folder without a config.json; give one that save_pretrained has written")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         minis = sorted(path.parent.name for path in MINIS.glob("*/config.json"))
         raise ValueError(unknown("model", str(name), minis) + "; or give a folder with a config.json, or a hub id")
