@@ -31,7 +31,7 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
     """Sensory atoms against relative depth, a panel per model; ticks on the zero line where vision and synergy reach half of their most."""
     table = drawable(table, allow_unconverged=allow_unconverged)
     models = list(table["model"].unique())
-    figure = Figure(figsize=(marks.PAGE, 2.5))
+    figure = Figure(figsize=(marks.PAGE, 2.7))
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
     for ax, model in zip(axes, models, strict=True):
         rows = table[table["model"] == model]
@@ -39,7 +39,7 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         trajectories(ax, rows, marks.SENSORY)
         for atom in ("unique_vision", "synergy"):
             _half(ax, rows[rows["atom"] == atom].sort_values("layer"), atom)
-        ax.set_title(marks.model_name(model))
+        ax.set_title(marks.model_name(model).replace(", ", ",\n"))
     axes[0].set_ylabel("bits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
     half = Line2D([], [], linestyle="", marker=6, color=marks.INK, markersize=5, label="half of its most")
@@ -64,7 +64,7 @@ def fig_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
             for needs, (_, dashes) in _NEEDS.items():
                 rows = table[(table["model"] == model) & (table["needs"] == needs)]
                 trajectories(ax, rows, [atom], linestyle=dashes, markerfacecolor=marks.COLORS[atom] if needs == "both" else "white")
-        row[0].set_ylabel(marks.model_name(model).replace(" ", "\n", 1) + "\nbits")
+        row[0].set_ylabel(marks.model_name(model).replace(", ", ",\n") + "\nbits")
     for ax, atom in zip(axes[0], _GATED, strict=True):
         ax.set_title(f"{marks.SYMBOLS[atom]}  {marks.WORDS[atom]}")
     figure.supxlabel("relative depth of the block", fontsize="medium")

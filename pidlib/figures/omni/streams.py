@@ -27,8 +27,8 @@ def fig_shuffle(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figu
     table = drawable(table, allow_unconverged=allow_unconverged)
     cells = table[table["kind"].isin(("quantity", "drop"))]
     subsets, models = list(cells["benchmark"].unique()), list(cells["model"].unique())
-    figure = Figure(figsize=(marks.PAGE, 5.2))
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.25])
+    figure = Figure(figsize=(marks.PAGE, 5.5))
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])
     axes = above.subplots(1, 4, sharey=True)
     pairs = [(swap, quantity) for swap, both in _SWAPS.items() for quantity in both]
     for ax, (swap, quantity) in zip(axes, pairs, strict=True):
@@ -38,7 +38,7 @@ def fig_shuffle(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figu
         Line2D([], [], linestyle="", marker="s", color=marks.OTHERS[i], markersize=3.6, label=marks.benchmark_name(name))
         for i, name in enumerate(subsets)
     ]
-    above.legend(handles=[*colors, *marks.model_handles(models)], loc="outside upper center", ncols=5)
+    above.legend(handles=[*colors, *marks.model_handles(models)], loc="outside upper center", ncols=4)
     _foretold(below, table)
     return figure
 
