@@ -103,6 +103,12 @@ def atom_handles(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Patch]:
     ]
 
 
+def atom_points(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
+    """Legend entries of atoms drawn as markers, where the shape tells something else."""
+    style = {"linestyle": "", "marker": ".", "markersize": 7, "markeredgecolor": INK, "markeredgewidth": 0.3}
+    return [Line2D([], [], color=COLORS[atom], label=f"{SYMBOLS[atom]}  {WORDS[atom]}", **style) for atom in atoms]
+
+
 def atom_lines(markers: str = "", atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
     """Legend entries of atoms drawn as lines, each with a marker of its own if markers are given."""
     shown = zip_longest(atoms, markers[: len(atoms)], fillvalue="")

@@ -33,7 +33,7 @@ def fig_estimators(table: pd.DataFrame, *, allow_unconverged: bool = False) -> F
     for ax, title, words in zip(axes, ("estimator", "absent modality", "listed options"), _CHANGES, strict=True):
         ax.set_title(title)
         ax.set_xlabel(f"{words} (bits)")
-    atoms, null = marks.atom_handles(), marks.null_handle("noise: its floor when masked; another draw of it")
+    atoms, null = marks.atom_points(), marks.null_handle("noise: its floor when masked; another draw of it")
     figure.legend(handles=[*atoms, null], loc="outside upper center", ncols=5, columnspacing=1)
     figure.legend(handles=[*marks.model_handles(models), *trained], loc="outside lower center", ncols=3)
     return figure
@@ -129,7 +129,7 @@ def fig_two_levels(table: pd.DataFrame, *, allow_unconverged: bool = False) -> F
     for ax in axes[:, 0]:
         ax.set_ylabel("share of $H(Y)$")
     total = Line2D([], [], color=marks.FAINT, linewidth=1, drawstyle="steps-mid", label="all four atoms")
-    handles = [*marks.atom_handles(list(_SHOWN)), total, marks.null_handle("null"), *marks.model_handles(models)]
+    handles = [*marks.atom_points(list(_SHOWN)), total, marks.null_handle("null"), *marks.model_handles(models)]
     figure.legend(handles=handles, loc="outside upper center", ncols=4 + len(models))
     return figure
 
