@@ -79,6 +79,6 @@ def claims(table: pd.DataFrame, symbols: Mapping[str, str], *, allow_unconverged
     for (benchmark, model), group in table.groupby(["benchmark", "model"], sort=False):
         found = group.set_index("statistic").loc[list(symbols)]
         signed = zip(found["value"], found["verdict"], strict=True)
-        cells = [None if pd.isna(value) else f"${value:.2f}^{{{_SIGNS[sign]}}}$" for value, sign in signed]
+        cells = [None if pd.isna(value) else f"${round(value, 2) + 0.0:.2f}^{{{_SIGNS[sign]}}}$" for value, sign in signed]
         rows.append([*(name.replace("_", r"\_") for name in (marks.benchmark_name(benchmark), marks.model_name(model))), *cells])
     return latex(header, rows, align="ll" + "r" * len(symbols))

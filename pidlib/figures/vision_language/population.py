@@ -74,7 +74,7 @@ def _block(told: str, block: pd.DataFrame, shown: Sequence[tuple[str, str]], bel
 def _ours(row) -> str | None:
     if pd.isna(row.rho):
         return None
-    text = f"{row.rho:.2f}".replace("-", "$-$")
+    text = f"{round(row.rho, 2) + 0.0:.2f}".replace("-", "$-$")
     text = f"({text})" if pd.notna(row.reliability) and row.reliability < RELIABLE else text
     starred = row.q_value < 0.05 and pd.notna(row.family_low) and row.family_low * row.family_high > 0
     return text + (r"\rlap{$^\ast$}" if starred else "")
