@@ -1,4 +1,4 @@
-"""Numbers that the vision-language notebooks state in their text, computed again from the committed tables."""
+"""Numbers that notebooks state in their text, computed again from the committed tables."""
 
 import json
 
@@ -12,14 +12,14 @@ from pidlib.experiment import project_root
 FOLDER = "vision_language"
 
 
-def told(notebook: str) -> str:
+def told(notebook: str, folder: str = FOLDER) -> str:
     """The text of a notebook, a space between words."""
-    cells = json.loads((project_root() / f"notebooks/{FOLDER}/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
+    cells = json.loads((project_root() / f"notebooks/{folder}/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
     return " ".join(" ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown").split())
 
 
-def read(table: str) -> pd.DataFrame:
-    return results.read(project_root() / f"data/results/{FOLDER}/{table}.csv")
+def read(table: str, folder: str = FOLDER) -> pd.DataFrame:
+    return results.read(project_root() / f"data/results/{folder}/{table}.csv")
 
 
 def short(value: float, digits: int = 2) -> str:
@@ -83,7 +83,7 @@ def contributions() -> list[str]:
     return [
         f"Of {len(share)} shares",
         f"language leads in {(share > 0.5).sum()} and vision in {(share < 0.5).sum()}",
-        f"the colors ({vision['easy_vqa/color']} minis) and shapes ({vision['easy_vqa/shape']})",
+        f"the colours ({vision['easy_vqa/color']} minis) and shapes ({vision['easy_vqa/shape']})",
         f"in {words[sum(vision[f'micro/{name}'] for name in more)]} more: " + ", ".join(f"{one} on `{name}`" for name, one in more.items()),
         f"{words[share.between(0.49, 0.81).sum()]} of {len(share)} lie there",
         f"the mean, {100 * share.mean():.0f} % language",

@@ -1,0 +1,136 @@
+"""Numbers that the notebooks of profiles and of the validation state in their text, computed again from the committed tables."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_prose import read, short, told
+
+KEYS = ["benchmark", "model"]
+SYNERGY_DRIVEN = ["micro/grounding", "micro/existence", "micro/relation"]
+
+
+def span(values: pd.Series, digits: int = 2) -> str:
+    """``.94 to 1.00``."""
+    return f"{short(values.min(), digits)} to {short(values.max(), digits)}"
+
+
+def profiles() -> list[str]:
+    table, checks = read("fig_profiles"), read("table_profiles").set_index("benchmark")
+    bits = table.pivot(index=["unimodal", *KEYS], columns="atom", values="value_bits").astype(float)
+    masked, resampled = bits.loc["masked"], bits.loc["resampled"]
+    spread = resampled.groupby("benchmark").agg(np.ptp).max().max()
+    same = masked.idxmax(axis=1) == resampled.idxmax(axis=1)
+    redundancy = table.query("unimodal == 'masked' and atom == 'redundancy'")
+    captioned, alone = masked.loc["micro/captioned"], checks.loc["micro/captioned", "fallback_vision"]
+    blind = checks.loc[["easy_vqa/shape", "easy_vqa/color"], "fallback_vision"]
+    first = masked.loc[SYNERGY_DRIVEN]
+    words = {2: "two", 9: "nine"}
+    leads = [words[(one.loc[SYNERGY_DRIVEN].idxmax(axis=1) == "synergy").sum()] for one in (resampled, masked)]
+    synergy = {name: span(resampled["synergy"].loc[name]) for name in ("micro/grounding", "micro/relation", "easy_vqa/yes_no")}
+    seen = {name: span(masked["synergy"].loc[name]) for name in ("easy_vqa/shape", "easy_vqa/color")}
+    existence = resampled.loc["micro/existence"]
+    return [
+        f"in {(redundancy['value_bits'] <= redundancy['null_mean']).sum()} of the {len(redundancy)} pairs of mini and benchmark: BROJA",
+        f"within {short(spread)} bits in every atom",
+        f"at least {np.round(100 * checks['accuracy'].min()):.0f} % rightly",
+        f"{synergy['micro/grounding']} bits on `grounding`, {synergy['micro/relation']} on `relation`",
+        f"{short(existence['synergy'].mean())} of {short(existence.sum(axis=1).mean())} on `existence` and "
+        f"{synergy['easy_vqa/yes_no']} on `yes_no`",
+        f"the same one in {same.sum()} of the {len(same)} pairs",
+        f"all $U_v$ ({resampled.loc['micro/captioned', 'unique_vision'].mean():.2f} bits)",
+        f"($R$ of {span(captioned['redundancy'])})",
+        f"in {span(alone)} of the cases",
+        f"in all {leads[0]} pairs of the synergy-driven panels",
+        f"$U_\\ell$ {span(masked.loc['micro/knowledge', 'unique_language'])} bits on `knowledge`",
+        f"$S$ is {span(first['synergy'])} bits, the largest atom in {leads[1]} pairs of nine",
+        f"it is {seen['easy_vqa/shape']} on `shape` and {seen['easy_vqa/color']} on `color`",
+        f"(fallback {span(blind)})",
+    ]
+
+
+def embeddings() -> list[str]:
+    table, decisions = read("fig_embeddings"), read("fig_profiles").query("unimodal == 'resampled'")
+    bits = table.pivot(index=KEYS, columns="atom", values="corrected_bits").astype(float)
+    other = bits.idxmax(axis=1) != decisions.pivot(index=KEYS, columns="atom", values="value_bits").astype(float).idxmax(axis=1)
+    clear = table[table["atom"] == "synergy"]["null_p"] < 0.05
+    vision = bits["unique_vision"]
+    return [
+        f"$U_\\ell$ ({span(bits.loc['micro/knowledge', 'unique_language'])} bits, corrected)",
+        f"`scene` ({vision['micro/scene'].mean():.1f}), `shape` and `color` ({span(vision[['easy_vqa/shape', 'easy_vqa/color']])})",
+        f"In the other {other.sum()} of the {len(other)} pairs",
+        f"hold none (at most {short(bits.loc['micro/grounding', 'synergy'].max())} bits)",
+        f"$U_\\ell$ of {span(bits.loc['micro/grounding', 'unique_language'])}",
+        f"redundancy ({span(bits.loc['micro/captioned', 'redundancy'])})",
+        f"in {(bits['unique_language'] > vision).sum()} of the {len(bits)} pairs",
+        f"{short(bits['synergy'].mean())} bits in the mean and {short(bits['synergy'].max())} at most (`existence`), "
+        f"clear of its null in {clear.sum()} pairs",
+    ]
+
+
+def solver() -> list[str]:
+    table = read("fig_solver", "validation").set_index(["method", "size"])
+    batch, single, loose = (table.loc[f"ours, {name}"] for name in ("a batch at a time", "one at a time", "fitting to 1e-3 bits"))
+    plain, cone = (table.loc[name] for name in ("plain fitting, published limits", "dit, cone"))
+    seconds, default = batch["seconds"], table.loc[("dit, default", "2x2x2")]
+    cheaper = 1 / loose["ratio"][["50x50x10", "20x20x20"]]
+    assert max(batch["error_bits"].max(), single["error_bits"].max()) <= 1e-6
+    assert loose["error_bits"].max() <= 1e-3
+    return [
+        f"{1e6 * seconds['2x2x2']:.0f} microseconds at 2x2x2, {1e3 * seconds['20x20x4']:.1f} milliseconds at 20x20x4 "
+        f"and {1e3 * seconds['50x50x10']:.0f} at 50x50x10",
+        f"a factor of {single['ratio']['2x2x2']:.0f} on the smallest tables, {single['ratio']['20x20x4']:.0f} at 20x20x4",
+        f"{plain['ratio'].min():.0f} to {plain['ratio'].max():.0f} times as long",
+        f"`dit, cone` {cone['ratio'].min():.0f} to {cone['ratio'].max():.0f} times, `dit, default` {default['ratio']:.0f} times",
+        f"{cheaper['50x50x10']:.0f} to {cheaper['20x20x20']:.0f} times cheaper",
+        f"{1e4 * plain['error_bits'].min():.1f}e-4 to {1e3 * plain['error_bits'].max():.1f}e-3 bits short",
+        f"at 20x20x4 it is {1e3 * cone['error_bits']['20x20x4']:.1f}e-3 off",
+        f"is {1e3 * default['error_bits']:.1f}e-3 off at 2x2x2",
+    ]
+
+
+def bias() -> list[str]:
+    table = read("fig_bias", "validation")
+    table["deviation"] = (table["ci_high"] - table["ci_low"]) / 2 / 1.96
+    table = table.set_index(["estimator", "n_codes", "n_samples"])[["value_bits", "deviation"]].astype(float).sort_index()
+    mean, error = table["value_bits"], np.hypot(table["value_bits"], table["deviation"])
+    plain = [short(mean["plug-in", k, 1000]) for k in (5, 10, 20)]
+    foretold = [short((k**2 - 1) * 3 / (2000 * np.log(2))) for k in (5, 10, 20)]
+    low = [mean["plug-in", k][mean["plug-in", k] < 0.05].index.min() for k in (5, 10, 20)]
+    names = ("plug-in", "Miller-Madow", "jackknife", "Chao-Wang-Jost", "permutation mean")
+    off = [short(error[name, 20, 1000]) for name in names]
+    near = max(mean[name].abs().max() for name in ("permutation mean", "Panzeri, null"))
+    return [
+        f"{plain[0]} bits of synergy are found with 5 codes per source, {plain[1]} with 10 and {plain[2]} with 20",
+        f"foretells {foretold[0]}, {foretold[1]} and {foretold[2]}",
+        f"{low[0]:,}, {low[1]:,} and {low[2]:,} samples to come below .05",
+        f"off by {off[0]} bits as counted, {off[1]} by Miller-Madow, {off[2]} by the jackknife, "
+        f"{off[3]} by Chao, Wang and Jost, and {off[4]} where",
+        f"({mean['Miller-Madow', 20, 100]:.2f} bits for {mean['plug-in', 20, 100]:.2f})",
+        f"within {short(np.ceil(100 * near) / 100)} bits of zero",
+    ]
+
+
+def gates() -> list[str]:
+    table = read("table_gates", "validation").set_index(["benchmark", "atom"])
+    exact, ours = (table[table["estimator"] == name] for name in ("closed form", "newton"))
+    distance = (ours["value_bits"] - exact["value_bits"]).abs().groupby("benchmark").max()
+    gap = (ours["upper_bits"] - ours["lower_bits"]).groupby("benchmark").max()
+    open_gates = gap[gap > 1e-9]
+    assert np.allclose(distance, gap, rtol=0.01, atol=1e-9)
+    assert len(open_gates) == 10
+    return [
+        f"All {len(gap)} gates are found. In {(np.maximum(gap, distance) < 1e-9).sum()} both",
+        rf"${1e8 * open_gates.min():.0f}\cdot10^{{-8}}$ to ${1e7 * open_gates.max():.1f}\cdot10^{{-7}}$",
+    ]
+
+
+@pytest.mark.parametrize(("notebook", "statements"), [("fig_profiles", profiles), ("fig_embeddings", embeddings)])
+def test_what_a_notebook_says_is_what_its_table_holds(notebook, statements):
+    text = told(notebook)
+    assert [statement for statement in statements() if statement not in text] == []
+
+
+@pytest.mark.parametrize(("notebook", "statements"), [("fig_solver", solver), ("fig_bias", bias), ("table_gates", gates)])
+def test_what_the_validation_says_is_what_its_tables_hold(notebook, statements):
+    text = told(notebook, "validation")
+    assert [statement for statement in statements() if statement not in text] == []
