@@ -68,34 +68,38 @@ def driven(benchmark: str) -> str | None:
     return DRIVEN[max(atoms, key=atoms.get)]
 
 
-def population_table(preset: Preset, experiment: str = "vision_language") -> pd.DataFrame:
+def population_table(preset: Preset, experiment: str = "vision_language", *, without_fallback: bool = False) -> pd.DataFrame:
     r"""A row for each model on each benchmark: quantities of its masked decisions, what to know before they are believed, accuracies.
 
     ``co_information`` is R - S. ``added_by_vision`` is U_vision + S: the information of both less that of the reconciled language rows;
     since masked rows fit no one joint distribution, it is no conditional information and can be negative. ``divergence`` takes neither a
     decomposition nor reconciled rows: :math:`E\,KL(p(y|v,t)\,\|\,p(y|t))`, how far a decision is from that without the picture.
-    ``synergy_without_fallback`` is S where no decision is replaced by the uniform one (tau = 0). Entropies, ``fallback`` and ``moved`` are
-    those of `pidlib.profiles.diagnose`: a profile whose picture-alone decisions are mostly uniform is an ablation of the picture.
+    ``synergy_without_fallback``, if asked for, is S where no decision is replaced by the uniform one (tau = 0). Entropies, ``fallback`` and
+    ``moved`` are those of `pidlib.profiles.diagnose`: a profile whose picture-alone decisions are mostly uniform is an ablation of the
+    picture.
     ``delta_vision`` is the accuracy that is lost where the picture is masked, with a normal interval over the questions.
     """
     rows = []
     for (run,) in runs(preset, asked(preset), models=preset.population):
-        solved, kept = (decision_pid(run.extraction.masked(tau), tol=TOLERANCE).pid for tau in (preset.tau, 0.0))
-        atoms = solved.atoms
+        found = decision_pid(run.extraction.masked(preset.tau), tol=TOLERANCE)
+        kept = decision_pid(run.extraction.masked(0.0), tol=TOLERANCE).pid if without_fallback else None
+        solved, atoms = found.pid, found.pid.atoms
+        decompositions = [one for one in (solved, kept) if one is not None]
         both, language = (run.extraction.decisions(key, preset.tau) for key in (FULL, "language"))
         bits = atoms | {
             "co_information": atoms["redundancy"] - atoms["synergy"],
             "added_by_vision": atoms["unique_vision"] + atoms["synergy"],
             "divergence": rel_entr(both, language).sum(1).mean() / np.log(2),
-            "synergy_without_fallback": kept.synergy,
+            "synergy_without_fallback": None if kept is None else kept.synergy,
             "total": solved.total,
-            "gap": max(solved.gap, kept.gap),
+            "gap": max(one.gap for one in decompositions),
         }
         lost = right(run.extraction, FULL) - right(run.extraction, "language")
         delta, error = lost.mean(), 1.96 * lost.std(ddof=0) / np.sqrt(len(lost))
-        known = diagnose(run.extraction, preset.tau) | {"delta_vision": delta, "delta_low": delta - error, "delta_high": delta + error}
+        known = diagnose(run.extraction, preset.tau, found)
+        known |= {"delta_vision": delta, "delta_low": delta - error, "delta_high": delta + error}
         mark = fingerprint(extraction=run.columns["fingerprint"], tau=preset.tau, tol=TOLERANCE)
-        told = {"experiment": experiment, "converged": solved.converged and kept.converged, "fingerprint": mark}
+        told = {"experiment": experiment, "converged": all(one.converged for one in decompositions), "fingerprint": mark}
         told |= dict(zip(("family", "size"), kin(run.columns["model"]), strict=True))
         rows.append(run.columns | {f"{name}_bits": value for name, value in bits.items()} | known | told)
     return results.tidy(rows, schemas.POPULATION)

@@ -9,7 +9,7 @@ from scipy.special import entr
 
 from pidlib.batch_estimator import batch_pid
 from pidlib.clustering import Codebook
-from pidlib.decisions import Decisions, bootstrap_decisions, decision_pid
+from pidlib.decisions import DecisionPID, Decisions, bootstrap_decisions, decision_pid
 from pidlib.experiment import derive_seed
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, SOURCES
@@ -103,8 +103,8 @@ def noise_floor(
     return {atom: float(np.mean([draw[atom] for draw in draws])) for atom in draws[0]}, converged
 
 
-def diagnose(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
-    """What to know before a masked profile is believed, in the columns of ``table_profiles``.
+def diagnose(extraction: Extraction, tau: float = 0.3, solved: DecisionPID | None = None) -> dict[str, float]:
+    """What to know before a masked profile is believed, in the columns of ``table_profiles``; ``solved``, if it was decomposed already.
 
     Of the full pass and of each modality alone: ``accuracy``; the mean ``entropy_..._bits`` of the decisions (near log2 k, that modality
     alone says nothing, and the profile is an ablation of the other); the share of decisions that fell back to uniform (``fallback``). And
@@ -115,7 +115,7 @@ def diagnose(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
         found[f"accuracy{suffix}"] = extraction.accuracy(key)
         found[f"entropy{suffix}_bits"] = float(entr(extraction.decisions(key, tau)).sum(1).mean() / np.log(2))
         found[f"fallback{suffix}"] = extraction.fallback(key, tau)
-    moved = decision_pid(extraction.masked(tau), tol=0.1).reconciliation
+    moved = (solved or decision_pid(extraction.masked(tau), tol=0.1)).reconciliation
     return found | {f"moved_{name}": distance for name, distance in moved.items()}
 
 

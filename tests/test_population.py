@@ -139,7 +139,7 @@ def test_kin_of_minis_and_of_checkpoints():
 
 def test_rows_of_models_that_were_asked(tmp_path):
     preset = load_preset("smoke", population="llava", benchmarks="micro/grounding,micro/scene", n_population=32, cache=str(tmp_path))
-    table = population_table(preset)
+    table = population_table(preset, without_fallback=True)
     assert table["benchmark"].tolist() == ["micro/grounding", "micro/scene"] and set(table["family"]) == {"llava"}
     assert np.allclose(table["delta_vision"], table["accuracy"] - table["accuracy_language"])
     assert ((table["delta_low"] <= table["delta_vision"]) & (table["delta_vision"] <= table["delta_high"])).all()
