@@ -4,7 +4,7 @@
 
 # A run that is asked for by its path, build/smoke/notebooks/..., is one of that preset.
 KNOWN      := $(patsubst pidlib/presets/%.yaml,%,$(wildcard pidlib/presets/*.yaml))
-PRESET     ?= $(or $(filter $(KNOWN),$(subst /, ,$(filter build/%,$(MAKECMDGOALS)))),offline)
+PRESET     ?= $(or $(firstword $(filter $(KNOWN),$(subst /, ,$(filter build/%,$(MAKECMDGOALS))))),offline)
 $(if $(filter $(PRESET),$(KNOWN)),,$(error unknown preset '$(PRESET)'; there are $(KNOWN)))
 PARAMETERS ?=
 JOBS       ?= $(if $(filter paper,$(PRESET)),1,2)
