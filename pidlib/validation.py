@@ -47,7 +47,7 @@ def clip_truths(preset: Preset) -> pd.DataFrame:
             told = {"template": one.name, "kind": one.kind, "benchmark": f"micro_av/{one.task}", "unimodal": unimodal, "given": given}
             solved = micro_av.sensory_truth(one.name, unimodal, ignored=given == "nothing")
             tables.append(_rows(solved, **told, estimator="truth", seed=preset.seed, fingerprint=fingerprint(laws=laws, given=given)))
-    return results.tidy(pd.concat(tables, ignore_index=True).assign(experiment="omni"), schemas.CLIPS)
+    return results.tidy(pd.concat(tables, ignore_index=True).assign(experiment="omni", split="test"), schemas.CLIPS)
 
 
 def recovery(preset: Preset) -> pd.DataFrame:

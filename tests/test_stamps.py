@@ -118,8 +118,30 @@ def test_controls_are_at_chance(tables):
     atoms = table.set_index(["benchmark", "source_a", "source_b", "pairing", "atom"])["corrected_bits"].sort_index()
     apart = atoms["stamps/category", "vision", "language", "mismatched"]
     assert apart["redundancy"] < 0.2 and apart["unique_vision"] < 0.2 and apart["unique_language"] > 1.2  # the target is the caption's
-    shuffled = table[(table["pairing"] == "shuffled") & (table["atom"] != "synergy")]["corrected_bits"]
+    shuffled = table[table["pairing"] == "shuffled"].set_index(["benchmark", "atom"])["corrected_bits"]
     assert shuffled.abs().max() < 0.2
+    assert shuffled.fillna(0)["stamps/match", "synergy"].max() < 0.1
+
+
+def test_synergy_that_was_not_counted_has_no_bar(tables):
+    table = tables[0].query("atom == 'synergy'").set_index(["unimodal", "benchmark", "source_a", "source_b", "given", "pairing"])
+    bar = ["corrected_bits", "ci_low", "ci_high"]
+    uncounted = table[table["value_bits"] < 1e-6]
+    assert len(uncounted) >= 9 and uncounted[bar].isna().all(None)  # no probe tells the language from a picture or a caption
+    assert table.loc[table["value_bits"] <= table["null_mean"], bar].isna().all(None)
+    shown = table[table["corrected_bits"].notna()].astype(dict.fromkeys(["value_bits", "null_mean", "null_p", *bar], float))
+    assert (shown["corrected_bits"] - (shown["value_bits"] - shown["null_mean"])).abs().max() < 1e-9
+    chance = shown[shown["null_p"] > 0.5]
+    assert len(chance) and ((chance["ci_low"] <= 0) & (chance["ci_high"] >= 0)).all()
+
+
+def test_a_voice_that_tells_all_leaves_no_synergy_within_a_condition():
+    """As in the language spoken given the caption: the other source is constant, and what was counted is zero."""
+    y, t = np.random.default_rng(1).integers(6, size=300), np.random.default_rng(2).integers(3, size=300)
+    for given in (None, t):
+        found = stamps.decompose(np.zeros(300), y, y, given, sources=("vision", "audio"), **OPTIONS).set_index("atom")
+        assert found.loc["synergy", ["corrected_bits", "ci_low", "ci_high"]].isna().all()
+        assert found.loc["unique_audio", "corrected_bits"] > 2
 
 
 def test_pairings_move_everyone():

@@ -27,7 +27,7 @@ def fig_clips(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure
     sheets = page.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
     for sheet, name in zip(sheets, names, strict=False):
         here = table[table["template"] == name]
-        sample = _shown(here["benchmark"].iloc[0], name)
+        sample = _shown(here.iloc[0])
         words = rf"$\bf{{{name.replace('_', '~')}}}$  ({here['kind'].iloc[0]})"
         sheet.suptitle(f"{words}\n{sample.question} $\\bf{{{sample.answer}}}$", x=0.02, ha="left", fontsize=7.5, linespacing=1.1)
         grid = sheet.add_gridspec(2, 2, width_ratios=(2.6, 1), height_ratios=(1.6, 1))
@@ -40,12 +40,11 @@ def fig_clips(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure
     return figure
 
 
-def _shown(benchmark: str, template: str) -> benchmarks.Sample:
-    """The first sample that puts the last of the template's questions."""
-    wordings = list(micro_av.TEMPLATES[template].questions.values())[-1]
-    return next(
-        sample for sample in benchmarks.load(benchmark, "test", n=64) if sample.template == template and sample.question in wordings
-    )
+def _shown(row: pd.Series) -> benchmarks.Sample:
+    """The first sample, of the row's split and seed, that puts the last of the template's questions."""
+    wordings = list(micro_av.TEMPLATES[row["template"]].questions.values())[-1]
+    samples = benchmarks.load(row["benchmark"], row["split"], n=64, seed=int(row["seed"]))
+    return next(sample for sample in samples if sample.template == row["template"] and sample.question in wordings)
 
 
 def _film(ax: Axes, video: np.ndarray) -> None:

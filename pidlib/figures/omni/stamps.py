@@ -20,7 +20,8 @@ _UNSEEN = 0.3  # opacity of a bar that permutations reach
 def fig_stamps(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """Corrected atoms: a row of panels for each kind of labels, a column for each target; markers are the controls.
 
-    A bar is faded where more than 5 % of the permutations have an atom as large as the one that was counted.
+    A bar is faded where more than 5 % of the permutations have an atom as large as the one that was counted. Of synergy there is no bar,
+    nor a marker, where no more was counted than in the mean of the permutations, whose band still stands there.
     """
     table = drawable(table, allow_unconverged=allow_unconverged)
     kinds, targets = [kind for kind in _KINDS if kind in set(table["unimodal"])], list(table["benchmark"].unique())
@@ -61,7 +62,7 @@ def _panel(ax: Axes, rows: pd.DataFrame, pairs: list[str]) -> None:
             found = group[group["atom"] == atom].set_index("pairing")
             bar = found.loc[["matched"]]
             seen = bar["null_p"].fillna(1).item() <= 0.05
-            marks.bars(ax, [at], bar["corrected_bits"], atom, 0.92 * width, alpha=1 if seen else _UNSEEN)
+            marks.bars(ax, [at], bar["corrected_bits"].astype(float), atom, 0.92 * width, alpha=1 if seen else _UNSEEN)
             marks.interval(ax, [at - 0.3 * width], bar["ci_low"], bar["ci_high"])
             marks.null_band(ax, [at + 0.32 * width], bar["null_mean"], 0.28 * width)
             for shift, (control, (marker, _)) in zip((-0.05, 0.12), _CONTROLS.items(), strict=True):
