@@ -140,6 +140,7 @@ class Preset(BaseModel):
     omni_models: Names = Field(description="those that see and hear, shown one by one, named like models")
     bottleneck_models: Names = Field(description="minis that differ in the share of questions about sound they were trained on")
     omni_benchmarks: Benchmarks = Field(description="benchmarks of clips with sound")
+    given: Literal["question", "template"] = Field(description="what Sensory PID conditions on: the exact text, or its form")
     n_omni: PositiveInt = Field(description="questions per benchmark of clips whose decisions are profiled")
     n_omni_intervened: PositiveInt = Field(description="of these, how many are asked anew with a stream swapped, softer sound, other words")
     bench_sizes: Tables = Field(description="tables of the solver bench, as x1 x x2 x y: 2x2x2")

@@ -257,7 +257,7 @@ SENSORY = Schema(
         **dict.fromkeys(("source", "grade", "template", "reference"), "string"),
         **ATOMS.columns,
         **{name.format(which): "Float64" for name in _MEASURES for which in ("", "_vision", "_audio", "_text")},
-        **dict.fromkeys(("moved_vision", "moved_audio"), "Float64"),
+        **dict.fromkeys(("moved_vision", "moved_audio", "n_per_condition"), "Float64"),
         **dict.fromkeys(("n_conditions", "n_alone"), "Int64"),
     },
     required=ATOMS.required,

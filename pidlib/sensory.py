@@ -8,7 +8,8 @@ the alphabets, their pair marginals are reconciled to P(Y | c), the mean of p(y 
 gap is the mean over conditions, weighted by w_c, their share of the samples. What a condition is (``given``):
 
 * ``"question"``: one text. This is the conditioning that the definition asks for. Phrasings of one question are conditions of their own:
-  they have the same law, so the atoms in expectation do not change, but fewer samples each.
+  their law is the same, but fewer samples share it, and estimates depend on their number: of soft answers, fewer couplings of fewer
+  samples leave less synergy and more that is unique (`pidlib.decisions.decision_pid`). `conditions` warns below `FEWEST` of them.
 * ``"template"``: one form of question, with all of its texts. For benchmarks where hardly a text is asked twice. Its sources are then not V
   and A but (V, T) and (A, T), so that texts which differ in what they ask for are coupled with each other: where T = 0 asks for V and
   T = 1 for A, U_vision = U_audio = 1/2 turn into R = S = 1/2. There are more couplings to minimise over, so that unique atoms are at most,
@@ -20,6 +21,7 @@ gap is the mean over conditions, weighted by w_c, their share of the samples. Wh
 A condition of one sample has P(Y | c) equal to its only decision, so it tells nothing; such samples are left out and counted.
 """
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -37,11 +39,12 @@ from pidlib.extraction import Extraction
 SOURCES = ("vision", "audio")
 PASSES = {"joint": "vision+audio+language", "vision": "vision+language", "audio": "audio+language", "text": "language"}
 NOISE = ("language", "language#1", "language#2")  # the text, with noise of its own for all that is seen and heard
+TURNS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))  # which of them stands for both senses, for sight and for sound in the noise floor
 ASKED = (*PASSES.values(), *NOISE[1:])
 GIVEN = ("question", "template", "none")
 REFERENCES = {"question": ("question", "sample", "template", "marginal"), "template": ("template", "marginal")}
 TOLERANCE = 1e-4  # bits
-FEW = 20  # draws of a condition; conditions are drawn independently, so theirs can be combined anew
+FEWEST = 16  # samples of a condition in the median, for atoms of soft answers that are more than chance
 
 
 class Condition(NamedTuple):
@@ -49,19 +52,29 @@ class Condition(NamedTuple):
 
     Attributes
     ----------
+    given
+        One of `GIVEN`.
     template, question
         What they share; no question where it is not given.
-    decisions, noise
-        p(y | v, a, t), p(y | v, t) and p(y | a, t) of its n samples; the same of three passes in which sight and sound are both noise.
+    decisions
+        p(y | v, a, t), p(y | v, t) and p(y | a, t) of its n samples.
+    floor
+        The same of three passes in which sight and sound are both noise, in each of the `TURNS`.
     told
-        Mean of p(y | t), shape [k]: the answer to the text alone, over the draws of the noise.
+        Mean of p(y | t), the answer to the text alone, in each draw of the noise, shape [3, k].
     """
 
+    given: str
     template: str
     question: str
     decisions: Decisions
-    noise: Decisions
-    told: Float[np.ndarray, " k"]
+    floor: tuple[Decisions, ...]
+    told: Float[np.ndarray, "3 k"]
+
+    @property
+    def noise(self) -> Decisions:
+        """One draw of the floor, its first."""
+        return self.floor[0]
 
 
 def conditions(
@@ -91,6 +104,11 @@ def conditions(
     ValueError
         For another ``given``, for ``"none"`` without content and others with it, for passes that were not extracted, and if every
         sample is alone.
+
+    Warns
+    -----
+    UserWarning
+        If conditions hold fewer than `FEWEST` samples in the median.
     """
     if given not in GIVEN:
         raise ValueError(unknown("condition", given, GIVEN))
@@ -107,11 +125,25 @@ def conditions(
         if len(rows) > 1:
             here = None if content is None else [content[row] for row in rows]
             of = {key: values[rows] for key, values in passes.items()}
-            roles = [_decisions([of[key] for key in keys], here) for keys in (list(PASSES.values())[:3], NOISE)]
-            found.append(Condition(template, question, *roles, of[PASSES["text"]].mean(0)))
+            answered = _decisions([of[PASSES[role]] for role in ("joint", *SOURCES)], here)
+            floor = tuple(_decisions([of[NOISE[draw]] for draw in turn], here) for turn in TURNS)
+            told = np.stack([of[key].mean(0) for key in NOISE])
+            found.append(Condition(given, template, question, answered, floor, told))
     if not found:
         raise ValueError(f"no two of {len(extraction)} samples share a {given}: ask more of them, or condition on less (given='template')")
+    if (usual := median(found)) < FEWEST:
+        less = ", or condition on less (given='template')" if given == "question" else ""
+        warnings.warn(
+            f"given={given!r}, a condition holds {usual:g} samples in the median, fewer than {FEWEST}: estimates depend on their number,"
+            f" most where answers are soft; ask more of them{less}",
+            stacklevel=2,
+        )
     return found
+
+
+def median(conditions: Sequence[Condition]) -> float:
+    """The median number of samples in a condition."""
+    return float(np.median([len(one.decisions) for one in conditions]))
 
 
 def _decisions(rows: Sequence[Float[np.ndarray, "n k"]], content: Sequence[tuple[Hashable, Hashable]] | None) -> Decisions:
@@ -188,19 +220,23 @@ def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> Sens
 
 
 def added(
-    conditions: Sequence[Condition], reference: str, targets: Float[np.ndarray, "c *draws k"] | None = None
+    conditions: Sequence[Condition],
+    reference: str,
+    targets: Float[np.ndarray, "c *draws k"] | None = None,
+    turn: Sequence[int] | None = None,
 ) -> Float[np.ndarray, " *draws"]:
     r"""What a reference other than P(Y | c) adds to redundancy, in bits: :math:`\sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)`.
 
     The paper's terms are i_v = KL(p(y | v, t) || r), i_a and i_va likewise, and it is not known which r it takes. All joint rows of a
     condition average to P(Y | c), so do those of both sources after reconciliation, and so does every coupling Q. Hence for every r that is
     one within the condition, the mean of each of the three and I_Q grow by the same number, KL(P(Y | c) || r); R = i_v + i_a - i_Q grows by
-    it, whereas U_v = i_Q - i_a, U_a = i_Q - i_v and S = i_va - i_Q stay. The references:
+    it, whereas U_v = i_Q - i_a, U_a = i_Q - i_v and S = i_va - i_Q stay. (Rows that are not reconciled grow by numbers of their own, and
+    then every atom depends on r.) The references:
 
     * ``"question"`` or ``"template"``, P(Y | c) itself where that is given: adds nothing. ``"template"`` given the question adds what the
       text tells beyond its form, I(Y; question | template);
-    * ``"sample"``, p(y | t), the mean over the condition's samples (which differ in it by the draw of the noise alone): adds how far the
-      answer to text and noise is from the mean answer to text and clip;
+    * ``"sample"``, p(y | t), the mean over the condition's samples and over the draws of the noise (in which alone they differ): adds how
+      far the answer to text and noise is from the mean answer to text and clip;
     * ``"marginal"``, the mean over all conditions: adds I(Y; C), all that the condition tells of the answer.
 
     Parameters
@@ -211,13 +247,16 @@ def added(
         One of `REFERENCES` of what is given; a finer one would not be one within the condition.
     targets
         P(Y | c) of each condition, if not that of its decisions, or draws of it.
+    turn
+        For the floor, which of the `TURNS`: the draw of the noise that stands for both senses is left out of p(y | t), from which it
+        would else differ in nothing.
 
     Raises
     ------
     ValueError
         For a reference that does not exist, or that is finer than the conditions.
     """
-    given = "question" if conditions[0].question else "template"
+    given = conditions[0].given if conditions[0].given in REFERENCES else "template"
     if reference not in REFERENCES[given]:
         raise ValueError(f"reference {reference!r} is not one within each {given}, as are {', '.join(REFERENCES[given])}")
     targets = np.stack([one.decisions.target for one in conditions]) if targets is None else targets
@@ -226,7 +265,9 @@ def added(
     if reference == given:
         return np.zeros(targets.shape[1:-1])
     if reference == "sample":
-        against = np.stack([one.told for one in conditions]).reshape(len(conditions), *[1] * (targets.ndim - 2), -1)
+        draws = list(range(len(NOISE)) if turn is None else turn[1:])
+        told = np.stack([one.told[draws].mean(0) for one in conditions])
+        against = told.reshape(len(conditions), *[1] * (targets.ndim - 2), -1)
     else:
         against = np.empty_like(targets)
         names = np.array(["" if reference == "marginal" else one.template for one in conditions])
@@ -239,16 +280,12 @@ def added(
 def bootstrap(found: SensoryPID, decisions: Sequence[Decisions], n: int = 100, seed: int = 0) -> tuple[Draws, Float[np.ndarray, "c n k"]]:
     """Draws of the mean atoms, samples drawn anew within each condition, and of every P(Y | c).
 
-    The shares of the conditions stay: it is the set of questions that was asked. A condition is drawn n times, or `FEW` where there are
-    more conditions than one; draws of different conditions are independent, and are combined at random.
+    The shares of the conditions stay: it is the set of questions that was asked. Draws of different conditions are independent.
     """
-    generator = np.random.default_rng(derive_seed(seed, "conditions drawn"))
-    few = n if len(decisions) == 1 else min(n, FEW)
     atoms, targets = {name: np.zeros(n) for name in found.pid.atoms}, []
     for index, (one, solved, share) in enumerate(zip(decisions, found.solved, found.shares, strict=True)):
-        drawn = bootstrap_decisions(one, few, derive_seed(seed, index), solved=solved)
-        order = np.concatenate([generator.permutation(few) for _ in range(-(-n // few))])[:n]
+        drawn = bootstrap_decisions(one, n, derive_seed(seed, index), solved=solved)
         for name, values in drawn.atoms.items():
-            atoms[name] += share * values[order]
-        targets.append(drawn.target[order])
+            atoms[name] += share * values
+        targets.append(drawn.target)
     return Draws(atoms, None), np.stack(targets)

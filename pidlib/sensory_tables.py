@@ -13,8 +13,9 @@ from pidlib.decisions import Draws
 from pidlib.decomposition import PID, pid
 from pidlib.experiment import Preset, fingerprint
 from pidlib.extraction import Extraction
+from pidlib.profiles import FLOOR_TOLERANCE
 from pidlib.runs import Asked, Run, runs
-from pidlib.sensory import ASKED, GIVEN, PASSES, REFERENCES, SOURCES, Condition, added, bootstrap, conditions, decompose
+from pidlib.sensory import ASKED, GIVEN, PASSES, REFERENCES, SOURCES, TURNS, Condition, added, bootstrap, conditions, decompose, median
 
 SUBSET = "MUSIC-AVQA: audio-visual"  # of the published table
 
@@ -29,8 +30,8 @@ def atoms(
 ) -> pd.DataFrame:
     """Sensory atoms of some conditions and their sum, ``total``, as rows of the results, for every reference.
 
-    Beside each atom stands its noise floor: the same decomposition with the same reference where sight and sound are both noise. It is no
-    hypothesis and has no p-value. `p(y | t)`, as a reference, is not drawn anew in the intervals.
+    Beside each atom stands its noise floor: the same decomposition with the same reference where sight and sound are both noise, the mean
+    over the turns of three draws. It is no hypothesis and has no p-value. `p(y | t)`, as a reference, is not drawn anew in the intervals.
 
     Parameters
     ----------
@@ -41,29 +42,37 @@ def atoms(
     n_bootstrap, seed
         Draws of the intervals, and where their randomness begins.
     floor
-        Whether the noise floor is measured, which takes as long as the atoms.
+        Whether the noise floor is measured, which takes longer than the atoms.
     """
-    decisions, noise = [one.decisions for one in parts], [one.noise for one in parts]
+    decisions = [one.decisions for one in parts]
     found = decompose(decisions)
     draws, targets = bootstrap(found, decisions, n_bootstrap, seed)
-    silent = np.stack([one.target for one in noise])
-    nothing = decompose(noise).pid.atoms if floor else dict.fromkeys(found.pid.atoms, np.nan)
+    silent = [decompose([one.floor[turn] for one in parts], tol=FLOOR_TOLERANCE).pid for turn in range(len(TURNS))] if floor else []
     bounds = found.pid.bounds | {"total": (found.pid.total,) * 2}
     rows = []
-    for reference in references or REFERENCES["question" if parts[0].question else "template"][:1]:
-        values, null, drawn = (
-            _with_total(of, added(parts, reference, some))
-            for of, some in ((found.pid.atoms, None), (nothing, silent), (draws.atoms, targets))
-        )
+    for reference in references or REFERENCES.get(parts[0].given, REFERENCES["template"])[:1]:
+        values, drawn = (_with_total(of, added(parts, reference, some)) for of, some in ((found.pid.atoms, None), (draws.atoms, targets)))
+        null = _floor(parts, reference, silent)
         ends = Draws(drawn, None).interval(values)
         for atom, bits in values.items():
             more = bits - (found.pid.total if atom == "total" else found.pid.atoms[atom])
-            told = {"reference": reference, "atom": atom, "value_bits": bits, "null_mean": null[atom]}
+            told = {"reference": reference, "atom": atom, "value_bits": bits, "null_mean": null.get(atom, np.nan)}
             told |= {"lower_bits": bounds[atom][0] + more, "upper_bits": bounds[atom][1] + more}
             rows.append(told | {"ci_low": ends[atom][0], "ci_high": ends[atom][1]})
-    fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact", "converged": found.pid.converged}
+    fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
+    fixed["converged"] = found.pid.converged and all(one.converged for one in silent)
     moved = {f"moved_{name}": distance for name, distance in found.reconciliation.items()}
-    return pd.DataFrame(rows).assign(n_samples=sum(map(len, decisions)), n_conditions=len(parts), seed=seed, **fixed, **moved)
+    counted = {"n_samples": sum(map(len, decisions)), "n_conditions": len(parts), "n_per_condition": median(parts)}
+    return pd.DataFrame(rows).assign(seed=seed, **counted, **fixed, **moved)
+
+
+def _floor(parts: Sequence[Condition], reference: str, solved: Sequence[PID]) -> dict[str, float]:
+    """The mean of the floor's atoms and of their sum over its turns; nothing where it was not measured."""
+    turns = []
+    for number, (turn, one) in enumerate(zip(TURNS, solved, strict=False)):
+        targets = np.stack([part.floor[number].target for part in parts])
+        turns.append(_with_total(one.atoms, added(parts, reference, targets, turn)))
+    return pd.DataFrame(turns).mean().to_dict()
 
 
 def _with_total(of: Mapping[str, np.ndarray | float], more: np.ndarray) -> dict[str, np.ndarray | float]:
@@ -86,26 +95,23 @@ def diagnose(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
     return found
 
 
-def sensory_table(preset: Preset, given: Sequence[str] = ("question",), references: bool = True) -> pd.DataFrame:
+def sensory_table(preset: Preset, references: bool = True) -> pd.DataFrame:
     """Sensory atoms and diagnostics of every model on every subset, and the published ones, as rows of ``table2_sensory``.
 
     Parameters
     ----------
     preset
-        Models, benchmarks, draws.
-    given
-        What is conditioned on; a table for each.
+        Models, benchmarks, what is given, draws.
     references
         All that are possible, or P(Y | c) alone.
     """
     tables = []
     for (run,) in runs(preset, asked(preset), preset.omni_benchmarks, models=preset.omni_models):
         told = run.columns | diagnose(run.extraction, preset.tau)
-        for one in given:
-            parts = conditions(run.extraction, one, tau=preset.tau)
-            found = _rows(preset, run, parts, REFERENCES[one] if references else None)
-            alone = len(run.extraction) - sum(len(part.decisions) for part in parts)
-            tables.append(found.assign(given=one, n_alone=alone, **{key: told[key] for key in told if key not in found}))
+        parts = conditions(run.extraction, preset.given, tau=preset.tau)
+        found = _rows(preset, run, parts, REFERENCES[preset.given] if references else None)
+        alone = len(run.extraction) - sum(len(part.decisions) for part in parts)
+        tables.append(found.assign(given=preset.given, n_alone=alone, **{key: told[key] for key in told if key not in found}))
     table = pd.concat([*tables, published()], ignore_index=True).assign(experiment="omni", seed=preset.seed)
     return results.tidy(table, schemas.SENSORY)
 

@@ -1,13 +1,19 @@
 """Sensory PID of the ideal answerer's decisions against that of its exact tables, and what conditions, references and noise do to it."""
 
+import warnings
+
 import numpy as np
 import pytest
+import torch
+from scipy.special import rel_entr
 
 from pidlib.benchmarks import micro_av
+from pidlib.coupling import couple
 from pidlib.decisions import Decisions
 from pidlib.decomposition import pid
 from pidlib.extraction import Extraction
-from pidlib.sensory import ASKED, PASSES, REFERENCES, added, bootstrap, conditions, decompose
+from pidlib.marginals import PairMarginals
+from pidlib.sensory import ASKED, PASSES, REFERENCES, TURNS, added, bootstrap, conditions, decompose, median
 
 CLIPS = 80  # of each question: every probability of every law is a multiple of 1/80
 K = 8
@@ -95,23 +101,36 @@ def test_questions_of_one_template_are_coupled_with_each_other():
     assert given.unique == pytest.approx({"vision": 0.5, "audio": 0.5}, abs=3e-4) and given.redundancy == pytest.approx(0, abs=3e-4)
 
 
-def by_hand(parts, reference):
-    """The atoms as written down with the reference in every Kullback-Leibler term, on reconciled rows and an explicit coupling."""
-    found, values = decompose([one.decisions for one in parts], tol=1e-7), np.zeros(4)
-    total = sum(len(one.decisions) for one in parts)
+def relative(rows, r):
+    """Mean of KL(row || r) in bits, of rows weighted by their mass."""
+    return rel_entr(rows, rows.sum(1, keepdims=True) * r).sum() / np.log(2)
+
+
+def by_hand(parts, reference, reconciled=True):
+    """The atoms as the paper writes them, the reference in each of the four terms, I_Q of an explicit coupling; rows reconciled or not.
+
+    Nothing is taken from the solver but the coupling, which is filled up to the pair marginals as the certificate's proof does it.
+    """
+    values, total = np.zeros(4), sum(len(one.decisions) for one in parts)
     everything = sum(len(one.decisions) * one.decisions.target for one in parts) / total
-    for one, solved, share in zip(parts, found.solved, found.shares, strict=True):
+    for one in parts:
+        mine = one.decisions
         template = [other for other in parts if other.template == one.template]
         weights = np.array([len(other.decisions) for other in template], float)
         form = weights @ np.stack([other.decisions.target for other in template]) / weights.sum()
-        r = {"question": one.decisions.target, "template": form, "sample": one.told, "marginal": everything}[reference]
-        p = one.decisions.target
-        cross = (p * np.log2(p / r)).sum()
-        joint = (one.decisions.joint * np.log2(one.decisions.joint / r)).sum(1).mean()
-        assert joint == pytest.approx(solved.pid.total + cross, abs=1e-9)  # the joint term, written out
-        i_v, i_a, i_q = (information + cross for information in (*solved.pid.information.values(), solved.pid.upper))
-        values += share * np.array([i_v + i_a - i_q, i_q - i_a, i_q - i_v, joint - i_q])
-    return values
+        r = {"question": mine.target, "template": form, "sample": one.told.mean(0), "marginal": everything}[reference]
+        a, b, _ = PairMarginals(mine.joint, mine.sources, averaged=False).at(mine.weights)
+        made = couple(a, b, 1e-7)
+        q = torch.einsum("ij,iy,jy->ijy", made.A[0], made.U[0], made.V[0]).numpy()
+        a, b = a.numpy(), b.numpy()
+        left, right = a - q.sum(1), b - q.sum(0)
+        q += left[:, None] * right[None] / left.sum(0).clip(1e-300)
+        assert q.min() >= 0 and q.sum(1) == pytest.approx(a, abs=1e-12) and q.sum(0) == pytest.approx(b, abs=1e-12)
+        rows = (a, b) if reconciled else [mine.weights[:, None] * source for source in mine.sources.values()]
+        i_v, i_a, i_q = relative(rows[0], r), relative(rows[1], r), relative(q.reshape(-1, q.shape[2]), r)
+        i_va = relative(mine.weights[:, None] * mine.joint, r)
+        values += len(mine) / total * np.array([i_v + i_a - i_q, i_q - i_a, i_q - i_v, i_va - i_q])
+    return dict(zip(("redundancy", "unique_vision", "unique_audio", "synergy"), values, strict=True))
 
 
 @pytest.mark.parametrize("reference", REFERENCES["question"])
@@ -120,7 +139,37 @@ def test_a_reference_moves_redundancy_alone(reference):
     found, more = decompose([one.decisions for one in parts], tol=1e-7), float(added(parts, reference))
     assert (more == 0) if reference == "question" else more > 0.01
     expected = found.pid.atoms | {"redundancy": found.pid.redundancy + more}
-    assert dict(zip(expected, by_hand(parts, reference), strict=True)) == pytest.approx(expected, abs=1e-8)
+    assert by_hand(parts, reference) == pytest.approx(expected, abs=1e-6)
+
+
+def test_without_reconciliation_a_reference_moves_unique_atoms_too():
+    parts = conditions(soft(texts=4, templates=2), "question")
+    apart, moved = (
+        {atom: abs(there[atom] - here[atom]) for atom in here}
+        for here, there in ((by_hand(parts, "question", reconciled=of), by_hand(parts, "marginal", reconciled=of)) for of in (False, True))
+    )
+    assert min(apart["unique_vision"], apart["unique_audio"]) > 5e-3 and apart["synergy"] < 1e-6  # the joint rows need no reconciliation
+    assert max(moved["unique_vision"], moved["unique_audio"]) < 1e-6
+
+
+def test_the_answer_to_noise_is_the_mean_of_its_draws_and_the_floor_is_not_held_against_itself():
+    parts = conditions(soft(), "question")
+    mean = [np.mean([one.floor[turn].target for turn in range(3)], 0) for one in parts]
+    assert np.stack([one.told.mean(0) for one in parts]) == pytest.approx(np.stack(mean))
+    for number, turn in enumerate(TURNS):
+        joint = np.stack([one.floor[number].target for one in parts])
+        others = np.stack([(one.floor[turn[1]].target + one.floor[turn[2]].target) / 2 for one in parts])
+        here = added(parts, "sample", joint, turn)
+        assert here == pytest.approx(np.mean([relative(p[None], r) for p, r in zip(joint, others, strict=True)])) and here > 1e-5
+
+
+def test_few_samples_a_condition_are_warned_of():
+    with pytest.warns(UserWarning, match="given='question', a condition holds 10 samples in the median, fewer than 16.*given='template'"):
+        parts = conditions(soft(n=30), "question")
+    assert {one.given for one in parts} == {"question"} and median(parts) == 10
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        conditions(soft(n=30), "template")
 
 
 def test_references_add_up_to_what_the_text_tells():

@@ -17,6 +17,7 @@ _GIVEN = {"question": "given the question", "template": "given the template", "n
 _PLACES = (*marks.SENSORY, "total")
 _TELLING = 1e-3  # bits; differences below it are the solver's
 _SPREAD = 0.84  # share of an atom's place on the axis that the bars of all models take
+_TAUGHT = "all minis but plain had a fifth of each stream as noise in training, so that masking asks them something they know"
 
 
 def table2_sensory(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
@@ -27,7 +28,8 @@ def table2_sensory(table: pd.DataFrame, *, allow_unconverged: bool = False) -> s
     table = drawable(table, allow_unconverged=allow_unconverged)
     header = ["", "model", *(marks.SYMBOLS[atom] for atom in _PRINTED), *_REFERENCES.values(), *_ACCURACIES.values()]
     ours, said = table[table["grade"].isna()], table[table["grade"].notna()]
-    rows = []
+    rows = marks.minis_line(ours["model"], len(header))
+    rows += [[rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{_TAUGHT}}}}}"]] if rows else []
     for (given, benchmark), subset in ours.groupby(["given", "benchmark"], sort=False):
         name = r"\midrule " * bool(rows) + _plain(marks.benchmark_name(benchmark)) + ", given the template" * (given == "template")
         for model, block in subset.groupby("model", sort=False):
@@ -85,13 +87,18 @@ def fig2_sensory(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
         handles=[*marks.atom_handles(marks.SENSORY), whole, marks.null_handle("noise floor")], loc="outside upper center", ncols=6
     )
     below = [*_numbered(list(ours["model"].unique()), "minis"), *_numbered(list(said["model"].unique()), "printed")]
-    figure.legend(handles=below, loc="outside lower center", ncols=1)
+    figure.legend(handles=below, loc="outside lower center", ncols=1, **_taught(list(ours["model"])))
     return figure
 
 
 def _numbered(models: list[str], kind: str) -> list[Line2D]:
     """What the bars of a place are, from left to right."""
     return [Line2D([], [], linestyle="", label=f"{kind}, left to right: " + "; ".join(marks.model_name(model) for model in models))]
+
+
+def _taught(models: list[str]) -> dict[str, object]:
+    """The title of a legend that says what minis were shown in training, where there are any."""
+    return {"title": _TAUGHT, "title_fontsize": 6.5} if marks.minis_line(models, 1) else {}
 
 
 def _bars(ax: Axes, rows: pd.DataFrame, models: list[str], **style: float) -> None:
@@ -135,7 +142,7 @@ def fig_recovery(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
     tick = Line2D([], [], color=marks.OTHERS[0], linewidth=1.4, label="an ideal answerer, so estimated")
     figure.legend(handles=[*marks.atom_handles(marks.SENSORY), tick], loc="outside upper center", ncols=5)
     floor = marks.null_handle("noise floor")
-    figure.legend(handles=[*marks.model_handles(models), floor], loc="outside lower center", ncols=3)
+    figure.legend(handles=[*marks.model_handles(models), floor], loc="outside lower center", ncols=3, **_taught(models))
     return figure
 
 
