@@ -4,8 +4,9 @@ An intervention makes other samples of samples, with the same ids, seeded by the
 it does to one sample is a function of that sample; only `resample` needs the others.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from hashlib import sha256
 
 import numpy as np
 import pandas as pd
@@ -64,24 +65,32 @@ def shuffle_words(sample: Sample, seed: int = 0) -> Sample:
     return replace(sample, question=" ".join(_generator(sample, seed).permutation(words)) + mark)
 
 
-def resample(samples: Sequence[Sample], modality: str, seed: int = 0) -> list[Sample]:
+def resample(samples: Sequence[Sample], modality: str, seed: int = 0, within: Callable[[Sample], Hashable] | None = None) -> list[Sample]:
     """Each sample with the picture (or video), the sound, or the question of another, by a random permutation.
 
     A picture, video or sound never stays, nor does one that is equal to it: a derangement. A question is that of another sample, which may
-    be worded alike.
+    be worded alike. With ``within``, only samples for which it is the same exchange theirs, and those are left out that have no partner,
+    because one picture, video or sound belongs to more than half of their part.
 
     Raises
     ------
     ValueError
-        For a modality that the samples lack, or if one picture, video or sound belongs to more than half of them.
+        For a modality that the samples lack, or if one picture, video or sound belongs to more than half of them, or of every part.
     """
     fields = {"vision": "image" if samples[0].video is None else "video", "audio": "audio", "language": "question"}
     known = [name for name, field in fields.items() if getattr(samples[0], field) is not None]
     if modality not in known:
         raise ValueError(f"asked to resample {modality!r}; choose {' or '.join(map(repr, known))}")
     field = fields[modality]
+    group, _ = pd.factorize(pd.Series([one.sample_id if field == "question" else _digest(getattr(one, field)) for one in samples]))
+    if within is not None:
+        parts = pd.Series(group).groupby(pd.factorize(pd.Series([within(one) for one in samples]))[0])
+        whole = [rows.index for _, rows in parts if 2 * rows.value_counts().max() <= len(rows)]
+        if not whole:
+            raise ValueError(f"in none of {len(parts)} parts can all samples get another {field}; give more samples")
+        dealt = [dict(zip(rows, resample([samples[row] for row in rows], modality, seed), strict=True)) for rows in whole]
+        return [one for _, one in sorted((place for part in dealt for place in part.items()), key=lambda place: place[0])]
     generator = np.random.default_rng(derive_seed(seed, "resample", modality, *(sample.sample_id for sample in samples)))
-    group, _ = pd.factorize(pd.Series([one.sample_id if field == "question" else getattr(one, field).tobytes() for one in samples]))
     counts = np.bincount(group)
     if 2 * counts.max() > len(samples):
         raise ValueError(f"{counts.max()} of {len(samples)} samples have one {field}, so that not all can get another; give more samples")
@@ -161,6 +170,11 @@ def perceptual_score(full: pd.Series, permuted: Sequence[pd.Series]) -> float:
 
 def _generator(sample: Sample, seed: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(seed, "intervention", sample.sample_id))
+
+
+def _digest(shown: Image.Image | np.ndarray) -> bytes:
+    """Stands for the content, which would fill the memory: a long clip has ten million bytes."""
+    return sha256(shown.tobytes()).digest()
 
 
 def _shown(sample: Sample, pixels: np.ndarray) -> Sample:

@@ -1,38 +1,50 @@
 r"""What the two streams of a clip are worth to a model: each is swapped across samples.
 
-Swapping gives every sample the video, or the soundtrack, of another (`pidlib.interventions.resample`, a derangement within the benchmark)
-and costs accuracy. A model that takes from vision what only vision tells loses that; but it also loses what vision tells only together
+Swapping gives every sample the video, or the soundtrack, of another of its benchmark and template (`pidlib.interventions.resample`, a
+derangement) and costs accuracy. Across templates a swap could ask what has no answer: which way the silent one goes, of one alone. Within
+a template whose video and sound are independent, swapped pairs follow its law; where they are not (`playing`: what is seen is mostly what
+is heard), they have an answer but another law. All models are asked the same swaps, `SWAPS` of each stream, so that their drops are not
+independent facts.
+
+A model that takes from vision what only vision tells loses that; but it also loses what vision tells only together
 with sound, so that beside :math:`U_v` stands :math:`I(Y; V \mid A, T) = U_v + S`, all that a swapped video takes away.
 """
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from pidlib import results, schemas, sensory, sensory_tables
 from pidlib.decisions import Draws
 from pidlib.experiment import Preset, derive_seed, fingerprint
 from pidlib.extraction import Extraction
 from pidlib.interventions import drop, resample, right
-from pidlib.ranks import ranked
+from pidlib.ranks import FEWEST, RELIABLE, averaged, ranked, reliability
 from pidlib.runs import Asked, Run, runs
 
 Value = float | Float[np.ndarray, " n"]
+SWAPS = 3  # derangements of each stream, of which the drop is the mean
 STREAMS = {"video swapped": "vision", "sound swapped": "audio"}
 SENSES = tuple(STREAMS.values())
 ATOMS = ("unique_vision", "unique_audio", "synergy")
 QUANTITIES = (*ATOMS, "vision_given_audio", "audio_given_vision")  # the last two: U + S of a sense, what it adds to the other
+DECIMALS = 3  # of bits and accuracies: what differs by less than the solver can tell is tied
+LEAST = 3  # templates, for an interval over them
 MEAN, SUBSETS, TEMPLATES = "mean within subsets", "all models and subsets", "all models and templates"
 
 
 def asked(preset: Preset) -> tuple[Asked, ...]:
-    """Of every model that sees and hears: what its Sensory atoms need, and its answers with either stream swapped."""
+    """Of every model that sees and hears: what its Sensory atoms need, and its answers with either stream swapped, `SWAPS` times each."""
     (one,) = sensory_tables.asked(preset)
     swapped = one._replace(n_samples=preset.n_omni_intervened, passes=one.passes[:1])
-    return (one, *(swapped._replace(change=partial(resample, modality=stream, seed=preset.seed)) for stream in STREAMS.values()))
+    swap = partial(resample, within=attrgetter("template"))
+    seeds = [derive_seed(preset.seed, "swap", draw) for draw in range(SWAPS)]
+    changes = [partial(swap, modality=stream, seed=seed) for stream in STREAMS.values() for seed in seeds]
+    return (one, *(swapped._replace(change=change) for change in changes))
 
 
 def models(preset: Preset) -> tuple[str, ...]:
@@ -46,12 +58,14 @@ def shuffle_table(preset: Preset) -> pd.DataFrame:
     for full, *swapped in runs(preset, asked(preset), preset.omni_benchmarks, models=models(preset)):
         rows += _quantities(full, preset)
         whole = right(full.extraction, full.extraction.full)
-        for name, run in zip(STREAMS, swapped, strict=True):
-            after = right(run.extraction, run.extraction.full)
+        for place, name in enumerate(STREAMS):
+            drawn = swapped[place * SWAPS : (place + 1) * SWAPS]
+            after = sum(right(run.extraction, run.extraction.full) for run in drawn) / SWAPS
+            run, mark = drawn[0], fingerprint(swaps=[run.columns["fingerprint"] for run in drawn])
             for template, ids in _by_template(run.extraction):
                 lost, low, high = drop(whole, after[ids], preset.n_bootstrap, preset.seed)
                 told = {"kind": "drop", "quantity": "accuracy lost", "intervention": name, "template": template, "n_samples": len(ids)}
-                rows.append(run.columns | told | {"value": lost, "ci_low": low, "ci_high": high})
+                rows.append(run.columns | told | {"value": lost, "ci_low": low, "ci_high": high, "fingerprint": mark})
     cells = pd.DataFrame(rows)
     known = results.published("fig_shuffle").drop(columns="note").rename(columns={"rho": "value"}).assign(kind="published")
     found = correlations(cells, preset.n_bootstrap, preset.n_permutations, preset.seed)
@@ -64,46 +78,70 @@ def correlations(cells: pd.DataFrame, n_bootstrap: int, n_permutations: int, see
     """Spearman's rho of every quantity with every drop over cells, a cell being a model on a template.
 
     Over all cells (`TEMPLATES`), over their means in each subset (`SUBSETS`), over the cells of each subset, and in the mean of these
-    (`MEAN`). Between subsets the correlation is nearly given by construction: no question of sight needs the sound, and none of sound the
-    video. So the null deals the drops out anew within subsets (95 % of permutations, and the share that reach the value): over all cells
-    it shows what subsets alone foretell. The interval draws templates anew within subsets; models are too few to be drawn. Where fewer
-    than `pidlib.ranks.FEWEST` cells are left, or a column is constant, there is no value; with one template no interval.
+    (`MEAN`). A subset where the quantity or the drop does not vary beyond chance (`varies`) has no correlation and does not count in
+    the mean. Between subsets the correlation is nearly given by construction: no question of sight needs the sound, and none of sound
+    the video. So the null deals the drops out anew within subsets (95 % of permutations, and the share that reach the value): over all
+    cells it shows what subsets alone foretell. The interval draws templates anew within subsets, so that the only one of a subset is
+    always drawn; models are too few to be drawn. Of a subset it is shown from `LEAST` templates on, and of the mean if all subsets that
+    count have as many. Where fewer than `pidlib.ranks.FEWEST` cells are left, or a column is constant, there is no value.
 
     Parameters
     ----------
     cells
-        Rows of kind ``quantity`` and ``drop`` with model, benchmark, template and value.
+        Rows of kind ``quantity`` and ``drop`` with model, benchmark, template, value and its interval. A cell of either kind alone is
+        left out.
     n_bootstrap, n_permutations, seed
         Draws of the interval and of the null; where their randomness begins.
     """
     at = ["benchmark", "template", "model"]
+    cells = cells.assign(variance=((cells["ci_high"] - cells["ci_low"]).astype(float) / 3.92) ** 2)
     x, y = (
-        cells[cells["kind"] == kind].pivot(index=at, columns=by, values="value").sort_index()[list(names)]
-        for kind, by, names in (("quantity", "quantity", QUANTITIES), ("drop", "intervention", STREAMS))
+        cells[cells["kind"] == kind].pivot(index=at, columns=by, values=["value", "variance"]).sort_index()
+        for kind, by in (("quantity", "quantity"), ("drop", "intervention"))
     )
+    x, y = x.align(y, join="inner", axis=0)
+    named = ((x, QUANTITIES), (y, STREAMS))
     subset, model = (pd.factorize(x.index.get_level_values(name))[0] for name in ("benchmark", "model"))
     template = pd.factorize(x.index.droplevel("model"))[0]
     names = x.index.get_level_values("benchmark").unique()
-    x, y = (side.to_numpy(float).round(3) for side in (x, y))  # what differs by less than the solver can tell is tied
+    sides = [(side["value"][list(known)].to_numpy(float).round(DECIMALS), side["variance"][list(known)]) for side, known in named]
+    x, y = (value for value, _ in sides)
+    counted = [np.stack([varies(value[subset == i], of.to_numpy(float)[subset == i]) for i in range(len(names))]) for value, of in sides]
+    members = counted[0][:, :, None] & counted[1][:, None, :]
     everything, generator = np.arange(len(x)), np.random.default_rng(derive_seed(seed, "streams"))
-    drawn = partial(_scoped, x, y, subset, model)
+    drawn = partial(_scoped, x, y, subset, model, members)
     value = drawn(everything, everything)
     null = np.stack([drawn(everything, _dealt(subset, generator)) for _ in range(n_permutations)])
     draws = np.stack([drawn(rows, rows) for rows in (_redrawn(subset, template, generator) for _ in range(n_bootstrap))])
     with np.errstate(invalid="ignore"):
         ends = [np.where(np.isnan(some).mean(0) > 0.5, np.nan, _quantiles(some)) for some in (draws, null)]
-    single = [len(np.unique(template[subset == one])) < 2 for one in range(len(names))]
-    ends[0][:, np.flatnonzero(single)] = np.nan
+    few = np.array([len(np.unique(template[subset == one])) < LEAST for one in range(len(names))])
+    ends[0][:, np.flatnonzero(few)] = np.nan
+    ends[0][:, len(names), (few[:, None, None] & members).any(0)] = np.nan
     p = np.where(np.isnan(value), np.nan, (1 + (null >= value).sum(0)) / (1 + n_permutations))
-    counts = [*np.bincount(subset), len(x), len(np.unique(subset * (model.max() + 1) + model)), len(x)]
+    counts = [*np.bincount(subset), 0, len(np.unique(subset * (model.max() + 1) + model)), len(x)]
+    averaged_over = (np.bincount(subset)[:, None, None] * members).sum(0)
     rows = []
     for scope, name in enumerate((*names, MEAN, SUBSETS, TEMPLATES)):
         for place in np.ndindex(len(QUANTITIES), len(STREAMS)):
             (low, high), (null_low, null_high) = (some[:, scope, *place] for some in ends)
             told = {"kind": "correlation", "benchmark": name, "quantity": QUANTITIES[place[0]], "intervention": list(STREAMS)[place[1]]}
             told |= {"value": value[scope, *place], "ci_low": low, "ci_high": high, "null_low": null_low, "null_high": null_high}
-            rows.append(told | {"null_p": p[scope, *place], "n_models": model.max() + 1, "n_cells": counts[scope]})
+            rows.append(told | {"null_p": p[scope, *place], "n_models": model.max() + 1, "n_cells": counts[scope] or averaged_over[place]})
     return pd.DataFrame(rows).dropna(subset="value")
+
+
+def varies(values: Float[np.ndarray, "cells columns"], variances: Float[np.ndarray, "cells columns"]) -> Bool[np.ndarray, " columns"]:
+    """Whether a column varies beyond the chance of its questions, whichever cell is left out: one cell alone makes no correlation.
+
+    Reliability (`pidlib.ranks.reliability`) is at least `RELIABLE`, where ``variances``, the squared standard errors, have the square of
+    what the solver can tell added to them.
+    """
+    if len(values) < FEWEST:
+        return np.zeros(values.shape[1], bool)
+    least = variances + 0.1 ** (2 * DECIMALS)
+    kept = [np.delete(np.arange(len(values)), out) for out in range(len(values))]
+    return np.all([reliability(values[rows], least[rows]) >= RELIABLE for rows in kept], axis=0)
 
 
 def _scoped(
@@ -111,18 +149,18 @@ def _scoped(
     y: Float[np.ndarray, "cells q"],
     subset: Int[np.ndarray, " cells"],
     model: Int[np.ndarray, " cells"],
+    members: Bool[np.ndarray, "subsets p q"],
     rows: Int[np.ndarray, " n"],
     lost: Int[np.ndarray, " n"],
 ) -> Float[np.ndarray, "subsets+3 p q"]:
-    """Rho within each subset, their mean, over means of subsets, and over cells: of rows of x with the drops of other rows."""
+    """Rho within each subset that counts, their mean, over means of subsets, and over cells: of rows of x with the drops of others."""
     x, y, subset, model = x[rows], y[lost], subset[rows], model[rows]
-    within = np.stack([_rho(x[subset == one], y[subset == one]) for one in range(subset.max() + 1)])
-    known = (~np.isnan(within)).sum(0)
-    mean = np.nansum(within, 0) / np.where(known > 0, known, np.nan)
+    within = np.stack([_rho(x[subset == one], y[subset == one]) for one in range(len(members))])
+    within = np.where(members, within, np.nan)
     _, group = np.unique(subset * (model.max() + 1) + model, return_inverse=True)
     belongs = np.eye(group.max() + 1)[group].T
     belongs /= belongs.sum(1, keepdims=True)
-    return np.concatenate([within, mean[None], _rho(belongs @ x, belongs @ y)[None], _rho(x, y)[None]])
+    return np.concatenate([within, averaged(within, members[None]), _rho(belongs @ x, belongs @ y)[None], _rho(x, y)[None]])
 
 
 def _rho(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "p q"]:

@@ -91,6 +91,31 @@ def test_streams_are_dealt_so_that_none_stays_and_the_set_is_the_same():
         resample([interventions.replace(one, audio=clips[0].audio) for one in clips[:5]] + clips[5:], "audio")
 
 
+def test_within_parts_streams_are_exchanged_inside_them_and_whom_none_can_serve_is_left_out():
+    pictures = [Image.fromarray(np.full((2, 2, 3), index, np.uint8)) for index in range(8)]
+    templates = ["alone", *"abababa"]
+    parts = [interventions.replace(one, image=image, template=name) for one, image, name in zip(WORLD, pictures, templates, strict=True)]
+    owner = {one.image.tobytes(): one for one in parts}
+    for seed in range(10):
+        changed = resample(parts, "vision", seed, within=lambda one: one.template)
+        assert [one.sample_id for one in changed] == [one.sample_id for one in parts[1:]]
+        assert all(owner[one.image.tobytes()].template == one.template for one in changed)
+        assert all(owner[one.image.tobytes()].sample_id != one.sample_id for one in changed)
+    with pytest.raises(ValueError, match="in none of 8 parts can all samples get another image"):
+        resample(parts, "vision", within=lambda one: one.sample_id)
+
+
+def test_pictures_and_questions_are_dealt_as_they_always_were():
+    """Pinned: the drops of all experiments hang on who gets what, two of one picture included."""
+    named = [
+        interventions.replace(one, question=str(index), image=Image.fromarray(np.full((2, 2, 3), index, np.uint8)))
+        for index, one in enumerate(WORLD)
+    ]
+    named[1] = interventions.replace(named[1], image=named[0].image.copy())
+    assert [int(pixels(one).max()) for one in resample(named, "vision", 3)] == [6, 3, 7, 2, 0, 4, 5, 0]
+    assert [int(one.question) for one in resample(named, "language", 3)] == [1, 3, 4, 2, 5, 6, 7, 0]
+
+
 def test_resampled_questions_are_those_of_others():
     numbered = [interventions.replace(one, question=f"what color is shape {index}?") for index, one in enumerate(WORLD)]
     changed = resample(numbered, "language", 3)

@@ -1,16 +1,21 @@
 """What a swapped stream costs, by hand and on a tiny model; correlations on cells whose truth is known."""
 
+from operator import attrgetter
+
 import numpy as np
 import pandas as pd
 import pytest
 from test_figures_streams import MODELS, cells
 
 from pidlib import results, streams
+from pidlib.benchmarks import micro_av
+from pidlib.benchmarks.templates import TEMPLATES as DECLARED
 from pidlib.bottleneck import audio_share, bottleneck_table, truth
 from pidlib.experiment import load_preset
+from pidlib.interventions import resample
 from pidlib.models.minis import vocabulary
 from pidlib.models.tiny import build
-from pidlib.streams import MEAN, SUBSETS, TEMPLATES, correlations
+from pidlib.streams import MEAN, SUBSETS, TEMPLATES, correlations, varies
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +45,8 @@ def test_correlations_are_those_of_the_pairs_named():
         (SUBSETS, wide.groupby(["benchmark", "model"]).mean(), lost.groupby(["benchmark", "model"]).mean()),
         ("micro_av/fusion", wide.loc["micro_av/fusion"], lost.loc["micro_av/fusion"]),
     ):
-        row = found_at(found, scope, "unique_vision", "video swapped")
-        assert row["value"] == pytest.approx(x["unique_vision"].corr(y.reindex(x.index), method="spearman"))
+        row = found_at(found, scope, "synergy", "video swapped")
+        assert row["value"] == pytest.approx(x["synergy"].corr(y.reindex(x.index), method="spearman"))
         assert row["n_cells"] == len(x) and row["n_models"] == len(MODELS)
     assert found_at(found, TEMPLATES, "vision_given_audio", "video swapped")["value"] > 0.99
     within = found[(found["quantity"] == "synergy") & (found["intervention"] == "sound swapped")].set_index("benchmark")["value"]
@@ -61,12 +66,58 @@ def test_what_only_knows_the_subset_is_inside_the_null_and_what_knows_more_is_no
     assert abs(found_at(found, MEAN, "unique_audio", "video swapped")["null_high"]) < 0.6
 
 
-def test_intervals_draw_templates_so_that_one_template_has_none():
+def test_intervals_draw_templates_so_that_two_have_none():
     found = correlations(cells(), 30, 10)
     fusion, gated = (found_at(found, f"micro_av/{task}", "synergy", "video swapped") for task in ("fusion", "gated"))
     assert fusion["ci_low"] < fusion["ci_high"] and np.isnan(gated["ci_low"]) and np.isfinite(gated["value"])
+    two = found_at(found, "micro_av/visual", "unique_vision", "video swapped")
+    assert np.isnan(two["ci_low"]) and np.isfinite(two["value"]) and np.isnan(found_at(found, MEAN, "synergy", "video swapped")["ci_low"])
     few = correlations(cells(MODELS[:1]), 5, 5)
     assert set(few["benchmark"]) == {TEMPLATES, SUBSETS}  # no subset has as many as four cells
+
+
+def test_a_subset_where_one_cell_alone_varies_has_no_correlation_and_does_not_count():
+    table = cells(noise=0.0)
+    lost = (table["benchmark"] == "micro_av/audio") & (table["intervention"] == "video swapped")
+    table.loc[lost, ["value", "ci_low", "ci_high"]] = 0.0
+    table.loc[lost[lost].index[3], ["value", "ci_low", "ci_high"]] = [-0.1, -0.21, 0.0]
+    found = correlations(table, 5, 20).set_index(["quantity", "intervention", "benchmark"]).sort_index()
+    own = found.loc["vision_given_audio", "video swapped"]
+    assert "micro_av/audio" not in own.index and len(own) == len({*table["benchmark"]}) + 2
+    inside = own[own.index.str.startswith("micro")]
+    assert own.loc[MEAN, "value"] == pytest.approx(inside["value"].mean()) and own.loc[MEAN, "n_cells"] == inside["n_cells"].sum()
+    assert "micro_av/audio" in found.loc["audio_given_vision", "sound swapped"].index
+
+
+def test_what_varies_no_more_than_chance_does_not_vary():
+    values = np.array([[0.0, 0.1, 0, 0.001], [0, 0.2, 0, 0], [0, 0.3, 0, 0.001], [0, 0.4, 0, 0], [0.5, 0.5, 0, 0]])
+    assert varies(values, np.full_like(values, 1e-4)).tolist() == [False, True, False, False]
+    assert not varies(values, np.full_like(values, 0.1)).any() and not varies(values[:3], np.zeros((3, 4))).any()
+    assert not varies(values[:, [3]], np.zeros((5, 1))).any()  # less than the solver can tell
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_a_swapped_pair_is_one_that_the_law_of_its_template_makes(name):
+    """Independent video and sound stay so. In `playing`, the one correlated by design, all pairs have answers, but not as often as told."""
+    task, n = DECLARED[name].task, 64
+    samples = micro_av.load(task, "test", n)
+    states = dict(zip((one.sample_id for one in samples), micro_av.states(task, "test", n), strict=True))
+    law = DECLARED[name].law
+    sides = [{side: sum(p for pair, p in law.items() if pair[which] == side) for side in {pair[which] for pair in law}} for which in (0, 1)]
+    product = all(law[v, a] == pytest.approx(sides[0][v] * sides[1][a]) for v in sides[0] for a in sides[1])
+    assert product == (name != "playing")
+    for modality, field, which in (("vision", "video", 1), ("audio", "audio", 2)):
+        came = {id(getattr(one, field)): states[one.sample_id][which] for one in samples}
+        for seed in range(3):
+            swapped = [one for one in resample(samples, modality, seed, within=attrgetter("template")) if one.template == name]
+            assert len(swapped) == sum(one.template == name for one in samples)
+            given = [came[id(getattr(one, field))] for one in swapped]
+            own = [states[one.sample_id][3 - which] for one in swapped]
+            pairs = list(zip(given, own, strict=True) if which == 1 else zip(own, given, strict=True))
+            assert all(law.get(pair, 0) > 0 for pair in pairs)
+            if not product:
+                agree = np.mean([law[pair] > 0.2 for pair in pairs])
+                assert agree < 0.8  # a half, where the law says 0.9
 
 
 def test_the_ceiling_is_the_mean_over_templates():
