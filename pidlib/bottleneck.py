@@ -1,9 +1,9 @@
-r"""How far synergy of sight and sound stays below its ceiling, and what holds it down.
+r"""How far synergy of sight and sound stays below its ceiling, of three minis and by loudness.
 
-The ceiling is the ideal answerer's (`pidlib.benchmarks.micro_av.sensory_truth`). Two things are varied: how loud the sound is before its
-noise floor, of the same clips and with the same right answers; and, between minis, how often training asked about sound. If vision holds
-synergy down, then it rises, and what is unique to vision falls, as sound is asked about more; if the sound is too weak, it rises with
-loudness.
+The ceiling is the ideal answerer's (`pidlib.benchmarks.micro_av.sensory_truth`). One thing is varied: how loud the sound is before its
+noise floor, of the same clips and with the same right answers; if the sound is too weak, synergy rises with loudness. The minis are set
+side by side: they differ in the share of questions about sound in training, in that of questions of both senses, in how often the sound
+was another's and in steps, and each is one training, so that no cause of what parts them can be told.
 """
 
 from collections.abc import Iterator, Mapping
@@ -51,11 +51,12 @@ def truth(templates: Mapping[str, int]) -> dict[str, float]:
 
 
 def bottleneck_table(preset: Preset) -> pd.DataFrame:
-    """Atoms beside their ceiling by share of audio questions and by loudness, and the changes, as rows of ``fig_bottleneck``.
+    """Atoms beside their ceiling by mini and by loudness, and the changes, as rows of ``fig_bottleneck``.
 
     Kind ``training``: a mini on a benchmark. ``salience``: the same on `FUSION` at a gain. ``change``: how synergy and U_vision differ in
     bits, with an interval of differences over the same samples: between the minis that were asked least and most about sound (``model``
-    names the latter; ``gain`` is missing), and, of each mini, between the least gain or `AUDIBLE` (in ``gain``) and 1.
+    names the latter; ``gain`` is missing), and, of each mini, between the least gain or `AUDIBLE` (in ``gain``) and 1. The intervals draw
+    questions alone: what another training of the same mini would give is not in them.
     """
     known = [name for name in NEED_BOTH if name in preset.omni_benchmarks]
     rows, trained = [], {}

@@ -26,18 +26,21 @@ LEAST = 0.05  # bits below which a share of them says nothing
 
 
 class Claim(NamedTuple):
-    """What a stage predicts of a statistic: that it is above or below a bound, by more than a margin."""
+    """What a stage predicts of a statistic: that it is above or below a bound, by more than a margin; ``early`` as in `placed`."""
 
     words: str
     above: bool
     bound: float = 0.0
     margin: float = 0.0
+    early: bool = False
 
 
 CLAIMS = {
-    "silence": Claim("information at the end of silent encoding, as a share of the most at any depth", above=False, bound=0.1),
+    "silence": Claim("information at the end of silent encoding, as a share of the most at any depth", above=False, bound=0.1, early=True),
     "accumulation": Claim("rise of what either modality tells alone from the first stage to the last, bits", above=True, margin=0.05),
-    "middle_share": Claim("share of the most that either tells alone that arises between these stages", above=True, bound=FUSING - SILENT),
+    "middle_share": Claim(
+        "share of the most that either tells alone that arises between these stages", above=True, bound=FUSING - SILENT, early=True
+    ),
     "late_share": Claim("share of the final synergy that arises in the last stage", above=True, bound=0.5),
     "synergy_slope": Claim("slope of synergy in the last stage, bits per unit of depth", above=True, margin=0.05),
     "language_slope": Claim("slope of what is unique to language in the last stage, likewise", above=False, margin=0.05),
@@ -128,7 +131,7 @@ def depth_profile(
     blocks = len(extraction.layers)
     if extraction.layers != tuple(range(blocks)):
         raise ValueError(f"stages need every block from 0; this extraction holds {extraction.layers}: extract with layers=range(...)")
-    early, middle = readings(blocks)
+    readings(blocks)
     rows, values, draws, converged = [], [], [], []
     for layer in extraction.layers:
         decisions = extraction.masked(tau, layer)
@@ -145,15 +148,25 @@ def depth_profile(
         draws.append(drawn.atoms)
     found = stages({atom: [value[atom] for value in values] for atom in values[0]})
     spread = stages({atom: np.stack([draw[atom] for draw in draws]) for atom in values[0]})
-    claims = weighed(CLAIMS, found, spread)
-    if early + 1 > SILENT * blocks:  # what is told by then may have come after the stage
-        early_told = claims["statistic"].isin(["silence", "middle_share"])
-        claims.loc[early_told & (claims["verdict"] == "against"), "verdict"] = "open"
+    claims = placed(CLAIMS, weighed(CLAIMS, found, spread), blocks)
     shared = {"seed": seed, **columns}
     return (
         pd.DataFrame(rows).assign(source_a="vision", source_b="language", unimodal="masked", estimator="exact", **shared),
-        claims.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks, converged=all(converged), **shared),
+        claims.assign(converged=all(converged), **shared),
     )
+
+
+def placed(claims: Mapping[str, Claim], tested: pd.DataFrame, blocks: int) -> pd.DataFrame:
+    """Tested claims beside the relative depths that were read for the ends of the first stage and of the second.
+
+    Where the first of them lies beyond `SILENT`, what was told by then may have come after the stage: of a claim that is ``early``,
+    on what is told by its end or on what rises from there, ``against`` becomes ``open``.
+    """
+    early, middle = readings(blocks)
+    if early + 1 > SILENT * blocks:
+        late_read = tested["statistic"].map(lambda name: claims[name].early)
+        tested = tested.assign(verdict=tested["verdict"].mask(late_read & (tested["verdict"] == "against"), "open"))
+    return tested.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks)
 
 
 def weighed(

@@ -228,7 +228,7 @@ SWAPPED = Schema(
     required=("experiment", "kind", "value", "quantity", "intervention"),
 )
 
-GATED = Schema({"needs": "string", **ATOMS.columns}, required=("needs", *ATOMS.required))
+GATED = Schema({"needs": "string", **ATOMS.columns, "accuracy": "Float64"}, required=("needs", *ATOMS.required))
 
 BOTTLENECK = Schema(
     {"kind": "string", **ATOMS.columns, **dict.fromkeys(("audio_share", "gain", "truth_bits", "accuracy"), "Float64")},

@@ -3,13 +3,17 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from pidlib import gating, results, schemas
 from pidlib.benchmarks import micro_av
-from pidlib.depth import verdict, weighed
+from pidlib.depth import placed, verdict, weighed
+from pidlib.experiment import load_preset
 from pidlib.extraction import Extraction
+from pidlib.figures import omni
 from pidlib.gating import GATE, SATURATION, gate, half_depth, measured, paired, saturation, trajectory
+from pidlib.runs import Run
 from pidlib.sensory import ASKED
 
 MADE = {"tau": 0.0, "n_bootstrap": 10, "seed": 0}
@@ -93,6 +97,60 @@ def test_saturation_holds_where_it_is_built_in_and_fails_where_it_is_turned_roun
     assert first_seen[["vision_lead", "vision_middle", "vision_levels_off", "synergy_late"]].tolist() == ["holds"] * 4
     first_fused = stated([xor, xor, xor, half, half])
     assert first_fused[["vision_lead", "synergy_late"]].tolist() == ["against"] * 2
+
+
+@pytest.mark.parametrize(("blocks", "expected"), [(3, "open"), (4, "open"), (5, "against")])
+def test_what_is_told_by_a_first_reading_beyond_a_fifth_of_the_depth_speaks_against_nothing(blocks, expected):
+    """All that sight tells is there after the first block, which of three blocks may well be in the middle stage."""
+    found = trajectory(answering([sight] * blocks), **MADE)
+    tested = weighed(SATURATION, saturation(found.atoms), saturation(found.draws))
+    shown = placed(SATURATION, tested, blocks).set_index("statistic")
+    assert tested.set_index("statistic").loc["vision_middle", "verdict"] == "against"
+    assert shown.loc["vision_middle", "verdict"] == expected and shown["early_depth"].eq(1 / blocks).all()
+    falling = placed(SATURATION, tested.assign(verdict="against"), blocks).set_index("statistic")["verdict"]
+    assert falling[["vision_middle", "vision_levels_off"]].tolist() == [expected] * 2
+    assert falling[["vision_lead", "synergy_late"]].tolist() == ["against"] * 2
+    kept = placed(SATURATION, tested.assign(verdict="holds"), blocks)["verdict"]
+    assert kept.eq("holds").all()
+
+
+def made(monkeypatch, *rules):
+    """The tables of gate and depth of a model whose lens reads the first rules, and of the second question the second ones."""
+    told = {"benchmark": gating.FUSION, "split": "test", "model": "m", "revision": None, "n_samples": 64, "fingerprint": "f"}
+    answered = [Run(answering(one), told) for one in rules]
+    monkeypatch.setattr(gating, "runs", lambda preset, asked, *_, **__: [answered[: len(asked)]])
+    return load_preset("smoke", n_bootstrap=10, tau=0.0, seed=0)
+
+
+def test_tables_of_three_blocks_say_open_where_the_first_reading_is_late(monkeypatch):
+    _, claims = gating.depth_tables(made(monkeypatch, [sight, sight, xor]))
+    assert claims.set_index("statistic").loc["vision_middle", "verdict"] == "open"
+
+
+def test_what_follows_from_right_answers_is_no_claim(monkeypatch):
+    table, claims = gating.gate_tables(made(monkeypatch, [nothing, sight, xor], [nothing, sight, sight]))
+    verdicts = claims.set_index("statistic")["verdict"]
+    assert verdicts["late_synergy"] == "follows" and verdicts["later_than_before"] == "holds"
+    right = table.groupby("needs")["accuracy"].first()
+    assert right["vision"] == 1 and right["both"] == 0.5  # answers are what is seen
+    _, early = gating.gate_tables(made(monkeypatch, [xor, xor, xor], [nothing, sight, sight]))
+    assert early.set_index("statistic").loc["later_than_before", "verdict"] == "open"  # synergy was lower all along
+
+
+def test_a_triangle_stands_where_the_table_has_a_depth(tmp_path):
+    rows = [
+        {"model": "m", "layer": layer, "atom": atom, "value_bits": value, "ci_low": value, "ci_high": value, "null_mean": 0.0}
+        for atom, most in (("unique_vision", 1.0), ("synergy", 0.04), ("redundancy", 0.0), ("unique_audio", 0.0))
+        for layer, value in enumerate(most * np.array([0, 0.5, 1, 1]))
+    ]
+    table = results.tidy(
+        pd.DataFrame(rows).assign(
+            experiment="omni", benchmark=gating.FUSION, estimator="e", converged=True, seed=0, n_samples=1, fingerprint="f"
+        )
+    )
+    lines = omni.fig_layers(table).axes[0].lines
+    (triangle,) = [line for line in lines if line.get_marker() == 6]
+    assert triangle.get_xdata()[0] == half_depth(np.array([0, 0.5, 1, 1])) == 0.5
 
 
 def test_gate_by_hand():

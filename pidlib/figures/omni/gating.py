@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 
 from pidlib.figures import marks
 from pidlib.figures.vision_language.depth import claims, stages, trajectories
+from pidlib.gating import half_depth
 from pidlib.results import drawable
 
 _SATURATION = {
@@ -18,12 +19,11 @@ _SATURATION = {
     "synergy_late": "$1 - S_{.8}/S$",
 }
 _GATE = {
-    "late_synergy": r"$\Delta S(\mathrm{late})$",
     "later_than_before": r"$\Delta S(\mathrm{late}) - \Delta S(\mathrm{before})$",
     "vision_parts": r"$|\Delta U_v|(\mathrm{before})$",
     "audio_parts": r"$|\Delta U_a|(\mathrm{before})$",
 }
-_NEEDS = {"both": ("which way does the sounding one move?", "-"), "vision": ("which way does the red one move?", (0, (3, 1.5)))}
+_NEEDS = {"both": ("which way does the sounding one move?", "-"), "vision": ("which way does the red (or blue) one move?", (0, (3, 1.5)))}
 _GATED = ("synergy", "unique_vision", "unique_audio")
 
 
@@ -53,7 +53,10 @@ def table_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str
 
 
 def fig_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
-    """Synergy and unique parts against relative depth: a row per model, a column per atom; solid with need for fusion, dashed without."""
+    """Synergy and unique parts against relative depth: a row per model, a column per atom; solid with need for fusion, dashed without.
+
+    The shares of right answers to both questions are written into the first panel of a row.
+    """
     table = drawable(table, allow_unconverged=allow_unconverged)
     models = list(table["model"].unique())
     figure = Figure(figsize=(marks.PAGE, 1.3 * len(models) + 0.8))
@@ -65,6 +68,9 @@ def fig_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
                 rows = table[(table["model"] == model) & (table["needs"] == needs)]
                 trajectories(ax, rows, [atom], linestyle=dashes, markerfacecolor=marks.COLORS[atom] if needs == "both" else "white")
         row[0].set_ylabel(marks.model_name(model).replace(", ", ",\n") + "\nbits")
+        right = table[table["model"] == model].groupby("needs")["accuracy"].first()
+        told = f"right: {right['both']:.2f} with need,\n{right['vision']:.2f} without"
+        row[0].text(0.03, 0.95, told, transform=row[0].transAxes, va="top", fontsize="small")
     for ax, atom in zip(axes[0], _GATED, strict=True):
         ax.set_title(f"{marks.SYMBOLS[atom]}  {marks.WORDS[atom]}")
     figure.supxlabel("relative depth of the block", fontsize="medium")
@@ -78,17 +84,14 @@ def fig_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
 
 
 def table_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
-    """The statistics of the gate."""
+    """The claims of the gate; what follows from right answers is no claim, and left out."""
     return claims(table, _GATE, allow_unconverged=allow_unconverged)
 
 
 def _half(ax: Axes, line: pd.DataFrame, atom: str) -> None:
-    """A tick where a line first reaches half of its most, from 0 at depth 0."""
-    value = np.concatenate([[0], line["value_bits"].to_numpy(float)])
-    after = int((2 * value >= value.max()).argmax())
-    if value.max() > 0:
-        before = value[after - 1]
-        depth = (after - 1 + (value.max() / 2 - before) / (value[after] - before)) / (len(value) - 1)
+    """A tick where a line first reaches half of its most, as `half_depth` tells it; none where that is missing."""
+    depth = float(half_depth(line["value_bits"].to_numpy(float)))
+    if np.isfinite(depth):
         ax.plot([depth], [0], marker=6, color=marks.COLORS[atom], markersize=5, zorder=5, clip_on=False)
 
 

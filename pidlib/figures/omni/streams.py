@@ -103,7 +103,7 @@ def _correlated(ax: Axes, rows: pd.DataFrame, places: np.ndarray, face: str) -> 
 
 
 def fig_bottleneck(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
-    """Synergy, and below it U_vision: by share of audio questions in training, a panel per benchmark; by loudness, the last panel."""
+    """Synergy, and below it U_vision: of each mini, a panel per benchmark; by loudness, the last panel."""
     table = drawable(table, allow_unconverged=allow_unconverged)
     trained, heard = (table[table["kind"] == kind] for kind in ("training", "salience"))
     benchmarks = list(trained["benchmark"].unique())
@@ -112,13 +112,13 @@ def fig_bottleneck(table: pd.DataFrame, *, allow_unconverged: bool = False) -> F
     axes = figure.subplots(len(_CHANGED), len(benchmarks) + 1, sharey="row", squeeze=False, width_ratios=[1] * len(benchmarks) + [1.3])
     for row, atom in zip(axes, _CHANGED, strict=True):
         for ax, benchmark in zip(row, benchmarks, strict=False):
-            _by_share(ax, trained[(trained["benchmark"] == benchmark) & (trained["atom"] == atom)].sort_values("audio_share"), models)
+            _by_model(ax, trained[(trained["benchmark"] == benchmark) & (trained["atom"] == atom)].sort_values("audio_share"), models)
         _by_gain(row[-1], heard[heard["atom"] == atom], models)
         row[0].set_ylabel(f"{marks.SYMBOLS[atom]}, bits")
     for ax, benchmark in zip(axes[0], benchmarks, strict=False):
         ax.set_title(marks.benchmark_name(benchmark))
     axes[0, -1].set_title("micro AV: fusion, softer sound")
-    axes[-1, 0].set_xlabel("share of audio questions in training", loc="left")
+    axes[-1, 0].set_xlabel("mini (share of audio questions in its training)", loc="left")
     axes[-1, -1].set_xlabel("gain of the soundtrack, dB")
     ceiling = Line2D([], [], color=marks.INK, linewidth=0.9, linestyle=(0, (4, 2)), label="ideal answerer")
     null = Line2D([], [], color=marks.FAINT, linestyle="", marker="_", markersize=7, label="noise floor")
@@ -126,12 +126,16 @@ def fig_bottleneck(table: pd.DataFrame, *, allow_unconverged: bool = False) -> F
     return figure
 
 
-def _by_share(ax: Axes, rows: pd.DataFrame, models: Sequence[str]) -> None:
-    share = rows["audio_share"].to_numpy(float)
-    _measured(ax, share, rows, models)
-    ax.plot(share, rows["value_bits"].to_numpy(float), color=marks.COLORS[rows["atom"].iloc[0]], linewidth=0.9, zorder=2)
+def _by_model(ax: Axes, rows: pd.DataFrame, models: Sequence[str]) -> None:
+    """A column a mini, and no line between them: they differ in more than what the label tells."""
+    x = np.arange(len(rows))
+    _measured(ax, x, rows, models)
+    ax.vlines(x, 0, rows["value_bits"].to_numpy(float), color=marks.COLORS[rows["atom"].iloc[0]], linewidth=4, alpha=0.5, zorder=2)
     ax.axhline(float(rows["truth_bits"].iloc[0]), color=marks.INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-    ax.set_xlim(0, max(0.1, 1.15 * share.max()))
+    names = rows["model"].str.rsplit("/", n=1).str[-1].str.split("_").str[-1]
+    shares = ["" if pd.isna(share) else f"\n({share:.2f})" for share in rows["audio_share"]]
+    ax.set_xticks(x, names + shares)
+    ax.set_xlim(-0.6, len(rows) - 0.4)
 
 
 def _by_gain(ax: Axes, rows: pd.DataFrame, models: Sequence[str]) -> None:
