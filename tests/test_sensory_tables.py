@@ -7,6 +7,7 @@ from test_sensory import ideal, record, soft
 
 from pidlib import results, schemas
 from pidlib.benchmarks import micro_av
+from pidlib.experiment import load_preset
 from pidlib.figures.omni import fig2_sensory, fig_recovery, table2_sensory
 from pidlib.sensory import GIVEN, REFERENCES, conditions
 from pidlib.sensory_tables import atoms, diagnose, published, truth
@@ -26,6 +27,7 @@ def test_rows_hold_the_atoms_their_sum_and_an_interval_around_each():
     assert (table["ci_low"] <= table["value_bits"] + 1e-9).all() and (table["value_bits"] <= table["ci_high"] + 1e-9).all()
     assert (table["lower_bits"] <= table["value_bits"] + 1e-9).all() and (table["value_bits"] <= table["upper_bits"] + 1e-9).all()
     assert table["converged"].all() and set(table["n_conditions"]) == {2} and set(table["n_samples"]) == {160}
+    assert set(table["n_per_condition"]) == {80}
     assert values(table, "null_mean") == pytest.approx(dict.fromkeys(ATOMS, 0), abs=1e-6)  # uniform where nothing is seen or heard
     assert max(table["moved_vision"].max(), table["moved_audio"].max()) < 1e-6
 
@@ -100,6 +102,19 @@ def test_the_table_has_a_row_for_every_model_and_the_printed_ones():
     assert text.count(r"two\_b") == 4 and text.count("given the template") == 2 and text.count("(grade N)") == 1
     assert "1.42 & 0.65 & 0.32 & 0.004 & -- & -- & -- & 62.0 & 58.0 & -- & --" in text
     assert len({line.count("&") for line in text.splitlines() if "&" in line}) == 1
+
+
+def test_the_table_says_which_models_are_minis_and_what_they_were_taught():
+    table = measured()
+    assert "noise in training" not in table2_sensory(table)
+    text = table2_sensory(table.assign(model=table["model"].where(table["grade"].notna(), "qwen2_5_omni_compact")))
+    assert text.count("minis: the architectures") == text.count("all minis but plain had a fifth of each stream as noise in training") == 1
+
+
+def test_what_is_given_is_a_field_of_the_preset():
+    assert [load_preset(name).given for name in ("smoke", "offline", "paper")] == ["question", "question", "template"]
+    with pytest.raises(ValueError, match="given: Input should be 'question' or 'template', got 'none'"):
+        load_preset("smoke", given="none")
 
 
 def test_figures_draw_every_panel():
