@@ -15,7 +15,7 @@ _SWAPS = {"video swapped": ("unique_vision", "vision_given_audio"), "sound swapp
 _SYMBOLS = {atom: marks.SYMBOLS[atom] for atom in ("unique_vision", "unique_audio", "synergy")}
 _SYMBOLS |= {"vision_given_audio": "$U_v + S$", "audio_given_vision": "$U_a + S$"}
 _SCOPES = {  # in the order they are drawn
-    "mean within subsets": ("within subsets, mean", marks.INK),
+    "mean within subsets": ("mean within subsets that vary", marks.INK),
     "all models and templates": ("all models and templates", "white"),
     "all models and subsets": ("all models and subsets", marks.FAINT),
 }
