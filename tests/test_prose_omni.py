@@ -47,8 +47,8 @@ def stamps() -> list[str]:
         f"S {ends('match', 'vision language', 'synergy')}; of picture and voice {ends('match', 'vision audio', 'synergy')} is not seen",
         f"{bits('spoken', 'vision audio', 'unique_audio', 'codes')} of {voice[0]} bits of the language spoken, and "
         f"{bits(*both, 'redundancy', 'codes')} of {shared[0]} shared",
-        f"gives the probes {short(chance[0]['null_mean'])} bits of it with the caption and {short(chance[1]['null_mean'])} with the voice, more than "
-        f"was counted ({short(chance[0]['value_bits'])} and {short(chance[1]['value_bits'])})",
+        f"gives the probes {short(chance[0]['null_mean'])} bits of it with the caption and {short(chance[1]['null_mean'])} with the voice, "
+        f"more than was counted ({short(chance[0]['value_bits'])} and {short(chance[1]['value_bits'])})",
     ]
 
 

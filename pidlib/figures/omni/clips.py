@@ -43,7 +43,8 @@ def fig_clips(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure
 def _shown(row: pd.Series) -> benchmarks.Sample:
     """The first sample, of the row's split and seed, that puts the last of the template's questions."""
     wordings = list(micro_av.TEMPLATES[row["template"]].questions.values())[-1]
-    samples = benchmarks.load(row["benchmark"], row["split"], n=64, seed=int(row["seed"]))
+    split = "test" if pd.isna(row["split"]) else row["split"]  # a law holds in every split, and a table may name none
+    samples = benchmarks.load(row["benchmark"], split, n=64, seed=int(row["seed"]))
     return next(sample for sample in samples if sample.template == row["template"] and sample.question in wordings)
 
 
