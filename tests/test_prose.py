@@ -99,14 +99,12 @@ def estimators() -> list[str]:
     off = (batch["value_bits"] - exact.reindex(batch.index)).astype(float)
     wrong = (off * np.where(off.index.get_level_values("atom").str.startswith("unique"), 1, -1) > 0).groupby("atom").mean() * 100
     ends = off.abs().groupby(batch["epochs"].to_numpy()).mean()
-    cost = batch["ratio"].groupby(batch["epochs"].to_numpy()).median()
     alone = table[table["study"] == "alone"].pivot_table(index=["benchmark", "model", "atom"], columns="unimodal", values="value_bits")
     blind = table.query("study == 'options' and source_a == 'vision' and benchmark in ['easy_vqa/shape', 'easy_vqa/color']")
     return [
         f"off by {short(off.abs().mean())} bits on average and by up to {short(off.abs().max())}",
         f"each sign in {wrong.min():.0f} to {wrong.max():.0f} % of its runs",
         f"({short(ends[10])} and {short(ends[20])} bits)",
-        f"the ends cost {cost[10]:.0f} and {cost[20]:.0f} times",
         f"are {short((alone['masked'] - alone['resampled']).abs().mean())} bits apart on average",
         f"`fallback` of {short(np.floor(100 * blind['fallback'].min()) / 100)} and more",
     ]

@@ -70,21 +70,13 @@ def embeddings() -> list[str]:
 def solver() -> list[str]:
     table = read("fig_solver", "validation").set_index(["method", "size"])
     batch, single, loose = (table.loc[f"ours, {name}"] for name in ("a batch at a time", "one at a time", "fitting to 1e-3 bits"))
-    plain, cone = (table.loc[name] for name in ("plain fitting, published limits", "dit, cone"))
-    seconds, default = batch["seconds"], table.loc[("dit, default", "2x2x2")]
-    cheaper = 1 / loose["ratio"][["50x50x10", "20x20x20"]]
+    plain, cone, default = (table.loc[name] for name in ("plain fitting, published limits", "dit, cone", "dit, default"))
     assert max(batch["error_bits"].max(), single["error_bits"].max()) <= 1e-6
     assert loose["error_bits"].max() <= 1e-3
-    return [
-        f"{1e6 * seconds['2x2x2']:.0f} microseconds at 2x2x2, {1e3 * seconds['20x20x4']:.1f} milliseconds at 20x20x4 "
-        f"and {1e3 * seconds['50x50x10']:.0f} at 50x50x10",
-        f"a factor of {single['ratio']['2x2x2']:.0f} on the smallest tables, {single['ratio']['20x20x4']:.0f} at 20x20x4",
-        f"{plain['ratio'].min():.0f} to {plain['ratio'].max():.0f} times as long",
-        f"`dit, cone` {cone['ratio'].min():.0f} to {cone['ratio'].max():.0f} times, `dit, default` {default['ratio']:.0f} times",
-        f"{cheaper['50x50x10']:.0f} to {cheaper['20x20x20']:.0f} times cheaper",
+    return [  # of its times nothing: they are those of a machine
         f"{1e4 * plain['error_bits'].min():.1f}e-4 to {1e3 * plain['error_bits'].max():.1f}e-3 bits short",
         f"at 20x20x4 it is {1e3 * cone['error_bits']['20x20x4']:.1f}e-3 off",
-        f"is {1e3 * default['error_bits']:.1f}e-3 off at 2x2x2",
+        f"is {1e3 * default['error_bits']['2x2x2']:.1f}e-3 off at 2x2x2",
     ]
 
 
