@@ -82,8 +82,9 @@ def population_table(preset: Preset, experiment: str = "vision_language", *, wit
     rows = []
     for (run,) in runs(preset, asked(preset), models=preset.population):
         found = decision_pid(run.extraction.masked(preset.tau), tol=TOLERANCE)
-        kept = decision_pid(run.extraction.masked(0.0), tol=TOLERANCE).pid if without_fallback else None
         solved, atoms = found.pid, found.pid.atoms
+        fell_back = any(run.extraction.fallback(key, preset.tau) for key in PASSES)
+        kept = (decision_pid(run.extraction.masked(0.0), tol=TOLERANCE).pid if fell_back else solved) if without_fallback else None
         decompositions = [one for one in (solved, kept) if one is not None]
         both, language = (run.extraction.decisions(key, preset.tau) for key in (FULL, "language"))
         bits = atoms | {
