@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from pidlib import figures, population, results, schemas
+from pidlib import population, results, schemas
 from pidlib.experiment import load_preset, project_root
+from pidlib.figures import vision_language
 from pidlib.models.recipes import RECIPES
 from pidlib.population import COLUMNS, GIVEN, driven, kin, population_table, sensitivity_table
 
@@ -70,7 +71,7 @@ def test_means_leave_out_what_is_chance_and_what_collapsed():
     assert ours(table, "micro/relation", "synergy", "delta_vision")["reliability"] < 0.5
     rest = ours(table, "mean of those not collapsed", "synergy", "delta_vision")
     assert existence["fallback"] == 0.75 and rest["rho"] == pytest.approx(grounding["rho"])
-    table = figures.vision_language.table1_sensitivity(table)
+    table = vision_language.table1_sensitivity(table)
     assert "micro: existence$^\\dagger$" in table and "micro: grounding$^\\dagger$" not in table
     assert "without micro: relation" in table
 
@@ -79,7 +80,7 @@ def test_a_star_asks_for_the_families_too():
     row = ours(sensitivity_table(made_up(), 20), "micro/grounding", "synergy", "accuracy").to_dict() | {"q_value": 0.01}
     for low, q, starred in ((-0.01, 0.01, False), (0.1, 0.01, True), (0.1, 0.06, False), (None, 0.01, False)):
         table = results.tidy([row | {"family_low": low, "family_high": 0.9, "q_value": q}], schemas.SENSITIVITY)
-        assert ("ast" in figures.vision_language.table1_sensitivity(table)) == starred
+        assert ("ast" in vision_language.table1_sensitivity(table)) == starred
 
 
 def test_what_is_constant_over_the_models_has_no_rank():
