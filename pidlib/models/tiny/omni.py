@@ -3,8 +3,9 @@
 import transformers as hf
 
 from pidlib.models.tiny.parts import MEAN_STD, Size, chat, ends, vocabulary, word_tokenizer
+from pidlib.models.tiny.qwen import MERGE, PATCH, tower
 
-FRAME, PATCH, MERGE = 48, 8, 2  # 3 x 3 vision tokens for every two frames
+FRAME = 48  # pixels: 3 x 3 vision tokens for every two frames
 MELS, SECONDS = 32, 4  # bands of the spectrogram, and how long a soundtrack may be
 CHUNK = 1  # second: so much film, then so much sound
 Built = tuple[hf.PreTrainedModel, hf.ProcessorMixin]
@@ -50,16 +51,7 @@ def qwen2_5_omni(words, size: Size) -> Built:
             "output_dim": size.width,
             "max_source_positions": 100 * SECONDS,
         },
-        vision_config={
-            "depth": size.vision_depth,
-            "hidden_size": size.vision_width,
-            "intermediate_size": 2 * size.vision_width,
-            "num_heads": 4,
-            "out_hidden_size": size.width,
-            "patch_size": PATCH,
-            "window_size": FRAME,
-            "fullatt_block_indexes": [size.vision_depth - 1],
-        },
+        vision_config=tower(size) | {"window_size": FRAME, "fullatt_block_indexes": [size.vision_depth - 1]},
         text_config={**vocabulary(tokenizer), **ends(tokenizer), **size.text, "rope_parameters": rope, "tie_word_embeddings": False},
         image_token_index=tokenizer.image_token_id,
         video_token_index=tokenizer.video_token_id,

@@ -56,7 +56,7 @@ def qwen2_vl(words, size: Size) -> Built:
 def qwen2_5_vl(words, size: Size) -> Built:
     """Qwen2.5-VL: patches see their window, and in the last block every other."""
     processor, text, marks = _shared(words, size)
-    vision = _tower(size) | {"window_size": 32, "fullatt_block_indexes": [size.vision_depth - 1]}
+    vision = tower(size) | {"window_size": 32, "fullatt_block_indexes": [size.vision_depth - 1]}
     model = hf.Qwen2_5_VLForConditionalGeneration(hf.Qwen2_5_VLConfig(vision_config=vision, text_config=text, **marks))
     return model, hf.Qwen2_5_VLProcessor(video_processor=hf.Qwen2VLVideoProcessor(patch_size=PATCH, merge_size=MERGE), **processor)
 
@@ -64,12 +64,13 @@ def qwen2_5_vl(words, size: Size) -> Built:
 def qwen3_vl(words, size: Size) -> Built:
     """Qwen3-VL: absolute places in the tower, whose first block also speaks to the first block of the language model (deepstack)."""
     processor, text, marks = _shared(words, size)
-    vision = _tower(size) | {"num_position_embeddings": GRID**2, "deepstack_visual_indexes": [0]}
+    vision = tower(size) | {"num_position_embeddings": GRID**2, "deepstack_visual_indexes": [0]}
     model = hf.Qwen3VLForConditionalGeneration(hf.Qwen3VLConfig(vision_config=vision, text_config=text, **marks))
     return model, hf.Qwen3VLProcessor(video_processor=hf.Qwen3VLVideoProcessor(patch_size=PATCH, merge_size=MERGE), **processor)
 
 
-def _tower(size: Size) -> dict:
+def tower(size: Size) -> dict:
+    """Arguments of the towers that merge patches, from Qwen2.5-VL on."""
     return {
         "depth": size.vision_depth,
         "hidden_size": size.vision_width,
