@@ -78,9 +78,9 @@ def _mode(name: str) -> str:
 
 def _benchmark(name: str) -> str:
     """A name of a known source must be one of its benchmarks; what other sources hold is theirs to say."""
-    from pidlib.benchmarks import BENCHMARKS, OMNI, PINNED  # late: benchmarks take their seeds from this module
+    from pidlib.benchmarks import BENCHMARKS, OMNI, PINNED, PRIOR  # late: benchmarks take their seeds from this module
 
-    known, asked = (*BENCHMARKS, *OMNI, *PINNED), name.partition("@")[0]
+    known, asked = (*BENCHMARKS, *PRIOR, *OMNI, *PINNED), name.partition("@")[0]
     if name.split("/")[0] in {one.split("/")[0] for one in known} and (asked if asked in PINNED else name) not in known:
         raise ValueError(unknown("benchmark", name, known))
     return name

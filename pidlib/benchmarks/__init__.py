@@ -6,13 +6,14 @@ from difflib import get_close_matches
 import numpy as np
 from jaxtyping import Float64
 
-from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa
+from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa, prior
 from pidlib.benchmarks.sample import SPLITS, Sample, listing
 
-__all__ = ["BENCHMARKS", "HUB", "OMNI", "PINNED", "SPLITS", "Sample", "load", "locate", "truth"]
+__all__ = ["BENCHMARKS", "HUB", "OMNI", "PINNED", "PRIOR", "SPLITS", "Sample", "load", "locate", "truth"]
 
-_SOURCES = {"micro": micro, "easy_vqa": easy_vqa, "micro_av": micro_av}
+_SOURCES = {"micro": micro, "easy_vqa": easy_vqa, "micro_av": micro_av, "prior": prior}
 BENCHMARKS = tuple(f"{source}/{task}" for source in ("micro", "easy_vqa") for task in _SOURCES[source].TASKS)
+PRIOR = tuple(f"prior/{task}" for task in prior.TASKS)  # to be tuned on: how often the caption is right, in percent
 OMNI = tuple(f"micro_av/{task}" for task in micro_av.TASKS)  # of clips that are seen and heard
 HUB = tuple(f"hub/{task}" for task in hub.TASKS)
 _PINNED = {"hub": hub, "music_avqa": music_avqa}
@@ -27,8 +28,8 @@ def load(
     Parameters
     ----------
     benchmark
-        One of `BENCHMARKS` or `OMNI`, ``"source/task"``, or of `PINNED`, as ``"hub/task@WHERE"``: the 40-hex commit of its repository, or
-        a folder.
+        One of `BENCHMARKS`, `PRIOR` or `OMNI`, ``"source/task"``, or of `PINNED`, as ``"hub/task@WHERE"``: the 40-hex commit of its
+        repository, or a folder.
     split
         ``"train"``, ``"validation"`` or ``"test"``; no picture is in two of them, as far as is known (see `pidlib.benchmarks.music_avqa`).
     n
@@ -90,19 +91,19 @@ def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t 
     >>> truth("micro/grounding").shape, truth("micro/captioned").sum(0).diagonal().sum().round(6)
     ((24, 4, 4), np.float64(0.95))
     """
-    _check("benchmark", benchmark, BENCHMARKS)
+    _check("benchmark", benchmark, (*BENCHMARKS, *PRIOR))
     _check("unimodal", unimodal, ("masked", "resampled"))
     source, task = benchmark.split("/")
-    if source != "micro":
-        known = ", ".join(name for name in BENCHMARKS if name.startswith("micro/"))
+    if source == "easy_vqa":
+        known = ", ".join(name for name in (*BENCHMARKS, *PRIOR) if not name.startswith("easy_vqa/"))
         raise KeyError(f"no truth for {benchmark!r}: its law is not known; benchmarks with a truth: {known}")
-    return micro.TASKS[task].joint(independent=unimodal == "resampled")
+    return _SOURCES[source].TASKS[task].joint(independent=unimodal == "resampled")
 
 
 def _parse(benchmark: str) -> tuple[str, str, str]:
     """Source, task, and where a data set of the hub is to be found."""
     name, _, at = benchmark.partition("@")
-    _check("benchmark", name if name in PINNED else benchmark, (*BENCHMARKS, *OMNI, *PINNED))
+    _check("benchmark", name if name in PINNED else benchmark, (*BENCHMARKS, *PRIOR, *OMNI, *PINNED))
     return *name.split("/"), at
 
 

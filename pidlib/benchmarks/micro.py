@@ -50,22 +50,27 @@ CAPTION_AGREES = 0.95
 
 
 def generate(task: str, split: str, n: int, seed: int = 0, start: int = 0) -> Iterator[tuple[Sample, Picture]]:
-    """Samples ``start`` to ``start + n - 1`` of a task, each with the picture that its image was drawn from.
+    """Samples ``start`` to ``start + n - 1`` of a task, each with the picture that its image was drawn from; see `drawn`."""
+    return drawn("micro", TASKS[task], split, n, seed, start)
 
-    Sample i depends on (seed, task, split, i) alone. A picture belongs to one split by its own hash, whatever the seed, and pictures are
-    drawn until one fits, so no picture is ever in two splits and the law is the same in all.
+
+def drawn(source: str, declared: Task, split: str, n: int, seed: int = 0, start: int = 0) -> Iterator[tuple[Sample, Picture]]:
+    """Samples of a declared task, named and seeded as one of ``source``, each with its picture.
+
+    Sample i depends on (seed, source, task, split, i) alone. A picture belongs to one split by its own hash, whatever the seed, and
+    pictures are drawn until one fits, so no picture is ever in two splits and the law is the same in all.
     """
-    declared = TASKS[task]
+    benchmark = f"{source}/{declared.name}"
     for index in range(start, start + n):
-        rng = _stream(task, split, index, seed)
+        rng = _stream(source, declared.name, split, index, seed)
         v, t = declared.draw(rng)
         while split_of(picture := declared.picture(v, rng)) != split:
             pass
         name = f"{index:05d}" if seed == 0 else f"{index:05d}@{seed}"
         sample = Sample(
-            sample_id=f"micro/{task}/{split}/{name}",
-            benchmark=f"micro/{task}",
-            template=task,
+            sample_id=f"{benchmark}/{split}/{name}",
+            benchmark=benchmark,
+            template=declared.name,
             question=declared.question(t),
             candidates=declared.candidates,
             answer=declared.answer(v, t),
@@ -87,12 +92,12 @@ def _samples(task: str, split: str, n: int, seed: int) -> tuple[Sample, ...]:
 
 def states(task: str, split: str, n: int, seed: int = 0) -> list[tuple[Hashable, Hashable]]:
     """The latent states (v, t) of the first n samples: all that matters of their pictures and of their questions."""
-    return [TASKS[task].draw(_stream(task, split, index, seed)) for index in range(n)]
+    return [TASKS[task].draw(_stream("micro", task, split, index, seed)) for index in range(n)]
 
 
-def _stream(task: str, split: str, index: int, seed: int) -> Random:
+def _stream(source: str, task: str, split: str, index: int, seed: int) -> Random:
     """Where the randomness of one sample begins; its states come first."""
-    return Random(derive_seed(seed, "micro", task, split, index))
+    return Random(derive_seed(seed, source, task, split, index))
 
 
 def split_of(picture: Picture) -> str:
