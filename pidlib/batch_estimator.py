@@ -60,6 +60,11 @@ class BatchEstimate:
         For each source the mean total variation by which its rows were moved to the P(Y) of their batch.
     losses
         I_c(X2; Y | X1) along the training.
+    local
+        Each atom's value at each row, in bits, as `pidlib.decisions.DecisionPID` has it: the mean over the batches in which the row
+        occurs; NaN where it occurs in none. Weighted by `occurrences` their means are `unclamped`.
+    occurrences
+        How many places each row had in the batches that were averaged.
     """
 
     sources: tuple[str, str]
@@ -69,6 +74,8 @@ class BatchEstimate:
     residual: float
     reconciliation: Mapping[str, float]
     losses: Float[np.ndarray, " steps"]
+    local: Mapping[str, Float[np.ndarray, " rows"]]
+    occurrences: Int[np.ndarray, " rows"]
 
 
 def batch_pid(
@@ -127,15 +134,20 @@ def batch_pid(
         losses.append(loss.item())
 
     reads, residual, moved = [], 0.0, []
+    summed, occurrences = torch.zeros(n_rows, 4, dtype=torch.float64), torch.zeros(n_rows, dtype=torch.int64)
     with torch.no_grad():
         for _ in range(n_batches):
             rows = _draw(decisions.weights, size, generator)
             a, b, distances = _targets(decisions, rows)
             coupling = _coupling(networks, [x[rows] for x in inputs], a, b, width)
             joint = torch.as_tensor(decisions.joint[rows])
-            i1, i2, i12 = (divergence(t, joint.mean(0)).mean().item() for t in (a.double(), b.double(), joint))
+            local = [divergence(t, joint.mean(0)) for t in (a.double(), b.double(), joint)]
+            i1, i2, i12 = (t.mean().item() for t in local)
             iq = i1 + _conditional_information(coupling).item()
-            reads.append([i1 + i2 - iq, iq - i2, iq - i1, i12 - iq])
+            reads.append(_atoms(i1, i2, i12, iq))
+            shares = _shares(coupling, *local[:2], iq)
+            summed.index_add_(0, rows, torch.stack(_atoms(*local, shares), 1))
+            occurrences += rows.bincount(minlength=n_rows)
             residual = max(residual, (coupling.sum(1) - a).abs().max().item())
             moved.append(distances)
     reads = np.array(reads)
@@ -150,6 +162,8 @@ def batch_pid(
         residual=residual,
         reconciliation=dict(zip((first, second), np.mean(moved, axis=0).tolist(), strict=True)),
         losses=np.array(losses),
+        local=dict(zip(names, (summed / occurrences[:, None]).T.numpy(), strict=True)),
+        occurrences=occurrences.numpy(),
     )
 
 
@@ -213,6 +227,24 @@ def _embed(network: list[tuple[Tensor, Tensor]], x: Float[Tensor, "size d"], wid
 
 def _conditional_information(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, ""]:
     """I(X2; Y | X1) of a coupling, in bits."""
+    return _terms(coupling).sum() / coupling.sum()
+
+
+def _terms(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, "a b k"]:
     of_pair, of_row = coupling.sum(2, keepdim=True), coupling.sum(1, keepdim=True)
     ratio = coupling * of_row.sum(2, keepdim=True) / (of_pair * of_row).clamp(min=1e-30)
-    return (coupling * torch.log2(ratio.clamp(min=1e-30))).sum() / coupling.sum()
+    return coupling * torch.log2(ratio.clamp(min=1e-30))
+
+
+def _shares(coupling: Float[Tensor, "a b k"], i1: Float[Tensor, " a"], i2: Float[Tensor, " b"], iq: float) -> Float[Tensor, " a"]:
+    """What each place of a batch contributes to its I_Q: the mean of I(X1; Y) + I(X2; Y | X1) by its x1 and of the reverse by its x2.
+
+    Sinkhorn leaves the rows a little off their targets, so the two sums differ by as little; all are moved by one number to the mean `iq`.
+    """
+    by_row, by_column = (len(i1) * _terms(q).double().sum((1, 2)) / q.sum() for q in (coupling, coupling.transpose(0, 1)))
+    shares = (i1 + by_row + i2 + by_column) / 2
+    return shares + (iq - shares.mean())
+
+
+def _atoms(i1, i2, i12, iq) -> list:
+    return [i1 + i2 - iq, iq - i2, iq - i1, i12 - iq]
