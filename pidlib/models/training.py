@@ -48,8 +48,8 @@ def fit(module: torch.nn.Module, loss_at: Callable[[int], Tensor], steps: int, r
     warm = max(1, steps // 20)
     schedule = lambda step: min((step + 1) / warm, 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item()))  # noqa: E731
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / f"{stage}.checkpoint"
-    first = _restore(checkpoint, module, optimizer)
+    path = folder / f"{stage}.checkpoint"
+    first = restore(path, module, optimizer)
     progress = tqdm(range(first, steps), initial=first, total=steps, desc=stage, file=sys.stderr)
     for step in progress:
         for group in optimizer.param_groups:
@@ -62,10 +62,11 @@ def fit(module: torch.nn.Module, loss_at: Callable[[int], Tensor], steps: int, r
         if step % 20 == 0:
             progress.set_postfix(loss=f"{loss.item():.3f}")
         if (step + 1) % EVERY == 0 or step + 1 == steps:
-            _checkpoint(checkpoint, step + 1, module, optimizer)
+            checkpoint(path, step + 1, module, optimizer)
 
 
-def _checkpoint(path: Path, step: int, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+def checkpoint(path: Path, step: int, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+    """Write the weights of ``module`` and the moments of ``optimizer`` after some steps, whole or not at all."""
     state = {f"weights/{name}": value for name, value in module.named_parameters()}
     for index, moments in optimizer.state_dict()["state"].items():
         state |= {f"moments/{index}/{name}": value for name, value in moments.items()}
@@ -74,7 +75,7 @@ def _checkpoint(path: Path, step: int, module: torch.nn.Module, optimizer: torch
     os.replace(part, path)
 
 
-def _restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+def restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
     """Load a checkpoint into ``module`` and ``optimizer``; the step to go on with, 0 without one."""
     if not path.exists():
         return 0

@@ -1,0 +1,303 @@
+"""Fine-tuning with weighted samples: an adapter of low rank in the last blocks, by peft and the Trainer of transformers."""
+
+import copy
+import hashlib
+import json
+import math
+import os
+import random
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
+
+from pidlib.benchmarks import Sample
+from pidlib.experiment import derive_seed, fingerprint
+from pidlib.extraction.checks import check_samples
+from pidlib.extraction.extractor import identity
+from pidlib.extraction.prompts import Prompter
+from pidlib.models.registry import LoadedModel
+from pidlib.models.training import checkpoint, encode, restore
+
+EVERY = 50  # steps between checkpoints
+CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as peft names them
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """All that decides how an adapter is trained, but data and seed; by default the paper's, for Qwen2.5-VL-7B.
+
+    Attributes
+    ----------
+    rank, alpha, dropout
+        Of the adapter: the weights of a module become :math:`W + (alpha / rank) B A`; dropout of what enters A.
+    last
+        Share of the language model's blocks, from the last, that are adapted; at least one.
+    targets
+        Modules of a block that are; which ones the paper adapted is not known.
+    learning_rate, schedule, warmup
+        Of AdamW without weight decay, gradients clipped at norm 1; a schedule of transformers by name, and the share of steps it warms up.
+    batch
+        Samples a step.
+    epochs, steps
+        How long: passes over the samples, or steps, if they are given.
+    """
+
+    rank: int = 16
+    alpha: float = 32
+    dropout: float = 0.05
+    last: float = 0.2
+    targets: tuple[str, ...] = ("q_proj", "k_proj", "v_proj", "o_proj")
+    learning_rate: float = 2e-5
+    schedule: str = "cosine"
+    warmup: float = 0.05
+    batch: int = 16
+    epochs: float = 1.0
+    steps: int | None = None
+
+    def length(self, n: int) -> int:
+        """The steps of a training on n samples."""
+        return self.steps or math.ceil(self.epochs * n / self.batch)
+
+
+PAPER = Tuning()
+
+
+def tune(
+    loaded: LoadedModel,
+    samples: Sequence[Sample],
+    weights: Float[np.ndarray, " n"] | None = None,
+    tuning: Tuning = PAPER,
+    seed: int = 0,
+    *,
+    folder: str | Path,
+    sampling: Float[np.ndarray, " n"] | None = None,
+) -> LoadedModel:
+    r"""Train an adapter to answer, save it in ``folder``, and give the model with it; the model that was given stays as it is.
+
+    The loss of a batch is :math:`\frac{1}{B} \sum_i w_i \left(-\log p_i\right)`, where :math:`p_i` is the probability of the answer's first
+    token among all tokens at the end of the prompt: the one that answers are read by, and all of an answer that is a letter or a word of
+    the minis. It is not divided by the weights' sum, so weights of 1 are no weights.
+
+    Samples come in an order drawn anew in each pass, and all randomness of a step is that of its number; so a training that was interrupted
+    goes on from its last checkpoint, every `EVERY` steps, and ends with the weights of an uninterrupted one. A finished one is read.
+
+    Parameters
+    ----------
+    loaded : LoadedModel
+        From `pidlib.models.load`.
+    samples : sequence of Sample
+        As for `pidlib.extraction.extract`: of one alphabet of candidates, ids that differ.
+    weights : array, optional
+        Of the samples' losses, >= 0; 1 if left out.
+    tuning : Tuning
+        Size of the adapter and length of the training.
+    seed : int
+        Of the adapter's first weights, of order and dropout.
+    folder : path
+        Where adapter and checkpoint are kept, and all that is written.
+    sampling : array, optional
+        Draw each sample of a step by these probabilities, up to a factor, with replacement, in place of passes over all.
+
+    Raises
+    ------
+    ValueError
+        For samples that make no training set, weights that are not one for each, >= 0 and finite, a folder of another training, or
+        ``targets`` that the blocks do not have.
+    """
+    samples, folder = check_samples(samples, hears=loaded.family.hears), Path(folder)
+    weights = _checked("weights", np.ones(len(samples)) if weights is None else weights, len(samples))
+    sampling = None if sampling is None else _checked("sampling", sampling, len(samples))
+    told = {"tuning": asdict(tuning), "weights": weights.tolist(), "sampling": None if sampling is None else sampling.tolist()}
+    _claim(folder, fingerprint(**identity(loaded, samples, (), 0, (), seed), **told))
+    if not (folder / CONFIG).exists():
+        with _no_trace(loaded.device):
+            torch.manual_seed(derive_seed(seed, "adapter"))
+            adapted = get_peft_model(_twin(loaded.model), _config(loaded, tuning))
+            _train(replace(loaded, model=adapted), samples, weights, tuning, seed, sampling, folder / "training.checkpoint")
+        _save(adapted, loaded.name, folder)
+    return with_adapter(loaded, folder)
+
+
+def with_adapter(loaded: LoadedModel, folder: str | Path) -> LoadedModel:
+    """A model with an adapter that was saved in a folder; its revision tells which.
+
+    The adapter stays beside the weights it adapts: added to those in 16 bits, it would be lost in rounding. Both models share them.
+
+    Raises
+    ------
+    ValueError
+        If there is no adapter, or it was trained for another model.
+    """
+    folder = Path(folder)
+    if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
+        raise ValueError(f"no adapter in {folder}: it has no {CONFIG} or no {WEIGHTS}; give a folder that tune has finished")
+    config = PeftConfig.from_pretrained(str(folder))
+    if config.revision != loaded.revision:
+        raise ValueError(f"the adapter in {folder} is for revision {config.revision}; {loaded.name} is {loaded.revision}: load the other")
+    with _no_trace(loaded.device):
+        adapted = PeftModel.from_pretrained(_twin(loaded.model), str(folder), torch_device=str(loaded.device))
+    digest = hashlib.sha256(f"{loaded.revision} {config.r} {config.lora_alpha} ".encode() + (folder / WEIGHTS).read_bytes())
+    return replace(loaded, model=adapted.get_base_model().eval(), revision=digest.hexdigest()[:40])
+
+
+def _checked(name: str, values: Sequence[float], n: int) -> np.ndarray:
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (n,) or not np.isfinite(values).all() or values.min() < 0 or not values.any():
+        raise ValueError(f"{name} of {n} samples: got {values.shape}, {values.tolist()[:4]} ...; give one for each, >= 0 and not all 0")
+    return values
+
+
+def _claim(folder: Path, mark: str) -> None:
+    """Say in the folder what it is for; raise if that is something else."""
+    path = folder / "training.json"
+    if path.exists() and json.loads(path.read_text())["fingerprint"] != mark:
+        raise ValueError(f"{folder} holds a training of other model, samples, weights, tuning or seed; give another folder, or remove it")
+    folder.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"fingerprint": mark}) + "\n")
+
+
+@contextmanager
+def _no_trace(device: torch.device) -> Iterator[None]:
+    """The Trainer seeds all there is, and peft draws first weights even to load others; afterwards randomness is as before."""
+    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # peft asks by the old name
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(legacy)  # noqa: NPY002
+
+
+def _twin(model: nn.Module) -> nn.Module:
+    """A model of its own that shares the weights, frozen."""
+    return copy.deepcopy(model, {id(weight): nn.Parameter(weight.data, requires_grad=False) for weight in model.parameters()})
+
+
+def _config(loaded: LoadedModel, tuning: Tuning) -> LoraConfig:
+    """The adapter of the last blocks, by the full names of its modules: towers have modules of the same short names."""
+    blocks = list(loaded.family.blocks_of(loaded.model))
+    last = nn.ModuleList(blocks[-max(1, round(tuning.last * len(blocks))) :])
+    adapted = {module for path, module in last.named_modules() if path.rpartition(".")[2] in tuning.targets}
+    if not adapted:
+        there = sorted({path.rpartition(".")[2] for path, module in last.named_modules() if isinstance(module, nn.Linear)})
+        raise ValueError(f"the blocks of {loaded.family.name} have no {', '.join(tuning.targets)}; give targets of {', '.join(there)}")
+    names = "|".join(re.escape(path) for path, module in loaded.model.named_modules() if module in adapted)
+    shape = {"r": tuning.rank, "lora_alpha": tuning.alpha, "lora_dropout": tuning.dropout}
+    return LoraConfig(target_modules=names, revision=loaded.revision, **shape)
+
+
+def _order(n: int, size: int, seed: int, sampling: np.ndarray | None) -> list[int]:
+    """Which sample comes when: passes over all, each in an order of its own, or draws."""
+    draws = np.random.default_rng(derive_seed(seed, "order"))
+    if sampling is not None:
+        return draws.choice(n, size, p=sampling / sampling.sum()).tolist()
+    return np.concatenate([draws.permutation(n) for _ in range(math.ceil(size / n))])[:size].tolist()
+
+
+class _Weighted(Trainer):
+    """The loss of `tune`."""
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        weights, answers = inputs.pop("weight"), inputs.pop("answer")
+        outputs = model(**inputs, logits_to_keep=1)
+        loss = (weights * cross_entropy(outputs.logits[:, -1].float(), answers, reduction="none")).mean()
+        return (loss, outputs) if return_outputs else loss
+
+    def floating_point_ops(self, inputs: dict[str, Tensor]) -> int:
+        return 0  # nobody reads it, and counting takes time
+
+
+@dataclass
+class _Steps(TrainerCallback):
+    """Seeds each step by its number, and keeps the training now and then."""
+
+    first: int
+    seed: int
+    keep: Callable[[int], None]
+
+    def on_step_begin(self, args, state, control, **_):
+        torch.manual_seed(derive_seed(self.seed, "step", self.first + state.global_step))
+
+    def on_step_end(self, args, state, control, **_):
+        if (self.first + state.global_step) % EVERY == 0:
+            self.keep(self.first + state.global_step)
+
+
+def _train(
+    adapted: LoadedModel,
+    samples: Sequence[Sample],
+    weights: np.ndarray,
+    tuning: Tuning,
+    seed: int,
+    sampling: np.ndarray | None,
+    path: Path,
+) -> None:
+    """Train the adapter, from the checkpoint if there is one."""
+    trained = nn.ParameterList(weight for weight in adapted.model.parameters() if weight.requires_grad)
+    optimizer = torch.optim.AdamW([{"params": list(trained), "initial_lr": tuning.learning_rate}], tuning.learning_rate, weight_decay=0.0)
+    first, steps = restore(path, trained, optimizer), tuning.length(len(samples))
+    warm = math.ceil(tuning.warmup * steps)
+    schedule = get_scheduler(tuning.schedule, optimizer, warm, steps, scheduler_specific_kwargs={"last_epoch": first - 1})
+    order = _order(len(samples), steps * tuning.batch, seed, sampling)[first * tuning.batch :]
+    if not order:
+        return
+    prompter = Prompter(adapted.processor, adapted.family, adapted.family.placeholder_ids(adapted.model))
+    candidates = samples[0].candidates
+    answers = dict(zip(candidates, prompter.first_tokens(candidates, samples[0].question).tolist(), strict=True))
+
+    def collate(rows: list[dict]) -> dict[str, Tensor]:
+        chosen = [samples[row["sample"]] for row in rows]
+        inputs = encode(adapted, chosen).to(adapted.model.dtype)
+        inputs["weight"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
+        inputs["answer"] = torch.tensor([answers[one.answer] for one in chosen])
+        return inputs
+
+    with TemporaryDirectory(dir=path.parent) as nowhere:  # the Trainer wants a folder, and leaves nothing in it
+        arguments = TrainingArguments(
+            nowhere,
+            per_device_train_batch_size=tuning.batch,
+            num_train_epochs=1,
+            train_sampling_strategy="sequential",
+            remove_unused_columns=False,
+            max_grad_norm=1.0,
+            use_cpu=adapted.device.type == "cpu",
+            seed=seed,
+            save_strategy="no",
+            logging_strategy="no",
+            report_to="none",
+            disable_tqdm=True,
+        )
+        arguments._n_gpu = min(arguments.n_gpu, 1)  # on more it would take as many times the batch
+        trainer = _Weighted(
+            adapted.model,
+            arguments,
+            data_collator=collate,
+            train_dataset=[{"sample": index, "weight": weights[index]} for index in order],
+            optimizers=(optimizer, schedule),
+            callbacks=[_Steps(first, seed, lambda step: checkpoint(path, step, trained, optimizer))],
+        )
+        trainer.remove_callback(PrinterCallback)
+        trainer.train()
+
+
+def _save(adapted: PeftModel, name: str, folder: Path) -> None:
+    """Save the adapter, the configuration last: a folder that has it has all."""
+    adapted.peft_config["default"].base_model_name_or_path = name
+    with TemporaryDirectory(dir=folder) as part:
+        adapted.save_pretrained(part, save_embedding_layers=False)
+        for file in (WEIGHTS, CONFIG):
+            os.replace(Path(part) / file, folder / file)
+    (folder / "training.checkpoint").unlink(missing_ok=True)
