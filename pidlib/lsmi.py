@@ -79,7 +79,7 @@ def surprisals(*inputs: Float[np.ndarray, "rows d"], seed: int = 0) -> list[Floa
         raise ValueError(f"inputs of shapes {[x.shape for x in inputs]}: one never varies, so it has no density; give another estimator")
     found = []
     for x in (axis[:, :n] for axis in axes):
-        kernels = min(KERNELS, len(np.unique(x, axis=0)))
+        kernels = min(KERNELS, len(np.unique(x.round(6), axis=0)))
         mixture = GaussianMixture(kernels, reg_covar=LEAST_VARIANCE, random_state=derive_seed("lsmi", seed)).fit(x)
         found.append(-mixture.score_samples(x) / math.log(2))
     return found
