@@ -1,18 +1,19 @@
 """Fine-tuning with weighted samples: an adapter of low rank in the last blocks, by peft and the Trainer of transformers."""
 
 import copy
+import gc
 import hashlib
 import json
 import math
 import os
 import random
 import re
+import shutil
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class Tuning:
 
     def length(self, n: int) -> int:
         """The steps of a training on n samples."""
-        return self.steps or math.ceil(self.epochs * n / self.batch)
+        return math.ceil(self.epochs * n / self.batch) if self.steps is None else self.steps
 
 
 PAPER = Tuning()
@@ -161,22 +162,25 @@ def _checked(name: str, values: Sequence[float], n: int) -> np.ndarray:
 
 def _claim(folder: Path, mark: str) -> None:
     """Say in the folder what it is for; raise if that is something else."""
-    path = folder / "training.json"
-    if path.exists() and json.loads(path.read_text())["fingerprint"] != mark:
+    path, part = folder / "training.json", folder / "training.part"
+    if path.exists() and json.loads(path.read_text()) != {"fingerprint": mark}:
         raise ValueError(f"{folder} holds a training of other model, samples, weights, tuning or seed; give another folder, or remove it")
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"fingerprint": mark}) + "\n")
+    part.write_text(json.dumps({"fingerprint": mark}) + "\n")
+    os.replace(part, path)
 
 
 @contextmanager
 def _no_trace(device: torch.device) -> Iterator[None]:
     """The Trainer seeds all there is, and peft draws first weights even to load others; afterwards randomness is as before."""
     python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    gc.freeze()  # the Trainer collects garbage: half a second among all the objects of the libraries, a third of a mini's training
     try:
         with torch.random.fork_rng([device] if device.type == "cuda" else []), warnings.catch_warnings():
             warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # peft asks by the old name
             yield
     finally:
+        gc.unfreeze()
         random.setstate(python)
         np.random.set_state(legacy)  # noqa: NPY002
 
@@ -265,39 +269,39 @@ def _train(
         inputs["answer"] = torch.tensor([answers[one.answer] for one in chosen])
         return inputs
 
-    with TemporaryDirectory(dir=path.parent) as nowhere:  # the Trainer wants a folder, and leaves nothing in it
-        arguments = TrainingArguments(
-            nowhere,
-            per_device_train_batch_size=tuning.batch,
-            num_train_epochs=1,
-            train_sampling_strategy="sequential",
-            remove_unused_columns=False,
-            max_grad_norm=1.0,
-            use_cpu=adapted.device.type == "cpu",
-            seed=seed,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to="none",
-            disable_tqdm=True,
-        )
-        arguments._n_gpu = min(arguments.n_gpu, 1)  # on more it would take as many times the batch
-        trainer = _Weighted(
-            adapted.model,
-            arguments,
-            data_collator=collate,
-            train_dataset=[{"sample": index, "weight": weights[index]} for index in order],
-            optimizers=(optimizer, schedule),
-            callbacks=[_Steps(first, seed, lambda step: checkpoint(path, step, trained, optimizer))],
-        )
-        trainer.remove_callback(PrinterCallback)
-        trainer.train()
+    arguments = TrainingArguments(
+        path.parent,  # it wants a folder, and writes nothing
+        per_device_train_batch_size=tuning.batch,
+        num_train_epochs=1,
+        train_sampling_strategy="sequential",
+        remove_unused_columns=False,
+        max_grad_norm=1.0,
+        use_cpu=adapted.device.type == "cpu",
+        seed=seed,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+    )
+    arguments._n_gpu = min(arguments.n_gpu, 1)  # on more it would take as many times the batch
+    trainer = _Weighted(
+        adapted.model,
+        arguments,
+        data_collator=collate,
+        train_dataset=[{"sample": index, "weight": weights[index]} for index in order],
+        optimizers=(optimizer, schedule),
+        callbacks=[_Steps(first, seed, lambda step: checkpoint(path, step, trained, optimizer))],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
 
 
 def _save(adapted: PeftModel, name: str, folder: Path) -> None:
     """Save the adapter, the configuration last: a folder that has it has all."""
     adapted.peft_config["default"].base_model_name_or_path = name
-    with TemporaryDirectory(dir=folder) as part:
-        adapted.save_pretrained(part, save_embedding_layers=False)
-        for file in (WEIGHTS, CONFIG):
-            os.replace(Path(part) / file, folder / file)
+    part = folder / "part"
+    adapted.save_pretrained(part, save_embedding_layers=False)
+    for file in (WEIGHTS, CONFIG):
+        os.replace(part / file, folder / file)
+    shutil.rmtree(part)
     (folder / "training.checkpoint").unlink(missing_ok=True)
