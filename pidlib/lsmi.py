@@ -7,10 +7,12 @@ At a sample and an answer y, with :math:`i_m = \log_2 p(y | x_m) / P(y)` and the
 redundancy being what two lattices, of h and of h given y, each call shared. Everything hangs on surprisals of continuous inputs, which only
 compare if both have one scale: where one source is far less surprising than the other its whole information is redundant.
 
-The definition, the mixture of five Gaussian kernels for the densities, and the last step are those of the paper's code. That step moves all
-samples by one number, r and s up as the u go down, so that the mean r and s are not negative or, if they were not, the mean u; in the
-second case r can end below zero, and does where one source alone misleads. Ours are, since the paper has other inputs: the target is the model's own answer, so that terms are averaged over y by p(y | v, t); p(y | x_m) are its
-masked answers; P(Y) is their mean and not uniform (which concerns r alone); both inputs are whitened on as many principal components.
+The definition, the mixture of five Gaussian kernels for the densities, and the last step are those of the paper's public code. That step
+moves all samples by one number, r and s up as the u go down, so that the mean r and s are not negative or, if they were not, the mean u; in
+the second case r can end below zero, and does where one source alone misleads. The rest is our reconstruction, since the paper has other
+inputs and labels: the target is the model's own answer, so that terms are averaged over y by p(y | v, t); p(y | x_m) are its masked
+answers; P(Y) is their mean and not uniform (which concerns r alone); both inputs are whitened on as many principal components, and the
+kernels are fitted by expectation maximisation.
 
 References
 ----------
