@@ -32,7 +32,7 @@ from pidlib.decisions import Decisions
 from pidlib.experiment import derive_seed
 
 KERNELS, COMPONENTS = 5, 10
-LEAST_VARIANCE = math.exp(-1)  # of a kernel, along any direction of a whitened input; that of the released kernels
+LEAST_VARIANCE = math.exp(-2)  # of a kernel in any direction; of the released ones along an axis, before they are sheared
 LEAST_PROBABILITY = 1e-6  # of an answer: a source that rules out what the model answers misleads by 20 bits at most
 
 
