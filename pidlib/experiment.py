@@ -16,6 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 PRESETS = Path(__file__).with_name("presets")
 _PLAIN = (type(None), bool, int, float, str, list, tuple, dict)  # all that papermill can inject
+_LAID_OVER = {"tuning", "weighting"}  # fields that hold numbers by name
 _IPYTHON = {"In", "Out"}  # plain values that every kernel holds
 
 
@@ -95,7 +96,8 @@ MODES = ("masked", "resampled")
 Names = _listed(str)
 Sizes = _listed(PositiveInt)
 Modes = _listed(Annotated[str, AfterValidator(_mode)])
-Benchmarks = _listed(Annotated[str, AfterValidator(_benchmark)])
+Benchmark = Annotated[str, AfterValidator(_benchmark)]
+Benchmarks = _listed(Benchmark)
 Tables = _listed(Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*){2}$")])
 
 
@@ -143,6 +145,18 @@ class Preset(BaseModel):
     given: Literal["question", "template"] = Field(description="what Sensory PID conditions on: the exact text, or its form")
     n_omni: PositiveInt = Field(description="questions per benchmark of clips whose decisions are profiled")
     n_omni_intervened: PositiveInt = Field(description="of these, how many are asked anew with a stream swapped, softer sound, other words")
+    tuned_models: dict[Benchmark, Names] = Field(description="by the benchmark they are tuned on, models that lean on language")
+    retained_benchmarks: Benchmarks = Field(description="what tuning may cost: asked of every tuned model beside what it was tuned on")
+    n_tuned: PositiveInt = Field(description="questions a model is tuned on, drawn anew with each seed; up to about 500 are scored exactly")
+    n_profiled: PositiveInt = Field(description="further questions of the same law behind the atoms of a tuned model")
+    n_evaluated: PositiveInt = Field(description="questions, balanced where the benchmark has such, behind the accuracy of a tuned model")
+    n_retained: PositiveInt = Field(description="questions of each of retained_benchmarks")
+    n_tuning_seeds: PositiveInt = Field(description="trainings of each way to weight questions")
+    n_remade_seeds: PositiveInt = Field(description="of these, how many a notebook makes; the others it reads from the committed table")
+    tuning: dict[str, Any] = Field(description="numbers of pidlib.models.lora.Tuning that are not its own")
+    weighting: dict[str, Any] = Field(description="numbers of pidlib.reweighting.Weighting that are not its own")
+    prior_strengths: Sizes = Field(description="how often, in percent, the caption is right in what models are tuned on")
+    tuning_lengths: Sizes = Field(description="steps of the trainings that differ in length")
     bench_sizes: Tables = Field(description="tables of the solver bench, as x1 x x2 x y: 2x2x2")
     bench_batch: PositiveInt = Field(description="tables per batch in the solver bench")
     allow_unpinned: bool = Field(description="read checkpoints and data sets of the hub that are named without a commit, as they are today")
@@ -167,7 +181,7 @@ class Preset(BaseModel):
 def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
     """A preset by name (``smoke``, ``offline``, ``paper``) or by the path of a YAML file, with single fields replaced.
 
-    An override of None means "as the preset says".
+    An override of None means "as the preset says"; one of `tuning` or `weighting` changes the numbers it names.
 
     Raises
     ------
@@ -182,6 +196,8 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
         raise ValueError(unknown("preset", preset, (file.stem for file in PRESETS.glob("*.yaml"))) + "; or give the path of a .yaml file")
     stated = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     fields = stated | {key: value for key, value in overrides.items() if value is not None}
+    for key in _LAID_OVER & fields.keys() & stated.keys():
+        fields[key] = stated[key] | fields[key]
     for key in fields:
         if key not in Preset.model_fields or key == "name":
             raise ValueError(unknown("preset key" if key in stated else "parameter", key, Preset.model_fields.keys() - {"name"}))

@@ -97,11 +97,12 @@ def runs(
             loaded = load_model(name, revision=revision, device=preset.device, allow_unpinned=preset.allow_unpinned)
             for benchmark in benchmarks:
                 bar.set_postfix_str(f"{name} {benchmark}")
-                yield tuple(_run(preset, one, loaded, benchmark, progress) for one in asked)
+                yield tuple(run(preset, one, loaded, benchmark, progress) for one in asked)
                 bar.update()
 
 
-def _run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, progress: bool) -> Run:
+def run(preset: Preset, asked: Asked, loaded: LoadedModel, benchmark: str, progress: bool = False) -> Run:
+    """Ask one model about one benchmark, or read what it answered from the cache."""
     wanted = {"n": asked.n_samples, "seed": asked.seed, "options": asked.options, "allow_unpinned": preset.allow_unpinned}
     samples = asked.change(load_samples(benchmark, asked.split, **wanted))
     layers = range(len(loaded.family.blocks_of(loaded.model))) if asked.layers is None else asked.layers

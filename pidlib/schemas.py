@@ -204,7 +204,10 @@ SWAPPED = Schema(
     required=("experiment", "kind", "value", "quantity", "intervention"),
 )
 
-GATED = Schema({"needs": "string", **ATOMS.columns, "accuracy": "Float64"}, required=("needs", *ATOMS.required))
+GATED = Schema(
+    {"needs": "string", **ATOMS.columns, **dict.fromkeys(("accuracy", "accuracy_sounding", "accuracy_silent"), "Float64")},
+    required=("needs", *ATOMS.required),
+)
 
 BOTTLENECK = Schema(
     {"kind": "string", **ATOMS.columns, **dict.fromkeys(("audio_share", "gain", "truth_bits", "accuracy"), "Float64")},
@@ -239,6 +242,44 @@ SENSORY = Schema(
     required=ATOMS.required,
 )
 
+REWEIGHTED = Schema(
+    {
+        **dict.fromkeys(("experiment", "kind", "source", "grade", "base", "trained_on", "condition", "against", "axis", "level"), "string"),
+        **dict.fromkeys(("benchmark", "measure"), "string"),
+        **dict.fromkeys(("value", "spread", "difference", "ci_low", "ci_high", "null_high", "p_value", "q_value", "base_value"), "Float64"),
+        **dict.fromkeys(("n_seeds", "n_samples", "seed"), "Int64"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "condition", "measure", "seed"),
+)
+
+SCORED = Schema(
+    {
+        **dict.fromkeys(("experiment", "base", "benchmark", "split", "sample_id", "question", "answer"), "string"),
+        **dict.fromkeys(("sr", "sc", "fp_bits", "gap_bits", "weight", "p_answer", "p_answer_language"), "Float64"),
+        "right": "boolean",
+        **dict.fromkeys(("n_samples", "seed"), "Int64"),
+        "fingerprint": "string",
+    },
+    required=("experiment", "base", "benchmark", "split", "sample_id", "sr", "sc", "fp_bits", "gap_bits", "weight", "seed", "fingerprint"),
+)
+
+# What tuned models do, a row for each measure of each benchmark; numbers of a training that did not take place are missing.
+OUTCOMES = Schema(
+    {
+        **dict.fromkeys(("base", "revision", "trained_on", "condition"), "string"),
+        **dict.fromkeys(("seed", "n_tuned", "steps", "rank"), "Int64"),
+        **dict.fromkeys(("learning_rate", "last", "top_gap", "top_shortcut", "gap_weight", "shortcut_weight"), "Float64"),
+        **dict.fromkeys(("estimator", "benchmark", "measure"), "string"),
+        "value": "Float64",  # a share for accuracy, bits for total and the atoms
+        "n": "Int64",
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("base", "trained_on", "condition", "seed", "benchmark", "measure", "value", "n", "fingerprint"),
+)
+
 SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than atoms, with their experiment where the name is not enough
     "table_profiles": PROFILED,
     "fig_solver": BENCH,
@@ -264,4 +305,10 @@ SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than a
     "fig_gate": GATED,
     "table_gate": STAGES,
     "fig_bottleneck": BOTTLENECK,
+    "table3_reweighting": REWEIGHTED,
+    "fig_gain": REWEIGHTED,
+    "fig_ablation": REWEIGHTED,
+    "fig_tradeoff": REWEIGHTED,
+    "fig_when": REWEIGHTED,
+    "fig_scores": SCORED,
 }

@@ -1,0 +1,206 @@
+r"""What a training on weighted questions does to a model: settings, and their outcomes, made here or read from the committed ones.
+
+A setting is all that decides an outcome: the model, what it is trained on and how its questions are weighted, the seed, the numbers. The
+outcome is what the model answers afterwards, to questions of three sets that share neither question nor picture with each other:
+
+- *train*, drawn anew with each seed, the same for all conditions of it, and scored by the model that is to be trained: a weight is a
+  property of its sample;
+- *profile*, new questions of the same law: accuracy, and the atoms of the decisions;
+- *evaluation*, new questions too, *balanced* where every text is asked with every answer: as many of each, so that whoever knows the text
+  alone is right by chance.
+
+And of other benchmarks, what the training may have cost.
+
+``python -m pidlib.outcomes --preset offline --jobs 2`` makes the outcomes of all settings that any table of the experiment needs, and
+writes ``data/results/reweighting/outcomes.csv``. Rows are found by the fingerprint of their setting, so that those of another one, of other
+weights or of other code are never taken for it.
+"""
+
+import argparse
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import lru_cache, partial
+from multiprocessing import get_context
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from filelock import FileLock
+from tqdm import tqdm
+
+from pidlib import benchmarks, results, reweighting, runs
+from pidlib.benchmarks import Sample
+from pidlib.decisions import Decisions, decision_pid
+from pidlib.experiment import Preset, derive_seed, fingerprint, load_preset, project_root
+from pidlib.extraction import PASSES, extract
+from pidlib.extraction.masking import FULL
+from pidlib.models import LoadedModel, load
+from pidlib.models.lora import tune
+from pidlib.schemas import OUTCOMES
+from pidlib.settings import Setting, evaluation_name
+from pidlib.store import Shard, Store
+
+__all__ = ["Outcomes", "Setting", "outcome", "outcomes", "sample_weights", "scored"]
+
+TABLE = "reweighting/outcomes"
+TOLERANCE = 1e-4  # bits, of the solver
+
+
+class Outcomes(NamedTuple):
+    """Outcomes of settings: rows as `pidlib.schemas.OUTCOMES` says, and where they are from.
+
+    ``made`` of the settings were made here, or read from the cache, where they had been; ``read`` are the committed ones; ``missing`` were
+    neither to be made nor committed. ``compared`` were made and are committed too, and ``difference`` is the largest between both, in the
+    unit of its row; missing if there are none.
+    """
+
+    table: pd.DataFrame
+    made: int
+    read: int
+    missing: int
+    compared: int
+    difference: float
+
+    def __repr__(self) -> str:
+        beside = f"; {self.compared} of those made are committed too, largest difference {self.difference:.1e}" if self.compared else ""
+        return f"{self.made} settings made, {self.read} read from the committed table, {self.missing} missing{beside}"
+
+
+def scored(preset: Preset, setting: Setting) -> tuple[list[Sample], Decisions, pd.DataFrame]:
+    """The training samples of a setting, what its base decides about them, and their scores, whatever the condition."""
+    train, weighting = setting.questions(preset.allow_unpinned).train, setting.weighting
+    base = _load(setting.base, preset.device, preset.allow_unpinned)
+    asked = runs.Asked("train", setting.n_tuned, derive_seed(setting.stream, "tuning", setting.seed), PASSES)
+    extraction, columns = runs.run(preset, asked, base, setting.trained_on)
+    decisions = extraction.masked(setting.tau)
+
+    def terms() -> Shard:
+        seed = derive_seed(setting.stream, "local terms", setting.seed)
+        embeddings = dict(extraction.embeddings)
+        return Shard(reweighting.local_terms(decisions, weighting.estimator, seed, embeddings=embeddings, tol=TOLERANCE))
+
+    told = {"kind": "local terms", "extraction": columns["fingerprint"], "estimator": weighting.estimator, "code": setting.code}
+    local = _kept(preset, told | {"tau": setting.tau, "seed": setting.seed, "tol": TOLERANCE}, "local", terms).arrays
+    alone = (decisions.sources[name] for name in ("vision", "language"))
+    return train, decisions, reweighting.scores(*alone, decisions.joint, local, weighting.epsilon)
+
+
+def sample_weights(preset: Preset, setting: Setting) -> np.ndarray:
+    """The weight of each training sample of a setting."""
+    train, decisions, scores = scored(preset, setting)
+    labels = np.array([one.candidates.index(one.answer) for one in train])
+    return reweighting.weights(setting.condition, scores, decisions, labels, setting.weighting, derive_seed(setting.stream, setting.seed))
+
+
+def outcome(preset: Preset, setting: Setting) -> pd.DataFrame:
+    """Train and measure one setting, or read it from the cache; its rows."""
+    shard = _kept(preset, setting.identity, "outcome", partial(_made, preset, setting))
+    rows = pd.DataFrame(shard.facts | {"value": shard.arrays["value"]})
+    return results.tidy(rows.assign(**setting.told), OUTCOMES)
+
+
+def outcomes(preset: Preset, settings: Iterable[Setting], jobs: int = 1) -> Outcomes:
+    """Outcomes of settings: those of the first ``n_remade_seeds`` seeds made here, the others read from the committed table."""
+    settings = list({one.fingerprint: one for one in settings}.values())
+    path = preset.table(TABLE)
+    committed = results.read(path) if path.exists() else results.tidy([], OUTCOMES)
+    known = set(committed["fingerprint"])
+    making = [one for one in settings if one.seed < preset.n_remade_seeds]
+    reading = [one.fingerprint for one in settings if one.seed >= preset.n_remade_seeds]
+    fresh = made(preset, making, jobs)
+    read = committed[committed["fingerprint"].isin(reading)]
+    both = fresh.merge(committed, on=["fingerprint", "benchmark", "measure"], suffixes=("", "_committed"))
+    return Outcomes(
+        table=pd.concat([fresh, read], ignore_index=True),
+        made=len(making),
+        read=len(known & set(reading)),
+        missing=len(set(reading) - known),
+        compared=both["fingerprint"].nunique(),
+        difference=float((both["value"] - both["value_committed"]).abs().max()) if len(both) else np.nan,
+    )
+
+
+def made(preset: Preset, settings: Sequence[Setting], jobs: int = 1) -> pd.DataFrame:
+    """Rows of settings that are all made here, several at a time."""
+    shared = {}  # what is scored together stays in one process
+    for one in settings:
+        shared.setdefault((one.base, one.trained_on, one.seed), []).append(one)
+    found: dict[str, pd.DataFrame] = {}
+    with tqdm(total=len(settings), desc="settings", unit="setting") as bar:
+        if jobs == 1:
+            parts = (_several(preset, [one]) for some in shared.values() for one in some)
+        else:
+            pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+            parts = (one.result() for one in as_completed([pool.submit(_several, preset, some) for some in shared.values()]))
+        for part in parts:
+            found |= part
+            bar.update(len(part))
+    return results.tidy(pd.concat([found[one.fingerprint] for one in settings], ignore_index=True) if settings else [], OUTCOMES)
+
+
+def _several(preset: Preset, settings: Sequence[Setting]) -> dict[str, pd.DataFrame]:
+    return {one.fingerprint: outcome(preset, one) for one in settings}
+
+
+def _kept(preset: Preset, identity: Mapping, name: str, make: Callable[[], Shard]) -> Shard:
+    """A shard of the cache, made if it is not there."""
+    folder = project_root() / preset.cache / fingerprint(**identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        return Store(folder, identity).get(name, make)
+
+
+def _made(preset: Preset, setting: Setting) -> Shard:
+    """Train, then ask."""
+    base, questions = _load(setting.base, preset.device, preset.allow_unpinned), setting.questions(preset.allow_unpinned)
+    model = base if setting.condition == "A" else _tuned(preset, setting, base, questions.train)
+    ask = partial(extract, model, seed=setting.stream, batch_size=preset.batch_size, progress=False)
+    profiled = ask(questions.profile, passes=PASSES)
+    solved = decision_pid(profiled.masked(setting.tau), tol=TOLERANCE).pid
+    rows = [(setting.trained_on, atom, value, len(profiled), solved.converged) for atom, value in solved.atoms.items()]
+    rows.append((setting.trained_on, "total", solved.total, len(profiled), solved.converged))
+    accuracies = {setting.trained_on: profiled.accuracy()}
+    sets = {evaluation_name(setting.trained_on): questions.evaluation}
+    sets |= {name: _retained(name, setting.n_retained, setting.stream, preset.allow_unpinned) for name in setting.retained}
+    accuracies |= {name: ask(samples, passes=(FULL,)).accuracy() for name, samples in sets.items()}
+    sizes = {setting.trained_on: len(profiled)} | {name: len(samples) for name, samples in sets.items()}
+    rows += [(name, "accuracy", value, sizes[name], True) for name, value in accuracies.items()]
+    names, measures, values, n, converged = zip(*rows, strict=True)
+    facts = {"revision": base.revision, "benchmark": names, "measure": measures, "n": n, "converged": converged}
+    return Shard({"value": np.array(values, float)}, facts)
+
+
+def _tuned(preset: Preset, setting: Setting, base: LoadedModel, train: list[Sample]) -> LoadedModel:
+    weights = None if setting.condition == "B" else sample_weights(preset, setting)
+    how = {"sampling": weights} if setting.condition == "H" else {"weights": weights}
+    seed = derive_seed(setting.stream, "tuning", setting.base, setting.trained_on, setting.seed)  # the same under all conditions
+    folder = project_root() / preset.cache / setting.fingerprint / "adapter"
+    return tune(base, train, tuning=setting.tuning, seed=seed, folder=folder, **how)
+
+
+@lru_cache(maxsize=2)
+def _load(base: str, device: str, allow_unpinned: bool) -> LoadedModel:
+    name, _, revision = base.partition("@")
+    return load(name, revision=revision or None, device=device, allow_unpinned=allow_unpinned)
+
+
+@lru_cache(maxsize=16)
+def _retained(name: str, n: int, stream: int, allow_unpinned: bool) -> list[Sample]:
+    return benchmarks.load(name, "test", n, stream, allow_unpinned=allow_unpinned)
+
+
+def main() -> None:
+    from pidlib.reweighting_tables import all_settings  # late: it is built on this module
+
+    parser = argparse.ArgumentParser(prog="python -m pidlib.outcomes", description=__doc__.split("\n")[0])
+    parser.add_argument("--preset", default="offline", help="smoke, offline, paper, or the path of a .yaml file")
+    parser.add_argument("--jobs", type=int, default=1, help="settings at a time, each in a process of its own; on one GPU leave it at 1")
+    chosen = parser.parse_args()
+    preset = load_preset(chosen.preset)
+    table = made(preset, list({one.fingerprint: one for one in all_settings(preset)}.values()), chosen.jobs)
+    path = results.write(table, preset.table(TABLE))
+    tqdm.write(f"wrote {len(table):,} rows of {table['fingerprint'].nunique()} settings to {path}")
+
+
+if __name__ == "__main__":
+    main()
