@@ -209,6 +209,12 @@ def _streams(pdf: bytes):
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_no_label_lies_over_another_or_off_the_page(name, monkeypatch):
+    maker, table = FIGURES[name]
+    assert labels_apart(lambda: maker(table()), monkeypatch) > 10
+
+
+def labels_apart(make, monkeypatch) -> int:
+    """Draw a figure in the house's style and hold the ink of its labels against the page and each other; how many there are."""
     drawn, draw = {}, Text.draw
 
     def record(text, renderer):
@@ -218,13 +224,11 @@ def test_no_label_lies_over_another_or_off_the_page(name, monkeypatch):
 
     with matplotlib.rc_context():
         matplotlib.style.use(["default", figures.STYLE])
-        maker, table = FIGURES[name]
-        figure = maker(table())
+        figure = make()
         figure.draw_without_rendering()  # lays the figure out
         monkeypatch.setattr(Text, "draw", record)
         FigureCanvasAgg(figure).draw()
     page = figure.bbox.padded(1)
-    assert len(drawn) > 10
     for text, box in drawn.items():
         assert page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1, f"{text} off the page"
     upright = ((text, box) for text, box in drawn.items() if text.get_rotation() % 90 == 0)  # the box of a slanted text is not its ink
@@ -232,6 +236,7 @@ def test_no_label_lies_over_another_or_off_the_page(name, monkeypatch):
         across = min(box.x1, second.x1) - max(box.x0, second.x0)
         along = min(box.y1, second.y1) - max(box.y0, second.y0)
         assert across <= 1 or along <= 1, f"{text} lies over {other}"
+    return len(drawn)
 
 
 @pytest.mark.parametrize("name", ["vision_language/fig_profiles", "vision_language/fig_layers", "validation/fig_recovery"])

@@ -1,6 +1,7 @@
 """One colour and one hatch for each atom, one marker for each model, and the strokes that all figures share."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -32,6 +33,10 @@ SENSORY = ("redundancy", "unique_vision", "unique_audio", "synergy")
 OTHERS = (_COLORBLIND[3], _COLORBLIND[9], _COLORBLIND[5], "#332288", _COLORBLIND[7], "#222222")
 INK, FAINT, NULL = "#222222", "#8a8a8a", "#d0d0d0"
 MARKERS = "oDs^vPX*<>hdp"  # a model keeps its marker within a figure
+# Colour and marker of each way to weight training samples, by its letter in pidlib.reweighting.CONDITIONS.
+# PID weights and sampling by them are of one hue.
+_CONDITION_COLORS = ("white", INK, OTHERS[0], FAINT, *OTHERS[1:4], "#f3c3a0")
+CONDITION_LOOKS = dict(zip("ABCDEFGH", zip(_CONDITION_COLORS, "osDhv^PX", strict=True), strict=True))
 
 MODEL_NAMES = {"llava": "LLaVA", "llava_onevision": "LLaVA-OneVision", "paligemma": "PaliGemma", "gemma3": "Gemma 3", "smolvlm": "SmolVLM"}
 MODEL_NAMES |= {"idefics3": "Idefics3", "internvl": "InternVL", "qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
@@ -64,11 +69,12 @@ def _family(model: str) -> str:
 
 
 def benchmark_name(benchmark: str) -> str:
-    """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``, ``hub/pmc_vqa`` -> ``PMC-VQA``."""
+    """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``, ``hub/pmc_vqa`` -> ``PMC-VQA``, ``prior/80 balanced`` -> ``prior: 80 %, balanced``."""
     source, _, task = benchmark.partition("/")
     if source == "hub":
-        return HUB_NAMES[task]
-    task = task.replace("yes_no", "yes/no").replace("_", " ")
+        return HUB_NAMES[task.partition("@")[0]]
+    task = task.replace("yes_no", "yes/no").replace("_", " ").replace(" balanced", ", balanced")
+    task = re.sub(r"^\d+", r"\g<0> %", task) if source == "prior" else task
     source = BENCHMARK_SOURCES.get(source, source)
     return f"{source}: {task}" if task else source
 
@@ -124,6 +130,13 @@ def model_handles(models: Sequence[str], suffix: str = "") -> list[Line2D]:
         Line2D([], [], linestyle="", marker=marker, color="white", markeredgecolor=INK, markersize=3.8, label=model_name(model) + suffix)
         for model, marker in zip(models, MARKERS, strict=False)
     ]
+
+
+def condition_handles(letters: Iterable[str], names: Mapping[str, str]) -> list[Line2D]:
+    """Legend entries of ways to weight samples: marker, letter and words."""
+    style = {"linestyle": "", "markeredgecolor": INK, "markeredgewidth": 0.5, "markersize": 4}
+    looks = {letter: CONDITION_LOOKS[letter] for letter in letters}
+    return [Line2D([], [], color=color, marker=marker, label=f"{one} {names[one]}", **style) for one, (color, marker) in looks.items()]
 
 
 def null_handle(label: str) -> Patch:

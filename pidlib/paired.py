@@ -1,0 +1,109 @@
+r"""Trainings compared pairwise over their seeds: mean difference, interval, null and exact p-value, for every cell of a table.
+
+Trainings of one seed begin with one adapter and learn from the same questions. Of the differences :math:`d_s` of n seeds the value is their
+mean, the interval a percentile bootstrap over the seeds, the null the means of :math:`\pm d_s` with signs at random, and the p-value counts
+all :math:`2^n` of these. So all of it is about *another training of the same kind*, with other questions to learn from: the base and the
+questions that are asked afterwards are fixed, and what others would give is in no interval.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from scipy.stats import false_discovery_control
+
+from pidlib.experiment import derive_seed, fingerprint
+
+BASE = "A"  # of `pidlib.reweighting.CONDITIONS`: not trained
+CELL = ("base", "trained_on", "benchmark", "measure")
+
+
+def sign_flip(differences: Float[np.ndarray, " n"]) -> float:
+    r"""The exact two-sided p-value of a mean of paired differences: the share of all :math:`2^n` signs that leave it as far from 0.
+
+    Sums of the first and of the second half of the seeds are formed apart and met by search, so that 40 seeds cost no more than
+    :math:`2^{20}` sums.
+
+    >>> sign_flip(np.array([1.0, 1.0, 1.0, 1.0])), sign_flip(np.array([1.0, -1.0]))
+    (0.125, 1.0)
+    """
+    sums = []
+    for half in np.array_split(np.asarray(differences, float), 2):
+        signed = np.zeros(1)
+        for one in half:
+            signed = np.concatenate([signed + one, signed - one])
+        sums.append(np.sort(signed))
+    left, right = sums
+    reached = abs(np.sum(differences)) - 1e-9 * max(np.abs(differences).sum(), 1e-300)
+    above = len(right) - np.searchsorted(right, reached - left)  # of each sum of the left, how many of the right lift it there
+    return min(1.0, 2 * float(above.sum()) / (len(left) * len(right)))
+
+
+def paired(differences: Float[np.ndarray, " n"], n_resamples: int = 5000, seed: int = 0) -> dict[str, float]:
+    """Mean of paired differences, bootstrap interval, 95 % of the null, exact p-value; all but the mean missing for a single seed."""
+    known = np.asarray(differences, float)
+    known = known[np.isfinite(known)]
+    found = {"difference": known.mean() if len(known) else np.nan, "n_seeds": len(known)}
+    if len(known) < 2:
+        return found
+    generator = np.random.default_rng(derive_seed(seed, "paired"))
+    drawn = known[generator.integers(len(known), size=(n_resamples, len(known)))].mean(1)
+    flipped = (known * generator.choice((-1.0, 1.0), size=(n_resamples, len(known)))).mean(1)
+    low, high = np.quantile(drawn, (0.025, 0.975))
+    return found | {"ci_low": low, "ci_high": high, "null_high": np.quantile(np.abs(flipped), 0.95), "p_value": sign_flip(known)}
+
+
+def wide(rows: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
+    """Values by cell and seed, a column for each condition. The base is trained with no seed: its one value stands at each of its cell."""
+    table = rows.pivot_table(index=[*by, "seed"], columns="condition", values="value", sort=False).astype(float)
+    if BASE in table and len(table.columns) > 1:
+        table[BASE] = table.groupby(level=list(by), sort=False)[BASE].transform("first")
+        table = table[table.drop(columns=BASE).notna().any(axis=1)]
+    return table
+
+
+def compared(
+    rows: pd.DataFrame, pairs: Sequence[tuple[str, str]], by: Sequence[str] = CELL, n_resamples: int = 5000, seed: int = 0
+) -> pd.DataFrame:
+    """For each cell and pair of conditions the mean and spread of the first over the seeds, and its difference to the second.
+
+    ``q_value`` controls false discoveries among all tests of the table (Benjamini and Hochberg).
+
+    Parameters
+    ----------
+    rows
+        With the columns of a cell, ``condition``, ``seed``, ``value``, ``n``, ``fingerprint`` and ``converged``.
+    pairs
+        Letters of `pidlib.reweighting.CONDITIONS`; a pair of one and the same has no difference.
+    by
+        The columns of a cell.
+    n_resamples, seed
+        Draws of the bootstrap and of the null; where their randomness begins, the same in all cells.
+    """
+    facts = rows.groupby(list(by)).agg(n_samples=("n", "min"), fingerprint=("fingerprint", mark), converged=("converged", "all"))
+    tables = []
+    for cell, values in wide(rows, by).groupby(level=list(by), sort=False):
+        told = dict(zip(by, cell, strict=True)) | facts.loc[cell].to_dict()
+        for condition, against in pairs:
+            if condition not in values or values[condition].isna().all():
+                continue
+            own = values[condition].dropna()
+            about = told | {"condition": condition, "value": own.mean(), "spread": own.std(ddof=1), "n_seeds": len(own)}
+            if against in values and against != condition:
+                about |= {"against": against} | paired(values[condition] - values[against], n_resamples, seed)
+            tables.append(about)
+    return corrected(pd.DataFrame(tables))
+
+
+def corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """With ``q_value``: false discoveries among all tests of the table."""
+    tested = table["p_value"].notna() if "p_value" in table else pd.Series(False, table.index)
+    table["q_value"] = np.nan
+    if tested.any():
+        table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"].astype(float))
+    return table
+
+
+def mark(fingerprints: Iterable[str]) -> str:
+    return fingerprint(outcomes=sorted(set(fingerprints)))

@@ -1,0 +1,72 @@
+"""Pairs over seeds: exact signs against a count of all of them, intervals that hold what they should, the base at every seed."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pidlib.paired import CELL, compared, corrected, paired, sign_flip, wide
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 8])
+def test_signs_are_counted_exactly(n):
+    values = np.random.default_rng(n).normal(0.5, 1, n).round(2)
+    means = [abs(np.dot(signs, values)) for signs in itertools.product((-1, 1), repeat=n)]
+    assert sign_flip(values) == pytest.approx(np.mean(np.array(means) >= abs(values.sum()) - 1e-9))
+
+
+def test_ties_count_and_no_difference_is_no_news():
+    assert sign_flip(np.array([0.1, 0.1, -0.1])) == pytest.approx(1.0)
+    assert sign_flip(np.zeros(6)) == 1.0
+    assert sign_flip(np.full(20, 0.01)) == pytest.approx(2 / 2**20)
+
+
+def test_p_values_of_nothing_are_uniform_and_intervals_hold_the_mean():
+    rng = np.random.default_rng(0)
+    found = pd.DataFrame([paired(rng.normal(size=12), 400) for _ in range(400)])
+    assert abs((found["p_value"] < 0.2).mean() - 0.2) < 0.06
+    assert 0.86 < ((found["ci_low"] < 0) & (found["ci_high"] > 0)).mean() < 0.97  # percentiles of 12 are a little narrow
+    assert abs((found["difference"].abs() < found["null_high"]).mean() - 0.95) < 0.04
+
+
+def test_one_seed_has_a_mean_and_no_more():
+    assert paired(np.array([0.2])) == {"difference": 0.2, "n_seeds": 1}
+    assert paired(np.array([0.2, np.nan, 0.4]), 50)["n_seeds"] == 2
+
+
+def rows(letters="ABC", seeds=range(3)):
+    told = {"base": "llava", "trained_on": "prior/80", "benchmark": "micro/scene", "measure": "accuracy", "n": 64, "converged": True}
+    effect = {"A": 0.5, "B": 0.6, "C": 0.7, "D": 0.6}
+    return pd.DataFrame(
+        told | {"condition": one, "seed": seed, "value": effect[one] + 0.1 * seed * (one != "A"), "fingerprint": f"{one}{seed}"}
+        for one in letters
+        for seed in ([0] if one == "A" else seeds)
+    )
+
+
+def test_the_base_stands_at_every_seed():
+    table = wide(rows())
+    assert table["A"].tolist() == [0.5] * 3 and table["B"].tolist() == pytest.approx([0.6, 0.7, 0.8])
+    assert wide(rows("A"))["A"].tolist() == [0.5]
+
+
+def test_pairs_are_of_one_seed():
+    found = compared(rows(), [("A", "B"), ("B", "B"), ("C", "B"), ("C", "D"), ("D", "B")], CELL, 200).set_index(["condition", "against"])
+    assert found.loc[("C", "B"), "difference"] == pytest.approx(0.1) and found.loc[("C", "B"), "ci_low"] == pytest.approx(0.1)
+    assert found.loc[("A", "B"), "difference"] == pytest.approx(-0.2) and found.loc[("A", "B"), "n_seeds"] == 3
+    assert len(found) == 4 and found["n_samples"].eq(64).all() and found["fingerprint"].nunique() == 1
+    assert found["difference"].notna().sum() == 2
+
+
+def test_a_seed_that_one_condition_lacks_is_in_no_pair():
+    some = rows("BC")
+    some = some[~((some["condition"] == "C") & (some["seed"] == 2))]
+    found = compared(some, [("C", "B")], CELL, 50)
+    assert found["n_seeds"].tolist() == [2] and found["difference"].iloc[0] == pytest.approx(0.1)
+
+
+def test_discoveries_are_controlled_among_all_tests():
+    table = corrected(pd.DataFrame({"p_value": [0.01, 0.02, np.nan, 0.9]}))
+    assert table["q_value"].round(3).tolist()[:2] == [0.03, 0.03] and np.isnan(table["q_value"][2])
+    assert corrected(pd.DataFrame({"difference": [1.0]}))["q_value"].isna().all()

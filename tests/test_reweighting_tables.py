@@ -1,0 +1,150 @@
+"""Tables of the reweighting experiment, from made-up outcomes whose effects are known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pidlib import results, schemas
+from pidlib import reweighting_tables as tables
+from pidlib.experiment import derive_seed, load_preset
+from pidlib.reweighting import CONDITIONS
+from pidlib.settings import evaluation_name
+
+ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy", "total")
+EFFECTS = dict(zip(CONDITIONS, (-0.1, 0.0, 0.05, 0.0, 0.01, 0.02, 0.03, 0.04), strict=True))  # on accuracy
+BASES = {"prior/80": ["llava_compact_blind", "paligemma_compact_blind"], "easy_vqa/yes_no": ["llava_compact_brief"]}
+
+
+@pytest.fixture(scope="module")
+def preset():
+    return load_preset("offline", n_tuning_seeds=6, tuned_models=BASES, n_resamples=200)
+
+
+def made_up(preset, settings) -> pd.DataFrame:
+    """Synergy-driven tasks gain by the effect of the condition, knowledge loses it; seeds move all conditions alike, and a little apart."""
+    rows = []
+    for one in settings:
+        names = [one.trained_on, evaluation_name(one.trained_on), *preset.retained_benchmarks]
+        rng = np.random.default_rng(derive_seed("made up", one.fingerprint))
+        shared = np.random.default_rng(one.seed).normal(0, 0.05)
+        for name in dict.fromkeys(names):
+            effect = -EFFECTS[one.condition] if name == "micro/knowledge" else EFFECTS[one.condition]
+            value = 0.7 + effect + (shared + rng.normal(0, 0.005)) * (one.condition != "A")
+            rows.append(one.told | {"benchmark": name, "measure": "accuracy", "value": value, "n": 128, "converged": True})
+        for atom in ATOMS:
+            value = 0.3 + EFFECTS[one.condition] + rng.normal(0, 0.01)
+            rows.append(one.told | {"benchmark": one.trained_on, "measure": atom, "value": value, "n": 256, "converged": True})
+    return results.tidy(rows, schemas.OUTCOMES)
+
+
+def synergies(preset) -> pd.Series:
+    bases = [base for some in preset.tuned_models.values() for base in some]
+    places = pd.MultiIndex.from_product([bases, preset.retained_benchmarks])
+    return pd.Series(np.random.default_rng(0).uniform(0, 1, len(places)), places)
+
+
+def table3(preset):
+    return tables.conditions_table(made_up(preset, tables.table3_settings(preset)), preset.n_resamples)
+
+
+def tradeoff(preset):
+    return tables.tradeoff_table(made_up(preset, tables.table3_settings(preset)), preset.n_resamples)
+
+
+def gain(preset):
+    return tables.gain_table(made_up(preset, tables.gain_settings(preset)), synergies(preset), preset.n_resamples)
+
+
+def varied(preset, arms):
+    return tables.varied_table(made_up(preset, [arm.setting for arm in arms]).drop_duplicates(), arms, preset.n_resamples)
+
+
+def test_all_settings_hold_those_of_every_table_once(preset):
+    everything = [one.fingerprint for one in tables.all_settings(preset)]
+    assert len(everything) == len(set(everything))
+    arms = [*tables.ablation_arms(preset), *tables.when_arms(preset)]
+    parts = [*tables.table3_settings(preset), *tables.gain_settings(preset), *(arm.setting for arm in arms)]
+    assert {one.fingerprint for one in parts} == set(everything)
+    assert len(tables.table3_settings(preset)) == 2 * (1 + 7 * 6)  # the base has no seed
+
+
+def test_defaults_of_the_ablation_are_settings_of_table_3(preset):
+    known = {one.fingerprint for one in tables.table3_settings(preset)}
+    default = {"gap and shortcut", "top 20%", "3 and 0.5", "exact"}
+    arms = [arm for arm in tables.ablation_arms(preset) if arm.setting.condition == "C"]
+    assert {arm.level for arm in arms if arm.setting.fingerprint in known} - {"last 20%"} == default
+    assert all(arm.setting.tuning.last == float(arm.level[5:-1]) / 100 for arm in arms if arm.axis == "blocks adapted")
+
+
+def test_a_known_effect_is_found_and_the_same_weights_at_random_do_nothing(preset):
+    table = table3(preset)
+    ours = table[table["grade"].isna() & (table["measure"] == "accuracy")].set_index(["trained_on", "benchmark", "condition", "against"])
+    row = ours.loc[("prior/80", "prior/80 balanced", "C", "B")]
+    assert row["difference"] == pytest.approx(0.05, abs=0.01) and row["ci_low"] > 0.03 and row["n_seeds"] == 6
+    assert row["p_value"] == pytest.approx(2 / 2**6) and row["q_value"] >= row["p_value"]
+    assert ours.loc[("prior/80", "micro/knowledge", "C", "D"), "difference"] == pytest.approx(-0.05, abs=0.01)
+    null = ours.xs("D", level="condition")["difference"].abs()
+    assert len(null) > 10 and null.max() < 0.01
+    base = ours.xs("A", level="condition")
+    assert base["n_seeds"].eq(6).all() and base["spread"].eq(0).all()
+    assert set(table["measure"]) == {"accuracy", "synergy", "unique_language"}
+
+
+def test_what_was_printed_stands_below_with_its_grade(preset):
+    table = table3(preset)
+    said = table[table["grade"].notna()]
+    assert set(said["grade"]) == {"N"} and len(said) == 6 * 7
+    row = said[(said["benchmark"] == "MMStar") & (said["condition"] == "C")].iloc[0]
+    assert row["value"] == pytest.approx(0.643) and row["difference"] == pytest.approx(0.023) and row["spread"] == pytest.approx(0.003)
+    assert said.loc[said["condition"] == "A", ["spread", "n_seeds"]].isna().all().all()
+
+
+def test_means_are_over_what_asks_for_one_thing_without_what_was_trained_on(preset):
+    table = tradeoff(preset)
+    ours = table[table["grade"].isna()].set_index(["trained_on", "benchmark", "condition"])
+    assert ours.loc[("prior/80", "mean of synergy-driven", "C"), "difference"] == pytest.approx(0.05, abs=0.005)
+    assert ours.loc[("prior/80", "mean of prior-driven", "C"), "difference"] == pytest.approx(-0.05, abs=0.01)
+    assert ours.loc[("prior/80", "mean of synergy-driven", "C"), "n_samples"] == 3 * 128
+    said = table[table["grade"].notna()].set_index(["benchmark", "condition"])
+    assert said.loc[("mean of synergy-driven", "C"), "difference"] == pytest.approx((0.023 + 0.013) / 2)
+    assert said.loc[("mean of prior-driven", "C"), "difference"] == pytest.approx(-0.004)
+
+
+def test_gain_goes_with_synergy_where_it_does(preset):
+    rows, synergy = made_up(preset, tables.gain_settings(preset)), synergies(preset)
+    trained = (rows["condition"] == "C") & (rows["measure"] == "accuracy")
+    at = pd.MultiIndex.from_frame(rows[["base", "benchmark"]])
+    rows["value"] = rows["value"] + trained.to_numpy(float) * synergy.reindex(at).fillna(0.3).to_numpy()
+    found = tables.gain_table(rows, synergy, 500)
+    rank = found[found["kind"] == "rank"].set_index("against").loc["B"]
+    assert rank["value"] > 0.85 and rank["ci_low"] > 0.8 and rank["null_high"] < 0.6 and rank["p_value"] < 0.01 and rank["n_seeds"] == 3
+    assert set(found["kind"]) == {"gain", "seed", "rank"} and found.loc[found["kind"] == "seed", "difference"].notna().all()
+    silent = gain(preset)
+    assert silent.loc[silent["kind"] == "rank", "p_value"].max() > 0.01
+    cell = found[(found["kind"] == "gain") & (found["benchmark"] == "prior/80 balanced") & (found["against"] == "B")].iloc[0]
+    own = rows[(rows["base"] == cell["base"]) & (rows["condition"] == "A") & (rows["measure"] == "synergy")]["value"].iloc[0]
+    assert cell["base_value"] == pytest.approx(own)
+
+
+def test_a_setting_stands_at_every_level_that_it_is_of(preset):
+    arms = tables.ablation_arms(preset)
+    table = varied(preset, arms)
+    pid = table[(table["condition"] == "C") & (table["measure"] == "accuracy") & (table["trained_on"] == "prior/80")]
+    assert list(pid["level"]) == [level for levels in tables.VARIED.values() for level in levels]
+    assert set(pid["benchmark"]) == {"prior/80 balanced"}
+    same = pid.set_index("level")["difference"]
+    assert same["gap and shortcut"] == same["top 20%"] == same["exact"] != same["BATCH"]
+    assert set(table.loc[table["measure"] == "synergy", "benchmark"]) == {"prior/80", "easy_vqa/yes_no"}
+
+
+def test_when_has_three_axes_and_the_base_at_each_level(preset):
+    table = varied(preset, tables.when_arms(preset))
+    counts = table[(table["measure"] == "accuracy") & (table["condition"] == "A")].groupby("axis")["level"].count()
+    assert counts.to_dict() == {"prior strength": 5, "training length": 6, "base": 3}
+
+
+def test_one_seed_is_a_table_too(preset):
+    single = preset.model_copy(update={"n_tuning_seeds": 1})
+    table = table3(single)
+    assert table["p_value"].isna().all() and table["difference"].notna().any()
+    assert gain(single)["kind"].isin(("gain", "seed", "rank")).all()
