@@ -114,6 +114,7 @@ def test_only_the_last_blocks_get_parameters_and_the_base_stays(tmp_path, last, 
     assert tuned.revision != BASE.revision and len(tuned.revision) == 40 and not tuned.model.training
 
 
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")
 def test_peft_alone_loads_an_adapter(tmp_path):
     tuned = tune(BASE, SAMPLES, None, QUICK, folder=tmp_path)
     alone = lora.PeftModel.from_pretrained(copy.deepcopy(BASE.model), tmp_path).eval()

@@ -264,7 +264,7 @@ def _train(
 
     def collate(rows: list[dict]) -> dict[str, Tensor]:
         chosen = [samples[row["sample"]] for row in rows]
-        inputs = encode(adapted, chosen).to(adapted.model.dtype)
+        inputs = dict(encode(adapted, chosen).to(adapted.model.dtype))
         inputs["weight"] = torch.tensor([row["weight"] for row in rows], dtype=torch.float32)
         inputs["answer"] = torch.tensor([answers[one.answer] for one in chosen])
         return inputs
