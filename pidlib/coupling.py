@@ -56,14 +56,16 @@ def dual_prices(a: Float[Tensor, "x1 k"], b: Float[Tensor, "x2 k"], coupling: Co
     return U[0].clamp(min=TINY).log() - alpha, V[0].clamp(min=TINY).log() - (g - alpha).amax(0)[:, None]
 
 
-def priced(a: Float[Tensor, "x1 k"], b: Float[Tensor, "x2 k"], target: Float[Tensor, " k"], prices: Prices) -> float:
+def priced(
+    a: Float[Tensor, "*draws x1 k"], b: Float[Tensor, "*draws x2 k"], target: Float[Tensor, "*draws k"], prices: Prices
+) -> Float[Tensor, "*draws"]:
     """A lower bound, in bits, of I_Q for these marginals, by the prices of others with the same values of X1 and X2.
 
     I_Q >= H(Y) + <a, lam> + <b, mu>. Every price row of one source is feasible with every one of the other, so each value takes the
     row that is best for it. The bound is exact, up to the gap, at the marginals the prices are from, and to first order around them.
     """
-    value = sum((table @ price.T).amax(1).sum() for table, price in zip((a, b), prices, strict=True))
-    return (value - torch.xlogy(target, target).sum()).item() / math.log(2)
+    value = sum((table @ price.T).amax(-1).sum(-1) for table, price in zip((a, b), prices, strict=True))
+    return (value - torch.xlogy(target, target).sum(-1)) / math.log(2)
 
 
 def _swapped(c: Coupling) -> Coupling:

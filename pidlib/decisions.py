@@ -22,7 +22,9 @@ from pidlib.coupling import couple, dual_prices, priced
 from pidlib.decomposition import PID
 from pidlib.experiment import derive_seed
 from pidlib.ipfp import information_shares
-from pidlib.marginals import PairMarginals, divergence
+from pidlib.marginals import PairMarginals, divergence, products
+
+DRAWN = 4_000_000  # numbers of an array over draws of a bootstrap
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,7 +216,8 @@ def decision_pid(
     x1, x2 = marginals.index
     local = _atoms(names, i1[x1], i2[x2], i12, (iq1[x1] + iq2[x2]) / 2)
     solved = {name: getattr(coupling, name).item() for name in ("lower", "upper", "gap", "converged")}
-    atoms = _atoms(names, *_informations(marginals, a, b, target, decisions.weights), solved["upper"])
+    informations = (bits.item() for bits in _informations(marginals, a[None], b[None], target[None], decisions.weights[None]))
+    atoms = _atoms(names, *informations, solved["upper"])
     moved = [(t - t.sum(1, keepdim=True) * rows).abs().sum().item() / 2 for t, rows in zip((a, b), marginals.rows, strict=True)]
     return DecisionPID(
         pid=PID(
@@ -270,29 +273,33 @@ def bootstrap_decisions(
     here = priced(*marginals.at(decisions.weights), solved.prices)
     samples, groups = np.unique(decisions.groups, return_inverse=True)
     generator = np.random.default_rng(derive_seed("bootstrap_decisions", seed))
+    counts = generator.multinomial(len(samples), np.full(len(samples), 1 / len(samples)), n)
+    many = max(1, DRAWN // (len(decisions) * max(*map(len, marginals.rows), decisions.joint.shape[1])))  # draws at a time
     draws, gaps, targets = [], [], []
-    for counts in generator.multinomial(len(samples), np.full(len(samples), 1 / len(samples)), n):
-        weights = decisions.weights * counts[groups]
-        weights /= weights.sum()
+    for some in np.split(counts, range(many, n, many)):
+        weights = decisions.weights * some.take(groups, axis=1)
+        weights /= weights.sum(1, keepdims=True)
         a, b, target = marginals.at(weights)
         targets.append(target.numpy())
         if exact:
-            coupling = couple(a[a.sum(1) > 0], b[b.sum(1) > 0], tol)
-            iq = coupling.upper.item()
-            gaps.append(coupling.gap.item())
+            coupled = [couple(one[one.sum(1) > 0], other[other.sum(1) > 0], tol) for one, other in zip(a, b, strict=True)]
+            iq = torch.cat([coupling.upper for coupling in coupled])
+            gaps += [coupling.gap.item() for coupling in coupled]
         else:
             iq = solved.pid.upper + priced(a, b, target, solved.prices) - here
         i1, i2, i12 = _informations(marginals, a, b, target, weights)
-        draws.append(_atoms(names, i1, i2, i12, min(max(iq, i1, i2), i1 + i2)))
-    atoms = {name: np.array([draw[name] for draw in draws]) for name in draws[0]}
-    return Draws(atoms, np.array(gaps) if exact else None, np.array(targets))
+        draws.append(_atoms(names, i1, i2, i12, torch.minimum(torch.maximum(torch.maximum(iq, i1), i2), i1 + i2)))
+    atoms = {name: torch.cat([draw[name] for draw in draws]).numpy() for name in draws[0]}
+    return Draws(atoms, np.array(gaps) if exact else None, np.concatenate(targets))
 
 
 def _atoms(names: Sequence[str], i1, i2, i12, iq) -> dict:
     return {"redundancy": i1 + i2 - iq, f"unique_{names[0]}": iq - i2, f"unique_{names[1]}": iq - i1, "synergy": i12 - iq}
 
 
-def _informations(marginals: PairMarginals, a: Tensor, b: Tensor, target: Tensor, weights: np.ndarray) -> list[float]:
-    """I(Y; X1), I(Y; X2) and I(Y; X1, X2), in bits."""
-    parts = (a.sum(1), a), (b.sum(1), b), (torch.as_tensor(weights), marginals.joint)
-    return [(mass @ divergence(rows, target)).item() for mass, rows in parts]
+def _informations(
+    marginals: PairMarginals, a: Tensor, b: Tensor, target: Tensor, weights: Float[np.ndarray, "draws rows"]
+) -> list[Float[Tensor, " draws"]]:
+    """I(Y; X1), I(Y; X2) and I(Y; X1, X2) of each draw, in bits."""
+    parts = (a.sum(-1), a), (b.sum(-1), b), (torch.as_tensor(weights), marginals.joint)
+    return [products(mass, divergence(rows, target).expand_as(mass)) for mass, rows in parts]

@@ -41,8 +41,8 @@ def test_reconcile_is_the_nearest_table():
 def test_newton_arrives_where_scaling_in_turn_does(scale, monkeypatch):
     a, target = table(6, scale=scale)
     mass = a.sum(1, keepdim=True)
-    scaled = marginals._scaled(a, mass, target)
-    assert scaled is not a
+    (scaled,) = marginals._scaled(a[None], mass[None], target[None])
+    assert not torch.equal(scaled, a)
     torch.testing.assert_close(scaled.sum(0), target, atol=1e-13, rtol=0)
     monkeypatch.setattr(marginals, "_scaled", lambda a, mass, target: a)
     torch.testing.assert_close(scaled, reconcile(a, target, max_iterations=20_000), atol=1e-12, rtol=1e-7)
@@ -51,7 +51,17 @@ def test_newton_arrives_where_scaling_in_turn_does(scale, monkeypatch):
 def test_newton_gives_way_where_zeros_forbid_the_sums():
     a = torch.eye(3, dtype=torch.float64)[[0, 0, 0, 1, 2]] / 5
     target = torch.tensor([0.4, 0.2, 0.4], dtype=torch.float64)
-    assert marginals._scaled(a, a.sum(1, keepdim=True), target) is a
+    assert torch.equal(marginals._scaled(a[None], a.sum(1, keepdim=True)[None], target[None])[0], a)
+
+
+def test_several_tables_are_moved_as_each_alone():
+    """Easy ones, hard ones and ones whose zeros forbid the sums, to the last bit."""
+    made = [table(seed, scale=scale) for seed, scale in enumerate((0.1, 1.0, 30.0, 300.0))]
+    forbidden = torch.eye(4, dtype=torch.float64)[torch.arange(40) // 37] / 40
+    made.append((forbidden, made[0][1]))
+    together = reconcile(*map(torch.stack, zip(*made, strict=True)))
+    for moved, (a, target) in zip(together, made, strict=True):
+        assert torch.equal(moved, reconcile(a, target))
 
 
 @pytest.mark.parametrize("scale", [60.0, 300.0])
