@@ -18,6 +18,7 @@ from pidlib.schemas import REWEIGHTED, SCORED
 from pidlib.settings import Setting, evaluation_name
 
 UNIFORM, PID, RANDOM, SAMPLED = "BCDH"
+OTHERS = "DEFG"  # what else weights samples, by no decomposition
 SHOWN = ("accuracy", "synergy", "unique_language")
 MEAN = "mean of "
 #: What the ablation varies: axis -> level -> numbers of the weighting and of the tuning that differ from the preset's.
@@ -96,9 +97,9 @@ def _distinct(settings: Iterable[Setting]) -> list[Setting]:
 
 
 def conditions_table(rows: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
-    """Every condition beside uniform, and both uses of the PID weights beside the same weights dealt out at random; the published below."""
+    """Every condition beside uniform, PID beside every other way to weight, sampling by it beside random weights; the published below."""
     rows = rows[rows["measure"].isin(SHOWN)]
-    pairs = [(letter, UNIFORM) for letter in CONDITIONS] + [(PID, RANDOM), (SAMPLED, RANDOM)]
+    pairs = [(letter, UNIFORM) for letter in CONDITIONS] + [(PID, other) for other in OTHERS] + [(SAMPLED, RANDOM)]
     return _tidied([compared(rows, pairs, n_resamples=n_resamples, seed=seed), printed()], seed)
 
 
