@@ -6,11 +6,12 @@ middle ones stay. Readings and stages are those of `pidlib.depth`. The bounds of
 
 That synergy is lower at the output follows from right answers to both questions (the ideal answerer has .5 bits and none); that it is
 not so before is the claim. With one reading in the last stage, as of 3 to 5 blocks, late is at the output.
+
+Whether the gate is closed is told by answers (`heeded`): in half of the pairs the question without need for fusion names the silent thing.
 """
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,6 +23,7 @@ from pidlib.depth import LEAST, Claim, placed, readings, weighed
 from pidlib.experiment import Preset, fingerprint
 from pidlib.extraction import Extraction
 from pidlib.runs import Asked, Run, runs
+from pidlib.sensory_tables import Measured, measure
 
 FUSION = "micro_av/fusion"  # the subset whose questions need both senses
 NEEDS = {"both": 0, "vision": 1}  # what the questions of a pair need, and their places in it
@@ -108,14 +110,6 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     return np.where(whole >= LEAST, part / np.where(whole >= LEAST, whole, 1), np.nan)
 
 
-class Measured(NamedTuple):
-    """Sensory atoms as rows of the results without their place, as values in bits, and as bootstrap draws of these, [n] each."""
-
-    rows: pd.DataFrame
-    atoms: Mapping[str, float]
-    draws: Mapping[str, Float[np.ndarray, " n"]]
-
-
 def measured(extraction: Extraction, tau: float = 0.3, n_bootstrap: int = 100, seed: int = 0, layer: int | None = None) -> Measured:
     """Sensory atoms given the template, with bounds, intervals and noise floor; with ``layer``, as the logit lens reads them after it.
 
@@ -124,19 +118,9 @@ def measured(extraction: Extraction, tau: float = 0.3, n_bootstrap: int = 100, s
 
     Of equal seed and samples, the draws take the same samples: at every layer, and of two extractions whose templates are as frequent.
     """
-    parts = sensory.conditions(extraction, tau=tau, layer=layer)
-    decisions = [one.decisions for one in parts]
-    found, floor = sensory.decompose(decisions), sensory.decompose([one.noise for one in parts]).pid
-    converged = found.pid.converged and floor.converged
-    drawn, _ = sensory.bootstrap(found, decisions, n_bootstrap, seed)
-    ends, bounds, atoms = drawn.interval(found.pid.atoms), found.pid.bounds, found.pid.atoms
-    rows = [
-        {"atom": atom, "value_bits": value, "lower_bits": bounds[atom][0], "upper_bits": bounds[atom][1]}
-        | {"ci_low": ends[atom][0], "ci_high": ends[atom][1], "null_mean": floor.atoms[atom], "converged": converged}
-        for atom, value in atoms.items()
-    ]
-    fixed = {"source_a": "vision", "source_b": "audio", "given": "template", "unimodal": "masked", "estimator": "exact"}
-    return Measured(pd.DataFrame(rows).assign(layer=layer, seed=seed, **fixed), atoms, drawn.atoms)
+    found = measure(sensory.conditions(extraction, tau=tau, layer=layer), n_bootstrap=n_bootstrap, seed=seed)
+    rows = found.rows.query("atom != 'total'").filter(list(schemas.ATOMS.columns))
+    return found._replace(rows=rows.assign(layer=layer))
 
 
 def trajectory(extraction: Extraction, **made: float) -> Measured:
@@ -156,8 +140,8 @@ def trajectory(extraction: Extraction, **made: float) -> Measured:
 
 
 def asked(preset: Preset) -> tuple[Asked, ...]:
-    """Of each model that sees and hears: its Sensory atoms at every block on `FUSION`, and on pairs with and without need for it."""
-    one = sensory_tables.asked(preset)[0]._replace(layers=None)
+    """Of each model that sees and hears: its Sensory atoms at every block, on `FUSION` and on pairs with and without need for it."""
+    (one,) = sensory_tables.asked(preset)
     pairs = (partial(paired, place=place, seed=preset.seed) for place in NEEDS.values())
     return (one, *(one._replace(n_samples=preset.n_omni_intervened, change=change) for change in pairs))
 
@@ -165,6 +149,18 @@ def asked(preset: Preset) -> tuple[Asked, ...]:
 def paired(samples: Sequence[Sample], place: int, seed: int = 0) -> list[Sample]:
     """In place of as many samples, the first (0) or the second (1) questions of the pairs of `micro_av.load_pairs`."""
     return [pair[place] for pair in micro_av.load_pairs(samples[0].split, len(samples), seed)]
+
+
+def heeded(extraction: Extraction) -> dict[str, float]:
+    """The share of right answers, over all and where the second question of a pair names the sounding or the silent thing.
+
+    One who heeds the sound although it is not asked for is right on all of the former and on half of the latter: those where both things
+    move the same way. For other samples, the first alone.
+    """
+    best = np.array(extraction.candidates)[extraction.logits[extraction.full].argmax(1)]
+    right = pd.Series(best == np.array(extraction.answers), index=extraction.sample_ids)
+    named = {f"accuracy_{one}": right[right.index.str.endswith(f"_{one}")] for one in micro_av.NAMED}
+    return {"accuracy": right.mean()} | {name: some.mean() for name, some in named.items() if len(some)}
 
 
 def depth_tables(preset: Preset) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -180,13 +176,14 @@ def depth_tables(preset: Preset) -> tuple[pd.DataFrame, pd.DataFrame]:
 def gate_tables(preset: Preset) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Sensory atoms by depth of pairs of questions, and `GATE` tested: rows of ``fig_gate`` and of ``table_gate``.
 
-    ``accuracy`` is that of the question the rows are of. In ``table_gate`` the verdict on what only `FOLLOWS` is ``follows``.
+    Accuracies, as of `heeded`, are those of the question the rows are of. In ``table_gate`` the verdict on what only `FOLLOWS` is
+    ``follows``.
     """
     tables, stated = [], []
     for pair in runs(preset, asked(preset)[1:], [FUSION], models=preset.omni_models):
         (both, told), (sight, about) = (_trajectory(preset, run) for run in pair)
         for needs, run, rows, origin in zip(NEEDS, pair, (both.rows, sight.rows), (told, about), strict=True):
-            tables.append(rows.assign(needs=needs, accuracy=run.extraction.accuracy(), **origin))
+            tables.append(rows.assign(needs=needs, **heeded(run.extraction), **origin))
         told["fingerprint"] = fingerprint(of=[told["fingerprint"], about["fingerprint"]])
         stated.append(_stated(GATE, gate(both.atoms, sight.atoms), gate(both.draws, sight.draws), both, told))
     tested = _tested(stated)

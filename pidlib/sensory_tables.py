@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import groupby, product
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Float
 from scipy.special import entr
 
 from pidlib import results, schemas
@@ -21,17 +23,26 @@ SUBSET = "MUSIC-AVQA: audio-visual"  # of the published table
 
 
 def asked(preset: Preset) -> tuple[Asked]:
-    """For Sensory PID: both senses, each alone with the text, and the text alone with three draws of noise."""
-    return (Asked(preset.split, preset.n_omni, preset.seed, ASKED),)
+    """For Sensory PID: both senses, each alone with the text, and the text alone with three draws of noise; read after every block."""
+    return (Asked(preset.split, preset.n_omni, preset.seed, ASKED, layers=None),)
 
 
-def atoms(
+class Measured(NamedTuple):
+    """Sensory atoms as rows of the results without their place, as values in bits, and as bootstrap draws of these, [n] each."""
+
+    rows: pd.DataFrame
+    atoms: Mapping[str, float]
+    draws: Mapping[str, Float[np.ndarray, " n"]]
+
+
+def measure(
     parts: Sequence[Condition], references: Sequence[str] | None = None, *, n_bootstrap: int = 100, seed: int = 0, floor: bool = True
-) -> pd.DataFrame:
-    """Sensory atoms of some conditions and their sum, ``total``, as rows of the results, for every reference.
+) -> Measured:
+    """Sensory atoms of some conditions, with bounds, intervals and noise floor; in the rows also their sum, ``total``, and all references.
 
     Beside each atom stands its noise floor: the same decomposition with the same reference where sight and sound are both noise, the mean
     over the turns of three draws. It is no hypothesis and has no p-value. `p(y | t)`, as a reference, is not drawn anew in the intervals.
+    Values and draws are those of P(Y | c).
 
     Parameters
     ----------
@@ -59,11 +70,11 @@ def atoms(
             told = {"reference": reference, "atom": atom, "value_bits": bits, "null_mean": null.get(atom, np.nan)}
             told |= {"lower_bits": bounds[atom][0] + more, "upper_bits": bounds[atom][1] + more}
             rows.append(told | {"ci_low": ends[atom][0], "ci_high": ends[atom][1]})
-    fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
+    fixed = {"source_a": "vision", "source_b": "audio", "given": parts[0].given, "unimodal": "masked", "estimator": "exact", "seed": seed}
     fixed["converged"] = found.pid.converged and all(one.converged for one in silent)
     moved = {f"moved_{name}": distance for name, distance in found.reconciliation.items()}
     counted = {"n_samples": sum(map(len, decisions)), "n_conditions": len(parts), "n_per_condition": median(parts)}
-    return pd.DataFrame(rows).assign(seed=seed, **counted, **fixed, **moved)
+    return Measured(pd.DataFrame(rows).assign(**counted, **fixed, **moved), found.pid.atoms, draws.atoms)
 
 
 def _floor(parts: Sequence[Condition], reference: str, solved: Sequence[PID]) -> dict[str, float]:
@@ -95,23 +106,15 @@ def diagnose(extraction: Extraction, tau: float = 0.3) -> dict[str, float]:
     return found
 
 
-def sensory_table(preset: Preset, references: bool = True) -> pd.DataFrame:
-    """Sensory atoms and diagnostics of every model on every subset, and the published ones, as rows of ``table2_sensory``.
-
-    Parameters
-    ----------
-    preset
-        Models, benchmarks, what is given, draws.
-    references
-        All that are possible, or P(Y | c) alone.
-    """
+def sensory_table(preset: Preset) -> pd.DataFrame:
+    """Sensory atoms and diagnostics of every model on every subset, by every reference, and the published ones: ``table2_sensory``."""
     tables = []
     for (run,) in runs(preset, asked(preset), preset.omni_benchmarks, models=preset.omni_models):
         told = run.columns | diagnose(run.extraction, preset.tau)
         parts = conditions(run.extraction, preset.given, tau=preset.tau)
-        found = _rows(preset, run, parts, REFERENCES[preset.given] if references else None)
+        found = _rows(preset, run, parts, REFERENCES[preset.given])
         alone = len(run.extraction) - sum(len(part.decisions) for part in parts)
-        tables.append(found.assign(given=preset.given, n_alone=alone, **{key: told[key] for key in told if key not in found}))
+        tables.append(found.assign(n_alone=alone, **{key: told[key] for key in told if key not in found}))
     table = pd.concat([*tables, published()], ignore_index=True).assign(experiment="omni", seed=preset.seed)
     return results.tidy(table, schemas.SENSORY)
 
@@ -143,7 +146,7 @@ def recovery(preset: Preset) -> pd.DataFrame:
             parts = sorted(conditions(run.extraction, given, content=content, tau=preset.tau), key=lambda one: one.template)
             for template, some in groupby(parts, key=lambda one: one.template):
                 found = _rows(preset, run, list(some), floor=given == "question")
-                tables.append(found.assign(given=given, template=template, accuracy=right[template]))
+                tables.append(found.assign(template=template, accuracy=right[template]))
     table = pd.concat(tables, ignore_index=True).assign(experiment="omni", seed=preset.seed)
     return results.tidy(table, schemas.SENSORY)
 
@@ -151,8 +154,8 @@ def recovery(preset: Preset) -> pd.DataFrame:
 def _rows(
     preset: Preset, run: Run, parts: Sequence[Condition], references: Sequence[str] | None = None, floor: bool = True
 ) -> pd.DataFrame:
-    """`atoms` with the columns that say where they are from."""
-    found = atoms(parts, references, n_bootstrap=preset.n_bootstrap, seed=preset.seed, floor=floor)
+    """The rows of `measure` with the columns that say where they are from."""
+    found = measure(parts, references, n_bootstrap=preset.n_bootstrap, seed=preset.seed, floor=floor).rows
     mark = fingerprint(extraction=run.columns["fingerprint"], analysis="sensory", tau=preset.tau, n_bootstrap=preset.n_bootstrap)
     return found.assign(**{key: run.columns[key] for key in run.columns if key != "n_samples"} | {"fingerprint": mark})
 

@@ -40,7 +40,7 @@ MEAN, SUBSETS, TEMPLATES = "mean within subsets", "all models and subsets", "all
 def asked(preset: Preset) -> tuple[Asked, ...]:
     """Of every model that sees and hears: what its Sensory atoms need, and its answers with either stream swapped, `SWAPS` times each."""
     (one,) = sensory_tables.asked(preset)
-    swapped = one._replace(n_samples=preset.n_omni_intervened, passes=one.passes[:1])
+    swapped = one._replace(n_samples=preset.n_omni_intervened, passes=one.passes[:1], layers=())
     swap = partial(resample, within=attrgetter("template"))
     seeds = [derive_seed(preset.seed, "swap", draw) for draw in range(SWAPS)]
     changes = [partial(swap, modality=stream, seed=seed) for stream in STREAMS.values() for seed in seeds]
@@ -199,11 +199,10 @@ def _quantities(run: Run, preset: Preset) -> Iterator[dict[str, object]]:
     made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
     mark = fingerprint(extraction=run.columns["fingerprint"], analysis="streams", **made)
     for one in sensory.conditions(run.extraction, tau=preset.tau):
-        found = sensory.decompose([one.decisions])
-        drawn, _ = sensory.bootstrap(found, [one.decisions], preset.n_bootstrap, preset.seed)
-        values, draws = (_with_sums(of) for of in (found.pid.atoms, drawn.atoms))
+        found = sensory_tables.measure([one], n_bootstrap=preset.n_bootstrap, seed=preset.seed, floor=False)
+        values, draws = (_with_sums(of) for of in (found.atoms, found.draws))
         told = run.columns | {"kind": "quantity", "template": one.template, "n_samples": len(one.decisions), "fingerprint": mark}
-        told |= {"intervention": "none", "converged": found.pid.converged}
+        told |= {"intervention": "none", "converged": bool(found.rows["converged"].all())}
         for name, (low, high) in Draws(draws, None).interval(values).items():
             yield told | {"quantity": name, "value": values[name], "ci_low": low, "ci_high": high}
 

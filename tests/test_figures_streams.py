@@ -56,7 +56,7 @@ def curves(models=MODELS[:3], blocks=4, **columns):
 
 
 def gated():
-    both, sight = curves(needs="both", accuracy=1.0), curves(needs="vision", accuracy=0.9)
+    both, sight = curves(needs="both", accuracy=1.0), curves(needs="vision", accuracy=0.9, accuracy_sounding=1.0, accuracy_silent=0.8)
     sight.loc[sight["atom"] == "synergy", ["value_bits", "ci_low", "ci_high"]] /= 4
     return results.tidy(pd.concat([both, sight]), schemas.SCHEMAS["fig_gate"])
 

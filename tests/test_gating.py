@@ -12,7 +12,7 @@ from pidlib.depth import placed, verdict, weighed
 from pidlib.experiment import load_preset
 from pidlib.extraction import Extraction
 from pidlib.figures import omni
-from pidlib.gating import GATE, SATURATION, gate, half_depth, measured, paired, saturation, trajectory
+from pidlib.gating import GATE, SATURATION, gate, half_depth, heeded, measured, paired, saturation, trajectory
 from pidlib.runs import Run
 from pidlib.sensory import ASKED
 
@@ -137,7 +137,7 @@ def test_what_follows_from_right_answers_is_no_claim(monkeypatch):
     assert early.set_index("statistic").loc["later_than_before", "verdict"] == "open"  # synergy was lower all along
 
 
-def test_a_triangle_stands_where_the_table_has_a_depth(tmp_path):
+def test_a_mark_stands_where_the_table_has_a_depth():
     rows = [
         {"model": "m", "layer": layer, "atom": atom, "value_bits": value, "ci_low": value, "ci_high": value, "null_mean": 0.0}
         for atom, most in (("unique_vision", 1.0), ("synergy", 0.04), ("redundancy", 0.0), ("unique_audio", 0.0))
@@ -149,8 +149,8 @@ def test_a_triangle_stands_where_the_table_has_a_depth(tmp_path):
         )
     )
     lines = omni.fig_layers(table).axes[0].lines
-    (triangle,) = [line for line in lines if line.get_marker() == 6]
-    assert triangle.get_xdata()[0] == half_depth(np.array([0, 0.5, 1, 1])) == 0.5
+    (mark,) = [line for line in lines if line.get_marker() == 7]
+    assert mark.get_xdata()[0] == half_depth(np.array([0, 0.5, 1, 1])) == 0.5
 
 
 def test_gate_by_hand():
@@ -189,11 +189,30 @@ def test_a_trajectory_needs_every_block():
         trajectory(replace(answering([nothing, sight]), layers=(0, 2)), **MADE)
 
 
-def test_pairs_are_the_same_clips_with_one_answer():
-    samples = micro_av.load("fusion", "test", 6)
+def test_pairs_are_the_same_clips_and_differ_in_their_answers_where_the_silent_one_moves_the_other_way():
+    samples = micro_av.load("fusion", "test", 24)
     both, vision = (paired(samples, place, seed=3) for place in gating.NEEDS.values())
-    assert len(both) == len(vision) == 6
+    assert len(both) == len(vision) == 24
     for one, other in zip(both, vision, strict=True):
-        assert one.answer == other.answer and one.question != other.question and one.sample_id != other.sample_id
+        assert one.answer == other.answer or other.sample_id.endswith("_silent")
+        assert one.question != other.question and one.sample_id != other.sample_id
         assert (one.video == other.video).all() and (one.audio == other.audio).all()
+    assert any(one.answer != other.answer for one, other in zip(both, vision, strict=True))
     assert {one.template for one in both} == {"sounding_direction"} and {one.template for one in vision} == {"direction"}
+
+
+def test_a_gate_that_stays_open_shows_where_the_silent_one_is_named():
+    """One who answers the first question whichever is put, and one who answers what is asked."""
+    pairs = micro_av.load_pairs("test", 64, seed=1)
+    told = {"candidates": micro_av.ANSWERS, "answers": tuple(plain.answer for _, plain in pairs)}
+    told["sample_ids"] = tuple(plain.sample_id for _, plain in pairs)
+
+    def right(place):
+        said = np.array([micro_av.ANSWERS.index(pair[place].answer) for pair in pairs])
+        logits = {"vision+audio+language": np.eye(len(micro_av.ANSWERS))[said]}
+        return heeded(replace(answering([nothing], n=64), logits=logits, **told))
+
+    assert right(1) == {"accuracy": 1, "accuracy_sounding": 1, "accuracy_silent": 1}
+    open_ = right(0)
+    assert open_["accuracy_sounding"] == 1 and open_["accuracy_silent"] == pytest.approx(0.5, abs=0.2)
+    assert set(heeded(answering([sight]))) == {"accuracy"}

@@ -127,6 +127,41 @@ def subsets() -> list[str]:
     ]
 
 
+def recovery() -> list[str]:
+    table = _shared("fig_recovery", "given", "model", "template", "atom").drop("total", level="atom")
+    truth = read("fig_recovery", "omni").query("estimator == 'truth'").set_index(["given", "template", "atom"])["value_bits"].astype(float)
+    bits = table["value_bits"].astype(float).unstack("model")
+
+    def off(given: str, ideal: str) -> pd.DataFrame:
+        """By template, atom and model, how far from what an estimate would make of an ideal answerer."""
+        return bits.loc[given].sub(truth[ideal], axis=0).abs()
+
+    trained, asked, ignored = ["larger", "compact"], off("question", "question"), off("none", "question")
+    farthest = asked[trained].stack().idxmax()
+    assert farthest == ("sounding", "unique_audio", "larger")
+    assert {one: ignored[one].idxmax() for one in trained} == dict.fromkeys(trained, ("polarity", "synergy"))
+    moved = (bits.loc["template"] - bits.loc["question"]).abs().max()
+    as_ideal = off("none", "none")[trained].mean()
+    found = table.loc[("question", "larger", "sounding", "unique_audio")]
+    lost = bits.loc[("none", "polarity", "synergy")]
+
+    def two(atom: str) -> str:
+        return " and ".join(short(bits.loc[("none", "gated", atom), one]) for one in trained)
+
+    return [
+        f"lie {short(asked[trained].stack().mean())} bits from the truth on average; "
+        f"the farthest is $U_a$ = {short(found['value_bits'])} of 1 on `sounding`, "
+        f"where that mini is right on {100 * found['accuracy']:.0f} %",
+        f"moves them by {short(moved[trained].max())} at most",
+        f"are {short(ignored[trained].stack().mean())} off on average, and {ignored[trained].max().max():.2f} on `polarity`: "
+        f"$S$ = {short(abs(lost['compact']))} in place of 1",
+        f"$U_v$ falls to {two('unique_vision')}, $S$ to {two('synergy')}",
+        f"they are {' and '.join(short(one) for one in as_ideal)} off",
+        f"lies {short(asked['plain'].mean())} off, up to {short(asked['plain'].max())}",
+        f"({short(moved['plain'])} at most), and with the question ignored its $S$ on `polarity` is $-${short(-lost['plain'])}",
+    ]
+
+
 def gate() -> list[str]:
     claims = read("table_gate", "omni").set_index("statistic")
     parts, late = claims.loc["later_than_before"], claims.loc["late_synergy", "value"]
@@ -166,8 +201,8 @@ def ceiling() -> list[str]:
 TOLD = {
     "fig_stamps": stamps,
     "fig_shuffle": shuffle,
-    "table2_sensory": sensory,
-    "fig2_sensory": subsets,
+    "table2_sensory": lambda: sensory() + subsets(),
+    "fig_recovery": recovery,
     "fig_gate": gate,
     "fig_layers": blocks,
     "fig_bottleneck": ceiling,

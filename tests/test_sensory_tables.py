@@ -10,7 +10,7 @@ from pidlib.benchmarks import micro_av
 from pidlib.experiment import load_preset
 from pidlib.figures.omni import fig2_sensory, fig_recovery, table2_sensory
 from pidlib.sensory import GIVEN, REFERENCES, conditions
-from pidlib.sensory_tables import atoms, diagnose, published, truth
+from pidlib.sensory_tables import diagnose, measure, published, truth
 
 ATOMS = ("redundancy", "unique_vision", "unique_audio", "synergy", "total")
 TOLD = {"experiment": "omni", "fingerprint": "t", "split": "test"}
@@ -22,7 +22,7 @@ def values(table, column="value_bits"):
 
 def test_rows_hold_the_atoms_their_sum_and_an_interval_around_each():
     extraction, _ = ideal("gated")
-    table = atoms(conditions(extraction, "question"), n_bootstrap=20)
+    table = measure(conditions(extraction, "question"), n_bootstrap=20).rows
     assert values(table) == pytest.approx(dict(zip(ATOMS, (0, 0.5, 0, 0.5, 1), strict=True)), abs=3e-4)
     assert (table["ci_low"] <= table["value_bits"] + 1e-9).all() and (table["value_bits"] <= table["ci_high"] + 1e-9).all()
     assert (table["lower_bits"] <= table["value_bits"] + 1e-9).all() and (table["value_bits"] <= table["upper_bits"] + 1e-9).all()
@@ -37,12 +37,12 @@ def test_what_a_model_says_of_noise_stands_in_its_floor():
     confident = {key: 4 * rng.normal(size=(60, 4)) for key in ("language", "language#1", "language#2")}
     still = soft()
     parts = conditions(record(dict(still.logits) | confident, still.templates, still.questions), "question")
-    assert atoms(parts, n_bootstrap=4)["null_mean"].abs().max() > 0.2
-    assert atoms(conditions(still, "question"), n_bootstrap=4)["null_mean"].abs().max() < 0.1
+    assert measure(parts, n_bootstrap=4).rows["null_mean"].abs().max() > 0.2
+    assert measure(conditions(still, "question"), n_bootstrap=4).rows["null_mean"].abs().max() < 0.1
 
 
 def test_references_move_redundancy_and_the_sum_with_their_intervals():
-    table = atoms(conditions(soft(texts=4, templates=2), "question"), REFERENCES["question"], n_bootstrap=20)
+    table = measure(conditions(soft(texts=4, templates=2), "question"), REFERENCES["question"], n_bootstrap=20).rows
     wide = table.pivot(index="reference", columns="atom", values="value_bits")
     assert (wide[["unique_vision", "unique_audio", "synergy"]].std() < 1e-12).all()
     assert wide["redundancy"].nunique() == 4 and wide["redundancy"].idxmin() == "question"
@@ -75,7 +75,7 @@ def test_truth_of_each_estimate():
         extraction, content = ideal(name)
         parts = {one: conditions(extraction, one, content=content if one == "none" else None) for one in GIVEN}
         for one, some in parts.items():
-            measured = values(atoms(some, n_bootstrap=2))
+            measured = values(measure(some, n_bootstrap=2).rows)
             assert measured == pytest.approx(truth(name, one).atoms | {"total": truth(name, one).total}, abs=3e-4), (name, one)
 
 
@@ -92,7 +92,7 @@ def measured(given="question", **columns):
     tables = []
     for seed, (benchmark, model) in enumerate((b, m) for b in ("micro_av/fusion", "micro_av/gated") for m in ("one", "two_b")):
         extraction = soft(seed=seed, texts=4, templates=2)
-        found = atoms(conditions(extraction, given), REFERENCES[given], n_bootstrap=4)
+        found = measure(conditions(extraction, given), REFERENCES[given], n_bootstrap=4).rows
         tables.append(found.assign(benchmark=benchmark, model=model, given=given, **diagnose(extraction)))
     return results.tidy(pd.concat([*tables, published()], ignore_index=True).assign(**{"seed": 0, **TOLD, **columns}), schemas.SENSORY)
 

@@ -39,11 +39,12 @@ from pidlib.benchmarks.clips import FLOOR, Clip, Tone, hiss
 from pidlib.benchmarks.micro import SIZES, split_of
 from pidlib.benchmarks.pictures import FRAME, JITTER, Item
 from pidlib.benchmarks.sample import Sample
-from pidlib.benchmarks.templates import ANSWERS, COLORS, HEARD, SEEN, SHAPES, TEMPLATES, Heard, Seen, Template
+from pidlib.benchmarks.templates import ANSWERS, COLORS, HEARD, OTHER, SEEN, SHAPES, TEMPLATES, Heard, Seen, Template
 from pidlib.decomposition import PID, sensory_pid
 from pidlib.experiment import derive_seed, unknown
 
 PITCHES = {"low": (200, 240), "high": (800, 960)}  # Hz
+NAMED = ("sounding", "silent")  # which one the second question of a pair names
 ROWS = (17, 47)  # of the two things, which is in which being random
 TIMBRES = {  # amplitudes of the first six harmonics; each split has its own instruments
     "train": ((1, 0.5, 0.33, 0.25, 0.2, 0.17), (1, 0, 0.33, 0, 0.2, 0), (1, 0.7, 0.1, 0.05, 0, 0), (1, 0.2, 0.5, 0.1, 0.3, 0.05)),
@@ -83,20 +84,25 @@ def states(task: str, split: str, n: int, seed: int = 0) -> list[tuple[Template,
 
 
 def load_pairs(split: str, n: int, seed: int = 0) -> list[tuple[Sample, Sample]]:
-    """The same n clips asked twice, with one answer: which way the sounding one moves, and which way the one of that colour moves.
+    """The same n clips asked twice: which way the sounding one moves, and which way the one of a colour moves.
 
-    The first question needs both senses, the second sight alone, and but for one word they are the same.
+    The first question needs both senses, the second sight alone, and but for one word they are the same. By a coin the colour is that of
+    the sounding or of the silent one, as the name of the second sample says: what sounds does not tell which of them is meant. To the
+    second question the ideal answerer has U_vision = 1 and S = 0. Where it names the silent one and that moves the other way, the right
+    answers of the pair differ, and who listens all the same is wrong.
     """
-    fused, named = TEMPLATES["sounding_direction"], TEMPLATES["direction"]
+    fused, plain = TEMPLATES["sounding_direction"], TEMPLATES["direction"]
     pairs = []
     for index in range(n):
         rng = Random(derive_seed(seed, "micro_av", "pairs", split, index))
         v, a, t = fused.draw(rng)
         clip, wording = film(v, a, split, rng), rng.randrange(len(fused.questions[t]))
+        named = rng.choice(NAMED)
+        color = COLORS[a[0] if named == "sounding" else OTHER[a[0]]]
         name, shown = _name("pairs", split, index, seed), (clip.frames(), clip.sound())
-        asked = ((fused, t), (named, COLORS[a[0]]))
+        asked = ((fused, t, fused.name), (plain, color, f"{plain.name}_{named}"))
         pairs.append(
-            tuple(_sample(f"{name}/{one.name}", split, one, one.questions[q][wording], one.answer(v, a, q), *shown) for one, q in asked)
+            tuple(_sample(f"{name}/{kind}", split, one, one.questions[q][wording], one.answer(v, a, q), *shown) for one, q, kind in asked)
         )
     return pairs
 

@@ -20,6 +20,7 @@ TOGETHER, APART = (BOTH[0], BOTH[3]), (BOTH[1], BOTH[2])
 ALONE: tuple[Seen, ...] = (("left", None), ("right", None), (None, "left"), (None, "right"))
 SEEN, HEARD = (*BOTH, *ALONE), ((), ("low",), ("high",), ("low", "high"))
 SINGLE = HEARD[1:3]
+OTHER = {"low": "high", "high": "low"}
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,6 @@ _THEY = ("which way do they move?", "which way do they go?", "where do they go?"
 _SWAP = ("if it sounds high, swap the answer: ", "swap the answer if it sounds high: ")
 _SOUNDS = dict.fromkeys(HEARD, 1 / 4)
 _EITHER = dict.fromkeys(SINGLE, 1 / 2)
-_OTHER = {"low": "high", "high": "low"}
 _INSTRUMENTS = {color: name for name, color in COLORS.items()}
 
 TEMPLATES = {
@@ -143,7 +143,7 @@ TEMPLATES = {
             kind="audio-visual",
             law=_independent(APART, _EITHER),
             questions=_worded(_LEFT, ("silent",)),
-            answer=lambda v, a, t: _yes(_way(v, _OTHER[a[0]]) == "left"),
+            answer=lambda v, a, t: _yes(_way(v, OTHER[a[0]]) == "left"),
         ),
         Template(
             name="playing",

@@ -1,5 +1,7 @@
 """Figures of Sensory atoms by depth, with the claims that were tested: the gate, and visual saturation."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from pidlib.benchmarks.micro_av import NAMED
 from pidlib.figures import marks
 from pidlib.figures.vision_language.depth import claims, stages, trajectories
 from pidlib.gating import half_depth
@@ -24,11 +27,12 @@ _GATE = {
     "audio_parts": r"$|\Delta U_a|(\mathrm{before})$",
 }
 _NEEDS = {"both": ("which way does the sounding one move?", "-"), "vision": ("which way does the red (or blue) one move?", (0, (3, 1.5)))}
+_HALF = (0, (4, 2))
 _GATED = ("synergy", "unique_vision", "unique_audio")
 
 
 def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
-    """Sensory atoms against relative depth, a panel per model; ticks on the zero line where vision and synergy reach half of their most."""
+    """Sensory atoms against relative depth, a panel per model; marks above where vision and synergy reach half of their most."""
     table = drawable(table, allow_unconverged=allow_unconverged)
     models = list(table["model"].unique())
     figure = Figure(figsize=(marks.PAGE, 2.7))
@@ -37,12 +41,12 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         rows = table[table["model"] == model]
         stages(ax)
         trajectories(ax, rows, marks.SENSORY)
-        for atom in ("unique_vision", "synergy"):
-            _half(ax, rows[rows["atom"] == atom].sort_values("layer"), atom)
+        _halves(ax, {atom: rows[rows["atom"] == atom].sort_values("layer") for atom in ("unique_vision", "synergy")})
         ax.set_title(marks.model_name(model).replace(", ", ",\n"))
     axes[0].set_ylabel("bits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
-    half = Line2D([], [], linestyle="", marker=6, color=marks.INK, markersize=5, label="half of its most")
+    axes[0].set_ylim(top=1.12 * axes[0].get_ylim()[1])  # room for the marks
+    half = Line2D([], [], linestyle=_HALF, linewidth=0.8, marker=7, color=marks.INK, markersize=5, label="half of its most")
     figure.legend(handles=[*marks.atom_lines(marks.MARKERS, marks.SENSORY), *_shared_handles(), half], loc="outside upper center", ncols=4)
     return figure
 
@@ -55,7 +59,7 @@ def table_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str
 def fig_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """Synergy and unique parts against relative depth: a row per model, a column per atom; solid with need for fusion, dashed without.
 
-    The shares of right answers to both questions are written into the first panel of a row.
+    The shares of right answers to both questions are written into the first panel of a row, of that without need by what it names.
     """
     table = drawable(table, allow_unconverged=allow_unconverged)
     models = list(table["model"].unique())
@@ -68,8 +72,9 @@ def fig_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
                 rows = table[(table["model"] == model) & (table["needs"] == needs)]
                 trajectories(ax, rows, [atom], linestyle=dashes, markerfacecolor=marks.COLORS[atom] if needs == "both" else "white")
         row[0].set_ylabel(marks.model_name(model).replace(", ", ",\n") + "\nbits")
-        right = table[table["model"] == model].groupby("needs")["accuracy"].first()
-        told = f"right: {right['both']:.2f} with need,\n{right['vision']:.2f} without"
+        right = table[table["model"] == model].groupby("needs")[["accuracy", "accuracy_sounding", "accuracy_silent"]].first()
+        told = f"right: {right['accuracy']['both']:.2f} with need; without, where\nit names the "
+        told += ",\nthe ".join(f"{name} one: {right[f'accuracy_{name}']['vision']:.2f}" for name in NAMED)
         row[0].text(0.03, 0.95, told, transform=row[0].transAxes, va="top", fontsize="small")
     for ax, atom in zip(axes[0], _GATED, strict=True):
         ax.set_title(f"{marks.SYMBOLS[atom]}  {marks.WORDS[atom]}")
@@ -88,11 +93,13 @@ def table_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
     return claims(table, _GATE, allow_unconverged=allow_unconverged)
 
 
-def _half(ax: Axes, line: pd.DataFrame, atom: str) -> None:
-    """A tick where a line first reaches half of its most, as `half_depth` tells it; none where that is missing."""
-    depth = float(half_depth(line["value_bits"].to_numpy(float)))
-    if np.isfinite(depth):
-        ax.plot([depth], [0], marker=6, color=marks.COLORS[atom], markersize=5, zorder=5, clip_on=False)
+def _halves(ax: Axes, lines: Mapping[str, pd.DataFrame]) -> None:
+    """Marks at the upper edge where lines first reach half of their most, as `half_depth` tells it; none where that is missing."""
+    for atom, line in lines.items():
+        depth = float(half_depth(line["value_bits"].to_numpy(float)))
+        if np.isfinite(depth):
+            ax.axvline(depth, color=marks.COLORS[atom], linewidth=0.8, linestyle=_HALF, zorder=1)
+            ax.plot([depth], [1], marker=7, color=marks.COLORS[atom], markersize=6, zorder=5, transform=ax.get_xaxis_transform())
 
 
 def _shared_handles() -> list[Line2D | Patch]:
