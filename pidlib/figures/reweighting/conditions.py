@@ -109,6 +109,7 @@ def _means(ax: Axes, block: pd.DataFrame) -> None:
             ax.hlines(y, left, right, color=marks.INK, linewidth=0.6)
             ax.vlines(x, low, high, color=marks.INK, linewidth=0.6)
             marks.points(ax, [x], [y], marker, color=color, markeredgewidth=0.5)
+    ax.margins(0.1)
     ax.set_title(_title(block.iloc[0]))
 
 

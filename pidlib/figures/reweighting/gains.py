@@ -15,6 +15,7 @@ from pidlib.reweighting_tables import BASE, PID, UNIFORM
 
 _AGAINST = {BASE: "gain over the base", UNIFORM: "gain over uniform weights"}
 _MEASURES = {"accuracy": "accuracy, points", "synergy": "$S$, bits", "unique_language": r"$U_\ell$, bits"}
+_TRAINED = (marks.OTHERS[1], marks.OTHERS[3], marks.OTHERS[2], marks.OTHERS[4])  # what was trained on; orange is the PID weights
 _DRAWN = ("difference", "ci_low", "ci_high", "null_high")
 _AXES = {"prior strength": "captions that are right, %", "training length": "steps of training", "base": "base (a column each)"}
 
@@ -24,7 +25,7 @@ def fig_gain(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     table = drawable(table, allow_unconverged=allow_unconverged)
     cells, seeds, ranked = (table[table["kind"] == kind] for kind in ("gain", "seed", "rank"))
     bases, trained = list(cells["base"].unique()), list(cells["trained_on"].unique())
-    colors = dict(zip(trained, marks.OTHERS, strict=False))
+    colors = dict(zip(trained, _TRAINED, strict=False))
     figure = Figure(figsize=(marks.PAGE, 3.6))
     for ax, (against, words) in zip(figure.subplots(1, 2), _AGAINST.items(), strict=True):
         ax.axhline(0, color=marks.INK, linewidth=0.6, zorder=1)
@@ -70,7 +71,7 @@ def fig_ablation(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
         for index, name in enumerate(trained):
             some = table[(table["measure"] == measure) & (table["trained_on"] == name)]
             y = [places[key] + 0.3 * (index - (len(trained) - 1) / 2) for key in zip(some["axis"], some["level"], strict=True)]
-            _forest(ax, some, y, marks.OTHERS[index], marks.MARKERS[index])
+            _forest(ax, some, y, _TRAINED[index], marks.MARKERS[index])
         ax.axvline(0, color=marks.INK, linewidth=0.6, zorder=1)
         ax.set_xlabel(words)
         ax.grid(axis="x")
@@ -79,7 +80,7 @@ def fig_ablation(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
     axes[0].set_ylim(max(places.values()) + 0.6, -0.6)
     figure.supxlabel("PID weights less uniform", fontsize="medium")
     handles = [
-        Line2D([], [], color=marks.OTHERS[i], marker=marks.MARKERS[i], linewidth=0.9, label=marks.benchmark_name(name))
+        Line2D([], [], color=_TRAINED[i], marker=marks.MARKERS[i], linewidth=0.9, label=marks.benchmark_name(name))
         for i, name in enumerate(trained)
     ]
     null = marks.null_handle("signs at random, 95 %")
@@ -92,6 +93,7 @@ def _forest(ax: Axes, rows: pd.DataFrame, y: Sequence[float], color: str, marker
     value, low, high, null = (
         factor * rows[name].to_numpy(float, na_value=np.nan) for name in ("difference", "ci_low", "ci_high", "null_high")
     )
+    ax.use_sticky_edges = False
     ax.barh(y, 2 * np.nan_to_num(null), 0.26, left=-np.nan_to_num(null), color=marks.NULL, alpha=0.75, linewidth=0, zorder=0.5)
     ax.hlines(y, low, high, color=color, linewidth=0.9)
     ax.plot(value, y, marker, color=color, markersize=3, markeredgecolor="white", markeredgewidth=0.3, zorder=3)
@@ -110,7 +112,7 @@ def fig_when(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
         levels = list(here["level"].unique())
         groups = {None: here} if name == "prior strength" else dict(list(here.groupby("trained_on", sort=False)))
         for on, some in groups.items():  # where the prior differs, each level is a training of its own
-            color = marks.INK if on is None else marks.OTHERS[trained.index(on)]
+            color = marks.INK if on is None else _TRAINED[trained.index(on)]
             side = 0.18 * (list(groups).index(on) - (len(groups) - 1) / 2)
             _accuracies(above, some, levels, side, color, joined=name != "base")
             _differences(below, some[(some["condition"] == PID) & (some["against"] == UNIFORM)], levels, side, color)
@@ -122,8 +124,7 @@ def fig_when(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     axes[0, 0].set_ylabel("accuracy, balanced questions")
     axes[1, 0].set_ylabel("PID less uniform, points")
     handles = [
-        Line2D([], [], color=marks.OTHERS[i], linewidth=1.2, label=f"trained on {marks.benchmark_name(name)}")
-        for i, name in enumerate(trained)
+        Line2D([], [], color=_TRAINED[i], linewidth=1.2, label=f"trained on {marks.benchmark_name(name)}") for i, name in enumerate(trained)
     ]
     handles = [*marks.condition_handles((BASE, UNIFORM, PID), CONDITIONS), *handles, marks.null_handle("signs at random, 95 %")]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
@@ -149,6 +150,7 @@ def _differences(ax: Axes, rows: pd.DataFrame, levels: Sequence[str], side: floa
     value, low, high, null = (
         100 * rows[name].to_numpy(float, na_value=np.nan) for name in ("difference", "ci_low", "ci_high", "null_high")
     )
+    ax.use_sticky_edges = False
     ax.bar(x, 2 * np.nan_to_num(null), 0.13, bottom=-np.nan_to_num(null), color=marks.NULL, alpha=0.75, linewidth=0, zorder=0.5)
     marks.interval(ax, x, low, high, color=color)
     marks.points(ax, x, value, "D", color=color, markeredgewidth=0.3)

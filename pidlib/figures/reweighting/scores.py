@@ -28,13 +28,17 @@ def fig_scores(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.75))
         shares, bits = left.subplots(2, 1)
         _dots(shares, here, "sr", "sc", colors)
-        shares.set(xlabel="SR", ylabel="SC", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), title=marks.benchmark_name(name))
+        shares.set(xlabel="SR", ylabel="SC", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), title=_title(here.iloc[0]))
         _dots(bits, here, "fp_bits", "gap_bits", colors)
         bits.set(xlabel="FP, bits", ylabel="gap, bits")
         _extremes(right, here)
     shown = [Line2D([], [], linestyle="", marker="o", markersize=3, color=colors[one], label=f"weight {one:g}") for one in weights]
     figure.legend(handles=shown, loc="outside lower center", ncols=len(shown))
     return figure
+
+
+def _title(row: pd.Series) -> str:
+    return f"{marks.benchmark_name(row['benchmark'])},\n{marks.model_name(row['base'])}"
 
 
 def _dots(ax: Axes, table: pd.DataFrame, x: str, y: str, colors: dict[float, str]) -> None:
