@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pidlib import results, schemas
+from pidlib import benchmarks, results, schemas
 from pidlib import reweighting_tables as tables
 from pidlib.experiment import derive_seed, load_preset
 from pidlib.reweighting import CONDITIONS
@@ -148,3 +148,21 @@ def test_one_seed_is_a_table_too(preset):
     table = table3(single)
     assert table["p_value"].isna().all() and table["difference"].notna().any()
     assert gain(single)["kind"].isin(("gain", "seed", "rank")).all()
+
+
+def test_scores_are_of_the_questions_that_the_figure_loads_again(tmp_path):
+    small = load_preset("smoke", cache=str(tmp_path))
+    table = tables.score_table(small)
+    assert len(table) == small.n_tuned and set(table["benchmark"]) == {"prior/80"}
+    first = table.iloc[0]
+    again = benchmarks.load(first["benchmark"], first["split"], int(first["n_samples"]), int(first["seed"]))
+    assert [one.sample_id for one in again] == list(table["sample_id"]) and [one.answer for one in again] == list(table["answer"])
+    assert (table["weight"] == 3).sum() <= round(0.2 * len(table)) and table["weight"].isin((0.5, 1, 3)).all()
+    assert table.loc[table["weight"] == 3, "gap_bits"].min() >= table.loc[table["weight"] != 3, "gap_bits"].max()
+    assert ((table["sr"] + table["sc"]) <= 1 + 1e-9).all() and table["p_answer"].between(0, 1).all()
+
+
+def test_synergy_of_the_base_is_asked_where_its_trainings_are_evaluated(tmp_path):
+    small = load_preset("smoke", cache=str(tmp_path))
+    synergy = tables.base_synergy(small)
+    assert list(synergy.index) == [("llava_compact_blind", "micro/grounding")] and synergy.between(-0.5, 2).all()
