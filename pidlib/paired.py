@@ -1,9 +1,17 @@
 r"""Trainings compared pairwise over their seeds: mean difference, interval, null and exact p-value, for every cell of a table.
 
 Trainings of one seed begin with one adapter and learn from the same questions. Of the differences :math:`d_s` of n seeds the value is their
-mean, the interval a percentile bootstrap over the seeds, the null the means of :math:`\pm d_s` with signs at random, and the p-value counts
+mean, the interval a bootstrap over the seeds, the null the means of :math:`\pm d_s` with signs at random, and the p-value counts
 all :math:`2^n` of these. So all of it is about *another training of the same kind*, with other questions to learn from: the base and the
 questions that are asked afterwards are fixed, and what others would give is in no interval.
+
+Of few seeds the percentiles 2.5 and 97.5 of the bootstrap are too narrow: of normal differences they hold the mean in .93 of all cases for
+n = 20, .89 for 10, .73 for 3. The ends are therefore at :math:`\Phi(\mp t_{.975, n - 1} \sqrt{n / (n - 1)})`, as Hesterberg has it: .95,
+.95 and .76, since three seeds have no wider range.
+
+References
+----------
+Hesterberg, What Teachers Should Know About the Bootstrap, The American Statistician 69, 2015.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +19,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from scipy.stats import false_discovery_control
+from scipy.stats import false_discovery_control, norm, t
 
 from pidlib.experiment import derive_seed, fingerprint
 
@@ -50,7 +58,8 @@ def paired(differences: Float[np.ndarray, " n"], n_resamples: int = 5000, seed: 
     generator = np.random.default_rng(derive_seed(seed, "paired"))
     drawn = known[generator.integers(len(known), size=(n_resamples, len(known)))].mean(1)
     flipped = (known * generator.choice((-1.0, 1.0), size=(n_resamples, len(known)))).mean(1)
-    low, high = np.quantile(drawn, (0.025, 0.975))
+    tail = norm.cdf(-t.ppf(0.975, len(known) - 1) * np.sqrt(len(known) / (len(known) - 1)))
+    low, high = np.quantile(drawn, (tail, 1 - tail))
     return found | {"ci_low": low, "ci_high": high, "null_high": np.quantile(np.abs(flipped), 0.95), "p_value": sign_flip(known)}
 
 
