@@ -111,14 +111,14 @@ def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def measured(extraction: Extraction, tau: float = 0.3, n_bootstrap: int = 100, seed: int = 0, layer: int | None = None) -> Measured:
-    """Sensory atoms given the template, with bounds, intervals and noise floor; with ``layer``, as the logit lens reads them after it.
+    """Sensory atoms given the template, with bounds, intervals and a draw of the noise floor; of a ``layer`` as the logit lens reads it.
 
     The truth of every template of the generated clips is the same given the template as given the question
     (`pidlib.sensory_tables.truth`), and there are more samples that share it.
 
     Of equal seed and samples, the draws take the same samples: at every layer, and of two extractions whose templates are as frequent.
     """
-    found = measure(sensory.conditions(extraction, tau=tau, layer=layer), n_bootstrap=n_bootstrap, seed=seed)
+    found = measure(sensory.conditions(extraction, tau=tau, layer=layer), n_bootstrap=n_bootstrap, seed=seed, floor=1)
     rows = found.rows.query("atom != 'total'").filter(list(schemas.ATOMS.columns))
     return found._replace(rows=rows.assign(layer=layer))
 

@@ -36,12 +36,12 @@ class Measured(NamedTuple):
 
 
 def measure(
-    parts: Sequence[Condition], references: Sequence[str] | None = None, *, n_bootstrap: int = 100, seed: int = 0, floor: bool = True
+    parts: Sequence[Condition], references: Sequence[str] | None = None, *, n_bootstrap: int = 100, seed: int = 0, floor: int = len(TURNS)
 ) -> Measured:
     """Sensory atoms of some conditions, with bounds, intervals and noise floor; in the rows also their sum, ``total``, and all references.
 
     Beside each atom stands its noise floor: the same decomposition with the same reference where sight and sound are both noise, the mean
-    over the turns of three draws. It is no hypothesis and has no p-value. `p(y | t)`, as a reference, is not drawn anew in the intervals.
+    over turns of three draws. It is no hypothesis and has no p-value. `p(y | t)`, as a reference, is not drawn anew in the intervals.
     Values and draws are those of P(Y | c).
 
     Parameters
@@ -53,12 +53,12 @@ def measure(
     n_bootstrap, seed
         Draws of the intervals, and where their randomness begins.
     floor
-        Whether the noise floor is measured, which takes longer than the atoms.
+        The number of turns that the noise floor is the mean of; all take longer than the atoms, and with 0 it is not measured.
     """
     decisions = [one.decisions for one in parts]
     found = decompose(decisions)
     draws, targets = bootstrap(found, decisions, n_bootstrap, seed)
-    silent = [decompose([one.floor[turn] for one in parts], tol=FLOOR_TOLERANCE).pid for turn in range(len(TURNS))] if floor else []
+    silent = [decompose([one.floor[turn] for one in parts], tol=FLOOR_TOLERANCE).pid for turn in range(floor)]
     bounds = found.pid.bounds | {"total": (found.pid.total,) * 2}
     rows = []
     for reference in references or REFERENCES.get(parts[0].given, REFERENCES["template"])[:1]:
@@ -145,14 +145,14 @@ def recovery(preset: Preset) -> pd.DataFrame:
             content = [(v, a) for _, v, a, _ in states] if given == "none" else None
             parts = sorted(conditions(run.extraction, given, content=content, tau=preset.tau), key=lambda one: one.template)
             for template, some in groupby(parts, key=lambda one: one.template):
-                found = _rows(preset, run, list(some), floor=given == "question")
+                found = _rows(preset, run, list(some), floor=len(TURNS) if given == "question" else 0)
                 tables.append(found.assign(template=template, accuracy=right[template]))
     table = pd.concat(tables, ignore_index=True).assign(experiment="omni", seed=preset.seed)
     return results.tidy(table, schemas.SENSORY)
 
 
 def _rows(
-    preset: Preset, run: Run, parts: Sequence[Condition], references: Sequence[str] | None = None, floor: bool = True
+    preset: Preset, run: Run, parts: Sequence[Condition], references: Sequence[str] | None = None, floor: int = len(TURNS)
 ) -> pd.DataFrame:
     """The rows of `measure` with the columns that say where they are from."""
     found = measure(parts, references, n_bootstrap=preset.n_bootstrap, seed=preset.seed, floor=floor).rows

@@ -4,6 +4,9 @@ import pandas as pd
 import pytest
 from test_prose import read, short, told
 
+from pidlib.benchmarks import micro_av
+from pidlib.experiment import load_preset
+
 
 def _stamps() -> pd.DataFrame:
     table = read("fig_stamps", "omni").assign(given=lambda rows: rows["given"].fillna(""))
@@ -163,15 +166,35 @@ def recovery() -> list[str]:
 
 
 def gate() -> list[str]:
-    claims = read("table_gate", "omni").set_index("statistic")
-    parts, late = claims.loc["later_than_before"], claims.loc["late_synergy", "value"]
-    one = parts.iloc[0]
-    before = abs(late.to_numpy(float) - parts["value"].to_numpy(float)).max()
-    rest = [short(-value) for value in parts["value"].iloc[1:]]
+    claims, table = read("table_gate", "omni").set_index(["statistic", "model"]), read("fig_gate", "omni")
+    claims = claims.assign(**{name: claims[name].astype(float) for name in ("value", "ci_low", "ci_high")})
+    parts, late, sight, sound = (claims.loc[name] for name in ("later_than_before", "late_synergy", "vision_parts", "audio_parts"))
+    right = table.query("needs == 'vision'")[["accuracy_sounding", "accuracy_silent"]]
+    assert right.eq(1).all(axis=None) and table["accuracy"].eq(1).all()
+    assert sight["verdict"].tolist() == ["holds", "holds", "against", "against"] and sound["verdict"].eq("holds").all()
+    preset = load_preset("offline")
+    pairs = micro_av.load_pairs(preset.split, preset.n_omni_intervened, preset.seed)
+    silent = [(fused, plain) for fused, plain in pairs if plain.sample_id.endswith("_silent")]
+    differing = sum(fused.answer != plain.answer for fused, plain in silent)
+    one, rest, all_late = parts.iloc[0], [short(-value) for value in parts["value"].iloc[1:]], [short(-value) for value in late["value"]]
+    gaps = (late["value"] - parts["value"]).abs()
+    assert gaps.idxmax() == parts.index[0]
+    blocks = table[table["model"] == parts.index[0]].set_index(["atom", "needs", "layer"])["value_bits"].astype(float)
+    seen = [[short(blocks["unique_vision", needs, layer]) for needs in ("both", "vision")] for layer in (1, 2, 3)]
     return [
+        f"in {len(silent)} of {len(pairs)} clips, all four minis are right on all, also on the {differing} in",
+        f"who goes by the sound would be right on {short(1 - differing / len(silent))}",
         f"by {short(-one['value'])} [{short(-one['ci_high'])}, {short(-one['ci_low'])}] bits (the larger mini), "
         f"{', '.join(rest[:2])} and {rest[2]}",
-        f"before it lies apart by at most {short(before)} in the mean",
+        f"before it lies apart by at most {short(gaps.max())} in the mean",
+        f"at the output at all, by {', '.join(all_late[:3])} and {all_late[3]},",
+        f"by {short(sight['value'].iloc[0])} [{short(sight['ci_low'].iloc[0])}, {short(sight['ci_high'].iloc[0])}] and "
+        f"{short(sight['value'].iloc[1])} bits in the larger",
+        f"by {short(sight['value'].iloc[2])} in `seeing`",
+        f"by {short(sight['value'].iloc[3])} in `plain`",
+        f"$U_v$ of {seen[0][0]} and {seen[1][0]} against {seen[0][1]} and {seen[1][1]} at",
+        f"falls to {seen[2][0]} where fusion is needed and rises to {seen[2][1]}",
+        f"below zero (-{short(-blocks['synergy', 'vision', 2])})",
     ]
 
 

@@ -91,6 +91,11 @@ def load_pairs(split: str, n: int, seed: int = 0) -> list[tuple[Sample, Sample]]
     second question the ideal answerer has U_vision = 1 and S = 0. Where it names the silent one and that moves the other way, the right
     answers of the pair differ, and who listens all the same is wrong.
     """
+    return list(_pairs(split, n, seed))
+
+
+@lru_cache(maxsize=1)  # as of samples; both questions of a pair are asked of the same clips
+def _pairs(split: str, n: int, seed: int) -> tuple[tuple[Sample, Sample], ...]:
     fused, plain = TEMPLATES["sounding_direction"], TEMPLATES["direction"]
     pairs = []
     for index in range(n):
@@ -104,7 +109,7 @@ def load_pairs(split: str, n: int, seed: int = 0) -> list[tuple[Sample, Sample]]
         pairs.append(
             tuple(_sample(f"{name}/{kind}", split, one, one.questions[q][wording], one.answer(v, a, q), *shown) for one, q, kind in asked)
         )
-    return pairs
+    return tuple(pairs)
 
 
 def attenuated(samples: Sequence[Sample], gain: float) -> list[Sample]:

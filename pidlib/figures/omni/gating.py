@@ -42,10 +42,9 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         stages(ax)
         trajectories(ax, rows, marks.SENSORY)
         _halves(ax, {atom: rows[rows["atom"] == atom].sort_values("layer") for atom in ("unique_vision", "synergy")})
-        ax.set_title(marks.model_name(model).replace(", ", ",\n"))
+        ax.set_title(marks.model_name(model).replace(", ", ",\n"), pad=10)  # above the marks
     axes[0].set_ylabel("bits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
-    axes[0].set_ylim(top=1.12 * axes[0].get_ylim()[1])  # room for the marks
     half = Line2D([], [], linestyle=_HALF, linewidth=0.8, marker=7, color=marks.INK, markersize=5, label="half of its most")
     figure.legend(handles=[*marks.atom_lines(marks.MARKERS, marks.SENSORY), *_shared_handles(), half], loc="outside upper center", ncols=4)
     return figure
@@ -99,7 +98,8 @@ def _halves(ax: Axes, lines: Mapping[str, pd.DataFrame]) -> None:
         depth = float(half_depth(line["value_bits"].to_numpy(float)))
         if np.isfinite(depth):
             ax.axvline(depth, color=marks.COLORS[atom], linewidth=0.8, linestyle=_HALF, zorder=1)
-            ax.plot([depth], [1], marker=7, color=marks.COLORS[atom], markersize=6, zorder=5, transform=ax.get_xaxis_transform())
+            above = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 5}
+            ax.plot([depth], [1], marker=7, color=marks.COLORS[atom], markersize=6, **above)
 
 
 def _shared_handles() -> list[Line2D | Patch]:
