@@ -193,7 +193,10 @@ def varied_table(rows: pd.DataFrame, arms: Sequence[Arm], n_resamples: int, seed
 
 
 def score_table(preset: Preset) -> pd.DataFrame:
-    """Scores of the training questions of the first bases and seed, with the weights that PID gives them, as rows of ``fig_scores``."""
+    """Scores of the training questions of the first bases and seed, with the weights that PID gives them, as rows of ``fig_scores``.
+
+    Beside them those that it gives by other estimators of the local terms.
+    """
     tables = []
     for base, on in _first(preset):
         setting = Setting.of(preset, base, on, PID)
@@ -202,6 +205,8 @@ def score_table(preset: Preset) -> pd.DataFrame:
         told = [{name: getattr(one, name) for name in ("split", "sample_id", "question", "answer")} for one in samples]
         table = pd.DataFrame(told).join(scores.rename(columns={"fp": "fp_bits", "gap": "gap_bits"}))
         table["weight"] = sample_weights(preset, setting)
+        for name in ("BATCH", "LSMI"):
+            table[f"weight_{name.lower()}"] = sample_weights(preset, Setting.of(preset, base, on, PID, weighting={"estimator": name}))
         table["p_answer"], table["p_answer_language"] = decisions.joint[right], decisions.sources["language"][right]
         table["right"] = decisions.joint.argmax(1) == right[1]
         drawn = {"n_samples": len(samples), "seed": derive_seed(setting.stream, "tuning", setting.seed)}

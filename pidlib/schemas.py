@@ -257,7 +257,8 @@ REWEIGHTED = Schema(
 SCORED = Schema(
     {
         **dict.fromkeys(("experiment", "base", "benchmark", "split", "sample_id", "question", "answer"), "string"),
-        **dict.fromkeys(("sr", "sc", "fp_bits", "gap_bits", "weight", "p_answer", "p_answer_language"), "Float64"),
+        **dict.fromkeys(("sr", "sc", "fp_bits", "gap_bits", "weight", "weight_batch", "weight_lsmi"), "Float64"),
+        **dict.fromkeys(("p_answer", "p_answer_language"), "Float64"),
         "right": "boolean",
         **dict.fromkeys(("n_samples", "seed"), "Int64"),
         "fingerprint": "string",
@@ -305,6 +306,7 @@ SCHEMAS: dict[str, Schema] = {  # tables by name that hold something else than a
     "fig_gate": GATED,
     "table_gate": STAGES,
     "fig_bottleneck": BOTTLENECK,
+    "reweighting/outcomes": OUTCOMES,
     "table3_reweighting": REWEIGHTED,
     "fig_gain": REWEIGHTED,
     "fig_ablation": REWEIGHTED,

@@ -160,6 +160,8 @@ def test_scores_are_of_the_questions_that_the_figure_loads_again(tmp_path):
     assert (table["weight"] == 3).sum() <= round(0.2 * len(table)) and table["weight"].isin((0.5, 1, 3)).all()
     assert table.loc[table["weight"] == 3, "gap_bits"].min() >= table.loc[table["weight"] != 3, "gap_bits"].max()
     assert ((table["sr"] + table["sc"]) <= 1 + 1e-9).all() and table["p_answer"].between(0, 1).all()
+    assert all(sorted(table[f"weight_{name}"]) == sorted(table["weight"]) for name in ("batch", "lsmi"))
+    assert (table["weight_lsmi"] != table["weight"]).any()
 
 
 def test_synergy_of_the_base_is_asked_where_its_trainings_are_evaluated(tmp_path):
