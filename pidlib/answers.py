@@ -31,7 +31,7 @@ def everything(preset: Preset) -> list[Questions]:
         Questions(preset.population, seen, population),
         Questions(preset.options_models, seen, estimators.asked(preset)),
         Questions(preset.omni_models, films, sensory_tables.asked(preset)),
-        Questions(streams.models(preset), films, streams.asked(preset)),
+        Questions(preset.omni_models, films, streams.asked(preset)),
         Questions(preset.omni_models, fused, gating.asked(preset)),
         Questions(preset.bottleneck_models, fused, bottleneck.asked(preset)),
     ]

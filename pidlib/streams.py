@@ -47,15 +47,10 @@ def asked(preset: Preset) -> tuple[Asked, ...]:
     return (one, *(swapped._replace(change=change) for change in changes))
 
 
-def models(preset: Preset) -> tuple[str, ...]:
-    """All that see and hear: those shown one by one, then those that differ in how much they were asked about sound."""
-    return tuple(dict.fromkeys((*preset.omni_models, *preset.bottleneck_models)))
-
-
 def shuffle_table(preset: Preset) -> pd.DataFrame:
     """Atoms and drops of every model and template, their correlations, and the published ones, as rows of ``fig_shuffle``."""
     rows = []
-    for full, *swapped in runs(preset, asked(preset), preset.omni_benchmarks, models=models(preset)):
+    for full, *swapped in runs(preset, asked(preset), preset.omni_benchmarks, models=preset.omni_models):
         rows += _quantities(full, preset)
         whole = right(full.extraction, full.extraction.full)
         for place, name in enumerate(STREAMS):
@@ -199,7 +194,7 @@ def _quantities(run: Run, preset: Preset) -> Iterator[dict[str, object]]:
     made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
     mark = fingerprint(extraction=run.columns["fingerprint"], analysis="streams", **made)
     for one in sensory.conditions(run.extraction, tau=preset.tau):
-        found = sensory_tables.measure([one], n_bootstrap=preset.n_bootstrap, seed=preset.seed, floor=False)
+        found = sensory_tables.measure([one], n_bootstrap=preset.n_bootstrap, seed=preset.seed, floor=0)
         values, draws = (_with_sums(of) for of in (found.atoms, found.draws))
         told = run.columns | {"kind": "quantity", "template": one.template, "n_samples": len(one.decisions), "fingerprint": mark}
         told |= {"intervention": "none", "converged": bool(found.rows["converged"].all())}

@@ -75,16 +75,21 @@ def shuffle() -> list[str]:
     over = {scope: [found.loc[(scope, *pair)] for pair in pairs.items()] for scope in (templates, subsets, within)}
     published = read("fig_shuffle", "omni").query("kind == 'published'")["value"].min()
     assert max(row["ci_high"] for scope in (templates, subsets) for row in over[scope]) < published
-    assert all(row["null_low"] < row["value"] < row["null_high"] for row in (*over[subsets], over[within][0]))
-    assert over[within][1]["n_cells"] == found.loc[("micro_av/fusion", "unique_audio", "sound swapped"), "n_cells"]
-    for scope in (templates, within):
-        assert all(found.loc[(scope, *pair), "value"] > found.loc[(scope, *pair), "null_high"] for pair in added.items())
+    assert all(row["null_low"] < row["value"] < row["null_high"] for row in (*over[subsets], over[within][0], over[templates][0]))
+    assert all(row["n_cells"] == found.loc[("micro_av/fusion", "unique_audio", "sound swapped"), "n_cells"] for row in over[within])
+    both = {scope: [found.loc[(scope, *pair)] for pair in added.items()] for scope in (templates, within)}
+    assert all(row["value"] > row["null_high"] for rows in both.values() for row in rows)
+    assert all(row["ci_low"] <= 0 for row in both[within])
+    more = {scope: " and ".join(short(row["value"]) for row in rows) for scope, rows in both.items()}
     sight, sound = over[templates]
+    seen, heard = over[within]
     return [
         f"(sound {short(sound['value'])}, its band ends at {short(sound['null_high'])}; "
         f"video {short(sight['value'])} and {short(sight['null_high'])})",
         f"both lie inside it ({' and '.join(short(row['value']) for row in over[subsets])})",
-        f"there it lies above ({short(over[within][1]['value'])}; {short(over[within][1]['null_high'])})",
+        f"there $U_v$ lies inside the band ({short(seen['value'])}; {short(seen['null_high'])}) "
+        f"and $U_a$ above it ({short(heard['value'])}; {short(heard['null_high'])})",
+        f"above the band over templates ({more[templates]}) and within `fusion` ({more[within]})",
     ]
 
 
