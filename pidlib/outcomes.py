@@ -19,12 +19,14 @@ weights or of other code are never taken for it.
 import argparse
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from contextlib import ExitStack
 from functools import lru_cache, partial
 from multiprocessing import get_context
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from filelock import FileLock
 from tqdm import tqdm
 
@@ -126,11 +128,12 @@ def made(preset: Preset, settings: Sequence[Setting], jobs: int = 1) -> pd.DataF
     for one in settings:
         shared.setdefault((one.base, one.trained_on, one.seed), []).append(one)
     found: dict[str, pd.DataFrame] = {}
-    with tqdm(total=len(settings), desc="settings", unit="setting") as bar:
+    with tqdm(total=len(settings), desc="settings", unit="setting") as bar, ExitStack() as stack:
         if jobs == 1:
             parts = (_several(preset, [one]) for some in shared.values() for one in some)
-        else:
-            pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
+        else:  # one thread each: two on batches this small take many times as long
+            told = {"mp_context": get_context("spawn"), "initializer": torch.set_num_threads, "initargs": (1,)}
+            pool = stack.enter_context(ProcessPoolExecutor(jobs, **told))
             parts = (one.result() for one in as_completed([pool.submit(_several, preset, some) for some in shared.values()]))
         for part in parts:
             found |= part

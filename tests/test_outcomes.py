@@ -1,0 +1,177 @@
+"""Settings and outcomes: questions that never meet, fingerprints that tell what matters, and rows that are made once or read."""
+
+import re
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pidlib import benchmarks, outcomes, results, settings
+from pidlib.experiment import load_preset
+from pidlib.models.minis import vocabulary
+from pidlib.models.tiny import build
+from pidlib.outcomes import Setting, outcome
+from pidlib.settings import balanced, evaluation_name, question_sets
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    """One tiny model with random weights; everything it makes goes to a folder of its own."""
+    folder = tmp_path_factory.mktemp("outcomes")
+    model, processor = build("llava", sorted(vocabulary(n=64)), size="tiny")
+    model.save_pretrained(folder / "model")
+    processor.save_pretrained(folder / "model")
+    where = {"cache": folder / "cache", "output": folder, "tuned_models": {"prior/80": [str(folder / "model")]}}
+    return load_preset("smoke", **where, n_tuned=32, n_profiled=32, n_evaluated=32, n_retained=32, n_remade_seeds=1, tau=0)
+
+
+def setting(preset, condition="C", seed=0, **changes):
+    ((trained_on, (base,)),) = preset.tuned_models.items()
+    return Setting.of(preset, base, trained_on, condition, seed, **changes)
+
+
+@pytest.mark.parametrize("trained_on", ["easy_vqa/yes_no", "prior/80"])
+def test_no_question_and_no_picture_is_in_two_sets_whatever_the_seed(trained_on):
+    sets = [question_sets(trained_on, 480, 256, 480, seed=seed) for seed in range(5)]
+    assert all(one.profile == sets[0].profile and one.evaluation == sets[0].evaluation for one in sets)  # asked of all alike
+    groups = [[sample for one in sets for sample in one.train], sets[0].profile, sets[0].evaluation]
+    for name in (lambda one: one.sample_id, lambda one: one.image.tobytes()):
+        seen = [{name(one) for one in group} for group in groups]
+        assert len(set.union(*seen)) == sum(map(len, seen))
+    assert {one.sample_id for one in sets[0].train} != {one.sample_id for one in sets[1].train}
+    assert [len(part) for part in sets[0]] == [480, 256, 480]
+
+
+@pytest.mark.parametrize("trained_on", ["easy_vqa/yes_no", "prior/80"])
+def test_who_knows_the_text_alone_is_right_by_chance(trained_on):
+    evaluation = question_sets(trained_on, 8, 8, 480).evaluation
+    counts = Counter((one.text, one.answer) for one in evaluation)
+    assert all(counts[one.text, answer] == counts[one.text, one.answer] for one in evaluation for answer in one.candidates)
+    train = question_sets(trained_on, 480, 8, 480).train  # where it is not so
+    texts = {one.text for one in train}
+    known = sum(max(Counter(one.answer for one in train if one.text == text).values()) for text in texts)
+    assert known / len(train) > 0.7 > 0.5 >= 1 / len(train[0].candidates)
+
+
+def test_balanced_takes_the_first_whole_sets():
+    samples = benchmarks.load("easy_vqa/yes_no", "test", 400)
+    everything = balanced(samples)
+    assert balanced(samples, 11) == everything[:10]
+    assert {one.sample_id for one in everything} < {one.sample_id for one in samples}
+    with pytest.raises(ValueError, match="hold .* ask for fewer"):
+        balanced(samples, 398)
+
+
+def test_a_fingerprint_tells_apart_what_changes_an_outcome_and_nothing_else(preset, monkeypatch):
+    one = setting(preset)
+    others = [
+        setting(preset, "D"),
+        setting(preset, seed=1),
+        setting(preset, tuning={"steps": 3}),
+        setting(preset, weighting={"top_gap": 0.1}),
+        setting(preset, weighting={"estimator": "BATCH"}),
+        replace(one, trained_on="prior/70"),
+        replace(one, tau=0.1),
+    ]
+    assert len({one.fingerprint, *(other.fingerprint for other in others)}) == 1 + len(others)
+    assert setting(preset).fingerprint == one.fingerprint
+    for condition, changes in (("A", {"seed": 3, "tuning": {"steps": 3}}), ("B", {"weighting": {"top_gap": 0.1}})):
+        assert setting(preset, condition, **changes).fingerprint == setting(preset, condition).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("file", "there", "instead"),
+    [
+        ("reweighting.py", "1 - sr", "2 - sr"),
+        ("models/training.py", None, None),
+        ("models/training.py", "betas=(0.9, 0.98)", "betas=(0.9, 0.99)"),
+        ("settings.py", '"prior/25"', '"prior/50"'),
+        ("outcomes.py", "tol=TOLERANCE", "tol=1"),
+        ("benchmarks/micro.py", "sizes=(10, 32)", "sizes=(10, 33)"),
+        ("extraction/masking.py", None, None),
+    ],
+)
+def test_a_fingerprint_knows_the_code_that_makes_an_outcome_and_not_its_words(preset, tmp_path, file, there, instead):
+    """``there`` None: words alone are added."""
+    root = tmp_path / "pidlib"
+    shutil.copytree(Path(settings.__file__).parent, root, ignore=shutil.ignore_patterns("__pycache__"))
+    files = tuple((settings.MADE_BY | settings.OF_SOURCE["prior"]).items())
+    before = settings.code_of(files, root)
+    assert before == settings.code_of(files)
+    source = (root / file).read_text(encoding="utf-8")
+    if instead is None:
+        changed = re.sub(r'"""(\w)', r'"""Also: \1', source) + "\n# a note\n"
+    else:
+        changed = source.replace(there, instead)
+    assert changed != source
+    (root / file).write_text(changed, encoding="utf-8")
+    assert (settings.code_of.__wrapped__(files, root) == before) is (instead is None)
+
+
+def test_the_hash_of_code_is_the_same_in_every_python(tmp_path):
+    (tmp_path / "one.py").write_text('"""Words."""\ndef double(x: int) -> int:\n    """More."""\n    return 2 * x  # and a note\n')
+    assert settings.code_of.__wrapped__((("one.py", ()),), tmp_path) == "HASH"
+
+
+@pytest.mark.parametrize(
+    ("changes", "hint"),
+    [({"condition": "Z"}, "unknown condition 'Z'"), ({"tuning": {"step": 3}}, "unknown number of tuning 'step'; did you mean 'steps'")],
+)
+def test_wrong_names_are_refused(preset, changes, hint):
+    with pytest.raises(ValueError, match=hint):
+        setting(preset, **changes)
+
+
+def test_single_numbers_are_laid_over_those_of_the_preset(preset):
+    changed = load_preset("smoke", tuning={"steps": 7})
+    assert changed.tuning == preset.tuning | {"steps": 7}
+
+
+def test_an_outcome_has_accuracies_and_atoms_and_is_made_once(preset, monkeypatch):
+    one = setting(preset)
+    table = outcome(preset, one)
+    ((trained_on, _),) = preset.tuned_models.items()
+    accuracy = table[table["measure"] == "accuracy"].set_index("benchmark")["value"]
+    assert set(accuracy.index) == {trained_on, evaluation_name(trained_on), *preset.retained_benchmarks}
+    bits = table[table["measure"] != "accuracy"].set_index("measure")["value"]
+    assert bits["total"] == pytest.approx(bits.drop("total").sum(), abs=1e-6)
+    assert set(table["fingerprint"]) == {one.fingerprint} and table["steps"].eq(2).all()
+    monkeypatch.setattr(outcomes, "tune", None)  # would fail if it were called
+    assert outcome(preset, one).equals(table)
+
+
+def test_training_changes_the_model_and_conditions_differ(preset):
+    first = {letter: outcome(preset, setting(preset, letter, tuning={"learning_rate": 0.1})) for letter in "ABC"}
+    totals = {letter: table.set_index("measure").loc["total", "value"] for letter, table in first.items()}
+    assert len(set(totals.values())) == 3
+    assert first["A"]["steps"].isna().all() and first["B"]["top_gap"].isna().all() and first["C"]["top_gap"].notna().all()
+
+
+def test_seeds_that_are_not_made_are_read_by_fingerprint(preset):
+    first, later, absent = setting(preset), setting(preset, seed=1), setting(preset, seed=2)
+    fresh = outcome(preset, first)
+    committed = outcomes.made(preset, [first, later])
+    stale = committed.assign(value=9.0, fingerprint="0" * 16)
+    results.write(pd.concat([committed, stale]), preset.table(outcomes.TABLE))
+    found = outcomes.outcomes(preset, [first, later, absent, later])
+    assert (found.made, found.read, found.missing, found.compared) == (1, 1, 1, 1)
+    assert found.difference < 1e-9  # what is written has nine digits
+    assert len(found.table) == len(committed) and found.table["value"].max() < 9
+    assert found.table[found.table["seed"] == 0].reset_index(drop=True).equals(fresh)
+    shifted = committed.assign(value=committed["value"].where(committed["fingerprint"] != first.fingerprint, committed["value"] + 0.25))
+    results.write(shifted, preset.table(outcomes.TABLE))
+    assert outcomes.outcomes(preset, [first]).difference == pytest.approx(0.25)
+
+
+def test_weights_of_a_setting_are_those_of_its_samples(preset):
+    one = setting(preset, weighting={"top_gap": 0.25, "top_shortcut": 0.25})
+    train, decisions, scores = outcomes.scored(preset, one)
+    assert len(train) == len(decisions) == len(scores) == preset.n_tuned
+    weights = outcomes.sample_weights(preset, one)
+    assert set(weights) <= {0.5, 1.0, 3.0} and (weights == 3).sum() <= 8
+    assert sorted(outcomes.sample_weights(preset, replace(one, condition="D"))) == sorted(weights)
+    assert np.array_equal(outcomes.sample_weights(preset, replace(one, condition="H")), weights)
