@@ -74,6 +74,8 @@ def scored(preset: Preset, setting: Setting) -> tuple[list[Sample], Decisions, p
     base = _load(setting.base, preset.device, preset.allow_unpinned)
     asked = runs.Asked("train", setting.n_tuned, derive_seed(setting.stream, "tuning", setting.seed), PASSES)
     extraction, columns = runs.run(preset, asked, base, setting.trained_on)
+    if extraction.sample_ids != tuple(one.sample_id for one in train):
+        raise ValueError(f"{setting.trained_on}: the samples scored are not those to be trained on; clear the cache of its extraction")
     decisions = extraction.masked(setting.tau)
 
     def terms() -> Shard:

@@ -1,25 +1,39 @@
 """Settings of the reweighting experiment: all that decides what a training on weighted questions does to a model, and the questions."""
 
 import ast
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property, partial
-from types import ModuleType
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from pidlib import batch_estimator, benchmarks, lsmi, reweighting
+from pidlib import benchmarks
 from pidlib.benchmarks import Sample
 from pidlib.experiment import Preset, derive_seed, fingerprint, unknown
-from pidlib.extraction.extractor import _code
-from pidlib.models import lora
 from pidlib.models.lora import Tuning
 from pidlib.models.registry import folder_revision, locate
 from pidlib.reweighting import CONDITIONS, Weighting
 
 BALANCED = " balanced"
-RULES = 1  # by which `pidlib.outcomes` measures; to be raised with them
-CODE = {"BATCH": (batch_estimator,), "LSMI": (lsmi,)}  # that makes an outcome, beside what all are made by
+# The code that makes an outcome: files, of some only certain functions. The solver is not among it: what it finds is certified.
+MADE_BY = {
+    "models/lora.py": (),
+    "models/training.py": (),
+    "reweighting.py": (),
+    "settings.py": ("question_sets", "balanced"),
+    "outcomes.py": ("scored", "sample_weights", "_made", "_tuned", "_retained"),
+    "benchmarks/__init__.py": ("load",),
+    "benchmarks/pictures.py": (),
+    "benchmarks/task.py": (),
+    "extraction/*.py": (),
+}
+OF_ESTIMATOR = {"BATCH": {"batch_estimator.py": ()}, "LSMI": {"lsmi.py": ()}}  # and of some settings
+OF_SOURCE = {
+    "prior": {"benchmarks/prior.py": (), "benchmarks/micro.py": ()},
+    "micro": {"benchmarks/micro.py": ()},
+    "easy_vqa": {"benchmarks/easy_vqa.py": ()},
+    "hub": {"benchmarks/hub*.py": ()},
+}
 
 
 class Questions(NamedTuple):
@@ -101,14 +115,18 @@ class Setting:
 
     @cached_property
     def code(self) -> str:
-        """The hash of what makes its outcome, without comments and docstrings."""
-        return _code_of((lora, reweighting, *CODE.get(self.weighting.estimator, ())))
+        """The hash of the code that makes its outcome; comments and docstrings are not in it."""
+        sources = {name.split("/")[0] for name in (self.trained_on, *self.retained)}
+        files = MADE_BY | OF_ESTIMATOR.get(self.weighting.estimator, {})
+        for source in sorted(sources):
+            files |= OF_SOURCE.get(source, {})
+        return code_of(tuple(files.items()))
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """All that is meant to change its outcome: the numbers, the weights of its model, the code."""
         name, _, revision = self.base.partition("@")
-        return {"kind": "outcome", "rules": RULES, "code": self.code, "revision": _revision(name, revision or None)} | asdict(self)
+        return {"kind": "outcome", "code": self.code, "revision": _revision(name, revision or None)} | asdict(self)
 
     @cached_property
     def fingerprint(self) -> str:
@@ -190,10 +208,23 @@ def _revision(name: str, revision: str | None) -> str:
 
 
 @cache
-def _code_of(modules: tuple[ModuleType, ...]) -> str:
-    """The hash of what modules do: of their code without comments and docstrings."""
-    trees = [ast.parse(inspect.getsource(module)) for module in modules]
-    for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return fingerprint(trees=[ast.dump(tree) for tree in trees], extraction=_code())
+def code_of(files: tuple[tuple[str, tuple[str, ...]], ...], root: Path = Path(__file__).parent) -> str:
+    """The hash of what files do, all in them or the functions named, without comments and docstrings; the same in every Python."""
+    found = {}
+    for pattern, names in files:
+        for path in sorted(root.glob(pattern)):
+            body = ast.parse(path.read_text(encoding="utf-8")).body
+            kept = [node for node in body if not names or getattr(node, "name", None) in names]
+            if names and {node.name for node in kept} != set(names):
+                raise ValueError(f"{path.name} does not have all of {', '.join(names)}; name what makes an outcome")
+            found[path.relative_to(root).as_posix()] = _shape(kept)
+    return fingerprint(found=found)
+
+
+def _shape(node: Any) -> Any:
+    """A syntax tree without docstrings and without what is empty: newer Pythons have more empty fields."""
+    if isinstance(node, list):
+        return [_shape(one) for one in node if not (isinstance(one, ast.Expr) and isinstance(one.value, ast.Constant))]
+    if isinstance(node, ast.AST):
+        return [type(node).__name__, {name: _shape(value) for name, value in ast.iter_fields(node) if value is not None and value != []}]
+    return repr(node)

@@ -194,3 +194,11 @@ def test_with_adapter_refuses(tmp_path):
     trained(tmp_path, tuning=replace(QUICK, steps=1))
     with pytest.raises(ValueError, match="is for revision 0000"):
         with_adapter(replace(BASE, revision="1" * 40), tmp_path)
+
+
+def test_samples_are_drawn_by_their_shares_and_no_chance_adds_to_it():
+    shares = np.array([3, 1, 1, 0.5, 0])
+    order = lora._order(5, 110, 0, shares)
+    counts = np.bincount(order, minlength=5)
+    assert (np.abs(counts - 110 * shares / shares.sum()) < 1).all()
+    assert sorted(order) != order and lora._order(5, 110, 1, shares) != order

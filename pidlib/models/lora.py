@@ -109,7 +109,7 @@ def tune(
     folder : path
         Where adapter and checkpoint are kept, and all that is written.
     sampling : array, optional
-        Draw each sample of a step by these probabilities, up to a factor, with replacement, in place of passes over all.
+        Shares of the samples, up to a factor, in place of passes over all: of all draws each sample has its share, up to one draw.
 
     Raises
     ------
@@ -204,10 +204,13 @@ def _config(loaded: LoadedModel, tuning: Tuning) -> LoraConfig:
 
 
 def _order(n: int, size: int, seed: int, sampling: np.ndarray | None) -> list[int]:
-    """Which sample comes when: passes over all, each in an order of its own, or draws."""
+    """Which sample comes when: passes over all, each in an order of its own; or a systematic draw, in a random order."""
     draws = np.random.default_rng(derive_seed(seed, "order"))
     if sampling is not None:
-        return draws.choice(n, size, p=sampling / sampling.sum()).tolist()
+        order = draws.permutation(n)
+        shares = sampling[order].cumsum() / sampling.sum()
+        drawn = order[np.searchsorted(shares, (np.arange(size) + draws.random()) / size).clip(max=n - 1)]
+        return draws.permutation(drawn).tolist()
     return np.concatenate([draws.permutation(n) for _ in range(math.ceil(size / n))])[:size].tolist()
 
 
