@@ -165,9 +165,7 @@ class Draws:
         return {name: tuple((np.quantile(draws, tails) - draws.mean() + around[name]).tolist()) for name, draws in self.atoms.items()}
 
 
-def decision_pid(
-    decisions: Decisions, *, tol: float = 1e-6, max_iterations: int = 1000, device: torch.device | str = "cpu"
-) -> DecisionPID:
+def decision_pid(decisions: Decisions, *, tol: float = 1e-6, max_iterations: int = 1000, device: torch.device | str = "cpu") -> DecisionPID:
     """Decompose what a model's decisions owe to each modality.
 
     Rows of a source with one distribution are merged, which changes nothing; both sources are moved to one P(Y), that of the joint

@@ -17,10 +17,13 @@ weights or of other code are never taken for it.
 """
 
 import argparse
+import platform
+import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from functools import lru_cache, partial
+from importlib.metadata import version
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -69,7 +72,10 @@ class Outcomes(NamedTuple):
 
 
 def scored(preset: Preset, setting: Setting) -> tuple[list[Sample], Decisions, pd.DataFrame]:
-    """The training samples of a setting, what its base decides about them, and their scores, whatever the condition."""
+    """The training samples of a setting, what its base decides about them, and their scores, whatever the condition.
+
+    Beside the scores stands whether the solver behind them converged.
+    """
     train, weighting = setting.questions(preset.allow_unpinned).train, setting.weighting
     base = _load(setting.base, preset.device, preset.allow_unpinned)
     asked = runs.Asked("train", setting.n_tuned, derive_seed(setting.stream, "tuning", setting.seed), PASSES)
@@ -80,25 +86,31 @@ def scored(preset: Preset, setting: Setting) -> tuple[list[Sample], Decisions, p
 
     def terms() -> Shard:
         seed = derive_seed(setting.stream, "local terms", setting.seed)
-        embeddings = dict(extraction.embeddings)
-        return Shard(reweighting.local_terms(decisions, weighting.estimator, seed, embeddings=embeddings, tol=TOLERANCE))
+        how = {"embeddings": dict(extraction.embeddings), "tol": TOLERANCE, "device": preset.device}
+        found = reweighting.local_terms(decisions, weighting.estimator, seed, **how)
+        return Shard(found.terms, {"converged": found.converged})
 
     told = {"kind": "local terms", "extraction": columns["fingerprint"], "estimator": weighting.estimator, "code": setting.code}
-    local = _kept(preset, told | {"tau": setting.tau, "seed": setting.seed, "tol": TOLERANCE}, "local", terms).arrays
+    local = _kept(preset, told | {"tau": setting.tau, "seed": setting.seed, "tol": TOLERANCE}, "local", terms)
     alone = (decisions.sources[name] for name in ("vision", "language"))
-    return train, decisions, reweighting.scores(*alone, decisions.joint, local, weighting.epsilon)
+    scores = reweighting.scores(*alone, decisions.joint, local.arrays, weighting.epsilon)
+    return train, decisions, scores.assign(converged=local.facts["converged"])
 
 
-def sample_weights(preset: Preset, setting: Setting) -> np.ndarray:
-    """The weight of each training sample of a setting."""
+def sample_weights(preset: Preset, setting: Setting) -> tuple[np.ndarray, bool]:
+    """The weight of each training sample of a setting, and whether the solver behind them converged."""
     train, decisions, scores = scored(preset, setting)
     labels = np.array([one.candidates.index(one.answer) for one in train])
-    return reweighting.weights(setting.condition, scores, decisions, labels, setting.weighting, derive_seed(setting.stream, setting.seed))
+    seed = derive_seed(setting.stream, setting.base, setting.trained_on, setting.seed)
+    found = reweighting.weights(setting.condition, scores, decisions, labels, setting.weighting, seed)
+    return found, bool(scores["converged"].all())
 
 
 def outcome(preset: Preset, setting: Setting) -> pd.DataFrame:
     """Train and measure one setting, or read it from the cache; its rows."""
     shard = _kept(preset, setting.identity, "outcome", partial(_made, preset, setting))
+    for adapter in (project_root() / preset.cache / setting.fingerprint).glob("adapter-*"):
+        shutil.rmtree(adapter, ignore_errors=True)
     rows = pd.DataFrame(shard.facts | {"value": shard.arrays["value"]})
     return results.tidy(rows.assign(**setting.told), OUTCOMES)
 
@@ -151,36 +163,41 @@ def _kept(preset: Preset, identity: Mapping, name: str, make: Callable[[], Shard
     """A shard of the cache, made if it is not there."""
     folder = project_root() / preset.cache / fingerprint(**identity)
     folder.mkdir(parents=True, exist_ok=True)
+    versions = {name: version(name) for name in ("numpy", "torch", "transformers", "peft")}
+    provenance = versions | {"python": platform.python_version(), "device": preset.device, "threads": torch.get_num_threads()}
     with FileLock(folder / ".lock"):
-        return Store(folder, identity).get(name, make)
+        return Store(folder, identity, provenance).get(name, make)
 
 
 def _made(preset: Preset, setting: Setting) -> Shard:
     """Train, then ask."""
     base, questions = _load(setting.base, preset.device, preset.allow_unpinned), setting.questions(preset.allow_unpinned)
-    model = base if setting.condition == "A" else _tuned(preset, setting, base, questions.train)
+    model, certified = (base, True) if setting.condition == "A" else _tuned(preset, setting, base, questions.train)
     ask = partial(extract, model, seed=setting.stream, batch_size=preset.batch_size, progress=False)
     profiled = ask(questions.profile, passes=PASSES)
-    solved = decision_pid(profiled.masked(setting.tau), tol=TOLERANCE).pid
-    rows = [(setting.trained_on, atom, value, len(profiled), solved.converged) for atom, value in solved.atoms.items()]
-    rows.append((setting.trained_on, "total", solved.total, len(profiled), solved.converged))
+    solved = decision_pid(profiled.masked(setting.tau), tol=TOLERANCE, device=preset.device).pid
+    atoms = solved.atoms | {"total": solved.total}
+    rows = [(setting.trained_on, atom, value, len(profiled), solved.converged and certified) for atom, value in atoms.items()]
     accuracies = {setting.trained_on: profiled.accuracy()}
     sets = {evaluation_name(setting.trained_on): questions.evaluation}
     sets |= {name: _retained(name, setting.n_retained, setting.stream, preset.allow_unpinned) for name in setting.retained}
     accuracies |= {name: ask(samples, passes=(FULL,)).accuracy() for name, samples in sets.items()}
     sizes = {setting.trained_on: len(profiled)} | {name: len(samples) for name, samples in sets.items()}
-    rows += [(name, "accuracy", value, sizes[name], True) for name, value in accuracies.items()]
+    rows += [(name, "accuracy", value, sizes[name], certified) for name, value in accuracies.items()]
     names, measures, values, n, converged = zip(*rows, strict=True)
     facts = {"revision": base.revision, "benchmark": names, "measure": measures, "n": n, "converged": converged}
+    facts["n_tuned"] = len(questions.train)  # of some benchmarks there are fewer than were asked for
+    facts["steps"] = None if setting.condition == "A" else setting.tuning.length(len(questions.train))
     return Shard({"value": np.array(values, float)}, facts)
 
 
-def _tuned(preset: Preset, setting: Setting, base: LoadedModel, train: list[Sample]) -> LoadedModel:
-    weights = None if setting.condition == "B" else sample_weights(preset, setting)
+def _tuned(preset: Preset, setting: Setting, base: LoadedModel, train: list[Sample]) -> tuple[LoadedModel, bool]:
+    weights, converged = (np.ones(len(train)), True) if setting.condition == "B" else sample_weights(preset, setting)
     how = {"sampling": weights} if setting.condition == "H" else {"weights": weights}
     seed = derive_seed(setting.stream, "tuning", setting.base, setting.trained_on, setting.seed)  # the same under all conditions
-    folder = project_root() / preset.cache / setting.fingerprint / "adapter"
-    return tune(base, train, tuning=setting.tuning, seed=seed, folder=folder, **how)
+    # A training that was interrupted goes on only if its weights are the same still.
+    folder = project_root() / preset.cache / setting.fingerprint / f"adapter-{fingerprint(weights=weights.tolist())[:12]}"
+    return tune(base, train, tuning=setting.tuning, seed=seed, folder=folder, **how), converged
 
 
 @lru_cache(maxsize=2)

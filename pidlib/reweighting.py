@@ -20,9 +20,11 @@ Fang et al., Towards Understanding Modality Interaction in Multimodal Language M
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+import torch
 from jaxtyping import Bool, Float, Int
 from scipy.special import entr, rel_entr
 
@@ -80,6 +82,13 @@ class Weighting:
             raise ValueError(unknown("estimator", self.estimator, ESTIMATORS))
 
 
+class Local(NamedTuple):
+    """Local terms by name, and whether the exact solver certified its tolerance; the other estimators certify nothing."""
+
+    terms: dict[str, Float[np.ndarray, " n"]]
+    converged: bool
+
+
 def local_terms(
     decisions: Decisions,
     estimator: str = "exact",
@@ -88,7 +97,8 @@ def local_terms(
     embeddings: Mapping[str, Float[np.ndarray, "n d"]] | None = None,
     n_batches: int | None = None,
     tol: float = 1e-6,
-) -> dict[str, Float[np.ndarray, " n"]]:
+    device: torch.device | str = "cpu",
+) -> Local:
     r"""Each sample's part in the atoms, in bits, by name; over all samples they average to the atoms of the estimator.
 
     With :math:`i_1 = KL(p_v || P(Y))`, i_2 and i_12 likewise, and i_Q the sample's share of I_Q, the mean of its shares as a picture and as
@@ -109,6 +119,8 @@ def local_terms(
         Batches that BATCH averages; if left out the published 50, or as many more as it takes for every sample to be expected in one.
     tol
         Certified gap asked of the exact solver, in bits.
+    device
+        Where it computes.
 
     Raises
     ------
@@ -116,16 +128,17 @@ def local_terms(
         For another estimator, and if a sample occurs in none of the batches.
     """
     if estimator == "exact":
-        return dict(decision_pid(decisions, tol=tol).local)
+        solved = decision_pid(decisions, tol=tol, device=device)
+        return Local(dict(solved.local), solved.pid.converged)
     if estimator == "LSMI":
-        return lsmi(decisions, embeddings, seed)
+        return Local(lsmi(decisions, embeddings, seed), True)
     if estimator != "BATCH":
         raise ValueError(unknown("estimator", estimator, ESTIMATORS))
     found = batch_pid(decisions, embeddings=embeddings, n_batches=n_batches or _enough(len(decisions)), seed=seed, **TRAINING)
     if not found.occurrences.all():
         missing = np.flatnonzero(found.occurrences == 0)
         raise ValueError(f"samples {missing[:5]} ... ({len(missing)}) occur in none of the batches of BATCH; ask for more n_batches")
-    return dict(found.local)
+    return Local(dict(found.local), True)
 
 
 def scores(

@@ -204,9 +204,9 @@ def score_table(preset: Preset) -> pd.DataFrame:
         right = np.arange(len(samples)), np.array([one.candidates.index(one.answer) for one in samples])
         told = [{name: getattr(one, name) for name in ("split", "sample_id", "question", "answer")} for one in samples]
         table = pd.DataFrame(told).join(scores.rename(columns={"fp": "fp_bits", "gap": "gap_bits"}))
-        table["weight"] = sample_weights(preset, setting)
+        table["weight"], _ = sample_weights(preset, setting)
         for name in ("BATCH", "LSMI"):
-            table[f"weight_{name.lower()}"] = sample_weights(preset, Setting.of(preset, base, on, PID, weighting={"estimator": name}))
+            table[f"weight_{name.lower()}"], _ = sample_weights(preset, Setting.of(preset, base, on, PID, weighting={"estimator": name}))
         table["p_answer"], table["p_answer_language"] = decisions.joint[right], decisions.sources["language"][right]
         table["right"] = decisions.joint.argmax(1) == right[1]
         drawn = {"n_samples": len(samples), "seed": derive_seed(setting.stream, "tuning", setting.seed)}

@@ -259,7 +259,7 @@ SCORED = Schema(
         **dict.fromkeys(("experiment", "base", "benchmark", "split", "sample_id", "question", "answer"), "string"),
         **dict.fromkeys(("sr", "sc", "fp_bits", "gap_bits", "weight", "weight_batch", "weight_lsmi"), "Float64"),
         **dict.fromkeys(("p_answer", "p_answer_language"), "Float64"),
-        "right": "boolean",
+        **dict.fromkeys(("right", "converged"), "boolean"),
         **dict.fromkeys(("n_samples", "seed"), "Int64"),
         "fingerprint": "string",
     },

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pidlib import benchmarks
-from pidlib.benchmarks import Sample
+from pidlib.benchmarks import Sample, prior
 from pidlib.experiment import Preset, derive_seed, fingerprint, unknown
 from pidlib.models.lora import Tuning
 from pidlib.models.registry import folder_revision, locate
@@ -18,6 +18,7 @@ BALANCED = " balanced"
 # The code that makes an outcome: files, of some only certain functions. The solver is not among it: what it finds is certified.
 MADE_BY = {
     "models/lora.py": (),
+    "models/adapters.py": (),
     "models/training.py": (),
     "reweighting.py": (),
     "settings.py": ("question_sets", "balanced"),
@@ -37,7 +38,7 @@ OF_SOURCE = {
 
 
 class Questions(NamedTuple):
-    """Three sets of samples; see the module."""
+    """Three sets of samples; see `pidlib.outcomes`."""
 
     train: list[Sample]
     profile: list[Sample]
@@ -141,10 +142,9 @@ class Setting:
     @property
     def told(self) -> dict[str, Any]:
         """What its rows say of it; numbers that change nothing are missing."""
-        found = {name: getattr(self, name) for name in ("base", "trained_on", "condition", "seed", "n_tuned", "fingerprint")}
+        found = {name: getattr(self, name) for name in ("base", "trained_on", "condition", "seed", "fingerprint")}
         if self.condition != "A":
             found |= {name: getattr(self.tuning, name) for name in ("learning_rate", "rank", "last")}
-            found["steps"] = self.tuning.length(self.n_tuned)
         if self.condition not in "AB":
             names = ("top_gap", "top_shortcut", "gap_weight", "shortcut_weight", "estimator")
             found |= {name: getattr(self.weighting, name) for name in names}
@@ -169,7 +169,7 @@ def question_sets(
     profile = get(trained_on, "validation", n_profiled, stream)
     if evaluation_name(trained_on) == trained_on:
         return Questions(train, profile, get(trained_on, "test", n_evaluated, stream))
-    everything = get("prior/25" if trained_on in benchmarks.PRIOR else trained_on, "test", None, stream)
+    everything = get(f"prior/{prior.BALANCED}" if trained_on in benchmarks.PRIOR else trained_on, "test", None, stream)
     return Questions(train, profile, balanced(everything, n_evaluated))
 
 

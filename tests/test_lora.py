@@ -11,8 +11,9 @@ from small_world import CANDIDATES, FAMILY_NAMES, film, hearing, loaded, picture
 
 from pidlib.extraction import extract
 from pidlib.extraction.masking import full_pass
-from pidlib.models import lora
-from pidlib.models.lora import Tuning, tune, with_adapter
+from pidlib.models import adapters, lora
+from pidlib.models.adapters import with_adapter
+from pidlib.models.lora import Tuning, tune
 from pidlib.models.training import encode
 
 BASE, SAMPLES = loaded("llava"), samples(12)
@@ -117,7 +118,7 @@ def test_only_the_last_blocks_get_parameters_and_the_base_stays(tmp_path, last, 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`")
 def test_peft_alone_loads_an_adapter(tmp_path):
     tuned = tune(BASE, SAMPLES, None, QUICK, folder=tmp_path)
-    alone = lora.PeftModel.from_pretrained(copy.deepcopy(BASE.model), tmp_path).eval()
+    alone = adapters.PeftModel.from_pretrained(copy.deepcopy(BASE.model), tmp_path).eval()
     inputs = encode(BASE, SAMPLES[:4])
     with torch.no_grad():
         answers = [model(**inputs).logits for model in (alone, tuned.model, BASE.model)]

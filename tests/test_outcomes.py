@@ -89,7 +89,7 @@ def test_a_fingerprint_tells_apart_what_changes_an_outcome_and_nothing_else(pres
         ("reweighting.py", "1 - sr", "2 - sr"),
         ("models/training.py", None, None),
         ("models/training.py", "betas=(0.9, 0.98)", "betas=(0.9, 0.99)"),
-        ("settings.py", '"prior/25"', '"prior/50"'),
+        ("settings.py", "{prior.BALANCED}", "50"),
         ("outcomes.py", "tol=TOLERANCE", "tol=1"),
         ("benchmarks/micro.py", "sizes=(10, 32)", "sizes=(10, 33)"),
         ("extraction/masking.py", None, None),
@@ -171,7 +171,7 @@ def test_weights_of_a_setting_are_those_of_its_samples(preset):
     one = setting(preset, weighting={"top_gap": 0.25, "top_shortcut": 0.25})
     train, decisions, scores = outcomes.scored(preset, one)
     assert len(train) == len(decisions) == len(scores) == preset.n_tuned
-    weights = outcomes.sample_weights(preset, one)
+    weights, _ = outcomes.sample_weights(preset, one)
     assert set(weights) <= {0.5, 1.0, 3.0} and (weights == 3).sum() <= 8
-    assert sorted(outcomes.sample_weights(preset, replace(one, condition="D"))) == sorted(weights)
-    assert np.array_equal(outcomes.sample_weights(preset, replace(one, condition="H")), weights)
+    assert sorted(outcomes.sample_weights(preset, replace(one, condition="D"))[0]) == sorted(weights)
+    assert np.array_equal(outcomes.sample_weights(preset, replace(one, condition="H"))[0], weights)

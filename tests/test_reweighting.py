@@ -55,7 +55,7 @@ def test_scores_by_hand():
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_scores_are_shares_whatever_the_estimator(estimator):
     decisions = soft()
-    found = scores(*decisions.sources.values(), decisions.joint, local_terms(decisions, estimator))
+    found = scores(*decisions.sources.values(), decisions.joint, local_terms(decisions, estimator).terms)
     assert found.shape == (96, 4) and (found >= 0).all(axis=None)
     assert (found["sr"] + found["sc"]).max() < 1 and (found["gap"] <= found["fp"]).all()
     assert (found > 1e-3).sum().min() > 10
@@ -64,19 +64,19 @@ def test_scores_are_shares_whatever_the_estimator(estimator):
 def test_exact_terms_average_to_the_atoms():
     decisions = soft()
     solved = decision_pid(decisions).pid
-    for atom, terms in local_terms(decisions).items():
+    for atom, terms in local_terms(decisions).terms.items():
         assert terms.mean() == pytest.approx(solved.atoms[atom], abs=1e-6)
 
 
 def test_batch_terms_average_to_the_atoms_by_occurrence():
     decisions = soft(200)
     found = batch_pid(decisions, n_batches=108, seed=3, **TRAINING)  # 200 / 64 * log(200,000) = 38, so the published 50 do
-    terms = local_terms(decisions, "BATCH", seed=3, n_batches=108)
+    terms = local_terms(decisions, "BATCH", seed=3, n_batches=108).terms
     assert found.occurrences.sum() == 108 * 64 and found.occurrences.min() > 0
     for atom, value in found.unclamped.items():
         assert found.occurrences @ terms[atom] / (108 * 64) == pytest.approx(value, abs=1e-12)
     # far from the exact ones in level (the training is short), near in order
-    exact = local_terms(decisions)
+    exact = local_terms(decisions).terms
     for atom in exact:
         assert np.corrcoef(exact[atom], terms[atom])[0, 1] > 0.9
 
@@ -84,16 +84,16 @@ def test_batch_terms_average_to_the_atoms_by_occurrence():
 def test_batch_needs_every_sample_in_a_batch():
     with pytest.raises(ValueError, match="occur in none of the batches of BATCH; ask for more n_batches"):
         local_terms(soft(200), "BATCH", n_batches=2)
-    assert all(np.isfinite(terms).all() for terms in local_terms(soft(200), "BATCH").values())
+    assert all(np.isfinite(terms).all() for terms in local_terms(soft(200), "BATCH").terms.values())
 
 
 def test_local_terms_are_one_per_seed_and_lsmi_is_passed_on():
     decisions = soft()
     embeddings = {name: np.random.default_rng(1).normal(size=(96, 5)) for name in decisions.sources}
-    one, again, other = (local_terms(decisions, "BATCH", seed)["synergy"] for seed in (0, 0, 1))
+    one, again, other = (local_terms(decisions, "BATCH", seed).terms["synergy"] for seed in (0, 0, 1))
     assert (one == again).all() and (one != other).any()
     expected = lsmi(decisions, embeddings, 4)
-    assert all((terms == expected[atom]).all() for atom, terms in local_terms(decisions, "LSMI", 4, embeddings=embeddings).items())
+    assert all((terms == expected[atom]).all() for atom, terms in local_terms(decisions, "LSMI", 4, embeddings=embeddings).terms.items())
 
 
 def test_pid_weights_by_hand_with_ties_and_overlap():

@@ -1,24 +1,15 @@
 """Fine-tuning with weighted samples: an adapter of low rank in the last blocks, by peft and the Trainer of transformers."""
 
-import copy
-import gc
-import hashlib
-import json
 import math
-import os
-import random
 import re
-import shutil
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from peft import LoraConfig, get_peft_model
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
@@ -28,11 +19,11 @@ from pidlib.experiment import derive_seed, fingerprint
 from pidlib.extraction.checks import check_samples
 from pidlib.extraction.extractor import identity
 from pidlib.extraction.prompts import Prompter
+from pidlib.models.adapters import CONFIG, claim, no_trace, save, twin, with_adapter
 from pidlib.models.registry import LoadedModel
 from pidlib.models.training import checkpoint, encode, restore
 
 EVERY = 50  # steps between checkpoints
-CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # as peft names them
 
 
 @dataclass(frozen=True)
@@ -121,36 +112,14 @@ def tune(
     weights = _checked("weights", np.ones(len(samples)) if weights is None else weights, len(samples))
     sampling = None if sampling is None else _checked("sampling", sampling, len(samples))
     told = {"tuning": asdict(tuning), "weights": weights.tolist(), "sampling": None if sampling is None else sampling.tolist()}
-    _claim(folder, fingerprint(**identity(loaded, samples, (), 0, (), seed), **told))
+    claim(folder, fingerprint(**identity(loaded, samples, (), 0, (), seed), **told))
     if not (folder / CONFIG).exists():
-        with _no_trace(loaded.device):
+        with no_trace(loaded.device):
             torch.manual_seed(derive_seed(seed, "adapter"))
-            adapted = get_peft_model(_twin(loaded.model), _config(loaded, tuning))
+            adapted = get_peft_model(twin(loaded.model), _config(loaded, tuning))
             _train(replace(loaded, model=adapted), samples, weights, tuning, seed, sampling, folder / "training.checkpoint")
-        _save(adapted, loaded.name, folder)
+        save(adapted, loaded.name, folder)
     return with_adapter(loaded, folder)
-
-
-def with_adapter(loaded: LoadedModel, folder: str | Path) -> LoadedModel:
-    """A model with an adapter that was saved in a folder; its revision tells which.
-
-    The adapter stays beside the weights it adapts: added to those in 16 bits, it would be lost in rounding. Both models share them.
-
-    Raises
-    ------
-    ValueError
-        If there is no adapter, or it was trained for another model.
-    """
-    folder = Path(folder)
-    if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):
-        raise ValueError(f"no adapter in {folder}: it has no {CONFIG} or no {WEIGHTS}; give a folder that tune has finished")
-    config = PeftConfig.from_pretrained(str(folder))
-    if config.revision != loaded.revision:
-        raise ValueError(f"the adapter in {folder} is for revision {config.revision}; {loaded.name} is {loaded.revision}: load the other")
-    with _no_trace(loaded.device):
-        adapted = PeftModel.from_pretrained(_twin(loaded.model), str(folder), torch_device=str(loaded.device))
-    digest = hashlib.sha256(f"{loaded.revision} {config.r} {config.lora_alpha} ".encode() + (folder / WEIGHTS).read_bytes())
-    return replace(loaded, model=adapted.get_base_model().eval(), revision=digest.hexdigest()[:40])
 
 
 def _checked(name: str, values: Sequence[float], n: int) -> np.ndarray:
@@ -158,36 +127,6 @@ def _checked(name: str, values: Sequence[float], n: int) -> np.ndarray:
     if values.shape != (n,) or not np.isfinite(values).all() or values.min() < 0 or not values.any():
         raise ValueError(f"{name} of {n} samples: got {values.shape}, {values.tolist()[:4]} ...; give one for each, >= 0 and not all 0")
     return values
-
-
-def _claim(folder: Path, mark: str) -> None:
-    """Say in the folder what it is for; raise if that is something else."""
-    path, part = folder / "training.json", folder / "training.part"
-    if path.exists() and json.loads(path.read_text()) != {"fingerprint": mark}:
-        raise ValueError(f"{folder} holds a training of other model, samples, weights, tuning or seed; give another folder, or remove it")
-    folder.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps({"fingerprint": mark}) + "\n")
-    os.replace(part, path)
-
-
-@contextmanager
-def _no_trace(device: torch.device) -> Iterator[None]:
-    """The Trainer seeds all there is, and peft draws first weights even to load others; afterwards randomness is as before."""
-    python, legacy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    gc.freeze()  # the Trainer collects garbage: half a second among all the objects of the libraries, a third of a mini's training
-    try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []), warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated")  # peft asks by the old name
-            yield
-    finally:
-        gc.unfreeze()
-        random.setstate(python)
-        np.random.set_state(legacy)  # noqa: NPY002
-
-
-def _twin(model: nn.Module) -> nn.Module:
-    """A model of its own that shares the weights, frozen."""
-    return copy.deepcopy(model, {id(weight): nn.Parameter(weight.data, requires_grad=False) for weight in model.parameters()})
 
 
 def _config(loaded: LoadedModel, tuning: Tuning) -> LoraConfig:
@@ -297,14 +236,3 @@ def _train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.train()
-
-
-def _save(adapted: PeftModel, name: str, folder: Path) -> None:
-    """Save the adapter, the configuration last: a folder that has it has all."""
-    adapted.peft_config["default"].base_model_name_or_path = name
-    part = folder / "part"
-    adapted.save_pretrained(part, save_embedding_layers=False)
-    for file in (WEIGHTS, CONFIG):
-        os.replace(part / file, folder / file)
-    shutil.rmtree(part)
-    (folder / "training.checkpoint").unlink(missing_ok=True)
