@@ -24,7 +24,7 @@ from pidlib.experiment import derive_seed, fingerprint, unknown
 from pidlib.extraction import FAMILIES, extract, family_of
 from pidlib.extraction.masking import full_pass
 from pidlib.models.films import THINGS, listening
-from pidlib.models.recipes import RECIPES, Recipe
+from pidlib.models.recipes import RECIPES, Leaning, Recipe
 from pidlib.models.registry import MINIS, LoadedModel, load
 from pidlib.models.tiny import build
 from pidlib.models.training import encode, fit, stream
@@ -54,12 +54,20 @@ def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str
     weights of an uninterrupted one.
     """
     torch.set_num_threads(threads)
-    model, processor = build(recipe.family, _words(recipe.family), recipe.size, recipe.seed)
+    if isinstance(recipe, Leaning):
+        started = load(recipe.start, device="cpu")
+        model, processor = started.model, started.processor
+    else:
+        model, processor = build(recipe.family, _words(recipe.family), recipe.size, recipe.seed)
     mini = LoadedModel(name, model, processor, family_of(model), "in training", torch.device("cpu"))
     if mini.family.hears:
         head = _head(mini, recipe, 1 + len(THINGS) + 4)
         together = torch.nn.ModuleDict({"model": model, "head": head})
         fit(together, listening(mini, head, recipe), recipe.answers, recipe, "answer", folder)
+    elif isinstance(recipe, Leaning):
+        blocks = mini.family.blocks_of(model)
+        last = torch.nn.ModuleList(blocks[-round(recipe.last * len(blocks)) :])
+        fit(last, _answering(mini, recipe), recipe.answers, recipe, "answer", folder)
     else:
         _fit_seeing(mini, recipe, folder)
     model.half().save_pretrained(folder)
