@@ -64,7 +64,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 ASKED     := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
 
-.PHONY: FORCE help paper notebooks minis test figures bench lab clean clean-cache extract lint setup
+.PHONY: FORCE help paper notebooks minis outcomes test figures bench lab clean clean-cache extract lint setup
 help: ## this list
 	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
 	@echo "seed and output belong to all notebooks; other parameters to single ones, which are targets too:"
@@ -95,7 +95,7 @@ FORCE:
 $(BUILD)/extracted: $(SOURCES) | $(READY)
 	$(PY) -m pidlib.answers --preset $(PRESET) --jobs $(JOBS)
 	@mkdir -p $(@D) && touch $@
-$(filter $(RUNS)/vision_language/% $(RUNS)/omni/% $(RUNS)/validation/fig_recovery.ipynb,$(EXECUTED)): | $(ASKED)
+$(filter-out $(RUNS)/validation/%,$(EXECUTED)) $(RUNS)/validation/fig_recovery.ipynb: | $(ASKED)
 
 extract: $(BUILD)/extracted ## only the first step: run the models, keep what they answer in the cache
 
@@ -105,6 +105,9 @@ figures: $(READY) ## only the last step: redraw every figure from the committed 
 bench: $(READY) ## time the solver against its peers
 	rm -f $(RUNS)/validation/fig_solver.ipynb
 	@$(MAKE) --no-print-directory $(RUNS)/validation/fig_solver.ipynb
+
+outcomes: $(READY) ## train all seeds of the reweighting experiment anew and write the committed outcomes: about an hour
+	$(PY) -m pidlib.outcomes --preset $(PRESET) --jobs $(JOBS)
 
 minis: $(READY) ## train the mini models anew: hours
 	$(PY) -m pidlib.models.minis train
