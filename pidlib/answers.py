@@ -34,6 +34,7 @@ def everything(preset: Preset) -> list[Questions]:
         Questions(preset.omni_models, films, streams.asked(preset)),
         Questions(preset.omni_models, fused, gating.asked(preset)),
         Questions(preset.bottleneck_models, fused, bottleneck.asked(preset)),
+        Questions(bottleneck.middle(preset.bottleneck_models), fused, bottleneck.softer(preset)),
     ]
 
 

@@ -1,46 +1,71 @@
-r"""How far synergy of sight and sound stays below its ceiling, of three minis and by loudness.
+r"""Does training on sight hold synergy of sight and sound down? One mini trained over and over with one thing varied, and softer sound.
 
-The ceiling is the ideal answerer's (`pidlib.benchmarks.micro_av.sensory_truth`). One thing is varied: how loud the sound is before its
-noise floor, of the same clips and with the same right answers; if the sound is too weak, synergy rises with loudness. The minis are set
-side by side: they differ in the share of questions about sound in training, in that of questions of both senses, in how often the sound
-was another's and in steps, and each is one training, so that no cause of what parts them can be told.
+Paper 1 finds much that is unique to vision and little synergy, and calls vision the bottleneck. Here the ceiling is known, the ideal
+answerer's (`pidlib.benchmarks.micro_av.sensory_truth`), and what a mini is trained on is varied: of the questions of one sense, the share
+that is about sound, where a question about sound takes the place of one about sight and all else is equal. If learning to see is in the
+way, U_vision falls with that share and synergy rises. Every share is trained from several seeds, so that the effect has an interval over
+trainings. Beside it, with minis and clips as they are, the sound is softened before its noise floor: if it is too weak, synergy rises
+with loudness.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from pidlib import results, schemas, sensory_tables
 from pidlib.benchmarks import micro_av
-from pidlib.experiment import Preset, fingerprint
-from pidlib.extraction import Extraction
-from pidlib.gating import FUSION, Measured, measured
+from pidlib.experiment import Preset, fingerprint, unknown
+from pidlib.gating import FUSION, measured
 from pidlib.models.recipes import RECIPES
 from pidlib.runs import Asked, Run, runs
+from pidlib.sensory_tables import Measured
 
-NEED_BOTH = (FUSION, "micro_av/gated", "micro_av/polarity")
-GAINS = (0.0, 0.03, 0.1, 0.3, 1.0)  # of the soundtrack: only noise, -30, -20, -10 and 0 dB
+GAINS = (0.0, 0.1, 0.3)  # of the soundtrack: only noise, -20 and -10 dB; 1 is the soundtrack as it is
 AUDIBLE = 0.3  # from here to 1 there is more loudness and, if it is heard as well, no more information
-CHANGED = ("synergy", "unique_vision")
+ATOMS = ("synergy", "unique_vision", "unique_audio")
 
 
-def asked(preset: Preset) -> tuple[Asked, ...]:
-    """Of the minis that differ in their training: Sensory atoms, and the same with softer sound."""
-    (one,) = sensory_tables.asked(preset)
-    softer = (partial(micro_av.attenuated, gain=gain) for gain in GAINS)
-    return (one, *(one._replace(n_samples=preset.n_omni_intervened, change=change) for change in softer))
+def asked(preset: Preset) -> tuple[Asked]:
+    """Of every mini: what its Sensory atoms need."""
+    return tuple(one._replace(n_samples=preset.n_omni_intervened, layers=()) for one in sensory_tables.asked(preset))
+
+
+def softer(preset: Preset) -> tuple[Asked, ...]:
+    """Of the minis in the `middle`: the same with softer sound, then with the sound as it is."""
+    (one,) = asked(preset)
+    return (*(one._replace(change=partial(micro_av.attenuated, gain=gain)) for gain in GAINS), one)
 
 
 def audio_share(model: str) -> float:
-    """The share of questions about sound alone in a mini's training; missing where there is no recipe.
+    """Of the questions of one sense in a mini's training, the share that is about sound.
 
-    >>> audio_share("qwen2_5_omni_compact_hearing") > audio_share("qwen2_5_omni_compact") > audio_share("qwen2_5_omni_compact_seeing") > 0
-    True
+    Raises
+    ------
+    ValueError
+        For a model that is no mini which was asked about sound.
+
+    >>> audio_share("qwen2_5_omni_compact_audio1of8_seed2")
+    0.125
     """
-    mixture = RECIPES[model].mixture if model in RECIPES else {}
-    return mixture.get("micro_av/audio", 0.0) / sum(mixture.values()) if mixture else np.nan
+    heard = {name: recipe.mixture for name, recipe in RECIPES.items() if "micro_av/audio" in recipe.mixture}
+    if model not in heard:
+        raise ValueError(unknown("mini that hears", model, heard))
+    audio, visual = (heard[model][f"micro_av/{sense}"] for sense in ("audio", "visual"))
+    return audio / (audio + visual)
+
+
+def middle(models: Sequence[str]) -> list[str]:
+    """Those whose `audio_share` is the one in the middle.
+
+    >>> middle([f"qwen2_5_omni_compact_audio{eighths}of8_seed0" for eighths in (7, 1, 4)])
+    ['qwen2_5_omni_compact_audio4of8_seed0']
+    """
+    shares = [audio_share(name) for name in models]
+    usual = sorted(shares)[len(shares) // 2]
+    return [name for name, share in zip(models, shares, strict=True) if share == usual]
 
 
 def truth(templates: Mapping[str, int]) -> dict[str, float]:
@@ -50,28 +75,43 @@ def truth(templates: Mapping[str, int]) -> dict[str, float]:
     return {atom: sum(ideal[name][atom] * times for name, times in templates.items()) / count for atom in next(iter(ideal.values()))}
 
 
-def bottleneck_table(preset: Preset) -> pd.DataFrame:
-    """Atoms beside their ceiling by mini and by loudness, and the changes, as rows of ``fig_bottleneck``.
+def effect(shares: Sequence[float], bits: Sequence[float]) -> dict[str, float]:
+    r"""How an atom changes from the least share to the most, in bits, on the line of least squares through n trainings.
 
-    Kind ``training``: a mini on a benchmark. ``salience``: the same on `FUSION` at a gain. ``change``: how synergy and U_vision differ in
-    bits, with an interval of differences over the same samples: between the minis that were asked least and most about sound (``model``
-    names the latter; ``gain`` is missing), and, of each mini, between the least gain or `AUDIBLE` (in ``gain``) and 1. The intervals draw
-    questions alone: what another training of the same mini would give is not in them.
+    :math:`b\,\Delta x` with the slope b and :math:`\Delta x = x_{\max} - x_{\min}`; its 95 % interval,
+    :math:`\pm t_{.975,\,n-2}\,\mathrm{se}(b)\,\Delta x`; and p of no slope, two-sided. The interval is over trainings, all of which answer
+    the same questions; fewer than three have none.
+
+    >>> {name: round(float(value), 3) for name, value in effect([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]).items()}
+    {'value_bits': 0.2, 'ci_low': -0.104, 'ci_high': 0.504, 'null_p': 0.106, 'dof': 2.0}
     """
-    known = [name for name in NEED_BOTH if name in preset.omni_benchmarks]
-    rows, trained = [], {}
-    for (run,) in runs(preset, asked(preset)[:1], known, models=preset.bottleneck_models):
-        told, found = _measured(preset, run, 1.0)
-        rows.append(found.rows.assign(kind="training", **told))
-        trained.setdefault(told["benchmark"], []).append((told, found))
-    for several in runs(preset, asked(preset)[1:], [FUSION], models=preset.bottleneck_models):
-        heard = {gain: _measured(preset, run, gain) for gain, run in zip(GAINS, several, strict=True)}
+    x, y = np.asarray(shares, float), np.asarray(bits, float)
+    span, dof = np.ptp(x), len(x) - 2
+    fit = stats.linregress(x, y)
+    value, half, p = fit.slope * span, np.nan, np.nan
+    if dof > 0:
+        half, p = stats.t.ppf(0.975, dof) * fit.stderr * span, fit.pvalue
+    return {"value_bits": value, "ci_low": value - half, "ci_high": value + half, "null_p": p, "dof": dof}
+
+
+def bottleneck_table(preset: Preset) -> pd.DataFrame:
+    """Atoms beside their ceiling by training and by loudness, and the effects of both, on `FUSION`, as rows of ``fig_bottleneck``.
+
+    Kind ``training``: a mini, with an interval over questions. ``effect``: of the share, with one over trainings (`effect`).
+    ``salience``: a mini in the `middle` at a gain; ``change``: how it differs in bits between the gain `AUDIBLE` and 1, with an interval
+    of differences over the same questions.
+    """
+    models = preset.bottleneck_models
+    rows = [
+        found.rows.assign(kind="training", **told)
+        for (run,) in runs(preset, asked(preset), [FUSION], models=models)
+        for told, found in [_measured(preset, run, 1.0)]
+    ]
+    rows.append(pd.DataFrame(_effects(pd.concat(rows))))
+    for several in runs(preset, softer(preset), [FUSION], models=middle(models)):
+        heard = {gain: _measured(preset, run, gain) for gain, run in zip((*GAINS, 1.0), several, strict=True)}
         rows += [found.rows.assign(kind="salience", **told) for told, found in heard.values()]
-        rows += [pd.DataFrame(_changes(heard[gain], heard[1.0], gain)) for gain in (GAINS[0], AUDIBLE)]
-    for several in trained.values():
-        if len(several) > 1:
-            least, *_, most = sorted(several, key=lambda one: one[0]["audio_share"])
-            rows.append(pd.DataFrame(_changes(least, most, np.nan)))
+        rows.append(pd.DataFrame(_changes(heard[AUDIBLE], heard[1.0])))
     table = pd.concat(rows, ignore_index=True).assign(experiment="omni", seed=preset.seed)
     return results.tidy(table, schemas.SCHEMAS["fig_bottleneck"])
 
@@ -79,22 +119,27 @@ def bottleneck_table(preset: Preset) -> pd.DataFrame:
 def _measured(preset: Preset, run: Run, gain: float) -> tuple[dict[str, object], Measured]:
     made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
     mark = fingerprint(extraction=run.columns["fingerprint"], analysis="bottleneck", **made)
-    told = run.columns | {"gain": gain, "audio_share": audio_share(run.columns["model"]), "fingerprint": mark}
-    found = measured(run.extraction, **made)
-    ceiling = found.rows["atom"].map(truth(_counted(run.extraction)))
-    rows = found.rows.assign(truth_bits=ceiling, accuracy=run.extraction.accuracy())
-    return told, found._replace(rows=rows)
+    model, extraction = run.columns["model"], run.extraction
+    told = run.columns | {"gain": gain, "audio_share": audio_share(model), "trained_seed": RECIPES[model].seed, "fingerprint": mark}
+    found = measured(extraction, **made)
+    ceiling = truth(dict(zip(*np.unique(extraction.templates, return_counts=True), strict=True)))
+    return told, found._replace(rows=found.rows.assign(truth_bits=found.rows["atom"].map(ceiling), accuracy=extraction.accuracy()))
 
 
-def _counted(extraction: Extraction) -> dict[str, int]:
-    return dict(zip(*np.unique(extraction.templates, return_counts=True), strict=True))
+def _effects(trained: pd.DataFrame) -> Iterator[dict[str, object]]:
+    """Of every atom, if the minis differ in their share."""
+    if trained["audio_share"].nunique() > 1:
+        shared = trained[["benchmark", "split", "n_samples", "source_a", "source_b", "given", "unimodal", "estimator"]].iloc[0].to_dict()
+        mark = fingerprint(of=sorted(trained["fingerprint"].unique()))
+        for atom in ATOMS:
+            rows = trained[trained["atom"] == atom]
+            yield shared | effect(rows["audio_share"], rows["value_bits"]) | {"kind": "effect", "atom": atom, "fingerprint": mark}
 
 
-def _changes(before: tuple[dict, Measured], after: tuple[dict, Measured], gain: float) -> Iterator[dict[str, object]]:
+def _changes(before: tuple[dict, Measured], after: tuple[dict, Measured]) -> Iterator[dict[str, object]]:
     """From one to the other, whose draws are of the same samples."""
-    told = after[0] | {"kind": "change", "gain": gain}
-    told["fingerprint"] = fingerprint(of=[before[0]["fingerprint"], after[0]["fingerprint"]])
-    for atom in CHANGED:
+    told = before[0] | {"kind": "change", "fingerprint": fingerprint(of=[before[0]["fingerprint"], after[0]["fingerprint"]])}
+    for atom in ATOMS:
         value = after[1].atoms[atom] - before[1].atoms[atom]
         draws = after[1].draws[atom] - before[1].draws[atom]
         low, high = np.quantile(draws, [0.025, 0.975]) - draws.mean() + value

@@ -140,7 +140,7 @@ class Preset(BaseModel):
     n_fusion_seeds: PositiveInt = Field(description="trainings of each fusion mechanism")
     fusion_steps: PositiveInt = Field(description="batches in the training of a fusion model")
     omni_models: Names = Field(description="those that see and hear, shown one by one, named like models")
-    bottleneck_models: Names = Field(description="minis that differ in the share of questions about sound they were trained on")
+    bottleneck_models: Names = Field(description="minis that differ in the share of sound in their training, and in its seed")
     omni_benchmarks: Benchmarks = Field(description="benchmarks of clips with sound")
     given: Literal["question", "template"] = Field(description="what Sensory PID conditions on: the exact text, or its form")
     n_omni: PositiveInt = Field(description="questions per benchmark of clips whose decisions are profiled")

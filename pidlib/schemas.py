@@ -210,8 +210,13 @@ GATED = Schema(
 )
 
 BOTTLENECK = Schema(
-    {"kind": "string", **ATOMS.columns, **dict.fromkeys(("audio_share", "gain", "truth_bits", "accuracy"), "Float64")},
-    required=("kind", "model", *ATOMS.required),
+    {
+        "kind": "string",
+        **ATOMS.columns,
+        **dict.fromkeys(("audio_share", "gain", "truth_bits", "accuracy"), "Float64"),
+        **dict.fromkeys(("trained_seed", "dof"), "Int64"),
+    },
+    required=("kind", *ATOMS.required),
 )
 
 CLIPS = Schema({"template": "string", "kind": "string", **ATOMS.columns}, required=("template", "kind", "given", *ATOMS.required))

@@ -1,11 +1,16 @@
 """Numbers that the omni-modal notebooks state in their text, computed again from the committed tables."""
 
+import re
+
+import numpy as np
 import pandas as pd
 import pytest
 from test_prose import read, short, told
 
 from pidlib.benchmarks import micro_av
+from pidlib.bottleneck import audio_share
 from pidlib.experiment import load_preset
+from pidlib.models.registry import MINIS
 
 
 def _stamps() -> pd.DataFrame:
@@ -215,15 +220,49 @@ def blocks() -> list[str]:
 
 
 def ceiling() -> list[str]:
-    table = _shared("fig_bottleneck", "kind", "benchmark", "model", "atom")
-    bits = table.loc["training", "value_bits"].astype(float)
-    change = table.loc[("change", "fusion")].query("gain == 0.3")["value_bits"].abs().max()
+    table = read("fig_bottleneck", "omni")
+    trained, heard = (table[table["kind"] == kind] for kind in ("training", "salience"))
+    effects = table[table["kind"] == "effect"].set_index("atom")[["value_bits", "ci_low", "ci_high"]].astype(float)
+    bits = trained.pivot(index=["audio_share", "trained_seed"], columns="atom", values="value_bits").astype(float)
+    ideal = trained.groupby("atom")["truth_bits"].first().astype(float)
+    loud = heard[heard["atom"] == "synergy"].pivot(index="trained_seed", columns="gain", values="value_bits").astype(float)
+    seen = heard.query("atom == 'unique_vision' and gain == 0")["value_bits"]
+    leaning = _shared("table2_sensory", "reference", "benchmark", "model", "atom").loc[("question", "fusion", "seeing"), "value_bits"]
+    assert (trained["accuracy"] == 1).all() and len(bits) == 9
+    apart = bits["synergy"].groupby("audio_share").agg(np.ptp).max()
+
+    def span(values: pd.Series) -> str:
+        return f"{signed(values.min())} to {signed(values.max())}"
+
+    def ends(atom: str) -> str:
+        value, low, high = effects.loc[atom]
+        return f"{signed(value)} [{signed(low)}, {signed(high)}]"
+
+    def signed(value: float) -> str:
+        return ("-" if value < 0 else "") + short(abs(value))
+
+    cards = {name: _card(name) for name in load_preset("offline").bottleneck_models}
+    asked = pd.DataFrame(cards).T.assign(share=[audio_share(name) for name in cards])
+    deaf, blind = asked.query("share == 0.125")["micro_av/audio"], asked.query("share == 0.875")["micro_av/visual"]
+    rest = asked.query("share > 0.125")["micro_av/audio"], asked.query("share < 0.875")["micro_av/visual"]
     return [
-        f"on fusion its $U_v$ is {short(bits['fusion', 'seeing', 'unique_vision'])} where",
-        f"`compact` has {short(bits['fusion', 'compact', 'synergy'])} of .56 bits on fusion, "
-        f"{short(bits['gated', 'compact', 'synergy'])} of .50",
-        f"nothing changes by more than {short(change)} bits",
+        f"$S$ is {span(bits['synergy'])} of the ideal's {short(ideal['synergy'])} bits, $U_v$ {span(bits['unique_vision'])} of "
+        f"{short(ideal['unique_vision'])}, $U_a$ {span(bits['unique_audio'])} of {short(ideal['unique_audio'])}",
+        f"$S$ changes by {ends('synergy')}, $U_v$ by {ends('unique_vision')} and $U_a$ by {ends('unique_audio')}",
+        f"more than {short(effects.loc['synergy', ['ci_low', 'ci_high']].abs().max())} bits in either direction is ruled out",
+        f"lie up to {short(apart)} apart",
+        f"on {span(deaf)} of the questions about sound (their cards), at 7/8 on {span(blind)} of those about sight, "
+        f"else on {short(min(map(min, rest)))} or more",
+        f"has $U_v$ = {short(leaning['unique_vision'])} and $S$ = {short(leaning['synergy'])} there",
+        f"$S$ rises by {span(loud[0.3] - loud[0.1])}, from there to 0 dB by {short((loud[1.0] - loud[0.3]).max())} at most",
+        f"({short(loud[0.0].abs().max())} in all three) and $U_v$ is {span(seen)}",
     ]
+
+
+def _card(name: str) -> dict[str, float]:
+    """Test accuracies as the card of a mini tells them."""
+    text = (MINIS / name / "README.md").read_text(encoding="utf-8")
+    return {benchmark: float(value) for benchmark, value in re.findall(r"\| ([\w/]+) \| ([\d.]+) \|", text)}
 
 
 TOLD = {

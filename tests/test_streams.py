@@ -7,10 +7,9 @@ import pandas as pd
 import pytest
 from test_figures_streams import MODELS, cells
 
-from pidlib import results, streams
+from pidlib import streams
 from pidlib.benchmarks import micro_av
 from pidlib.benchmarks.templates import TEMPLATES as DECLARED
-from pidlib.bottleneck import audio_share, bottleneck_table, truth
 from pidlib.experiment import load_preset
 from pidlib.interventions import resample
 from pidlib.models.minis import vocabulary
@@ -24,9 +23,8 @@ def preset(tmp_path_factory):
     folder = tmp_path_factory.mktemp("streams")
     for part in build("qwen2_5_omni", sorted(vocabulary(("micro_av/fusion", "micro_av/polarity"), 64)), size="tiny"):
         part.save_pretrained(folder / "model")
-    models = dict.fromkeys(("omni_models", "bottleneck_models"), [str(folder / "model")])
-    sizes = {"n_omni": 32, "n_omni_intervened": 24, "n_bootstrap": 4, "n_permutations": 4}
-    return load_preset("smoke", omni_benchmarks=["micro_av/fusion", "micro_av/polarity"], cache=str(folder / "cache"), **models, **sizes)
+    sizes = {"omni_models": [str(folder / "model")], "n_omni": 32, "n_omni_intervened": 24, "n_bootstrap": 4, "n_permutations": 4}
+    return load_preset("smoke", omni_benchmarks=["micro_av/fusion", "micro_av/polarity"], cache=str(folder / "cache"), **sizes)
 
 
 def found_at(table, scope, quantity, stream):
@@ -120,16 +118,6 @@ def test_a_swapped_pair_is_one_that_the_law_of_its_template_makes(name):
                 assert agree < 0.8  # a half, where the law says 0.9
 
 
-def test_the_ceiling_is_the_mean_over_templates():
-    assert truth({"gated": 5}) == pytest.approx({"redundancy": 0, "unique_vision": 0.5, "unique_audio": 0, "synergy": 0.5}, abs=1e-6)
-    assert truth({"sounding_direction": 1, "silent_left": 3})["synergy"] == pytest.approx(0.875, abs=1e-6)
-
-
-def test_shares_of_audio_questions_follow_from_the_recipes():
-    assert audio_share("qwen2_5_omni_compact") == pytest.approx(2 / 12)
-    assert np.isnan(audio_share("somebody/else"))
-
-
 @pytest.mark.filterwarnings("ignore:.*calibrate the noise")
 def test_table_of_swapped_streams(preset):
     table = streams.shuffle_table(preset)
@@ -141,16 +129,3 @@ def test_table_of_swapped_streams(preset):
     assert (measured["unique_vision"] + measured["synergy"] - measured["vision_given_audio"]).abs().max() < 1e-6
     assert (table["kind"] == "published").sum() == 2 and table.loc[table["kind"] == "published", "grade"].eq("N").all()
     pd.testing.assert_frame_equal(streams.shuffle_table(preset), table)
-
-
-@pytest.mark.filterwarnings("ignore:.*calibrate the noise")
-def test_table_of_the_bottleneck(preset):
-    table = bottleneck_table(preset)
-    counts = table.groupby(["kind", "benchmark"])["atom"].count()
-    assert counts["salience", "micro_av/fusion"] == 5 * 4 and counts["training", "micro_av/polarity"] == 4
-    assert sorted(table[table["kind"] == "change"]["gain"].dropna().unique()) == [0.0, 0.3]
-    synergy = table[table["atom"] == "synergy"].set_index(["kind", "benchmark", "gain"])["value_bits"]
-    risen = synergy["salience", "micro_av/fusion", 1.0] - synergy["salience", "micro_av/fusion", 0.0]
-    assert synergy["change", "micro_av/fusion", 0.0] == pytest.approx(risen, abs=1e-9)
-    assert table["truth_bits"].dropna().between(0, 1).all()
-    assert results.tidy(table, results.SCHEMAS["fig_bottleneck"]).equals(table)

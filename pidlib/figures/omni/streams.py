@@ -1,6 +1,7 @@
 """Figures of what the streams of a clip are worth: swapped across samples, and what holds synergy of sight and sound down."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,8 @@ _SCOPES = {  # in the order they are drawn
     "all models and templates": ("all models and templates", "white"),
     "all models and subsets": ("all models and subsets", marks.FAINT),
 }
-_CHANGED = ("synergy", "unique_vision")
+_VARIED = ("synergy", "unique_vision", "unique_audio")
+_DASHED = (0, (4, 2))
 
 
 def fig_shuffle(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
@@ -103,56 +105,71 @@ def _correlated(ax: Axes, rows: pd.DataFrame, places: np.ndarray, face: str) -> 
 
 
 def fig_bottleneck(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
-    """Synergy, and below it U_vision: of each mini, a panel per benchmark; by loudness, the last panel."""
+    """Atoms of every training against its share of questions about sound, beside the ideal's; last, by loudness, of those in the middle."""
     table = drawable(table, allow_unconverged=allow_unconverged)
-    trained, heard = (table[table["kind"] == kind] for kind in ("training", "salience"))
-    benchmarks = list(trained["benchmark"].unique())
-    models = list(trained.sort_values("audio_share", kind="stable")["model"].unique())
-    figure = Figure(figsize=(marks.PAGE, 3.6))
-    axes = figure.subplots(len(_CHANGED), len(benchmarks) + 1, sharey="row", squeeze=False, width_ratios=[1] * len(benchmarks) + [1.3])
-    for row, atom in zip(axes, _CHANGED, strict=True):
-        for ax, benchmark in zip(row, benchmarks, strict=False):
-            _by_model(ax, trained[(trained["benchmark"] == benchmark) & (trained["atom"] == atom)].sort_values("audio_share"), models)
-        _by_gain(row[-1], heard[heard["atom"] == atom], models)
-        row[0].set_ylabel(f"{marks.SYMBOLS[atom]}, bits")
-    for ax, benchmark in zip(axes[0], benchmarks, strict=False):
-        ax.set_title(marks.benchmark_name(benchmark))
-    axes[0, -1].set_title("micro AV: fusion, softer sound")
-    axes[-1, 0].set_xlabel("mini (share of audio questions in its training)", loc="left")
-    axes[-1, -1].set_xlabel("gain of the soundtrack, dB")
-    ceiling = Line2D([], [], color=marks.INK, linewidth=0.9, linestyle=(0, (4, 2)), label="ideal answerer")
+    trained, effects, heard = (table[table["kind"] == kind] for kind in ("training", "effect", "salience"))
+    figure = Figure(figsize=(marks.PAGE, 2.7))
+    *axes, last = figure.subplots(1, len(_VARIED) + 1, sharey=True, width_ratios=[1] * len(_VARIED) + [1.25])
+    for ax, atom in zip(axes, _VARIED, strict=True):
+        _by_share(ax, trained[trained["atom"] == atom], effects[effects["atom"] == atom])
+    _by_gain(last, heard)
+    axes[0].set_ylabel("bits")
+    axes[1].set_xlabel("share of sound in a mini's training, of its questions of one sense")
+    last.set_xlabel("gain of the soundtrack, dB")
+    last.set_title(f"softer sound, share {', '.join(map(_fraction, heard['audio_share'].unique()))}", pad=3)
+    hollow = {"linestyle": "", "color": "white", "markeredgecolor": marks.INK, "markersize": 3.8}
+    numbers = sorted(trained["trained_seed"].unique())
+    seeds = [Line2D([], [], marker=marks.MARKERS[seed], label=f"seed {seed}", **hollow) for seed in numbers]
+    ceiling = Line2D([], [], color=marks.INK, linewidth=0.9, linestyle=_DASHED, label="ideal answerer")
     null = Line2D([], [], color=marks.FAINT, linestyle="", marker="_", markersize=7, label="noise floor")
-    figure.legend(handles=[*marks.model_handles(models), ceiling, null], loc="outside upper center", ncols=3)
+    figure.legend(handles=[*marks.atom_lines(atoms=_VARIED), *seeds, ceiling, null], loc="outside upper center", ncols=4)
     return figure
 
 
-def _by_model(ax: Axes, rows: pd.DataFrame, models: Sequence[str]) -> None:
-    """A column a mini, and no line between them: they differ in more than what the label tells."""
-    x = np.arange(len(rows))
-    _measured(ax, x, rows, models)
-    ax.vlines(x, 0, rows["value_bits"].to_numpy(float), color=marks.COLORS[rows["atom"].iloc[0]], linewidth=4, alpha=0.5, zorder=2)
-    ax.axhline(float(rows["truth_bits"].iloc[0]), color=marks.INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-    names = rows["model"].str.rsplit("/", n=1).str[-1].str.split("_").str[-1]
-    shares = ["" if pd.isna(share) else f"\n({share:.2f})" for share in rows["audio_share"]]
-    ax.set_xticks(x, names + shares)
-    ax.set_xlim(-0.6, len(rows) - 0.4)
+def _by_share(ax: Axes, rows: pd.DataFrame, effect: pd.DataFrame) -> None:
+    """A point a training; the line of least squares and what it rises by, with the interval over trainings, if there is one."""
+    atom, shares = rows["atom"].iloc[0], rows["audio_share"].to_numpy(float)
+    ends, title = np.array([shares.min(), shares.max()]), f"micro AV fusion: {marks.SYMBOLS[atom]}"
+    if len(effect):
+        rise, low, high = effect[["value_bits", "ci_low", "ci_high"]].iloc[0].to_numpy(float, na_value=np.nan)
+        middle, slope = float(rows["value_bits"].mean()), rise / np.ptp(ends)
+        ax.plot(ends, middle + slope * (ends - shares.mean()), color=marks.COLORS[atom], linewidth=1.2, zorder=2)
+        title = rf"$\Delta$ {marks.SYMBOLS[atom]}: {rise:+.2f} [{low:+.2f}, {high:+.2f}]"
+    seeds = rows["trained_seed"].to_numpy(float)
+    _measured(ax, shares + 0.05 * (seeds - seeds.mean()), rows)
+    _ideal(ax, rows)
+    ticks = np.unique(shares)
+    ax.set_xticks(ticks, map(_fraction, ticks))
+    ax.set_xlim(ends[0] - 0.15, ends[1] + 0.15)
+    ax.set_title(_minus(title), pad=3)
 
 
-def _by_gain(ax: Axes, rows: pd.DataFrame, models: Sequence[str]) -> None:
-    gains = sorted(rows["gain"].unique())
-    labels = ["none" if gain == 0 else f"{20 * np.log10(gain):.0f}" for gain in gains]
-    for model in models:
-        line = rows[rows["model"] == model].sort_values("gain")
-        x = np.arange(len(gains)) + 0.12 * (models.index(model) - (len(models) - 1) / 2)
-        _measured(ax, x, line, models)
-        ax.plot(x, line["value_bits"].to_numpy(float), color=marks.COLORS[line["atom"].iloc[0]], linewidth=0.7, zorder=2)
-    ax.axhline(float(rows["truth_bits"].iloc[0]), color=marks.INK, linewidth=0.9, linestyle=(0, (4, 2)), zorder=1)
-    ax.set_xticks(range(len(gains)), labels)
+def _fraction(share: float) -> str:
+    return str(Fraction(share).limit_denominator(99))
 
 
-def _measured(ax: Axes, x: np.ndarray, rows: pd.DataFrame, models: Sequence[str]) -> None:
-    """Points with their intervals and floors, in the markers of their models."""
+def _minus(number: str) -> str:
+    return number.replace("-", "\N{MINUS SIGN}")
+
+
+def _by_gain(ax: Axes, rows: pd.DataFrame) -> None:
+    gains, seeds = np.sort(rows["gain"].unique()), np.sort(rows["trained_seed"].unique())
+    for atom in _VARIED:
+        for seed in seeds:
+            line = rows[(rows["atom"] == atom) & (rows["trained_seed"] == seed)].sort_values("gain")
+            x = np.arange(len(gains)) + 0.1 * (float(seed) - float(seeds.mean()))
+            ax.plot(x, line["value_bits"].to_numpy(float), color=marks.COLORS[atom], linewidth=0.8, zorder=2)
+            _measured(ax, x, line)
+    ax.set_xticks(range(len(gains)), ["none" if gain == 0 else _minus(f"{20 * np.log10(gain):.0f}") for gain in gains])
+
+
+def _ideal(ax: Axes, rows: pd.DataFrame) -> None:
+    ax.axhline(float(rows["truth_bits"].iloc[0]), color=marks.INK, linewidth=0.9, linestyle=_DASHED, zorder=1)
+
+
+def _measured(ax: Axes, x: np.ndarray, rows: pd.DataFrame) -> None:
+    """Points with their intervals and floors, in the colour of their atom and the markers of their seeds."""
     marks.interval(ax, x, rows["ci_low"], rows["ci_high"])
     marks.points(ax, x, rows["null_mean"], "_", color=marks.FAINT, markeredgecolor=marks.FAINT, markersize=7, zorder=3)
-    for place, value, model in zip(x, rows["value_bits"], rows["model"], strict=True):
-        marks.points(ax, [place], [value], marks.MARKERS[models.index(model)])
+    for place, value, seed, atom in zip(x, rows["value_bits"], rows["trained_seed"], rows["atom"], strict=True):
+        marks.points(ax, [place], [value], marks.MARKERS[seed], color=marks.COLORS[atom])
