@@ -1,4 +1,7 @@
-"""The first step alone: every model of a preset is asked all that any table needs, and what it answers is kept in the cache."""
+"""The first step alone: every model of a preset is asked all that any table needs, and what it answers is kept in the cache.
+
+So are the outcomes of the trainings on weighted questions that notebooks make anew, those of the first seeds.
+"""
 
 import argparse
 from collections.abc import Sequence
@@ -10,6 +13,8 @@ from tqdm import tqdm
 
 from pidlib import audit, bottleneck, contributions, depth, estimators, gating, predictors, sensory_tables, streams
 from pidlib.experiment import Preset, load_preset
+from pidlib.outcomes import made
+from pidlib.reweighting_tables import all_settings
 from pidlib.runs import Asked, decisions, embeddings, runs
 
 
@@ -33,7 +38,7 @@ def everything(preset: Preset) -> list[Questions]:
         Questions(preset.omni_models, films, sensory_tables.asked(preset)),
         Questions(preset.omni_models, films, streams.asked(preset)),
         Questions(preset.omni_models, fused, gating.asked(preset)),
-        Questions(preset.bottleneck_models, fused, bottleneck.asked(preset)),
+        Questions(preset.bottleneck_models, bottleneck.SUBSETS, bottleneck.asked(preset)),
         Questions(bottleneck.middle(preset.bottleneck_models), fused, bottleneck.softer(preset)),
     ]
 
@@ -66,6 +71,9 @@ def main() -> None:
             answered = [pool.submit(ask, preset, model) for model in models]
             count = sum(one.result() for one in tqdm(as_completed(answered), total=len(models), desc="models", unit="model"))
     tqdm.write(f"wrote what {len(models)} models answered to {count:,} questions to {preset.cache}")
+    settings = [one for one in all_settings(preset) if one.seed < preset.n_remade_seeds]
+    rows = made(preset, settings, chosen.jobs)
+    tqdm.write(f"wrote {len(rows):,} outcomes of {len(settings)} trainings on weighted questions to {preset.cache}")
 
 
 if __name__ == "__main__":

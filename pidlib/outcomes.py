@@ -11,9 +11,9 @@ outcome is what the model answers afterwards, to questions of three sets that sh
 
 And of other benchmarks, what the training may have cost.
 
-``python -m pidlib.outcomes --preset offline --jobs 2`` makes the outcomes of all settings that any table of the experiment needs, and
-writes ``data/results/reweighting/outcomes.csv``. Rows are found by the fingerprint of their setting, so that those of another one, of other
-weights or of other code are never taken for it.
+``python -m pidlib.outcomes --preset offline --jobs 2`` makes the outcomes of all settings that any table of the experiment needs and that
+are not committed yet, and writes ``data/results/reweighting/outcomes.csv``, without those that no table needs any more. Rows are found by
+the fingerprint of their setting, so that those of another one, of other weights or of other code are never taken for it.
 """
 
 import argparse
@@ -25,6 +25,7 @@ from contextlib import ExitStack
 from functools import lru_cache, partial
 from importlib.metadata import version
 from multiprocessing import get_context
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -35,6 +36,7 @@ from tqdm import tqdm
 
 from pidlib import benchmarks, results, reweighting, runs
 from pidlib.benchmarks import Sample
+from pidlib.committed import TABLE, beside, committed, named, prove
 from pidlib.decisions import Decisions, decision_pid
 from pidlib.experiment import Preset, derive_seed, fingerprint, load_preset, project_root
 from pidlib.extraction import PASSES, extract
@@ -42,33 +44,32 @@ from pidlib.extraction.masking import FULL
 from pidlib.models import LoadedModel, load
 from pidlib.models.lora import tune
 from pidlib.schemas import OUTCOMES
-from pidlib.settings import Setting, evaluation_name
-from pidlib.store import Shard, Store
+from pidlib.settings import Setting, distinct, evaluation_name
+from pidlib.store import MANIFEST, Shard, Store
 
-__all__ = ["Outcomes", "Setting", "outcome", "outcomes", "sample_weights", "scored"]
-
-TABLE = "reweighting/outcomes"
 TOLERANCE = 1e-4  # bits, of the solver
 
 
 class Outcomes(NamedTuple):
     """Outcomes of settings: rows as `pidlib.schemas.OUTCOMES` says, and where they are from.
 
-    ``made`` of the settings were made here, or read from the cache, where they had been; ``read`` are the committed ones; ``missing`` were
-    neither to be made nor committed. ``compared`` were made and are committed too, and ``difference`` is the largest between both, in the
-    unit of its row; missing if there are none.
+    ``made`` of the settings were made now; ``cached`` had been made here before; ``read`` are the committed ones; ``missing`` were neither
+    to be made nor committed. ``compared`` were made, now or before, and are committed too, and ``difference`` is the largest between both,
+    in the unit of its row; missing if there are none. Those made now prove the committed ones; those before may be what was committed.
     """
 
     table: pd.DataFrame
     made: int
+    cached: int
     read: int
     missing: int
     compared: int
     difference: float
 
     def __repr__(self) -> str:
-        beside = f"; {self.compared} of those made are committed too, largest difference {self.difference:.1e}" if self.compared else ""
-        return f"{self.made} settings made, {self.read} read from the committed table, {self.missing} missing{beside}"
+        beside = f"; {self.compared} of these are committed too, largest difference {self.difference:.1e}" if self.compared else ""
+        here = f"{self.made} settings made now, {self.cached} made here before{beside}"
+        return f"{here}; {self.read} read from the committed table, {self.missing} missing"
 
 
 def scored(preset: Preset, setting: Setting) -> tuple[list[Sample], Decisions, pd.DataFrame]:
@@ -109,31 +110,70 @@ def sample_weights(preset: Preset, setting: Setting) -> tuple[np.ndarray, bool]:
 def outcome(preset: Preset, setting: Setting) -> pd.DataFrame:
     """Train and measure one setting, or read it from the cache; its rows."""
     shard = _kept(preset, setting.identity, "outcome", partial(_made, preset, setting))
-    for adapter in (project_root() / preset.cache / setting.fingerprint).glob("adapter-*"):
+    for adapter in _folder(preset, setting.fingerprint).glob("adapter-*"):  # it was there to go on after an interruption
         shutil.rmtree(adapter, ignore_errors=True)
     rows = pd.DataFrame(shard.facts | {"value": shard.arrays["value"]})
     return results.tidy(rows.assign(**setting.told), OUTCOMES)
 
 
-def outcomes(preset: Preset, settings: Iterable[Setting], jobs: int = 1) -> Outcomes:
-    """Outcomes of settings: those of the first ``n_remade_seeds`` seeds made here, the others read from the committed table."""
-    settings = list({one.fingerprint: one for one in settings}.values())
-    path = preset.table(TABLE)
-    committed = results.read(path) if path.exists() else results.tidy([], OUTCOMES)
-    known = set(committed["fingerprint"])
+def outcomes(preset: Preset, settings: Iterable[Setting], jobs: int = 1, *, strict: bool = True) -> Outcomes:
+    """Outcomes of settings: those of the first ``n_remade_seeds`` seeds made here, the others read from the committed table.
+
+    Parameters
+    ----------
+    preset, settings
+        Where and with which seeds; what to look for.
+    jobs
+        Settings made at a time.
+    strict
+        Refuse what is not proved. Without it, settings that are missing are left out and counted, and differences only told.
+
+    Raises
+    ------
+    ValueError
+        If settings are neither to be made nor committed, or were made here and are not as committed, by `pidlib.committed.prove`.
+    """
+    settings, known = distinct(settings), committed()
+    there = set(known["fingerprint"])
     making = [one for one in settings if one.seed < preset.n_remade_seeds]
-    reading = [one.fingerprint for one in settings if one.seed >= preset.n_remade_seeds]
+    reading = [one for one in settings if one.seed >= preset.n_remade_seeds]
+    missing = [one for one in reading if one.fingerprint not in there]
+    if missing and strict:
+        raise ValueError(
+            f"{len(missing)} of {len(settings)} settings are neither made here nor committed, the first {named(missing[0].told)}. If"
+            " numbers were changed, make all seeds here: n_tuning_seeds 3 and n_remade_seeds 3. If code was, `python -m pidlib.outcomes`"
+            " makes those that are missing"
+        )
+    cached = sum((_folder(preset, one.fingerprint) / MANIFEST).exists() for one in making)
     fresh = made(preset, making, jobs)
-    read = committed[committed["fingerprint"].isin(reading)]
-    both = fresh.merge(committed, on=["fingerprint", "benchmark", "measure"], suffixes=("", "_committed"))
+    read = known[known["fingerprint"].isin([one.fingerprint for one in reading])]
+    both = beside(fresh, known)
+    if strict:
+        prove(both)
     return Outcomes(
         table=pd.concat([fresh, read], ignore_index=True),
-        made=len(making),
-        read=len(known & set(reading)),
-        missing=len(set(reading) - known),
+        made=len(making) - cached,
+        cached=cached,
+        read=len(reading) - len(missing),
+        missing=len(missing),
         compared=both["fingerprint"].nunique(),
-        difference=float((both["value"] - both["value_committed"]).abs().max()) if len(both) else np.nan,
+        difference=float(both["difference"].max()) if len(both) else np.nan,
     )
+
+
+def completed(preset: Preset, settings: Iterable[Setting], jobs: int = 1, *, anew: bool = False) -> pd.DataFrame:
+    """Rows of settings in their order: the committed ones as they are, unless all are to be made anew; the others made here."""
+    settings = distinct(settings)
+    known = committed().iloc[: 0 if anew else None]
+    there = set(known["fingerprint"])
+    fresh = made(preset, [one for one in settings if one.fingerprint not in there], jobs)
+    order = {one.fingerprint: place for place, one in enumerate(settings)}
+    table = pd.concat([known[known["fingerprint"].isin(list(order))], fresh], ignore_index=True)
+    return table.sort_values("fingerprint", key=lambda marks: marks.map(order), kind="stable", ignore_index=True)
+
+
+def _folder(preset: Preset, mark: str) -> Path:
+    return project_root() / preset.cache / mark
 
 
 def made(preset: Preset, settings: Sequence[Setting], jobs: int = 1) -> pd.DataFrame:
@@ -148,6 +188,7 @@ def made(preset: Preset, settings: Sequence[Setting], jobs: int = 1) -> pd.DataF
         else:  # one thread each: two on batches this small take many times as long
             told = {"mp_context": get_context("spawn"), "initializer": torch.set_num_threads, "initargs": (1,)}
             pool = stack.enter_context(ProcessPoolExecutor(jobs, **told))
+            stack.callback(pool.shutdown, cancel_futures=True)  # after a failure nothing else is begun
             parts = (one.result() for one in as_completed([pool.submit(_several, preset, some) for some in shared.values()]))
         for part in parts:
             found |= part
@@ -161,7 +202,7 @@ def _several(preset: Preset, settings: Sequence[Setting]) -> dict[str, pd.DataFr
 
 def _kept(preset: Preset, identity: Mapping, name: str, make: Callable[[], Shard]) -> Shard:
     """A shard of the cache, made if it is not there."""
-    folder = project_root() / preset.cache / fingerprint(**identity)
+    folder = _folder(preset, fingerprint(**identity))
     folder.mkdir(parents=True, exist_ok=True)
     versions = {name: version(name) for name in ("numpy", "torch", "transformers", "peft")}
     provenance = versions | {"python": platform.python_version(), "device": preset.device, "threads": torch.get_num_threads()}
@@ -217,9 +258,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pidlib.outcomes", description=__doc__.split("\n")[0])
     parser.add_argument("--preset", default="offline", help="smoke, offline, paper, or the path of a .yaml file")
     parser.add_argument("--jobs", type=int, default=1, help="settings at a time, each in a process of its own; on one GPU leave it at 1")
+    parser.add_argument("--anew", action="store_true", help="make also what is committed, or read it from the cache")
     chosen = parser.parse_args()
     preset = load_preset(chosen.preset)
-    table = made(preset, list({one.fingerprint: one for one in all_settings(preset)}.values()), chosen.jobs)
+    table = completed(preset, all_settings(preset), chosen.jobs, anew=chosen.anew)
     path = results.write(table, preset.table(TABLE))
     tqdm.write(f"wrote {len(table):,} rows of {table['fingerprint'].nunique()} settings to {path}")
 

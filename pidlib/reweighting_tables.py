@@ -1,6 +1,6 @@
 """Tables of the reweighting experiment, each with the settings whose outcomes it needs: every way to weight, beside uniform training."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -9,13 +9,14 @@ import pandas as pd
 
 from pidlib import ranks, results
 from pidlib.benchmarks import PRIOR
+from pidlib.decisions import decision_pid
 from pidlib.experiment import Preset, derive_seed
 from pidlib.outcomes import sample_weights, scored
 from pidlib.paired import BASE, CELL, compared, corrected, mark, wide
 from pidlib.population import driven, population_table
 from pidlib.reweighting import CONDITIONS
 from pidlib.schemas import REWEIGHTED, SCORED
-from pidlib.settings import Setting, evaluation_name
+from pidlib.settings import Setting, distinct, evaluation_name
 
 UNIFORM, PID, RANDOM, SAMPLED = "BCDH"
 OTHERS = "DEFG"  # what else weights samples, by no decomposition
@@ -44,7 +45,7 @@ class Arm(NamedTuple):
 def table3_settings(preset: Preset) -> list[Setting]:
     """Of the first base of every benchmark that is trained on, all conditions with all seeds."""
     places = product(_first(preset), CONDITIONS, range(preset.n_tuning_seeds))
-    return _distinct(Setting.of(preset, *first, condition, seed) for first, condition, seed in places)
+    return distinct(Setting.of(preset, *first, condition, seed) for first, condition, seed in places)
 
 
 def ablation_arms(preset: Preset) -> list[Arm]:
@@ -74,13 +75,13 @@ def when_arms(preset: Preset) -> list[Arm]:
 
 def gain_settings(preset: Preset) -> list[Setting]:
     """Of every base: untrained, trained alike and with PID weights."""
-    return _distinct(arm.setting for arm in when_arms(preset) if arm.axis == "base")
+    return distinct(arm.setting for arm in when_arms(preset) if arm.axis == "base")
 
 
 def all_settings(preset: Preset) -> list[Setting]:
     """All that any table of the experiment needs."""
     arms = [*ablation_arms(preset), *when_arms(preset)]
-    return _distinct([*table3_settings(preset), *(arm.setting for arm in arms)])
+    return distinct([*table3_settings(preset), *(arm.setting for arm in arms)])
 
 
 def _first(preset: Preset) -> list[tuple[str, str]]:
@@ -92,15 +93,18 @@ def _half(preset: Preset) -> range:
     return range(-(-preset.n_tuning_seeds // 2))
 
 
-def _distinct(settings: Iterable[Setting]) -> list[Setting]:
-    return list({one.fingerprint: one for one in settings}.values())
-
-
 def conditions_table(rows: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
-    """Every condition beside uniform, PID beside every other way to weight, sampling by it beside random weights; the published below."""
+    """Every condition beside uniform, PID beside every other way to weight, sampling by it beside random weights; the published below.
+
+    ``primary`` are the comparisons that the experiment is for, named beforehand: of each training, PID weights less uniform and less random
+    ones, by the accuracy on its balanced questions. Their p-values stand by themselves; all other tests explore, and have a ``q_value``.
+    """
     rows = rows[rows["measure"].isin(SHOWN)]
     pairs = [(letter, UNIFORM) for letter in CONDITIONS] + [(PID, other) for other in OTHERS] + [(SAMPLED, RANDOM)]
-    return _tidied([compared(rows, pairs, n_resamples=n_resamples, seed=seed), printed()], seed)
+    table = compared(rows, pairs, n_resamples=n_resamples, seed=seed)
+    own = (table["measure"] == "accuracy") & (table["benchmark"] == table["trained_on"].map(evaluation_name))
+    primary = own & (table["condition"] == PID) & table["against"].isin((UNIFORM, RANDOM))
+    return _tidied([corrected(table, ~primary).assign(primary=primary), printed()], seed)
 
 
 def tradeoff_table(rows: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
@@ -130,8 +134,9 @@ def gain_table(rows: pd.DataFrame, synergy: pd.Series, n_resamples: int, seed: i
     r"""What PID weights gain over base and over uniform weights against the base's synergy, of every base, training and benchmark.
 
     Kind ``gain``: a cell, ``base_value`` its base's synergy in bits. ``seed``: one seed of it. ``rank``: Spearman's rho over the benchmarks
-    of a base and training, in the mean of all these; its interval draws seeds, the same in all cells; its null deals the synergies out
-    among the benchmarks of each base and training.
+    of a base and training, in the mean of all these; its interval draws seeds, the same in all cells, and takes bases and benchmarks as
+    they are; its null exchanges the names of the benchmarks, in all bases and trainings alike, since what one base has or gains on a
+    benchmark others have or gain there too. What was trained on is one name.
 
     Parameters
     ----------
@@ -161,6 +166,8 @@ def gain_table(rows: pd.DataFrame, synergy: pd.Series, n_resamples: int, seed: i
 def _ranks(singles: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:
     """Mean over bases and trainings of rho within each."""
     groups = []
+    own = singles["benchmark"] == singles["trained_on"].map(evaluation_name)
+    singles = singles.assign(benchmark=singles["benchmark"].where(~own, "trained on"))
     for _, some in singles.groupby(["base", "trained_on"], sort=False):
         gains = some.pivot(index="benchmark", columns="seed", values="difference").dropna(axis=1)
         groups.append((some.drop_duplicates("benchmark").set_index("benchmark")["base_value"].loc[gains.index], gains))
@@ -169,11 +176,13 @@ def _ranks(singles: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, floa
         return {"value": np.nan, "n_seeds": 0}
     generator = np.random.default_rng(derive_seed(seed, "gain ranks"))
     counts = generator.multinomial(len(common), np.full(len(common), 1 / len(common)), n_resamples).T / len(common)
+    names = pd.Index(sorted({name for _, gains in groups for name in gains.index}))
+    orders = generator.permuted(np.repeat(np.arange(len(names))[:, None], n_resamples, axis=1), axis=0)
     found = []
     for values, gains in groups:
         x, y = ranks.ranked(values.to_numpy(float).round(3)), gains[common].to_numpy(float)
         mean = ranks.ranked(y.mean(1).round(9))
-        dealt = generator.permuted(np.repeat(x[:, None], n_resamples, axis=1), axis=0)
+        dealt = x[_exchanged(orders, names.get_indexer(gains.index))]
         found.append(np.concatenate([[x @ mean], x @ ranks.ranked((y @ counts).round(9)), mean @ dealt]))
     rho, *drawn = ranks.averaged(np.array(found), np.ones((1, len(found), 1), bool))[0]
     if np.isnan(rho):
@@ -181,6 +190,16 @@ def _ranks(singles: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, floa
     (low, high), dealt = ranks.interval(np.array(drawn[:n_resamples])), np.abs(drawn[n_resamples:])
     told = {"value": rho, "ci_low": low, "ci_high": high, "n_seeds": len(common)}
     return told | {"null_high": np.quantile(dealt, 0.95), "p_value": (1 + np.sum(dealt >= abs(rho) - 1e-9)) / (1 + n_resamples)}
+
+
+def _exchanged(orders: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Permutations, [names, n], of some names alone, [chosen, n] as places among these: where one leads out, it is followed further."""
+    places = np.full(len(orders), -1)
+    places[chosen] = np.arange(len(chosen))
+    columns, reached = np.arange(orders.shape[1]), orders[chosen]
+    while (outside := places[reached] < 0).any():
+        reached = np.where(outside, orders[reached, columns], reached)
+    return places[reached]
 
 
 def varied_table(rows: pd.DataFrame, arms: Sequence[Arm], n_resamples: int, seed: int = 0) -> pd.DataFrame:
@@ -195,7 +214,8 @@ def varied_table(rows: pd.DataFrame, arms: Sequence[Arm], n_resamples: int, seed
 def score_table(preset: Preset) -> pd.DataFrame:
     """Scores of the training questions of the first bases and seed, with the weights that PID gives them, as rows of ``fig_scores``.
 
-    Beside them those that it gives by other estimators of the local terms.
+    Beside them those that it gives by other estimators of the local terms, and ``moved``, the mean total variation between the decisions of
+    one source and those its local terms are of: the decomposition moves both to one P(Y), FP takes them as they were.
     """
     tables = []
     for base, on in _first(preset):
@@ -208,6 +228,8 @@ def score_table(preset: Preset) -> pd.DataFrame:
         for name in ("BATCH", "LSMI"):
             table[f"weight_{name.lower()}"], _ = sample_weights(preset, Setting.of(preset, base, on, PID, weighting={"estimator": name}))
         table["p_answer"], table["p_answer_language"] = decisions.joint[right], decisions.sources["language"][right]
+        for name, distance in decision_pid(decisions, tol=0.1).reconciliation.items():  # needs no solution
+            table[f"moved_{name}"] = distance
         table["right"] = decisions.joint.argmax(1) == right[1]
         drawn = {"n_samples": len(samples), "seed": derive_seed(setting.stream, "tuning", setting.seed)}
         tables.append(table.assign(base=base, benchmark=on, fingerprint=setting.fingerprint, **drawn))

@@ -1,7 +1,7 @@
 """Settings of the reweighting experiment: all that decides what a training on weighted questions does to a model, and the questions."""
 
 import ast
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property, partial
 from pathlib import Path
@@ -11,10 +11,9 @@ from pidlib import benchmarks
 from pidlib.benchmarks import Sample, prior
 from pidlib.experiment import Preset, derive_seed, fingerprint, unknown
 from pidlib.models.lora import Tuning
-from pidlib.models.registry import folder_revision, locate
+from pidlib.models.registry import folder_revision, locate, newest
 from pidlib.reweighting import CONDITIONS, Weighting
 
-BALANCED = " balanced"
 # The code that makes an outcome: files, of some only certain functions. The solver is not among it: what it finds is certified.
 MADE_BY = {
     "models/lora.py": (),
@@ -103,10 +102,12 @@ class Setting:
         Raises
         ------
         ValueError
-            For a condition or a number that does not exist, with the nearest that does.
+            For a condition or a number that does not exist, with the nearest that does, and a base that cannot be found.
         """
         if condition not in CONDITIONS:
             raise ValueError(unknown("condition", condition, CONDITIONS))
+        name, _, revision = base.partition("@")
+        locate(name, revision or None, allow_unpinned=preset.allow_unpinned)
         made = _numbers(Tuning, "tuning", preset.tuning, tuning), _numbers(Weighting, "weighting", preset.weighting, weighting)
         if condition in "AB":
             made = (Tuning() if condition == "A" else made[0]), Weighting()
@@ -151,9 +152,14 @@ class Setting:
         return found
 
 
+def distinct(settings: Iterable[Setting]) -> list[Setting]:
+    """Each setting once, in the order in which they first come."""
+    return list({one.fingerprint: one for one in settings}.values())
+
+
 def evaluation_name(trained_on: str) -> str:
     """The benchmark under which rows of the evaluation stand."""
-    return trained_on if trained_on.partition("@")[0] in benchmarks.PINNED else trained_on + BALANCED
+    return trained_on if trained_on.partition("@")[0] in benchmarks.PINNED else f"{trained_on} balanced"
 
 
 def question_sets(
@@ -204,7 +210,7 @@ def _numbers(kind: type, what: str, *changes: Mapping[str, Any] | None) -> Any:
 @cache
 def _revision(name: str, revision: str | None) -> str:
     folder, revision = locate(name, revision, allow_unpinned=True)
-    return revision or (folder_revision(folder) if folder else "newest")
+    return revision or (folder_revision(folder) if folder else newest(name))
 
 
 @cache

@@ -87,7 +87,14 @@ def test_the_table_has_a_column_for_each_condition_and_the_printed_one_below(tmp
     assert "$+2.3$" in below[3] and "0.3" in below[3]
     own = next(line for line in lines if line.startswith(r"prior: 80 \%, balanced")).split(" & ")
     assert own[3].endswith(r"\rlap{$^\ast$}") and "ast" not in own[4]
-    assert "minis" in text and "3 seeds" in text and "6 seeds" in text
+    assert "minis" in text and "3 seeds" in text and "6 seeds; balanced accuracy: C less B p = .0312, C less D p = .0" in text
+
+
+def test_a_header_says_how_many_seeds_there_are_of_all_conditions(tmp_path):
+    preset = made_of(tmp_path)
+    table = table3(preset)
+    table["n_seeds"] = table["n_seeds"].where(~table["condition"].isin(["C", "D"]) | table["grade"].notna(), 2)
+    assert "2 to 6 seeds" in reweighting.table3_reweighting(table)
 
 
 def test_rows_the_solver_did_not_finish_are_refused(tmp_path):

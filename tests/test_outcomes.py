@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pidlib import benchmarks, outcomes, results, settings
+from pidlib import benchmarks, committed, outcomes, results, settings
 from pidlib.experiment import load_preset
 from pidlib.models.minis import vocabulary
 from pidlib.models.tiny import build
-from pidlib.outcomes import Setting, outcome
-from pidlib.settings import balanced, evaluation_name, question_sets
+from pidlib.outcomes import outcome
+from pidlib.reweighting_tables import all_settings
+from pidlib.settings import Setting, balanced, evaluation_name, question_sets
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +127,18 @@ def test_wrong_names_are_refused(preset, changes, hint):
         setting(preset, **changes)
 
 
+def test_a_base_of_the_hub_is_known_by_its_commit(preset, monkeypatch):
+    paper, name, commit = load_preset("paper"), "Qwen/Qwen2.5-VL-7B-Instruct", "a" * 40
+    with pytest.raises(ValueError, match="give the 40-hex commit"):
+        Setting.of(paper, name, "hub/mmbench", "B")
+    assert Setting.of(paper, f"{name}@{commit}", "hub/mmbench", "B").identity["revision"] == commit
+    monkeypatch.setattr(settings, "newest", lambda name: "b" * 40)
+    settings._revision.cache_clear()
+    as_today = Setting.of(paper.model_copy(update={"allow_unpinned": True}), name, "hub/mmbench", "B")
+    assert as_today.identity["revision"] == "b" * 40
+    assert as_today.tuning.length(290) == as_today.tuning.length(3000) == 188 == paper.tuning_lengths[1]
+
+
 def test_single_numbers_are_laid_over_those_of_the_preset(preset):
     changed = load_preset("smoke", tuning={"steps": 7})
     assert changed.tuning == preset.tuning | {"steps": 7}
@@ -151,20 +164,110 @@ def test_training_changes_the_model_and_conditions_differ(preset):
     assert first["A"]["steps"].isna().all() and first["B"]["top_gap"].isna().all() and first["C"]["top_gap"].notna().all()
 
 
-def test_seeds_that_are_not_made_are_read_by_fingerprint(preset):
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """Where committed outcomes are looked for, whatever the output of a preset is."""
+    monkeypatch.setattr(committed, "project_root", lambda: tmp_path)
+    return tmp_path / "data" / "results" / "reweighting" / "outcomes.csv"
+
+
+def test_seeds_that_are_not_made_are_read_by_fingerprint(preset, place):
     first, later, absent = setting(preset), setting(preset, seed=1), setting(preset, seed=2)
-    fresh = outcome(preset, first)
-    committed = outcomes.made(preset, [first, later])
-    stale = committed.assign(value=9.0, fingerprint="0" * 16)
-    results.write(pd.concat([committed, stale]), preset.table(outcomes.TABLE))
-    found = outcomes.outcomes(preset, [first, later, absent, later])
-    assert (found.made, found.read, found.missing, found.compared) == (1, 1, 1, 1)
-    assert found.difference < 1e-9  # what is written has nine digits
-    assert len(found.table) == len(committed) and found.table["value"].max() < 9
-    assert found.table[found.table["seed"] == 0].reset_index(drop=True).equals(fresh)
-    shifted = committed.assign(value=committed["value"].where(committed["fingerprint"] != first.fingerprint, committed["value"] + 0.25))
-    results.write(shifted, preset.table(outcomes.TABLE))
-    assert outcomes.outcomes(preset, [first]).difference == pytest.approx(0.25)
+    rows = outcomes.made(preset, [first, later])
+    results.write(pd.concat([rows, rows.assign(value=9.0, fingerprint="0" * 16)]), place)
+    with pytest.raises(ValueError, match="1 of 3 settings are neither .* condition C, seed 2. .*n_remade_seeds 3"):
+        outcomes.outcomes(preset, [first, later, absent, later])
+    found = outcomes.outcomes(preset, [first, later, absent, later], strict=False)
+    assert (found.made, found.cached, found.read, found.missing, found.compared) == (0, 1, 1, 1, 1)
+    assert found.difference < 1e-8 and "0 settings made now, 1 made here before; 1 of these are committed too" in repr(found)
+    assert len(found.table) == len(rows) and found.table["value"].max() < 9
+    assert found.table[found.table["seed"] == 0].reset_index(drop=True).equals(outcome(preset, first))
+
+
+def test_what_was_made_before_is_told_from_what_is_made_now(preset, place):
+    new = setting(preset, "D", tuning={"steps": 1})
+    assert [outcomes.outcomes(preset, [new])[1:3] for _ in range(2)] == [(1, 0), (0, 1)]
+
+
+def test_an_interrupted_training_of_other_weights_is_no_obstacle_and_nothing_is_left_of_a_finished_one(preset, monkeypatch):
+    one = setting(preset, tuning={"steps": 1}, weighting={"top_gap": 0.5})
+    folders = []
+
+    def fails(*_, folder, **__):
+        folders.append(folder)
+        folder.mkdir(parents=True)
+        raise RuntimeError("interrupted")
+
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="interrupted"):
+        patched.setattr(outcomes, "tune", fails)
+        outcome(preset, one)
+    ((folder,), weights) = folders, outcomes.sample_weights(preset, one)[0]
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError, match="interrupted"):
+        patched.setattr(outcomes, "tune", fails)
+        patched.setattr(outcomes, "sample_weights", lambda *_: (1 + weights, True))
+        outcome(preset, one)
+    assert folders[1] != folder and folders[1].parent == folder.parent
+    outcome(preset, one)
+    assert not list(folder.parent.glob("adapter*"))
+
+
+@pytest.mark.parametrize(
+    ("measure", "shift", "verdict"),
+    [
+        ("accuracy", 3 / 32, "warns"),
+        ("accuracy", 4 / 32, "raises"),
+        ("synergy", 0.019, "warns"),
+        ("synergy", 0.03, "raises"),
+        ("synergy", 1e-8, "silent"),
+    ],
+)
+def test_what_is_made_here_has_to_be_what_was_committed(preset, place, recwarn, measure, shift, verdict):
+    first = setting(preset)
+    rows = outcomes.made(preset, [first])
+    results.write(rows.assign(value=rows["value"] + shift * rows["measure"].eq(measure).astype(float)), place)
+    recwarn.clear()
+    if verdict == "raises":
+        with pytest.raises(ValueError, match=f"1 of 1 settings .* seed 0: {measure} on .*--anew"):
+            outcomes.outcomes(preset, [first])
+    else:
+        assert outcomes.outcomes(preset, [first]).difference == pytest.approx(shift, abs=1e-8)
+        assert [str(one.message)[:22] for one in recwarn] == ["outcomes made here are"] * (verdict == "warns")
+    assert outcomes.outcomes(preset, [first], strict=False).difference == pytest.approx(shift, abs=1e-8)
+
+
+def test_only_what_is_not_committed_is_made_and_what_nothing_needs_is_dropped(preset, place, monkeypatch):
+    first, later = setting(preset), setting(preset, seed=1)
+    rows = outcomes.made(preset, [first])
+    marked = rows.assign(value=rows["value"] + 0.001)
+    results.write(pd.concat([rows.assign(fingerprint="0" * 16), marked]), place)
+    found = outcomes.completed(preset, [later, first, later])
+    assert list(found["fingerprint"].unique()) == [later.fingerprint, first.fingerprint]
+    assert found[found["seed"] == 0]["value"].to_list() == pytest.approx(marked["value"].to_list())
+    everything = outcomes.completed(preset, [later, first], anew=True)
+    assert everything[everything["seed"] == 0]["value"].to_list() == rows["value"].to_list()
+
+
+def test_a_condition_changes_weights_and_nothing_else(preset, monkeypatch):
+    calls = {}
+
+    def spy(base, train, *, weights=None, sampling=None, folder, **how):
+        calls[letter] = ([one.sample_id for one in train], base.revision, how), (weights, sampling)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(outcomes, "tune", spy)
+    for letter in "BCDEFGH":
+        with pytest.raises(RuntimeError, match="seen"):
+            outcome(preset, setting(preset, letter, seed=5))
+    assert all(shared == calls["B"][0] for shared, _ in calls.values())
+    assert (calls["B"][1][0] == 1).all() and calls["H"][1][0] is None and np.array_equal(calls["H"][1][1], calls["C"][1][0])
+    assert len({tuple(weights) for _, (weights, _) in calls.values() if weights is not None}) == 6
+
+
+def test_weights_that_were_not_solved_are_told_of(preset, monkeypatch):
+    monkeypatch.setattr(outcomes, "sample_weights", lambda *_: (np.ones(preset.n_tuned), False))
+    trained = outcome(preset, setting(preset, "C", seed=7))
+    assert not trained["converged"].any() and trained["n_tuned"].eq(preset.n_tuned).all()
+    assert outcome(preset, setting(preset, "B", seed=7))["converged"].all()
 
 
 def test_weights_of_a_setting_are_those_of_its_samples(preset):
@@ -175,3 +278,13 @@ def test_weights_of_a_setting_are_those_of_its_samples(preset):
     assert set(weights) <= {0.5, 1.0, 3.0} and (weights == 3).sum() <= 8
     assert sorted(outcomes.sample_weights(preset, replace(one, condition="D"))[0]) == sorted(weights)
     assert np.array_equal(outcomes.sample_weights(preset, replace(one, condition="H"))[0], weights)
+
+
+def test_the_committed_outcomes_are_those_of_todays_settings_and_code():
+    """If not, `python -m pidlib.outcomes --preset offline --jobs 2` makes them anew."""
+    offline = load_preset("offline")
+    path = offline.table(outcomes.TABLE)
+    if not path.exists():
+        pytest.skip("none are committed")
+    known = set(results.read(path)["fingerprint"])
+    assert [one.told for one in all_settings(offline) if one.fingerprint not in known] == []

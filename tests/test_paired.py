@@ -31,8 +31,8 @@ def test_p_values_of_nothing_are_uniform_and_intervals_hold_the_mean():
 
 
 def test_one_seed_has_a_mean_and_no_more():
-    assert paired(np.array([0.2])) == {"difference": 0.2, "n_seeds": 1}
-    assert paired(np.array([0.2, np.nan, 0.4]), 50)["n_seeds"] == 2
+    assert paired(np.array([0.2])) == {"difference": 0.2, "n_pairs": 1}
+    assert paired(np.array([0.2, np.nan, 0.4]), 50)["n_pairs"] == 2
 
 
 def rows(letters="ABC", seeds=range(3)):
@@ -51,10 +51,18 @@ def test_the_base_stands_at_every_seed():
     assert wide(rows("A"))["A"].tolist() == [0.5]
 
 
+@pytest.mark.parametrize("wrong", [pd.concat([rows(), rows("C", [1])]), rows().assign(base=None)])
+def test_an_outcome_stands_once_and_says_of_what(wrong):
+    with pytest.raises(ValueError, match="rows lack one of base, .* or repeat them all"):
+        wide(wrong)
+
+
 def test_pairs_are_of_one_seed():
     found = compared(rows(), [("A", "B"), ("B", "B"), ("C", "B"), ("C", "D"), ("D", "B")], CELL, 200).set_index(["condition", "against"])
     assert found.loc[("C", "B"), "difference"] == pytest.approx(0.1) and found.loc[("C", "B"), "ci_low"] == pytest.approx(0.1)
-    assert found.loc[("A", "B"), "difference"] == pytest.approx(-0.2) and found.loc[("A", "B"), "n_seeds"] == 3
+    assert found.loc[("A", "B"), "difference"] == pytest.approx(-0.2) and found.loc[("A", "B"), "n_pairs"] == 3
+    assert found.loc[("A", "B"), "n_seeds"] == 1 and np.isnan(found.loc[("A", "B"), "spread"])  # one model, trained with no seed
+    assert found.loc[("C", "B"), "n_seeds"] == 3 and found.loc[("C", "B"), "spread"] == pytest.approx(0.1)
     assert len(found) == 4 and found["n_samples"].eq(64).all() and found["fingerprint"].nunique() == 1
     assert found["difference"].notna().sum() == 2
 
@@ -63,10 +71,12 @@ def test_a_seed_that_one_condition_lacks_is_in_no_pair():
     some = rows("BC")
     some = some[~((some["condition"] == "C") & (some["seed"] == 2))]
     found = compared(some, [("C", "B")], CELL, 50)
-    assert found["n_seeds"].tolist() == [2] and found["difference"].iloc[0] == pytest.approx(0.1)
+    assert found["n_pairs"].tolist() == found["n_seeds"].tolist() == [2] and found["difference"].iloc[0] == pytest.approx(0.1)
 
 
 def test_discoveries_are_controlled_among_all_tests():
     table = corrected(pd.DataFrame({"p_value": [0.01, 0.02, np.nan, 0.9]}))
     assert table["q_value"].round(3).tolist()[:2] == [0.03, 0.03] and np.isnan(table["q_value"][2])
+    some = corrected(table.drop(columns="q_value"), pd.Series([False, True, True, True]))
+    assert some["q_value"].round(3).tolist()[1] == 0.04 and np.isnan(some["q_value"][0])
     assert corrected(pd.DataFrame({"difference": [1.0]}))["q_value"].isna().all()

@@ -67,7 +67,7 @@ def load(
     """
     folder, revision = locate(name, revision, allow_unpinned=allow_unpinned)
     if folder is None and revision is None:
-        revision = Path(hf_hub_download(str(name), "config.json")).parent.name  # the commit that is the newest
+        revision = newest(str(name))
     device = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     if device.type == "cuda":
@@ -106,6 +106,11 @@ def check_memory(name: str | Path, available: float) -> None:
     known = CHECKPOINTS.get(str(name))
     if known and known.memory / MARGIN > available:
         raise ValueError(f"{name} needs about {known.memory:.0f} GiB and the GPU has {available:.0f}; take a smaller one, or another GPU")
+
+
+def newest(name: str) -> str:
+    """The commit of a hub checkpoint that is the newest today."""
+    return Path(hf_hub_download(name, "config.json")).parent.name
 
 
 def locate(name: str | Path, revision: str | None = None, *, allow_unpinned: bool = False) -> tuple[Path | None, str | None]:

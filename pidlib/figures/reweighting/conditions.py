@@ -20,17 +20,19 @@ _ORDER = ["trained", *_SHORT.values(), ""]
 def table3_reweighting(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
     """A block for each base and training, a column for each condition; under each value the difference to uniform, +- half its interval.
 
-    Accuracies are in per cent. A star: false-discovery rate below .05 among all tests of the table. Under the base's own row stands no
-    spread; of published values the +- that was printed, and the difference of the printed means.
+    Accuracies are in per cent. Above a block stand the p-values of its primary comparisons. A star: p below .05 of these, and of all other
+    tests of the table a false-discovery rate below .05. Under the base stands no spread; under published values the +- that was printed,
+    and the difference of the printed means.
     """
     table = drawable(table, allow_unconverged=allow_unconverged)
+    primary = table[table["primary"].fillna(False)]
     table = table[table["against"].isna() | (table["against"] == UNIFORM)]
     letters = [letter for letter in CONDITIONS if letter in set(table["condition"])]
     rows = marks.minis_line(table.loc[table["grade"].isna(), "base"], len(letters) + 1)
     for (base, trained_on), block in table.groupby(["base", "trained_on"], sort=False):
         printed = block["grade"].dropna().unique()
         told = f"{marks.model_name(base)}, trained on {marks.benchmark_name(trained_on)}"
-        told += f", printed (grade {printed[0]}), 3 seeds" if len(printed) else f", {block['n_seeds'].max()} seeds"
+        told += f", printed (grade {printed[0]}), 3 seeds" if len(printed) else f", {_seeds(block)}{_primary(primary, base, trained_on)}"
         rule = r"\midrule " * bool(rows)
         rows.append([rf"{rule}\multicolumn{{{len(letters) + 1}}}{{l}}{{\emph{{{_plain(told)}}}}}"])
         ordered = block.sort_values("measure", kind="stable")  # accuracies first
@@ -41,6 +43,23 @@ def table3_reweighting(table: pd.DataFrame, *, allow_unconverged: bool = False) 
             rows.append(["", *(_below(one) for one in shown)])
     headed = [rf"\shortstack[r]{{{letter}\\{CONDITIONS[letter].replace(' ', chr(92) * 2)}}}" for letter in letters]
     return latex(["", *headed], rows)
+
+
+def _seeds(block: pd.DataFrame) -> str:
+    """Of all conditions but the base, which has none."""
+    counts = sorted(block.loc[block["condition"] != BASE, "n_seeds"].dropna().unique())
+    return " to ".join(dict.fromkeys(f"{one}" for one in (*counts[:1], *counts[-1:]))) + " seed" + "s" * (counts != [1])
+
+
+def _primary(rows: pd.DataFrame, base: str, trained_on: str) -> str:
+    """The p-values of a training, by themselves."""
+    rows = rows[(rows["base"] == base) & (rows["trained_on"] == trained_on)].dropna(subset="p_value")
+    told = [f"{row.condition} less {row.against} p {_p(row.p_value)}" for row in rows.itertuples()]
+    return f"; balanced accuracy: {', '.join(told)}" if told else ""
+
+
+def _p(value: float) -> str:
+    return "below .0001" if value < 1e-4 else f"= {value:.4f}".replace("0.", ".")
 
 
 def _plain(text: str) -> str:
@@ -56,7 +75,8 @@ def _value(row: pd.Series | None) -> str | None:
     if row is None or pd.isna(row["value"]):
         return None
     factor, decimals = _scaled(row)
-    starred = pd.notna(row["q_value"]) and row["q_value"] < 0.05
+    chance = row["q_value"] if pd.notna(row["q_value"]) else row["p_value"]
+    starred = pd.notna(chance) and chance < 0.05
     return f"{factor * row['value']:.{decimals}f}".replace("-", "$-$") + (r"\rlap{$^\ast$}" if starred else "")
 
 
@@ -99,7 +119,7 @@ def _means(ax: Axes, block: pd.DataFrame) -> None:
     cells = block.set_index(["benchmark", "condition"])
     ax.axhline(0, color=marks.FAINT, linewidth=0.6)
     ax.axvline(0, color=marks.FAINT, linewidth=0.6)
-    for letter in set(block["condition"]) - {BASE}:
+    for letter in sorted(set(block["condition"]) - {BASE}):
         places = [(MEAN + kind, letter) for kind in (_GAIN, _LOSE)]
         if all(place in cells.index for place in places):
             (x, left, right), (y, low, high) = (

@@ -35,7 +35,7 @@ def fig_gain(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
             marks.interval(ax, [one.base_value], [_points(one.ci_low)], [_points(one.ci_high)])
             marker = marks.MARKERS[bases.index(one.base)]
             marks.points(ax, [one.base_value], [_points(one.difference)], marker, color=colors[one.trained_on], markeredgewidth=0.4)
-        ax.set(xlabel="synergy $S$ of the base, bits", ylabel="accuracy, points")
+        ax.set(xlabel="synergy $S$ of the base there (balanced: of its profile), bits", ylabel="accuracy, points")
         ax.set_title(words + _rho(ranked[ranked["against"] == against]))
     shades = [
         Line2D([], [], linestyle="", marker="s", markersize=3.6, color=color, label=f"trained on {marks.benchmark_name(name)}")
@@ -53,7 +53,7 @@ def _rho(ranked: pd.DataFrame) -> str:
     if ranked.empty or pd.isna(ranked["value"].iloc[0]):
         return ""
     row = ranked.iloc[0]
-    text = f"$\\rho$ = {row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}], null up to {row['null_high']:.2f}"
+    text = f"$\\rho$ = {row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}] over seeds, null up to {row['null_high']:.2f}"
     return "\n" + text.replace("-", "−")
 
 
