@@ -9,8 +9,8 @@ A sample's local terms s, u_language, ... (in bits; :func:`local_terms`), with :
 how far the answer rests on both modalities together, how far on language alone (a shortcut), what fusion makes more certain, and where
 that potential is not realised. Samples of large gap are to be learnt more, shortcuts less.
 
-Scores, and the weights 3 and 0.5, are the published ones; the local terms, the fractions and their order, and all of `CONDITIONS` beyond
-its name are our reconstruction.
+The formulas of the scores, and the weights 3 and 0.5, are the published ones. Our reconstruction are the local terms, :math:`I^+`, the
+fractions and their order, that a score not above epsilon is in no list, and all of `CONDITIONS` beyond its name.
 
 References
 ----------
@@ -61,7 +61,8 @@ class Weighting:
     gap_weight, shortcut_weight
         Their weights; all others have 1.
     epsilon
-        In bits, keeps scores of samples without information finite. A score that is not above it never counts as large.
+        In bits, keeps scores of samples without information finite. A gap, in bits, or a shortcut score, a share, that is not above this
+        number never counts as large.
     estimator
         Of the local terms, one of `ESTIMATORS`.
     """
@@ -102,7 +103,9 @@ def local_terms(
     r"""Each sample's part in the atoms, in bits, by name; over all samples they average to the atoms of the estimator.
 
     With :math:`i_1 = KL(p_v || P(Y))`, i_2 and i_12 likewise, and i_Q the sample's share of I_Q, the mean of its shares as a picture and as
-    a question, they are i_1 + i_2 - i_Q, i_Q - i_2, i_Q - i_1 and i_12 - i_Q; LSMI has terms of its own, see `pidlib.lsmi`.
+    a question, they are i_1 + i_2 - i_Q, i_Q - i_2, i_Q - i_1 and i_12 - i_Q; LSMI has terms of its own, see `pidlib.lsmi`. The p_v and p_t
+    of the exact terms are moved to one P(Y), as the decomposition needs it (`pidlib.decisions.DecisionPID.reconciliation` says how far);
+    those of :func:`scores`, in FP, are as the model gave them.
 
     Parameters
     ----------

@@ -28,7 +28,11 @@ EVERY = 50  # steps between checkpoints
 
 @dataclass(frozen=True)
 class Tuning:
-    """All that decides how an adapter is trained, but data and seed; by default the paper's, for Qwen2.5-VL-7B.
+    """All that decides how an adapter is trained, but data and seed; by default the paper's, for Qwen2.5-VL-7B, as far as it is known.
+
+    Known are rank, alpha, dropout, last, learning rate, schedule, warmup and batch. Targets, AdamW, one pass and the clipping are our
+    reconstruction. Clipping bears on what a weight means: a batch of heavy samples has a longer gradient and is clipped more, and AdamW
+    takes the scale of all gradients out; so a weight of 3 is three samples against others, not a step three times as long.
 
     Attributes
     ----------
@@ -37,7 +41,7 @@ class Tuning:
     last
         Share of the language model's blocks, from the last, that are adapted; at least one.
     targets
-        Modules of a block that are; which ones the paper adapted is not known.
+        Modules of a block that are.
     learning_rate, schedule, warmup
         Of AdamW without weight decay, gradients clipped at norm 1; a schedule of transformers by name, and the share of steps it warms up.
     batch
@@ -80,7 +84,7 @@ def tune(
 
     The loss of a batch is :math:`\frac{1}{B} \sum_i w_i \left(-\log p_i\right)`, where :math:`p_i` is the probability of the answer's first
     token among all tokens at the end of the prompt: the one that answers are read by, and all of an answer that is a letter or a word of
-    the minis. It is not divided by the weights' sum, so weights of 1 are no weights.
+    the minis; the paper's loss on longer answers is not known. It is not divided by the weights' sum, so weights of 1 are no weights.
 
     Samples come in an order drawn anew in each pass, and all randomness of a step is that of its number; so a training that was interrupted
     goes on from its last checkpoint, every `EVERY` steps, and ends with the weights of an uninterrupted one. A finished one is read.
