@@ -109,12 +109,22 @@ def sensory() -> list[str]:
     def plain(atom: str) -> str:
         return short(bits["question", "polarity", "plain", atom])
 
+    right = table.loc["question"].xs("synergy", level="atom")[["accuracy", "accuracy_vision", "entropy_vision_bits"]].astype(float)
+    lost = 100 * (right["accuracy"] - right["accuracy_vision"])
+    ends = {name: f"{abs(lost[name].min()):.0f} to {lost[name].max():.0f}" for name in ("fusion", "audio", "polarity")}
+    seeing = right["accuracy"].xs("seeing", level="model")
+    assert seeing["gated"] == 1
+    floors = table.loc["marginal"].xs("redundancy", level="atom")["null_mean"].drop("plain", level="model").astype(float)
+    assert floors[["audio", "visual", "fusion"]].min() > 0.9  # of R_m: what the form of the question tells
     added = bits["sample"].xs("redundancy", level="atom") - bits["question"].xs("redundancy", level="atom")
     unlike, alike = added.xs("plain", level="model"), added.drop("plain", level="model").max()
     return [
         f"$S$ = {fusion('larger', 'synergy')} and {fusion('compact', 'synergy')}, the largest part, "
         f"$U_v$ = {fusion('larger', 'unique_vision')} and {fusion('compact', 'unique_vision')}",
         f"$U_v$ = {fusion('seeing', 'unique_vision')}, then $S$ = {fusion('seeing', 'synergy')}",
+        f"ours {ends['fusion']} on fusion ({ends['audio']} on audio, {ends['polarity']} on polarity)",
+        f"mostly on fusion ({short(seeing['fusion'])}): unsure, not wrong; on polarity alone does it guess ({short(seeing['polarity'])})",
+        f"sight alone leaves {short(right.loc[('audio', 'larger'), 'entropy_vision_bits'])} bits",
         f"$R_s$ adds {short(alike)} at most in minis that were shown noise in training and "
         f"{unlike.min():.1f} to {unlike.max():.1f} in `plain`",
         f"gets $S$ = {plain('synergy')} and $R$ = {plain('redundancy')}, with decisions moved by "
@@ -126,7 +136,7 @@ def subsets() -> list[str]:
     table = _shared("fig2_sensory", "benchmark", "atom", "model")
     bits = table["value_bits"].astype(float)
 
-    floor = table.loc["polarity"].xs("plain", level="model")["null_mean"].drop("total").max()
+    floor = table.loc[("polarity", "redundancy", "plain"), "null_mean"]
 
     def two(benchmark: str, atom: str) -> str:
         return f"{short(bits[benchmark, atom, 'larger'])} and {short(bits[benchmark, atom, 'compact'])} on {benchmark}"
@@ -136,7 +146,7 @@ def subsets() -> list[str]:
         f"$S$ = {two('polarity', 'synergy')}",
         f"takes {short(bits['audio', 'unique_audio', 'seeing'])} bits from sound",
         f"little $S$ ({', '.join(short(bits[name, 'synergy', 'seeing']) for name in ('fusion', 'gated', 'polarity'))})",
-        f"its floor is up to {short(floor)} bits there",
+        f"the floor of its $R$ on polarity is {short(floor)} bits",
     ]
 
 
