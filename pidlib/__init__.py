@@ -1,6 +1,7 @@
 """Partial information decomposition of multimodal language models: exact, certified, reproducible.
 
 Tables: `pid`, `sensory_pid`, `gate`. A model's answers: `Decisions`, `decision_pid`. Codes of embeddings: `Codebook`, `estimate`.
+Of clips that are seen and heard: `pidlib.sensory` (`sensory_pid` is for tables).
 To ask a model, `pidlib.models.load`, `pidlib.benchmarks.load` and `pidlib.extraction.extract`.
 """
 

@@ -118,7 +118,7 @@ def measured(extraction: Extraction, tau: float = 0.3, n_bootstrap: int = 100, s
 
     Of equal seed and samples, the draws take the same samples: at every layer, and of two extractions whose templates are as frequent.
     """
-    found = measure(sensory.conditions(extraction, tau=tau, layer=layer), n_bootstrap=n_bootstrap, seed=seed, floor=1)
+    found = measure(sensory.conditions(extraction, "template", tau=tau, layer=layer), n_bootstrap=n_bootstrap, seed=seed, floor=1)
     rows = found.rows.query("atom != 'total'").filter(list(schemas.ATOMS.columns))
     return found._replace(rows=rows.assign(layer=layer))
 

@@ -2,12 +2,17 @@ r"""Sensory PID of a model's decisions: what sight V and sound A tell of its ans
 
     I(Y; V, A | T) = R + U_vision + U_audio + S = sum_c w_c I(Y; V, A | T = c),
 
-after Fang et al. (2026). Four passes are all it takes: p(y | v, a, t), p(y | v, t) with the sound masked, p(y | a, t) with the picture
-masked, and p(y | t) with both. Samples that share a condition c are decomposed together, as `pidlib.decisions` does it: their clips are
-the alphabets, their pair marginals are reconciled to P(Y | c), the mean of p(y | v, a, t) over them, and coupled. Every atom, bound and
-gap is the mean over conditions, weighted by w_c, their share of the samples. What a condition is (``given``):
+after Fang et al. (2026). Six passes tell it, `ASKED`: p(y | v, a, t), p(y | v, t) with the sound masked, p(y | a, t) with the picture
+masked, and p(y | t) with both, in three draws of noise, for the noise floor. (Passes that are not asked for do not hear a thing.)
 
-* ``"question"``: one text. This is the conditioning that the definition asks for. Phrasings of one question are conditions of their own:
+    answers = extract(model, clips, passes=ASKED)
+    decompose(conditions(answers, "question")).pid
+
+Intervals and noise floor: `pidlib.sensory_tables.measure`. Samples that share a condition c are decomposed together, as
+`pidlib.decisions` does it: their clips are the alphabets, their pair marginals are reconciled to P(Y | c), the mean of p(y | v, a, t) over
+them, and coupled. Every atom, bound and gap is the mean over conditions, weighted by w_c, their share of the samples. What a condition is:
+
+* ``"question"``: one text, whatever its template, which is what the definition asks for. Phrasings of one question are conditions apart:
   their law is the same, but fewer samples share it, and estimates depend on their number: of soft answers, fewer couplings of fewer
   samples leave less synergy and more that is unique (`pidlib.decisions.decision_pid`). `conditions` warns below `FEWEST` of them.
 * ``"template"``: one form of question, with all of its texts. For benchmarks where hardly a text is asked twice. Its sources are then not V
@@ -55,7 +60,7 @@ class Condition(NamedTuple):
     given
         One of `GIVEN`.
     template, question
-        What they share; no question where it is not given.
+        What they share: no template where a text is of several, no question where it is not given.
     decisions
         p(y | v, a, t), p(y | v, t) and p(y | a, t) of its n samples.
     floor
@@ -71,15 +76,10 @@ class Condition(NamedTuple):
     floor: tuple[Decisions, ...]
     told: Float[np.ndarray, "3 k"]
 
-    @property
-    def noise(self) -> Decisions:
-        """One draw of the floor, its first."""
-        return self.floor[0]
-
 
 def conditions(
     extraction: Extraction,
-    given: str = "template",
+    given: str,
     *,
     content: Sequence[tuple[Hashable, Hashable]] | None = None,
     tau: float = 0.3,
@@ -90,7 +90,7 @@ def conditions(
     Parameters
     ----------
     extraction
-        With `PASSES` and `NOISE`, templates and questions.
+        Asked with ``passes=ASKED``, with templates and questions.
     given
         ``"question"``, ``"template"`` or ``"none"``.
     content
@@ -108,7 +108,7 @@ def conditions(
     Warns
     -----
     UserWarning
-        If conditions hold fewer than `FEWEST` samples in the median.
+        If conditions hold fewer than `FEWEST` samples in the median, or more than a tenth of the samples are alone.
     """
     if given not in GIVEN:
         raise ValueError(unknown("condition", given, GIVEN))
@@ -116,23 +116,30 @@ def conditions(
         raise ValueError(f"given={given!r}: to ignore the question takes given='none' and content=[(v, a), ...], the clips that are alike")
     if len(extraction.templates) != len(extraction) or len(extraction.questions) != len(extraction):
         raise ValueError("this extraction holds no templates and questions; extract its samples anew")
-    members: dict[tuple[str, str], list[int]] = {}
-    for index, (template, question) in enumerate(zip(extraction.templates, extraction.questions, strict=True)):
-        members.setdefault((template, question if given == "question" else ""), []).append(index)
+    if missing := [key for key in ASKED if key not in extraction.logits]:
+        raise ValueError(f"this extraction lacks the passes {', '.join(missing)}; extract with passes=pidlib.sensory.ASKED")
+    shared = "question" if given == "question" else "template"
+    members: dict[str, list[int]] = {}
+    for index, text in enumerate(getattr(extraction, f"{shared}s")):
+        members.setdefault(text, []).append(index)
     passes = {key: extraction.decisions(key, tau, layer) for key in {*PASSES.values(), *NOISE}}
     found = []
-    for (template, question), rows in members.items():
+    for text, rows in members.items():
         if len(rows) > 1:
             here = None if content is None else [content[row] for row in rows]
             of = {key: values[rows] for key, values in passes.items()}
             answered = _decisions([of[PASSES[role]] for role in ("joint", *SOURCES)], here)
             floor = tuple(_decisions([of[NOISE[draw]] for draw in turn], here) for turn in TURNS)
             told = np.stack([of[key].mean(0) for key in NOISE])
-            found.append(Condition(given, template, question, answered, floor, told))
+            template, *others = {extraction.templates[row] for row in rows}
+            said = ("" if others else template, text) if given == "question" else (text, "")
+            found.append(Condition(given, *said, answered, floor, told))
+    less = ", or condition on less (given='template')" if given == "question" else ""
     if not found:
-        raise ValueError(f"no two of {len(extraction)} samples share a {given}: ask more of them, or condition on less (given='template')")
+        raise ValueError(f"no two of {len(extraction)} samples share a {shared}: ask more of them{less}")
+    if (alone := sum(len(rows) == 1 for rows in members.values())) > len(extraction) / 10:
+        warnings.warn(f"{alone} of {len(extraction)} samples share their {shared} with none and are left out{less}", stacklevel=2)
     if (usual := median(found)) < FEWEST:
-        less = ", or condition on less (given='template')" if given == "question" else ""
         warnings.warn(
             f"given={given!r}, a condition holds {usual:g} samples in the median, fewer than {FEWEST}: estimates depend on their number,"
             f" most where answers are soft; ask more of them{less}",
@@ -183,13 +190,13 @@ class SensoryPID:
     reconciliation: Mapping[str, float]
 
 
-def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> SensoryPID:
+def decompose(parts: Sequence[Condition | Decisions], *, tol: float = TOLERANCE) -> SensoryPID:
     """Decompose the decisions of every condition and take the mean.
 
     Parameters
     ----------
-    decisions
-        Of each condition; its share is that of its rows.
+    parts
+        As made by `conditions`, or the decisions of each; the share of each is that of its rows.
     tol
         Certified gap asked for in every condition, in bits.
 
@@ -201,6 +208,7 @@ def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> Sens
     >>> decompose([copy, xor]).pid
     PID(redundancy=0.000000, unique_vision=0.500000, unique_audio=0.000000, synergy=0.500000, gap=0.0e+00 bits)
     """
+    decisions = [one.decisions if isinstance(one, Condition) else one for one in parts]
     solved = tuple(decision_pid(one, tol=tol) for one in decisions)
     counts = np.array([len(one) for one in decisions], dtype=float)
     shares = counts / counts.sum()
@@ -270,9 +278,9 @@ def added(
         against = told.reshape(len(conditions), *[1] * (targets.ndim - 2), -1)
     else:
         against = np.empty_like(targets)
-        names = np.array(["" if reference == "marginal" else one.template for one in conditions])
+        names = ["" if reference == "marginal" else (one.template, "" if one.template else one.question) for one in conditions]
         for name in set(names):
-            here = names == name
+            here = np.array([other == name for other in names])
             against[here] = np.tensordot(shares[here] / shares[here].sum(), targets[here], 1)
     return np.tensordot(shares, rel_entr(targets, against).sum(-1), 1) / np.log(2)
 

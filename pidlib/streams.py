@@ -193,7 +193,7 @@ def _quantities(run: Run, preset: Preset) -> Iterator[dict[str, object]]:
     """The Sensory atoms of each template, and what either sense adds to the other."""
     made = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
     mark = fingerprint(extraction=run.columns["fingerprint"], analysis="streams", **made)
-    for one in sensory.conditions(run.extraction, tau=preset.tau):
+    for one in sensory.conditions(run.extraction, "template", tau=preset.tau):
         found = sensory_tables.measure([one], n_bootstrap=preset.n_bootstrap, seed=preset.seed, floor=0)
         values, draws = (_with_sums(of) for of in (found.atoms, found.draws))
         told = run.columns | {"kind": "quantity", "template": one.template, "n_samples": len(one.decisions), "fingerprint": mark}

@@ -195,8 +195,43 @@ def test_samples_alone_in_their_condition_are_left_out():
     alone = record(extraction.logits, extraction.templates, questions)
     parts = conditions(alone, "question")
     assert [len(one.decisions) for one in parts] == [10, 10, 10] and "by itself" not in {one.question for one in parts}
-    with pytest.raises(ValueError, match="no two of 31 samples share a question"):
-        conditions(record(extraction.logits, extraction.templates, [f"q{i}" for i in range(31)]), "question")
+    each = [f"q{i}" for i in range(31)]
+    with pytest.raises(ValueError, match="no two of 31 samples share a question: .*given='template'"):
+        conditions(record(extraction.logits, extraction.templates, each), "question")
+    with pytest.raises(ValueError, match="no two of 31 samples share a template: ask more of them$"):
+        conditions(record(extraction.logits, each, extraction.questions), "template")
+
+
+@pytest.mark.parametrize("alone", [4, 5])
+def test_more_than_a_tenth_alone_is_warned_of(alone):
+    extraction = soft(n=40, texts=1)
+    questions = [f"alone {i}" if i < alone else "q" for i in range(40)]
+    asked = record(extraction.logits, extraction.templates, questions)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert [len(one.decisions) for one in conditions(asked, "question")] == [40 - alone]
+    assert [str(one.message).startswith(f"{alone} of 40 samples share their question with none") for one in said] == [True] * (alone > 4)
+
+
+def test_one_text_is_one_condition_whatever_its_templates():
+    extraction = soft(n=64, texts=2)
+    apart = record(extraction.logits, [f"t{i}" for i in range(64)], extraction.questions)
+    there, here = conditions(extraction, "question"), conditions(apart, "question")
+    assert [(one.template, one.question) for one in here] == [("", "q0"), ("", "q1")] and there[0].template == "t0"
+    assert decompose(here).pid.atoms == decompose(there).pid.atoms
+    assert added(here, "template") == pytest.approx(0)  # texts of several templates share no form
+
+
+def test_conditions_are_decomposed_as_their_decisions_are():
+    parts = conditions(soft(), "question")
+    assert decompose(parts).pid.atoms == decompose([one.decisions for one in parts]).pid.atoms
+
+
+def test_an_extraction_without_the_passes_is_refused_with_those_to_ask_for():
+    extraction = soft()
+    extraction.logits.pop("language#1")
+    with pytest.raises(ValueError, match="lacks the passes language#1; extract with passes=pidlib.sensory.ASKED"):
+        conditions(extraction, "question")
 
 
 @pytest.mark.parametrize(
