@@ -111,7 +111,7 @@ def sensory() -> list[str]:
 
     right = table.loc["question"].xs("synergy", level="atom")[["accuracy", "accuracy_vision", "entropy_vision_bits"]].astype(float)
     lost = 100 * (right["accuracy"] - right["accuracy_vision"])
-    ends = {name: f"{abs(lost[name].min()):.0f} to {lost[name].max():.0f}" for name in ("fusion", "audio", "polarity")}
+    ends = {name: f"{max(lost[name].min(), 0):.0f} to {lost[name].max():.0f}" for name in ("fusion", "audio", "polarity")}
     seeing = right["accuracy"].xs("seeing", level="model")
     assert seeing["gated"] == 1
     floors = table.loc["marginal"].xs("redundancy", level="atom")["null_mean"].drop("plain", level="model").astype(float)
