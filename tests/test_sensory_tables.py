@@ -117,6 +117,21 @@ def test_what_is_given_is_a_field_of_the_preset():
         load_preset("smoke", given="none")
 
 
+def test_no_bar_ends_beyond_its_axis():
+    """Though the first subset's are the least."""
+    table = measured().query("reference.isna() or reference == 'question'").copy()
+    bits = ["value_bits", "lower_bits", "upper_bits", "ci_low", "ci_high", "null_mean"]
+    table.loc[table["benchmark"] == "micro_av/fusion", bits] /= 10
+    drawn = fig2_sensory(table)
+    panels = [ax for ax in drawn.axes if ax.axison]
+    assert panels[0].get_ylim() == panels[1].get_ylim()
+    for ax in panels:
+        low, high = ax.get_ylim()
+        ends = [(bar.get_y(), bar.get_y() + bar.get_height()) for bar in ax.patches]
+        ends += [path.vertices[:, 1] for lines in ax.collections for path in lines.get_paths()]
+        assert low <= np.nanmin(ends) and np.nanmax(ends) <= high
+
+
 def test_figures_draw_every_panel():
     table = measured()
     own = table[table["reference"].isna() | (table["reference"] == "question")]
