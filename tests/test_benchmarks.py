@@ -118,3 +118,16 @@ def test_options_list_the_candidates_behind_the_question(name):
     assert listed.text == f"{listed.question}\n{listed.options}" and dataclasses.replace(listed, options="") == plain
     words = listed.options.removesuffix("?").replace(",", " ").split()
     assert [word for word in words if word != "or"] == list(listed.candidates)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"answer": "up"}, "micro/scene/test/00000: the answer 'up' is not one of meadow, night"),
+        ({"split": "tets"}, "split 'tets' is not one of train"),
+    ],
+)
+def test_a_sample_of_ones_own_is_checked(change, message):
+    (sample,) = load("micro/scene", "test", n=1)
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(sample, **change)

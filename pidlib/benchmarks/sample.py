@@ -29,7 +29,13 @@ class Sample:
         Text that lists the candidates, shown after the question; empty where nothing is listed.
     image, video, audio
         The inputs, ``None`` where there is none: a picture; frames, RGB in 8 bits ``[frame, height, width, 3]``; a soundtrack of one
-        channel at 16 kHz, float32 in [-1, 1]. Left out of comparison and repr: the id stands for them.
+        channel at 16 kHz, float32 in [-1, 1]. A film is taken to last as long as its sound, whose rate nobody can check: resample first.
+        Left out of comparison and repr: the id stands for them.
+
+    Raises
+    ------
+    ValueError
+        For an answer that is no candidate, and a split that does not exist.
     """
 
     sample_id: str
@@ -43,6 +49,11 @@ class Sample:
     image: Image.Image | None = field(default=None, compare=False, repr=False)
     video: Any = field(default=None, compare=False, repr=False)
     audio: Any = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self):
+        for what, given, known in (("answer", self.answer, self.candidates), ("split", self.split, SPLITS)):
+            if given not in known:
+                raise ValueError(f"{self.sample_id}: the {what} {given!r} is not one of {', '.join(known)}")
 
     @property
     def text(self) -> str:
