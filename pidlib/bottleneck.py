@@ -4,8 +4,9 @@ Paper 1 finds much that is unique to vision and little synergy, and calls vision
 answerer's (`pidlib.benchmarks.micro_av.sensory_truth`), and what a mini is trained on is varied: of the questions of one sense, the share
 that is about sound, where a question about sound takes the place of one about sight and all else is equal. If learning to see is in the
 way, U_vision falls with that share and synergy rises. Every share is trained from several seeds, so that the effect has an interval over
-trainings. Beside it, with minis and clips as they are, the sound is softened before its noise floor: if it is too weak, synergy rises
-with loudness.
+trainings. Where all minis answer everything right a loss is hard to see: so a subset, all synergy, that not all have mastered stands beside
+`FUSION`; and a share may do best in the middle, which no line shows: so the middle is held against the rest too. With minis and clips as
+they are, the sound is softened before its noise floor: if it is too weak, synergy rises with loudness.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,9 +24,10 @@ from pidlib.models.recipes import RECIPES
 from pidlib.runs import Asked, Run, runs
 from pidlib.sensory_tables import Measured
 
-GAINS = (0.0, 0.1, 0.3)  # of the soundtrack: only noise, -20 and -10 dB; 1 is the soundtrack as it is
-AUDIBLE = 0.3  # from here to 1 there is more loudness and, if it is heard as well, no more information
-ATOMS = ("synergy", "unique_vision", "unique_audio")
+SUBSETS = (FUSION, "micro_av/polarity")
+GAINS = (0.0, 0.1, 0.3)  # of the soundtrack: only noise, -20 and about -10 dB; 1 is the soundtrack as it is
+AUDIBLE = 0.3  # from here to 1 there is more loudness and, for an ideal ear, no more information
+ATOMS = ("synergy", "unique_vision", "unique_audio", "redundancy")
 
 
 def asked(preset: Preset) -> tuple[Asked]:
@@ -40,7 +42,7 @@ def softer(preset: Preset) -> tuple[Asked, ...]:
 
 
 def audio_share(model: str) -> float:
-    """Of the questions of one sense in a mini's training, the share that is about sound.
+    """Of the questions of the subsets audio and visual in a mini's training, the share that is about sound.
 
     Raises
     ------
@@ -75,40 +77,47 @@ def truth(templates: Mapping[str, int]) -> dict[str, float]:
     return {atom: sum(ideal[name][atom] * times for name, times in templates.items()) / count for atom in next(iter(ideal.values()))}
 
 
-def effect(shares: Sequence[float], bits: Sequence[float]) -> dict[str, float]:
-    r"""How an atom changes from the least share to the most, in bits, on the line of least squares through n trainings.
+def effect(shares: Sequence[float], bits: Sequence[float], seeds: Sequence[int]) -> dict[str, float]:
+    r"""How an atom changes from the least share to the most, in bits, on lines of one slope through n trainings from m seeds.
 
-    :math:`b\,\Delta x` with the slope b and :math:`\Delta x = x_{\max} - x_{\min}`; its 95 % interval,
-    :math:`\pm t_{.975,\,n-2}\,\mathrm{se}(b)\,\Delta x`; and p of no slope, two-sided. The interval is over trainings, all of which answer
-    the same questions; fewer than three have none.
+    One seed stands for the same initial weights, clips and order at every share, so that each has a level of its own: with x and y less
+    their means within it, the least-squares slope b gives :math:`b\,\Delta x`, :math:`\Delta x = x_{\max} - x_{\min}`; its 95 % interval,
+    :math:`\pm t_{.975,\,n-m-1}\,\mathrm{se}(b)\,\Delta x`; and p of no slope, two-sided. The interval is over trainings, all on the
+    same questions; without degrees of freedom there is none. Between shares 0 and 1 it is the difference of two means.
 
-    >>> {name: round(float(value), 3) for name, value in effect([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4]).items()}
-    {'value_bits': 0.2, 'ci_low': -0.104, 'ci_high': 0.504, 'null_p': 0.106, 'dof': 2.0}
+    >>> {name: round(float(value), 3) for name, value in effect([0, 0, 1, 1], [0.1, 0.3, 0.3, 0.4], [0, 1, 0, 1]).items()}
+    {'value_bits': 0.15, 'ci_low': -0.485, 'ci_high': 0.785, 'null_p': 0.205, 'dof': 1.0}
     """
-    x, y = np.asarray(shares, float), np.asarray(bits, float)
-    span, dof = np.ptp(x), len(x) - 2
-    fit = stats.linregress(x, y)
-    value, half, p = fit.slope * span, np.nan, np.nan
-    if dof > 0:
-        half, p = stats.t.ppf(0.975, dof) * fit.stderr * span, fit.pvalue
-    return {"value_bits": value, "ci_low": value - half, "ci_high": value + half, "null_p": p, "dof": dof}
+    rows = pd.DataFrame({"x": np.asarray(shares, float), "y": np.asarray(bits, float)})
+    blocks = rows.groupby(np.asarray(seeds, int))
+    x, y = (rows - blocks.transform("mean")).to_numpy().T
+    span, dof = np.ptp(rows["x"]), len(x) - blocks.ngroups - 1
+    slope = x @ y / (x @ x) if x.any() else np.nan
+    half = p = np.nan
+    if dof > 0 and x.any():
+        error = np.sqrt(((y - slope * x) ** 2).sum() / dof / (x @ x))
+        half = stats.t.ppf(0.975, dof) * error * span
+        p = 2 * stats.t.sf(abs(slope) / error, dof) if error else float(slope == 0)
+    return {"value_bits": slope * span, "ci_low": slope * span - half, "ci_high": slope * span + half, "null_p": p, "dof": dof}
 
 
 def bottleneck_table(preset: Preset) -> pd.DataFrame:
-    """Atoms beside their ceiling by training and by loudness, and the effects of both, on `FUSION`, as rows of ``fig_bottleneck``.
+    """Atoms beside their ceiling by training, on `SUBSETS`, and by loudness, on `FUSION`, and the effects of both: ``fig_bottleneck``.
 
-    Kind ``training``: a mini, with an interval over questions. ``effect``: of the share, with one over trainings (`effect`).
-    ``salience``: a mini in the `middle` at a gain; ``change``: how it differs in bits between the gain `AUDIBLE` and 1, with an interval
+    Kind ``training``: a mini, with an interval over questions. ``effect``: of the share, with one over trainings (`effect`); ``bend``: the
+    mean of the minis in the `middle` minus that of the rest, likewise.
+    ``salience``: a mini in the middle at a gain; ``change``: how it differs in bits between the gain `AUDIBLE` and 1, with an interval
     of differences over the same questions.
     """
     models = preset.bottleneck_models
+    usual = middle(models)  # no model without a share passes
     rows = [
         found.rows.assign(kind="training", **told)
-        for (run,) in runs(preset, asked(preset), [FUSION], models=models)
+        for (run,) in runs(preset, asked(preset), SUBSETS, models=models)
         for told, found in [_measured(preset, run, 1.0)]
     ]
-    rows.append(pd.DataFrame(_effects(pd.concat(rows))))
-    for several in runs(preset, softer(preset), [FUSION], models=middle(models)):
+    rows += [pd.DataFrame(_effects(some)) for _, some in pd.concat(rows).groupby("benchmark", sort=False)]
+    for several in runs(preset, softer(preset), [FUSION], models=usual):
         heard = {gain: _measured(preset, run, gain) for gain, run in zip((*GAINS, 1.0), several, strict=True)}
         rows += [found.rows.assign(kind="salience", **told) for told, found in heard.values()]
         rows.append(pd.DataFrame(_changes(heard[AUDIBLE], heard[1.0])))
@@ -127,18 +136,23 @@ def _measured(preset: Preset, run: Run, gain: float) -> tuple[dict[str, object],
 
 
 def _effects(trained: pd.DataFrame) -> Iterator[dict[str, object]]:
-    """Of every atom, if the minis differ in their share."""
-    if trained["audio_share"].nunique() > 1:
-        shared = trained[["benchmark", "split", "n_samples", "source_a", "source_b", "given", "unimodal", "estimator"]].iloc[0].to_dict()
-        mark = fingerprint(of=sorted(trained["fingerprint"].unique()))
-        for atom in ATOMS:
-            rows = trained[trained["atom"] == atom]
-            yield shared | effect(rows["audio_share"], rows["value_bits"]) | {"kind": "effect", "atom": atom, "fingerprint": mark}
+    """Of every atom of a subset, if the minis differ in their share; the bend, if there are shares on both sides of the middle."""
+    told = trained[["benchmark", "split", "n_samples", "source_a", "source_b", "given", "unimodal", "estimator"]].iloc[0].to_dict()
+    told |= {"fingerprint": fingerprint(of=sorted(trained["fingerprint"].unique())), "converged": trained["converged"].all()}
+    usual = trained["model"].isin(middle(list(trained["model"].unique())))
+    places = {"effect": trained["audio_share"], "bend": usual.astype(float)}
+    count = trained["audio_share"].nunique()
+    for atom in ATOMS if count > 1 else ():
+        own = trained["atom"] == atom
+        for kind in list(places)[: 1 + (count > 2)]:
+            found = effect(places[kind][own], trained.loc[own, "value_bits"], trained.loc[own, "trained_seed"])
+            yield told | found | {"kind": kind, "atom": atom}
 
 
 def _changes(before: tuple[dict, Measured], after: tuple[dict, Measured]) -> Iterator[dict[str, object]]:
     """From one to the other, whose draws are of the same samples."""
     told = before[0] | {"kind": "change", "fingerprint": fingerprint(of=[before[0]["fingerprint"], after[0]["fingerprint"]])}
+    told["converged"] = all(one.rows["converged"].all() for _, one in (before, after))
     for atom in ATOMS:
         value = after[1].atoms[atom] - before[1].atoms[atom]
         draws = after[1].draws[atom] - before[1].draws[atom]

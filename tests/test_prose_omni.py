@@ -8,7 +8,7 @@ import pytest
 from test_prose import read, short, told
 
 from pidlib.benchmarks import micro_av
-from pidlib.bottleneck import audio_share
+from pidlib.bottleneck import ATOMS, SUBSETS, audio_share
 from pidlib.experiment import load_preset
 from pidlib.models.registry import MINIS
 
@@ -231,40 +231,56 @@ def blocks() -> list[str]:
 
 def ceiling() -> list[str]:
     table = read("fig_bottleneck", "omni")
-    trained, heard = (table[table["kind"] == kind] for kind in ("training", "salience"))
-    effects = table[table["kind"] == "effect"].set_index("atom")[["value_bits", "ci_low", "ci_high"]].astype(float)
-    bits = trained.pivot(index=["audio_share", "trained_seed"], columns="atom", values="value_bits").astype(float)
-    ideal = trained.groupby("atom")["truth_bits"].first().astype(float)
+    numbers = ["value_bits", "ci_low", "ci_high", "null_p"]
+    found = table[table["kind"].isin(("effect", "bend"))].set_index(["benchmark", "kind", "atom"])[numbers].astype(float)
+    changes = table.query("kind == 'change' and atom == 'synergy'").set_index("trained_seed")[numbers].astype(float)
+    heard = table[table["kind"] == "salience"]
     loud = heard[heard["atom"] == "synergy"].pivot(index="trained_seed", columns="gain", values="value_bits").astype(float)
     seen = heard.query("atom == 'unique_vision' and gain == 0")["value_bits"]
-    leaning = _shared("table2_sensory", "reference", "benchmark", "model", "atom").loc[("question", "fusion", "seeing"), "value_bits"]
-    assert (trained["accuracy"] == 1).all() and len(bits) == 9
-    apart = bits["synergy"].groupby("audio_share").agg(np.ptp).max()
+    trained, polar = (table.query("kind == 'training' and benchmark == @name") for name in SUBSETS)
+    bits = trained.pivot(index=["audio_share", "trained_seed"], columns="atom", values="value_bits").astype(float)
+    ideal = trained.groupby("atom")["truth_bits"].first().astype(float)
+    polar = polar[polar["atom"] == "synergy"].groupby("audio_share")
+    means, right = polar["value_bits"].mean(), polar["accuracy"].agg(["min", "max"])
+    leaning = _shared("table2_sensory", "reference", "benchmark", "model", "atom").loc[("question", "fusion", "seeing")]
+    assert (trained["accuracy"] == 1).all() and len(bits) == 9 and right.loc[0.5].eq(1).all()
+    (chance,) = found.index[found["null_p"] < 0.05]
+    assert chance == (SUBSETS[0], "effect", "redundancy") and len(found) == 16
 
     def span(values: pd.Series) -> str:
         return f"{signed(values.min())} to {signed(values.max())}"
 
-    def ends(atom: str) -> str:
-        value, low, high = effects.loc[atom]
-        return f"{signed(value)} [{signed(low)}, {signed(high)}]"
+    def ends(row: pd.Series, sign: int = 1) -> str:
+        low, high = sorted(sign * row[["ci_low", "ci_high"]])
+        return f"{signed(sign * row['value_bits'])} [{signed(low)}, {signed(high)}]"
 
     def signed(value: float) -> str:
         return ("-" if value < 0 else "") + short(abs(value))
 
+    effects, bends = (found.xs(kind, level="kind") for kind in ("effect", "bend"))
+    line = {atom: ends(effects.loc[(SUBSETS[0], atom)]) for atom in ATOMS}
+    bend, rise = (some.loc[(SUBSETS[1], "synergy")] for some in (bends, effects))
     cards = {name: _card(name) for name in load_preset("offline").bottleneck_models}
     asked = pd.DataFrame(cards).T.assign(share=[audio_share(name) for name in cards])
     deaf, blind = asked.query("share == 0.125")["micro_av/audio"], asked.query("share == 0.875")["micro_av/visual"]
     rest = asked.query("share > 0.125")["micro_av/audio"], asked.query("share < 0.875")["micro_av/visual"]
+    most = effects.loc[(SUBSETS[0], "synergy"), ["ci_low", "ci_high"]].abs().max()
     return [
         f"$S$ is {span(bits['synergy'])} of the ideal's {short(ideal['synergy'])} bits, $U_v$ {span(bits['unique_vision'])} of "
         f"{short(ideal['unique_vision'])}, $U_a$ {span(bits['unique_audio'])} of {short(ideal['unique_audio'])}",
-        f"$S$ changes by {ends('synergy')}, $U_v$ by {ends('unique_vision')} and $U_a$ by {ends('unique_audio')}",
-        f"more than {short(effects.loc['synergy', ['ci_low', 'ci_high']].abs().max())} bits in either direction is ruled out",
-        f"lie up to {short(apart)} apart",
+        f"$S$ changes by {line['synergy']}, $U_v$ by {line['unique_vision']} and $U_a$ by {line['unique_audio']}: "
+        f"no line of more than {short(most)} bits",
+        f"less $S$ than the rest, by {ends(bends.loc[(SUBSETS[0], 'synergy')], -1)}",
+        f"at 1/8 on {span(right.loc[0.125])}, at 7/8 on {short(right.loc[0.875, 'min'])} to {right.loc[0.875, 'max']:.2f}",
+        f"$S$ is {short(means[0.125])}, {short(means[0.5])} and {short(means[0.875])} bits in the mean of the three seeds",
+        f"the middle {ends(bend)} above the rest; along the line it changes by {ends(rise)}",
+        f"the rise of $R$ on fusion, {signed(found.loc[chance, 'value_bits'])} bits",
         f"on {span(deaf)} of the questions about sound (their cards), at 7/8 on {span(blind)} of those about sight, "
-        f"else on {short(min(map(min, rest)))} or more",
-        f"has $U_v$ = {short(leaning['unique_vision'])} and $S$ = {short(leaning['synergy'])} there",
-        f"$S$ rises by {span(loud[0.3] - loud[0.1])}, from there to 0 dB by {short((loud[1.0] - loud[0.3]).max())} at most",
+        f"else on {short(np.floor(100 * min(map(min, rest))) / 100)} or more",
+        "has $U_v$ = {} and $S$ = {} on fusion".format(*map(short, leaning.loc[["unique_vision", "synergy"], "value_bits"])),
+        f"and is right on {short(leaning.loc['synergy', 'accuracy'])} of it",
+        f"$S$ rises by {span(loud[0.3] - loud[0.1])}, from .3 on by {', '.join(ends(changes.loc[seed]) for seed in (0, 1))} and "
+        f"{ends(changes.loc[2])}",
         f"({short(loud[0.0].abs().max())} in all three) and $U_v$ is {span(seen)}",
     ]
 

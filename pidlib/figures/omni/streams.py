@@ -105,18 +105,29 @@ def _correlated(ax: Axes, rows: pd.DataFrame, places: np.ndarray, face: str) -> 
 
 
 def fig_bottleneck(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
-    """Atoms of every training against its share of questions about sound, beside the ideal's; last, by loudness, of those in the middle."""
+    """A row a subset: atoms of every training against its share of questions about sound, beside the ideal's.
+
+    Last, by loudness, those in the middle; below it, the shares of right answers.
+    """
     table = drawable(table, allow_unconverged=allow_unconverged)
-    trained, effects, heard = (table[table["kind"] == kind] for kind in ("training", "effect", "salience"))
-    figure = Figure(figsize=(marks.PAGE, 2.7))
-    *axes, last = figure.subplots(1, len(_VARIED) + 1, sharey=True, width_ratios=[1] * len(_VARIED) + [1.25])
-    for ax, atom in zip(axes, _VARIED, strict=True):
-        _by_share(ax, trained[trained["atom"] == atom], effects[effects["atom"] == atom])
-    _by_gain(last, heard)
-    axes[0].set_ylabel("bits")
-    axes[1].set_xlabel("share of sound in a mini's training, of its questions of one sense")
-    last.set_xlabel("gain of the soundtrack, dB")
-    last.set_title(f"softer sound, share {', '.join(map(_fraction, heard['audio_share'].unique()))}", pad=3)
+    trained, heard = (table[table["kind"] == kind] for kind in ("training", "salience"))
+    changes = table[table["kind"].isin(("effect", "bend"))]
+    subsets = list(trained["benchmark"].unique())
+    figure = Figure(figsize=(marks.PAGE, 1.9 * max(len(subsets), 2) + 0.9))
+    grid = figure.subplots(max(len(subsets), 2), len(_VARIED) + 1, sharey="row", width_ratios=[1] * len(_VARIED) + [1.25])
+    for (*axes, _), subset in zip(grid, subsets, strict=False):
+        for ax, atom in zip(axes, _VARIED, strict=True):
+            rows, change = (some[(some["benchmark"] == subset) & (some["atom"] == atom)] for some in (trained, changes))
+            _by_share(ax, rows, change.set_index("kind"))
+        axes[0].set_ylabel(f"{marks.benchmark_name(subset)}\nbits")
+    loudness, accuracy = grid[0][-1], grid[-1][-1]
+    _by_gain(loudness, heard)
+    _right(accuracy, trained, subsets)
+    words = "share of sound in the questions of audio and visual that a mini is trained on"
+    if len(changes):
+        least, most = (_fraction(end) for end in (trained["audio_share"].min(), trained["audio_share"].max()))
+        words += f"\nrise: of the line, from {least} to {most}; bend: the middle minus the rest; bits, with 95 % intervals over trainings"
+    figure.supxlabel(words, fontsize="medium")
     hollow = {"linestyle": "", "color": "white", "markeredgecolor": marks.INK, "markersize": 3.8}
     numbers = sorted(trained["trained_seed"].unique())
     seeds = [Line2D([], [], marker=marks.MARKERS[seed], label=f"seed {seed}", **hollow) for seed in numbers]
@@ -126,22 +137,45 @@ def fig_bottleneck(table: pd.DataFrame, *, allow_unconverged: bool = False) -> F
     return figure
 
 
-def _by_share(ax: Axes, rows: pd.DataFrame, effect: pd.DataFrame) -> None:
-    """A point a training; the line of least squares and what it rises by, with the interval over trainings, if there is one."""
+def _by_share(ax: Axes, rows: pd.DataFrame, changes: pd.DataFrame) -> None:
+    """A point a training; the line of least squares and what it rises by, with the interval over trainings, and the bend, if there are."""
     atom, shares = rows["atom"].iloc[0], rows["audio_share"].to_numpy(float)
-    ends, title = np.array([shares.min(), shares.max()]), f"micro AV fusion: {marks.SYMBOLS[atom]}"
-    if len(effect):
-        rise, low, high = effect[["value_bits", "ci_low", "ci_high"]].iloc[0].to_numpy(float, na_value=np.nan)
-        middle, slope = float(rows["value_bits"].mean()), rise / np.ptp(ends)
-        ax.plot(ends, middle + slope * (ends - shares.mean()), color=marks.COLORS[atom], linewidth=1.2, zorder=2)
-        title = rf"$\Delta$ {marks.SYMBOLS[atom]}: {rise:+.2f} [{low:+.2f}, {high:+.2f}]"
-    seeds = rows["trained_seed"].to_numpy(float)
-    _measured(ax, shares + 0.05 * (seeds - seeds.mean()), rows)
+    ends, title = np.array([shares.min(), shares.max()]), [marks.SYMBOLS[atom]]
+    told = changes[["value_bits", "ci_low", "ci_high"]].astype(float)
+    for kind, words in (("effect", "rise"), ("bend", "bend")):
+        if kind in told.index:
+            title.append("{} {:+.2f} [{:+.2f}, {:+.2f}]".format(words, *told.loc[kind]))
+    if "effect" in told.index:
+        slope = told.loc["effect", "value_bits"] / np.ptp(ends)
+        line = float(rows["value_bits"].mean()) + slope * (ends - shares.mean())
+        ax.plot(ends, line, color=marks.COLORS[atom], linewidth=1.2, zorder=2)
+    _measured(ax, _dodged(rows), rows)
     _ideal(ax, rows)
+    _share_ticks(ax, shares)
+    ax.set_title(_minus("\n".join(title)), pad=3)
+
+
+def _dodged(rows: pd.DataFrame) -> np.ndarray:
+    """Shares, those of one seed a little beside those of another."""
+    seeds = rows["trained_seed"].to_numpy(float)
+    return rows["audio_share"].to_numpy(float) + 0.05 * (seeds - seeds.mean())
+
+
+def _share_ticks(ax: Axes, shares: np.ndarray) -> None:
     ticks = np.unique(shares)
     ax.set_xticks(ticks, map(_fraction, ticks))
-    ax.set_xlim(ends[0] - 0.15, ends[1] + 0.15)
-    ax.set_title(_minus(title), pad=3)
+    ax.set_xlim(ticks[0] - 0.15, ticks[-1] + 0.15)
+
+
+def _right(ax: Axes, trained: pd.DataFrame, subsets: Sequence[str]) -> None:
+    """Shares of right answers: of the first subset as hollow markers, of the second as filled ones."""
+    for subset, face in zip(subsets, ("white", marks.FAINT), strict=False):
+        rows = trained[trained["benchmark"] == subset].drop_duplicates("model")
+        for place, value, seed in zip(_dodged(rows), rows["accuracy"], rows["trained_seed"], strict=True):
+            marks.points(ax, [place], [value], marks.MARKERS[seed], color=face)
+    _share_ticks(ax, trained["audio_share"].to_numpy(float))
+    named = [f"{marks.benchmark_name(subset).split(': ')[-1]} {shade}" for subset, shade in zip(subsets, ("white", "grey"), strict=False)]
+    ax.set_title(f"share of right answers:\n{', '.join(named)}", pad=3)
 
 
 def _fraction(share: float) -> str:
@@ -160,11 +194,14 @@ def _by_gain(ax: Axes, rows: pd.DataFrame) -> None:
             x = np.arange(len(gains)) + 0.1 * (float(seed) - float(seeds.mean()))
             ax.plot(x, line["value_bits"].to_numpy(float), color=marks.COLORS[atom], linewidth=0.8, zorder=2)
             _measured(ax, x, line)
-    ax.set_xticks(range(len(gains)), ["none" if gain == 0 else _minus(f"{20 * np.log10(gain):.0f}") for gain in gains])
+        _ideal(ax, line, color=marks.COLORS[atom])
+    ax.set_xticks(range(len(gains)), ["none" if gain == 0 else f"{gain:g}" for gain in gains])
+    ax.set_xlabel("gain of the soundtrack")
+    ax.set_title(f"softer sound,\nshare {', '.join(map(_fraction, rows['audio_share'].unique()))}", pad=3)
 
 
-def _ideal(ax: Axes, rows: pd.DataFrame) -> None:
-    ax.axhline(float(rows["truth_bits"].iloc[0]), color=marks.INK, linewidth=0.9, linestyle=_DASHED, zorder=1)
+def _ideal(ax: Axes, rows: pd.DataFrame, color: str = marks.INK) -> None:
+    ax.axhline(float(rows["truth_bits"].iloc[0]), color=color, linewidth=0.9, linestyle=_DASHED, zorder=1)
 
 
 def _measured(ax: Axes, x: np.ndarray, rows: pd.DataFrame) -> None:
