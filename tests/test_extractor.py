@@ -277,7 +277,7 @@ def test_samples_with_nan_answers_are_named():
     [
         ([], "no samples; give at least one"),
         ([sample(0), sample(1), sample(0)], "repeated sample ids: world/000;"),
-        ([sample(0), sample(1, candidates=("yes", "no"))], r"candidates other than \('red', 'green', 'blue'\): world/001"),
+        ([sample(0), sample(1, candidates=("green", "red"))], r"candidates other than \('red', 'green', 'blue'\): world/001"),
         ([sample(0), sample(1, image=None)], "no picture: world/001"),
         ([sample(0, image=None), sample(1, image=None)], "no picture: world/000, world/001"),
         ([sample(0, question=" ")], "no question: world/000"),
