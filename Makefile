@@ -107,7 +107,7 @@ bench: $(READY) ## time the solver against its peers
 	@$(MAKE) --no-print-directory $(RUNS)/validation/fig_solver.ipynb
 
 outcomes: $(READY) ## train all seeds of the reweighting experiment anew and write the committed outcomes: about an hour
-	$(PY) -m pidlib.outcomes --preset $(PRESET) --jobs $(JOBS)
+	$(PY) -m pidlib.outcomes --preset $(PRESET) --jobs $(JOBS) --anew
 
 minis: $(READY) ## train the mini models anew: hours
 	$(PY) -m pidlib.models.minis train
