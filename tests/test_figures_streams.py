@@ -10,7 +10,7 @@ from pidlib import figures, results, schemas
 from pidlib.bottleneck import ATOMS, SUBSETS, effect
 from pidlib.depth import weighed
 from pidlib.experiment import load_preset
-from pidlib.figures import marks
+from pidlib.figures import marks, omni
 from pidlib.gating import GATE, SATURATION
 from pidlib.streams import QUANTITIES, STREAMS, correlations
 
@@ -126,6 +126,14 @@ def test_tables_tell_the_claims_and_leave_out_what_is_not_known(tmp_path):
     assert "S(\\mathrm{late})$" not in text  # follows from right answers: no claim
     results.write(stated(SATURATION), preset.table("omni/table_layers"))
     assert figures.draw("omni/table_layers", preset).paths[0].read_text().count("--") == 3
+
+
+def test_half_of_the_most_is_hollow_where_nothing_was_measured():
+    rows = curves(MODELS[:1])
+    rows.loc[rows["atom"] == "unique_vision", "value_bits"] = 0.5  # all there at the first reading
+    ax = omni.fig_layers(results.tidy(rows)).axes[0]
+    faces = {line.get_color(): line.get_markerfacecolor() for line in ax.lines if line.get_marker() == 7}
+    assert faces == {marks.COLORS["unique_vision"]: "white", marks.COLORS["synergy"]: marks.COLORS["synergy"]}
 
 
 def test_rows_the_solver_did_not_finish_are_refused(tmp_path):

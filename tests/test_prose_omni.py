@@ -197,8 +197,17 @@ def gate() -> list[str]:
     silent = [(fused, plain) for fused, plain in pairs if plain.sample_id.endswith("_silent")]
     differing = sum(fused.answer != plain.answer for fused, plain in silent)
     one, rest, all_late = parts.iloc[0], [short(-value) for value in parts["value"].iloc[1:]], [short(-value) for value in late["value"]]
-    gaps = (late["value"] - parts["value"]).abs()
-    assert gaps.idxmax() == parts.index[0]
+    wide = table.assign(value_bits=table["value_bits"].astype(float)).pivot(
+        index=["atom", "model", "layer"], columns="needs", values="value_bits"
+    )
+    gap = (wide["both"] - wide["vision"])["synergy"].unstack("model")
+    larger, compact = gap[parts.index[0]].tolist(), gap.drop(columns=parts.index[0]).loc[:1]  # whose last block is the third
+    below = wide.loc[("synergy", parts.index[0]), "vision"].loc[:2]
+    shared = table.query("atom == 'redundancy' and needs == 'vision' and model == @parts.index[0] and layer < 3")
+    shared, floor = (shared[name].astype(float) for name in ("value_bits", "null_mean"))
+    assert (shared < floor).all() and sound["value"].iloc[1:].max() < 0.005
+    audio = wide.loc[("unique_audio", parts.index[0], 0)]
+    assert audio["both"] - audio["vision"] > 0.1
     blocks = table[table["model"] == parts.index[0]].set_index(["atom", "needs", "layer"])["value_bits"].astype(float)
     seen = [[short(blocks["unique_vision", needs, layer]) for needs in ("both", "vision")] for layer in (1, 2, 3)]
     return [
@@ -206,7 +215,12 @@ def gate() -> list[str]:
         f"who goes by the sound would be right on {short(1 - differing / len(silent))}",
         f"by {short(-one['value'])} [{short(-one['ci_high'])}, {short(-one['ci_low'])}] bits (the larger mini), "
         f"{', '.join(rest[:2])} and {rest[2]}",
-        f"before it lies apart by at most {short(gaps.max())} in the mean",
+        f"apart by more than {short(np.ceil(100 * compact.abs().to_numpy().max()) / 100)}; the larger has {short(larger[0])}, "
+        f"{short(larger[1])} and {short(larger[2])}, then {short(larger[3])}",
+        f"below zero (-{short(-below.min())} to -{short(-below.max())}), and $R$ ({short(shared.min())} to {short(shared.max())}, not "
+        f"drawn) below its floor ({short(floor.min())} to {short(floor.max())})",
+        f"({short(sound['value'].iloc[0])} in the larger mini, .00 in the others)",
+        f"larger mini $U_a$ is {short(audio['both'])} with need and {short(audio['vision'])} without",
         f"at the output at all, by {', '.join(all_late[:3])} and {all_late[3]},",
         f"by {short(sight['value'].iloc[0])} [{short(sight['ci_low'].iloc[0])}, {short(sight['ci_high'].iloc[0])}] and "
         f"{short(sight['value'].iloc[1])} bits in the larger",
@@ -214,17 +228,19 @@ def gate() -> list[str]:
         f"by {short(sight['value'].iloc[3])} in `plain`",
         f"$U_v$ of {seen[0][0]} and {seen[1][0]} against {seen[0][1]} and {seen[1][1]} at",
         f"falls to {seen[2][0]} where fusion is needed and rises to {seen[2][1]}",
-        f"below zero (-{short(-blocks['synergy', 'vision', 2])})",
     ]
 
 
 def blocks() -> list[str]:
     claims = read("table_layers", "omni").set_index("statistic")
     lead, late = claims.loc["vision_lead"], claims.loc["synergy_late"].query("verdict == 'holds'")["value"]
+    bits = _minis("fig_layers").set_index(["model", "atom", "layer"])["value_bits"].astype(float)
     ends, rest = lead.iloc[0], [short(value) for value in lead["value"].iloc[1:]]
     return [
         f"by {short(ends['value'])} [{short(ends['ci_low'])}, {short(ends['ci_high'])}] (the larger one), "
         f"{', '.join(rest[:2])} and {rest[2]}",
+        f"$U_a$ = {short(bits['larger', 'unique_audio', 0])} after its first block, "
+        f"where $U_v$ is {short(bits['larger', 'unique_vision', 0])}",
         "({}, {} and {}; not in `plain`)".format(*(short(value) for value in late)),
     ]
 

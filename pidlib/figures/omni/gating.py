@@ -45,7 +45,7 @@ def fig_layers(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         ax.set_title(marks.model_name(model).replace(", ", ",\n"), pad=10)  # above the marks
     axes[0].set_ylabel("bits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
-    half = Line2D([], [], linestyle=_HALF, linewidth=0.8, marker=7, color=marks.INK, markersize=5, label="half of its most")
+    half = Line2D([], [], linestyle=_HALF, linewidth=0.8, marker=7, color=marks.INK, markersize=5, label="half of the most $U_v$ or $S$")
     figure.legend(handles=[*marks.atom_lines(marks.MARKERS, marks.SENSORY), *_shared_handles(), half], loc="outside upper center", ncols=4)
     return figure
 
@@ -93,15 +93,20 @@ def table_gate(table: pd.DataFrame, *, allow_unconverged: bool = False) -> str:
 
 
 def _halves(ax: Axes, lines: Mapping[str, pd.DataFrame]) -> None:
-    """Marks at the upper edge where lines first reach half of their most, as `half_depth` tells it; none where that is missing."""
+    """Marks at the upper edge where lines first reach half of their most, as `half_depth` tells it; none where that is missing.
+
+    Hollow before the first reading, where nothing was measured.
+    """
     for atom, line in lines.items():
         depth = float(half_depth(line["value_bits"].to_numpy(float)))
         if np.isfinite(depth):
             ax.axvline(depth, color=marks.COLORS[atom], linewidth=0.8, linestyle=_HALF, zorder=1)
             above = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 5}
-            ax.plot([depth], [1], marker=7, color=marks.COLORS[atom], markersize=6, **above)
+            face = marks.COLORS[atom] if depth >= 1 / len(line) else "white"
+            ax.plot([depth], [1], marker=7, color=marks.COLORS[atom], markerfacecolor=face, markersize=6, **above)
 
 
 def _shared_handles() -> list[Line2D | Patch]:
     floor = Line2D([], [], color=marks.FAINT, linewidth=0.8, linestyle=(0, (1, 1)), label="noise floor")
-    return [floor, Patch(color=marks.NULL, alpha=0.45, label="first and last stage, as published")]
+    band = Patch(color=marks.COLORS["synergy"], alpha=0.3, linewidth=0, label="bootstrap over clips, 95 %")
+    return [floor, band, Patch(color=marks.NULL, alpha=0.45, label="first and last stage, as published")]
