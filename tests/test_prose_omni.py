@@ -85,6 +85,8 @@ def shuffle() -> list[str]:
     both = {scope: [found.loc[(scope, *pair)] for pair in added.items()] for scope in (templates, within)}
     assert all(row["value"] > row["null_high"] for rows in both.values() for row in rows)
     assert all(row["ci_low"] <= 0 for row in both[within])
+    wider = {name: found.loc[(subsets, *pair)] for name, pair in zip(("video", "sound"), added.items(), strict=True)}
+    alone = found.loc[(within, "synergy", "video swapped")]
     more = {scope: " and ".join(short(row["value"]) for row in rows) for scope, rows in both.items()}
     sight, sound = over[templates]
     seen, heard = over[within]
@@ -95,6 +97,9 @@ def shuffle() -> list[str]:
         f"there $U_v$ lies inside the band ({short(seen['value'])}; {short(seen['null_high'])}) "
         f"and $U_a$ above it ({short(heard['value'])}; {short(heard['null_high'])})",
         f"above the band over templates ({more[templates]}) and within `fusion` ({more[within]})",
+        f"above the band for the sound ({short(wider['sound']['value'])}; {short(wider['sound']['null_high'])}), "
+        f"inside it for the video ({short(wider['video']['value'])}; {short(wider['video']['null_high'])})",
+        f"the loss of the video better still ({short(alone['value'])} [{short(alone['ci_low'])}, {short(alone['ci_high'])}])",
     ]
 
 

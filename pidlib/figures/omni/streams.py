@@ -36,10 +36,7 @@ def fig_shuffle(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figu
     for ax, (swap, quantity) in zip(axes, pairs, strict=True):
         _scatter(ax, cells, swap, quantity, subsets, models)
     axes[0].set_ylabel("accuracy lost")
-    colors = [
-        Line2D([], [], linestyle="", marker="s", color=marks.OTHERS[i], markersize=3.6, label=marks.benchmark_name(name))
-        for i, name in enumerate(subsets)
-    ]
+    colors = [Line2D([], [], color=marks.OTHERS[i], linewidth=2.4, label=marks.benchmark_name(name)) for i, name in enumerate(subsets)]
     above.legend(handles=[*colors, *marks.model_handles(models)], loc="outside upper center", ncols=4)
     _foretold(below, table)
     return figure
