@@ -6,15 +6,14 @@ So are the outcomes of the trainings on weighted questions that notebooks make a
 import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from itertools import chain
 from multiprocessing import get_context
 from typing import NamedTuple
 
 from tqdm import tqdm
 
-from pidlib import audit, bottleneck, contributions, depth, estimators, gating, predictors, sensory_tables, streams
+from pidlib import audit, bottleneck, contributions, depth, estimators, gating, population, predictors, sensory_tables, streams
 from pidlib.experiment import Preset, load_preset
-from pidlib.outcomes import made
-from pidlib.reweighting_tables import all_settings
 from pidlib.runs import Asked, decisions, embeddings, runs
 
 
@@ -30,16 +29,17 @@ def everything(preset: Preset) -> list[Questions]:
     """All that any table needs."""
     seen, films, fused = preset.benchmarks, preset.omni_benchmarks, [gating.FUSION]
     exemplars = (*decisions(preset), *embeddings(preset), *depth.asked(preset), *audit.asked(preset))
-    population = (*predictors.asked(preset), *contributions.asked(preset))
+    compared = (*predictors.asked(preset), *contributions.asked(preset))
     return [
         Questions(preset.models, seen, exemplars),
-        Questions(preset.population, seen, population),
+        Questions(preset.population, seen, compared),
         Questions(preset.options_models, seen, estimators.asked(preset)),
         Questions(preset.omni_models, films, sensory_tables.asked(preset)),
         Questions(preset.omni_models, films, streams.asked(preset)),
         Questions(preset.omni_models, fused, gating.asked(preset)),
         Questions(preset.bottleneck_models, bottleneck.SUBSETS, bottleneck.asked(preset)),
         Questions(bottleneck.middle(preset.bottleneck_models), fused, bottleneck.softer(preset)),
+        Questions(tuple(dict.fromkeys(chain(*preset.tuned_models.values()))), preset.retained_benchmarks, population.asked(preset)),
     ]
 
 
@@ -71,6 +71,9 @@ def main() -> None:
             answered = [pool.submit(ask, preset, model) for model in models]
             count = sum(one.result() for one in tqdm(as_completed(answered), total=len(models), desc="models", unit="model"))
     tqdm.write(f"wrote what {len(models)} models answered to {count:,} questions to {preset.cache}")
+    from pidlib.outcomes import made  # late: processes that only ask need nothing that trains
+    from pidlib.reweighting_tables import all_settings
+
     settings = [one for one in all_settings(preset) if one.seed < preset.n_remade_seeds]
     rows = made(preset, settings, chosen.jobs)
     tqdm.write(f"wrote {len(rows):,} outcomes of {len(settings)} trainings on weighted questions to {preset.cache}")
