@@ -27,6 +27,8 @@ def conditions() -> list[str]:
     }
     atoms = table[table["measure"] == "synergy"].groupby(["trained_on", "condition"])["value"].first()
 
+    alone = table[table["measure"] == "unique_language"].groupby(["trained_on", "condition"])["value"].first()
+
     def both(pair: str, digits: int = 1) -> str:
         return " and ".join(_signed(less[name, *pair]["difference"], digits) for name in TRAININGS)
 
@@ -43,7 +45,7 @@ def conditions() -> list[str]:
         f"({both('HB')})",
         f"S rises from {short(atoms['prior/80', 'A'])} to {short(atoms['prior/80', 'B'])} under uniform weights and to "
         f"{short(atoms['prior/80', 'G'])} under G",
-        "({}, {}, {} for B, C, G)".format(*(f"{atoms['easy_vqa/yes_no', one]:.2f}".replace("0.", ".") for one in "BCG")),
+        f"(captions {short(alone['prior/80', 'G'])} and {short(alone['prior/80', 'E'])} bits, uniform {short(alone['prior/80', 'B'])};",
     ]
 
 
@@ -59,7 +61,8 @@ def lists() -> list[str]:
     easy = raised["easy_vqa/yes_no"]["weight_lsmi"], lowered["easy_vqa/yes_no"]["weight_lsmi"]
     return [
         f"the base has all right ({up[0]['right']:.2f} and {up[1]['right']:.2f}; language alone gives the right answer "
-        f"{short(up[0]['p_answer_language'])} on captions and {short(up[1]['p_answer_language'])} on easy-VQA)",
+        f"the probability {short(up[0]['p_answer_language'])} on captions and {short(up[1]['p_answer_language'])} on easy-VQA, in the "
+        "mean)",
         f"({short(down[0]['right'])} and {short(down[1]['right'])}; {short(down[0]['p_answer_language'])} and "
         f"{short(down[1]['p_answer_language'])})",
         f"{short(up[0]['gap_bits'])} bits in the mean of the list that is raised on captions, {short(up[1]['gap_bits'])} on easy-VQA",
@@ -124,7 +127,7 @@ def numbers() -> list[str]:
 def trade() -> list[str]:
     table = read("fig_tradeoff", "reweighting").query("condition == 'C' and benchmark == 'mean of synergy-driven'").set_index("trained_on")
     first, second = (table.loc[name] for name in TRAININGS)
-    return [f"(+{_with_ends(first).replace(' ', ' points ', 1)} and +{_with_ends(second)})"]
+    return [f"(+{_with_ends(first).replace(' ', ' points ', 1)} and +{_with_ends(second)};"]
 
 
 TOLD = {
