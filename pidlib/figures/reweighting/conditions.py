@@ -106,12 +106,12 @@ def fig_tradeoff(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
     for ax, block in zip(above.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True):
         _means(ax, block)
     letters = [letter for letter in CONDITIONS if letter in set(table["condition"]) - {BASE}]
-    above.supxlabel("synergy-driven: accuracy beside uniform, points", fontsize="medium")
-    above.supylabel("prior-driven: likewise", fontsize="medium")
+    above.supxlabel("synergy-driven: accuracy less that of uniform weights, points", fontsize="medium")
+    above.supylabel("prior-driven", fontsize="medium")
     above.legend(handles=marks.condition_handles(letters, CONDITIONS), loc="outside upper center", ncols=4)
     for ax, block in zip(below.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True):
         _each(ax, block[~block["benchmark"].str.startswith(MEAN)])
-    below.supxlabel("accuracy beside uniform, points", fontsize="medium")
+    below.supxlabel("accuracy less that of uniform weights, points", fontsize="medium")
     return figure
 
 
