@@ -11,7 +11,7 @@ def test_it_makes_the_trainings_that_notebooks_make_anew(monkeypatch, capsys):
     asked, trained = [], []
     monkeypatch.setattr("sys.argv", ["answers", "--preset", "offline"])
     monkeypatch.setattr(answers, "ask", lambda preset, model, **_: asked.append(model) or 1)
-    monkeypatch.setattr(answers, "made", lambda preset, settings, jobs: trained.extend(settings) or pd.DataFrame())
+    monkeypatch.setattr("pidlib.outcomes.made", lambda preset, settings, jobs: trained.extend(settings) or pd.DataFrame())
     answers.main()
     preset = load_preset("offline")
     assert set(preset.models) <= set(asked) and len(asked) == len(set(asked))

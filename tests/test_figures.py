@@ -1,5 +1,6 @@
 """Figures: the same bytes twice, fonts embedded, no label over another, and no row drawn that the solver did not finish."""
 
+import importlib
 import itertools
 import re
 import zlib
@@ -18,7 +19,8 @@ from pidlib import benchmarks, figures, results, schemas
 from pidlib.agreement import agreement_table
 from pidlib.contributions import published
 from pidlib.depth import CLAIMS
-from pidlib.experiment import load_preset
+from pidlib.experiment import load_preset, project_root
+from pidlib.figures import __main__ as redraw
 from pidlib.figures import marks, omni, validation, vision_language
 from pidlib.fusion import MECHANISMS
 from pidlib.fusion_study import TARGETS, moved
@@ -249,6 +251,17 @@ def test_rows_that_did_not_converge_are_refused_unless_asked_for(name):
     maker(frame, allow_unconverged=True)
 
 
+def test_make_figures_draws_every_committed_table_and_no_other(monkeypatch):
+    drawn = []
+    monkeypatch.setattr("sys.argv", ["figures"])
+    monkeypatch.setattr(redraw, "draw", lambda name, preset: drawn.append(name))
+    redraw.main()
+    committed = {f"{path.parent.name}/{path.stem}" for path in (project_root() / "figures").glob("*/*.*")}
+    assert set(drawn) == committed and len(drawn) == len(committed) > 30
+    places = {one: importlib.import_module(f"pidlib.figures.{one}") for one in {name.split("/")[0] for name in drawn}}
+    assert all(callable(getattr(places[experiment], function)) for experiment, function in (name.split("/") for name in drawn))
+
+
 def test_atoms_differ_in_colour_and_hatch():
     assert len(set(marks.COLORS.values())) == len(set(marks.HATCHES.values())) == len(marks.COLORS)
     assert not set(marks.COLORS.values()) & {*marks.OTHERS, marks.NULL}
@@ -260,6 +273,7 @@ def test_names_are_written_as_people_write_them():
     assert marks.minis_line(["a/llava", "else"], 3) == [] and "minis" in marks.minis_line(["a/b", "llava"], 3)[0][0]
     assert marks.model_name("llava-hf/llava-1.5-7b-hf@" + 40 * "a") == "llava-1.5-7b-hf"
     assert marks.benchmark_name("easy_vqa/yes_no") == "easy-VQA: yes/no"
+    assert [marks.benchmark_name(name) for name in ("prior/80", "prior/80 balanced")] == ["captions: 80 % right", "captions: balanced"]
 
 
 def test_the_table_of_gates_is_latex(preset):

@@ -85,7 +85,9 @@ def test_the_table_has_a_column_for_each_condition_and_the_printed_one_below(tmp
     assert row[1:7] == ["60.7", "62.0", "64.3", "61.5", "62.5", "63.0"] and "--" in row[7]
     below = lines[lines.index(" & ".join(row)) + 1].split(" & ")
     assert "$+2.3$" in below[3] and "0.3" in below[3]
-    own = next(line for line in lines if line.startswith(r"prior: 80 \%, balanced")).split(" & ")
+    starts = [line.split(" & ")[0] for line in lines]
+    assert [starts.index(name) for name in (r"captions: 80 \% right", "captions: balanced")] == [6, 8]  # its own questions come first
+    own = lines[8].split(" & ")
     assert own[3].endswith(r"\rlap{$^\ast$}") and "ast" not in own[4]
     assert "minis" in text and "3 seeds" in text and "6 seeds; balanced accuracy: C less B p = .0312, C less D p = .0" in text
 

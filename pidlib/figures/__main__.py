@@ -15,7 +15,8 @@ def main() -> None:
     arguments = parser.parse_args()
     preset = load_preset(arguments.preset)
     tables = preset.table("any/any").parents[1]
-    names = arguments.names or sorted(path.relative_to(tables).with_suffix("").as_posix() for path in tables.glob("*/*.csv"))
+    drawn = sorted(path for path in tables.glob("*/*.csv") if path.stem.startswith(("fig", "table")))  # outcomes are read, not drawn
+    names = arguments.names or [path.relative_to(tables).with_suffix("").as_posix() for path in drawn]
     for name in (bar := tqdm(names, desc="drawing", unit="figure")):
         bar.set_postfix_str(name)
         bar.write(repr(draw(name, preset)))

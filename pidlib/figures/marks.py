@@ -41,7 +41,7 @@ CONDITION_LOOKS = dict(zip("ABCDEFGH", zip(_CONDITION_COLORS, "osDhv^PX", strict
 MODEL_NAMES = {"llava": "LLaVA", "llava_onevision": "LLaVA-OneVision", "paligemma": "PaliGemma", "gemma3": "Gemma 3", "smolvlm": "SmolVLM"}
 MODEL_NAMES |= {"idefics3": "Idefics3", "internvl": "InternVL", "qwen2_vl": "Qwen2-VL", "qwen2_5_vl": "Qwen2.5-VL", "qwen3_vl": "Qwen3-VL"}
 MODEL_NAMES |= {"mllama": "Mllama", "blip": "BLIP", "qwen2_5_omni": "Qwen2.5-Omni"}
-BENCHMARK_SOURCES = {"easy_vqa": "easy-VQA", "music_avqa": "MUSIC-AVQA", "micro": "micro", "micro_av": "micro AV"}
+BENCHMARK_SOURCES = {"easy_vqa": "easy-VQA", "music_avqa": "MUSIC-AVQA", "micro": "micro", "micro_av": "micro AV", "prior": "captions"}
 HUB_NAMES = {"mmbench": "MMBench", "mmstar": "MMStar", "pope": "POPE", "mmmu": "MMMU", "pmc_vqa": "PMC-VQA", "reefknot": "Reefknot"}
 HUB_NAMES |= {"vqav2": "VQAv2", "gqa": "GQA", "nlvr2": "NLVR2", "foil": "FOIL", "scienceqa": "ScienceQA"}
 
@@ -69,12 +69,13 @@ def _family(model: str) -> str:
 
 
 def benchmark_name(benchmark: str) -> str:
-    """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``, ``hub/pmc_vqa`` -> ``PMC-VQA``, ``prior/80 balanced`` -> ``prior: 80 %, balanced``."""
+    """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``, ``hub/pmc_vqa`` -> ``PMC-VQA``, ``prior/80`` -> ``captions: 80 % right``."""
     source, _, task = benchmark.partition("/")
     if source == "hub":
         return HUB_NAMES[task.partition("@")[0]]
     task = task.replace("yes_no", "yes/no").replace("_", " ").replace(" balanced", ", balanced")
-    task = re.sub(r"^\d+", r"\g<0> %", task) if source == "prior" else task
+    if source == "prior":  # balanced, no caption tells anything, however often those of the training did
+        task = re.sub(r"^\d+$", r"\g<0> % right", re.sub(r"^\d+, ", "", task))
     source = BENCHMARK_SOURCES.get(source, source)
     return f"{source}: {task}" if task else source
 

@@ -35,7 +35,7 @@ def table3_reweighting(table: pd.DataFrame, *, allow_unconverged: bool = False) 
         told += f", printed (grade {printed[0]}), 3 seeds" if len(printed) else f", {_seeds(block)}{_primary(primary, base, trained_on)}"
         rule = r"\midrule " * bool(rows)
         rows.append([rf"{rule}\multicolumn{{{len(letters) + 1}}}{{l}}{{\emph{{{_plain(told)}}}}}"])
-        ordered = block.sort_values("measure", kind="stable")  # accuracies first
+        ordered = block.assign(own=block["benchmark"].map(_own(trained_on).get)).sort_values(["measure", "own"], kind="stable")
         for (benchmark, measure), some in ordered.groupby(["benchmark", "measure"], sort=False, dropna=False):
             cells = some.set_index("condition", drop=False)
             shown = [cells.loc[letter] if letter in cells.index else None for letter in letters]
@@ -43,6 +43,11 @@ def table3_reweighting(table: pd.DataFrame, *, allow_unconverged: bool = False) 
             rows.append(["", *(_below(one) for one in shown)])
     headed = [rf"\shortstack[r]{{{letter}\\{CONDITIONS[letter].replace(' ', chr(92) * 2)}}}" for letter in letters]
     return latex(["", *headed], rows)
+
+
+def _own(trained_on: str) -> dict[str, int]:
+    """Places of what was trained on, before all others: its own law, then its balanced questions."""
+    return {name: place for place, name in enumerate(dict.fromkeys((trained_on, evaluation_name(trained_on))))}
 
 
 def _seeds(block: pd.DataFrame) -> str:
@@ -142,9 +147,10 @@ def _title(row: pd.Series) -> str:
 def _each(ax: Axes, block: pd.DataFrame) -> None:
     """Benchmarks under each other, first what was trained on, then by what they ask for: PID and random weights, with intervals."""
     kinds = block.drop_duplicates("benchmark").set_index("benchmark")["kind"].map(_SHORT)
-    own = block["trained_on"].iloc[0]
-    kinds = kinds.where(~kinds.index.isin((own, evaluation_name(own))), "trained").fillna("")
-    names = sorted(kinds.index, key=lambda name: _ORDER.index(kinds[name]))
+    trained_on = block["trained_on"].iloc[0]
+    own = _own(trained_on)
+    kinds = kinds.mask(kinds.index.isin(own), "").mask(kinds.index == trained_on, "trained").fillna("")
+    names = sorted(kinds.index, key=lambda name: (own.get(name, len(own)), _ORDER.index(kinds[name])))
     places = pd.Series(np.arange(len(names), dtype=float), names)
     for letter, side in ((PID, -0.17), (RANDOM, 0.17)):
         some = block[block["condition"] == letter]

@@ -28,7 +28,7 @@ def fig_scores(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.75))
         shares, bits = left.subplots(2, 1)
         _dots(shares, here, "sr", "sc", colors)
-        shares.set(xlabel="SR", ylabel="SC", xlim=(-0.04, 1.04), ylim=(-0.04, 1.04), title=_title(here.iloc[0]))
+        shares.set(xlabel="SR", ylabel="SC", ylim=(-0.04, 1.04), title=_title(here.iloc[0]))
         _dots(bits, here, "fp_bits", "gap_bits", colors)
         bits.set(xlabel="FP, bits", ylabel="gap, bits")
         _extremes(right, here)
