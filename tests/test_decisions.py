@@ -233,6 +233,18 @@ def test_bootstrap_resamples_groups():
     assert moved == pytest.approx((low + 1, high + 1))
 
 
+@pytest.mark.parametrize("made", [masked(n=20), resampled(n=12)], ids=["masked", "resampled"])
+def test_draws_at_a_time_change_nothing(made, monkeypatch):
+    solved = decision_pid(made)
+    together = bootstrap_decisions(made, n=7, solved=solved)
+    monkeypatch.setattr("pidlib.decisions.DRAWN", 1)
+    alone = bootstrap_decisions(made, n=7, solved=solved)
+    for name, values in together.atoms.items():
+        assert len(values) == 7
+        np.testing.assert_array_equal(values, alone.atoms[name])
+    np.testing.assert_array_equal(together.target, alone.target)
+
+
 def test_bootstrap_needs_a_draw():
     with pytest.raises(ValueError, match="n=0 draws: at least 1"):
         bootstrap_decisions(masked(n=5), n=0)

@@ -128,7 +128,7 @@ def fig_recovery(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
     truth, measured = table[table["estimator"] == "truth"], table[table["estimator"] == "exact"]
     templates, models = list(truth["template"].unique()), list(measured["model"].unique())
     figure = Figure(figsize=(marks.PAGE, 1.15 * len(_GIVEN) + 1))
-    axes = figure.subplots(len(_GIVEN), len(templates), sharex=True, sharey=True, squeeze=False)
+    axes = figure.subplots(len(_GIVEN), len(templates), sharex=True, sharey="row", squeeze=False)
     for line, given in zip(axes, _GIVEN, strict=True):
         for ax, template in zip(line, templates, strict=True):
             ideal = truth[truth["template"] == template].set_index(["given", "atom"])["value_bits"]

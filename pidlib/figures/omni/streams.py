@@ -20,6 +20,7 @@ _SCOPES = {  # in the order they are drawn
     "all models and templates": ("all models and templates", "white"),
     "all models and subsets": ("all models and subsets", marks.FAINT),
 }
+_SUBSETS = marks.OTHERS[1:]  # the first, orange, is what was published
 _VARIED = ("synergy", "unique_vision", "unique_audio")
 _DASHED = (0, (4, 2))
 
@@ -36,7 +37,7 @@ def fig_shuffle(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figu
     for ax, (swap, quantity) in zip(axes, pairs, strict=True):
         _scatter(ax, cells, swap, quantity, subsets, models)
     axes[0].set_ylabel("accuracy lost")
-    colors = [Line2D([], [], color=marks.OTHERS[i], linewidth=2.4, label=marks.benchmark_name(name)) for i, name in enumerate(subsets)]
+    colors = [Line2D([], [], color=_SUBSETS[i], linewidth=2.4, label=marks.benchmark_name(name)) for i, name in enumerate(subsets)]
     above.legend(handles=[*colors, *marks.model_handles(models)], loc="outside upper center", ncols=4)
     _foretold(below, table)
     return figure
@@ -48,7 +49,7 @@ def _scatter(ax: Axes, cells: pd.DataFrame, swap: str, quantity: str, subsets: S
     lost = cells[cells["intervention"] == swap].set_index(at).loc[measured.index]
     for index in measured.index:
         x, y = measured.loc[[index]].iloc[0], lost.loc[[index]].iloc[0]
-        color = marks.OTHERS[subsets.index(index[0])]
+        color = _SUBSETS[subsets.index(index[0])]
         ax.vlines(x["value"], *_ends(y), color=color, linewidth=0.4, alpha=0.5)
         if not pd.isna(x["ci_low"]):
             ax.hlines(y["value"], *_ends(x), color=color, linewidth=0.4, alpha=0.5)
