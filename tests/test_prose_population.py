@@ -30,24 +30,24 @@ def sensitivity() -> list[str]:
     best = ["easy_vqa/shape", "easy_vqa/color", "micro/captioned"]
     kept = rho("synergy_without_fallback", best)
     return [
-        f"at {s[0]} {ends(means[0], 'synergy')}, where",
-        f"of all at {s[1]} {ends(means[1], 'synergy')} (without knowledge",
-        f"not collapsed at {s[2]} {ends(means[2], 'synergy')}",
-        f"{fallback[0]} are made uniform on shape, {fallback[1]} on color, {fallback[2]} on knowledge, {fallback[3]} on captioned",
+        rf"$\rho(S,\Delta_v)$ is {s[0]} {ends(means[0], 'synergy')}, where",
+        f"Over all benchmarks it is {s[1]} {ends(means[1], 'synergy')} (without `knowledge`",
+        f"over those not collapsed {s[2]} {ends(means[2], 'synergy')}",
+        f"{fallback[0]} are made uniform on `shape`, {fallback[1]} on `color`, {fallback[2]} on `knowledge`, {fallback[3]} on `captioned`",
         f"more than half in {minis.iloc[0]}, {minis.iloc[1]}, {minis.iloc[2]} and {minis.iloc[3]} of 20",
         rf"$\rho(S,I)$ {short(shape['synergy_bits'].corr(shape['total_bits'], method='spearman'))})",
-        f"its {' and '.join(', '.join(rho('synergy', best)).rsplit(', ', 1))} are no support",
-        f"they are {kept[0]}, {kept[1]} and {kept[2]}",
+        f"of {' and '.join(', '.join(rho('synergy', best)).rsplit(', ', 1))} on `shape`, `color` and `captioned` is no support",
+        f"it is {kept[0]}, {kept[1]} and {kept[2]}",
         f"KL reaches {kl[0]}, {kl[1]} and {kl[2]} in the three means",
         f"by {ends(means[0], 'divergence', 'less')}, {ends(means[1], 'divergence', 'less')} and {ends(means[2], 'divergence', 'less')}",
-        f"(grounding {moved[0]}, existence {moved[1]}, relation {moved[2]}, mean {moved[3]}",
-        f"by {ends(means[0], 'moved_language', 'less')}; of all {moved[4]})",
+        f"(`grounding` {moved[0]}, `existence` {moved[1]}, `relation` {moved[2]}, mean {moved[3]}",
+        f"by {ends(means[0], 'moved_language', 'less')}; over all benchmarks {moved[4]},",
         f"$U_v+S$ ({', '.join(added)})",
-        f"below -.005 in {(cells['added_by_vision_bits'] < -0.005).sum()} of {len(cells)} cells, and off KL by {off:.1f} bits",
+        f"it is below -.005 in {(cells['added_by_vision_bits'] < -0.005).sum()} of {len(cells)} cells, and off KL by {off:.1f} bits",
         f"{(cells['synergy_bits'] < -0.05).sum()} of {len(cells)} cells here lie below -.05",
-        f"Plain accuracy has {plain[0]}, {plain[1]} and {plain[2]}",
-        f"keeps {given[0]}, of all {given[1]}, not collapsed {given[2]}",
-        f"far from silent: {total[0]}, {total[1]} and {total[2]}",
+        f"Plain accuracy does best.** It has {plain[0]}, {plain[1]} and {plain[2]}",
+        f"keeps {given[0]} on the synergy-driven, {given[1]} on all, and {given[2]} on those not collapsed",
+        f"far from silent**: {total[0]}, {total[1]} and {total[2]}",
     ]
 
 

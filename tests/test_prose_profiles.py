@@ -31,16 +31,16 @@ def profiles() -> list[str]:
     existence = resampled.loc["micro/existence"]
     return [
         f"in {(redundancy['value_bits'] <= redundancy['null_mean']).sum()} of the {len(redundancy)} pairs of mini and benchmark: BROJA",
-        f"within {short(spread)} bits in every atom",
-        f"at least {np.round(100 * checks['accuracy'].min()):.0f} % rightly",
-        f"{synergy['micro/grounding']} bits on `grounding`, {synergy['micro/relation']} on `relation`",
-        f"{short(existence['synergy'].mean())} of {short(existence.sum(axis=1).mean())} on `existence` and "
-        f"{synergy['easy_vqa/yes_no']} on `yes_no`",
+        f"within {short(spread)} bits of each other in every atom",
+        f"at least {np.round(100 * checks['accuracy'].min()):.0f} % of the questions correctly",
+        f"{synergy['micro/grounding']} bits on `grounding`, {synergy['micro/relation']} on `relation`, and "
+        f"{short(existence['synergy'].mean())} of {short(existence.sum(axis=1).mean())} on `existence`",
+        f"It is {synergy['easy_vqa/yes_no']} on `yes_no`",
         f"the same one in {same.sum()} of the {len(same)} pairs",
         f"all $U_v$ ({resampled.loc['micro/captioned', 'unique_vision'].mean():.2f} bits)",
         f"($R$ of {span(captioned['redundancy'])})",
         f"in {span(alone)} of the cases",
-        f"in all {leads[0]} pairs of the synergy-driven panels",
+        f"the largest atom in all {leads[0]} pairs of the synergy-driven panels",
         f"$U_\\ell$ {span(masked.loc['micro/knowledge', 'unique_language'])} bits on `knowledge`",
         f"$S$ is {span(first['synergy'])} bits, the largest atom in {leads[1]} pairs of nine",
         f"it is {seen['easy_vqa/shape']} on `shape` and {seen['easy_vqa/color']} on `color`",
@@ -57,7 +57,7 @@ def embeddings() -> list[str]:
     return [
         f"$U_\\ell$ ({span(bits.loc['micro/knowledge', 'unique_language'])} bits, corrected)",
         f"`scene` ({vision['micro/scene'].mean():.1f}), `shape` and `color` ({span(vision[['easy_vqa/shape', 'easy_vqa/color']])})",
-        f"In the other {other.sum()} of the {len(other)} pairs",
+        f"in {other.sum()} of the {len(other)} pairs of mini and benchmark, their largest atoms differ",
         f"hold none (at most {short(bits.loc['micro/grounding', 'synergy'].max())} bits)",
         f"$U_\\ell$ of {span(bits.loc['micro/grounding', 'unique_language'])}",
         f"redundancy ({span(bits.loc['micro/captioned', 'redundancy'])})",
