@@ -77,16 +77,17 @@ def contributions() -> list[str]:
     shares = ours[ours["atom"] == "unique_language"]
     share = shares["contribution"].dropna().astype(float)
     vision = shares[shares["contribution"] < 0.5]["benchmark"].value_counts()
-    words = {1: "one", 3: "three", 5: "five", 9: "nine", 11: "Eleven"}
+    words = {1: "one", 2: "two", 3: "three", 5: "five", 9: "nine", 11: "Eleven"}
     more = {name: words[vision[f"micro/{name}"]] for name in ("grounding", "captioned", "knowledge")}
+    led = shares[(shares["contribution"] < 0.5) & shares["benchmark"].isin([f"micro/{name}" for name in more])]
     synergy = ours[ours["atom"] == "synergy"]["corrected_bits"]
     return [
-        f"Of {len(share)} shares",
-        f"language leads in {(share > 0.5).sum()} and vision in {(share < 0.5).sum()}",
+        f"of {len(share)} shares, language leads in {(share > 0.5).sum()} and vision in {(share < 0.5).sum()}",
+        f"In {words[(led['contribution_high'] >= 0.5).sum()]} of these nine the interval contains one half",
         f"the colours ({vision['easy_vqa/color']} minis) and shapes ({vision['easy_vqa/shape']})",
         f"in {words[sum(vision[f'micro/{name}'] for name in more)]} more: " + ", ".join(f"{one} on `{name}`" for name, one in more.items()),
         f"{words[share.between(0.49, 0.81).sum()]} of {len(share)} lie there",
-        f"the mean, {100 * share.mean():.0f} % language",
+        f"The mean, {100 * share.mean():.0f} % language",
         f"{short(synergy.mean())} bits in the mean and {short(synergy.max())} at most",
     ]
 
@@ -100,12 +101,20 @@ def estimators() -> list[str]:
     wrong = (off * np.where(off.index.get_level_values("atom").str.startswith("unique"), 1, -1) > 0).groupby("atom").mean() * 100
     ends = off.abs().groupby(batch["epochs"].to_numpy()).mean()
     alone = table[table["study"] == "alone"].pivot_table(index=["benchmark", "model", "atom"], columns="unimodal", values="value_bits")
+    ranks = alone.xs("synergy", level="atom").rank().corr().loc["masked", "resampled"]
+    floor = table.query("study == 'alone' and unimodal == 'masked' and atom == 'redundancy'")
+    listed = table[table["study"] == "options"].pivot(index=["benchmark", "model", "atom"], columns="source_a", values="value_bits")
+    seen, noise = ((listed[name] - listed["vision"]).abs() for name in ("vision+options", "vision#1"))
     blind = table.query("study == 'options' and source_a == 'vision' and benchmark in ['easy_vqa/shape', 'easy_vqa/color']")
     return [
         f"off by {short(off.abs().mean())} bits on average and by up to {short(off.abs().max())}",
         f"each sign in {wrong.min():.0f} to {wrong.max():.0f} % of its runs",
         f"({short(ends[10])} and {short(ends[20])} bits)",
         f"are {short((alone['masked'] - alone['resampled']).abs().mean())} bits apart on average",
+        f"a rank correlation of {ranks:.2f}".replace("-0", "-"),
+        f"in {(floor['value_bits'] <= floor['null_mean']).sum()} of the {len(floor)} pairs",
+        f"change atoms by {short(seen.mean())} bits on average and by up to {seen.max():.1f}",
+        f"another draw of the noise changes them by {short(noise.mean(), 3)}",
         f"`fallback` of {short(np.floor(100 * blind['fallback'].min()) / 100)} and more",
     ]
 
