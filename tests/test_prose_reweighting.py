@@ -4,6 +4,8 @@ import pandas as pd
 import pytest
 from test_prose import read, short, told
 
+from pidlib.experiment import project_root
+
 TRAININGS = ("prior/80", "easy_vqa/yes_no")
 
 
@@ -28,24 +30,32 @@ def conditions() -> list[str]:
     atoms = table[table["measure"] == "synergy"].groupby(["trained_on", "condition"])["value"].first()
 
     alone = table[table["measure"] == "unique_language"].groupby(["trained_on", "condition"])["value"].first()
+    lead = {name: f"{abs(100 * less[name, 'C', 'B']['difference']):.1f}" for name in TRAININGS}
+    made = pd.read_csv(project_root() / "data/results/reweighting/outcomes.csv").query("measure == 'total' and benchmark == 'prior/80'")
+    made = made.query("base == 'paligemma_leaning' and trained_on == 'prior/80' and steps == 60 and last == 0.2")
+    total = made.groupby("condition")["value"].mean()
+    assert (made.groupby("condition").size()[["B", "G"]] == 20).all()
 
     def both(pair: str, digits: int = 1) -> str:
         return " and ".join(_signed(less[name, *pair]["difference"], digits) for name in TRAININGS)
 
     return [
-        f"the base has {short(first['A'], 3)}, uniform training makes it {short(first['B'], 3)}, PID weights {short(first['C'], 3)} "
-        f"({_with_ends(less['prior/80', 'C', 'B']).replace(' ', ' points ', 1)}, p = {short(less['prior/80', 'C', 'B']['p_value'], 3)})",
-        f"after easy-VQA {short(second['A'], 3)}, {short(second['B'], 3)} and {short(second['C'], 3)} "
+        f"by {lead['prior/80']} points on *captions: balanced* and by {lead['easy_vqa/yes_no']} on *easy-VQA: yes/no, balanced*",
+        f"accuracy is {short(first['A'], 3)} for the base, {short(first['B'], 3)} after uniform training and {short(first['C'], 3)} with "
+        f"PID weights ({_with_ends(less['prior/80', 'C', 'B']).replace(' ', ' points ', 1)}, p = "
+        f"{short(less['prior/80', 'C', 'B']['p_value'], 3)})",
+        f"On *easy-VQA: yes/no, balanced*, it is {short(second['A'], 3)}, {short(second['B'], 3)} and {short(second['C'], 3)} "
         f"({_with_ends(less['easy_vqa/yes_no', 'C', 'B'])}, p < .0001)",
-        f"({_signed(less['prior/80', 'C', 'D']['difference'])} points, p = {short(less['prior/80', 'C', 'D']['p_value'], 3)})",
-        f"({_signed(less['easy_vqa/yes_no', 'C', 'D']['difference'])}, p = {short(less['easy_vqa/yes_no', 'C', 'D']['p_value'], 3)})",
-        f"(D: {both('DB')})",
-        f"(G) are best on both: {both('GB')} points over uniform; then by difficulty (E): {both('EB')}",
-        f"costs {abs(100 * less['prior/80', 'F', 'B']['difference']):.1f} points after captions",
-        f"({both('HB')})",
-        f"S rises from {short(atoms['prior/80', 'A'])} to {short(atoms['prior/80', 'B'])} under uniform weights and to "
-        f"{short(atoms['prior/80', 'G'])} under G",
-        f"(captions {short(alone['prior/80', 'G'])} and {short(alone['prior/80', 'E'])} bits, uniform {short(alone['prior/80', 'B'])};",
+        f"(+{_with_ends(less['prior/80', 'C', 'D']).replace(' ', ' points ', 1)}, p = {short(less['prior/80', 'C', 'D']['p_value'], 3)})",
+        f"({_with_ends(less['easy_vqa/yes_no', 'C', 'D'])}, p = {short(less['easy_vqa/yes_no', 'C', 'D']['p_value'], 3)})",
+        f"(D less B: {both('DB')})",
+        f"(G) is best on both: {both('GB')} points over uniform weights. Difficulty (E) is second: {both('EB')}",
+        f"F costs {abs(100 * less['prior/80', 'F', 'B']['difference']):.1f} points after captions",
+        f"(H less B: {both('HB')})",
+        f"it rises from {short(atoms['prior/80', 'A'])} bits in the base to {short(atoms['prior/80', 'B'])} under uniform weights, but "
+        f"only to {short(atoms['prior/80', 'G'])} under G",
+        f"under G ({short(total['G'])} bits, uniform {short(total['B'])})",
+        f"(captions: {short(alone['prior/80', 'G'])} and {short(alone['prior/80', 'E'])} bits, uniform {short(alone['prior/80', 'B'])};",
     ]
 
 
@@ -58,17 +68,20 @@ def lists() -> list[str]:
         [(raised[name]["weight_batch"] == 3).sum() for name in TRAININGS],
         [(lowered[name]["weight_batch"] == 0.5).sum() for name in TRAININGS],
     )
+    captions = raised["prior/80"]
+    agrees = [asked.startswith(f"the shape is {right}.") for asked, right in zip(captions["question"], captions["answer"], strict=True)]
     easy = raised["easy_vqa/yes_no"]["weight_lsmi"], lowered["easy_vqa/yes_no"]["weight_lsmi"]
     return [
-        f"the base has all right ({up[0]['right']:.2f} and {up[1]['right']:.2f}; language alone gives the right answer "
-        f"the probability {short(up[0]['p_answer_language'])} on captions and {short(up[1]['p_answer_language'])} on easy-VQA, in the "
-        "mean)",
-        f"({short(down[0]['right'])} and {short(down[1]['right'])}; {short(down[0]['p_answer_language'])} and "
-        f"{short(down[1]['p_answer_language'])})",
-        f"{short(up[0]['gap_bits'])} bits in the mean of the list that is raised on captions, {short(up[1]['gap_bits'])} on easy-VQA",
-        f"(of {len(raised['prior/80'])} raised, {agreed[0][0]} and {agreed[0][1]} are raised by it too; of {len(lowered['prior/80'])} "
-        f"lowered, {agreed[1][0]} and {agreed[1][1]})",
-        f"in what is raised ({(easy[0] == 3).sum()}) and not in what is lowered ({(easy[1] == 0.5).sum()}, chance)",
+        f"the base already has all raised samples right ({up[0]['right']:.2f} and {up[1]['right']:.2f})",
+        f"the right answer a mean probability of {short(up[0]['p_answer_language'])} on captions and "
+        f"{short(up[1]['p_answer_language'])} on easy-VQA",
+        f"({short(down[0]['right'])} on captions, {short(down[1]['right'])} on easy-VQA), and language alone gives the right answer "
+        f"{short(down[0]['p_answer_language'])} and {short(down[1]['p_answer_language'])}",
+        f"All {sum(agrees)} raised captions agree with the picture",
+        f"the mean of the raised list is {short(up[0]['gap_bits'])} bits on captions and {short(up[1]['gap_bits'])} on easy-VQA",
+        f"of the {len(raised['prior/80'])} raised samples it also raises {agreed[0][0]} on captions and {agreed[0][1]} on easy-VQA, and of "
+        f"the {len(lowered['prior/80'])} lowered it lowers {agreed[1][0]} and {agreed[1][1]}",
+        f"on what is raised ({(easy[0] == 3).sum()} of {len(easy[0])}) but not on what is lowered ({(easy[1] == 0.5).sum()}, as by chance)",
         f"it lowers {(raised['prior/80']['weight_lsmi'] == 0.5).sum()} of the {len(raised['prior/80'])} that the exact scores raise",
     ]
 
@@ -85,8 +98,17 @@ def gain() -> list[str]:
         f"$\\rho$ = {short(over['value'])} [{short(over['ci_low'])}, {short(over['ci_high'])}], beyond its null (up to "
         f"{short(over['null_high'])}; p = {short(over['p_value'], 3)}, q = {short(over['q_value'], 3)})",
         f"{_signed(grounding['prior/80'])} points after captions, {_signed(grounding['easy_vqa/yes_no'])} after easy-VQA",
+        f"{(mean['difference'].abs() < 0.005).sum()} of the {len(mean)} differences are below half a point",
         f"there is nothing to see: {short(ranks.loc['A', 'value'])}, its null up to {short(ranks.loc['A', 'null_high'])}",
     ]
+
+
+def beside_random() -> str:
+    """Where alone random weights were trained: in table 3."""
+    table = read("table3_reweighting", "reweighting").query("condition == 'C' and against == 'D' and primary").set_index("trained_on")
+    first, second = (abs(100 * table.loc[name, "difference"]) for name in TRAININGS)
+    assert table.loc[TRAININGS[0], "difference"] > 0 > table.loc[TRAININGS[1], "difference"]
+    return f"{first:.1f} points above random ones on *captions: balanced* and {second:.1f} below on *easy-VQA: yes/no, balanced*"
 
 
 def when() -> list[str]:
@@ -96,12 +118,22 @@ def when() -> list[str]:
     assert (len(each), (each["q_value"] < 0.05).sum(), ((each["q_value"] < 0.05) & (each["difference"] > 0)).sum()) == (14, 6, 0)
     strength = pid[pid["axis"] == "prior strength"].set_index("level")
     base = pid[pid["axis"] == "base"].set_index(["base", "trained_on"])
+    steps = pid[pid["axis"] == "training length"].set_index(["level", "trained_on"])["difference"]
+    untrained = table[(table["condition"] == "A") & (table["measure"] == "accuracy") & (table["axis"] == "base")]
+    moved = {one: f"{-100 * less:.0f}" for one, less in untrained.set_index(["base", "trained_on"])["difference"].items()}
     weak = _with_ends(strength.loc["50"]).replace(" ", " points ", 1)
     return [
         f"{weak} where half of the captions are right, {_signed(strength.loc['70', 'difference'])} at 70 %, "
         f"and nothing certain from 80 % on ({_with_ends(strength.loc['80'])})",
         f"(LLaVA leaning {' and '.join(_signed(base.loc[('llava_leaning', name), 'difference']) for name in TRAININGS)})",
-        f"the compact LLaVA mini, +{_with_ends(base.loc[('llava_compact_blind', 'prior/80')])}",
+        f"(+{moved['paligemma_leaning', 'prior/80']} and +{moved['llava_leaning', 'prior/80']} points), on easy-VQA much less "
+        f"(+{moved['paligemma_leaning', 'easy_vqa/yes_no']} and +{moved['llava_leaning', 'easy_vqa/yes_no']})",
+        f"at 60 steps, PID weights are {abs(100 * steps['60', 'prior/80']):.1f} points behind",
+        "On easy-VQA the difference is {} after 30 steps, {} after 60 and {} after 120".format(
+            *(_signed(steps[length, "easy_vqa/yes_no"]) for length in ("30", "60", "120"))
+        ),
+        beside_random(),
+        f"the compact blind LLaVA, +{_with_ends(base.loc[('llava_compact_blind', 'prior/80')])}",
     ]
 
 
@@ -110,24 +142,41 @@ def numbers() -> list[str]:
     pid = table[(table["condition"] == "C") & (table["measure"] == "accuracy")].set_index(["level", "trained_on"])["difference"]
     assert not (table[(table["condition"] == "C") & (table["measure"] == "accuracy") & (table["q_value"] < 0.05)]["difference"] > 0).any()
 
+    largest = table[(table["condition"] == "C") & (table["measure"] == "accuracy")].nlargest(1, "difference").iloc[0]
+    random = read("table3_reweighting", "reweighting").query("condition == 'D' and measure == 'accuracy' and against == 'B'")
+    random = random[random["benchmark"] == random["trained_on"] + " balanced"].set_index("trained_on")["difference"]
+
     def cost(level: str) -> list[str]:
         return [f"{abs(100 * pid[level, name]):.1f}" for name in TRAININGS]
 
     return [
-        "weights 6 and 0 take {} points after captions and {} after easy-VQA".format(*cost("6 and 0")),
-        "3 and 0.5 take {} and {}, 2 and 0.75 take {} and {}; of the top 40 % it is {} and {}".format(
+        f"the largest difference is +{_with_ends(largest).replace(' ', ' points ', 1)}",
+        beside_random(),
+        "random weights themselves cost {} and {}".format(*(f"{abs(100 * random[name]):.1f}" for name in TRAININGS)),
+        "6 and 0 cost {} points after captions and {} after easy-VQA".format(*cost("6 and 0")),
+        "3 and 0.5 cost {} and {}, and 2 and 0.75 cost {} and {}. Lists of the top 40 % cost {} and {}".format(
             *cost("3 and 0.5"), *cost("2 and 0.75"), *cost("top 40%")
         ),
-        "exact, BATCH and LSMI scores end {}, {} and {} points below uniform on captions".format(
+        "exact, BATCH and LSMI scores end {}, {} and {} points below uniform weights on captions".format(
             *(cost(name)[0] for name in ("exact", "BATCH", "LSMI"))
         ),
     ]
 
 
 def trade() -> list[str]:
-    table = read("fig_tradeoff", "reweighting").query("condition == 'C' and benchmark == 'mean of synergy-driven'").set_index("trained_on")
-    first, second = (table.loc[name] for name in TRAININGS)
-    return [f"(+{_with_ends(first).replace(' ', ' points ', 1)} and +{_with_ends(second)};"]
+    table = read("fig_tradeoff", "reweighting").query("grade.isna()").set_index(["condition", "benchmark", "trained_on"])
+    pid, random = table.loc["C"], table.loc["D"]
+    first, second = (pid.loc[("mean of synergy-driven", name)] for name in TRAININGS)
+    language = [_signed(pid.loc[("mean of prior-driven", name), "difference"]) for name in TRAININGS]
+    easy = {name: pid.loc[(f"micro/{name}", "easy_vqa/yes_no")] for name in ("grounding", "existence", "relation")}
+    assert len(set(language)) == 1
+    return [
+        f"(+{_with_ends(first).replace(' ', ' points ', 1)} after captions and +{_with_ends(second)} after easy-VQA)",
+        f"nor lose on the prior-driven one ({language[0]} after both)",
+        f"grounding gains {100 * easy['grounding']['difference']:.1f} points and existence loses "
+        f"{-100 * easy['existence']['difference']:.1f}, both certain, and relation is uncertain ({_with_ends(easy['relation'])})",
+        f"Random weights gain {100 * random.loc[('micro/grounding', 'easy_vqa/yes_no'), 'difference']:.1f} on grounding",
+    ]
 
 
 TOLD = {
