@@ -64,8 +64,12 @@ def interventions() -> list[str]:
     null = table[(table["quantity"] == "synergy") & table["intervention"].isin(gone)].groupby("benchmark")[["null_low", "null_high"]]
     null = [short(null.max().at[MEAN, "null_high"]), short(null.min().at[POOLED, "null_low"]), short(null.max().at[POOLED, "null_high"])]
     return [
-        f"within benchmarks {noise} for noise, {blank} blank, {none} no picture, {other} another's (null {null[0]} at most)",
-        f"without them {span('synergy', 'mean of those not collapsed')}, on the synergy-driven {span('synergy', 'mean of synergy-driven')}",
+        rf"($\rho$ {span('synergy')} within benchmarks), but",
+        f"predicts the loss better ({span('accuracy')}).",
+        rf"Within benchmarks, $\rho$ of $S$ is {noise} for noise, {blank} for a blank, "
+        f"{none} for no picture and {other} for another's picture (null {null[0]} at most)",
+        rf"Without these benchmarks $\rho$ is {span('synergy', 'mean of those not collapsed')}, "
+        f"and on the synergy-driven {span('synergy', 'mean of synergy-driven')}",
         f"plain accuracy ({span('accuracy')};",
         f"with and without the picture ({span('divergence')})",
         f"language rows ({span('moved_language')})",

@@ -29,7 +29,10 @@ def profiles() -> list[str]:
     synergy = {name: span(resampled["synergy"].loc[name]) for name in ("micro/grounding", "micro/relation", "easy_vqa/yes_no")}
     seen = {name: span(masked["synergy"].loc[name]) for name in ("easy_vqa/shape", "easy_vqa/color")}
     existence = resampled.loc["micro/existence"]
+    scene = table.query("unimodal == 'resampled' and benchmark == 'micro/scene' and atom == 'unique_vision'")
+    assert np.allclose(scene["value_bits"], scene["null_mean"])
     return [
+        f"this null of $U_v$ equals the value ({span(scene['value_bits']).split()[0]} bits)",
         f"in {(redundancy['value_bits'] <= redundancy['null_mean']).sum()} of the {len(redundancy)} pairs of mini and benchmark: BROJA",
         f"within {short(spread)} bits of each other in every atom",
         f"at least {np.round(100 * checks['accuracy'].min()):.0f} % of the questions correctly",
