@@ -43,19 +43,21 @@ def stamps() -> list[str]:
     return [
         f"{probes['n_fitted'].iloc[0] + probes['n_samples'].iloc[0]} pictures of eight categories",
         f"with {probes['n_samples'].iloc[0]} pictures and `seed = {probes['seed'].iloc[0]}`",
-        f"share {shared[0]} bits {shared[1]} of {short(probes.loc[('stamps/category', 'vision'), 'target_bits'])}",
+        f"share {shared[0]} bits {shared[1]} of the category's {short(probes.loc[('stamps/category', 'vision'), 'target_bits'])}",
         f"the caption adds {bits(*both, 'unique_language')} alone, the picture {ends(*both, 'unique_vision')}",
         f"(probes: {accuracy['vision']} and {accuracy['language']} right)",
-        f"R {bits(*both, 'redundancy', pairing='mismatched')}, while the caption keeps "
+        f"$R$ {bits(*both, 'redundancy', pairing='mismatched')}, while the caption keeps "
         + bits(*both, "unique_language", pairing="mismatched"),
         f"({accuracy['audio']} right against a prior of {short(probes.loc[('stamps/category', 'audio'), 'prior'])}; "
-        f"R {bits(*heard, 'redundancy')} with the picture",
-        f"the picture still adds {bits(*heard, 'unique_vision', given='language')}",
-        f"{voice[0]} bits {voice[1]} in the voice alone",
-        f"S {ends('match', 'vision language', 'synergy')}; of picture and voice {ends('match', 'vision audio', 'synergy')} is not seen",
+        f"$R$ {bits(*heard, 'redundancy')} with the picture",
+        f"beside the voice, the picture still adds {bits(*heard, 'unique_vision', given='language')}",
+        f"the voice alone tells {voice[0]} bits {voice[1]} of the language spoken",
+        f"whether they belong together, $S$ {ends('match', 'vision language', 'synergy')}",
+        f"The {bits('match', 'vision language', 'synergy')} bits of picture and caption are synergy",
+        f"for picture and voice, {ends('match', 'vision audio', 'synergy')} is not detected",
         f"{bits('spoken', 'vision audio', 'unique_audio', 'codes')} of {voice[0]} bits of the language spoken, and "
         f"{bits(*both, 'redundancy', 'codes')} of {shared[0]} shared",
-        f"gives the probes {short(chance[0]['null_mean'])} bits of it with the caption and {short(chance[1]['null_mean'])} with the voice, "
+        f"the probes give {short(chance[0]['null_mean'])} bits of it with the caption and {short(chance[1]['null_mean'])} with the voice, "
         f"more than was counted ({short(chance[0]['value_bits'])} and {short(chance[1]['value_bits'])})",
     ]
 
@@ -87,18 +89,18 @@ def shuffle() -> list[str]:
     assert all(row["ci_low"] <= 0 for row in both[within])
     wider = {name: found.loc[(subsets, *pair)] for name, pair in zip(("video", "sound"), added.items(), strict=True)}
     alone = found.loc[(within, "synergy", "video swapped")]
-    more = {scope: " and ".join(short(row["value"]) for row in rows) for scope, rows in both.items()}
     sight, sound = over[templates]
     seen, heard = over[within]
     return [
-        f"(sound {short(sound['value'])}, its band ends at {short(sound['null_high'])}; "
-        f"video {short(sight['value'])} and {short(sight['null_high'])})",
-        f"both lie inside it ({' and '.join(short(row['value']) for row in over[subsets])})",
-        f"there $U_v$ lies inside the band ({short(seen['value'])}; {short(seen['null_high'])}) "
+        f"$\\rho$ is {short(sound['value'])} for the sound (its null band ends at {short(sound['null_high'])}) and "
+        f"{short(sight['value'])} for the video ({short(sight['null_high'])})",
+        "both lie inside their bands ({} for the video, {} for the sound)".format(*(short(row["value"]) for row in over[subsets])),
+        f"There $U_v$ lies inside the band ({short(seen['value'])}; it ends at {short(seen['null_high'])}) "
         f"and $U_a$ above it ({short(heard['value'])}; {short(heard['null_high'])})",
-        f"above the band over templates ({more[templates]}) and within `fusion` ({more[within]})",
-        f"above the band for the sound ({short(wider['sound']['value'])}; {short(wider['sound']['null_high'])}), "
-        f"inside it for the video ({short(wider['video']['value'])}; {short(wider['video']['null_high'])})",
+        "above the band over templates ({} for the video, {} for the sound)".format(*(short(row["value"]) for row in both[templates])),
+        f"and within `fusion` ({' and '.join(short(row['value']) for row in both[within])})",
+        f"above the band for the sound ({short(wider['sound']['value'])}; {short(wider['sound']['null_high'])}) "
+        f"and inside it for the video ({short(wider['video']['value'])}; {short(wider['video']['null_high'])})",
         f"the loss of the video better still ({short(alone['value'])} [{short(alone['ci_low'])}, {short(alone['ci_high'])}])",
     ]
 
@@ -127,12 +129,12 @@ def sensory() -> list[str]:
         f"$S$ = {fusion('larger', 'synergy')} and {fusion('compact', 'synergy')}, the largest part, "
         f"$U_v$ = {fusion('larger', 'unique_vision')} and {fusion('compact', 'unique_vision')}",
         f"$U_v$ = {fusion('seeing', 'unique_vision')}, then $S$ = {fusion('seeing', 'synergy')}",
-        f"ours {ends['fusion']} on fusion ({ends['audio']} on audio, {ends['polarity']} on polarity)",
+        f"points, ours {ends['fusion']} on fusion ({ends['audio']} on audio, {ends['polarity']} on polarity)",
         f"mostly on fusion ({short(seeing['fusion'])}): unsure, not wrong; on polarity alone does it guess ({short(seeing['polarity'])})",
         f"sight alone leaves {short(right.loc[('audio', 'larger'), 'entropy_vision_bits'])} bits",
         f"$R_s$ adds {short(alike)} at most in minis that were shown noise in training and "
         f"{unlike.min():.1f} to {unlike.max():.1f} in `plain`",
-        f"gets $S$ = {plain('synergy')} and $R$ = {plain('redundancy')}, with decisions moved by "
+        f"gets $S$ = {plain('synergy')} and $R$ = {plain('redundancy')}. Reconciliation moved its decisions by "
         f"{short(moved.xs('polarity', level='benchmark').max())} there and by up to {short(moved.max())} elsewhere",
     ]
 
@@ -150,8 +152,9 @@ def subsets() -> list[str]:
         f"$U_a$ = {two('audio', 'unique_audio')}, $U_v$ = {two('visual', 'unique_vision')}",
         f"$S$ = {two('polarity', 'synergy')}",
         f"takes {short(bits['audio', 'unique_audio', 'seeing'])} bits from sound",
-        f"little $S$ ({', '.join(short(bits[name, 'synergy', 'seeing']) for name in ('fusion', 'gated', 'polarity'))})",
-        f"the floor of its $R$ on polarity is {short(floor)} bits",
+        "On fusion, gated and polarity it has little "
+        f"$S$ ({', '.join(short(bits[name, 'synergy', 'seeing']) for name in ('fusion', 'gated', 'polarity'))})",
+        f"The floor of its $R$ on polarity is {short(floor)} bits",
     ]
 
 
@@ -178,15 +181,16 @@ def recovery() -> list[str]:
 
     return [
         f"lie {short(asked[trained].stack().mean())} bits from the truth on average; "
-        f"the farthest is $U_a$ = {short(found['value_bits'])} of 1 on `sounding`, "
-        f"where that mini is right on {100 * found['accuracy']:.0f} %",
-        f"moves them by {short(moved[trained].max())} at most",
-        f"are {short(ignored[trained].stack().mean())} off on average, and {ignored[trained].max().max():.2f} on `polarity`: "
-        f"$S$ = {short(abs(lost['compact']))} in place of 1",
+        f"with the question ignored, they are {short(ignored[trained].stack().mean())} off on average, "
+        f"and {ignored[trained].max().max():.2f} on `polarity`",
+        f"the farthest atom is $U_a$ = {short(found['value_bits'])} of 1 on `sounding`, "
+        f"in the larger mini, which is right on {100 * found['accuracy']:.0f} % there",
+        f"their atoms move by {short(moved[trained].max())} at most",
+        f"`polarity` has $S$ = {short(abs(lost['compact']))} in place of 1",
         f"$U_v$ falls to {two('unique_vision')}, $S$ to {two('synergy')}",
-        f"they are {' and '.join(short(one) for one in as_ideal)} off",
-        f"lies {short(asked['plain'].mean())} off, up to {short(asked['plain'].max())}",
-        f"({short(moved['plain'])} at most), and with the question ignored its $S$ on `polarity` is $-${short(-lost['plain'])}",
+        f"they are only {' and '.join(short(one) for one in as_ideal)} off",
+        f"lies {short(asked['plain'].mean())} off on average given the question, and up to {short(asked['plain'].max())}",
+        f"({short(moved['plain'])} at most). With the question ignored, its $S$ on `polarity` is $-${short(-lost['plain'])}",
     ]
 
 
@@ -216,22 +220,25 @@ def gate() -> list[str]:
     blocks = table[table["model"] == parts.index[0]].set_index(["atom", "needs", "layer"])["value_bits"].astype(float)
     seen = [[short(blocks["unique_vision", needs, layer]) for needs in ("both", "vision")] for layer in (1, 2, 3)]
     return [
-        f"in {len(silent)} of {len(pairs)} clips, all four minis are right on all, also on the {differing} in",
-        f"who goes by the sound would be right on {short(1 - differing / len(silent))}",
-        f"by {short(-one['value'])} [{short(-one['ci_high'])}, {short(-one['ci_low'])}] bits (the larger mini), "
-        f"{', '.join(rest[:2])} and {rest[2]}",
-        f"apart by more than {short(np.ceil(100 * compact.abs().to_numpy().max()) / 100)}; the larger has {short(larger[0])}, "
-        f"{short(larger[1])} and {short(larger[2])}, then {short(larger[3])}",
-        f"below zero (-{short(-below.min())} to -{short(-below.max())}), and $R$ ({short(shared.min())} to {short(shared.max())}, not "
-        f"drawn) below its floor ({short(floor.min())} to {short(floor.max())})",
-        f"({short(sound['value'].iloc[0])} in the larger mini, .00 in the others)",
-        f"larger mini $U_a$ is {short(audio['both'])} with need and {short(audio['vision'])} without",
-        f"at the output at all, by {', '.join(all_late[:3])} and {all_late[3]},",
-        f"by {short(sight['value'].iloc[0])} [{short(sight['ci_low'].iloc[0])}, {short(sight['ci_high'].iloc[0])}] and "
-        f"{short(sight['value'].iloc[1])} bits in the larger",
-        f"by {short(sight['value'].iloc[2])} in `seeing`",
-        f"by {short(sight['value'].iloc[3])} in `plain`",
-        f"$U_v$ of {seen[0][0]} and {seen[1][0]} against {seen[0][1]} and {seen[1][1]} at",
+        f"In {len(silent)} of {len(pairs)} clips the second question names the silent thing. "
+        f"All four minis are right on all of these, also on the {differing} in",
+        f"A model that follows the sound would be right on {short(1 - differing / len(silent))}",
+        f"by {short(-one['value'])} [{short(-one['ci_high'])}, {short(-one['ci_low'])}] bits in the larger mini, "
+        f"and by {', '.join(rest[:2])} and {rest[2]} in `compact`, `seeing` and `plain`",
+        f"has a gap of more than {short(np.ceil(100 * compact.abs().to_numpy().max()) / 100)}. "
+        f"In the larger mini the gap grows block by block: {short(larger[0])}, {short(larger[1])} and {short(larger[2])}, "
+        f"then {short(larger[3])}",
+        f"below zero (-{short(-below.min())} to -{short(-below.max())}), and its $R$ (redundancy, not drawn; {short(shared.min())} "
+        f"to {short(shared.max())}) is below the floor ({short(floor.min())} to {short(floor.max())})",
+        f"({short(sound['value'].iloc[0])} bits in the larger mini, .00 in the others)",
+        f"larger mini, $U_a$ is {short(audio['both'])} with need and {short(audio['vision'])} without",
+        f"at the output at all, of {', '.join(all_late[:3])} and {all_late[3]} bits,",
+        f"$U_v$ differs by {short(sight['value'].iloc[0])} "
+        f"[{short(sight['ci_low'].iloc[0])}, {short(sight['ci_high'].iloc[0])}] bits in the larger mini and by "
+        f"{short(sight['value'].iloc[1])} in `compact`",
+        f"In `seeing` it differs by {short(sight['value'].iloc[2])}",
+        f"In `plain` it differs by {short(sight['value'].iloc[3])}",
+        f"its $U_v$ is {seen[0][0]} and {seen[1][0]} with need, against {seen[0][1]} and {seen[1][1]} without",
         f"falls to {seen[2][0]} where fusion is needed and rises to {seen[2][1]}",
     ]
 
@@ -242,9 +249,9 @@ def blocks() -> list[str]:
     bits = _minis("fig_layers").set_index(["model", "atom", "layer"])["value_bits"].astype(float)
     ends, rest = lead.iloc[0], [short(value) for value in lead["value"].iloc[1:]]
     return [
-        f"by {short(ends['value'])} [{short(ends['ci_low'])}, {short(ends['ci_high'])}] (the larger one), "
-        f"{', '.join(rest[:2])} and {rest[2]}",
-        f"$U_a$ = {short(bits['larger', 'unique_audio', 0])} after its first block, "
+        f"by {short(ends['value'])} [{short(ends['ci_low'])}, {short(ends['ci_high'])}] of the depth in the larger mini, "
+        f"and by {', '.join(rest[:2])} and {rest[2]} in `compact`, `seeing` and `plain`",
+        f"$U_a$ = {short(bits['larger', 'unique_audio', 0])} after the first block, "
         f"where $U_v$ is {short(bits['larger', 'unique_vision', 0])}",
         "({}, {} and {}; not in `plain`)".format(*(short(value) for value in late)),
     ]
@@ -288,19 +295,22 @@ def ceiling() -> list[str]:
     most = effects.loc[(SUBSETS[0], "synergy"), ["ci_low", "ci_high"]].abs().max()
     return [
         f"$S$ is {span(bits['synergy'])} of the ideal's {short(ideal['synergy'])} bits, $U_v$ {span(bits['unique_vision'])} of "
-        f"{short(ideal['unique_vision'])}, $U_a$ {span(bits['unique_audio'])} of {short(ideal['unique_audio'])}",
-        f"$S$ changes by {line['synergy']}, $U_v$ by {line['unique_vision']} and $U_a$ by {line['unique_audio']}: "
-        f"no line of more than {short(most)} bits",
+        f"{short(ideal['unique_vision'])}, and $U_a$ {span(bits['unique_audio'])} of {short(ideal['unique_audio'])}",
+        f"from a share of 1/8 to 7/8, $S$ changes by {line['synergy']} bits",
+        f"$U_v$ changes by {line['unique_vision']} bits and $U_a$ by {line['unique_audio']}",
+        f"exclude a line that changes $S$ by more than {short(most)} bits",
         f"less $S$ than the rest, by {ends(bends.loc[(SUBSETS[0], 'synergy')], -1)}",
-        f"at 1/8 on {span(right.loc[0.125])}, at 7/8 on {short(right.loc[0.875, 'min'])} to {right.loc[0.875, 'max']:.2f}",
-        f"$S$ is {short(means[0.125])}, {short(means[0.5])} and {short(means[0.875])} bits in the mean of the three seeds",
-        f"the middle {ends(bend)} above the rest; along the line it changes by {ends(rise)}",
-        f"the rise of $R$ on fusion, {signed(found.loc[chance, 'value_bits'])} bits",
-        f"on {span(deaf)} of the questions about sound (their cards), at 7/8 on {span(blind)} of those about sight, "
-        f"else on {short(np.floor(100 * min(map(min, rest))) / 100)} or more",
+        f"at 1/8 on {span(right.loc[0.125])} of them, and at 7/8 on {short(right.loc[0.875, 'min'])} to {right.loc[0.875, 'max']:.2f}",
+        "Averaged over the three seeds, "
+        f"$S$ is {short(means[0.125])}, {short(means[0.5])} and {short(means[0.875])} bits at the three shares",
+        f"with the middle {ends(bend)} above the rest. Along the line, $S$ changes by {ends(rise)}",
+        f"the rise of $R$ on fusion ({signed(found.loc[chance, 'value_bits'])} bits)",
+        f"on {span(deaf)} of the questions about sound (from their model cards), at 7/8 on {span(blind)} of those about sight, "
+        f"and otherwise on {short(np.floor(100 * min(map(min, rest))) / 100)} or more",
         "has $U_v$ = {} and $S$ = {} on fusion".format(*map(short, leaning.loc[["unique_vision", "synergy"], "value_bits"])),
         f"and is right on {short(leaning.loc['synergy', 'accuracy'])} of it",
-        f"$S$ rises by {span(loud[0.3] - loud[0.1])}, from .3 on by {', '.join(ends(changes.loc[seed]) for seed in (0, 1))} and "
+        f"From .1 to .3, $S$ rises by {span(loud[0.3] - loud[0.1])}. "
+        f"From .3 to 1 it changes by {', '.join(ends(changes.loc[seed]) for seed in (0, 1))} and "
         f"{ends(changes.loc[2])}",
         f"({short(loud[0.0].abs().max())} in all three) and $U_v$ is {span(seen)}",
     ]
@@ -312,7 +322,22 @@ def _card(name: str) -> dict[str, float]:
     return {benchmark: float(value) for benchmark, value in re.findall(r"\| ([\w/]+) \| ([\d.]+) \|", text)}
 
 
+def clips() -> list[str]:
+    table = read("fig_clips", "omni").set_index(["unimodal", "given", "atom", "template"])["value_bits"].astype(float).sort_index()
+    masked, shared = table.loc["masked"].unstack("atom"), table.xs("redundancy", level="atom")
+    told, ignored = (masked.loc[given].sum(axis=1) for given in ("question", "nothing"))
+    lost = (1 - ignored / told).round(3)
+    assert lost[lost > 0].to_dict() == dict.fromkeys(("sounding", "direction", "moves_left", "gated"), 0.5) | {"polarity": 1.0}
+    redundant = shared.loc["masked", "question"].round(3)
+    assert redundant[redundant > 0].index.tolist() == ["playing"] and shared.loc["resampled"].abs().max() < 0.001
+    return [
+        f"In `playing`, sight tells {short(redundant['playing'])} bits of the one bit that sound tells",
+        "half of the information is lost in `sounding`, `direction`, `moves left` and `gated`, and all of it in `polarity`",
+    ]
+
+
 TOLD = {
+    "fig_clips": clips,
     "fig_stamps": stamps,
     "fig_shuffle": shuffle,
     "table2_sensory": lambda: sensory() + subsets(),
