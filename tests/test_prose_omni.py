@@ -330,7 +330,9 @@ def clips() -> list[str]:
     assert lost[lost > 0].to_dict() == dict.fromkeys(("sounding", "direction", "moves_left", "gated"), 0.5) | {"polarity": 1.0}
     redundant = shared.loc["masked", "question"].round(3)
     assert redundant[redundant > 0].index.tolist() == ["playing"] and shared.loc["resampled"].abs().max() < 0.001
+    assert masked.loc["question"].max().drop("redundancy").round(3).eq(1).all()
     return [
+        f"up to a full bit of $U_v$, of $U_a$ and of $S$, and {short(redundant.max())} bits of $R$",
         f"In `playing`, sight tells {short(redundant['playing'])} bits of the one bit that sound tells",
         "half of the information is lost in `sounding`, `direction`, `moves left` and `gated`, and all of it in `polarity`",
     ]
