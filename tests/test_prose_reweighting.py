@@ -30,6 +30,8 @@ def conditions() -> list[str]:
     atoms = table[table["measure"] == "synergy"].groupby(["trained_on", "condition"])["value"].first()
 
     alone = table[table["measure"] == "unique_language"].groupby(["trained_on", "condition"])["value"].first()
+    law = table.query("measure == 'accuracy' and condition == 'C' and against == 'B' and benchmark == trained_on").set_index("trained_on")
+    law = {name: law.loc[name] for name in TRAININGS}
     lead = {name: f"{abs(100 * less[name, 'C', 'B']['difference']):.1f}" for name in TRAININGS}
     made = pd.read_csv(project_root() / "data/results/reweighting/outcomes.csv").query("measure == 'total' and benchmark == 'prior/80'")
     made = made.query("base == 'paligemma_leaning' and trained_on == 'prior/80' and steps == 60 and last == 0.2")
@@ -48,6 +50,8 @@ def conditions() -> list[str]:
         f"({_with_ends(less['easy_vqa/yes_no', 'C', 'B'])}, p < .0001)",
         f"(+{_with_ends(less['prior/80', 'C', 'D']).replace(' ', ' points ', 1)}, p = {short(less['prior/80', 'C', 'D']['p_value'], 3)})",
         f"({_with_ends(less['easy_vqa/yes_no', 'C', 'D'])}, p = {short(less['easy_vqa/yes_no', 'C', 'D']['p_value'], 3)})",
+        f"the difference is {_with_ends(law['prior/80']).replace(' ', ' points ', 1)} on *captions: 80 % right* and "
+        f"{_with_ends(law['easy_vqa/yes_no'])} on *easy-VQA: yes/no*",
         f"(D less B: {both('DB')})",
         f"(G) is best on both: {both('GB')} points over uniform weights. Difficulty (E) is second: {both('EB')}",
         f"F costs {abs(100 * less['prior/80', 'F', 'B']['difference']):.1f} points after captions",
@@ -124,7 +128,7 @@ def when() -> list[str]:
     weak = _with_ends(strength.loc["50"]).replace(" ", " points ", 1)
     return [
         f"{weak} where half of the captions are right, {_signed(strength.loc['70', 'difference'])} at 70 %, "
-        f"and nothing certain from 80 % on ({_with_ends(strength.loc['80'])})",
+        f"and not significant from 80 % on ({_with_ends(strength.loc['80'])})",
         f"(LLaVA leaning {' and '.join(_signed(base.loc[('llava_leaning', name), 'difference']) for name in TRAININGS)})",
         f"(+{moved['paligemma_leaning', 'prior/80']} and +{moved['llava_leaning', 'prior/80']} points), on easy-VQA much less "
         f"(+{moved['paligemma_leaning', 'easy_vqa/yes_no']} and +{moved['llava_leaning', 'easy_vqa/yes_no']})",
@@ -169,12 +173,15 @@ def trade() -> list[str]:
     first, second = (pid.loc[("mean of synergy-driven", name)] for name in TRAININGS)
     language = [_signed(pid.loc[("mean of prior-driven", name), "difference"]) for name in TRAININGS]
     easy = {name: pid.loc[(f"micro/{name}", "easy_vqa/yes_no")] for name in ("grounding", "existence", "relation")}
+    color = [f"{-100 * some.loc[('easy_vqa/color', 'prior/80'), 'difference']:.1f}" for some in (pid, random)]
     assert len(set(language)) == 1
+    assert max(easy["grounding"]["q_value"], easy["existence"]["q_value"]) < 0.05
     return [
-        f"(+{_with_ends(first).replace(' ', ' points ', 1)} after captions and +{_with_ends(second)} after easy-VQA)",
-        f"nor lose on the prior-driven one ({language[0]} after both)",
+        f"by +{_with_ends(first).replace(' ', ' points ', 1)} after captions and by +{_with_ends(second)} after easy-VQA",
+        f"on the prior-driven task by {language[0]} after both",
+        f"PID weights lose {color[0]} points on *easy-VQA: color* after captions; random ones lose {color[1]}",
         f"grounding gains {100 * easy['grounding']['difference']:.1f} points and existence loses "
-        f"{-100 * easy['existence']['difference']:.1f}, both certain, and relation is uncertain ({_with_ends(easy['relation'])})",
+        f"{-100 * easy['existence']['difference']:.1f}, both significantly, and relation is uncertain ({_with_ends(easy['relation'])})",
         f"Random weights gain {100 * random.loc[('micro/grounding', 'easy_vqa/yes_no'), 'difference']:.1f} on grounding",
     ]
 
