@@ -54,3 +54,17 @@ def interval(draws: Float[np.ndarray, "n *columns"], missing: bool = False) -> t
     absent = (np.isnan(draws).mean(0) > 0.1) | missing
     low, high = np.where(absent, np.nan, np.nanquantile(np.where(absent, 0, draws), (0.025, 0.975), axis=0))
     return low, high
+
+
+def exchanged(orders: Int[np.ndarray, "names n"], chosen: Int[np.ndarray, " chosen"]) -> Int[np.ndarray, "chosen n"]:
+    """Permutations of some names alone, as places among these, from permutations of all: where one leads out, it is followed further.
+
+    >>> exchanged(np.array([[1], [2], [0]]), np.array([0, 2])).ravel()
+    array([1, 0])
+    """
+    places = np.full(len(orders), -1)
+    places[chosen] = np.arange(len(chosen))
+    columns, reached = np.arange(orders.shape[1]), orders[chosen]
+    while (outside := places[reached] < 0).any():
+        reached = np.where(outside, orders[reached, columns], reached)
+    return places[reached]

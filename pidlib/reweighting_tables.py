@@ -182,7 +182,7 @@ def _ranks(singles: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, floa
     for values, gains in groups:
         x, y = ranks.ranked(values.to_numpy(float).round(3)), gains[common].to_numpy(float)
         mean = ranks.ranked(y.mean(1).round(9))
-        dealt = x[_exchanged(orders, names.get_indexer(gains.index))]
+        dealt = x[ranks.exchanged(orders, names.get_indexer(gains.index))]
         found.append(np.concatenate([[x @ mean], x @ ranks.ranked((y @ counts).round(9)), mean @ dealt]))
     rho, *drawn = ranks.averaged(np.array(found), np.ones((1, len(found), 1), bool))[0]
     if np.isnan(rho):
@@ -190,16 +190,6 @@ def _ranks(singles: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, floa
     (low, high), dealt = ranks.interval(np.array(drawn[:n_resamples])), np.abs(drawn[n_resamples:])
     told = {"value": rho, "ci_low": low, "ci_high": high, "n_seeds": len(common)}
     return told | {"null_high": np.quantile(dealt, 0.95), "p_value": (1 + np.sum(dealt >= abs(rho) - 1e-9)) / (1 + n_resamples)}
-
-
-def _exchanged(orders: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-    """Permutations, [names, n], of some names alone, [chosen, n] as places among these: where one leads out, it is followed further."""
-    places = np.full(len(orders), -1)
-    places[chosen] = np.arange(len(chosen))
-    columns, reached = np.arange(orders.shape[1]), orders[chosen]
-    while (outside := places[reached] < 0).any():
-        reached = np.where(outside, orders[reached, columns], reached)
-    return places[reached]
 
 
 def varied_table(rows: pd.DataFrame, arms: Sequence[Arm], n_resamples: int, seed: int = 0) -> pd.DataFrame:

@@ -48,3 +48,15 @@ def test_an_interval_needs_nine_of_ten_draws():
     low, high = ranks.interval(draws)
     assert (low[0], high[0]) == pytest.approx((2.475, 96.525)) and np.isnan([low[1], high[1]]).all()
     assert np.isnan(ranks.interval(draws, missing=True)).all()
+
+
+def test_exchanged_names_are_the_same_in_all_groups_as_far_as_they_can_be():
+    orders = np.random.default_rng(0).permuted(np.repeat(np.arange(5)[:, None], 4000, axis=1), axis=0)
+    assert np.array_equal(ranks.exchanged(orders, np.arange(5)), orders)
+    chosen = np.array([3, 0, 4])
+    found = ranks.exchanged(orders, chosen)
+    assert (np.sort(found, axis=0) == np.arange(3)[:, None]).all()
+    inside = np.isin(orders[chosen], chosen)
+    assert np.array_equal(chosen[found][inside], orders[chosen][inside])
+    counts = np.unique(found, axis=1, return_counts=True)[1]
+    assert len(counts) == 6 and counts.min() > 550  # each of six equally often

@@ -144,18 +144,6 @@ def test_gain_goes_with_synergy_where_it_does(preset):
     assert cell["base_value"] == pytest.approx(own)
 
 
-def test_exchanged_names_are_the_same_in_all_groups_as_far_as_they_can_be():
-    orders = np.random.default_rng(0).permuted(np.repeat(np.arange(5)[:, None], 4000, axis=1), axis=0)
-    assert np.array_equal(tables._exchanged(orders, np.arange(5)), orders)
-    chosen = np.array([3, 0, 4])
-    found = tables._exchanged(orders, chosen)
-    assert (np.sort(found, axis=0) == np.arange(3)[:, None]).all()
-    inside = np.isin(orders[chosen], chosen)
-    assert np.array_equal(chosen[found][inside], orders[chosen][inside])
-    counts = np.unique(found, axis=1, return_counts=True)[1]
-    assert len(counts) == 6 and counts.min() > 550  # each of six equally often
-
-
 def test_what_benchmarks_share_over_bases_is_no_correlation():
     """Synergy and gain of a benchmark are alike in all bases and have nothing to do with each other: p below .05 in one of twenty."""
     rng, names, bases, p_values = np.random.default_rng(0), [f"b{i}" for i in range(9)], [f"base{i}" for i in range(6)], []
