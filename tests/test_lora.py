@@ -1,12 +1,14 @@
 """Adapters trained on weighted samples: the loss, what is trained, what is left alone, and going on where it stopped."""
 
 import copy
+import json
 import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from small_world import CANDIDATES, FAMILY_NAMES, film, hearing, loaded, picture, samples
 
 from pidlib.extraction import extract
@@ -48,6 +50,28 @@ def test_weights_of_one_are_no_weights_bit_for_bit(tmp_path):
     assert plain == trained(tmp_path / "ones", np.ones(12))
     assert plain != trained(tmp_path / "other", np.r_[np.ones(11), 3.0])
     assert plain != trained(tmp_path / "seed", seed=1)
+
+
+def test_the_adapter_has_the_scale_and_the_dropout_of_its_tuning(tmp_path):
+    trained(tmp_path, tuning=replace(QUICK, alpha=12, dropout=0.3, steps=1))
+    told = json.loads((tmp_path / "adapter_config.json").read_text())
+    assert (told["r"], told["lora_alpha"], told["lora_dropout"]) == (4, 12, 0.3)
+
+
+def test_the_schedule_and_the_warmup_are_those_of_the_tuning(tmp_path):
+    changes = {"cosine": {}, "constant": {"schedule": "constant"}, "warm": {"warmup": 0.5}}
+    assert len({trained(tmp_path / name, tuning=replace(QUICK, **change)) for name, change in changes.items()}) == 3
+
+
+def test_gradients_are_clipped_so_that_steps_of_heavy_samples_are_alike(tmp_path):
+    """One sample a step: above the norm its weight is no more than a sign, below it counts."""
+    tuning, distances = replace(QUICK, batch=1, steps=6, dropout=0.0), []
+    for unit in (1e4, 1e-4):
+        for name, weights in {"even": np.ones(12), "uneven": 4.0 ** (np.arange(12) % 4)}.items():
+            trained(tmp_path / f"{unit} {name}", unit * weights, tuning)
+        even, uneven = (load_file(tmp_path / f"{unit} {name}" / "adapter_model.safetensors") for name in ("even", "uneven"))
+        distances.append(max((even[name] - uneven[name]).abs().max().item() for name in even))
+    assert distances[0] < 1e-3 < 0.02 < distances[1]
 
 
 def test_a_weight_of_zero_takes_all_influence(tmp_path):

@@ -12,6 +12,7 @@ import pytest
 
 from pidlib import benchmarks, committed, outcomes, results, settings
 from pidlib.experiment import load_preset
+from pidlib.extraction import extract
 from pidlib.models.minis import vocabulary
 from pidlib.models.tiny import build
 from pidlib.outcomes import outcome
@@ -157,6 +158,28 @@ def test_an_outcome_has_accuracies_and_atoms_and_is_made_once(preset, monkeypatc
     assert outcome(preset, one).equals(table)
 
 
+def test_each_accuracy_is_of_the_questions_of_its_benchmark(preset, tmp_path, monkeypatch):
+    asked, one = {}, setting(preset, "A")
+
+    def spy(model, samples, **how):
+        found = extract(model, samples, **how)
+        mark = len(asked) / 7
+        object.__setattr__(found, "accuracy", lambda: mark)
+        asked[mark] = [sample.sample_id for sample in samples]
+        return found
+
+    monkeypatch.setattr(outcomes, "extract", spy)
+    table = outcome(preset.model_copy(update={"cache": tmp_path}), one)
+    accuracy = table[table["measure"] == "accuracy"].set_index("benchmark")["value"]
+    questions = one.questions()
+    expected = {one.trained_on: questions.profile, evaluation_name(one.trained_on): questions.evaluation}
+    expected |= {name: benchmarks.load(name, "test", one.n_retained, one.stream) for name in one.retained}
+    assert len(asked) == len(expected) == 3 and set(accuracy.index) == set(expected)
+    for name, samples in expected.items():
+        (ids,) = [of for mark, of in asked.items() if mark == pytest.approx(accuracy[name])]
+        assert ids == [sample.sample_id for sample in samples], name
+
+
 def test_training_changes_the_model_and_conditions_differ(preset):
     first = {letter: outcome(preset, setting(preset, letter, tuning={"learning_rate": 0.1})) for letter in "ABC"}
     totals = {letter: table.set_index("measure").loc["total", "value"] for letter, table in first.items()}
@@ -233,6 +256,16 @@ def test_what_is_made_here_has_to_be_what_was_committed(preset, place, recwarn, 
         assert outcomes.outcomes(preset, [first]).difference == pytest.approx(shift, abs=1e-8)
         assert [str(one.message)[:22] for one in recwarn] == ["outcomes made here are"] * (verdict == "warns")
     assert outcomes.outcomes(preset, [first], strict=False).difference == pytest.approx(shift, abs=1e-8)
+
+
+def test_an_accuracy_of_many_questions_may_be_a_hundredth_off():
+    told = {"fingerprint": "f", "base": "b", "trained_on": "t", "condition": "C", "seed": 0, "benchmark": "t", "measure": "accuracy"}
+    row = pd.DataFrame([told | {"n": 3000, "value": 0.5}])
+    near, far = (row.assign(value_committed=0.5 + off, difference=off) for off in (0.009, 0.011))
+    with pytest.warns(UserWarning, match="up to 9.0e-03 off"):
+        committed.prove(near)
+    with pytest.raises(ValueError, match="condition C, seed 0: accuracy on t"):
+        committed.prove(far)
 
 
 def test_only_what_is_not_committed_is_made_and_what_nothing_needs_is_dropped(preset, place, monkeypatch):

@@ -10,7 +10,7 @@ from scipy.special import softmax
 from pidlib.batch_estimator import batch_pid
 from pidlib.decisions import Decisions, decision_pid
 from pidlib.lsmi import lsmi
-from pidlib.reweighting import CONDITIONS, ESTIMATORS, TRAINING, Weighting, local_terms, scores, weights
+from pidlib.reweighting import CONDITIONS, ESTIMATORS, TRAINING, Weighting, _enough, local_terms, scores, weights
 
 
 def soft(n=96, k=3, seed=0):
@@ -52,6 +52,13 @@ def test_scores_by_hand():
     assert scores(p_v, p_t, p_vt, local)["sr"][0] == pytest.approx(0.5, abs=1e-6)
 
 
+def test_the_potential_of_fusion_is_of_the_surer_source_whichever_it_is():
+    sure, open_, answer = [0.9, 0.1], [0.5, 0.5], [1.0, 0.0]
+    nothing = dict.fromkeys(("redundancy", "unique_vision", "unique_language", "synergy"), np.zeros(2))
+    found = scores([sure, open_], [open_, sure], [answer, answer], nothing)
+    assert found["fp"].tolist() == pytest.approx([0.469, 0.469], abs=1e-3)  # H(.9)
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_scores_are_shares_whatever_the_estimator(estimator):
     decisions = soft()
@@ -85,6 +92,14 @@ def test_batch_needs_every_sample_in_a_batch():
     with pytest.raises(ValueError, match="occur in none of the batches of BATCH; ask for more n_batches"):
         local_terms(soft(200), "BATCH", n_batches=2)
     assert all(np.isfinite(terms).all() for terms in local_terms(soft(200), "BATCH").terms.values())
+
+
+@pytest.mark.parametrize("n", [65, 200, 480, 3000])
+def test_so_many_batches_leave_no_sample_out(n):
+    size, batches = TRAINING["batch_size"], _enough(n)
+    assert batches >= 50 and n * (1 - size / n) ** batches <= 1e-3  # samples in none of them, in the mean
+    assert batches == 50 or n * (1 - size / n) ** (0.8 * batches) > 1e-3  # nor far more than it takes
+    assert _enough(size) == 1
 
 
 def test_local_terms_are_one_per_seed_and_lsmi_is_passed_on():

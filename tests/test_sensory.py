@@ -267,6 +267,14 @@ def test_intervals_cover_as_often_as_they_say():
     assert np.mean(spreads) == pytest.approx(np.std(totals), rel=0.25)
 
 
+def test_draws_of_different_conditions_are_independent():
+    """Two conditions of the same decisions: their mean varies less than one of them by the root of two."""
+    (one,) = [part.decisions for part in conditions(soft(texts=1), "question")]
+    single, double = (bootstrap(decompose(parts), parts, n=300)[0].atoms for parts in ([one], [one, one]))
+    for atom, draws in double.items():
+        assert draws.std() == pytest.approx(single[atom].std() / np.sqrt(2), rel=0.15), atom
+
+
 def test_draws_of_one_condition_are_those_of_its_decisions_and_shares_stay():
     parts = [one.decisions for one in conditions(soft(), "question")]
     found = decompose(parts)

@@ -3,13 +3,15 @@
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import rel_entr
 from test_sensory import ideal, record, soft
 
 from pidlib import results, schemas
 from pidlib.benchmarks import micro_av
 from pidlib.experiment import load_preset
 from pidlib.figures.omni import fig2_sensory, fig_recovery, table2_sensory
-from pidlib.sensory import GIVEN, REFERENCES, conditions
+from pidlib.profiles import FLOOR_TOLERANCE
+from pidlib.sensory import GIVEN, REFERENCES, TURNS, added, conditions, decompose
 from pidlib.sensory_tables import diagnose, measure, published, truth
 
 ATOMS = ("redundancy", "unique_vision", "unique_audio", "synergy", "total")
@@ -39,6 +41,20 @@ def test_what_a_model_says_of_noise_stands_in_its_floor():
     parts = conditions(record(dict(still.logits) | confident, still.templates, still.questions), "question")
     assert measure(parts, n_bootstrap=4).rows["null_mean"].abs().max() > 0.2
     assert measure(conditions(still, "question"), n_bootstrap=4).rows["null_mean"].abs().max() < 0.1
+
+
+def test_the_floor_of_a_reference_leaves_out_the_noise_that_it_is_held_against():
+    parts = conditions(soft(), "question")
+    targets = [np.stack([part.floor[turn].target for part in parts]) for turn in range(3)]
+    more = [float(added(parts, "sample", *how)) for how in zip(targets, TURNS, strict=True)]
+    others = [[part.told[[draw for draw in range(3) if draw != turn]].mean(0) for part in parts] for turn in range(3)]
+    assert more == pytest.approx([rel_entr(mine, r).sum(1).mean() / np.log(2) for mine, r in zip(targets, others, strict=True)])
+    floors = [decompose([part.floor[turn] for part in parts], tol=FLOOR_TOLERANCE).pid for turn in range(3)]
+    expected = {atom: np.mean([floor.atoms[atom] for floor in floors]) for atom in ATOMS[:-1]}
+    expected["redundancy"] += np.mean(more)
+    found = values(measure(parts, ["sample"], n_bootstrap=2).rows, "null_mean")
+    assert found == pytest.approx(expected | {"total": sum(expected.values())}, abs=1e-9)
+    assert np.mean(more) > 1.5 * np.mean([added(parts, "sample", mine) for mine in targets]) > 0  # it would be in its own reference
 
 
 def test_references_move_redundancy_and_the_sum_with_their_intervals():
