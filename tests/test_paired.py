@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t
 
 from pidlib.paired import CELL, compared, corrected, paired, sign_flip, wide
 
@@ -28,6 +29,14 @@ def test_p_values_of_nothing_are_uniform_and_intervals_hold_the_mean():
     assert abs((found["p_value"] < 0.2).mean() - 0.2) < 0.06
     assert 0.92 < ((found["ci_low"] < 0) & (found["ci_high"] > 0)).mean() < 0.98
     assert abs((found["difference"].abs() < found["null_high"]).mean() - 0.95) < 0.04
+
+
+@pytest.mark.parametrize("n", [8, 12])
+def test_ends_are_those_of_a_t_interval(n):
+    differences = np.random.default_rng(n).normal(size=n)
+    found = paired(differences, 50000)
+    half = t.ppf(0.975, n - 1) * differences.std(ddof=1) / np.sqrt(n)
+    assert (found["ci_high"] - found["ci_low"]) / 2 == pytest.approx(half, rel=0.035)
 
 
 def test_one_seed_has_a_mean_and_no_more():
