@@ -4,7 +4,7 @@ Swapping gives every sample the video, or the soundtrack, of another of its benc
 derangement) and costs accuracy. Across templates a swap could ask what has no answer: which way the silent one goes, of one alone. Within
 a template whose video and sound are independent, swapped pairs follow its law; where they are not (`playing`: what is seen is mostly what
 is heard), they have an answer but another law. All models are asked the same swaps, `SWAPS` of each stream, so that their drops are not
-independent facts.
+independent facts; the null of `correlations` leaves them alike.
 
 A model that takes from vision what only vision tells loses that; but it also loses what vision tells only together
 with sound, so that beside :math:`U_v` stands :math:`I(Y; V \mid A, T) = U_v + S`, all that a swapped video takes away.
@@ -23,7 +23,7 @@ from pidlib.decisions import Draws
 from pidlib.experiment import Preset, derive_seed, fingerprint
 from pidlib.extraction import Extraction
 from pidlib.interventions import drop, resample, right
-from pidlib.ranks import FEWEST, RELIABLE, averaged, ranked, reliability
+from pidlib.ranks import FEWEST, RELIABLE, averaged, exchanged, ranked, reliability
 from pidlib.runs import Asked, Run, runs
 
 Value = float | Float[np.ndarray, " n"]
@@ -75,10 +75,14 @@ def correlations(cells: pd.DataFrame, n_bootstrap: int, n_permutations: int, see
     Over all cells (`TEMPLATES`), over their means in each subset (`SUBSETS`), over the cells of each subset, and in the mean of these
     (`MEAN`). A subset where the quantity or the drop does not vary beyond chance (`varies`) has no correlation and does not count in
     the mean. Between subsets the correlation is nearly given by construction: no question of sight needs the sound, and none of sound
-    the video. So the null deals the drops out anew within subsets (95 % of permutations, and the share that reach the value): over all
-    cells it shows what subsets alone foretell. The interval draws templates anew within subsets, so that the only one of a subset is
-    always drawn; models are too few to be drawn. Of a subset it is shown from `LEAST` templates on, and of the mean if all subsets that
-    count have as many. Where fewer than `pidlib.ranks.FEWEST` cells are left, or a column is constant, there is no value.
+    the video. Nor are cells of one template, or of one model, independent. So the null exchanges names alike for all: the templates of
+    each subset, the same way in all models, and the models, the same way on all templates; a cell gets the drop of the cell whose names
+    it then has (95 % of draws, and the share that reach the value). It leaves alike what is alike, and shows what subsets alone foretell.
+    Means of subsets do not know their templates: there it exchanges models alone, and as four have 24 orders, p is .04 at least.
+
+    The interval draws templates anew within subsets, so that the only one of a subset is always drawn; models are too few to be drawn. Of
+    a subset it is shown from `LEAST` templates on, and of the mean if all subsets that count have as many. Where fewer than
+    `pidlib.ranks.FEWEST` cells are left, or a column is constant, there is no value.
 
     Parameters
     ----------
@@ -106,14 +110,14 @@ def correlations(cells: pd.DataFrame, n_bootstrap: int, n_permutations: int, see
     everything, generator = np.arange(len(x)), np.random.default_rng(derive_seed(seed, "streams"))
     drawn = partial(_scoped, x, y, subset, model, members)
     value = drawn(everything, everything)
-    null = np.stack([drawn(everything, _dealt(subset, generator)) for _ in range(n_permutations)])
+    null = np.stack([drawn(everything, _dealt(subset, template, model, generator)) for _ in range(n_permutations)])
     draws = np.stack([drawn(rows, rows) for rows in (_redrawn(subset, template, generator) for _ in range(n_bootstrap))])
     with np.errstate(invalid="ignore"):
         ends = [np.where(np.isnan(some).mean(0) > 0.5, np.nan, _quantiles(some)) for some in (draws, null)]
     few = np.array([len(np.unique(template[subset == one])) < LEAST for one in range(len(names))])
     ends[0][:, np.flatnonzero(few)] = np.nan
     ends[0][:, len(names), (few[:, None, None] & members).any(0)] = np.nan
-    p = np.where(np.isnan(value), np.nan, (1 + (null >= value).sum(0)) / (1 + n_permutations))
+    p = np.where(np.isnan(value), np.nan, (1 + (null >= value - 1e-9).sum(0)) / (1 + n_permutations))
     counts = [*np.bincount(subset), 0, len(np.unique(subset * (model.max() + 1) + model)), len(x)]
     averaged_over = (np.bincount(subset)[:, None, None] * members).sum(0)
     rows = []
@@ -162,12 +166,19 @@ def _rho(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> Float[np.n
     return ranked(x).T @ ranked(y)
 
 
-def _dealt(subset: Int[np.ndarray, " cells"], generator: np.random.Generator) -> Int[np.ndarray, " cells"]:
-    """Every cell's partner in a permutation within subsets."""
-    dealt = np.empty(len(subset), int)
+def _dealt(
+    subset: Int[np.ndarray, " cells"],
+    template: Int[np.ndarray, " cells"],
+    model: Int[np.ndarray, " cells"],
+    generator: np.random.Generator,
+) -> Int[np.ndarray, " cells"]:
+    """Every cell's partner where templates of a subset are exchanged, alike for all models, and models, alike for all templates."""
+    templates, models = np.empty(template.max() + 1, int), generator.permutation(model.max() + 1)
     for one in np.unique(subset):
-        dealt[subset == one] = generator.permutation(np.flatnonzero(subset == one))
-    return dealt
+        known = np.unique(template[subset == one])
+        templates[known] = generator.permutation(known)
+    grid = templates[:, None] * len(models) + models
+    return exchanged(grid.reshape(-1, 1), template * len(models) + model)[:, 0]
 
 
 def _redrawn(

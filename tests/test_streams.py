@@ -10,10 +10,11 @@ from test_figures_streams import MODELS, cells
 from pidlib import streams
 from pidlib.benchmarks import micro_av
 from pidlib.benchmarks.templates import TEMPLATES as DECLARED
-from pidlib.experiment import load_preset
+from pidlib.experiment import fingerprint, load_preset
 from pidlib.interventions import resample
 from pidlib.models.minis import vocabulary
 from pidlib.models.tiny import build
+from pidlib.runs import runs
 from pidlib.streams import MEAN, SUBSETS, TEMPLATES, correlations, varies
 
 
@@ -62,6 +63,41 @@ def test_what_only_knows_the_subset_is_inside_the_null_and_what_knows_more_is_no
     blind = found_at(found, TEMPLATES, "unique_audio", "video swapped")
     assert blind["null_low"] <= blind["value"] <= blind["null_high"] and blind["value"] > 0.2
     assert abs(found_at(found, MEAN, "unique_audio", "video swapped")["null_high"]) < 0.6
+
+
+def test_what_templates_and_models_share_is_no_correlation():
+    """Quantities and drops of a template, or a model, are alike and have nothing to do with each other: p at most .05 in one of twenty."""
+    template, model = (side.ravel() for side in np.indices((8, 5)))
+    at = pd.DataFrame({"benchmark": np.repeat(["audio", "fusion"], [3, 5])[template], "template": template, "model": model})
+    p_values = []
+    for seed in range(120):
+        rng = np.random.default_rng(seed)
+        x, y = (rng.normal(size=8)[template] + 0.5 * rng.normal(size=5)[model] + 0.3 * rng.normal(size=40) for _ in range(2))
+        quantities = [at.assign(kind="quantity", quantity=name, value=x) for name in streams.QUANTITIES]
+        table = pd.concat([*quantities, *(at.assign(kind="drop", intervention=name, value=y) for name in streams.STREAMS)])
+        found = correlations(table.assign(ci_low=table["value"], ci_high=table["value"]), 1, 39, seed)
+        p_values.append([found_at(found, scope, "synergy", "video swapped")["null_p"] for scope in (TEMPLATES, MEAN, "fusion")])
+    rejected = np.mean(np.array(p_values) <= 0.05, axis=0)
+    assert (rejected > 0.005).all() and (rejected < 0.11).all() and np.allclose(np.mean(p_values, axis=0), 0.5, atol=0.1)
+
+
+@pytest.mark.parametrize("missing", [[], [0, 7, 19]])
+def test_the_null_exchanges_names_alike_for_all(missing):
+    template, model = (np.delete(side.ravel(), missing) for side in np.indices((7, 4)))
+    subset = np.repeat([0, 1, 2], [2, 4, 1])[template]
+    for seed in range(20):
+        dealt = streams._dealt(subset, template, model, np.random.default_rng(seed))
+        assert sorted(dealt) == list(range(len(template))) and (subset[dealt] == subset).all()
+        if not missing:
+            templates, models = template[dealt].reshape(7, 4), model[dealt].reshape(7, 4)
+            assert (templates == templates[:, :1]).all() and (models == models[0]).all()
+            assert sorted(templates[:, 0]) == list(range(7)) and sorted(models[0]) == list(range(4))
+
+
+def test_redrawn_takes_whole_templates():
+    subset, template = np.repeat([0, 1], [12, 8]), np.repeat(np.arange(5), 4)
+    counts = np.bincount(streams._redrawn(subset, template, np.random.default_rng(0)), minlength=20).reshape(5, 4)
+    assert (counts == counts[:, :1]).all() and counts[:3].sum() == 12 and counts[3:].sum() == 8
 
 
 def test_intervals_draw_templates_so_that_two_have_none():
@@ -129,3 +165,15 @@ def test_table_of_swapped_streams(preset):
     assert (measured["unique_vision"] + measured["synergy"] - measured["vision_given_audio"]).abs().max() < 1e-6
     assert (table["kind"] == "published").sum() == 2 and table.loc[table["kind"] == "published", "grade"].eq("N").all()
     pd.testing.assert_frame_equal(streams.shuffle_table(preset), table)
+
+
+@pytest.mark.filterwarnings("ignore:.*calibrate the noise")
+def test_a_drop_is_of_the_swaps_of_its_own_stream(preset):
+    table = streams.shuffle_table(preset)
+    marks = table[table["kind"] == "drop"].groupby(["benchmark", "intervention"])["fingerprint"].unique()
+    for name, stream in streams.STREAMS.items():
+        asked = [one for one in streams.asked(preset)[1:] if one.change.keywords["modality"] == stream]
+        assert len(asked) == streams.SWAPS
+        for swapped in runs(preset, asked, preset.omni_benchmarks, models=preset.omni_models):
+            mark = fingerprint(swaps=[run.columns["fingerprint"] for run in swapped])
+            assert marks[swapped[0].columns["benchmark"], name].tolist() == [mark]

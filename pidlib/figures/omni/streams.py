@@ -89,7 +89,7 @@ def _foretold(figure: Figure, table: pd.DataFrame) -> None:
         for words, face in _SCOPES.values()
     ]
     published = Line2D([], [], linestyle="", marker="D", color=marks.OTHERS[0], markersize=4, label="published [N], pairs unknown")
-    null = marks.null_handle("drops dealt out within subsets, 95 %")
+    null = marks.null_handle("templates and models exchanged, 95 %")
     figure.legend(handles=[*handles, published, null], loc="outside upper center", ncols=3)
 
 
