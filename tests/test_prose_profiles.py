@@ -35,7 +35,7 @@ def profiles() -> list[str]:
         f"this null of $U_v$ equals the value ({span(scene['value_bits']).split()[0]} bits)",
         f"in {(redundancy['value_bits'] <= redundancy['null_mean']).sum()} of the {len(redundancy)} pairs of mini and benchmark: BROJA",
         f"within {short(spread)} bits of each other in every atom",
-        f"answer {100 * checks['accuracy'].min():.1f} to {100 * checks['accuracy'].max():.0f} % of the questions of each benchmark correctly",
+        f"answer {100 * checks['accuracy'].min():.1f} to {100 * checks['accuracy'].max():.0f} % of the questions of each benchmark",
         f"{synergy['micro/grounding']} bits on `grounding`, {synergy['micro/relation']} on `relation`, and "
         f"{short(existence['synergy'].mean())} of {short(existence.sum(axis=1).mean())} on `existence`",
         f"It is {synergy['easy_vqa/yes_no']} on `yes_no`",
