@@ -6,7 +6,6 @@ So are the outcomes of the trainings on weighted questions that notebooks make a
 import argparse
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from itertools import chain
 from multiprocessing import get_context
 from typing import NamedTuple
 
@@ -39,7 +38,7 @@ def everything(preset: Preset) -> list[Questions]:
         Questions(preset.omni_models, fused, gating.asked(preset)),
         Questions(preset.bottleneck_models, bottleneck.SUBSETS, bottleneck.asked(preset)),
         Questions(bottleneck.middle(preset.bottleneck_models), fused, bottleneck.softer(preset)),
-        Questions(tuple(dict.fromkeys(chain(*preset.tuned_models.values()))), preset.retained_benchmarks, population.asked(preset)),
+        Questions(preset.bases, preset.base_benchmarks, population.asked(preset)),
     ]
 
 

@@ -8,6 +8,7 @@ import difflib
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -164,6 +165,16 @@ class Preset(BaseModel):
     batch_size: PositiveInt = Field(description="samples per forward pass; never changes a fingerprint")
     cache: Path = Field(description="where extractions are kept")
     output: Path = Field(description="where data/results and figures are written")
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """All models that are tuned."""
+        return tuple(dict.fromkeys(chain(*self.tuned_models.values())))
+
+    @property
+    def base_benchmarks(self) -> tuple[str, ...]:
+        """What they are asked before: all that they are evaluated on, and tuned on."""
+        return tuple(dict.fromkeys((*self.retained_benchmarks, *self.tuned_models)))
 
     def table(self, name: str) -> Path:
         """Where the table of a notebook goes: ``validation/fig_bias`` -> ``OUTPUT/data/results/validation/fig_bias.csv``."""

@@ -11,7 +11,8 @@ The definition, the mixture of five Gaussian kernels for the densities, and the 
 moves all samples by one number, r and s up as the u go down, so that the mean r and s are not negative or, if they were not, the mean u; in
 the second case r can end below zero, and does where one source alone misleads. The rest is our reconstruction, since the paper has other
 inputs and labels: the target is the model's own answer, so that terms are averaged over y by p(y | v, t); p(y | x_m) are its masked
-answers; P(Y) is their mean and not uniform (which concerns r alone); both inputs are whitened on as many principal components, and the
+answers, which are not moved to one P(Y) as the solver's are, so that the mean i_m is no information; P(Y) is the mean of the joint
+answers and not uniform (which concerns r alone); both inputs are whitened on as many principal components, and the
 kernels are fitted by expectation maximisation.
 
 References

@@ -26,6 +26,7 @@ from pidlib.experiment import derive_seed, fingerprint
 
 BASE = "A"  # of `pidlib.reweighting.CONDITIONS`: not trained
 CELL = ("base", "trained_on", "benchmark", "measure")
+_TEST = (*CELL, "condition", "against", "difference", "p_value")
 
 
 def sign_flip(differences: Float[np.ndarray, " n"]) -> float:
@@ -118,11 +119,13 @@ def compared(
 
 
 def corrected(table: pd.DataFrame, among: pd.Series | bool = True) -> pd.DataFrame:
-    """With ``q_value``: false discoveries among all tests of the table, or some of them."""
+    """With ``q_value``: false discoveries among all tests of the table, or some of them; one that stands in several rows is one test."""
     tested = table["p_value"].notna() & among if "p_value" in table else pd.Series(False, table.index)
     table["q_value"] = np.nan
     if tested.any():
-        table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"].astype(float))
+        tests = table.loc[tested].groupby([name for name in _TEST if name in table], dropna=False, sort=False).ngroup()
+        p_values = table.loc[tests.index[~tests.duplicated()], "p_value"].astype(float)
+        table.loc[tested, "q_value"] = false_discovery_control(p_values)[tests]
     return table
 
 

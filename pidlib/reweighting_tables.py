@@ -22,15 +22,19 @@ UNIFORM, PID, RANDOM, SAMPLED = "BCDH"
 OTHERS = "DEFG"  # what else weights samples, by no decomposition
 SHOWN = ("accuracy", "synergy", "unique_language")
 MEAN = "mean of "
-#: What the ablation varies: axis -> level -> numbers of the weighting and of the tuning that differ from the preset's.
-VARIED: Mapping[str, Mapping[str, tuple[dict[str, Any], dict[str, Any]]]] = {
-    "lists": {"gap and shortcut": ({}, {}), "gap alone": ({"top_shortcut": 0.0}, {}), "shortcut alone": ({"top_gap": 0.0}, {})},
-    "fraction": {f"top {share:.0%}": ({"top_gap": share, "top_shortcut": share}, {}) for share in (0.1, 0.2, 0.4)},
+_OF_BASE = ["base_value", "base_value_without_fallback"]
+FALLBACK = "uniform below a mass of"
+#: What the ablation varies: axis -> level -> numbers of the setting that differ from the preset's.
+VARIED: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "lists": {"gap and shortcut": {}, "gap alone": {"weighting": {"top_shortcut": 0.0}}, "shortcut alone": {"weighting": {"top_gap": 0.0}}},
+    "fraction": {f"top {share:.0%}": {"weighting": {"top_gap": share, "top_shortcut": share}} for share in (0.1, 0.2, 0.4)},
     "weights": {
-        f"{up:g} and {down:g}": ({"gap_weight": up, "shortcut_weight": down}, {}) for up, down in ((2.0, 0.75), (3.0, 0.5), (6.0, 0.0))
+        f"{up:g} and {down:g}": {"weighting": {"gap_weight": up, "shortcut_weight": down}}
+        for up, down in ((2.0, 0.75), (3.0, 0.5), (6.0, 0.0))
     },
-    "local scores": {name: ({"estimator": name}, {}) for name in ("exact", "BATCH", "LSMI")},
-    "blocks adapted": {f"last {share:.0%}": ({}, {"last": share}) for share in (0.2, 0.5, 1.0)},
+    "local scores": {name: {"weighting": {"estimator": name}} for name in ("exact", "BATCH", "LSMI")},
+    "blocks adapted": {f"last {share:.0%}": {"tuning": {"last": share}} for share in (0.2, 0.5, 1.0)},
+    FALLBACK: {f"{tau:g}": {"tau": tau} for tau in (0.3, 0.0)},
 }
 
 
@@ -49,12 +53,16 @@ def table3_settings(preset: Preset) -> list[Setting]:
 
 
 def ablation_arms(preset: Preset) -> list[Arm]:
-    """PID weights with single numbers changed, beside uniform ones with as many blocks adapted; of the first bases, with half the seeds."""
+    """PID weights with single numbers changed, beside uniform ones with as many blocks adapted; of the first bases, with half the seeds.
+
+    With and without `FALLBACK` stand random weights too, and all seeds: both planned comparisons are held against it.
+    """
+    usual, planned = ((UNIFORM, PID), _half(preset)), ((UNIFORM, PID, RANDOM), range(preset.n_tuning_seeds))
     return [
-        Arm(axis, level, Setting.of(preset, *first, condition, seed, weighting=weighting, tuning=tuning))
+        Arm(axis, level, Setting.of(preset, *first, condition, seed, **numbers))
         for axis, levels in VARIED.items()
-        for level, (weighting, tuning) in levels.items()
-        for first, condition, seed in product(_first(preset), (UNIFORM, PID), _half(preset))
+        for level, numbers in levels.items()
+        for first, condition, seed in product(_first(preset), *(planned if axis == FALLBACK else usual))
     ]
 
 
@@ -130,26 +138,30 @@ def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.concat([rows, grouped.agg({name: way for name, way in ways.items() if name in kept}).reset_index()], ignore_index=True)
 
 
-def gain_table(rows: pd.DataFrame, synergy: pd.Series, n_resamples: int, seed: int = 0) -> pd.DataFrame:
+def gain_table(rows: pd.DataFrame, synergy: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
     r"""What PID weights gain over base and over uniform weights against the base's synergy, of every base, training and benchmark.
 
-    Kind ``gain``: a cell, ``base_value`` its base's synergy in bits. ``seed``: one seed of it. ``rank``: Spearman's rho over the benchmarks
-    of a base and training, in the mean of all these; its interval draws seeds, the same in all cells, and takes bases and benchmarks as
-    they are; its null exchanges the names of the benchmarks, in all bases and trainings alike, since what one base has or gains on a
-    benchmark others have or gain there too. What was trained on is one name.
+    Kind ``gain``: a cell, ``base_value`` its base's synergy in bits, also ``_without_fallback``. ``seed``: one seed of it. ``rank``:
+    Spearman's rho over the benchmarks of a base and training, in the mean of all these; its interval draws seeds, the same in all
+    cells, and takes bases and benchmarks as they are; its null exchanges the names of the benchmarks, in all bases and trainings alike,
+    since what one base has or gains on a benchmark others have or gain there too. What was trained on is one name. At ``level`` "all"
+    it is the claim; at the others it is seen how far that hangs on decisions that fell back to uniform, or on any one benchmark.
 
     Parameters
     ----------
     rows
         Outcomes of `gain_settings`.
     synergy
-        From `base_synergy`; of the balanced questions of what was trained on, that of the base's profile is taken.
+        From `base_synergy`; of the balanced questions of what was trained on, that of the base's profile is taken, and without fallback
+        that of the questions of `base_synergy`.
     n_resamples, seed
         Draws of the bootstrap and of the null, and where their randomness begins.
     """
     own = rows[(rows["condition"] == BASE) & (rows["measure"] == "synergy")]
-    own = pd.Series(own["value"].to_numpy(float), pd.MultiIndex.from_arrays([own["base"], own["trained_on"].map(evaluation_name)]))
-    synergy = pd.concat([own, synergy])
+    kept = synergy["synergy_without_fallback_bits"].reindex(pd.MultiIndex.from_frame(own[["base", "trained_on"]]))
+    at = pd.MultiIndex.from_arrays([own["base"], own["trained_on"].map(evaluation_name)])
+    synergy = synergy.set_axis(_OF_BASE, axis=1)
+    synergy = pd.concat([pd.DataFrame(dict(zip(_OF_BASE, (own["value"].to_numpy(float), kept.to_numpy()), strict=True)), at), synergy])
     evaluated = (rows["benchmark"] != rows["trained_on"]) | (rows["benchmark"] == rows["trained_on"].map(evaluation_name))
     rows = rows[(rows["measure"] == "accuracy") & evaluated]
     values = wide(rows)
@@ -157,10 +169,17 @@ def gain_table(rows: pd.DataFrame, synergy: pd.Series, n_resamples: int, seed: i
     singles = pd.concat([some.assign(against=name, kind="seed", condition=PID) for name, some in differences.items()])
     cells = compared(rows, [(PID, BASE), (PID, UNIFORM)], n_resamples=n_resamples, seed=seed).assign(kind="gain")
     at = [pd.MultiIndex.from_frame(some[["base", "benchmark"]]) for some in (cells, singles)]
-    cells, singles = (some.assign(base_value=synergy.reindex(i).to_numpy(float)) for some, i in zip((cells, singles), at, strict=True))
-    ranked = [{"against": name} | _ranks(some.dropna(subset="base_value"), n_resamples, seed) for name, some in singles.groupby("against")]
+    for some, place in zip((cells, singles), at, strict=True):
+        some[_OF_BASE] = synergy.reindex(place).to_numpy(float)
+    ranked = []
+    for against, some in singles.dropna(subset="base_value").groupby("against"):
+        others = sorted(set(some["benchmark"]) - set(some["trained_on"].map(evaluation_name)))
+        levels = {"all": some, "no fallback": some.assign(base_value=some[_OF_BASE[1]])}
+        levels |= {f"without {name}": some[some["benchmark"] != name] for name in others}
+        ranked += [{"against": against, "level": level} | _ranks(part, n_resamples, seed) for level, part in levels.items()]
+    ranked = pd.DataFrame(ranked)
     told = {"kind": "rank", "condition": PID, "measure": "accuracy", "benchmark": "all", "fingerprint": mark(cells["fingerprint"])}
-    return _tidied([cells, singles, corrected(pd.DataFrame(ranked)).assign(**told)], seed)
+    return _tidied([cells, singles, corrected(ranked, ranked["level"] == "all").assign(**told)], seed)
 
 
 def _ranks(singles: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:
@@ -193,11 +212,11 @@ def _ranks(singles: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, floa
 
 
 def varied_table(rows: pd.DataFrame, arms: Sequence[Arm], n_resamples: int, seed: int = 0) -> pd.DataFrame:
-    """Base and PID weights beside uniform ones at each level: accuracy on the balanced questions, and the atoms of the profile."""
+    """Base and PID weights beside uniform ones at each level, PID beside random ones where these are: balanced accuracy, atoms after."""
     places = pd.DataFrame([(*arm[:2], arm.setting.fingerprint) for arm in arms], columns=["axis", "level", "fingerprint"]).drop_duplicates()
     own = rows["trained_on"].where(rows["measure"] != "accuracy", rows["trained_on"].map(evaluation_name))
     rows = rows[rows["measure"].isin(SHOWN) & (rows["benchmark"] == own)].merge(places, on="fingerprint")
-    pairs = [(BASE, UNIFORM), (UNIFORM, UNIFORM), (PID, UNIFORM)]
+    pairs = [(BASE, UNIFORM), (UNIFORM, UNIFORM), (PID, UNIFORM), (PID, RANDOM)]
     return _tidied([compared(rows, pairs, ["axis", "level", *CELL], n_resamples, seed)], seed)
 
 
@@ -205,7 +224,8 @@ def score_table(preset: Preset) -> pd.DataFrame:
     """Scores of the training questions of the first bases and seed, with the weights that PID gives them, as rows of ``fig_scores``.
 
     Beside them those that it gives by other estimators of the local terms, and ``moved``, the mean total variation between the decisions of
-    one source and those its local terms are of: the decomposition moves both to one P(Y), FP takes them as they were.
+    one source and those its local terms are of: the decomposition moves both to one P(Y), FP takes them as they were. ``fallback`` says
+    which decisions of one source count as uniform, since candidates had less than ``tau`` of the mass.
     """
     tables = []
     for base, on in _first(preset):
@@ -218,6 +238,8 @@ def score_table(preset: Preset) -> pd.DataFrame:
         for name in ("BATCH", "LSMI"):
             table[f"weight_{name.lower()}"], _ = sample_weights(preset, Setting.of(preset, base, on, PID, weighting={"estimator": name}))
         table["p_answer"], table["p_answer_language"] = decisions.joint[right], decisions.sources["language"][right]
+        for name, rows in decisions.sources.items():
+            table[f"fallback_{name}"] = np.isclose(rows, 1 / rows.shape[1], rtol=0, atol=1e-12).all(1)
         for name, distance in decision_pid(decisions, tol=0.1).reconciliation.items():  # needs no solution
             table[f"moved_{name}"] = distance
         table["right"] = decisions.joint.argmax(1) == right[1]
@@ -226,11 +248,11 @@ def score_table(preset: Preset) -> pd.DataFrame:
     return results.tidy(pd.concat(tables, ignore_index=True).assign(experiment="reweighting"), SCORED)
 
 
-def base_synergy(preset: Preset) -> pd.Series:
-    """Masked synergy in bits of each base on each benchmark that its trainings are evaluated on, by base and benchmark."""
-    bases = tuple(dict.fromkeys(base for some in preset.tuned_models.values() for base in some))
-    asked = {"population": bases, "benchmarks": preset.retained_benchmarks}
-    return population_table(preset.model_copy(update=asked)).set_index(["model", "benchmark"])["synergy_bits"].astype(float)
+def base_synergy(preset: Preset) -> pd.DataFrame:
+    """Masked synergy in bits of each base on each of its benchmarks, also without decisions that fall back to uniform."""
+    asked = {"population": preset.bases, "benchmarks": preset.base_benchmarks}
+    found = population_table(preset.model_copy(update=asked), without_fallback=True)
+    return found.set_index(["model", "benchmark"])[["synergy_bits", "synergy_without_fallback_bits"]].astype(float)
 
 
 def printed() -> pd.DataFrame:
@@ -248,4 +270,6 @@ def printed() -> pd.DataFrame:
 
 
 def _tidied(tables: Sequence[pd.DataFrame], seed: int) -> pd.DataFrame:
-    return results.tidy(pd.concat(tables, ignore_index=True).assign(experiment="reweighting", seed=seed), REWEIGHTED)
+    table = pd.concat(tables, ignore_index=True).assign(experiment="reweighting")
+    table["seed"] = table["seed"].fillna(seed) if "seed" in table else seed  # single seeds keep theirs
+    return results.tidy(table, REWEIGHTED)

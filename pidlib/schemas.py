@@ -234,7 +234,8 @@ REWEIGHTED = Schema(
     {
         **dict.fromkeys(("experiment", "kind", "source", "grade", "base", "trained_on", "condition", "against", "axis", "level"), "string"),
         **dict.fromkeys(("benchmark", "measure"), "string"),
-        **dict.fromkeys(("value", "spread", "difference", "ci_low", "ci_high", "null_high", "p_value", "q_value", "base_value"), "Float64"),
+        **dict.fromkeys(("value", "spread", "difference", "ci_low", "ci_high", "null_high", "p_value", "q_value"), "Float64"),
+        **dict.fromkeys(("base_value", "base_value_without_fallback"), "Float64"),  # bits
         **dict.fromkeys(("n_seeds", "n_pairs", "n_samples", "seed"), "Int64"),
         **dict.fromkeys(("primary", "converged"), "boolean"),
         "fingerprint": "string",
@@ -247,7 +248,7 @@ SCORED = Schema(
         **dict.fromkeys(("experiment", "base", "benchmark", "split", "sample_id", "question", "answer"), "string"),
         **dict.fromkeys(("sr", "sc", "fp_bits", "gap_bits", "weight", "weight_batch", "weight_lsmi"), "Float64"),
         **dict.fromkeys(("p_answer", "p_answer_language", "moved_vision", "moved_language"), "Float64"),
-        **dict.fromkeys(("right", "converged"), "boolean"),
+        **dict.fromkeys(("right", "fallback_vision", "fallback_language", "converged"), "boolean"),
         **dict.fromkeys(("n_samples", "seed"), "Int64"),
         "fingerprint": "string",
     },

@@ -14,7 +14,9 @@ from pidlib.models.lora import Tuning
 from pidlib.models.registry import folder_revision, locate, newest
 from pidlib.reweighting import CONDITIONS, Weighting
 
-# The code that makes an outcome: files, of some only certain functions. The solver is not among it: what it finds is certified.
+# The code that makes an outcome: files, of some only certain functions. Solver and reconciliation are not among it:
+# atoms are certified, and local terms, which are not, were seen to stay at any tolerance below TOLERANCE. Who changes how a coupling is
+# chosen or terms are shared out makes all outcomes anew.
 MADE_BY = {
     "models/lora.py": (),
     "models/adapters.py": (),
@@ -93,8 +95,9 @@ class Setting:
         *,
         tuning: Mapping[str, Any] | None = None,
         weighting: Mapping[str, Any] | None = None,
+        tau: float | None = None,
     ) -> "Setting":
-        """A setting with the numbers of a preset, some of them changed: ``tuning={"steps": 120}``.
+        """A setting with the numbers of a preset, some of them changed: ``tuning={"steps": 120}``, ``tau=0.0``.
 
         What changes nothing is set aside, so that equal outcomes have equal settings: the base is trained with no seed, and uniform weights
         know no numbers.
@@ -112,6 +115,7 @@ class Setting:
         if condition in "AB":
             made = (Tuning() if condition == "A" else made[0]), Weighting()
         numbers = {name: getattr(preset, name) for name in ("n_tuned", "n_profiled", "n_evaluated", "n_retained", "tau")}
+        numbers |= {} if tau is None else {"tau": tau}
         others = tuple(name for name in preset.retained_benchmarks if name != trained_on)
         return cls(base, trained_on, condition, 0 if condition == "A" else seed, *made, retained=others, stream=preset.seed, **numbers)
 

@@ -23,7 +23,7 @@ def scores(preset) -> pd.DataFrame:
             row = {"experiment": "reweighting", "base": base, "benchmark": on, "n_samples": 48, "seed": 7, "fingerprint": "f"}
             row |= {name: getattr(one, name) for name in ("split", "sample_id", "question", "answer")}
             row |= {"sr": sr, "sc": sc, "fp_bits": fp, "gap_bits": (1 - sr) * (1 - sc) * fp, "weight": rng.choice([0.5, 1.0, 3.0])}
-            rows.append(row | {"p_answer": rng.uniform(), "p_answer_language": rng.uniform(), "right": True})
+            rows.append(row | {"p_answer": rng.uniform(), "p_answer_language": rng.uniform(), "right": True, "converged": True})
     return results.tidy(rows, schemas.SCHEMAS["fig_scores"])
 
 
@@ -99,7 +99,8 @@ def test_a_header_says_how_many_seeds_there_are_of_all_conditions(tmp_path):
     assert "2 to 6 seeds" in reweighting.table3_reweighting(table)
 
 
-def test_rows_the_solver_did_not_finish_are_refused(tmp_path):
-    table = table3(made_of(tmp_path))
+@pytest.mark.parametrize("name", [*FIGURES, "table3_reweighting"])
+def test_rows_the_solver_did_not_finish_are_refused(name, tmp_path):
+    table = (FIGURES | {"table3_reweighting": table3})[name](made_of(tmp_path)).assign(converged=False)
     with pytest.raises(ValueError, match="did not converge"):
-        reweighting.table3_reweighting(table.assign(converged=False))
+        getattr(reweighting, name)(table)

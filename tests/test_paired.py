@@ -89,3 +89,9 @@ def test_discoveries_are_controlled_among_all_tests():
     some = corrected(table.drop(columns="q_value"), pd.Series([False, True, True, True]))
     assert some["q_value"].round(3).tolist()[1] == 0.04 and np.isnan(some["q_value"][0])
     assert corrected(pd.DataFrame({"difference": [1.0]}))["q_value"].isna().all()
+
+
+def test_a_test_that_stands_in_several_rows_counts_once():
+    table = pd.DataFrame({"difference": [2.0, 2.0, 1.0, 2.0], "p_value": [0.02, 0.02, 0.5, 0.02], "measure": ["a", "a", "a", "b"]})
+    once = corrected(table.iloc[[0, 2, 3]].copy())["q_value"]
+    assert corrected(table)["q_value"].tolist() == pytest.approx([once[0], once[0], once[2], once[3]]) and once[0] == pytest.approx(0.03)

@@ -38,10 +38,10 @@ def made_up(preset, settings) -> pd.DataFrame:
     return results.tidy(rows, schemas.OUTCOMES)
 
 
-def synergies(preset) -> pd.Series:
-    bases = [base for some in preset.tuned_models.values() for base in some]
-    places = pd.MultiIndex.from_product([bases, preset.retained_benchmarks])
-    return pd.Series(np.random.default_rng(0).uniform(0, 1, len(places)), places)
+def synergies(preset) -> pd.DataFrame:
+    places = pd.MultiIndex.from_product([preset.bases, preset.base_benchmarks])
+    rng = np.random.default_rng(0)
+    return pd.DataFrame({name: rng.uniform(0, 1, len(places)) for name in ("synergy_bits", "synergy_without_fallback_bits")}, places)
 
 
 def table3(preset):
@@ -67,7 +67,9 @@ def test_all_settings_hold_those_of_every_table_once(preset):
     assert everything.keys() >= {one.fingerprint for one in (*tables.gain_settings(preset), *(arm.setting for arm in arms))}
     assert len(tables.table3_settings(preset)) == 2 * (1 + 7 * 6)  # the base has no seed
     seeds = {one.seed for one in everything.values() if one.condition in "DEFGH"}
-    assert seeds == set(range(6)) and {arm.setting.seed for arm in arms} == set(range(3))
+    assert seeds == set(range(6)) and {arm.setting.seed for arm in arms if arm.axis != tables.FALLBACK} == set(range(3))
+    planned = {(arm.level, arm.setting.tau, arm.setting.condition, arm.setting.seed) for arm in arms if arm.axis == tables.FALLBACK}
+    assert planned == {(f"{tau:g}", tau, condition, seed) for tau in (0.3, 0.0) for condition in "BCD" for seed in range(6)}
     lone = [one for one in everything.values() if one.base == "paligemma_compact_blind"]
     assert {one.condition for one in lone} == set("ABC") and len(lone) == 1 + 2 * 3  # a base that no table but fig_when and fig_gain asks
     assert {one.trained_on for one in everything.values()} == {*preset.tuned_models, *(f"prior/{s}" for s in preset.prior_strengths)}
@@ -75,7 +77,7 @@ def test_all_settings_hold_those_of_every_table_once(preset):
 
 def test_defaults_of_the_ablation_are_settings_of_table_3(preset):
     known = {one.fingerprint for one in tables.table3_settings(preset)}
-    default = {"gap and shortcut", "top 20%", "3 and 0.5", "exact"}
+    default = {"gap and shortcut", "top 20%", "3 and 0.5", "exact", f"{preset.tau:g}"}
     arms = [arm for arm in tables.ablation_arms(preset) if arm.setting.condition == "C"]
     same = {arm.level for arm in arms if arm.setting.fingerprint in known}
     assert same == default | {f"last {preset.tuning.get('last', Tuning().last):.0%}"}
@@ -132,11 +134,16 @@ def test_gain_goes_with_synergy_where_it_does(preset):
     rows, synergy = made_up(preset, tables.gain_settings(preset)), synergies(preset)
     trained = (rows["condition"] == "C") & (rows["measure"] == "accuracy")
     at = pd.MultiIndex.from_frame(rows[["base", "benchmark"]])
-    rows["value"] = rows["value"] + trained.to_numpy(float) * synergy.reindex(at).fillna(0.3).to_numpy()
+    rows["value"] = rows["value"] + trained.to_numpy(float) * synergy["synergy_bits"].reindex(at).fillna(0.3).to_numpy()
     found = tables.gain_table(rows, synergy, 500)
-    rank = found[found["kind"] == "rank"].set_index("against").loc["B"]
+    ranks = found[(found["kind"] == "rank") & (found["against"] == "B")].set_index("level")
+    assert list(ranks.index) == ["all", "no fallback", *(f"without {name}" for name in sorted(preset.retained_benchmarks))]
+    assert ranks.drop("no fallback")["value"].min() > 0.8 and abs(ranks.loc["no fallback", "value"]) < 0.5
+    assert ranks["q_value"].notna().tolist() == [True] + [False] * (len(ranks) - 1)
+    rank = ranks.loc["all"]
     assert rank["value"] > 0.85 and rank["ci_low"] > 0.8 and rank["null_high"] < 0.6 and rank["p_value"] < 0.01 and rank["n_seeds"] == 3
     assert set(found["kind"]) == {"gain", "seed", "rank"} and found.loc[found["kind"] == "seed", "difference"].notna().all()
+    assert set(found.loc[found["kind"] == "seed", "seed"]) == {0, 1, 2} and set(found.loc[found["kind"] != "seed", "seed"]) == {0}
     silent = gain(preset)
     assert silent.loc[silent["kind"] == "rank", "p_value"].max() > 0.01
     cell = found[(found["kind"] == "gain") & (found["benchmark"] == "prior/80 balanced") & (found["against"] == "B")].iloc[0]
@@ -164,6 +171,9 @@ def test_a_setting_stands_at_every_level_that_it_is_of(preset):
     arms = tables.ablation_arms(preset)
     table = varied(preset, arms)
     pid = table[(table["condition"] == "C") & (table["measure"] == "accuracy") & (table["trained_on"] == "prior/80")]
+    beside_random = pid[pid["against"] == "D"].set_index("level")["axis"]  # the preset's own setting has random weights on every axis
+    assert set(beside_random[beside_random == tables.FALLBACK].index) == {"0.3", "0"}
+    pid = pid[pid["against"] == "B"]
     assert list(pid["level"]) == [level for levels in tables.VARIED.values() for level in levels]
     assert set(pid["benchmark"]) == {"prior/80 balanced"}
     same = pid.set_index("level")["difference"]
@@ -197,6 +207,7 @@ def test_scores_are_of_the_questions_that_the_figure_loads_again(tmp_path):
     assert ((table["sr"] + table["sc"]) <= 1 + 1e-9).all() and table["p_answer"].between(0, 1).all()
     assert all(sorted(table[f"weight_{name}"]) == sorted(table["weight"]) for name in ("batch", "lsmi"))
     assert (table["weight_lsmi"] != table["weight"]).any()
+    assert table[["fallback_vision", "fallback_language"]].isin((True, False)).all(axis=None)
     assert table["converged"].all() and table[["moved_vision", "moved_language"]].nunique().eq(1).all()
     assert table[["moved_vision", "moved_language"]].stack().between(0, 1).all()
 
@@ -204,4 +215,5 @@ def test_scores_are_of_the_questions_that_the_figure_loads_again(tmp_path):
 def test_synergy_of_the_base_is_asked_where_its_trainings_are_evaluated(tmp_path):
     small = load_preset("smoke", cache=str(tmp_path))
     synergy = tables.base_synergy(small)
-    assert list(synergy.index) == [("llava_compact_blind", "micro/grounding")] and synergy.between(-0.5, 2).all()
+    assert list(synergy.index) == [("llava_compact_blind", name) for name in ("micro/grounding", "prior/80")]
+    assert synergy.stack().between(-0.5, 2).all() and len(synergy.columns) == 2

@@ -16,7 +16,6 @@ from pidlib.reweighting_tables import BASE, PID, UNIFORM
 _AGAINST = {BASE: "gain over the base", UNIFORM: "gain over uniform weights"}
 _MEASURES = {"accuracy": "accuracy, points", "synergy": "$S$, bits", "unique_language": r"$U_\ell$, bits"}
 _TRAINED = (marks.OTHERS[1], marks.OTHERS[3], marks.OTHERS[2], marks.OTHERS[4])  # what was trained on; orange is the PID weights
-_DRAWN = ("difference", "ci_low", "ci_high", "null_high")
 _AXES = {"prior strength": "captions that are right, %", "training length": "steps of training", "base": "base (a column each)"}
 
 
@@ -24,6 +23,7 @@ def fig_gain(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """Gain in accuracy against the base's synergy, a marker for each base, training and benchmark, dots its seeds; rho in the corner."""
     table = drawable(table, allow_unconverged=allow_unconverged)
     cells, seeds, ranked = (table[table["kind"] == kind] for kind in ("gain", "seed", "rank"))
+    ranked = ranked[ranked["level"] == "all"]
     bases, trained = list(cells["base"].unique()), list(cells["trained_on"].unique())
     colors = dict(zip(trained, _TRAINED, strict=False))
     figure = Figure(figsize=(marks.PAGE, 3.6))

@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 
 from pidlib import benchmarks
 from pidlib.figures import marks
+from pidlib.results import drawable
 
 _EXTREMES = {"gap_bits": "largest gap", "sc": "largest SC", "sr": "largest SR"}
 _SHOWN = 4  # samples of each extreme
@@ -17,8 +18,10 @@ _SHOWN = 4  # samples of each extreme
 def fig_scores(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     """A block per benchmark: SC against SR and gap against FP, a sample a dot in the colour of its weight; the extremes of each score.
 
+    A dot is hollow where the question alone makes the right answer less likely than not: these a base that leans on it has to look for.
     Of samples that share question and answer only the first is shown. Pictures are drawn anew from the benchmark, as the rows say.
     """
+    table = drawable(table, allow_unconverged=allow_unconverged)
     names = list(table["benchmark"].unique())
     weights = sorted(table["weight"].unique(), reverse=True)
     colors = dict(zip(weights, (marks.OTHERS[0], marks.FAINT, marks.OTHERS[1]) if len(weights) == 3 else marks.OTHERS, strict=False))
@@ -32,8 +35,11 @@ def fig_scores(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figur
         _dots(bits, here, "fp_bits", "gap_bits", colors)
         bits.set(xlabel="FP, bits", ylabel="gap, bits")
         _extremes(right, here)
-    shown = [Line2D([], [], linestyle="", marker="o", markersize=3, color=colors[one], label=f"weight {one:g}") for one in weights]
-    figure.legend(handles=shown, loc="outside lower center", ncols=len(shown))
+    style = {"linestyle": "", "marker": "o", "markersize": 3}
+    shown = [Line2D([], [], color=colors[one], label=f"weight {one:g}", **style) for one in weights]
+    words = "right answer unlikely from the question alone"
+    hollow = Line2D([], [], markerfacecolor="none", markeredgecolor=marks.INK, label=words, **style)
+    figure.legend(handles=[*shown, hollow], loc="outside lower center", ncols=len(shown) + 1)
     return figure
 
 
@@ -43,8 +49,10 @@ def _title(row: pd.Series) -> str:
 
 def _dots(ax: Axes, table: pd.DataFrame, x: str, y: str, colors: dict[float, str]) -> None:
     for weight, color in sorted(colors.items(), key=lambda one: one[0] != 1):
-        some = table[table["weight"] == weight]
-        ax.plot(some[x].to_numpy(float), some[y].to_numpy(float), "o", color=color, markersize=2.2, markeredgewidth=0, alpha=0.7)
+        for unlikely, face in ((False, color), (True, "white")):
+            some = table[(table["weight"] == weight) & ((table["p_answer_language"] < 0.5) == unlikely)]
+            style = {"color": color, "markerfacecolor": face, "markersize": 2.4, "markeredgewidth": 0.6 * unlikely}
+            ax.plot(some[x].to_numpy(float), some[y].to_numpy(float), "o", alpha=0.8, **style)
 
 
 def _extremes(figure: Figure, table: pd.DataFrame) -> None:
