@@ -97,7 +97,7 @@ def compared(
     rows
         With the columns of a cell, ``condition``, ``seed``, ``value``, ``n``, ``fingerprint`` and ``converged``.
     pairs
-        Letters of `pidlib.reweighting.CONDITIONS`; a pair of one and the same has no difference.
+        Letters of `pidlib.reweighting.CONDITIONS`; a pair of one and the same has no difference, and one that a cell lacks no row.
     by
         The columns of a cell.
     n_resamples, seed
@@ -108,11 +108,11 @@ def compared(
     for cell, values in wide(rows, by).groupby(level=list(by), sort=False):
         told = dict(zip(by, cell, strict=True)) | facts.loc[cell].to_dict()
         for condition, against in pairs:
-            if condition not in values or values[condition].isna().all():
+            if any(one not in values or values[one].isna().all() for one in (condition, against)):
                 continue
             own = values[condition].dropna().iloc[: 1 if condition == BASE else None]
             about = told | {"condition": condition, "value": own.mean(), "spread": own.std(ddof=1), "n_seeds": len(own)}
-            if against in values and against != condition:
+            if against != condition:
                 about |= {"against": against} | paired(values[condition] - values[against], n_resamples, seed)
             tables.append(about)
     return corrected(pd.DataFrame(tables))

@@ -1,10 +1,13 @@
 """Numbers that the reweighting notebooks state in their text, computed again from the committed tables."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from test_prose import read, short, told
+from test_prose_profiles import span
 
-from pidlib.experiment import project_root
+from pidlib.experiment import load_preset, project_root
+from pidlib.reweighting_tables import table3_settings
 
 TRAININGS = ("prior/80", "easy_vqa/yes_no")
 
@@ -15,6 +18,16 @@ def _signed(value: float, digits: int = 1) -> str:
 
 def _with_ends(row: pd.Series) -> str:
     return f"{100 * row['difference']:.1f} [{100 * row['ci_low']:.1f}, {100 * row['ci_high']:.1f}]"
+
+
+def _without_fallback() -> dict[str, pd.Series]:
+    """PID weights less uniform and less random ones on captions, where no decision counts as uniform."""
+    table = read("fig_ablation", "reweighting").query("condition == 'C' and measure == 'accuracy' and trained_on == 'prior/80'")
+    return {one["against"]: one for _, one in table[table["level"] == "0"].iterrows()}
+
+
+def _of_table3() -> set[str]:
+    return {one.fingerprint for one in table3_settings(load_preset("offline"))}
 
 
 def conditions() -> list[str]:
@@ -36,7 +49,11 @@ def conditions() -> list[str]:
     made = pd.read_csv(project_root() / "data/results/reweighting/outcomes.csv").query("measure == 'total' and benchmark == 'prior/80'")
     made = made.query("base == 'paligemma_leaning' and trained_on == 'prior/80' and steps == 60 and last == 0.2")
     total = made.groupby("condition")["value"].mean()
+    made = made[made["fingerprint"].isin(_of_table3())]
     assert (made.groupby("condition").size()[["B", "G"]] == 20).all()
+
+    never = _without_fallback()
+    fell = read("fig_scores", "reweighting").query("benchmark == 'prior/80'")["fallback_vision"].mean()
 
     def both(pair: str, digits: int = 1) -> str:
         return " and ".join(_signed(less[name, *pair]["difference"], digits) for name in TRAININGS)
@@ -53,6 +70,9 @@ def conditions() -> list[str]:
         f"the difference is {_with_ends(law['prior/80']).replace(' ', ' points ', 1)} on *captions: 80 % right* and "
         f"{_with_ends(law['easy_vqa/yes_no'])} on *easy-VQA: yes/no*",
         f"(D less B: {both('DB')})",
+        f"the lead is +{_with_ends(never['D']).replace(' ', ' points ', 1)} (p = {short(never['D']['p_value'])})",
+        f"grows to {_with_ends(never['B'])} (p = {short(never['B']['p_value'], 4)})",
+        f"in {fell:.0%} of the training questions".replace("%", " %"),
         f"(G) is best on both: {both('GB')} points over uniform weights. Difficulty (E) is second: {both('EB')}",
         f"F costs {abs(100 * less['prior/80', 'F', 'B']['difference']):.1f} points after captions",
         f"(H less B: {both('HB')})",
@@ -74,6 +94,12 @@ def lists() -> list[str]:
     )
     captions = raised["prior/80"]
     agrees = [asked.startswith(f"the shape is {right}.") for asked, right in zip(captions["question"], captions["answer"], strict=True)]
+    hollow = [[(some[name]["p_answer_language"] < 0.5).sum() for some in (raised, lowered)] for name in TRAININGS]
+    whole = table[table["benchmark"] == "prior/80"]
+    says = [asked.startswith(f"the shape is {right}.") for asked, right in zip(whole["question"], whole["answer"], strict=True)]
+    more, less = (whole.loc[np.array(says) == one, "fp_bits"].mean() for one in (True, False))
+    fell = table.groupby("benchmark")[["fallback_vision", "fallback_language"]].mean()
+    assert fell.loc["easy_vqa/yes_no"].eq(0).all() and hollow[0][0] == 0
     easy = raised["easy_vqa/yes_no"]["weight_lsmi"], lowered["easy_vqa/yes_no"]["weight_lsmi"]
     return [
         f"the base already has all raised samples right ({up[0]['right']:.2f} and {up[1]['right']:.2f})",
@@ -81,7 +107,10 @@ def lists() -> list[str]:
         f"{short(up[1]['p_answer_language'])} on easy-VQA",
         f"({short(down[0]['right'])} on captions, {short(down[1]['right'])} on easy-VQA), and language alone gives the right answer "
         f"{short(down[0]['p_answer_language'])} and {short(down[1]['p_answer_language'])}",
-        f"All {sum(agrees)} raised captions agree with the picture",
+        f"All {sum(agrees)} raised captions agree with the picture, and none of their dots is hollow; of the {len(lowered['prior/80'])} "
+        f"lowered ones {hollow[0][1]} are. On easy-VQA {hollow[1][0]} of the raised and {hollow[1][1]} of the lowered",
+        f"$FP$ is {short(more, 3)} bits in the mean where caption and picture agree, {short(less, 3)} where they do not",
+        f"There {100 * fell.loc['prior/80', 'fallback_vision']:.0f} % of the decisions from the picture alone count as uniform",
         f"the mean of the raised list is {short(up[0]['gap_bits'])} bits on captions and {short(up[1]['gap_bits'])} on easy-VQA",
         f"of the {len(raised['prior/80'])} raised samples it also raises {agreed[0][0]} on captions and {agreed[0][1]} on easy-VQA, and of "
         f"the {len(lowered['prior/80'])} lowered it lowers {agreed[1][0]} and {agreed[1][1]}",
@@ -92,8 +121,10 @@ def lists() -> list[str]:
 
 def gain() -> list[str]:
     table = read("fig_gain", "reweighting")
-    ranks = table[table["kind"] == "rank"].set_index("against")
-    over = ranks.loc["B"]
+    levels = table[table["kind"] == "rank"].set_index(["against", "level"])
+    ranks = levels.xs("all", level="level")
+    kept, rest = levels.xs("no fallback", level="level"), levels.loc["B"].filter(like="without", axis=0)
+    over, without, others = ranks.loc["B"], rest.loc["without micro/grounding"], rest.drop("without micro/grounding")
     mean = table[(table["kind"] == "gain") & (table["against"] == "B")]
     trained = mean[mean["benchmark"].str.endswith("balanced")]
     grounding = mean[(mean["base"] == "llava_leaning") & (mean["benchmark"] == "micro/grounding")].set_index("trained_on")["difference"]
@@ -103,6 +134,10 @@ def gain() -> list[str]:
         f"{short(over['null_high'])}; p = {short(over['p_value'], 3)}, q = {short(over['q_value'], 3)})",
         f"{_signed(grounding['prior/80'])} points after captions, {_signed(grounding['easy_vqa/yes_no'])} after easy-VQA",
         f"{(mean['difference'].abs() < 0.005).sum()} of the {len(mean)} differences are below half a point",
+        f"is {span(others['value'])} (p = {span(others['p_value'], 3)}), without grounding it is {short(without['value'])} "
+        f"(p = {short(without['p_value'], 3)})",
+        f"$\\rho$ is {short(kept.loc['B', 'value'])} over uniform weights (p = {short(kept.loc['B', 'p_value'], 3)}), and "
+        f"{short(kept.loc['A', 'value'])} over the base (p = {short(kept.loc['A', 'p_value'], 3)})",
         f"there is nothing to see: {short(ranks.loc['A', 'value'])}, its null up to {short(ranks.loc['A', 'null_high'])}",
     ]
 
@@ -125,10 +160,13 @@ def when() -> list[str]:
     steps = pid[pid["axis"] == "training length"].set_index(["level", "trained_on"])["difference"]
     untrained = table[(table["condition"] == "A") & (table["measure"] == "accuracy") & (table["axis"] == "base")]
     moved = {one: f"{-100 * less:.0f}" for one, less in untrained.set_index(["base", "trained_on"])["difference"].items()}
+    planned = read("table3_reweighting", "reweighting").query("primary and against == 'B' and trained_on == 'prior/80'").iloc[0]
+    assert len(pid) == 17
     weak = _with_ends(strength.loc["50"]).replace(" ", " points ", 1)
     return [
         f"{weak} where half of the captions are right, {_signed(strength.loc['70', 'difference'])} at 70 %, "
         f"and not significant from 80 % on ({_with_ends(strength.loc['80'])})",
+        f"significant too ({_with_ends(planned)}, p = {short(planned['p_value'], 3)})",
         f"(LLaVA leaning {' and '.join(_signed(base.loc[('llava_leaning', name), 'difference']) for name in TRAININGS)})",
         f"(+{moved['paligemma_leaning', 'prior/80']} and +{moved['llava_leaning', 'prior/80']} points), on easy-VQA much less "
         f"(+{moved['paligemma_leaning', 'easy_vqa/yes_no']} and +{moved['llava_leaning', 'easy_vqa/yes_no']})",
@@ -142,11 +180,14 @@ def when() -> list[str]:
 
 
 def numbers() -> list[str]:
-    table = read("fig_ablation", "reweighting")
-    pid = table[(table["condition"] == "C") & (table["measure"] == "accuracy")].set_index(["level", "trained_on"])["difference"]
-    assert not (table[(table["condition"] == "C") & (table["measure"] == "accuracy") & (table["q_value"] < 0.05)]["difference"] > 0).any()
+    table = read("fig_ablation", "reweighting").query("condition == 'C' and measure == 'accuracy'")
+    whole, table = table.set_index(["level", "trained_on", "against"]), table[table["against"] == "B"]
+    pid = table.set_index(["level", "trained_on"])["difference"]
+    assert not (table[table["q_value"] < 0.05]["difference"] > 0).any()
 
-    largest = table[(table["condition"] == "C") & (table["measure"] == "accuracy")].nlargest(1, "difference").iloc[0]
+    largest = table.nlargest(1, "difference").iloc[0]
+    never, usual = _without_fallback(), {other: whole.loc[("0.3", "prior/80", other)] for other in "BD"}
+    assert whole.loc["0.3"].xs("easy_vqa/yes_no")["difference"].equals(whole.loc["0"].xs("easy_vqa/yes_no")["difference"])
     random = read("table3_reweighting", "reweighting").query("condition == 'D' and measure == 'accuracy' and against == 'B'")
     random = random[random["benchmark"] == random["trained_on"] + " balanced"].set_index("trained_on")["difference"]
 
@@ -155,6 +196,8 @@ def numbers() -> list[str]:
 
     return [
         f"the largest difference is +{_with_ends(largest).replace(' ', ' points ', 1)}",
+        f"{_with_ends(never['B']).replace(' ', ' points ', 1)} instead of {_with_ends(usual['B'])}",
+        f"+{_with_ends(usual['D'])}, shrinks to +{_with_ends(never['D'])} (p = {short(never['D']['p_value'])})",
         beside_random(),
         "random weights themselves cost {} and {}".format(*(f"{abs(100 * random[name]):.1f}" for name in TRAININGS)),
         "6 and 0 cost {} points after captions and {} after easy-VQA".format(*cost("6 and 0")),
