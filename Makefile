@@ -22,6 +22,7 @@ export TOKENIZERS_PARALLELISM := false
 export PYTHONPATH := $(CURDIR)
 export PYTHONHASHSEED := 0
 export SOURCE_DATE_EPOCH := 0
+export PYTHONWARNINGS ?= ignore:IProgress not found
 ifneq ($(PRESET),paper)
 export HF_HUB_OFFLINE := 1
 endif
@@ -82,6 +83,7 @@ notebooks: $(ASKED) $(EXECUTED)
 # The notebook runs under another name until it is done, so that a failed run stays to be read and is not taken for a finished one.
 $(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(PLACE)/parameters | $(READY)
 	@mkdir -p $(@D)
+	@echo "running $< (what is not in the cache yet is asked of the models first, which takes minutes)"
 	$(PY) -m papermill $< $(@:.ipynb=.part.ipynb) -p preset $(PRESET) $(PARAMETERS) --cwd $(CURDIR)
 	@mv $(@:.ipynb=.part.ipynb) $@
 	@echo "wrote $@"
@@ -121,6 +123,10 @@ lint: $(READY) ## style of code and notebooks
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab notebooks
+
+.DEFAULT:
+	@echo "no target and no file '$@'. 'make help' lists the targets; the run of a notebook is $(RUNS)/EXPERIMENT/NAME.ipynb," \
+	"in the folder that '-p output' names, and its notebook must exist: $(wordlist 1,2,$(NOTEBOOKS)) ..." >&2; exit 2
 
 clean: ## remove what make wrote, except .venv, the cache of extractions and the results of the paper preset
 	rm -rf build/smoke build/offline tests/runs .pytest_cache .ruff_cache .hypothesis

@@ -10,7 +10,7 @@ I(Y; X1, X2) comes from the decisions that see both modalities, as the mean of K
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 import numpy as np
@@ -145,10 +145,10 @@ class DecisionPID:
     """
 
     pid: PID
-    local: Mapping[str, Float[np.ndarray, " rows"]]
+    local: Mapping[str, Float[np.ndarray, " rows"]] = field(repr=False)
     reconciliation: Mapping[str, float]
     sizes: Mapping[str, int]
-    prices: tuple[Float[Tensor, "x1 k"], Float[Tensor, "x2 k"]]
+    prices: tuple[Float[Tensor, "x1 k"], Float[Tensor, "x2 k"]] = field(repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,6 +187,11 @@ def decision_pid(decisions: Decisions, *, tol: float = 1e-6, max_iterations: int
     device
         Where the coupling is computed.
 
+    Raises
+    ------
+    TypeError
+        For anything but decisions.
+
     Warns
     -----
     UserWarning
@@ -198,6 +203,9 @@ def decision_pid(decisions: Decisions, *, tol: float = 1e-6, max_iterations: int
     >>> decision_pid(xor).pid
     PID(redundancy=0.000000, unique_vision=0.000000, unique_language=0.000000, synergy=1.000000, gap=0.0e+00 bits)
     """
+    if not isinstance(decisions, Decisions):
+        given = type(decisions).__name__
+        raise TypeError(f"decision_pid takes Decisions, got {given}; an Extraction gives them by .masked() or .resampled()")
     names = tuple(decisions.sources)
     marginals = PairMarginals(decisions.joint, decisions.sources, decisions.averaged)
     a, b, target = marginals.at(decisions.weights)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 
 from pidlib.experiment import Preset, project_root
 from pidlib.results import read
@@ -58,6 +58,8 @@ def _save_figure(figure: Figure, stem: Path) -> tuple[Path, ...]:
     """Two files of one layout, without a date in them, each put in place whole."""
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
+    for part in figure.findobj(SubFigure):
+        part.patch.set_visible(False)  # it shows nothing, but its corner may be written as 0 or as -0
     undated = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
     for suffix, metadata in undated.items():
         part = stem.with_suffix(f".part{suffix}")

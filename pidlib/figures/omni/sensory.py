@@ -41,7 +41,7 @@ def table2_sensory(table: pd.DataFrame, *, allow_unconverged: bool = False) -> s
     for index, (model, block) in enumerate(said.groupby("model", sort=False)):
         bits = block.set_index("atom")["value_bits"]
         printed = [f"{bits[atom]:.3f}" if atom == "redundancy" else f"{bits[atom]:.2f}" for atom in _PRINTED]
-        words = rf"\midrule {block['benchmark'].iloc[0]}, printed (grade {block['grade'].iloc[0]})" if index == 0 else ""
+        words = rf"\midrule {block['benchmark'].iloc[0]}, published (grade {block['grade'].iloc[0]})" if index == 0 else ""
         rows.append([words, model, *printed, *[None] * len(_REFERENCES), *_per_cent(block)])
     return latex(header, rows, align="ll" + "r" * (len(header) - 2))
 
@@ -79,14 +79,14 @@ def fig2_sensory(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
         _bars(ax, ours[ours["benchmark"] == subset], list(ours["model"].unique()))
         ax.set_title(marks.benchmark_name(subset), pad=3)
     _bars(axes[len(subsets)], said, list(said["model"].unique()), alpha=0.55)
-    axes[len(subsets)].set_title(f"MUSIC-AVQA, printed ({said['grade'].iloc[0]}); own scale", pad=3)
+    axes[len(subsets)].set_title(f"MUSIC-AVQA, published ({said['grade'].iloc[0]}); own scale", pad=3)
     for ax in axes[: len(subsets) + 1 : columns]:
         ax.set_ylabel("bits")
     whole = Patch(facecolor=marks.FAINT, label=r"$I(Y; V, A\,|\,T)$, their sum")
     figure.legend(
         handles=[*marks.atom_handles(marks.SENSORY), whole, marks.null_handle("noise floor")], loc="outside upper center", ncols=6
     )
-    below = [*_numbered(list(ours["model"].unique()), "minis"), *_numbered(list(said["model"].unique()), "printed")]
+    below = [*_numbered(list(ours["model"].unique()), "minis"), *_numbered(list(said["model"].unique()), "published")]
     figure.legend(handles=below, loc="outside lower center", ncols=1, **_taught(list(ours["model"])))
     return figure
 

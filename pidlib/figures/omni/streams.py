@@ -166,11 +166,11 @@ def _share_ticks(ax: Axes, shares: np.ndarray) -> None:
 
 
 def _right(ax: Axes, trained: pd.DataFrame, subsets: Sequence[str]) -> None:
-    """Shares of right answers: of the first subset as hollow markers, of the second as filled ones."""
-    for subset, face in zip(subsets, ("white", marks.FAINT), strict=False):
+    """Shares of right answers: of the first subset as small white markers, of the second as larger grey ones below them."""
+    for subset, face, size in zip(subsets, ("white", marks.FAINT), (2.2, 5.2), strict=False):
         rows = trained[trained["benchmark"] == subset].drop_duplicates("model")
         for place, value, seed in zip(_dodged(rows), rows["accuracy"], rows["trained_seed"], strict=True):
-            marks.points(ax, [place], [value], marks.MARKERS[seed], color=face)
+            marks.points(ax, [place], [value], marks.MARKERS[seed], color=face, markersize=size, zorder=6 - size / 10)
     _share_ticks(ax, trained["audio_share"].to_numpy(float))
     named = [f"{marks.benchmark_name(subset).split(': ')[-1]} {shade}" for subset, shade in zip(subsets, ("white", "grey"), strict=False)]
     ax.set_title(f"share of right answers:\n{', '.join(named)}", pad=3)

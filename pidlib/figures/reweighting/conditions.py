@@ -22,7 +22,7 @@ def table3_reweighting(table: pd.DataFrame, *, allow_unconverged: bool = False) 
 
     Accuracies are in per cent. Above a block stand the p-values of its primary comparisons. A star: p below .05 of these, and of all other
     tests of the table a false-discovery rate below .05. Under the base stands no spread; under published values the +- that was printed,
-    and the difference of the printed means.
+    and the difference of the published means.
     """
     table = drawable(table, allow_unconverged=allow_unconverged)
     primary = table[table["primary"].fillna(False)]
@@ -30,9 +30,9 @@ def table3_reweighting(table: pd.DataFrame, *, allow_unconverged: bool = False) 
     letters = [letter for letter in CONDITIONS if letter in set(table["condition"])]
     rows = marks.minis_line(table.loc[table["grade"].isna(), "base"], len(letters) + 1)
     for (base, trained_on), block in table.groupby(["base", "trained_on"], sort=False):
-        printed = block["grade"].dropna().unique()
+        said = block["grade"].dropna().unique()
         told = f"{marks.model_name(base)}, trained on {marks.benchmark_name(trained_on)}"
-        told += f", printed (grade {printed[0]}), 3 seeds" if len(printed) else f", {_seeds(block)}{_primary(primary, base, trained_on)}"
+        told += f", published (grade {said[0]}), 3 seeds" if len(said) else f", {_seeds(block)}{_primary(primary, base, trained_on)}"
         rule = r"\midrule " * bool(rows)
         rows.append([rf"{rule}\multicolumn{{{len(letters) + 1}}}{{l}}{{\emph{{{_plain(told)}}}}}"])
         ordered = block.assign(own=block["benchmark"].map(_own(trained_on).get)).sort_values(["measure", "own"], kind="stable")
@@ -140,7 +140,7 @@ def _means(ax: Axes, block: pd.DataFrame) -> None:
 
 def _title(row: pd.Series) -> str:
     if pd.notna(row["grade"]):
-        return f"{row['base']},\nprinted (grade {row['grade']})"
+        return f"{row['base']},\npublished (grade {row['grade']})"
     return f"{marks.model_name(row['base'])},\n{marks.benchmark_name(row['trained_on'])}"
 
 
