@@ -88,6 +88,11 @@ $(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(PLACE)/parameters | $(READY)
 	@mv $(@:.ipynb=.part.ipynb) $@
 	@echo "wrote $@"
 
+# Any other path of a run is a misspelt one, or lies elsewhere than its output.
+build/%.ipynb: FORCE
+	@echo "$@ is no run of a notebook: it is notebooks/EXPERIMENT/NAME.ipynb that runs as $(RUNS)/EXPERIMENT/NAME.ipynb," \
+	"in the folder that '-p output' names" >&2; exit 2
+
 # Other parameters make a finished run stale.
 $(PLACE)/parameters: FORCE
 	@mkdir -p $(@D); printf '%s\n' "$(PARAMETERS)" | cmp -s - $@ || printf '%s\n' "$(PARAMETERS)" > $@
@@ -123,10 +128,6 @@ lint: $(READY) ## style of code and notebooks
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab notebooks
-
-.DEFAULT:
-	@echo "no target and no file '$@'. 'make help' lists the targets; the run of a notebook is $(RUNS)/EXPERIMENT/NAME.ipynb," \
-	"in the folder that '-p output' names, and its notebook must exist: $(wordlist 1,2,$(NOTEBOOKS)) ..." >&2; exit 2
 
 clean: ## remove what make wrote, except .venv, the cache of extractions and the results of the paper preset
 	rm -rf build/smoke build/offline tests/runs .pytest_cache .ruff_cache .hypothesis

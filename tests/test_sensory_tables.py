@@ -153,7 +153,7 @@ def test_figures_draw_every_panel():
     own = table[table["reference"].isna() | (table["reference"] == "question")]
     drawn = fig2_sensory(own)
     titles = [ax.get_title() for ax in drawn.axes if ax.axison]
-    assert titles[:2] == ["micro AV: fusion", "micro AV: gated"] and "printed (N)" in titles[2]
+    assert titles[:2] == ["micro AV: fusion", "micro AV: gated"] and "published (N)" in titles[2]
     rows = [
         {"benchmark": "micro_av/gated", "template": name, "given": given, "atom": atom, "estimator": "truth", "value_bits": bits}
         for name in ("gated", "polarity")
