@@ -187,11 +187,6 @@ def decision_pid(decisions: Decisions, *, tol: float = 1e-6, max_iterations: int
     device
         Where the coupling is computed.
 
-    Raises
-    ------
-    TypeError
-        For anything but decisions.
-
     Warns
     -----
     UserWarning
@@ -203,9 +198,6 @@ def decision_pid(decisions: Decisions, *, tol: float = 1e-6, max_iterations: int
     >>> decision_pid(xor).pid
     PID(redundancy=0.000000, unique_vision=0.000000, unique_language=0.000000, synergy=1.000000, gap=0.0e+00 bits)
     """
-    if not isinstance(decisions, Decisions):
-        given = type(decisions).__name__
-        raise TypeError(f"decision_pid takes Decisions, got {given}; an Extraction gives them by .masked() or .resampled()")
     names = tuple(decisions.sources)
     marginals = PairMarginals(decisions.joint, decisions.sources, decisions.averaged)
     a, b, target = marginals.at(decisions.weights)

@@ -162,6 +162,7 @@ def gain_table(rows: pd.DataFrame, synergy: pd.DataFrame, n_resamples: int, seed
     at = pd.MultiIndex.from_arrays([own["base"], own["trained_on"].map(evaluation_name)])
     synergy = synergy.set_axis(_OF_BASE, axis=1)
     synergy = pd.concat([pd.DataFrame(dict(zip(_OF_BASE, (own["value"].to_numpy(float), kept.to_numpy()), strict=True)), at), synergy])
+    synergy = synergy[~synergy.index.duplicated()]  # of the hub what was trained on is evaluated under one name
     evaluated = (rows["benchmark"] != rows["trained_on"]) | (rows["benchmark"] == rows["trained_on"].map(evaluation_name))
     rows = rows[(rows["measure"] == "accuracy") & evaluated]
     values = wide(rows)

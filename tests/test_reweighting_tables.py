@@ -151,6 +151,16 @@ def test_gain_goes_with_synergy_where_it_does(preset):
     assert cell["base_value"] == pytest.approx(own)
 
 
+def test_gain_where_training_and_evaluation_have_one_name(preset):
+    """As benchmarks of the hub, which have no balanced questions."""
+    hub = preset.model_copy(update={"tuned_models": {"prior/80": preset.tuned_models["prior/80"]}})
+    rows, name = made_up(hub, tables.gain_settings(hub)), "hub/mmbench@folder"
+    rows = rows[~rows["benchmark"].str.endswith("balanced")].replace({"prior/80": name})
+    found = tables.gain_table(rows, synergies(hub).rename(index={"prior/80": name}), 50)
+    own = found[(found["kind"] == "gain") & (found["benchmark"] == name) & (found["against"] == "B")]
+    assert len(own) == len(hub.bases) and own[["base_value", "base_value_without_fallback"]].notna().all(axis=None)
+
+
 def test_what_benchmarks_share_over_bases_is_no_correlation():
     """Synergy and gain of a benchmark are alike in all bases and have nothing to do with each other: p below .05 in one of twenty."""
     rng, names, bases, p_values = np.random.default_rng(0), [f"b{i}" for i in range(9)], [f"base{i}" for i in range(6)], []

@@ -79,7 +79,7 @@ def fig2_sensory(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Fig
         _bars(ax, ours[ours["benchmark"] == subset], list(ours["model"].unique()))
         ax.set_title(marks.benchmark_name(subset), pad=3)
     _bars(axes[len(subsets)], said, list(said["model"].unique()), alpha=0.55)
-    axes[len(subsets)].set_title(f"MUSIC-AVQA, published ({said['grade'].iloc[0]}); own scale", pad=3)
+    axes[len(subsets)].set_title(f"MUSIC-AVQA, published ({said['grade'].iloc[0]})", pad=3)
     for ax in axes[: len(subsets) + 1 : columns]:
         ax.set_ylabel("bits")
     whole = Patch(facecolor=marks.FAINT, label=r"$I(Y; V, A\,|\,T)$, their sum")
