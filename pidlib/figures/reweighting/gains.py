@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from pidlib.benchmarks import PRIOR
 from pidlib.figures import marks
 from pidlib.results import drawable
 from pidlib.reweighting import CONDITIONS
@@ -104,13 +105,14 @@ def fig_when(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
     table = drawable(table, allow_unconverged=allow_unconverged)
     table = table[table["measure"] == "accuracy"]
     shown = [name for name in _AXES if name in set(table["axis"])]
-    trained = list(table["trained_on"].map(_kind).unique())
+    trained = list(table.loc[table["axis"] == "base", "trained_on"].unique())
+    captions = next((one for one in trained if one in PRIOR), trained[0])
     figure = Figure(figsize=(marks.PAGE, 4.4))
     axes = figure.subplots(2, len(shown), sharey="row", sharex="col", squeeze=False)
     for (above, below), name in zip(axes.T, shown, strict=True):
         here = table[table["axis"] == name]
         levels = list(here["level"].unique())
-        groups = dict(list(here.groupby(here["trained_on"].map(_kind), sort=False)))
+        groups = {captions: here} if name == "prior strength" else dict(list(here.groupby("trained_on", sort=False)))
         for on, some in groups.items():
             color = _TRAINED[trained.index(on)]
             side = 0.18 * (list(groups).index(on) - (len(groups) - 1) / 2)
@@ -123,15 +125,12 @@ def fig_when(table: pd.DataFrame, *, allow_unconverged: bool = False) -> Figure:
         below.set_xlabel(_AXES[name])
     axes[0, 0].set_ylabel("accuracy, balanced questions")
     axes[1, 0].set_ylabel("PID less uniform, points")
-    handles = [Line2D([], [], color=_TRAINED[i], linewidth=1.2, label=f"trained on {name}") for i, name in enumerate(trained)]
+    handles = [
+        Line2D([], [], color=_TRAINED[i], linewidth=1.2, label=f"trained on {marks.benchmark_name(name)}") for i, name in enumerate(trained)
+    ]
     handles = [*marks.condition_handles((BASE, UNIFORM, PID), CONDITIONS), *handles, marks.null_handle("signs at random, 95 %")]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
-
-
-def _kind(trained_on: str) -> str:
-    """What was trained on, of whatever strength."""
-    return marks.benchmark_name(trained_on).partition(":")[0]
 
 
 def _accuracies(ax: Axes, rows: pd.DataFrame, levels: Sequence[str], side: float, color: str, joined: bool) -> None:
