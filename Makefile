@@ -1,11 +1,12 @@
 # Every arrow of the flow is a file and a rule:
-#   preset -> extraction (data/cache) -> tables (data/results) -> figures (figures)
-# Only python3 (3.11-3.13) and make are needed; `make help` lists the targets.
+#   preset -> extractions (data/cache) -> tables (data/results) -> figures (figures)
+# python3 (3.11 to 3.13) and make are needed; `make help` lists the targets.
 
-# A run that is asked for by its path, build/smoke/notebooks/..., is one of that preset.
-KNOWN      := $(patsubst pidlib/presets/%.yaml,%,$(wildcard pidlib/presets/*.yaml))
-PRESET     ?= $(or $(firstword $(filter $(KNOWN),$(subst /, ,$(filter build/%,$(MAKECMDGOALS))))),offline)
-$(if $(filter $(PRESET),$(KNOWN)),,$(error unknown preset '$(PRESET)'; there are $(KNOWN)))
+# build/smoke/notebooks/... as a target selects the preset smoke.
+PRESETS    := $(patsubst pidlib/experiments/presets/%.yaml,%,$(wildcard pidlib/experiments/presets/*.yaml))
+GOAL       := $(filter $(PRESETS),$(subst /, ,$(filter build/%,$(MAKECMDGOALS))))
+PRESET     ?= $(or $(firstword $(GOAL)),offline)
+$(if $(filter $(PRESET),$(PRESETS)),,$(error unknown preset '$(PRESET)'; known: $(PRESETS)))
 PARAMETERS ?=
 JOBS       ?= $(if $(filter paper,$(PRESET)),1,2)
 PYTHON     ?= python3
@@ -15,122 +16,118 @@ SHELL      := /bin/bash
 .SECONDARY:
 .DEFAULT_GOAL := help
 
-# One thread per process: two on the small batches of this code are many times slower than one.
+# One thread per process: JOBS processes share the cores, and the batches are small.
 export OMP_NUM_THREADS ?= 1
 export OMP_WAIT_POLICY ?= PASSIVE
 export TOKENIZERS_PARALLELISM := false
 export PYTHONPATH := $(CURDIR)
 export PYTHONHASHSEED := 0
 export SOURCE_DATE_EPOCH := 0
-export PYTHONWARNINGS ?= ignore:IProgress not found
+export PARAMETERS
 ifneq ($(PRESET),paper)
 export HF_HUB_OFFLINE := 1
 endif
 
-# ---- the environment: an active one that has what pyproject.toml asks for, else .venv made from requirements.lock
+# ---- the environment: the active one if it is complete, else .venv from requirements.lock
 
 ACTIVE := $(or $(VIRTUAL_ENV),$(CONDA_PREFIX))
 ifneq ($(ACTIVE),)
-ifeq ($(shell "$(ACTIVE)/bin/python" .ci/ready.py 2>/dev/null && echo yes),yes)
+LACKS := $(shell "$(ACTIVE)/bin/python" .ci/ready.py 2>&1 || echo "is not usable")
+$(if $(LACKS),$(info $(ACTIVE): $(LACKS); using .venv instead))
+endif
+ifeq ($(ACTIVE)$(LACKS),$(or $(ACTIVE),none))
 BIN := $(ACTIVE)/bin
 READY :=
-endif
-endif
-ifndef BIN
+else
 BIN := .venv/bin
 READY := .venv/.ready
 endif
 PY := "$(BIN)/python"
 
 .venv/.ready: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else f"pidlib needs Python 3.11, 3.12 or 3.13; \
-	$(PYTHON) is {v[0]}.{v[1]}. Name another: make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if (3, 11) <= v < (3, 14) else \
+	f"Python 3.11 to 3.13 is needed; $(PYTHON) is {v[0]}.{v[1]}. Try: make PYTHON=python3.12 $(MAKECMDGOALS)")'
 	$(PYTHON) -m venv .venv
 	.venv/bin/python -m pip install -r requirements.lock
 	.venv/bin/python -m pip install --quiet --no-deps --editable .
 	@touch $@
-	@echo "wrote .venv ($$(.venv/bin/python --version), $$(grep -c == requirements.lock) packages)"
 
 # ---- the flow
 
-NOTEBOOKS := $(sort $(wildcard notebooks/*/*.ipynb))
-SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') pidlib/presets/$(PRESET).yaml
+NOTEBOOKS := $(sort $(wildcard $(addsuffix /*.ipynb,$(addprefix notebooks/,validation vision_language omni reweighting)))) notebooks/quickstart.ipynb
+SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') pidlib/experiments/presets/$(PRESET).yaml
 BUILD     := build/$(PRESET)
-# Runs with an output of their own are kept there, beside what they write, and leave those of the preset alone.
-OUTPUT    := $(shell sed -nE 's/.*-p +output +([^ ]+).*/\1/p' <<< '$(PARAMETERS)')
-PLACE     := $(or $(OUTPUT),$(BUILD))
+# -p output FOLDER keeps a run of its own.
+PLACE     := $(or $(patsubst output=%,%,$(filter output=%,$(subst output ,output=,$(PARAMETERS)))),$(BUILD))
 RUNS      := $(PLACE)/notebooks
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
-# With other parameters the notebooks ask for other answers, each for those it needs.
-ASKED     := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
+# Runs with other parameters extract what they need themselves.
+EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-
-.PHONY: FORCE help paper notebooks minis outcomes test figures bench lab clean clean-cache extract lint setup
-help: ## this list
+.PHONY: FORCE help setup paper notebooks extract figures bench outcomes minis test lint lab clean clean-cache
+help: ## list the targets
 	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
-	@echo "seed and output belong to all notebooks; other parameters to single ones, which are targets too:"
+	@echo "All notebooks of the experiments have the parameters seed and output; others belong to single notebooks, which are targets:"
 	@echo "make build/tau0/notebooks/vision_language/fig_profiles.ipynb PARAMETERS='-p tau 0 -p output build/tau0'"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 15
 
-setup: $(READY) ## make the environment, nothing else
+setup: $(READY) ## make the environment only
 
-paper: $(READY) ## set up, then every table and figure of the preset, JOBS at a time
-	@$(MAKE) --no-print-directory --jobs $(JOBS) notebooks
+paper: $(READY) $(EXTRACTED) ## every table and figure of the preset, JOBS notebooks at a time
+	@$(MAKE) --no-print-directory --jobs $(JOBS) notebooks | $(PY) .ci/progress.py \
+	"$$($(MAKE) --no-print-directory --dry-run notebooks | grep -c 'papermill ' || true)"
 
-notebooks: $(ASKED) $(EXECUTED)
-	@echo "wrote $(words $(EXECUTED)) notebooks to $(RUNS), with their tables and figures (preset $(PRESET))"
+notebooks: $(EXTRACTED) $(EXECUTED)
 
-# The notebook runs under another name until it is done, so that a failed run stays to be read and is not taken for a finished one.
+# A run has another name until it is complete; a failed one stays there to be read.
 $(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(PLACE)/parameters | $(READY)
 	@mkdir -p $(@D)
-	@echo "running $< (what is not in the cache yet is asked of the models first, which takes minutes)"
-	$(PY) -m papermill $< $(@:.ipynb=.part.ipynb) -p preset $(PRESET) $(PARAMETERS) --cwd $(CURDIR)
+	@TQDM_DISABLE=1 PYTHONWARNINGS=once $(PY) -m papermill --no-progress-bar --log-level ERROR $< $(@:.ipynb=.part.ipynb) $(if $(filter %/quickstart.ipynb,$@),,-p preset $(PRESET) $(PARAMETERS)) --cwd "$(CURDIR)"
 	@mv $(@:.ipynb=.part.ipynb) $@
 	@echo "wrote $@"
 
-# Any other path of a run is a misspelt one, or lies elsewhere than its output.
 build/%.ipynb: FORCE
-	@echo "$@ is no run of a notebook: it is notebooks/EXPERIMENT/NAME.ipynb that runs as $(RUNS)/EXPERIMENT/NAME.ipynb," \
-	"in the folder that '-p output' names" >&2; exit 2
+	@echo "$@ is not a notebook target: notebooks/EXPERIMENT/NAME.ipynb runs as $(RUNS)/EXPERIMENT/NAME.ipynb," \
+	"in the folder of '-p output'" >&2; exit 2
 
 # Other parameters make a finished run stale.
 $(PLACE)/parameters: FORCE
-	@mkdir -p $(@D); printf '%s\n' "$(PARAMETERS)" | cmp -s - $@ || printf '%s\n' "$(PARAMETERS)" > $@
+	@mkdir -p $(@D); printf '%s\n' "$$PARAMETERS" | cmp -s - $@ || printf '%s\n' "$$PARAMETERS" > $@
 FORCE:
 
-# What is in the cache stays there; the stamp only says that it was looked through since the code last changed.
 $(BUILD)/extracted: $(SOURCES) | $(READY)
-	$(PY) -m pidlib.answers --preset $(PRESET) --jobs $(JOBS)
+	$(PY) -m pidlib.experiments extract --preset $(PRESET) --jobs $(JOBS)
 	@mkdir -p $(@D) && touch $@
-$(filter-out $(RUNS)/validation/%,$(EXECUTED)) $(RUNS)/validation/fig_recovery.ipynb: | $(ASKED)
+$(filter-out $(RUNS)/validation/% $(RUNS)/quickstart.ipynb,$(EXECUTED)) $(RUNS)/validation/fig_recovery.ipynb: | $(EXTRACTED)
 
-extract: $(BUILD)/extracted ## only the first step: run the models, keep what they answer in the cache
+extract: $(BUILD)/extracted ## the first step only: run the models, fill the cache
 
-figures: $(READY) ## only the last step: redraw every figure from the committed tables
-	$(PY) -m pidlib.figures --preset $(PRESET)
+figures: $(READY) ## the last step only: redraw every figure from the tables
+	$(PY) -m pidlib.experiments.draw --preset $(PRESET)
 
-bench: $(READY) ## time the solver against its peers
+bench: $(READY) ## time the solver against other software
 	rm -f $(RUNS)/validation/fig_solver.ipynb
 	@$(MAKE) --no-print-directory $(RUNS)/validation/fig_solver.ipynb
 
-outcomes: $(READY) ## train all seeds of the reweighting experiment anew and write the committed outcomes: about an hour
-	$(PY) -m pidlib.outcomes --preset $(PRESET) --jobs $(JOBS) --anew
+outcomes: $(READY) ## repeat all trainings of the reweighting experiment: about an hour
+	$(PY) -m pidlib.experiments.reweighting --preset $(PRESET) --jobs $(JOBS) --retrain
 
-minis: $(READY) ## train the mini models anew: hours
-	$(PY) -m pidlib.models.minis train
+minis: $(READY) ## train the mini models again: hours
+	$(PY) -m pidlib.training.minis train
 
-test: $(READY) ## set up, then run the tests
+test: $(READY) ## run the tests
 	$(PY) -m pytest
 
-lint: $(READY) ## style of code and notebooks
-	$(PY) -m ruff check pidlib tests
+lint: $(READY) ## check the style of code and notebooks
+	$(PY) -m ruff format --check pidlib tests .ci data/stamps
+	$(PY) -m ruff check pidlib tests .ci data/stamps
 	$(PY) -m nbstripout --verify $(NOTEBOOKS)
 
 lab: $(READY) ## open JupyterLab on the notebooks
-	$(PY) -m jupyterlab notebooks
+	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
-clean: ## remove what make wrote, except .venv, the cache of extractions and the results of the paper preset
+clean: ## remove runs, except the cache, .venv and build/paper
 	rm -rf build/smoke build/offline tests/runs .pytest_cache .ruff_cache .hypothesis
 
-clean-cache: clean ## forget also what the models answered
+clean-cache: clean ## also remove data/cache, the extractions of the offline preset
 	rm -rf data/cache

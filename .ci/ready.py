@@ -1,4 +1,4 @@
-"""Exit 0 if this interpreter has what pyproject.toml asks for; needs nothing but the standard library."""
+"""Exit with what this interpreter lacks of pyproject.toml; needs the standard library only."""
 
 import importlib.metadata
 import re
@@ -6,18 +6,20 @@ import sys
 from pathlib import Path
 
 
-def key(name):
+def key(name: str) -> str:
     return name.lower().replace("_", "-")
 
 
 if not (3, 11) <= sys.version_info < (3, 14):
-    sys.exit(1)
+    sys.exit("Python 3.11 to 3.13 is needed")
 
 import tomllib  # noqa: E402  (new in 3.11)
 
-project = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8"))["project"]
-have = {key(found.metadata["Name"] or ""): found.version.split("+")[0] for found in importlib.metadata.distributions()}
-for requirement in project["dependencies"] + project["optional-dependencies"]["test"]:
-    name, relation, version = re.fullmatch(r"([\w.-]+)(==)?(.*)", requirement).groups()
-    if key(name) not in have or (relation and have[key(name)] != version):
-        sys.exit(f"{sys.prefix} lacks {requirement}")
+text = Path(__file__).parents[1].joinpath("pyproject.toml").read_text(encoding="utf-8")
+project = tomllib.loads(text)["project"]
+extras = project["optional-dependencies"].values()
+installed = {key(found.metadata["Name"] or "") for found in importlib.metadata.distributions()}
+needed = {re.match(r"[\w.-]+", one)[0] for one in [*project["dependencies"], *sum(extras, [])]}
+missing = sorted(name for name in needed if key(name) not in installed | {"pidlib"})
+if missing:
+    sys.exit(f"lacks {', '.join(missing)}")

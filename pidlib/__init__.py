@@ -1,14 +1,43 @@
-"""Partial information decomposition of multimodal language models: exact, certified, reproducible.
+"""Partial information decomposition of multimodal language models.
 
-Tables: `pid`, `sensory_pid`, `gate`. A model's answers: `Decisions`, `decision_pid`. Codes of embeddings: `Codebook`, `estimate`.
-Of clips that are seen and heard: `pidlib.sensory` (`sensory_pid` is for tables).
-To ask a model, `pidlib.models.load`, `pidlib.benchmarks.load` and `pidlib.extraction.extract`.
+Tables of counts: `pid`, `sensory_pid`, `gates`. Decisions: `Decisions`, `decision_pid`. Codes of
+embeddings: `estimate`. Models: `load_model`, `load_benchmark`, `Sample`, `extract`, `profile`,
+`compare`. Everything else may change.
 """
 
-from pidlib.clustering import Codebook
-from pidlib.decisions import Decisions, decision_pid
-from pidlib.decomposition import PID, pid, sensory_pid
-from pidlib.distributions import GATES, gate
-from pidlib.uncertainty import estimate
+import importlib
 
-__all__ = ["GATES", "PID", "Codebook", "Decisions", "decision_pid", "estimate", "gate", "pid", "sensory_pid"]
+_PUBLIC = {
+    "PID": "decomposition",
+    "pid": "decomposition",
+    "sensory_pid": "decomposition",
+    "Decisions": "decomposition.decisions:Decisions",
+    "decision_pid": "decomposition.decisions:decision_pid",
+    "estimate": "decomposition.estimate:estimate",
+    "gates": "decomposition.gates:",
+    "Sample": "benchmarks",
+    "load_benchmark": "benchmarks:load",
+    "load_model": "models",
+    "extract": "extraction",
+    "Profile": "profiles",
+    "profile": "profiles",
+    "compare": "profiles",
+    "sensory": "sensory:",
+    "reweighting": "reweighting:",
+}
+__all__ = list(_PUBLIC)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name on first use: `import pidlib` itself loads nothing."""
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'pidlib' has no attribute {name!r}; see pidlib.__all__")
+    module, colon, attribute = _PUBLIC[name].partition(":")
+    loaded = importlib.import_module(f"pidlib.{module}")
+    value = getattr(loaded, attribute or name) if attribute or not colon else loaded
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PUBLIC})

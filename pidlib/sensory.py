@@ -1,29 +1,14 @@
-r"""Sensory PID of a model's decisions: what sight V and sound A tell of its answer Y where the text T is known.
+r"""Sensory PID: information of vision V and audio A about a model's answer Y, given the text T.
 
-    I(Y; V, A | T) = R + U_vision + U_audio + S = sum_c w_c I(Y; V, A | T = c),
+.. math:: I(Y; V, A \mid T) = R + U_{vision} + U_{audio} + S = \sum_c w_c\, I(Y; V, A \mid T = c)
 
-after Fang et al. (2026). Six passes tell it, `ASKED`: p(y | v, a, t), p(y | v, t) with the sound masked, p(y | a, t) with the picture
-masked, and p(y | t) with both, in three draws of noise, for the noise floor. (Passes that are not asked for do not hear a thing.)
+(Fang et al., 2026, arXiv 2606.00959.) Samples that share a condition c are decomposed together; w_c
+is their share of all samples. One of three `CONDITIONS` defines c:
 
-    answers = extract(model, clips, passes=ASKED)
-    decompose(conditions(answers, "question")).pid
-
-Intervals and noise floor: `pidlib.sensory_tables.measure`. Samples that share a condition c are decomposed together, as
-`pidlib.decisions` does it: their clips are the alphabets, their pair marginals are reconciled to P(Y | c), the mean of p(y | v, a, t) over
-them, and coupled. Every atom, bound and gap is the mean over conditions, weighted by w_c, their share of the samples. What a condition is:
-
-* ``"question"``: one text, whatever its template, which is what the definition asks for. Phrasings of one question are conditions apart:
-  their law is the same, but fewer samples share it, and estimates depend on their number: of soft answers, fewer couplings of fewer
-  samples leave less synergy and more that is unique (`pidlib.decisions.decision_pid`). `conditions` warns below `FEWEST` of them.
-* ``"template"``: one form of question, with all of its texts. For benchmarks where hardly a text is asked twice. Its sources are then not V
-  and A but (V, T) and (A, T), so that texts which differ in what they ask for are coupled with each other: where T = 0 asks for V and
-  T = 1 for A, U_vision = U_audio = 1/2 turn into R = S = 1/2. There are more couplings to minimise over, so that unique atoms are at most,
-  redundancy and synergy at least what they are given the question (up to reconciliation, which then is one for all texts).
-* ``"none"``: the same samples, but what they were asked is ignored: the decisions of clips with the same content are averaged,
-  p(y | v, a) = E_T p(y | v, a, T). (Without that average every row still knows its text, with which it was answered.) It is here to fail:
-  of Y = V xor A xor T it sees nothing.
-
-A condition of one sample has P(Y | c) equal to its only decision, so it tells nothing; such samples are left out and counted.
+- ``question``: one text, as in the definition; paraphrases are separate conditions.
+- ``template``: one form of question, for benchmarks that hardly repeat a text. Different texts are
+  coupled: if T = 0 asks about V and T = 1 about A, U_vision = U_audio = 1/2 becomes R = S = 1/2.
+- ``ignored``: a negative control, p(y | v, a) = E_T p(y | v, a, T) over clips of equal content.
 """
 
 import warnings
@@ -36,264 +21,246 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import rel_entr
 
-from pidlib.decisions import DecisionPID, Decisions, Draws, bootstrap_decisions, decision_pid
+from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition import PID
-from pidlib.experiment import derive_seed, unknown
+from pidlib.decomposition.decisions import (
+    DecisionPID,
+    Decisions,
+    Draws,
+    bootstrap_decisions,
+    decision_pid,
+)
 from pidlib.extraction import Extraction
 
 SOURCES = ("vision", "audio")
-PASSES = {"joint": "vision+audio+language", "vision": "vision+language", "audio": "audio+language", "text": "language"}
-NOISE = ("language", "language#1", "language#2")  # the text, with noise of its own for all that is seen and heard
-TURNS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))  # which of them stands for both senses, for sight and for sound in the noise floor
-ASKED = (*PASSES.values(), *NOISE[1:])
-GIVEN = ("question", "template", "none")
-REFERENCES = {"question": ("question", "sample", "template", "marginal"), "template": ("template", "marginal")}
+PASSES = {
+    "joint": "vision+audio+language",
+    "vision": "vision+language",
+    "audio": "audio+language",
+    "text": "language",
+}
+TEXT_DRAWS = ("language", "language#1", "language#2")  # the text with independent draws of noise
+# Draws that take the roles of both streams, vision and audio in each estimate of the noise floor.
+ROLE_PERMUTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
+REQUIRED = (*PASSES.values(), *TEXT_DRAWS[1:])
+CONDITIONS = ("question", "template", "ignored")
+# Reference distributions that are constant within each condition; the first is P(Y | c).
+REFERENCES = {
+    "question": ("question", "sample", "template", "marginal"),
+    "template": ("template", "marginal"),
+    "ignored": ("template", "marginal"),
+}
 TOLERANCE = 1e-4  # bits
-FEWEST = 16  # samples of a condition in the median, for atoms of soft answers that are more than chance
+MIN_SAMPLES = 16  # median samples per condition below which atoms of soft decisions depend on it
+
+Content = Sequence[tuple[Hashable, Hashable]]
 
 
-class Condition(NamedTuple):
-    """Samples that are decomposed together.
+class Group(NamedTuple):
+    """Samples that share a condition and are decomposed together."""
 
-    Attributes
-    ----------
-    given
-        One of `GIVEN`.
-    template, question
-        What they share: no template where a text is of several, no question where it is not given.
-    decisions
-        p(y | v, a, t), p(y | v, t) and p(y | a, t) of its n samples.
-    floor
-        The same of three passes in which sight and sound are both noise, in each of the `TURNS`.
-    told
-        Mean of p(y | t), the answer to the text alone, in each draw of the noise, shape [3, k].
-    """
-
-    given: str
-    template: str
-    question: str
-    decisions: Decisions
-    floor: tuple[Decisions, ...]
-    told: Float[np.ndarray, "3 k"]
+    condition: str  # one of `CONDITIONS`
+    template: str  # empty if the samples have several
+    question: str  # empty unless it is the condition
+    decisions: Decisions  # p(y | v, a, t), p(y | v, t) and p(y | a, t)
+    noise_floor: tuple[Decisions, ...]  # noise for both streams, by `ROLE_PERMUTATIONS`
+    text_only: Float[np.ndarray, "3 k"]  # mean of p(y | t) for each draw of the noise
 
 
-def conditions(
+def split_by(
     extraction: Extraction,
-    given: str,
+    condition: str,
     *,
-    content: Sequence[tuple[Hashable, Hashable]] | None = None,
+    content: Content | None = None,
     tau: float = 0.3,
     layer: int | None = None,
-) -> list[Condition]:
-    """The samples of an extraction, by what is given; those that are alone in their condition are left out.
+) -> list[Group]:
+    """Group the samples of an extraction by a condition; samples without another are left out.
 
     Parameters
     ----------
-    extraction
-        Asked with ``passes=ASKED``, with templates and questions.
-    given
-        ``"question"``, ``"template"`` or ``"none"``.
+    extraction, condition
+        Made with ``passes=REQUIRED`` from samples with templates and questions; of `CONDITIONS`.
     content
-        For ``"none"``: of each sample what is seen and what is heard, as far as it matters. Decisions with both senses are averaged over
-        clips that are equal to both, decisions with one sense over those that are equal to it.
+        For ``"ignored"``: what each clip shows and sounds like. Decisions are averaged over clips
+        that agree in both streams, or in the only stream that is present.
     tau, layer
         As in `Extraction.decisions`.
-
-    Raises
-    ------
-    ValueError
-        For another ``given``, for ``"none"`` without content and others with it, for passes that were not extracted, and if every
-        sample is alone.
 
     Warns
     -----
     UserWarning
-        If conditions hold fewer than `FEWEST` samples in the median, or more than a tenth of the samples are alone.
+        If over a tenth of the samples is left out, or the median group is below `MIN_SAMPLES`.
     """
-    if given not in GIVEN:
-        raise ValueError(unknown("condition", given, GIVEN))
-    if (given == "none") != (content is not None):
-        raise ValueError(f"given={given!r}: to ignore the question takes given='none' and content=[(v, a), ...], the clips that are alike")
-    if len(extraction.templates) != len(extraction) or len(extraction.questions) != len(extraction):
-        raise ValueError("this extraction holds no templates and questions; extract its samples anew")
-    if missing := [key for key in ASKED if key not in extraction.logits]:
-        raise ValueError(f"this extraction lacks the passes {', '.join(missing)}; extract with passes=pidlib.sensory.ASKED")
-    shared = "question" if given == "question" else "template"
+    if condition not in CONDITIONS:
+        raise ValueError(unknown_name("condition", condition, CONDITIONS))
+    if (condition == "ignored") != (content is not None):
+        text = "condition='ignored' needs content=[(shown, sounding), ...], and no other takes it"
+        raise ValueError(f"{text}; got condition={condition!r}, content={content!r:.40}")
+    if not len(extraction) == len(extraction.templates) == len(extraction.questions):
+        raise ValueError("the extraction has no templates and questions; extract its samples again")
+    if missing := [key for key in REQUIRED if key not in extraction.logits]:
+        text = f"the extraction lacks the passes {', '.join(missing)}"
+        raise ValueError(f"{text}; extract with passes=pidlib.sensory.REQUIRED")
+    shared = "question" if condition == "question" else "template"
     members: dict[str, list[int]] = {}
     for index, text in enumerate(getattr(extraction, f"{shared}s")):
         members.setdefault(text, []).append(index)
-    passes = {key: extraction.decisions(key, tau, layer) for key in {*PASSES.values(), *NOISE}}
-    found = []
+    passes = {key: extraction.decisions(key, tau, layer) for key in REQUIRED}
+    groups = []
     for text, rows in members.items():
-        if len(rows) > 1:
-            here = None if content is None else [content[row] for row in rows]
-            of = {key: values[rows] for key, values in passes.items()}
-            answered = _decisions([of[PASSES[role]] for role in ("joint", *SOURCES)], here)
-            floor = tuple(_decisions([of[NOISE[draw]] for draw in turn], here) for turn in TURNS)
-            told = np.stack([of[key].mean(0) for key in NOISE])
-            template, *others = {extraction.templates[row] for row in rows}
-            said = ("" if others else template, text) if given == "question" else (text, "")
-            found.append(Condition(given, *said, answered, floor, told))
-    less = ", or condition on less (given='template')" if given == "question" else ""
-    if not found:
-        raise ValueError(f"no two of {len(extraction)} samples share a {shared}: ask more of them{less}")
-    if (alone := sum(len(rows) == 1 for rows in members.values())) > len(extraction) / 10:
-        warnings.warn(f"{alone} of {len(extraction)} samples share their {shared} with none and are left out{less}", stacklevel=2)
-    if (usual := median(found)) < FEWEST:
-        warnings.warn(
-            f"given={given!r}, a condition holds {usual:g} samples in the median, fewer than {FEWEST}: estimates depend on their number,"
-            f" most where answers are soft; ask more of them{less}",
-            stacklevel=2,
+        if len(rows) < 2:
+            continue
+        own = {key: values[rows] for key, values in passes.items()}
+        clips = None if content is None else [content[row] for row in rows]
+        templates = {extraction.templates[row] for row in rows}
+        draws = [own[key] for key in TEXT_DRAWS]
+        group = Group(
+            condition,
+            template=templates.pop() if len(templates) == 1 else "",
+            question=text if condition == "question" else "",
+            decisions=_decisions([own[PASSES[role]] for role in ("joint", *SOURCES)], clips),
+            noise_floor=tuple(
+                _decisions([draws[draw] for draw in order], clips) for order in ROLE_PERMUTATIONS
+            ),
+            text_only=np.stack([draw.mean(0) for draw in draws]),
         )
-    return found
+        groups.append(group)
+    total, advice = len(extraction), "extract more samples"
+    if condition == "question":
+        advice += ", or use condition='template'"
+    if not groups:
+        raise ValueError(f"no two of {total} samples share a {shared}: {advice}")
+    if (alone := total - sum(len(group.decisions) for group in groups)) > total / 10:
+        text = f"{alone} of {total} samples share their {shared} with no other and are left out"
+        warnings.warn(f"{text}; {advice}", stacklevel=2)
+    if (median := median_size(groups)) < MIN_SAMPLES:
+        text = f"condition={condition!r}: the median condition has only {median:g} samples, and"
+        warnings.warn(f"{text} atoms of soft decisions depend on this; {advice}", stacklevel=2)
+    return groups
 
 
-def median(conditions: Sequence[Condition]) -> float:
-    """The median number of samples in a condition."""
-    return float(np.median([len(one.decisions) for one in conditions]))
+def median_size(groups: Sequence[Group]) -> float:
+    """Return the median number of samples in a group."""
+    return float(np.median([len(group.decisions) for group in groups]))
 
 
-def _decisions(rows: Sequence[Float[np.ndarray, "n k"]], content: Sequence[tuple[Hashable, Hashable]] | None) -> Decisions:
+def _decisions(rows: Sequence[Float[np.ndarray, "n k"]], content: Content | None) -> Decisions:
     if content is not None:
-        seen, heard = zip(*content, strict=True)
-        rows = [_averaged(values, labels) for values, labels in zip(rows, (content, seen, heard), strict=True)]
+        labels = (content, *zip(*content, strict=True))
+        rows = [_averaged(values, equal) for values, equal in zip(rows, labels, strict=True)]
     return Decisions(joint=rows[0], sources=dict(zip(SOURCES, rows[1:], strict=True)))
 
 
-def _averaged(rows: Float[np.ndarray, "n k"], labels: Sequence[Hashable]) -> Float[np.ndarray, "n k"]:
-    """The mean of the rows that share a label, on each of them."""
+def _averaged(rows: Float[np.ndarray, "n k"], labels: Sequence[Hashable]) -> np.ndarray:
+    """Replace each row by the mean of the rows with its label."""
     numbers: dict[Hashable, int] = {}
     index = np.array([numbers.setdefault(label, len(numbers)) for label in labels])
-    alike = np.eye(len(numbers))[index]
-    return (alike.T @ rows / alike.sum(0)[:, None])[index]
+    members = np.eye(len(numbers))[index]
+    return (members.T @ rows / members.sum(0)[:, None])[index]
 
 
 @dataclass(frozen=True, eq=False)
 class SensoryPID:
-    """The mean decomposition over conditions, each with `reference` P(Y | c), and what each condition has in it.
+    """The mean decomposition over conditions, with reference P(Y | c)."""
 
-    Attributes
-    ----------
-    pid
-        Atoms, bounds and gap in bits; converged where all conditions are.
-    shares
-        w_c, summing to one.
-    solved
-        The decomposition of each condition.
-    reconciliation
-        Mean total variation by which the rows of each source were moved to P(Y | c).
+    pid: PID  # atoms, bounds and gap in bits; converged if all conditions are
+    shares: Float[np.ndarray, " c"]  # the weights w_c
+    solved: tuple[DecisionPID, ...]  # the decomposition of each condition
+    reconciliation: Mapping[str, float]  # mean total variation by which rows moved to P(Y | c)
+
+
+def decompose(parts: Sequence[Group | Decisions], *, tol: float = TOLERANCE) -> SensoryPID:
+    """Decompose the decisions of each condition, to a gap of ``tol`` bits, and average by rows.
+
+    >>> sure, uniform = np.eye(2), np.full((4, 2), 0.5)
+    >>> copy = Decisions(sure[[0, 0, 1, 1]], {"vision": sure[[0, 0, 1, 1]], "audio": uniform})
+    >>> xor = Decisions(sure[[0, 1, 1, 0]], {"vision": uniform, "audio": uniform})
+    >>> result = decompose([copy, xor]).pid
+    >>> result.unique["vision"], result.synergy
+    (0.5, 0.5)
     """
-
-    pid: PID
-    shares: Float[np.ndarray, " c"]
-    solved: tuple[DecisionPID, ...]
-    reconciliation: Mapping[str, float]
-
-
-def decompose(parts: Sequence[Condition | Decisions], *, tol: float = TOLERANCE) -> SensoryPID:
-    """Decompose the decisions of every condition and take the mean.
-
-    Parameters
-    ----------
-    parts
-        As made by `conditions`, or the decisions of each; the share of each is that of its rows.
-    tol
-        Certified gap asked for in every condition, in bits.
-
-    Examples
-    --------
-    >>> sure, open_ = np.eye(2), np.full((4, 2), 0.5)
-    >>> copy = Decisions(joint=sure[[0, 0, 1, 1]], sources={"vision": sure[[0, 0, 1, 1]], "audio": open_})
-    >>> xor = Decisions(joint=sure[[0, 1, 1, 0]], sources={"vision": open_, "audio": open_})
-    >>> decompose([copy, xor]).pid
-    PID(redundancy=0.000000, unique_vision=0.500000, unique_audio=0.000000, synergy=0.500000, gap=0.0e+00 bits)
-    """
-    decisions = [one.decisions if isinstance(one, Condition) else one for one in parts]
-    solved = tuple(decision_pid(one, tol=tol) for one in decisions)
-    counts = np.array([len(one) for one in decisions], dtype=float)
-    shares = counts / counts.sum()
+    decisions = [part.decisions if isinstance(part, Group) else part for part in parts]
+    solved = tuple(decision_pid(part, tol=tol) for part in decisions)
+    shares = _shares(decisions)
 
     def mean(values):
         return float(shares @ np.array(list(values)))
 
-    means = {name: mean(getattr(one.pid, name) for one in solved) for name in ("redundancy", "synergy", "total", "lower", "upper", "gap")}
+    pids = [part.pid for part in solved]
+    fields = ("redundancy", "synergy", "total", "lower", "upper", "gap")
     pid = PID(
         sources=SOURCES,
-        unique=MappingProxyType({name: mean(one.pid.unique[name] for one in solved) for name in SOURCES}),
-        converged=all(one.pid.converged for one in solved),
-        iterations=max(one.pid.iterations for one in solved),
-        **means,
+        unique=MappingProxyType({name: mean(pid.unique[name] for pid in pids) for name in SOURCES}),
+        converged=all(pid.converged for pid in pids),
+        iterations=max(pid.iterations for pid in pids),
+        **{name: mean(getattr(pid, name) for pid in pids) for name in fields},
     )
-    return SensoryPID(pid, shares, solved, MappingProxyType({name: mean(one.reconciliation[name] for one in solved) for name in SOURCES}))
+    moved = {name: mean(part.reconciliation[name] for part in solved) for name in SOURCES}
+    return SensoryPID(pid, shares, solved, MappingProxyType(moved))
 
 
-def added(
-    conditions: Sequence[Condition],
+def _shares(decisions: Sequence[Decisions]) -> Float[np.ndarray, " c"]:
+    counts = np.array([len(part) for part in decisions], dtype=float)
+    return counts / counts.sum()
+
+
+def reference_shift(
+    groups: Sequence[Group],
     reference: str,
     targets: Float[np.ndarray, "c *draws k"] | None = None,
-    turn: Sequence[int] | None = None,
+    permutation: Sequence[int] | None = None,
 ) -> Float[np.ndarray, " *draws"]:
-    r"""What a reference other than P(Y | c) adds to redundancy, in bits: :math:`\sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)`.
+    r"""Return the bits that a reference r other than P(Y | c) adds to redundancy.
 
-    The paper's terms are i_v = KL(p(y | v, t) || r), i_a and i_va likewise, and it is not known which r it takes. All joint rows of a
-    condition average to P(Y | c), so do those of both sources after reconciliation, and so does every coupling Q. Hence for every r that is
-    one within the condition, the mean of each of the three and I_Q grow by the same number, KL(P(Y | c) || r); R = i_v + i_a - i_Q grows by
-    it, whereas U_v = i_Q - i_a, U_a = i_Q - i_v and S = i_va - i_Q stay. (Rows that are not reconciled grow by numbers of their own, and
-    then every atom depends on r.) The references:
+    .. math:: \sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)
 
-    * ``"question"`` or ``"template"``, P(Y | c) itself where that is given: adds nothing. ``"template"`` given the question adds what the
-      text tells beyond its form, I(Y; question | template);
-    * ``"sample"``, p(y | t), the mean over the condition's samples and over the draws of the noise (in which alone they differ): adds how
-      far the answer to text and noise is from the mean answer to text and clip;
-    * ``"marginal"``, the mean over all conditions: adds I(Y; C), all that the condition tells of the answer.
+    The paper's terms are KL(p(y | v, t) || r), and likewise for audio and for both, with an
+    unstated r. All these terms and I_Q of any coupling average to P(Y | c) and grow by
+    KL(P(Y | c) || r) for an r that is constant within the condition; the other atoms do not change.
 
     Parameters
     ----------
-    conditions
-        As made by `conditions`.
-    reference
-        One of `REFERENCES` of what is given; a finer one would not be one within the condition.
+    groups, reference
+        From `split_by`, and one of the `REFERENCES` of their condition: the mean of the samples of
+        a ``question`` or ``template``; of p(y | t) (``sample``); of all samples (``marginal``).
     targets
-        P(Y | c) of each condition, if not that of its decisions, or draws of it.
-    turn
-        For the floor, which of the `TURNS`: the draw of the noise that stands for both senses is left out of p(y | t), from which it
-        would else differ in nothing.
-
-    Raises
-    ------
-    ValueError
-        For a reference that does not exist, or that is finer than the conditions.
+        P(Y | c) of each condition, or draws of it; by default from the decisions.
+    permutation
+        Of the noise floor, from `ROLE_PERMUTATIONS`; p(y | t) then excludes the target's draw.
     """
-    given = conditions[0].given if conditions[0].given in REFERENCES else "template"
-    if reference not in REFERENCES[given]:
-        raise ValueError(f"reference {reference!r} is not one within each {given}, as are {', '.join(REFERENCES[given])}")
-    targets = np.stack([one.decisions.target for one in conditions]) if targets is None else targets
-    shares = np.array([len(one.decisions) for one in conditions], dtype=float)
-    shares /= shares.sum()
-    if reference == given:
+    condition = groups[0].condition
+    if reference not in REFERENCES[condition]:
+        text = f"reference {reference!r} is not constant within condition={condition!r}"
+        raise ValueError(f"{text}; choose one of {', '.join(REFERENCES[condition])}")
+    if targets is None:
+        targets = np.stack([group.decisions.target for group in groups])
+    if reference == REFERENCES[condition][0]:
         return np.zeros(targets.shape[1:-1])
+    shares = _shares([group.decisions for group in groups])
     if reference == "sample":
-        draws = list(range(len(NOISE)) if turn is None else turn[1:])
-        told = np.stack([one.told[draws].mean(0) for one in conditions])
-        against = told.reshape(len(conditions), *[1] * (targets.ndim - 2), -1)
+        draws = list(range(len(TEXT_DRAWS)) if permutation is None else permutation[1:])
+        means = np.stack([group.text_only[draws].mean(0) for group in groups])
+        against = means.reshape(len(groups), *[1] * (targets.ndim - 2), -1)
     else:
         against = np.empty_like(targets)
-        names = ["" if reference == "marginal" else (one.template, "" if one.template else one.question) for one in conditions]
-        for name in set(names):
-            here = np.array([other == name for other in names])
-            against[here] = np.tensordot(shares[here] / shares[here].sum(), targets[here], 1)
+        keys = [(group.template, group.template or group.question) for group in groups]
+        keys = [""] * len(groups) if reference == "marginal" else keys
+        for key in set(keys):
+            own = np.array([other == key for other in keys])
+            against[own] = np.tensordot(shares[own] / shares[own].sum(), targets[own], 1)
     return np.tensordot(shares, rel_entr(targets, against).sum(-1), 1) / np.log(2)
 
 
-def bootstrap(found: SensoryPID, decisions: Sequence[Decisions], n: int = 100, seed: int = 0) -> tuple[Draws, Float[np.ndarray, "c n k"]]:
-    """Draws of the mean atoms, samples drawn anew within each condition, and of every P(Y | c).
-
-    The shares of the conditions stay: it is the set of questions that was asked. Draws of different conditions are independent.
-    """
-    atoms, targets = {name: np.zeros(n) for name in found.pid.atoms}, []
-    for index, (one, solved, share) in enumerate(zip(decisions, found.solved, found.shares, strict=True)):
-        drawn = bootstrap_decisions(one, n, derive_seed(seed, index), solved=solved)
-        for name, values in drawn.atoms.items():
+def bootstrap(
+    result: SensoryPID, decisions: Sequence[Decisions], n: int = 100, seed: int = 0
+) -> tuple[Draws, Float[np.ndarray, "c n k"]]:
+    """Return draws of the mean atoms and of every P(Y | c); samples are drawn within conditions."""
+    atoms, targets = {name: np.zeros(n) for name in result.pid.atoms}, []
+    parts = zip(decisions, result.solved, result.shares, strict=True)
+    for index, (part, solved, share) in enumerate(parts):
+        draws = bootstrap_decisions(part, n, derive_seed(seed, index), solved=solved)
+        for name, values in draws.atoms.items():
             atoms[name] += share * values
-        targets.append(drawn.target)
+        targets.append(draws.target)
     return Draws(atoms, None), np.stack(targets)

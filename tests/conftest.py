@@ -1,4 +1,4 @@
-"""Every test, and every process that one starts, runs on one torch thread, offline, and without a socket to anywhere."""
+"""Run every test, and every process that it starts, on one thread, offline, without sockets."""
 
 import os
 import runpy
@@ -6,9 +6,16 @@ from pathlib import Path
 
 OFFLINE = Path(__file__).with_name("offline")
 
-os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1", HF_DATASETS_OFFLINE="1", TOKENIZERS_PARALLELISM="false")
+os.environ.update(
+    HF_HUB_OFFLINE="1",
+    TRANSFORMERS_OFFLINE="1",
+    HF_DATASETS_OFFLINE="1",
+    TOKENIZERS_PARALLELISM="false",
+)
 os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", MPLBACKEND="agg")
-os.environ["PYTHONPATH"] = os.pathsep.join([str(OFFLINE), str(OFFLINE.parents[1]), os.environ.get("PYTHONPATH", "")])
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(OFFLINE), str(OFFLINE.parents[1]), os.environ.get("PYTHONPATH", "")]
+)
 runpy.run_path(str(OFFLINE / "sitecustomize.py"))
 
 import torch  # noqa: E402  (the thread settings above are read on import)

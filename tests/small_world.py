@@ -1,9 +1,10 @@
-"""A random tiny model of each family, and samples of its closed vocabulary with questions of many lengths."""
+"""A random tiny model of each family, and samples with questions of many lengths."""
 
 import copy
 import functools
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,23 +13,43 @@ from PIL import Image
 
 from pidlib import benchmarks
 from pidlib.benchmarks import Sample
-from pidlib.extraction import FAMILIES, family_of
-from pidlib.models import LoadedModel, tiny
+from pidlib.models import FAMILIES, LoadedModel, family_of
+from pidlib.training.tiny import build
 
-FAMILY_NAMES = tuple(name for name, family in FAMILIES.items() if not family.hears)  # those that see pictures
+FAMILY_NAMES = tuple(name for name, family in FAMILIES.items() if not family.has_audio)
+ARCHITECTURES = Path(__file__).with_name("architectures")  # of families without a mini
 CANDIDATES = ("red", "green", "blue")
 QUESTIONS = {
     "short": ("what color is it?", "what color is this?", "red or blue?"),
-    "long": ("which color has the shape at the top left of the picture?", "what color is the shape on the right?"),
+    "long": (
+        "which color has the shape at the top left of the picture?",
+        "what color is the shape on the right?",
+    ),
 }
-WORDS = {word.strip("?") for questions in QUESTIONS.values() for question in questions for word in question.split()} | set(CANDIDATES)
+WORDS = {
+    word.strip("?")
+    for questions in QUESTIONS.values()
+    for question in questions
+    for word in question.split()
+} | set(CANDIDATES)
+
+
+def random_model(family: str, words=WORDS, size: str = "tiny", seed: int = 0):
+    """A model with random weights and its processor, of any family that takes pictures."""
+    folder = ARCHITECTURES / family
+    if folder.is_dir():
+        prompt = {"question", "answer"} if family == "blip" else set()
+        return build(folder, {*words, *prompt}, "tiny", seed)
+    return build(family, words, size, seed)
 
 
 @functools.cache
 def loaded(family: str, seed: int = 0) -> LoadedModel:
-    """A model of random weights, spread enough for its answers to differ. Shared by the tests: leave it as it is."""
-    model, processor = tiny.build(family, WORDS, "tiny", seed)
-    return LoadedModel(family, _spread(model, seed), processor, family_of(model), "0" * 40, torch.device("cpu"))
+    """A model with random weights, spread so that its answers differ; shared: leave unchanged."""
+    model, processor = random_model(family, seed=seed)
+    return LoadedModel(
+        family, _spread(model, seed), processor, family_of(model), "0" * 40, torch.device("cpu")
+    )
 
 
 def _spread(model: hf.PreTrainedModel, seed: int) -> hf.PreTrainedModel:
@@ -40,19 +61,30 @@ def _spread(model: hf.PreTrainedModel, seed: int) -> hf.PreTrainedModel:
 
 
 def sized() -> LoadedModel:
-    """A Qwen2.5-VL whose processor keeps a picture's proportions, so that the number of its tokens varies."""
+    """A Qwen2.5-VL whose processor keeps proportions, so that the number of tokens varies."""
     model = loaded("qwen2_5_vl")
-    images = hf.Qwen2VLImageProcessor(size={"shortest_edge": 256, "longest_edge": 128 * 128}, patch_size=8, merge_size=2)
-    parts = {"video_processor": model.processor.video_processor, "chat_template": model.processor.chat_template}
-    return replace(model, processor=hf.Qwen2_5_VLProcessor(image_processor=images, tokenizer=model.processor.tokenizer, **parts))
+    images = hf.Qwen2VLImageProcessor(
+        size={"shortest_edge": 256, "longest_edge": 128 * 128}, patch_size=8, merge_size=2
+    )
+    parts = {
+        "video_processor": model.processor.video_processor,
+        "chat_template": model.processor.chat_template,
+    }
+    return replace(
+        model,
+        processor=hf.Qwen2_5_VLProcessor(
+            image_processor=images, tokenizer=model.processor.tokenizer, **parts
+        ),
+    )
 
 
 @functools.cache
 def tiled() -> LoadedModel:
-    """An Mllama that cuts a picture into one to four tiles."""
+    """An Mllama that splits a picture into one to four tiles."""
     model = loaded("mllama")
     config = copy.deepcopy(model.model.config)
-    config.vision_config.max_num_tiles, config.vision_config.supported_aspect_ratios = 4, [[1, 1], [1, 2], [2, 1], [2, 2]]
+    config.vision_config.max_num_tiles = 4
+    config.vision_config.supported_aspect_ratios = [[1, 1], [1, 2], [2, 1], [2, 2]]
     images = hf.MllamaImageProcessor(max_image_tiles=4, size={"height": 64, "width": 64})
     parts = {"tokenizer": model.processor.tokenizer, "chat_template": model.processor.chat_template}
     with torch.random.fork_rng():
@@ -62,11 +94,13 @@ def tiled() -> LoadedModel:
 
 
 def picture(seed: int) -> Image.Image:
-    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    return Image.fromarray(
+        np.random.default_rng(seed).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    )
 
 
 def sample(index: int, **changes) -> Sample:
-    """The index-th sample: templates take turns, and so do the questions of each."""
+    """The index-th sample: templates alternate, and so do the questions of each."""
     template = ("short", "long")[index % 2]
     questions = QUESTIONS[template]
     facts = {
@@ -88,14 +122,22 @@ def samples(count: int) -> list[Sample]:
 
 @functools.cache
 def hearing() -> LoadedModel:
-    """A model of random weights that sees films and hears their sound. Shared by the tests: leave it as it is."""
-    words = {word for name in benchmarks.OMNI for one in benchmarks.load(name, "train", 64) for word in re.findall(r"\w+", one.text)}
-    model, processor = tiny.build("qwen2_5_omni", words | set(film(0).candidates), "tiny")
-    return LoadedModel("hearing", _spread(model, 0), processor, family_of(model), "0" * 40, torch.device("cpu"))
+    """A model with random weights that takes videos with sound; shared: leave unchanged."""
+    words = set(film(0).candidates)
+    for name in benchmarks.names("clips"):
+        for item in benchmarks.load(name, "train", 64):
+            words.update(re.findall(r"\w+", item.text))
+    model, processor = build("qwen2_5_omni", words, "tiny")
+    return LoadedModel(
+        "hearing", _spread(model, 0), processor, family_of(model), "0" * 40, torch.device("cpu")
+    )
 
 
 def film(index: int, seconds: int = 1) -> Sample:
-    """The index-th question about a clip; the clip over and over, if it is to be longer."""
-    one = benchmarks.load("micro_av/visual", "test", 16)[index]
-    longer = {"video": np.concatenate([one.video] * seconds), "audio": np.concatenate([one.audio] * seconds)}
-    return replace(one, sample_id=f"film/{index}", **longer)
+    """The index-th question about a clip, which is repeated to reach the length."""
+    item = benchmarks.load("micro_av/visual", "test", 16)[index]
+    longer = {
+        "video": np.concatenate([item.video] * seconds),
+        "audio": np.concatenate([item.audio] * seconds),
+    }
+    return replace(item, sample_id=f"film/{index}", **longer)

@@ -1,106 +1,159 @@
-"""Notebooks keep the house style, stop at a wrong parameter, and run as they are shipped under the smoke preset."""
+"""Notebooks keep the house style, stop at a wrong parameter, and run under the smoke preset."""
 
 import ast
-import importlib
 import os
-import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
 import papermill
 import pytest
+from papermill.cli import _resolve_type
 
-from pidlib.experiment import Preset, project_root
+from pidlib._common import project_root
+from pidlib.experiments import draw, tables
+from pidlib.experiments.preset import Preset, load_preset
 
-NOTEBOOKS = sorted(project_root().glob("notebooks/*/*.ipynb"))
-PAPER = [path for path in NOTEBOOKS if path.parent.name != "course"]
+ROOT = project_root()
+PAPER = sorted(ROOT.glob("notebooks/*/*.ipynb"))
+QUICKSTART = ROOT / "notebooks/quickstart.ipynb"
+needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
 
 def name_of(path: Path) -> str:
-    return f"{path.parent.name}/{path.stem}"
+    return path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
 
 
-def parameters(notebook) -> dict[str, str]:
-    """Name -> source of the type of every declared parameter."""
+def parameters_cell(notebook):
     (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    return {node.target.id: ast.unparse(node.annotation) for node in ast.parse(cell.source).body if isinstance(node, ast.AnnAssign)}
+    return cell
 
 
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=name_of)
-def test_nothing_is_stored_but_the_text(path):
+def parameters(notebook) -> set[str]:
+    """The names of all declared parameters."""
+    statements = ast.parse(parameters_cell(notebook).source).body
+    return {node.target.id for node in statements if isinstance(node, ast.AnnAssign)}
+
+
+def make(*arguments: str, folder: Path = ROOT) -> str:
+    """What make would run."""
+    quiet = {key: os.environ[key] for key in os.environ if not key.startswith(("MAKE", "MFLAGS"))}
+    quiet.pop("PRESET", None)
+    command = ["make", "--dry-run", *arguments]
+    run = subprocess.run(command, cwd=folder, env=quiet, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_notebooks_and_modules_have_the_same_names():
+    assert list(map(name_of, PAPER)) == sorted(draw.names())
+
+
+@pytest.mark.parametrize("path", [*PAPER, QUICKSTART], ids=name_of)
+def test_notebooks_are_short_without_definitions_and_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
-    assert notebook.metadata.kernelspec.name == "python3"
-    for cell in notebook.cells:
-        assert cell.cell_type != "code" or (not cell.outputs and cell.execution_count is None)
-
-
-@pytest.mark.parametrize("path", PAPER, ids=name_of)
-def test_a_paper_notebook_is_short_and_holds_no_machinery(path):
-    notebook = nbformat.read(path, as_version=4)
-    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
-    assert len(notebook.cells) <= 12
-    assert notebook.cells[0].cell_type == "markdown" and "How to read" in notebook.cells[0].source
-    assert all(len(source.splitlines()) <= 12 for source in code)
-    trees = [node for source in code for node in ast.walk(ast.parse(source))]
-    assert not [node for node in trees if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda | ast.For | ast.While)]
-
-
-@pytest.mark.parametrize("path", PAPER, ids=name_of)
-def test_parameters_are_typed_commented_fields_of_the_preset_and_guarded(path):
-    notebook = nbformat.read(path, as_version=4)
-    (cell,) = [cell for cell in notebook.cells if "parameters" in cell.metadata.get("tags", [])]
-    declared = parameters(notebook)
-    assert declared.keys() - {"preset"} <= Preset.model_fields.keys()
-    assert "preset" in declared and "output" in declared
-    assert len(declared) == len(cell.source.splitlines()) == cell.source.count("  # ")
-    following = notebook.cells[notebook.cells.index(cell) + 1]
-    assert "guard(globals())" in following.source
-    # Magics win over variables in a cell of one name alone: `config`, `time`, `run` ... would show help instead of a value.
+    assert notebook.metadata.kernelspec.name == "python3" and len(notebook.cells) <= 12
+    assert notebook.cells[0].cell_type == "markdown"
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert all(not cell.outputs and cell.execution_count is None for cell in cells)
+    assert all(len(cell.source.splitlines()) <= 12 for cell in cells)
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    machinery = ast.FunctionDef | ast.ClassDef | ast.Lambda | ast.For | ast.While
+    assert not [node for node in nodes if isinstance(node, machinery)]
+    # A magic of the same name would show its help instead of the value.
     from IPython.core.interactiveshell import InteractiveShell
 
-    assert not [name for name in declared if InteractiveShell.instance().find_line_magic(name)]
+    magics = InteractiveShell.instance()
+    assert not [name for name in parameters(notebook) if magics.find_line_magic(name)]
+    cell = parameters_cell(notebook).source
+    assert len(parameters(notebook)) == len(cell.splitlines()) == cell.count("  # ")
+
+
+@pytest.mark.parametrize("path", PAPER, ids=name_of)
+def test_a_notebook_declares_fields_of_the_preset_and_follows_its_module(path):
+    notebook = nbformat.read(path, as_version=4)
+    declared = parameters(notebook)
+    assert declared - {"preset"} <= Preset.model_fields.keys()
+    assert {"preset", "seed", "output"} <= declared
+    following = notebook.cells[notebook.cells.index(parameters_cell(notebook)) + 1]
+    assert following.source == "settings = read_parameters(globals())\nsettings"
+    name, module = path.stem, draw.notebook_module(name_of(path))
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert f"save(settings, {name}, {name}.measure(settings))" in code
+    assert f"draw(settings, {name})" in code
+    assert (f"extract_requests(settings, {name})" in code) == hasattr(module, "requests")
+    assert isinstance(module.COLUMNS, tables.Columns | dict) and callable(module.measure)
+    assert hasattr(module, "figure") or hasattr(module, "latex")
 
 
 def test_seed_and_output_are_the_parameters_of_all():
-    declared = [parameters(nbformat.read(path, as_version=4)).keys() for path in PAPER]
-    assert set.intersection(*map(set, declared)) == {"preset", "seed", "output"}
+    declared = [parameters(nbformat.read(path, as_version=4)) for path in PAPER]
+    assert set.intersection(*declared) == {"preset", "seed", "output"}
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make")
-@pytest.mark.parametrize(("given", "asked"), [("", True), ("-p seed 1", False)])
-def test_models_are_asked_ahead_only_with_the_parameters_of_the_preset(given, asked, tmp_path):
-    quiet = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
-    command = ["make", "--dry-run", "paper", "PRESET=smoke", f"BUILD={tmp_path}", f"PARAMETERS={given}"]
-    plan = subprocess.run(command, cwd=project_root(), env=quiet, capture_output=True, text=True, check=True).stdout
-    assert plan.count("-m papermill") == len(PAPER)
-    assert ("-m pidlib.answers" in plan) == asked
+@needs_make
+@pytest.mark.parametrize(("given", "extracted"), [("", True), ("-p seed 1", False)])
+def test_extraction_runs_ahead_only_with_the_parameters_of_the_preset(given, extracted, tmp_path):
+    plan = make("notebooks", "PRESET=smoke", f"BUILD={tmp_path}", f"PARAMETERS={given}")
+    assert plan.count("-m papermill") == len(PAPER) + 1
+    assert ("-m pidlib.experiments extract --preset smoke" in plan) == extracted
 
 
-@pytest.mark.skipif(not shutil.which("make"), reason="no make")
+@needs_make
 @pytest.mark.parametrize(
     ("target", "given", "runs"),
     [
         ("build/smoke/notebooks/validation/fig_bias.ipynb", "", "-p preset smoke"),
-        ("build/mine/notebooks/validation/fig_bias.ipynb", "-p seed 1 -p output build/mine", "-p preset offline -p seed 1 -p output"),
-        ("build/smoke/notebooks/validation/fig_bias.ipynb", "-p seed 1 -p output build/smoke", "-p preset smoke -p seed 1"),
+        (
+            "build/mine/notebooks/validation/fig_bias.ipynb",
+            "-p seed 1 -p output build/mine",
+            "-p preset offline -p seed 1 -p output",
+        ),
+        (
+            "build/smoke/notebooks/validation/fig_bias.ipynb",
+            "-p seed 1 -p output build/smoke",
+            "-p preset smoke -p seed 1",
+        ),
     ],
 )
-def test_a_run_that_is_asked_for_by_its_path_is_of_that_preset_and_lies_with_its_output(target, given, runs):
-    quiet = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS", "PRESET"))}
-    command = ["make", "--dry-run", "--always-make", target, f"PARAMETERS={given}"]
-    plan = subprocess.run(command, cwd=project_root(), env=quiet, capture_output=True, text=True, check=True).stdout
+def test_the_path_of_a_run_selects_its_preset_and_output(target, given, runs):
+    plan = make("--always-make", target, f"PARAMETERS={given}")
     assert f"{target.replace('.ipynb', '.part.ipynb')} {runs}" in plan
 
 
-@pytest.mark.parametrize("path", PAPER, ids=name_of)
-def test_notebook_figure_and_drawing_function_have_one_name(path):
-    module = importlib.import_module(f"pidlib.figures.{path.parent.name}")
-    assert callable(getattr(module, path.stem))
-    source = path.read_text()
-    assert source.count(f'\\"{name_of(path)}\\"') == 2, "the table and the figure bear the notebook's name"
+@needs_make
+def test_a_clone_in_a_folder_with_a_space_runs_its_notebooks(tmp_path):
+    clone = tmp_path / "my papers" / "checkout"
+    left_out = shutil.ignore_patterns("data", "build", ".venv", ".git", "figures", "__pycache__")
+    shutil.copytree(ROOT, clone, ignore=left_out)
+    target = "build/smoke/notebooks/validation/table_gates.ipynb"
+    plan = make("PRESET=smoke", target, folder=clone)
+    (line,) = [line for line in plan.splitlines() if "-m papermill" in line]
+    words = shlex.split(line)
+    assert words[words.index("--cwd") + 1] in (str(clone), ".")
+    assert "notebooks/validation/table_gates.ipynb" in words
+
+
+def test_a_mapping_is_typed_on_the_command_line_as_json():
+    """papermill passes it as text."""
+    value = _resolve_type('{"prior/80": ["paligemma_leaning"]}')
+    assert load_preset("smoke", tuned_models=value).tuned_models == {
+        "prior/80": ("paligemma_leaning",)
+    }
+    for given in ("steps=3", "[steps, 3]"):
+        with pytest.raises(ValueError, match="tuning: a mapping expected"):
+            load_preset("smoke", tuning=given)
+
+
+def test_progress_counts_the_notebooks_that_were_written():
+    lines = "wrote build/a.ipynb\nsomething else\nwrote build/b.ipynb\nwrote notes.txt\n"
+    command = [sys.executable, ROOT / ".ci/progress.py", "2"]
+    run = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
+    assert "2/2" in run.stderr and lines in run.stdout
 
 
 @pytest.mark.parametrize(
@@ -112,23 +165,38 @@ def test_notebook_figure_and_drawing_function_have_one_name(path):
         ({"n_repeats": "many"}, "n_repeats: .*valid integer"),
     ],
 )
-def test_papermill_stops_at_the_guard(wrong, message, tmp_path):
-    notebook = nbformat.read(project_root() / "notebooks/validation/fig_bias.ipynb", as_version=4)
-    notebook.cells = [cell for cell in notebook.cells if cell.source.startswith(("preset", "settings"))]
-    notebook.cells.insert(0, nbformat.v4.new_code_cell("from pidlib.experiment import guard"))
-    notebook.cells.append(nbformat.v4.new_code_cell("open('worked', 'w')"))
+def test_a_wrong_parameter_stops_papermill_before_any_work(wrong, message, tmp_path):
+    notebook = nbformat.read(ROOT / "notebooks/validation/fig_bias.ipynb", as_version=4)
+    cells = [c for c in notebook.cells if c.source.startswith(("preset", "settings", "from"))]
+    notebook.cells = [*cells, nbformat.v4.new_code_cell("open('worked', 'w')")]
     nbformat.write(notebook, tmp_path / "in.ipynb")
+    given = {"preset": "smoke"} | wrong
+    options = {"cwd": tmp_path, "progress_bar": False}
     with pytest.raises(papermill.PapermillExecutionError, match=message):
-        papermill.execute_notebook(tmp_path / "in.ipynb", None, {"preset": "smoke"} | wrong, cwd=tmp_path, progress_bar=False)
+        papermill.execute_notebook(tmp_path / "in.ipynb", None, given, **options)
     assert not (tmp_path / "worked").exists()
 
 
 @pytest.mark.parametrize("path", PAPER, ids=name_of)
-def test_notebook_runs_as_it_is_shipped(path, tmp_path):
-    asked = {"preset": "smoke", "output": str(tmp_path)}
-    papermill.execute_notebook(path, None, asked, cwd=tmp_path, progress_bar=False)
-    written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.*") if file.is_file()}
-    tables = re.findall(r'settings\.table\(\\"([\w/]+)\\"\)', path.read_text())
-    assert name_of(path) in tables
-    figures = {name: {".tex"} if "/table" in name else {".pdf", ".png"} for name in tables}
-    assert written == {f"data/results/{name}.csv" for name in tables} | {f"figures/{n}{suffix}" for n in tables for suffix in figures[n]}
+def test_a_notebook_runs_and_writes_tables_and_figures_of_its_name(path, tmp_path):
+    given = {"preset": "smoke", "output": str(tmp_path)}
+    papermill.execute_notebook(path, None, given, cwd=tmp_path, progress_bar=False)
+    written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.*")}
+    module, name = draw.notebook_module(name_of(path)), name_of(path)
+    parts = [path.stem] if isinstance(module.COLUMNS, tables.Columns) else module.COLUMNS
+    expected = {f"data/results/{path.parent.name}/{part}.csv" for part in parts}
+    suffixes = [".pdf", ".png"] * hasattr(module, "figure") + [".tex"] * hasattr(module, "latex")
+    assert written == expected | {f"figures/{name}{suffix}" for suffix in suffixes}
+
+
+def test_quickstart_runs(tmp_path):
+    assert parameters(nbformat.read(QUICKSTART, as_version=4)) == {
+        "model_name",
+        "benchmark",
+        "n",
+        "other_name",
+    }
+    options = {"cwd": tmp_path, "progress_bar": False}
+    given = {"n": 32, "preset": "smoke"}  # make gives every notebook the preset
+    papermill.execute_notebook(QUICKSTART, None, given, **options)
+    assert not list(tmp_path.iterdir())

@@ -6,20 +6,26 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pidlib import results
-from pidlib.experiment import project_root
+from pidlib._common import project_root
+from pidlib.experiments import tables
 
 FOLDER = "vision_language"
 
 
 def told(notebook: str, folder: str = FOLDER) -> str:
     """The text of a notebook, a space between words."""
-    cells = json.loads((project_root() / f"notebooks/{folder}/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"]
-    return " ".join(" ".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown").split())
+    cells = json.loads(
+        (project_root() / f"notebooks/{folder}/{notebook}.ipynb").read_text(encoding="utf-8")
+    )["cells"]
+    return " ".join(
+        " ".join(
+            "".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"
+        ).split()
+    )
 
 
 def read(table: str, folder: str = FOLDER) -> pd.DataFrame:
-    return results.read(project_root() / f"data/results/{folder}/{table}.csv")
+    return tables.read(project_root() / f"data/results/{folder}/{table}.csv")
 
 
 def short(value: float, digits: int = 2) -> str:
@@ -30,14 +36,26 @@ def short(value: float, digits: int = 2) -> str:
 def audit() -> list[str]:
     table = read("fig_protocol_audit").query("grade.isna() and null_mean.notna()")
     apart = (table["value_bits"] - table["null_mean"]).abs()[table["protocol"] == "released"].max()
-    runs = table.assign(model=table["model"].fillna("")).groupby(["protocol", "model", "benchmark", "n_codes", "n_observations"])
-    bits = runs[["value_bits", "null_mean"]].sum().astype(float).eval("signal = 100 * (1 - null_mean / value_bits)").reset_index()
+    runs = table.assign(model=table["model"].fillna("")).groupby(
+        ["protocol", "model", "benchmark", "n_codes", "n_observations"]
+    )
+    bits = (
+        runs[["value_bits", "null_mean"]]
+        .sum()
+        .astype(float)
+        .eval("signal = 100 * (1 - null_mean / value_bits)")
+        .reset_index()
+    )
     exemplars = bits[bits["model"] != ""]
-    released, pooled = (exemplars.loc[exemplars["protocol"] == name] for name in ("released", "dataset level"))
+    released, pooled = (
+        exemplars.loc[exemplars["protocol"] == name] for name in ("released", "dataset level")
+    )
     mixed = bits[bits["model"] == ""].set_index(["protocol", "n_codes", "n_observations"])
     signal, longer = mixed["signal"], mixed.loc["released, longer picture"]
     thousand = [f"{signal['dataset level', k, 1024]:.0f}" for k in (3, 5, 10)]
-    null = table.query("protocol == 'released, equal lengths' and n_codes == 10 and n_observations == 16").set_index("atom")["null_mean"]
+    null = table.query(
+        "protocol == 'released, equal lengths' and n_codes == 10 and n_observations == 16"
+    ).set_index("atom")["null_mean"]
     return [
         f"reports {released['value_bits'].min():.1f} to {released['value_bits'].max():.1f} bits",
         f"to {short(apart)} bits in every atom",
@@ -55,15 +73,28 @@ def layers() -> list[str]:
     bits = table.set_index(["atom", "benchmark", "model", "layer"])["corrected_bits"].astype(float)
 
     def at(atom: str, benchmark: str, layer: int) -> list[str]:
-        return [short(bits[atom, benchmark, model, layer]) for model in ("llava", "paligemma", "qwen2_5_vl")]
+        return [
+            short(bits[atom, benchmark, model, layer])
+            for model in ("llava", "paligemma", "qwen2_5_vl")
+        ]
 
-    vision, language = (at(f"unique_{source}", "easy_vqa/shape", 0) for source in ("vision", "language"))
+    vision, language = (
+        at(f"unique_{source}", "easy_vqa/shape", 0) for source in ("vision", "language")
+    )
     first, last = (at("synergy", "micro/existence", layer) for layer in (0, 3))
     captioned = [at("synergy", "micro/captioned", layer) for layer in (0, 3)]
     color = at("unique_language", "easy_vqa/color", 0)
-    coded, decided = (rows.loc[rows["atom"] == "synergy"].set_index("benchmark") for rows in (table, read("fig_layers")))
-    coded, decided = coded["corrected_bits"].groupby("benchmark").max(), decided["value_bits"].groupby("benchmark").max()
-    five = decided[["micro/grounding", "micro/captioned", "micro/scene", "easy_vqa/shape", "easy_vqa/color"]]
+    coded, decided = (
+        rows.loc[rows["atom"] == "synergy"].set_index("benchmark")
+        for rows in (table, read("fig_layers"))
+    )
+    coded, decided = (
+        coded["corrected_bits"].groupby("benchmark").max(),
+        decided["value_bits"].groupby("benchmark").max(),
+    )
+    five = decided[
+        ["micro/grounding", "micro/captioned", "micro/scene", "easy_vqa/shape", "easy_vqa/color"]
+    ]
     assert (decided - coded).drop("easy_vqa/yes_no").min() > 0
     return [
         rf"$U_\ell$ {color[2]} bits in Qwen2.5-VL, {color[1]} in PaliGemma, {color[0]} in LLaVA",
@@ -80,11 +111,22 @@ def layers() -> list[str]:
 def synthetic() -> list[str]:
     table = read("table_synthetic")
     equal, longer, pooled = ("released, equal lengths", "released, longer picture", "dataset level")
-    found = table.query("atom == 'synergy' and recovered").groupby("benchmark")["protocol"].apply(set)
-    assert {mixture for mixture, by in found.items() if equal in by} == {"0.8 vision + 0.2 language", "0.2 vision + 0.8 language"}
-    count = {name: {0: "none", 2: "two", 8: "all eight"}[sum(name in by for by in found)] for name in (equal, longer, pooled)}
+    found = (
+        table.query("atom == 'synergy' and recovered").groupby("benchmark")["protocol"].apply(set)
+    )
+    assert {mixture for mixture, by in found.items() if equal in by} == {
+        "0.8 vision + 0.2 language",
+        "0.2 vision + 0.8 language",
+    }
+    count = {
+        name: {0: "none", 2: "two", 8: "all eight"}[sum(name in by for by in found)]
+        for name in (equal, longer, pooled)
+    }
     copy = table[(table["protocol"] == equal) & (table["benchmark"] == "vision")].set_index("atom")
-    bits = [f"{copy['corrected_bits'][atom]:.2f}".replace("0.", ".") for atom in ("redundancy", "unique_vision", "unique_language")]
+    bits = [
+        f"{copy['corrected_bits'][atom]:.2f}".replace("0.", ".")
+        for atom in ("redundancy", "unique_vision", "unique_language")
+    ]
     chance = table[table["protocol"] == pooled].groupby("benchmark")["null_mean"].sum()
     clear = (table[table["protocol"] == longer]["null_p"] <= 0.05).sum()
     return [
@@ -104,14 +146,20 @@ def contributions() -> list[str]:
     share = shares["contribution"].dropna().astype(float)
     vision = shares[shares["contribution"] < 0.5]["benchmark"].value_counts()
     words = {1: "one", 2: "two", 3: "three", 5: "five", 9: "nine", 11: "Eleven"}
-    more = {name: words[vision[f"micro/{name}"]] for name in ("grounding", "captioned", "knowledge")}
-    led = shares[(shares["contribution"] < 0.5) & shares["benchmark"].isin([f"micro/{name}" for name in more])]
+    more = {
+        name: words[vision[f"micro/{name}"]] for name in ("grounding", "captioned", "knowledge")
+    }
+    led = shares[
+        (shares["contribution"] < 0.5)
+        & shares["benchmark"].isin([f"micro/{name}" for name in more])
+    ]
     synergy = ours[ours["atom"] == "synergy"]["corrected_bits"]
     return [
         f"of {len(share)} shares, language leads in {(share > 0.5).sum()} and vision in {(share < 0.5).sum()}",
         f"In {words[(led['contribution_high'] >= 0.5).sum()]} of these nine the interval contains one half",
         f"the colours ({vision['easy_vqa/color']} minis) and shapes ({vision['easy_vqa/shape']})",
-        f"in {words[sum(vision[f'micro/{name}'] for name in more)]} more: " + ", ".join(f"{one} on `{name}`" for name, one in more.items()),
+        f"in {words[sum(vision[f'micro/{name}'] for name in more)]} more: "
+        + ", ".join(f"{one} on `{name}`" for name, one in more.items()),
         f"{words[share.between(0.49, 0.81).sum()]} of {len(share)} lie there",
         f"The mean, {100 * share.mean():.0f} % language",
         f"{short(synergy.mean())} bits in the mean and {short(synergy.max())} at most",
@@ -121,17 +169,29 @@ def contributions() -> list[str]:
 def estimators() -> list[str]:
     table = read("fig_estimators")
     study = table[table["study"] == "estimator"]
-    exact = study[study["estimator"] == "exact"].set_index(["benchmark", "model", "atom"])["value_bits"]
+    exact = study[study["estimator"] == "exact"].set_index(["benchmark", "model", "atom"])[
+        "value_bits"
+    ]
     batch = study[study["estimator"] == "BATCH"].set_index(["benchmark", "model", "atom"])
     off = (batch["value_bits"] - exact.reindex(batch.index)).astype(float)
-    wrong = (off * np.where(off.index.get_level_values("atom").str.startswith("unique"), 1, -1) > 0).groupby("atom").mean() * 100
+    wrong = (
+        off * np.where(off.index.get_level_values("atom").str.startswith("unique"), 1, -1) > 0
+    ).groupby("atom").mean() * 100
     ends = off.abs().groupby(batch["epochs"].to_numpy()).mean()
-    alone = table[table["study"] == "alone"].pivot_table(index=["benchmark", "model", "atom"], columns="unimodal", values="value_bits")
+    alone = table[table["study"] == "alone"].pivot_table(
+        index=["benchmark", "model", "atom"], columns="unimodal", values="value_bits"
+    )
     ranks = alone.xs("synergy", level="atom").rank().corr().loc["masked", "resampled"]
     floor = table.query("study == 'alone' and unimodal == 'masked' and atom == 'redundancy'")
-    listed = table[table["study"] == "options"].pivot(index=["benchmark", "model", "atom"], columns="source_a", values="value_bits")
-    seen, noise = ((listed[name] - listed["vision"]).abs() for name in ("vision+options", "vision#1"))
-    blind = table.query("study == 'options' and source_a == 'vision' and benchmark in ['easy_vqa/shape', 'easy_vqa/color']")
+    listed = table[table["study"] == "options"].pivot(
+        index=["benchmark", "model", "atom"], columns="source_a", values="value_bits"
+    )
+    seen, noise = (
+        (listed[name] - listed["vision"]).abs() for name in ("vision+options", "vision#1")
+    )
+    blind = table.query(
+        "study == 'options' and source_a == 'vision' and benchmark in ['easy_vqa/shape', 'easy_vqa/color']"
+    )
     return [
         f"off by {short(off.abs().mean())} bits on average and by up to {short(off.abs().max())}",
         f"each sign in {wrong.min():.0f} to {wrong.max():.0f} % of its runs",
@@ -146,11 +206,21 @@ def estimators() -> list[str]:
 
 
 def stages() -> list[str]:
-    table, atoms = read("table_layers").set_index(["statistic", "benchmark", "model"]), read("fig_layers")
+    table, atoms = (
+        read("fig_layers_claims").set_index(["statistic", "benchmark", "model"]),
+        read("fig_layers"),
+    )
     count = table.groupby("statistic")["verdict"].value_counts()
-    lone = atoms[atoms["atom"] != "synergy"].groupby(["benchmark", "model", "layer"])["value_bits"].sum().unstack("layer")
+    lone = (
+        atoms[atoms["atom"] != "synergy"]
+        .groupby(["benchmark", "model", "layer"])["value_bits"]
+        .sum()
+        .unstack("layer")
+    )
     holds = table.loc["accumulation"].query("verdict == 'holds'").index
-    share, synergy, language = (table.loc[name] for name in ("middle_share", "synergy_slope", "language_slope"))
+    share, synergy, language = (
+        table.loc[name] for name in ("middle_share", "synergy_slope", "language_slope")
+    )
     late = (lone.loc[holds, 3] - lone.loc[holds, 2] > 0.05).sum()
     return [
         f"holds in {len(holds)} of the {len(share)} panels (open {count['accumulation', 'open']}, "
@@ -168,8 +238,13 @@ def stages() -> list[str]:
 
 def fusion() -> list[str]:
     table = read("fig_fusion").query("kind == 'moved'").set_index(["benchmark", "target"])
-    hidden, answer, same = (table.loc["easy_vqa", target] for target in ("hidden", "answer", "hidden, same sources"))
-    existence, kept = table.loc["micro/existence", "hidden"], table.loc["micro/captioned", "hidden, same sources"]
+    hidden, answer, same = (
+        table.loc["easy_vqa", target] for target in ("hidden", "answer", "hidden, same sources")
+    )
+    existence, kept = (
+        table.loc["micro/existence", "hidden"],
+        table.loc["micro/captioned", "hidden, same sources"],
+    )
 
     def spread(row: pd.Series) -> str:
         ends = (short(row[name], 1) if row[name] else "0" for name in ("spread_low", "spread_high"))

@@ -3,17 +3,23 @@
 import pytest
 from test_prose import read, short, told
 
-from pidlib.population import GIVEN
-from pidlib.predictors import MEAN, POOLED
+from pidlib.experiments import tables
+from pidlib.experiments.preset import load_preset
+from pidlib.experiments.vision_language.fig_interventions import MEAN, POOLED
+from pidlib.experiments.vision_language.table1_sensitivity import GIVEN
 
 
 def sensitivity() -> list[str]:
-    table, cells = read("table1_sensitivity").query("grade.isna()"), read("fig_sensitivity")
+    table = read("table1_sensitivity").query("grade.isna()")
+    cells = tables.read(load_preset("offline").table("vision_language/table1_sensitivity_models"))
     rows = table.set_index(["benchmark", "quantity", "outcome"])
     means = ["mean of synergy-driven", "mean of all", "mean of those not collapsed"]
 
     def rho(quantity: str, benchmarks: list[str] = means) -> list[str]:
-        return [short(rows.at[(name, quantity, "delta_vision"), "rho"]).replace("-0", "-") for name in benchmarks]
+        return [
+            short(rows.at[(name, quantity, "delta_vision"), "rho"]).replace("-0", "-")
+            for name in benchmarks
+        ]
 
     def ends(name: str, quantity: str, what: str = "family", outcome: str = "delta_vision") -> str:
         row = rows.loc[name, quantity, outcome]
@@ -21,12 +27,22 @@ def sensitivity() -> list[str]:
 
     collapsed = ["easy_vqa/shape", "easy_vqa/color", "micro/knowledge", "micro/captioned"]
     minis = (cells["fallback_vision"] > 0.5).groupby(cells["benchmark"]).sum()[collapsed]
-    fallback = [short(value) for value in cells.groupby("benchmark")["fallback_vision"].mean()[collapsed]]
+    fallback = [
+        short(value) for value in cells.groupby("benchmark")["fallback_vision"].mean()[collapsed]
+    ]
     shape = cells[cells["benchmark"] == "easy_vqa/shape"].round(3)
     off = (cells["divergence_bits"] - cells["added_by_vision_bits"]).abs().mean()
-    given = [f"{rows.at[(name, 'synergy', GIVEN), 'rho']:.2f}"[1:] + f" {ends(name, 'synergy', outcome=GIVEN)}" for name in means]
-    moved = rho("moved_language", ["micro/grounding", "micro/existence", "micro/relation", *means[:2]])
-    s, kl, added, total, plain = map(rho, ("synergy", "divergence", "added_by_vision", "total", "accuracy"))
+    given = [
+        f"{rows.at[(name, 'synergy', GIVEN), 'rho']:.2f}"[1:]
+        + f" {ends(name, 'synergy', outcome=GIVEN)}"
+        for name in means
+    ]
+    moved = rho(
+        "moved_language", ["micro/grounding", "micro/existence", "micro/relation", *means[:2]]
+    )
+    s, kl, added, total, plain = map(
+        rho, ("synergy", "divergence", "added_by_vision", "total", "accuracy")
+    )
     best = ["easy_vqa/shape", "easy_vqa/color", "micro/captioned"]
     kept = rho("synergy_without_fallback", best)
     return [
@@ -61,8 +77,14 @@ def interventions() -> list[str]:
         return f"{short(some.min())} to {short(some.max())}"
 
     noise, blank, none, other = (short(rho.loc[(MEAN, "synergy"), name]) for name in gone)
-    null = table[(table["quantity"] == "synergy") & table["intervention"].isin(gone)].groupby("benchmark")[["null_low", "null_high"]]
-    null = [short(null.max().at[MEAN, "null_high"]), short(null.min().at[POOLED, "null_low"]), short(null.max().at[POOLED, "null_high"])]
+    null = table[(table["quantity"] == "synergy") & table["intervention"].isin(gone)].groupby(
+        "benchmark"
+    )[["null_low", "null_high"]]
+    null = [
+        short(null.max().at[MEAN, "null_high"]),
+        short(null.min().at[POOLED, "null_low"]),
+        short(null.max().at[POOLED, "null_high"]),
+    ]
     return [
         rf"($\rho$ {span('synergy')} within benchmarks), but",
         f"predicts the loss better ({span('accuracy')}).",
@@ -79,7 +101,10 @@ def interventions() -> list[str]:
     ]
 
 
-@pytest.mark.parametrize(("notebook", "statements"), [("table1_sensitivity", sensitivity), ("fig_interventions", interventions)])
+@pytest.mark.parametrize(
+    ("notebook", "statements"),
+    [("table1_sensitivity", sensitivity), ("fig_interventions", interventions)],
+)
 def test_what_a_notebook_says_is_what_its_table_holds(notebook, statements):
     text = told(notebook)
     assert [statement for statement in statements() if statement not in text] == []

@@ -6,8 +6,9 @@ import pytest
 from test_prose import read, short, told
 from test_prose_profiles import span
 
-from pidlib.experiment import load_preset, project_root
-from pidlib.reweighting_tables import table3_settings
+from pidlib._common import project_root
+from pidlib.experiments.preset import load_preset
+from pidlib.experiments.reweighting.plan import all_conditions
 
 TRAININGS = ("prior/80", "easy_vqa/yes_no")
 
@@ -22,38 +23,62 @@ def _with_ends(row: pd.Series) -> str:
 
 def _without_fallback() -> dict[str, pd.Series]:
     """PID weights less uniform and less random ones on captions, where no decision counts as uniform."""
-    table = read("fig_ablation", "reweighting").query("condition == 'C' and measure == 'accuracy' and trained_on == 'prior/80'")
+    table = read("fig_ablation", "reweighting").query(
+        "condition == 'C' and measure == 'accuracy' and trained_on == 'prior/80'"
+    )
     return {one["against"]: one for _, one in table[table["level"] == "0"].iterrows()}
 
 
 def _of_table3() -> set[str]:
-    return {one.fingerprint for one in table3_settings(load_preset("offline"))}
+    return {one.fingerprint for one in all_conditions(load_preset("offline"))}
 
 
 def conditions() -> list[str]:
     table = read("table3_reweighting", "reweighting")
     table = table[table["grade"].isna()]
     right = table[(table["measure"] == "accuracy") & table["benchmark"].str.endswith("balanced")]
-    right = right.assign(against=right["against"].fillna("")).set_index(["trained_on", "condition", "against"]).sort_index()
+    right = (
+        right.assign(against=right["against"].fillna(""))
+        .set_index(["trained_on", "condition", "against"])
+        .sort_index()
+    )
     assert (right["n_seeds"].drop("A", level="condition") == 20).all()
-    first, second = ({one: right.loc[(name, one), "value"].iloc[0] for one in "ABC"} for name in TRAININGS)
+    first, second = (
+        {one: right.loc[(name, one), "value"].iloc[0] for one in "ABC"} for name in TRAININGS
+    )
     less = {
-        (name, one, other): right.loc[(name, one, other)] for name in TRAININGS for one, other in ("CB", "CD", "GB", "EB", "DB", "HB", "FB")
+        (name, one, other): right.loc[(name, one, other)]
+        for name in TRAININGS
+        for one, other in ("CB", "CD", "GB", "EB", "DB", "HB", "FB")
     }
-    atoms = table[table["measure"] == "synergy"].groupby(["trained_on", "condition"])["value"].first()
+    atoms = (
+        table[table["measure"] == "synergy"].groupby(["trained_on", "condition"])["value"].first()
+    )
 
-    alone = table[table["measure"] == "unique_language"].groupby(["trained_on", "condition"])["value"].first()
-    law = table.query("measure == 'accuracy' and condition == 'C' and against == 'B' and benchmark == trained_on").set_index("trained_on")
+    alone = (
+        table[table["measure"] == "unique_language"]
+        .groupby(["trained_on", "condition"])["value"]
+        .first()
+    )
+    law = table.query(
+        "measure == 'accuracy' and condition == 'C' and against == 'B' and benchmark == trained_on"
+    ).set_index("trained_on")
     law = {name: law.loc[name] for name in TRAININGS}
     lead = {name: f"{abs(100 * less[name, 'C', 'B']['difference']):.1f}" for name in TRAININGS}
-    made = pd.read_csv(project_root() / "data/results/reweighting/outcomes.csv").query("measure == 'total' and benchmark == 'prior/80'")
-    made = made.query("base == 'paligemma_leaning' and trained_on == 'prior/80' and steps == 60 and last == 0.2")
+    made = pd.read_csv(project_root() / "data/results/reweighting/outcomes.csv").query(
+        "measure == 'total' and benchmark == 'prior/80'"
+    )
+    made = made.query(
+        "base == 'paligemma_leaning' and trained_on == 'prior/80' and steps == 60 and last == 0.2"
+    )
     total = made.groupby("condition")["value"].mean()
     made = made[made["fingerprint"].isin(_of_table3())]
     assert (made.groupby("condition").size()[["B", "G"]] == 20).all()
 
     never = _without_fallback()
-    fell = read("fig_scores", "reweighting").query("benchmark == 'prior/80'")["fallback_vision"].mean()
+    fell = (
+        read("fig_scores", "reweighting").query("benchmark == 'prior/80'")["fallback_vision"].mean()
+    )
 
     def both(pair: str, digits: int = 1) -> str:
         return " and ".join(_signed(less[name, *pair]["difference"], digits) for name in TRAININGS)
@@ -69,13 +94,13 @@ def conditions() -> list[str]:
         f"({_with_ends(less['easy_vqa/yes_no', 'C', 'D'])}, p = {short(less['easy_vqa/yes_no', 'C', 'D']['p_value'], 3)})",
         f"the difference is {_with_ends(law['prior/80']).replace(' ', ' points ', 1)} on *captions: 80 % right* and "
         f"{_with_ends(law['easy_vqa/yes_no'])} on *easy-VQA: yes/no*",
-        f"(D less B: {both('DB')})",
+        f"(D minus B: {both('DB')})",
         f"the lead is +{_with_ends(never['D']).replace(' ', ' points ', 1)} (p = {short(never['D']['p_value'])})",
         f"grows to {_with_ends(never['B'])} (p = {short(never['B']['p_value'], 4)})",
         f"in {fell:.0%} of the training questions".replace("%", " %"),
         f"(G) is best on both: {both('GB')} points over uniform weights. Difficulty (E) is second: {both('EB')}",
         f"F costs {abs(100 * less['prior/80', 'F', 'B']['difference']):.1f} points after captions",
-        f"(H less B: {both('HB')})",
+        f"(H minus B: {both('HB')})",
         f"it rises from {short(atoms['prior/80', 'A'])} bits in the base to {short(atoms['prior/80', 'B'])} under uniform weights, but "
         f"only to {short(atoms['prior/80', 'G'])} under G",
         f"under G ({short(total['G'])} bits, uniform {short(total['B'])})",
@@ -85,18 +110,32 @@ def conditions() -> list[str]:
 
 def lists() -> list[str]:
     table = read("fig_scores", "reweighting")
-    means = table.groupby(["benchmark", "weight"])[["right", "p_answer_language", "gap_bits"]].mean()
+    means = table.groupby(["benchmark", "weight"])[
+        ["right", "p_answer_language", "gap_bits"]
+    ].mean()
     up, down = ([means.loc[(name, weight)] for name in TRAININGS] for weight in (3.0, 0.5))
-    raised, lowered = ({name: rows for name, rows in table[table["weight"] == weight].groupby("benchmark")} for weight in (3.0, 0.5))
+    raised, lowered = (
+        {name: rows for name, rows in table[table["weight"] == weight].groupby("benchmark")}
+        for weight in (3.0, 0.5)
+    )
     agreed = (
         [(raised[name]["weight_batch"] == 3).sum() for name in TRAININGS],
         [(lowered[name]["weight_batch"] == 0.5).sum() for name in TRAININGS],
     )
     captions = raised["prior/80"]
-    agrees = [asked.startswith(f"the shape is {right}.") for asked, right in zip(captions["question"], captions["answer"], strict=True)]
-    hollow = [[(some[name]["p_answer_language"] < 0.5).sum() for some in (raised, lowered)] for name in TRAININGS]
+    agrees = [
+        asked.startswith(f"the shape is {right}.")
+        for asked, right in zip(captions["question"], captions["answer"], strict=True)
+    ]
+    hollow = [
+        [(some[name]["p_answer_language"] < 0.5).sum() for some in (raised, lowered)]
+        for name in TRAININGS
+    ]
     whole = table[table["benchmark"] == "prior/80"]
-    says = [asked.startswith(f"the shape is {right}.") for asked, right in zip(whole["question"], whole["answer"], strict=True)]
+    says = [
+        asked.startswith(f"the shape is {right}.")
+        for asked, right in zip(whole["question"], whole["answer"], strict=True)
+    ]
     more, less = (whole.loc[np.array(says) == one, "fp_bits"].mean() for one in (True, False))
     fell = table.groupby("benchmark")[["fallback_vision", "fallback_language"]].mean()
     assert fell.loc["easy_vqa/yes_no"].eq(0).all() and hollow[0][0] == 0
@@ -123,11 +162,20 @@ def gain() -> list[str]:
     table = read("fig_gain", "reweighting")
     levels = table[table["kind"] == "rank"].set_index(["against", "level"])
     ranks = levels.xs("all", level="level")
-    kept, rest = levels.xs("no fallback", level="level"), levels.loc["B"].filter(like="without", axis=0)
-    over, without, others = ranks.loc["B"], rest.loc["without micro/grounding"], rest.drop("without micro/grounding")
+    kept, rest = (
+        levels.xs("no fallback", level="level"),
+        levels.loc["B"].filter(like="without", axis=0),
+    )
+    over, without, others = (
+        ranks.loc["B"],
+        rest.loc["without micro/grounding"],
+        rest.drop("without micro/grounding"),
+    )
     mean = table[(table["kind"] == "gain") & (table["against"] == "B")]
     trained = mean[mean["benchmark"].str.endswith("balanced")]
-    grounding = mean[(mean["base"] == "llava_leaning") & (mean["benchmark"] == "micro/grounding")].set_index("trained_on")["difference"]
+    grounding = mean[
+        (mean["base"] == "llava_leaning") & (mean["benchmark"] == "micro/grounding")
+    ].set_index("trained_on")["difference"]
     assert ((trained["difference"] < 0).sum(), len(trained)) == (5, 6)
     return [
         f"$\\rho$ = {short(over['value'])} [{short(over['ci_low'])}, {short(over['ci_high'])}], beyond its null (up to "
@@ -144,7 +192,11 @@ def gain() -> list[str]:
 
 def beside_random() -> str:
     """Where alone random weights were trained: in table 3."""
-    table = read("table3_reweighting", "reweighting").query("condition == 'C' and against == 'D' and primary").set_index("trained_on")
+    table = (
+        read("table3_reweighting", "reweighting")
+        .query("condition == 'C' and against == 'D' and primary")
+        .set_index("trained_on")
+    )
     first, second = (abs(100 * table.loc[name, "difference"]) for name in TRAININGS)
     assert table.loc[TRAININGS[0], "difference"] > 0 > table.loc[TRAININGS[1], "difference"]
     return f"{first:.1f} points above random ones on *captions: balanced* and {second:.1f} below on *easy-VQA: yes/no, balanced*"
@@ -154,13 +206,26 @@ def when() -> list[str]:
     table = read("fig_when", "reweighting")
     pid = table[(table["condition"] == "C") & (table["measure"] == "accuracy")]
     each = pid.drop_duplicates(["trained_on", "base", "value"])
-    assert (len(each), (each["q_value"] < 0.05).sum(), ((each["q_value"] < 0.05) & (each["difference"] > 0)).sum()) == (14, 6, 0)
+    assert (
+        len(each),
+        (each["q_value"] < 0.05).sum(),
+        ((each["q_value"] < 0.05) & (each["difference"] > 0)).sum(),
+    ) == (14, 6, 0)
     strength = pid[pid["axis"] == "prior strength"].set_index("level")
     base = pid[pid["axis"] == "base"].set_index(["base", "trained_on"])
     steps = pid[pid["axis"] == "training length"].set_index(["level", "trained_on"])["difference"]
-    untrained = table[(table["condition"] == "A") & (table["measure"] == "accuracy") & (table["axis"] == "base")]
-    moved = {one: f"{-100 * less:.0f}" for one, less in untrained.set_index(["base", "trained_on"])["difference"].items()}
-    planned = read("table3_reweighting", "reweighting").query("primary and against == 'B' and trained_on == 'prior/80'").iloc[0]
+    untrained = table[
+        (table["condition"] == "A") & (table["measure"] == "accuracy") & (table["axis"] == "base")
+    ]
+    moved = {
+        one: f"{-100 * less:.0f}"
+        for one, less in untrained.set_index(["base", "trained_on"])["difference"].items()
+    }
+    planned = (
+        read("table3_reweighting", "reweighting")
+        .query("primary and against == 'B' and trained_on == 'prior/80'")
+        .iloc[0]
+    )
     assert len(pid) == 17
     weak = _with_ends(strength.loc["50"]).replace(" ", " points ", 1)
     return [
@@ -181,15 +246,29 @@ def when() -> list[str]:
 
 def numbers() -> list[str]:
     table = read("fig_ablation", "reweighting").query("condition == 'C' and measure == 'accuracy'")
-    whole, table = table.set_index(["level", "trained_on", "against"]), table[table["against"] == "B"]
+    whole, table = (
+        table.set_index(["level", "trained_on", "against"]),
+        table[table["against"] == "B"],
+    )
     pid = table.set_index(["level", "trained_on"])["difference"]
     assert not (table[table["q_value"] < 0.05]["difference"] > 0).any()
 
     largest = table.nlargest(1, "difference").iloc[0]
-    never, usual = _without_fallback(), {other: whole.loc[("0.3", "prior/80", other)] for other in "BD"}
-    assert whole.loc["0.3"].xs("easy_vqa/yes_no")["difference"].equals(whole.loc["0"].xs("easy_vqa/yes_no")["difference"])
-    random = read("table3_reweighting", "reweighting").query("condition == 'D' and measure == 'accuracy' and against == 'B'")
-    random = random[random["benchmark"] == random["trained_on"] + " balanced"].set_index("trained_on")["difference"]
+    never, usual = (
+        _without_fallback(),
+        {other: whole.loc[("0.3", "prior/80", other)] for other in "BD"},
+    )
+    assert (
+        whole.loc["0.3"]
+        .xs("easy_vqa/yes_no")["difference"]
+        .equals(whole.loc["0"].xs("easy_vqa/yes_no")["difference"])
+    )
+    random = read("table3_reweighting", "reweighting").query(
+        "condition == 'D' and measure == 'accuracy' and against == 'B'"
+    )
+    random = random[random["benchmark"] == random["trained_on"] + " balanced"].set_index(
+        "trained_on"
+    )["difference"]
 
     def cost(level: str) -> list[str]:
         return [f"{abs(100 * pid[level, name]):.1f}" for name in TRAININGS]
@@ -199,7 +278,9 @@ def numbers() -> list[str]:
         f"{_with_ends(never['B']).replace(' ', ' points ', 1)} instead of {_with_ends(usual['B'])}",
         f"+{_with_ends(usual['D'])}, shrinks to +{_with_ends(never['D'])} (p = {short(never['D']['p_value'])})",
         beside_random(),
-        "random weights themselves cost {} and {}".format(*(f"{abs(100 * random[name]):.1f}" for name in TRAININGS)),
+        "random weights themselves cost {} and {}".format(
+            *(f"{abs(100 * random[name]):.1f}" for name in TRAININGS)
+        ),
         "6 and 0 cost {} points after captions and {} after easy-VQA".format(*cost("6 and 0")),
         "3 and 0.5 cost {} and {}, and 2 and 0.75 cost {} and {}. Lists of the top 40 % cost {} and {}".format(
             *cost("3 and 0.5"), *cost("2 and 0.75"), *cost("top 40%")
@@ -211,12 +292,24 @@ def numbers() -> list[str]:
 
 
 def trade() -> list[str]:
-    table = read("fig_tradeoff", "reweighting").query("grade.isna()").set_index(["condition", "benchmark", "trained_on"])
+    table = (
+        read("fig_tradeoff", "reweighting")
+        .query("grade.isna()")
+        .set_index(["condition", "benchmark", "trained_on"])
+    )
     pid, random = table.loc["C"], table.loc["D"]
     first, second = (pid.loc[("mean of synergy-driven", name)] for name in TRAININGS)
-    language = [_signed(pid.loc[("mean of prior-driven", name), "difference"]) for name in TRAININGS]
-    easy = {name: pid.loc[(f"micro/{name}", "easy_vqa/yes_no")] for name in ("grounding", "existence", "relation")}
-    color = [f"{-100 * some.loc[('easy_vqa/color', 'prior/80'), 'difference']:.1f}" for some in (pid, random)]
+    language = [
+        _signed(pid.loc[("mean of prior-driven", name), "difference"]) for name in TRAININGS
+    ]
+    easy = {
+        name: pid.loc[(f"micro/{name}", "easy_vqa/yes_no")]
+        for name in ("grounding", "existence", "relation")
+    }
+    color = [
+        f"{-100 * some.loc[('easy_vqa/color', 'prior/80'), 'difference']:.1f}"
+        for some in (pid, random)
+    ]
     assert len(set(language)) == 1
     assert max(easy["grounding"]["q_value"], easy["existence"]["q_value"]) < 0.05
     return [

@@ -1,7 +1,8 @@
-"""easy-VQA: one shape on a plain ground and simple questions about it, from the PyPI package ``easy-vqa`` (Zhou 2019, MIT).
+"""easy-VQA: simple questions about one shape on a plain background (Zhou 2019, MIT).
 
-The package comes with 5,000 images and 48,248 questions in two splits. Its test split is ours; one training image in ten, chosen by its id,
-is set aside with all its questions for validation. The three tasks are the three kinds of answer.
+The PyPI package ``easy-vqa`` contains 5,000 images and 48,248 questions in two splits. Its test
+split is ours; a tenth of the training images, chosen by id, are for validation with all their
+questions. The tasks are the three kinds of answers.
 """
 
 import json
@@ -12,25 +13,34 @@ from random import Random
 
 from PIL import Image
 
+from pidlib._common import derive_seed
 from pidlib.benchmarks.pictures import COLORS, SHAPES
 from pidlib.benchmarks.sample import Sample
-from pidlib.experiment import derive_seed
 
 TASKS = {"yes_no": ("yes", "no"), "shape": SHAPES, "color": tuple(COLORS)}
-VALIDATION_SHARE = 10  # one training image in this many validates
+VALIDATION_SHARE = 10  # every tenth training image, by hash of its id, is for validation
 
 _PLACEHOLDERS = {word: "<shape>" for word in SHAPES} | {word: "<color>" for word in COLORS}
 _WORD = re.compile(rf"\b({'|'.join(_PLACEHOLDERS)})\b")
 
 
 def load(task: str, split: str, n: int | None = None, seed: int = 0) -> list[Sample]:
-    """The first n samples of the split in an order shuffled by the seed; by default all. Only their images are read.
+    """Load the first n samples of the split in an order shuffled by the seed; by default all.
 
-    A sample's id carries its index in the package's list of questions, so ids of a task never depend on the seed.
+    Only their images are read. The id of a sample contains its index in the package's list of
+    questions and does not depend on the seed.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than n.
     """
     rows = [row for row in _questions(split) if row[2] in TASKS[task]]
     if n is not None and n > len(rows):
-        raise ValueError(f"asked for {n} samples of 'easy_vqa/{task}' {split}, which has {len(rows)}; ask for fewer, or None for all")
+        raise ValueError(
+            f"{n} samples of 'easy_vqa/{task}' {split}, which has {len(rows)}; give a smaller n, or"
+            " None for all"
+        )
     Random(derive_seed(seed, "easy_vqa", task, split)).shuffle(rows)
     return [
         Sample(
@@ -57,11 +67,12 @@ def _read(folder: str) -> list[tuple[str, str, int]]:
 
 
 def _questions(split: str) -> list[tuple[int, str, str, int]]:
-    """(index, question, answer, image id) of a split."""
+    """Return (index, question, answer, image id) of each question of a split."""
     rows = [(index, *row) for index, row in enumerate(_read(_folder(split)))]
     if split == "test":
         return rows
-    return [row for row in rows if (derive_seed("easy_vqa", row[3]) % VALIDATION_SHARE == 0) == (split == "validation")]
+    validates = {row[3]: derive_seed("easy_vqa", row[3]) % VALIDATION_SHARE == 0 for row in rows}
+    return [row for row in rows if validates[row[3]] == (split == "validation")]
 
 
 @cache

@@ -1,10 +1,11 @@
-"""Benchmarks of the hub, from a pinned commit of their repository or from a folder with the same files: ``hub/mmbench@WHERE``.
+"""Benchmarks of the hub, named ``hub/mmbench@SOURCE``.
 
-WHERE is the 40-hex commit, so that a rerun reads the same rows, or the path of a folder laid out like the repository, for machines without
-network. Only parquet files are read, never a script. Of each data set one labelled part is used; as most have no other, it is divided by
-picture: half of the pictures test, a quarter each train and validate, and the questions of a picture stay together.
+SOURCE is the 40-hex commit of the repository, so that a rerun reads the same rows, or, for machines
+without network, a folder with the same files. Only parquet files are read, never a script. One
+labeled part of each data set is used and divided by picture: half of the pictures test, a quarter
+each train and validate, and all questions about a picture are in one split.
 
-What is read from each data set, and how its rows become questions, is declared in `pidlib.benchmarks.hub_sources`.
+`pidlib.benchmarks.hub_sources` declares what is read from each data set, and how.
 """
 
 import hashlib
@@ -20,163 +21,238 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from PIL import Image
 
-from pidlib.benchmarks.hub_sources import MOST, SOURCES, Asked, Source
-from pidlib.benchmarks.sample import SPLITS, Sample, listing
-from pidlib.experiment import derive_seed
+from pidlib._common import derive_seed
+from pidlib.benchmarks.hub_sources import N_OPEN_ANSWERS, SOURCES, Question, Source
+from pidlib.benchmarks.sample import SPLITS, Sample, as_displayed, listing
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-TASKS = tuple(SOURCES)
+
+class _Row(NamedTuple):
+    """One question of a data set."""
+
+    index: int  # its row in the table
+    template: str
+    content: Question
+    picture: int  # row of its picture
 
 
 class _Table(NamedTuple):
-    """The questions of a data set by split, each with its row; the table of the pictures, and where in it each is."""
+    """The questions of a data set by split, and the table of its pictures."""
 
-    questions: dict[str, list[tuple[int, str, Asked]]]
+    questions: dict[str, list[_Row]]
     candidates: tuple[str, ...]
     pictures: "Dataset"
-    places: Sequence[int]
 
 
-def load(task: str, split: str, n: int | None = None, seed: int = 0, at: str = "", allow_unpinned: bool = False) -> list[Sample]:
-    """The first n questions of the split in an order shuffled by the seed; all, with a warning, if there are fewer.
+def load(
+    task: str,
+    split: str,
+    n: int | None = None,
+    seed: int = 0,
+    source: str = "",
+    allow_unpinned: bool = False,
+) -> list[Sample]:
+    """Load the first n questions of the split in an order shuffled by the seed.
 
-    Candidates are letters, or words; `Sample.options` lists them and asks for one. Those of VQAv2 and GQA are the `MOST` most frequent
-    answers of the training pictures, and questions with another answer are left out, with a warning that tells their share.
+    If there are fewer, all are returned, with a warning. Candidates are letters or words, listed in
+    `Sample.options`. Those of VQAv2 and GQA are the most frequent answers to the training pictures;
+    questions with other answers are left out, with a warning that states their share.
 
     Raises
     ------
     ValueError
-        As `locate` does; for columns that are not there; for an answer that is none of its question's options, naming the row.
+        As `resolve` does; if a column is missing. Naming the row: if a cell or picture is missing
+        or cannot be read, or an answer is not among its question's options.
     FileNotFoundError
-        If the folder does not hold the files of the repository.
+        If the folder lacks the files of the repository.
     """
-    table, source = _read(task, *locate(task, at, allow_unpinned)), SOURCES[task]
-    name, found = f"hub/{task}", list(table.questions[split])
-    if not source.candidates:
-        kept = [one for one in found if one[2].answer in table.candidates]
-        share = 1 - len(kept) / max(len(found), 1)
-        words = ", ".join(table.candidates)
-        warnings.warn(f"{name} {split}: {share:.0%} of the questions are left out, their answer is none of {words}", stacklevel=2)
-        found = kept
-    Random(derive_seed(seed, "hub", task, split)).shuffle(found)
-    if n is not None and n > len(found):
-        warnings.warn(f"{name} {split} has {len(found)} questions, {n} were asked for: all are taken", stacklevel=2)
+    declared, benchmark = SOURCES[task], f"hub/{task}"
+    table = _read(task, *resolve(*origin(task), source, allow_unpinned))
+    candidates, rows = table.candidates, list(table.questions[split])
+    if not declared.candidates:
+        n_all = len(rows)
+        rows = [row for row in rows if row.content.answer in candidates]
+        share = 1 - len(rows) / max(n_all, 1)
+        warnings.warn(
+            f"{benchmark} {split}: {share:.0%} of the questions are left out, as their answers are"
+            f" not among {', '.join(candidates)}",
+            stacklevel=2,
+        )
+    Random(derive_seed(seed, "hub", task, split)).shuffle(rows)
+    warn_if_fewer(benchmark, split, n, len(rows))
     return [
         Sample(
-            sample_id=f"{name}/{split}/{row:06d}",
-            benchmark=name,
-            template=template,
-            question=asked.question.strip(),
-            candidates=table.candidates,
-            answer=asked.answer,
+            sample_id=f"{benchmark}/{split}/{row.index:06d}",
+            benchmark=benchmark,
+            template=row.template,
+            question=row.content.question.strip(),
+            candidates=candidates,
+            answer=row.content.answer,
             split=split,
-            options=_listing(asked, table.candidates),
-            image=_side_by_side(table.pictures[table.places[row]], source),
+            options=_options(row.content, candidates),
+            image=_picture(task, row, table.pictures[row.picture], declared),
         )
-        for row, template, asked in found[:n]
+        for row in rows[:n]
     ]
 
 
-def locate(task: str, at: str = "", allow_unpinned: bool = False) -> tuple[Path | None, str | None]:
-    """As `place` does, for a data set of `pidlib.benchmarks.hub_sources`."""
-    return place(f"hub/{task}", SOURCES[task].repository, SOURCES[task].files, at, allow_unpinned)
+def origin(task: str) -> tuple[str, str | None, str]:
+    """Return a benchmark's name, its repository on the hub and its files, for `resolve`."""
+    return f"hub/{task}", SOURCES[task].repository, SOURCES[task].files
 
 
-def place(name: str, repository: str | None, files: str, at: str, allow_unpinned: bool) -> tuple[Path | None, str | None]:
-    """The folder, or None and the commit; None too if that may be the newest. Reads and loads nothing.
+def resolve(
+    benchmark: str, repository: str | None, files: str, source: str, allow_unpinned: bool
+) -> tuple[Path | None, str | None]:
+    """Return (folder, None), (None, commit), or (None, None) for the newest commit.
+
+    Reads and loads nothing.
 
     Raises
     ------
     ValueError
-        If there is neither a folder nor a 40-hex commit, and it is not allowed to do without.
+        If ``source`` is neither a folder nor a 40-hex commit, unless ``allow_unpinned``.
     """
-    if at and Path(at).is_dir():
-        return Path(at), None
-    if repository and (re.fullmatch(r"[0-9a-f]{40}", at) or (allow_unpinned and not at)):
-        return None, at or None
-    ways = [f"{name}@FOLDER with the files {files}"]
+    if source and Path(source).is_dir():
+        return Path(source), None
+    pinned = re.fullmatch(r"[0-9a-f]{40}", source)
+    if repository and (pinned or (allow_unpinned and not source)):
+        return None, source or None
+    ways = [f"{benchmark}@FOLDER with the files {files}"]
     if repository:
-        ways = [f"{name}@<40 hex>, the commit that {repository} shows", *ways, "or allow_unpinned: true in the preset for the newest"]
-    raise ValueError(f"{name} is a data set of the hub, asked for at {at!r}; give {', '.join(ways)}")
+        ways.insert(0, f"{benchmark}@<40 hex>, a commit of {repository}")
+        ways.append("or allow_unpinned: true in the preset for the newest commit")
+    raise ValueError(
+        f"{benchmark} is an external data set, given with source {source!r}; give {', '.join(ways)}"
+    )
+
+
+def warn_if_fewer(benchmark: str, split: str, n: int | None, available: int) -> None:
+    """Warn if a split has fewer than n questions."""
+    if n is not None and n > available:
+        warnings.warn(
+            f"{benchmark} {split} has {available} questions, fewer than {n}: all are used",
+            stacklevel=3,
+        )
+
+
+def split_of(task: str, picture: object) -> str:
+    """Return the only split with questions about a picture: test for half of the pictures."""
+    return ("train", "validation", "test", "test")[derive_seed("hub", task, picture) % 4]
 
 
 @cache
 def _read(task: str, folder: Path | None, revision: str | None) -> _Table:
-    """The whole table, once for all models that are asked about it."""
-    source = SOURCES[task]
+    """Read all questions, once for all models."""
+    declared = SOURCES[task]
     if folder is None:
         from huggingface_hub import snapshot_download
 
-        patterns = [source.files, *filter(None, [source.pictures])]
-        folder = Path(snapshot_download(source.repository, repo_type="dataset", revision=revision, allow_patterns=patterns))
-    rows = _open(task, folder, source.files, source.columns, () if source.pictures else source.images)
-    pictures = _open(task, folder, source.pictures, ("id",), source.images) if source.pictures else rows
-    names = rows[source.picture] if source.picture else list(_digests(rows, source))
-    places = _places(task, names, pictures["id"]) if source.pictures else range(len(rows))
+        folder = Path(
+            snapshot_download(
+                declared.repository,
+                repo_type="dataset",
+                revision=revision,
+                allow_patterns=[declared.files, *filter(None, [declared.pictures])],
+            )
+        )
+    images = () if declared.pictures else declared.images
+    rows = _open(task, folder, declared.files, declared.columns, images)
+    names = rows[declared.picture] if declared.picture else list(_digests(rows, declared))
+    pictures, places = rows, range(len(rows))
+    if declared.pictures:
+        pictures = _open(task, folder, declared.pictures, ("id",), declared.images)
+        places = _places(task, names, pictures["id"])
     questions = {split: [] for split in SPLITS}
-    for index, (name, row) in enumerate(zip(names, rows.select_columns(list(source.columns)).to_list(), strict=True)):
+    cells = rows.select_columns(list(declared.columns)).to_list()
+    for index, (name, row) in enumerate(zip(names, cells, strict=True)):
         try:
-            asked = source.read(row)
-        except ValueError as error:
-            raise ValueError(f"row {index} of hub/{task}: {error}") from None
-        if asked is None or name is None or not set(asked.among) <= set(source.candidates):
+            content = declared.read(row)
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
+            raise ValueError(f"row {index} of hub/{task}: {error}") from error
+        if content is None or name is None or not set(content.choices) <= set(declared.candidates):
             continue
-        if asked.among and asked.answer not in asked.among:
-            raise ValueError(f"row {index} of hub/{task}: its answer {asked.answer!r} is none of its options {', '.join(asked.among)}")
-        questions[split_of(task, name)].append((index, str(row.get(source.template, task)), asked))
-    frequent = Counter(asked.answer for _, _, asked in questions["train"]).most_common(MOST)
-    return _Table(questions, source.candidates or tuple(answer for answer, _ in frequent), pictures, places)
+        if content.choices and content.answer not in content.choices:
+            raise ValueError(
+                f"row {index} of hub/{task}: its answer {content.answer!r} is none of its options"
+                f" {', '.join(content.choices)}"
+            )
+        template = str(row.get(declared.template, task))
+        questions[split_of(task, name)].append(_Row(index, template, content, places[index]))
+    frequent = Counter(row.content.answer for row in questions["train"])
+    most = tuple(answer for answer, _ in frequent.most_common(N_OPEN_ANSWERS))
+    return _Table(questions, declared.candidates or most, pictures)
 
 
-def split_of(task: str, picture: object) -> str:
-    """The only split in which questions on the picture may appear: half of all pictures test, a quarter each train and validate."""
-    return ("train", "validation", "test", "test")[derive_seed("hub", task, picture) % 4]
-
-
-def _open(task: str, folder: Path, pattern: str, columns: tuple[str, ...], images: tuple[str, ...]) -> "Dataset":
-    """The rows of the files, pictures still encoded."""
+def _open(
+    task: str, folder: Path, pattern: str, columns: tuple[str, ...], images: tuple[str, ...]
+) -> "Dataset":
+    """Open the rows of the files, with the pictures still encoded."""
     import datasets  # late: it takes seconds, and nothing else needs it
 
     files = sorted(map(str, folder.glob(pattern)))
     if not files:
-        raise FileNotFoundError(f"no {pattern} in {folder}; put the files of hub/{task} there, named as in pidlib.benchmarks.hub_sources")
+        raise FileNotFoundError(
+            f"no {pattern} in {folder}; put the files of hub/{task} there, named as in"
+            " pidlib.benchmarks.hub_sources"
+        )
     rows = datasets.load_dataset("parquet", data_files=files, split="train")
     expected = (*columns, *images)
     if missing := [name for name in expected if name not in rows.column_names]:
-        found = ", ".join(rows.column_names)
-        raise ValueError(f"hub/{task} expects the columns {', '.join(expected)}; {files[0]} has {found}: there is no {', '.join(missing)}")
+        raise ValueError(
+            f"hub/{task} expects the columns {', '.join(expected)}; {files[0]} has"
+            f" {', '.join(rows.column_names)}: there is no {', '.join(missing)}"
+        )
     for name in images:
         rows = rows.cast_column(name, datasets.Image(decode=False))
     return rows
 
 
-def _digests(rows: "Dataset", source: Source) -> Iterator[str | None]:
-    """Names for pictures that have none: the hash of their bytes, None for a row without."""
-    for row in rows.select_columns(list(source.images)):
-        encoded = [row[name] and row[name]["bytes"] for name in source.images]
-        yield hashlib.sha256(b"".join(encoded)).hexdigest() if all(encoded) else None
+def _digests(rows: "Dataset", declared: Source) -> Iterator[str | None]:
+    """Name pictures by the hash of their bytes; None if a row has no picture."""
+    for row in rows.select_columns(list(declared.images)):
+        pictures = [row[name] for name in declared.images]
+        encoded = b"".join(picture["bytes"] or b"" for picture in pictures if picture)
+        yield hashlib.sha256(encoded).hexdigest() if all(pictures) else None
 
 
-def _places(task: str, names: list[str], ids: list[str]) -> list[int]:
+def _places(task: str, names: Sequence[str], ids: Sequence[str]) -> list[int]:
     place = {name: index for index, name in enumerate(ids)}
     if missing := sorted(set(names) - set(place)):
-        raise ValueError(f"hub/{task} asks about {len(missing)} pictures that its table of pictures lacks: {', '.join(missing[:4])} ...")
+        raise ValueError(
+            f"the table of pictures of hub/{task} lacks {len(missing)} of the pictures in its"
+            f" questions: {', '.join(missing[:4])} ..."
+        )
     return [place[name] for name in names]
 
 
-def _listing(asked: Asked, candidates: tuple[str, ...]) -> str:
-    return f"{asked.options}\nAnswer with the letter of the right option." if asked.options else listing(candidates)
+def _options(content: Question, candidates: tuple[str, ...]) -> str:
+    if content.options:
+        return f"{content.options}\nAnswer with the letter of the right option."
+    return listing(candidates)
 
 
-def _side_by_side(row: dict, source: Source) -> Image.Image:
-    """The row's pictures, from left to right on white, each in its own size."""
-    parts = [Image.open(io.BytesIO(row[name]["bytes"])).convert("RGB") for name in source.images]
+def _picture(task: str, row: _Row, cells: dict, declared: Source) -> Image.Image:
+    """Decode the pictures of a row, placed from left to right on white, each in its size."""
+    parts = []
+    for name in declared.images:
+        encoded = (cells[name] or {}).get("bytes")
+        try:
+            if not encoded:
+                raise ValueError(f"the table does not contain the picture {cells[name]}")
+            parts.append(as_displayed(Image.open(io.BytesIO(encoded))))
+        except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ValueError(
+                f"row {row.index} of hub/{task}, column {name}: {error}; repair the row, or"
+                " remove it from the files"
+            ) from error
     if len(parts) == 1:
         return parts[0]
-    canvas, left = Image.new("RGB", (sum(one.width for one in parts), max(one.height for one in parts)), "white"), 0
-    for one in parts:
-        canvas.paste(one, (left, 0))
-        left += one.width
+    size = (sum(part.width for part in parts), max(part.height for part in parts))
+    canvas, left = Image.new("RGB", size, "white"), 0
+    for part in parts:
+        canvas.paste(part, (left, 0))
+        left += part.width
     return canvas

@@ -1,10 +1,11 @@
-"""Pictures of coloured shapes before a background: small value objects that draw themselves.
+"""Pictures of colored shapes in front of a background: small value objects that draw themselves.
 
-Shapes and colours are those of easy-VQA, so one vocabulary serves both. A picture holds everything that determines its pixels, jitters
-included, as integers: equal pictures draw equal images, and a hash of the picture can stand for the image.
+Shapes and colors are those of easy-VQA, with the same vocabulary. A picture holds everything that
+determines its pixels, jitter included, as integers: its hash identifies the image.
 """
 
 from dataclasses import dataclass
+from random import Random
 
 from PIL import Image, ImageDraw
 
@@ -21,17 +22,19 @@ COLORS = {
 }
 SCENES = ("meadow", "night", "beach", "snow")
 BACKGROUNDS = ("plain", *SCENES)
-FRAME = 64  # all coordinates are pixels of a 64 x 64 frame, whatever the size drawn
+FRAME = 64  # coordinates are pixels of a 64 x 64 frame, at any drawn size
 JITTER = 25  # largest value of a tint or a shade
 SUPERSAMPLING = 4
 
 _RGB = tuple[int, int, int]
-_STARS = ((2, 52), (5, 30), (11, 9), (14, 60), (19, 44), (22, 20), (29, 56), (33, 7), (38, 34), (44, 50), (47, 24), (53, 40), (58, 14))
+_STARS_X = (2, 5, 11, 14, 19, 22, 29, 33, 38, 44, 47, 53, 58)
+_STARS_Y = (52, 30, 9, 60, 44, 20, 56, 7, 34, 50, 24, 40, 14)
+_STARS = tuple(zip(_STARS_X, _STARS_Y, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One shape: its centre (x, y), its width ``size``, and its colour darkened or lightened by ``shade`` (0 to 25 per channel).
+    """One shape: its center (x, y), width ``size``, and color, changed by ``shade`` (0 to 25).
 
     A triangle is equilateral; a rectangle is ``size + stretch`` high.
     """
@@ -47,7 +50,9 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """Items before a background; ``tint`` (0 to 25 per channel) colours the background, ``shift`` (pixels) moves the parts of a scene.
+    """Items in front of a background.
+
+    ``tint`` (0 to 25 per channel) colors the background, ``shift`` (pixels) moves parts of a scene.
 
     >>> Picture("plain", (Item("circle", "red", 32, 32, 20),)).draw().getpixel((32, 32))
     (255, 0, 0)
@@ -59,13 +64,27 @@ class Picture:
     shift: int = 0
 
     def draw(self, size: int = FRAME) -> Image.Image:
-        """The RGB image, ``size`` x ``size`` pixels, anti-aliased by drawing larger and averaging."""
+        """Return the RGB image, ``size`` x ``size`` pixels, anti-aliased by supersampling."""
         canvas = Image.new("RGB", (size * SUPERSAMPLING, size * SUPERSAMPLING))
         pen = _Pen(canvas, size * SUPERSAMPLING / FRAME)
         _PAINTERS[self.background](pen, self.tint, self.shift)
         for item in self.items:
             _paint_item(pen, item)
         return canvas.reduce(SUPERSAMPLING)
+
+    @property
+    def layout(self) -> "Picture":
+        """The picture, which determines the split."""
+        return self
+
+    def media(self) -> dict[str, Image.Image]:
+        """Return the input of a sample."""
+        return {"image": self.draw()}
+
+
+def jitter(rng: Random) -> _RGB:
+    """Draw a tint or shade."""
+    return (rng.randint(0, JITTER), rng.randint(0, JITTER), rng.randint(0, JITTER))
 
 
 class _Pen:
@@ -76,7 +95,7 @@ class _Pen:
 
     def _box(self, left: float, top: float, right: float, bottom: float) -> tuple[float, ...]:
         s = self._scale
-        return (left * s, top * s, right * s - 1, bottom * s - 1)  # Pillow counts the last pixel in
+        return (left * s, top * s, right * s - 1, bottom * s - 1)  # Pillow includes the last pixel
 
     def box(self, left: float, top: float, right: float, bottom: float, fill: _RGB):
         self._draw.rectangle(self._box(left, top, right, bottom), fill)
@@ -90,8 +109,10 @@ class _Pen:
 
 
 def _paint_item(pen: _Pen, item: Item):
-    # the jitter moves each channel into the range, never out of it, so different shades stay different pixels
-    fill = tuple(c + s if c < 128 else c - s for c, s in zip(COLORS[item.color], item.shade, strict=True))
+    # shades move each channel into its range, so that different shades stay different pixels
+    fill = tuple(
+        c + s if c < 128 else c - s for c, s in zip(COLORS[item.color], item.shade, strict=True)
+    )
     width, height = item.size, item.size
     if item.shape == "rectangle":
         height += item.stretch
@@ -112,9 +133,10 @@ def _plain(pen: _Pen, tint: _RGB, shift: int):
 def _meadow(pen: _Pen, tint: _RGB, shift: int):
     pen.box(0, 0, FRAME, 40, _tinted((130, 200, 240), tint))
     x = shift % FRAME
-    for left, top, right, bottom in ((-14, 9, 6, 15), (-9, 5, 2, 13), (4, 18, 22, 23)):  # clouds drift with the shift and come in again
-        for turn in (0, FRAME):
-            pen.oval(left + x + turn - FRAME // 2, top, right + x + turn - FRAME // 2, bottom, (246, 250, 252))
+    # Clouds move with the shift and wrap around.
+    for left, top, right, bottom in ((-14, 9, 6, 15), (-9, 5, 2, 13), (4, 18, 22, 23)):
+        for move in (x - FRAME // 2, x + FRAME // 2):
+            pen.oval(left + move, top, right + move, bottom, (246, 250, 252))
     pen.oval(x - 40, 30, x + 40, 70, _tinted((70, 150, 60), tint))
     pen.box(0, 40, FRAME, FRAME, _tinted((100, 180, 70), tint))
 
@@ -126,7 +148,7 @@ def _night(pen: _Pen, tint: _RGB, shift: int):
         x = (x + shift) % FRAME
         pen.oval(x - 0.8, y - 0.8, x + 0.8, y + 0.8, (240, 240, 225))
     x = 8 + shift % (FRAME - 16)
-    pen.oval(x - 7, 5, x + 7, 19, (240, 238, 215))  # a crescent: a bright disc, bitten by the sky
+    pen.oval(x - 7, 5, x + 7, 19, (240, 238, 215))  # a crescent: a disc, partly covered by sky
     pen.oval(x - 3, 3, x + 11, 17, sky)
 
 
@@ -134,14 +156,15 @@ def _beach(pen: _Pen, tint: _RGB, shift: int):
     pen.box(0, 0, FRAME, 24, _tinted((170, 220, 242), tint))
     pen.box(0, 23, FRAME, FRAME, _tinted((40, 120, 190), tint))
     x = shift % FRAME
-    pen.oval(x - 74, 38, x + 54, 100, (245, 248, 250))  # foam, then sand: the shore is a wide arc
+    pen.oval(x - 74, 38, x + 54, 100, (245, 248, 250))  # foam, then sand
     pen.oval(x - 10, 41, x + 100, 100, (245, 248, 250))
     pen.oval(x - 74, 41, x + 54, 103, _tinted((235, 208, 145), tint))
     pen.oval(x - 10, 44, x + 100, 103, _tinted((235, 208, 145), tint))
 
 
 def _snow(pen: _Pen, tint: _RGB, shift: int):
-    pen.box(0, 0, FRAME, FRAME, _tinted((152, 158, 166), tuple((JITTER + t) // 3 for t in tint)))  # the sky stays grey
+    gray = tuple((JITTER + t) // 3 for t in tint)
+    pen.box(0, 0, FRAME, FRAME, _tinted((152, 158, 166), gray))
     x = shift % FRAME
     pen.oval(x - 70, 34, x + 30, 90, tuple(222 + t // 2 for t in tint))
     pen.oval(x - 20, 38, x + 90, 90, tuple(255 - JITTER + t for t in tint))

@@ -4,38 +4,46 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from PIL import Image
+import numpy as np
+from PIL import Image, ImageOps
 
 SPLITS = ("train", "validation", "test")
+PEAK = 2.0  # maximum amplitude of sound; decoders overshoot 1 a little, integer scales by far
+
+_ORIENTATION = 0x0112  # EXIF tag
+_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One question about one input, and the answer.
+    """One question about one input, and its answer.
 
     Attributes
     ----------
     sample_id
-        Names the sample for ever and everywhere; all joins go by it.
+        Identifies the sample everywhere; all joins use it.
     benchmark, split
-        Where it comes from, e.g. ``"micro/grounding"`` and ``"test"``.
+        Origin, e.g. ``"micro/grounding"`` and ``"test"``.
     template
-        The form of the question. Samples of one benchmark and template are exchangeable partners when a modality is resampled.
+        Form of the question. Samples of one benchmark and template are exchangeable partners when a
+        modality is resampled.
     question, answer
         Plain text; ``answer`` is one of ``candidates``.
     candidates
         The answer alphabet, the same for every sample of a benchmark.
     options
-        Text that lists the candidates, shown after the question; empty where nothing is listed.
+        Text that lists the candidates, shown after the question; empty to list nothing.
     image, video, audio
-        The inputs, ``None`` where there is none: a picture; frames, RGB in 8 bits ``[frame, height, width, 3]``; a soundtrack of one
-        channel at 16 kHz, float32 in [-1, 1]. A film is taken to last as long as its sound, whose rate nobody can check: resample first.
-        Left out of comparison and repr: the id stands for them.
+        The inputs, ``None`` if absent: a picture of any mode, converted by `as_displayed`; frames,
+        RGB in 8 bits ``[frame, height, width, 3]``; a mono soundtrack at 16 kHz, float32 in [-1,
+        1]. A video is assumed to last as long as its sound. The rate of the sound cannot be
+        checked: resample first. Comparison and repr use the id instead.
 
     Raises
     ------
     ValueError
-        For an answer that is no candidate, and a split that does not exist.
+        If the answer is no candidate, or the split does not exist; if the image is no readable
+        picture, or the sound exceeds `PEAK`. The message names the sample.
     """
 
     sample_id: str
@@ -51,18 +59,77 @@ class Sample:
     audio: Any = field(default=None, compare=False, repr=False)
 
     def __post_init__(self):
-        for what, given, known in (("answer", self.answer, self.candidates), ("split", self.split, SPLITS)):
-            if given not in known:
-                raise ValueError(f"{self.sample_id}: the {what} {given!r} is not one of {', '.join(known)}")
+        known = {"answer": self.candidates, "split": SPLITS}
+        for name, values in known.items():
+            value = getattr(self, name)
+            if value not in values:
+                raise ValueError(
+                    f"{self.sample_id}: the {name} {value!r} is not one of {', '.join(values)}"
+                )
+        if self.image is not None:
+            try:
+                object.__setattr__(self, "image", as_displayed(self.image))
+            except ValueError as error:
+                raise ValueError(f"{self.sample_id}: {error}") from error
+        if isinstance(self.audio, np.ndarray) and self.audio.dtype.kind == "f":
+            peak = np.abs(self.audio[np.isfinite(self.audio)]).max(initial=0)
+            if peak > PEAK:
+                raise ValueError(
+                    f"{self.sample_id}: the sound reaches {peak:g}, outside [-1, 1]; divide samples"
+                    " of 16 bits by 32768"
+                )
 
     @property
     def text(self) -> str:
-        """All that is asked: the question, and in a line of their own the options."""
+        """The question, and on a new line the options."""
         return "\n".join(part for part in (self.question.strip(), self.options.strip()) if part)
 
 
+def as_displayed(image: Image.Image) -> Image.Image:
+    """Return a picture as viewers show it: upright, in RGB with 8 bits, transparency on white.
+
+    Such a picture is returned unchanged.
+
+    Raises
+    ------
+    ValueError
+        If it is no PIL image, is empty, cannot be read, or has a mode without a fixed display.
+    """
+    if not isinstance(image, Image.Image):
+        raise ValueError(
+            f"the picture is a {type(image).__name__}, not a PIL image; open it with"
+            " PIL.Image.open, or convert an array of uint8 with PIL.Image.fromarray"
+        )
+    try:
+        image.load()
+        if image.getexif().get(_ORIENTATION, 1) != 1:
+            image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I"):
+            image = _from_16_bits(image)
+        if image.mode == "F":
+            raise ValueError("its values are floats, without a fixed range")
+        if image.has_transparency_data:
+            image = image.convert("LA") if image.mode == "La" else image  # as La has no way to RGBA
+            image = image.convert("RGBA")
+            white = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(white, image)
+        image = image if image.mode == "RGB" else image.convert("RGB")
+    except _UNREADABLE as error:
+        raise ValueError(f"the picture cannot be read: {error}") from error
+    if not image.width or not image.height:
+        raise ValueError("the picture is empty")
+    return image
+
+
+def _from_16_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image)
+    if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
+        raise ValueError("its values do not fit into 16 bits")
+    return Image.fromarray((values / 257).round().astype(np.uint8))
+
+
 def listing(candidates: Sequence[str]) -> str:
-    """A question that lists the candidates.
+    """Return a question that lists the candidates.
 
     >>> listing(("red", "green", "blue")), listing(("yes", "no"))
     ('red, green or blue?', 'yes or no?')

@@ -1,19 +1,18 @@
-"""The questions about clips, declared: law, wordings and answer of every template."""
+"""Templates of the questions about clips: law, wordings and answer of each."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from itertools import accumulate, product
-from random import Random
+from collections.abc import Mapping, Sequence
+from itertools import product
 
-Seen = tuple[str | None, str | None]  # which way the red circle moves, and the blue triangle; None where it is out of sight
-Heard = tuple[str, ...]  # which instruments sound, the low one first
+from pidlib.benchmarks.task import Task
+
+Seen = tuple[str | None, str | None]  # directions of circle and triangle; None: not visible
+Heard = tuple[str, ...]  # the instruments that sound, low before high
 
 ANSWERS = ("yes", "no", "left", "right", "low", "high", "one", "two")
-COLORS = {"low": "red", "high": "blue"}  # of the thing whose instrument it is
+COLORS = {"low": "red", "high": "blue"}  # of the item with this instrument
 SHAPES = {"low": "circle", "high": "triangle"}
-AGREES = 0.9  # playing: how often the thing that is seen is the one that is heard
-OPPOSITE = 0.75  # sounding_left: how often the two things move in opposite directions
+AGREES = 0.9  # playing: probability that the visible item is the item that sounds
+OPPOSITE = 0.75  # sounding_left: probability that the items move in opposite directions
 
 BOTH: tuple[Seen, ...] = tuple(product(("left", "right"), repeat=2))
 TOGETHER, APART = (BOTH[0], BOTH[3]), (BOTH[1], BOTH[2])
@@ -23,42 +22,11 @@ SINGLE = HEARD[1:3]
 OTHER = {"low": "high", "high": "low"}
 
 
-@dataclass(frozen=True)
-class Template:
-    """One form of question, declared.
-
-    Attributes
-    ----------
-    name, task, kind
-        Its name, the task it belongs to, and which senses its answer needs: ``"audio"``, ``"visual"`` or ``"audio-visual"``.
-    law
-        P(v, a), a probability for every pair of what is seen and what sounds.
-    questions
-        Each question t, by what it asks for, in wordings that mean the same.
-    answer
-        y(v, a, t), one of `ANSWERS`.
-    """
-
-    name: str
-    task: str
-    kind: str
-    law: Mapping[tuple[Seen, Heard], float]
-    questions: Mapping[str, tuple[str, ...]]
-    answer: Callable[[Seen, Heard, str], str]
-
-    @cached_property
-    def _cumulative(self) -> tuple[list[tuple[Seen, Heard]], list[float]]:
-        return list(self.law), list(accumulate(self.law.values()))
-
-    def draw(self, rng: Random) -> tuple[Seen, Heard, str]:
-        """States (v, a, t) from the law."""
-        states, weights = self._cumulative
-        return *rng.choices(states, cum_weights=weights)[0], rng.choice(list(self.questions))
-
-
-def _independent(vs: Sequence[Seen], heard: Mapping[Heard, float]) -> dict[tuple[Seen, Heard], float]:
-    """Every v as likely as the others, whatever sounds."""
-    return {(v, a): weight / len(vs) for v, (a, weight) in product(vs, heard.items())}
+def _independent(
+    vs: Sequence[Seen], sounds: Mapping[Heard, float]
+) -> dict[tuple[Seen, Heard], float]:
+    """Return a law in which v is uniform and independent of a."""
+    return {(v, a): weight / len(vs) for v, (a, weight) in product(vs, sounds.items())}
 
 
 def _worded(wordings: Sequence[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -66,7 +34,7 @@ def _worded(wordings: Sequence[str], names: Sequence[str]) -> dict[str, tuple[st
 
 
 def _way(v: Seen, name: str) -> str:
-    """Which way the thing of that instrument moves."""
+    """Return the direction of the item with an instrument."""
     return v[list(COLORS).index(name)]
 
 
@@ -78,7 +46,15 @@ def _yes(true: bool) -> str:
     return "yes" if true else "no"
 
 
-_WAY = ("which way does the {} one move?", "which way does the {} one go?", "where does the {} one go?")
+def _template(task: str, **fields) -> Task:
+    return Task(benchmark=f"micro_av/{task}", candidates=ANSWERS, **fields)
+
+
+_WAY = (
+    "which way does the {} one move?",
+    "which way does the {} one go?",
+    "where does the {} one go?",
+)
 _LEFT = ("does the {} one move left?", "does the {} one go left?", "is the {} one going left?")
 _THEY = ("which way do they move?", "which way do they go?", "where do they go?")
 _SWAP = ("if it sounds high, swap the answer: ", "swap the answer if it sounds high: ")
@@ -89,23 +65,28 @@ _INSTRUMENTS = {color: name for name, color in COLORS.items()}
 TEMPLATES = {
     template.name: template
     for template in (
-        Template(
+        _template(
             name="sounding",
             task="audio",
             kind="audio",
             law=_independent(BOTH, _SOUNDS),
-            questions=_worded(("is the {} one sounding?", "does the {} one sound?", "can you hear the {} one?"), ("low", "high")),
+            questions=_worded(
+                ("is the {} one sounding?", "does the {} one sound?", "can you hear the {} one?"),
+                ("low", "high"),
+            ),
             answer=lambda v, a, t: _yes(t in a),
         ),
-        Template(
+        _template(
             name="count",
             task="audio",
             kind="audio",
             law=_independent(BOTH, {("low",): 1 / 4, ("high",): 1 / 4, ("low", "high"): 1 / 2}),
-            questions={"count": ("how many are sounding?", "how many sound?", "how many can you hear?")},
+            questions={
+                "count": ("how many are sounding?", "how many sound?", "how many can you hear?")
+            },
             answer=lambda v, a, t: {1: "one", 2: "two"}[len(a)],
         ),
-        Template(
+        _template(
             name="direction",
             task="visual",
             kind="visual",
@@ -113,7 +94,7 @@ TEMPLATES = {
             questions=_worded(_WAY, ("red", "blue")),
             answer=lambda v, a, t: _way(v, _INSTRUMENTS[t]),
         ),
-        Template(
+        _template(
             name="moves_left",
             task="visual",
             kind="visual",
@@ -121,7 +102,7 @@ TEMPLATES = {
             questions=_worded(_LEFT, ("red", "blue")),
             answer=lambda v, a, t: _yes(_way(v, _INSTRUMENTS[t]) == "left"),
         ),
-        Template(
+        _template(
             name="sounding_direction",
             task="fusion",
             kind="audio-visual",
@@ -129,15 +110,18 @@ TEMPLATES = {
             questions=_worded(_WAY, ("sounding",)),
             answer=lambda v, a, t: _way(v, a[0]),
         ),
-        Template(
+        _template(
             name="sounding_left",
             task="fusion",
             kind="audio-visual",
-            law={(v, a): (OPPOSITE if v in APART else 1 - OPPOSITE) / 4 for v, a in product(BOTH, SINGLE)},
+            law={
+                (v, a): (OPPOSITE if v in APART else 1 - OPPOSITE) / 4
+                for v, a in product(BOTH, SINGLE)
+            },
             questions=_worded(_LEFT, ("sounding",)),
             answer=lambda v, a, t: _yes(_way(v, a[0]) == "left"),
         ),
-        Template(
+        _template(
             name="silent_left",
             task="fusion",
             kind="audio-visual",
@@ -145,28 +129,47 @@ TEMPLATES = {
             questions=_worded(_LEFT, ("silent",)),
             answer=lambda v, a, t: _yes(_way(v, OTHER[a[0]]) == "left"),
         ),
-        Template(
+        _template(
             name="playing",
             task="fusion",
             kind="audio-visual",
-            law={(v, a): (AGREES if _way(v, a[0]) else 1 - AGREES) / 4 for v, a in product(ALONE, SINGLE)},
-            questions={"playing": ("is the low or the high one playing?", "which one is playing, low or high?", "is it low or high?")},
+            law={
+                (v, a): (AGREES if _way(v, a[0]) else 1 - AGREES) / 4
+                for v, a in product(ALONE, SINGLE)
+            },
+            questions={
+                "playing": (
+                    "is the low or the high one playing?",
+                    "which one is playing, low or high?",
+                    "is it low or high?",
+                )
+            },
             answer=lambda v, a, t: a[0],
         ),
-        Template(
+        _template(
             name="gated",  # both move the same way
             task="gated",
             kind="audio-visual",
             law=_independent(TOGETHER, _EITHER),
-            questions={"sight": _THEY, "swap": tuple(swap + way for swap, way in product(_SWAP, _THEY))},
+            questions={
+                "sight": _THEY,
+                "swap": tuple(swap + way for swap, way in product(_SWAP, _THEY)),
+            },
             answer=lambda v, a, t: _turned(v[0], t == "swap" and a[0] == "high"),
         ),
-        Template(
+        _template(
             name="polarity",  # both move the same way
             task="polarity",
             kind="audio-visual",
             law=_independent(TOGETHER, _EITHER),
-            questions=_worded(("do left and {} go together?", "do {} and left go together?", "does left go with {}?"), ("low", "high")),
+            questions=_worded(
+                (
+                    "do left and {} go together?",
+                    "do {} and left go together?",
+                    "does left go with {}?",
+                ),
+                ("low", "high"),
+            ),
             answer=lambda v, a, t: _yes((v[0] == "left") == (a[0] == t)),
         ),
     )

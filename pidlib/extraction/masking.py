@@ -1,4 +1,4 @@
-"""Taking a modality away: its token embeddings become calibrated noise at the door of the language model."""
+"""Masking: replace the token embeddings of a modality by calibrated noise."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,34 +7,38 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import combinations
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from pidlib._common import derive_seed
 from pidlib.benchmarks import Sample
-from pidlib.experiment import derive_seed
 
 MODALITIES = ("vision", "audio", "language")
 SOURCES = ("vision", "language")
 FULL = "+".join(SOURCES)
 OPTIONS = "vision+options"
-_SETS = [one for size in (3, 2, 1) for one in combinations(MODALITIES, size)]
+
+_SUBSETS = ["+".join(names) for size in (3, 2, 1) for names in combinations(MODALITIES, size)]
+_PRESENT = {key: frozenset(key.split("+")) for key in (*_SUBSETS, OPTIONS)} | {"none": frozenset()}
 
 
 def modalities_of(sample: Sample) -> tuple[str, ...]:
-    """What a sample consists of."""
-    given = {"vision": sample.image is not None or sample.video is not None, "audio": sample.audio is not None, "language": True}
-    return tuple(name for name in MODALITIES if given[name])
+    """Return the modalities of a sample, in the order of `MODALITIES`."""
+    vision = sample.image is not None or sample.video is not None
+    present = {"vision": vision, "audio": sample.audio is not None, "language": True}
+    return tuple(name for name in MODALITIES if present[name])
 
 
 def full_pass(sample: Sample) -> str:
-    """The key of the pass in which nothing of such a sample is hidden; `FULL` also where there is but language."""
+    """Return the key of the unmasked pass; it is `FULL` for text-only samples too."""
     return "+".join(MODALITIES) if sample.audio is not None else FULL
 
 
 @dataclass(frozen=True)
 class Pass:
-    """Which modalities a forward pass is given, and which draw of noise stands for the absent ones.
+    """The modalities that a forward pass receives, and the draw of the noise for the others.
 
     >>> Pass.parse("vision"), Pass.parse("none#2").absent(("vision", "language"))
     (Pass(present=frozenset({'vision'}), draw=0), ('vision', 'language'))
@@ -45,49 +49,36 @@ class Pass:
 
     @classmethod
     def parse(cls, key: str) -> "Pass":
-        """Read ``"vision+language"``, ``"vision"``, ``"language"``, ``"none"`` or, for another draw of the noise, ``"none#1"``.
+        """Parse a key: modalities joined by ``+``, or ``none``; ``#n`` selects another draw.
 
-        Where there is sound, ``"vision+audio+language"``, ``"audio+language"``, ``"vision+audio"`` and ``"audio"`` too.
-        ``"vision+options"`` is given the options behind a question, though not the question.
-
-        Raises
-        ------
-        ValueError
-            If it is none of these, with the nearest that is.
+        ``"vision+options"`` masks the question and keeps the list of options after it.
         """
         match = re.fullmatch(r"([a-z+]+?)(?:#(\d+))?", key)
-        names = {name: frozenset(name.split("+")) for name in (*map("+".join, _SETS), OPTIONS)} | {"none": frozenset()}
-        if match is None or match[1] not in names:
-            near = get_close_matches(key, names, n=1, cutoff=0)[0]
-            raise ValueError(f"unknown pass {key!r}; did you mean {near!r}? Passes are {', '.join(names)}, and '#n' names another draw")
-        return cls(names[match[1]], int(match[2] or 0))
+        if match is None or match[1] not in _PRESENT:
+            near = get_close_matches(key, _PRESENT, n=1, cutoff=0)[0]
+            known = f"{', '.join(_PRESENT)}; append '#n' for another draw of the noise"
+            raise ValueError(f"unknown pass {key!r}; did you mean {near!r}? Passes: {known}")
+        return cls(_PRESENT[match[1]], int(match[2] or 0))
 
     def absent(self, modalities: Sequence[str]) -> tuple[str, ...]:
-        """Those of a sample's modalities that noise replaces, if need be but for the options."""
+        """Select the modalities to mask."""
         return tuple(name for name in modalities if name not in self.present)
 
 
 class Moments:
-    r"""Running mean and standard deviation of vectors, in float64 (the pairwise update of Chan, Golub and LeVeque, 1983).
-
-    >>> moments = Moments()
-    >>> for rows in ([[0.0], [2.0]], [[4.0]]):
-    ...     moments.add(torch.tensor(rows))
-    >>> moments.mean.item(), round(moments.std.item() ** 2, 6)
-    (2.0, 2.666667)
-    """
+    """Running mean and standard deviation in float64 (Chan, Golub and LeVeque, 1983)."""
 
     def __init__(self):
         self.count, self.mean, self._squares = 0, None, None
 
     def add(self, rows: Float[Tensor, "n d"]):
-        """Take in more vectors."""
         rows = rows.double()
         count, mean = len(rows), rows.mean(0)
         squares = (rows - mean).square().sum(0)
         if self.count:
             total, step = self.count + count, mean - self.mean
-            squares = self._squares + squares + step.square() * (self.count * count / total)
+            between = step.square() * (self.count * count / total)
+            squares = self._squares + squares + between
             count, mean = total, self.mean + step * (count / total)
         self.count, self.mean, self._squares = count, mean, squares
 
@@ -97,39 +88,36 @@ class Moments:
         return (self._squares / self.count).sqrt()
 
 
-@dataclass(frozen=True)
-class Calibration:
-    r"""The noise that stands for a modality: i.i.d. :math:`N(\mu, \mathrm{diag}\,\sigma^2)` token embeddings.
+def draw_noise(
+    statistics: Mapping[str, Float[np.ndarray, " d"]], modality: str, count: int, *stream: object
+) -> Float[Tensor, "count d"]:
+    """Draw calibrated normal noise, float32; batch and device do not change it.
 
-    :math:`\mu` and :math:`\sigma` are those of the modality's token embeddings over the profiling set, so the language model is given
-    vectors of the usual place and size that carry nothing of the sample.
+    ``statistics`` has entries ``mean/MODALITY`` and ``std/MODALITY``; ``stream`` is the seed.
     """
-
-    mean: Mapping[str, Float[Tensor, " d"]]
-    std: Mapping[str, Float[Tensor, " d"]]
-
-    def noise(self, count: int, *, seed: int, sample_id: str, modality: str, draw: int) -> Float[Tensor, "count d"]:
-        """``count`` noise tokens of one sample, float32: the same whatever the batch, the device and the other samples are."""
-        generator = torch.Generator().manual_seed(derive_seed(seed, sample_id, modality, draw))
-        mean, std = self.mean[modality], self.std[modality]
-        return torch.randn(count, len(mean), generator=generator) * std.float() + mean.float()
+    generator = torch.Generator().manual_seed(derive_seed(*stream))
+    mean = torch.from_numpy(statistics[f"mean/{modality}"]).float()
+    std = torch.from_numpy(statistics[f"std/{modality}"]).float()
+    return torch.randn(count, len(mean), generator=generator) * std + mean
 
 
 @contextmanager
-def door(decoder: nn.Module, write: Callable[[Tensor], Mapping[str, object]]) -> Iterator[None]:
-    """While open, all that enters the language model is what ``write`` makes of its token embeddings, [batch, length, d].
+def replace_inputs(
+    decoder: nn.Module, replace: Callable[[Tensor], Mapping[str, object]]
+) -> Iterator[None]:
+    """Replace the inputs of the language model while the context is open.
 
-    ``write`` gives the arguments to put in place of the model's own: ``inputs_embeds``, and those of a side door or of cross-attention.
-    Positions, masks and everything else of the forward pass stay as they are.
+    ``replace`` maps its input embeddings [batch, length, d] to the arguments to override:
+    ``inputs_embeds``, and those of deepstack or cross-attention. Positions and masks stay.
     """
 
-    def rewrite(module, args, kwargs):
+    def override(module, args, kwargs):
         embeddings = kwargs.get("inputs_embeds")
         if embeddings is None:
             embeddings = module.get_input_embeddings()(kwargs["input_ids"])
-        return args, {**kwargs, "input_ids": None, **write(embeddings)}
+        return args, {**kwargs, "input_ids": None, **replace(embeddings)}
 
-    handle = decoder.register_forward_pre_hook(rewrite, with_kwargs=True)
+    handle = decoder.register_forward_pre_hook(override, with_kwargs=True)
     try:
         yield
     finally:

@@ -1,232 +1,218 @@
-"""From a question to tokens: which of them are the question, which the picture or film, and which the scaffold around both."""
+"""Prompts: tokenize samples and locate question, options, media and chat scaffold."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from transformers import ProcessorMixin
 
 from pidlib.benchmarks import Sample
-from pidlib.extraction.families import Family
+from pidlib.extraction.checks import check_clips
 from pidlib.extraction.masking import modalities_of
+from pidlib.models.families import Family
+
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin
 
 Fields = dict[str, Int[np.ndarray, " tokens"]]
 Places = dict[str, Bool[np.ndarray, " tokens"]]
-_MARK = "\ue000"  # a private character: no question holds it
+_MARK = "\ue000"  # a private-use character, in place of the question
 
 
 @dataclass(frozen=True, eq=False)
 class Question:
-    """The tokens of a prompt without the picture: what comes before it, and what after.
-
-    Each side maps the processor's per-token fields (``input_ids``, token types ...) to arrays; ``is_language`` marks the
-    tokens of question and options on that side, in distinction to the scaffold of the chat. ``is_options`` tells, of these language
-    tokens of both sides, which belong to the options; the line's end before them does.
-    """
+    """The processor's per-token fields before (head) and after (tail) the picture or clip."""
 
     head: Fields
     tail: Fields
-    head_is_language: Bool[np.ndarray, " head"]
+    head_is_language: Bool[np.ndarray, " head"]  # question and options, not the chat scaffold
     tail_is_language: Bool[np.ndarray, " tail"]
-    is_options: Bool[np.ndarray, " words"]
+    is_options: Bool[np.ndarray, " words"]  # of the language tokens, with the line break before
 
     def __len__(self) -> int:
         return len(self.head["input_ids"]) + len(self.tail["input_ids"])
 
     @property
     def language_ids(self) -> Int[np.ndarray, " words"]:
-        """The ids of the language tokens, in order."""
-        sides = (self.head["input_ids"][self.head_is_language], self.tail["input_ids"][self.tail_is_language])
-        return np.concatenate(sides)
+        """Ids of the language tokens, in order."""
+        head, tail = self.head["input_ids"], self.tail["input_ids"]
+        return np.concatenate([head[self.head_is_language], tail[self.tail_is_language]])
 
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """The tokens of a picture, or of a film with its sound, from the first to the last placeholder, with what the towers made of it.
+    """The tokens of a picture, or of a clip with its sound, and their features."""
 
-    ``places`` says of each modality which tokens of the span are its own; in time, those of film and sound take turns. ``features`` are the
-    projected token embeddings, in the order of the placeholders, followed along the last axis by those of the side door, if there is one;
-    ``layout`` are the family's layout inputs.
-    """
-
-    span: Fields
-    places: Places
-    layout: dict[str, Tensor]
-    features: dict[str, Float[Tensor, "tokens levels*d"]]
+    span: Fields  # from the first to the last placeholder
+    places: Places  # of each modality in the span; video and sound are interleaved in time
+    layout: dict[str, Tensor]  # the family's layout inputs
+    features: dict[str, Float[Tensor, "tokens levels*d"]]  # projected; deepstack levels follow
 
 
 class Prompter:
-    """Renders questions for a processor and finds their tokens.
+    """Render questions for a processor and locate their tokens.
 
-    The place of the question is known in the rendered text, and a fast tokenizer says of each token which characters it covers; so a
-    token is the question's exactly if it covers one of the question's characters. The processor expands the picture in between,
-    which moves all that follows it by the length it adds. Without a picture the same chat is rendered, less all that stands for one.
-
-    Raises
-    ------
-    ValueError
-        If the tokenizer is not a fast one, or the processor has no chat template where its family needs one.
+    A token belongs to the question exactly if it covers a character of it in the rendered text; the
+    processor expands the placeholder of a picture, which shifts the characters after it. Without a
+    picture, the same chat is rendered without its placeholder. Raises a ValueError without a fast
+    tokenizer or a chat template.
     """
 
-    def __init__(self, processor: ProcessorMixin, family: Family, placeholder_ids: Mapping[str, int]):
+    def __init__(
+        self, processor: "ProcessorMixin", family: Family, placeholder_ids: Mapping[str, int]
+    ):
         if not getattr(processor.tokenizer, "is_fast", False):
-            raise ValueError(f"{type(processor.tokenizer).__name__} has no character offsets; load the processor with a fast tokenizer")
+            name = type(processor.tokenizer).__name__
+            raise ValueError(f"{name} has no character offsets; load a fast tokenizer")
         if family.prompt is None and not processor.chat_template:
-            raise ValueError(f"the processor of this {family.name} model has no chat template; set processor.chat_template")
-        self.processor, self.family, self.placeholder_ids = processor, family, placeholder_ids
-        self._bos = processor.tokenizer.bos_token or processor.tokenizer.cls_token  # BERT's has another name for it
+            raise ValueError(f"this {family.name} model has no chat template; set it in processor")
+        self.processor, self.family = processor, family
+        self.placeholder_ids = placeholder_ids
+        self._bos = processor.tokenizer.bos_token or processor.tokenizer.cls_token
         self._scaffolds: dict[bool, tuple[str, str]] = {}
 
     def render(self, text: str, picture: bool = True) -> tuple[str, str]:
-        """The prompt given to the processor, and the prompt its tokenizer sees but for the expanded picture.
+        """Render the prompt for the processor, and with what the processor adds to it.
 
-        Raises
-        ------
-        ValueError
-            If the chat template changes the text, so that its tokens could not be told from the scaffold.
+        Raises a ValueError if the chat template changes the text: its tokens are then unknown.
         """
-        given = self._fill(self.family.prompt, text, picture)
-        seen = self._fill(self.family.tokenized, text, picture) if self.family.tokenized else given
+        prompt = tokenized = self._fill(self.family.prompt, text, picture)
+        if self.family.tokenized:
+            tokenized = self._fill(self.family.tokenized, text, picture)
         before, after = self._scaffold(picture)
-        if seen != before + text + after:
-            raise ValueError(f"the chat template does not keep the question as it is: asked for {text!r}, got {seen!r}")
-        return given, seen
+        if tokenized != before + text + after:
+            difference = f"given {text!r}, rendered {tokenized!r}"
+            raise ValueError(f"the chat template changes the question: {difference}")
+        return prompt, tokenized
 
     def media(self, samples: Sequence[Sample]) -> dict[str, object]:
-        """The arguments by which the processor is given the samples' pictures, or their films with their sound; none where there is none.
-
-        Raises
-        ------
-        ValueError
-            If a soundtrack is longer than the processor keeps, or films show different numbers of frames a second.
-        """
+        """Collect the processor's arguments for pictures or clips; clips are checked."""
         if not has_picture(samples[0]):
             return {}
-        if not self.family.hears:
+        if not self.family.has_audio:
             return {"images": [[sample.image] for sample in samples]}
-        ears = self.processor.feature_extractor
-        long = [sample.sample_id for sample in samples if len(sample.audio) > ears.n_samples]
-        if long:
-            kept = ears.n_samples / ears.sampling_rate
-            raise ValueError(f"soundtracks of more than the {kept:g} s that the processor keeps: {', '.join(long[:8])}; cut the clips")
-        rates = [len(sample.video) / len(sample.audio) * ears.sampling_rate for sample in samples]
-        if max(rates) > 1.005 * min(rates):
-            raise ValueError(
-                f"films of {min(rates):.3g} to {max(rates):.3g} frames a second; sample them alike, for one clock counts their positions"
-            )
-        clips = {"videos": [sample.video for sample in samples], "audio": [sample.audio for sample in samples], "fps": rates[0]}
-        # The processor asks for more pixels, whatever that of its films says; where that one takes but smaller films, it is a mini's.
-        usual, own = self.processor.videos_kwargs["size"], self.processor.video_processor.size
-        if own["longest_edge"] < usual["shortest_edge"]:
-            clips["size"] = {edge: own[edge] for edge in usual}
-        return clips | {"audio_from_video_indices": list(range(len(samples)))} | dict(self.family.media)
+        extractor = self.processor.feature_extractor
+        check_clips(samples, extractor)
+        first = samples[0]
+        arguments = dict(self.family.media)
+        arguments["videos"] = [sample.video for sample in samples]
+        arguments["audio"] = [sample.audio for sample in samples]
+        arguments["fps"] = len(first.video) / len(first.audio) * extractor.sampling_rate
+        arguments["audio_from_video_indices"] = list(range(len(samples)))
+        # The processor's default size overrides the video processor's; keep a smaller size (minis).
+        default = self.processor.videos_kwargs["size"]
+        own = self.processor.video_processor.size
+        if own["longest_edge"] < default["shortest_edge"]:
+            arguments["size"] = {edge: own[edge] for edge in default}
+        return arguments
 
-    def tokenize(self, samples: list[Sample]) -> tuple[dict[str, Tensor], list[Question], list[tuple[Fields, Places]]]:
-        """Run the processor on whole samples: the towers' inputs, the questions, and of each picture the span and its places.
+    def tokenize(
+        self, samples: list[Sample]
+    ) -> tuple[dict[str, Tensor], list[Question], list[tuple[Fields, Places]]]:
+        """Process samples: inputs of the towers (empty without media), questions, media spans.
 
-        Either all samples have a picture, or none has: then there are no towers' inputs, and the spans are empty.
+        Either all samples have a picture or clip, or none.
         """
         picture = has_picture(samples[0])
-        given, seen = zip(*(self.render(sample.text, picture) for sample in samples), strict=True)
-        arguments = {
-            "padding": True,
-            "return_tensors": "pt",
-            "return_offsets_mapping": True,
-            "add_special_tokens": self._adds_special_tokens(picture),
-        }
+        prompts, tokenized = zip(*(self.render(s.text, picture) for s in samples), strict=True)
+        # As in apply_chat_template: a template that starts with BOS needs no second BOS.
+        has_bos = bool(self._bos) and self._scaffold(picture)[0].startswith(self._bos)
+        options = {"padding": True, "return_tensors": "pt", "add_special_tokens": not has_bos}
+        options["return_offsets_mapping"] = True
         if picture or self.family.tokenized is None:
-            inputs = self.processor(text=list(given), **self.media(samples), **arguments)
-        else:  # a processor that adds to the prompt wants a picture
-            inputs = self.processor.tokenizer(list(seen), return_token_type_ids=True, **arguments)
-        offsets, kept = inputs.pop("offset_mapping").numpy(), inputs.pop("attention_mask").bool().numpy()
-        needed = dict.fromkeys((*self.family.tower_inputs, *self.family.audio_inputs, *self.family.layout_inputs))
+            inputs = self.processor(text=list(prompts), **self.media(samples), **options)
+        else:  # a processor that adds to the prompt requires a picture
+            tokenizer = self.processor.tokenizer
+            inputs = tokenizer(list(tokenized), return_token_type_ids=True, **options)
+        offsets = inputs.pop("offset_mapping").numpy()
+        kept = inputs.pop("attention_mask").bool().numpy()
+        family = self.family
+        needed = (*family.tower_inputs, *family.audio_inputs, *family.layout_inputs)
         tower = {name: inputs[name] for name in needed if picture}
-        # PaliGemma's processor adds training labels.
-        fields = {name: value.numpy() for name, value in inputs.items() if name not in (*tower, "labels")}
-        halves = []
+        excluded = {*tower, "labels"}  # PaliGemma's processor adds training labels
+        fields = {name: v.numpy() for name, v in inputs.items() if name not in excluded}
+        questions, spans = [], []
         for row, sample in enumerate(samples):
-            one = {name: value[row, kept[row]] for name, value in fields.items()}
-            covered = offsets[row, kept[row]]
-            start = self._start(covered, len(seen[row]), picture)
-            is_language = _covers(covered, start, start + len(sample.text))
-            is_question = _covers(covered, start, start + len(sample.question.strip()))
-            halves.append(self._split(one, is_language, ~is_question[is_language]))
-        return tower, [question for question, _, _ in halves], [(span, places) for _, span, places in halves]
+            tokens = {name: values[row, kept[row]] for name, values in fields.items()}
+            begin, end = offsets[row, kept[row]].T
+            start = self._start(end.max(), len(tokenized[row]), picture)
+            covers = (end > start) & (begin < end)  # a character at or after the start
+            is_language = covers & (begin < start + len(sample.text))
+            is_question = covers & (begin < start + len(sample.question.strip()))
+            question, *span = self._split(tokens, is_language, ~is_question[is_language])
+            questions.append(question)
+            spans.append(tuple(span))
+        return tower, questions, spans
 
     def first_tokens(self, candidates: tuple[str, ...], question: str) -> Int[Tensor, " k"]:
-        """The first token of each candidate as it follows the prompt.
+        """Find the first token of each candidate after the prompt; a ValueError if two are equal.
 
-        A space stands between them unless the prompt ends in white space or in a special token.
-
-        Raises
-        ------
-        ValueError
-            If two candidates begin with the same token, since the answer position cannot tell them apart.
+        A space separates them unless the prompt ends in white space or in a special token.
         """
-        _, seen = self.render(question)
-        special = any(seen.endswith(token) for token in self.processor.tokenizer.all_special_tokens)
-        glue = "" if seen[-1].isspace() or special else " "
-        texts = [seen + glue + candidate for candidate in candidates]
-        encoded = self.processor.tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
+        tokenizer, (_, prompt) = self.processor.tokenizer, self.render(question)
+        special = any(prompt.endswith(token) for token in tokenizer.all_special_tokens)
+        separator = "" if prompt[-1].isspace() or special else " "
+        texts = [prompt + separator + candidate for candidate in candidates]
+        encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
         first = [
-            next(token for token, (_, end) in zip(ids, offsets, strict=True) if end > len(seen))
+            next(token for token, (_, end) in zip(ids, offsets, strict=True) if end > len(prompt))
             for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
         ]
-        shared = {token: [name for name, other in zip(candidates, first, strict=True) if other == token] for token in first}
-        for token, names in shared.items():
-            if len(names) > 1:
-                text = self.processor.tokenizer.decode([token])
-                raise ValueError(f"candidates {names} share their first token {text!r}; rename them so that it tells them apart (A, B ...)")
+        for token in first:
+            shared = [name for name, t in zip(candidates, first, strict=True) if t == token]
+            if len(shared) > 1:
+                text = f"share their first token {tokenizer.decode([token])!r}"
+                raise ValueError(f"candidates {shared} {text}; rename them")
         return torch.tensor(first)
 
     def _fill(self, form: str | None, text: str, picture: bool) -> str:
+        marker = self.family.marker
         if form is None:
-            content = [{"type": self.family.marker.removesuffix("_token")}] * picture + [{"type": "text", "text": text}]
-            return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
-        image = getattr(self.processor, self.family.marker, "") if picture else ""
+            media = [{"type": marker.removesuffix("_token")}] * picture
+            turn = {"role": "user", "content": [*media, {"type": "text", "text": text}]}
+            return self.processor.apply_chat_template([turn], add_generation_prompt=True)
+        image = getattr(self.processor, marker, "") if picture else ""
         return form.format(image=image, bos=self._bos, question=text)
 
     def _scaffold(self, picture: bool) -> tuple[str, str]:
         if picture not in self._scaffolds:
-            before, after = self._fill(self.family.tokenized or self.family.prompt, _MARK, picture).split(_MARK)
+            form = self.family.tokenized or self.family.prompt
+            before, after = self._fill(form, _MARK, picture).split(_MARK)
             self._scaffolds[picture] = before, after
         return self._scaffolds[picture]
 
-    def _adds_special_tokens(self, picture: bool) -> bool:
-        # As apply_chat_template decides it: a template that writes the beginning of the text itself wants no second one.
-        return not (self._bos and self._scaffold(picture)[0].startswith(self._bos))
-
     @cached_property
     def _untokenized(self) -> int:
-        """Characters at the end of a prompt that belong to no token: white space that the tokenizer drops."""
-        _, seen = self.render("x")
-        offsets = self.processor.tokenizer(seen, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
-        return len(seen) - max(end for _, end in offsets)
+        """Number of characters (white space) that the tokenizer drops at the end of a prompt."""
+        _, prompt = self.render("x")
+        tokenizer = self.processor.tokenizer
+        encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
+        return len(prompt) - max(end for _, end in encoded["offset_mapping"])
 
-    def _start(self, offsets: Int[np.ndarray, "tokens 2"], seen: int, picture: bool) -> int:
-        """The character at which the question begins, in the prompt with the expanded picture."""
+    def _start(self, end: int, length: int, picture: bool) -> int:
+        """Find the question's first character in the prompt with the expanded picture."""
         before, _ = self._scaffold(picture)
         expanded = picture and getattr(self.processor, self.family.marker, _MARK) in before
-        return len(before) + (offsets.max() + self._untokenized - seen if expanded else 0)
+        return len(before) + (end + self._untokenized - length if expanded else 0)
 
-    def _split(self, fields: Fields, is_language: np.ndarray, is_options: np.ndarray) -> tuple[Question, Fields, Places]:
-        held = np.flatnonzero(np.isin(fields["input_ids"], list(self.placeholder_ids.values())))
-        first, last = (held[0], held[-1] + 1) if len(held) else (len(is_language), len(is_language))
-        parts = (slice(first), slice(first, last), slice(last, None))
-        head, span, tail = ({name: value[part] for name, value in fields.items()} for part in parts)
+    def _split(
+        self, fields: Fields, is_language: np.ndarray, is_options: np.ndarray
+    ) -> tuple[Question, Fields, Places]:
+        placeholders = list(self.placeholder_ids.values())
+        held = np.flatnonzero(np.isin(fields["input_ids"], placeholders))
+        end = len(is_language)
+        first, last = (held[0], held[-1] + 1) if len(held) else (end, end)
+        parts = slice(first), slice(first, last), slice(last, None)
+        head, span, tail = ({name: v[part] for name, v in fields.items()} for part in parts)
         question = Question(head, tail, is_language[:first], is_language[last:], is_options)
-        return question, span, {name: span["input_ids"] == token for name, token in self.placeholder_ids.items()}
+        places = {name: span["input_ids"] == token for name, token in self.placeholder_ids.items()}
+        return question, span, places
 
 
 def has_picture(sample: Sample) -> bool:
-    """Whether there is more to a sample than its text."""
+    """Whether a sample has a picture, video or sound."""
     return modalities_of(sample) != ("language",)
-
-
-def _covers(offsets: Int[np.ndarray, "tokens 2"], start: int, end: int) -> Bool[np.ndarray, " tokens"]:
-    """Which tokens cover one of these characters."""
-    return (offsets[:, 0] < end) & (offsets[:, 1] > start) & (offsets[:, 0] < offsets[:, 1])

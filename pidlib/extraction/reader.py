@@ -1,4 +1,4 @@
-"""Runs a model on rows of tokens and reads its answers; knows nothing of samples, passes or files."""
+"""Reader: forward passes over rows of tokens, and what is read from them."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -6,36 +6,31 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from pidlib.benchmarks import Sample
-from pidlib.extraction.masking import door
-from pidlib.extraction.prompts import Picture, Places, Prompter, Question
-from pidlib.extraction.readout import Head, tap
+from pidlib.extraction.checks import check_finite, check_layers
+from pidlib.extraction.masking import replace_inputs
+from pidlib.extraction.prompts import Picture, Prompter, Question
+from pidlib.extraction.readout import Head, capture_outputs
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """A sample ready for any pass: its picture, its question, and the tokens of each modality as they enter the language model.
-
-    Of a sample without a picture, the picture is empty, and among the tokens are those of language alone.
-    """
+    """A sample ready for any pass."""
 
     sample: Sample
     picture: Picture
     question: Question
-    tokens: Mapping[str, Float[Tensor, "tokens d"]]
+    tokens: Mapping[str, Float[Tensor, "tokens d"]]  # input embeddings of the language model
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One forward pass: a picture with a question, and the noise of each modality that is absent.
-
-    The noise is drawn when the row's batch runs: that of all rows together would take more memory than their pictures.
-    """
+    """One forward pass; ``noise`` of masked modalities is drawn when its batch runs (memory)."""
 
     picture: Picture
     question: Question
@@ -46,7 +41,7 @@ class Row:
 
 
 class Batches:
-    """Runs a function on batches of a list; where memory does not suffice the batch halves, and stays so."""
+    """Maps a function over batches of a list; the batch size halves when memory runs out."""
 
     def __init__(self, size: int):
         if size < 1:
@@ -54,200 +49,175 @@ class Batches:
         self.size = size
 
     def __call__(self, run: Callable, items: Sequence) -> Iterator[tuple[Sequence, object]]:
-        """Yield each batch with what ``run`` made of it. Errors other than a lack of memory are not retried."""
+        """Yield each batch with the result of ``run``; other errors are raised."""
         start = 0
         while start < len(items):
             batch, result = items[start : start + self.size], None
             try:
                 result = run(batch)
             except (RuntimeError, MemoryError) as error:
-                if len(batch) == 1 or not _is_out_of_memory(error):
+                from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
+
+                no_memory = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+                if len(batch) == 1 or not (no_memory or should_reduce_batch_size(error)):
                     raise
-            # Outside of the handler: while it lives, the error keeps the tensors of the failed batch alive.
+            # Outside of the handler, since the error keeps the failed batch's tensors alive.
             if result is None:
                 self.size = len(batch) // 2
-                log.warning("out of memory with a batch of %d; going on with %d", len(batch), self.size)
-                if torch.cuda.is_available():
-                    torch.cuda.empty_cache()
+                log.warning("out of memory at batch size %d; trying %d", len(batch), self.size)
+                clear_device_cache()
                 continue
             yield batch, result
             start += len(batch)
 
 
 class Reader:
-    """A loaded model, asked for the logits of ``candidates`` and for the states of the blocks ``layers``.
+    """Reads logits of the candidates after the prompt of a question, and states of blocks."""
 
-    Parameters
-    ----------
-    loaded : LoadedModel
-        Model, processor and family, as `pidlib.models.load` gives them.
-    candidates : tuple of str
-        The answer alphabet.
-    layers : tuple of int
-        Blocks of the language model, from 0; negative ones count from the last.
-    question : str
-        Any question that will be asked: the candidates are tokenized as they follow its prompt.
-    batch_size : int
-        Rows in one forward pass.
-    """
-
-    def __init__(self, loaded, candidates: tuple[str, ...], layers: Sequence[int], question: str, batch_size: int):
-        self.model, self.family, self.device, self.dtype = loaded.model, loaded.family, loaded.device, loaded.model.dtype
-        self.decoder, self.embed = self.family.decoder_of(self.model), self.model.get_input_embeddings()
-        self.body = self.decoder if self.family.decoder else self.model.base_model
-        self.blocks = self.family.blocks_of(self.model)
-        self.width = self.embed.weight.shape[1] if self.family.cross is None else None  # of the door; the side door lies behind it
-        self.prompter = Prompter(loaded.processor, self.family, self.family.placeholder_ids(self.model))
-        self.head = Head(self.model, self.family, self.prompter.first_tokens(candidates, question).to(self.device))
+    def __init__(self, loaded, candidates: tuple, layers: Sequence, question: str, batch_size: int):
+        self.model, self.family, self.device = loaded.model, loaded.family, loaded.device
+        model, family = self.model, self.family
+        self.dtype, self.embed = model.dtype, model.get_input_embeddings()
+        self.decoder, self.blocks = family.decoder_of(model), family.blocks_of(model)
+        self.body = self.decoder if family.decoder else model.base_model
+        # Vision features are this wide at the input; those of deepstack levels follow.
+        self.width = self.embed.weight.shape[1] if family.cross_attention_arg is None else None
+        self.prompter = Prompter(loaded.processor, family, family.placeholder_ids(model))
+        first_tokens = self.prompter.first_tokens(candidates, question).to(self.device)
+        self.head = Head(model, family, first_tokens)
         self.layers = check_layers(layers, len(self.blocks))
         self.pad = loaded.processor.tokenizer.pad_token_id or 0
         self.batches = Batches(batch_size)
 
     def encode(self, samples: Sequence[Sample]) -> list[Encoded]:
-        """Process the samples and run the tower, once for each.
-
-        Raises
-        ------
-        ValueError
-            If token embeddings hold NaN or Inf; the samples are named.
-        """
+        """Process samples and run the towers."""
         return [encoded for _, batch in self.batches(self._encode, samples) for encoded in batch]
 
     def questions(self, samples: Sequence[Sample]) -> list[Question]:
-        """The tokens of the samples' questions; the tower does not run."""
-        return [question for _, batch in self.batches(lambda some: self.prompter.tokenize(some)[1], samples) for question in batch]
+        """Tokenize the samples' questions without running the towers."""
+        batches = self.batches(self.prompter.tokenize, samples)
+        return [question for _, (_, questions, _) in batches for question in questions]
 
     def answer(self, rows: Sequence[Row], lens: bool = False) -> dict[str, np.ndarray]:
-        """Run the rows, those of like length together.
+        """Run the rows, batched by length: ``logits`` [rows, k] and ``log_normalizer``, float32.
 
-        Returns
-        -------
-        dict
-            ``logits`` [rows, k] and ``log_normalizer`` [rows]; with ``lens`` also ``hidden`` [rows, L, d], ``lens_logits`` [rows, L, k] and
-            ``lens_log_normalizer`` [rows, L]. float32, in the order of the rows.
+        ``lens`` adds ``hidden`` [rows, L, d], ``lens_logits`` and ``lens_log_normalizer``.
         """
-        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
         blocks = [self.blocks[layer] for layer in self.layers] if lens else []
-        done = [(batch, read) for batch, read in self.batches(lambda some: self._forward([rows[index] for index in some], blocks), order)]
-        back = np.argsort(np.concatenate([batch for batch, _ in done]))
-        return {name: np.concatenate([read[name] for _, read in done])[back] for name in done[0][1]}
+
+        def run(batch):
+            return self._forward([rows[index] for index in batch], blocks)
+
+        by_length = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        batches, outputs = zip(*self.batches(run, by_length), strict=True)
+        order = np.argsort(np.concatenate(batches))
+        names = outputs[0]
+        return {name: np.concatenate([out[name] for out in outputs])[order] for name in names}
 
     def states(self, rows: Sequence[Row]) -> list[Float[np.ndarray, "length d"]]:
-        """Run the rows, and give what the last block puts out at every token, float32."""
+        """Run the rows and return the last block's output at every token, float32."""
         return [state for _, batch in self.batches(self._states, rows) for state in batch]
 
     @torch.inference_mode()
     def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
         tower, questions, spans = self.prompter.tokenize(list(samples))
         tower = {name: value.to(self.device) for name, value in tower.items()}
-        features = self._perceive(tower, [places for _, places in spans]) if tower else {}
-        words = torch.cat([torch.from_numpy(question.language_ids) for question in questions]).to(self.device)
-        words = self.embed(words).split([len(question.language_ids) for question in questions])
-        encoded = []
-        for index, (sample, question, (span, places)) in enumerate(zip(samples, questions, spans, strict=True)):
-            layout = {name: tower[name][index : index + 1] for name in self.family.layout_inputs if tower}
-            own = {name: some[index] for name, some in features.items()}
-            encoded.append(Encoded(sample, Picture(span, places, layout, own), question, own | {"language": words[index]}))
-        refuse_not_finite(encoded)
+        inputs = {
+            name: v.to(self.dtype) if v.is_floating_point() else v for name, v in tower.items()
+        }
+        family, model, features = self.family, self.model, {}
+        if tower:
+            given = {name: inputs[name] for name in family.tower_inputs}
+            features["vision"] = family.encode_vision(model, given)
+        if tower and family.has_audio:
+            given = {name: inputs[name] for name in family.audio_inputs}
+            lengths = [int(places["audio"].sum()) for _, places in spans]
+            features["audio"] = family.encode_audio(model, given).split(lengths)
+        words = [torch.from_numpy(question.language_ids) for question in questions]
+        lengths = list(map(len, words))
+        words = self.embed(torch.cat(words).to(self.device)).split(lengths)
+        encoded, layout_inputs = [], family.layout_inputs if tower else ()
+        for row, (span, places) in enumerate(spans):
+            layout = {name: tower[name][row : row + 1] for name in layout_inputs}
+            own = {name: of_samples[row] for name, of_samples in features.items()}
+            tokens, picture = own | {"language": words[row]}, Picture(span, places, layout, own)
+            encoded.append(Encoded(samples[row], picture, questions[row], tokens))
+        ids = [item.sample.sample_id for item in encoded]
+        for name in encoded[0].tokens:
+            finite = [bool(torch.isfinite(item.tokens[name]).all()) for item in encoded]
+            check_finite({f"{name} embeddings": np.where(finite, 0, np.nan)}, ids)
         return encoded
-
-    def _perceive(self, tower: Mapping[str, Tensor], places: Sequence[Places]) -> dict[str, Sequence[Float[Tensor, "tokens levels*d"]]]:
-        """Run the towers: for each modality but language the tokens of each sample."""
-
-        def read(names):
-            return {name: tower[name].to(self.dtype if tower[name].is_floating_point() else None) for name in names}
-
-        features = {"vision": self.family.see(self.model, read(self.family.tower_inputs))}
-        if self.family.hears:
-            heard = self.family.hear(self.model, read(self.family.audio_inputs))
-            features["audio"] = heard.split([int(one["audio"].sum()) for one in places])
-        return features
 
     @torch.inference_mode()
     def _forward(self, rows: Sequence[Row], blocks: list) -> dict[str, np.ndarray]:
         hidden, states, _ = self._run(rows, blocks)
         logits, log_normalizer = self.head(hidden)
-        read = {"logits": logits, "log_normalizer": log_normalizer}
+        output = {"logits": logits, "log_normalizer": log_normalizer}
         if blocks:
-            read["hidden"] = torch.stack(states, 1).float()
-            read["lens_logits"], read["lens_log_normalizer"] = self.head.lens(states)
-        return {name: value.cpu().numpy() for name, value in read.items()}
+            output["hidden"] = torch.stack(states, 1).float()
+            output["lens_logits"], output["lens_log_normalizer"] = self.head.lens(states)
+        return {name: value.cpu().numpy() for name, value in output.items()}
 
     @torch.inference_mode()
     def _states(self, rows: Sequence[Row]) -> list[Float[np.ndarray, "length d"]]:
-        _, (states,), last = self._run(rows, [self.blocks[-1]], everywhere=True)
-        return [one[: end + 1].float().cpu().numpy() for one, end in zip(states, last, strict=True)]
+        _, (states,), last = self._run(rows, [self.blocks[-1]], all_positions=True)
+        ends = zip(states, last + 1, strict=True)
+        return [state[:end].float().cpu().numpy() for state, end in ends]
 
     def _run(
-        self, rows: Sequence[Row], blocks: list, everywhere: bool = False
-    ) -> tuple[Float[Tensor, "rows d"], list[Float[Tensor, "rows *places d"]], Int[Tensor, " rows"]]:
-        """The model's output at the last token of each row, that of the blocks there or everywhere, and where that is."""
+        self, rows: Sequence[Row], blocks: list, all_positions: bool = False
+    ) -> tuple[Float[Tensor, "rows d"], list[Float[Tensor, "rows *positions d"]], Tensor]:
+        """Return the outputs at the last tokens, the outputs of the blocks, the last positions."""
         noise = [row.noise() for row in rows]
         fields, masks = _collate(rows, noise, self.pad)
         fields = {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
-        layout = {name: torch.cat([row.picture.layout[name] for row in rows]) for name in rows[0].picture.layout}
-        tokens = {
-            name: [absent.get(name, row.picture.features[name]) for row, absent in zip(rows, noise, strict=True)]
-            for name in rows[0].picture.features
-        }
-        tokens["language"] = [absent["language"] for absent in noise if "language" in absent]
-        tokens = {name: torch.cat([one.to(self.device, self.dtype) for one in some]) for name, some in tokens.items() if some}
-        at = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
+        pictures = [row.picture for row in rows]
+        names = pictures[0].layout
+        layout = {name: torch.cat([picture.layout[name] for picture in pictures]) for name in names}
+        tokens = {}
+        for name in (*pictures[0].features, "language"):
+            pairs = zip(pictures, noise, strict=True)
+            parts = [drawn.get(name, picture.features.get(name)) for picture, drawn in pairs]
+            parts = [part.to(self.device, self.dtype) for part in parts if part is not None]
+            if parts:
+                tokens[name] = torch.cat(parts)
+        places = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
 
-        def write(embeddings):
-            written = {"inputs_embeds": embeddings.clone()}
-            for name, some in tokens.items():
-                if name == "vision" and self.family.cross:
-                    written[self.family.cross] = some.view(len(rows), -1, some.shape[-1])
+        def replace(embeddings):
+            inputs = {"inputs_embeds": embeddings.clone()}
+            for name, values in tokens.items():
+                if name == "vision" and self.family.cross_attention_arg:
+                    values = values.view(len(rows), -1, values.shape[-1])
+                    inputs[self.family.cross_attention_arg] = values
                     continue
-                some, *levels = some.split(embeddings.shape[-1], -1)
-                written["inputs_embeds"][at[name]] = some.to(embeddings.dtype)
+                values, *levels = values.split(embeddings.shape[-1], -1)
+                inputs["inputs_embeds"][places[name]] = values.to(embeddings.dtype)
                 if levels:
-                    written |= {"visual_pos_masks": at[name], "deepstack_visual_embeds": levels}
-            return written
+                    inputs |= {"visual_pos_masks": places[name], "deepstack_visual_embeds": levels}
+            return inputs
 
-        # Padding stands on the right: every token keeps the position it has alone, and none of them sees what follows.
+        # Padding is on the right: a token keeps the position it has alone and attends to no pad.
         last = fields["attention_mask"].sum(1) - 1
-        each = torch.arange(len(rows), device=self.device)
-        places = (slice(None), slice(None)) if everywhere else (each, last)
-        with door(self.decoder, write), tap(blocks, *places) as states:
-            arguments = {**fields, **layout, **dict(self.family.arguments)}
+        index = torch.arange(len(rows), device=self.device)
+        captured = (slice(None), slice(None)) if all_positions else (index, last)
+        arguments = {**fields, **layout, **dict(self.family.forward_kwargs)}
+        with replace_inputs(self.decoder, replace), capture_outputs(blocks, *captured) as states:
             hidden = self.body(**arguments, use_cache=False, return_dict=True).last_hidden_state
         if any(state is None for state in states):
-            raise ValueError("asked for a block that looks at pictures alone and is passed over without one; leave it out of the layers")
-        return hidden[each, last], states, last
+            problem = "a requested layer attends to pictures only and is skipped without them"
+            raise ValueError(f"{problem}; leave it out of layers")
+        return hidden[index, last], states, last
 
 
-def check_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
-    """Layers counted from 0, in the order asked for.
-
-    >>> check_layers((0, -1), depth=4)
-    (0, 3)
-
-    Raises
-    ------
-    ValueError
-        If the model has no such block.
-    """
-    outside = [layer for layer in layers if not -depth <= layer < depth]
-    if outside:
-        raise ValueError(f"no block {outside[0]}: the language model has {depth}, 0 to {depth - 1}; negative numbers count from the last")
-    return tuple(layer % depth for layer in layers)
-
-
-def refuse_not_finite(encoded: Sequence[Encoded]):
-    """Raise a ValueError that names the samples with NaN or Inf among their token embeddings."""
-    for name in encoded[0].tokens:
-        bad = [one.sample.sample_id for one in encoded if not torch.isfinite(one.tokens[name]).all()]
-        if bad:
-            names = ", ".join(bad)
-            raise ValueError(f"NaN or Inf in the {name} embeddings of {names}: check them, or load the model with dtype=torch.float32")
-
-
-def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Per-token fields of the model's forward pass, padded on the right, and the places where modalities are written."""
+def _collate(
+    rows: Sequence[Row], noise: Sequence[Mapping], pad: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Pad the rows' per-token fields on the right, and mark the positions of each modality."""
     shape, first = (len(rows), max(map(len, rows))), rows[0].question.head
-    fields = {name: np.full(shape + value.shape[1:], pad if name == "input_ids" else 0) for name, value in first.items()}
+    fields = {
+        name: np.full(shape + value.shape[1:], pad if name == "input_ids" else 0)
+        for name, value in first.items()
+    }
     fields["attention_mask"] = np.zeros(shape, np.int64)
     masks = {name: np.zeros(shape, bool) for name in (*rows[0].picture.places, "language")}
     for index, row in enumerate(rows):
@@ -256,7 +226,7 @@ def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[d
         start, stop = len(head["input_ids"]), end - len(tail["input_ids"])
         for name in head:
             fields[name][index, :end] = np.concatenate([head[name], span[name], tail[name]])
-            if span[name].ndim > 1:  # what may look at the picture, and at which of its tiles, is the picture's to say
+            if span[name].ndim > 1:  # a cross-attention mask, which depends on the picture alone
                 fields[name][index, start:end] = span[name][-1]
         fields["attention_mask"][index, :end] = 1
         for name, places in row.picture.places.items():
@@ -265,7 +235,3 @@ def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[d
             masks["language"][index, :start] = row.question.head_is_language
             masks["language"][index, stop:end] = row.question.tail_is_language
     return fields, masks
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)

@@ -1,23 +1,31 @@
-"""Forbids the network to a Python process: run by conftest for the tests, and by every process that they start (see PYTHONPATH there)."""
+"""Forbid the network to a Python process.
+
+conftest runs this for the tests, and PYTHONPATH for every process that they start.
+"""
 
 import socket
 
 
 class NetworkUsed(RuntimeError):
-    """Something tried to reach a network."""
+    """A connection to a network was tried."""
 
 
 def _local_only(connect):
     def guarded(self, address):
         if self.family != getattr(socket, "AF_UNIX", None):
-            raise NetworkUsed(f"tests open no socket, asked for {address!r}; ship the data, or make it in the test")
+            raise NetworkUsed(
+                f"tests open no socket; got {address!r}; put the data into the test or the "
+                "repository"
+            )
         return connect(self, address)
 
     return guarded
 
 
 def _no_names(host, *_args, **_kwargs):
-    raise NetworkUsed(f"tests look up no host, asked for {host!r}; ship the data, or make it in the test")
+    raise NetworkUsed(
+        f"tests look up no host; got {host!r}; put the data into the test or the repository"
+    )
 
 
 socket.socket.connect = _local_only(socket.socket.connect)

@@ -1,0 +1,58 @@
+"""Profile a model from a shell: ``python -m pidlib profile llava micro/grounding --n 256``."""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+
+import pidlib
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="python -m pidlib", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    command = commands.add_parser("profile", help="atoms, intervals and diagnostics of a model")
+    command.add_argument("model", help="a mini, a folder, or owner/name@commit")
+    command.add_argument("benchmark", help="such as micro/grounding")
+    command.add_argument("--n", type=int, default=256, help="samples (default 256)")
+    command.add_argument("--partners", type=int, default=32, help="questions per picture")
+    command.add_argument("--tau", type=float, default=0.3, help="candidate mass of a fallback")
+    command.add_argument("--bootstrap", type=int, default=200, help="resamples per interval")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    command.add_argument("--batch-size", type=int, default=32, help="samples per forward pass")
+    command.add_argument("--cache", help="folder for extractions; an interrupted run resumes there")
+    command.add_argument("--out", help="write the table to this CSV file")
+    command.add_argument("--plot", help="write the figure to this PDF or PNG file")
+    chosen = parser.parse_args(arguments)
+    for path in (chosen.out, chosen.plot):
+        if path and not Path(path).parent.is_dir():
+            sys.exit(f"error: no folder {Path(path).parent} for {path}; create it first")
+    if chosen.plot and Path(chosen.plot).suffix not in (".pdf", ".png"):
+        sys.exit(f"error: --plot {chosen.plot}; give a file that ends in .pdf or .png")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # printed with the profile
+            profile = pidlib.profile(
+                chosen.model,
+                chosen.benchmark,
+                n=chosen.n,
+                partners=chosen.partners,
+                tau=chosen.tau,
+                n_bootstrap=chosen.bootstrap,
+                seed=chosen.seed,
+                cache=chosen.cache,
+                batch_size=chosen.batch_size,
+                device=chosen.device,
+            )
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+    print(profile)
+    if chosen.out:
+        profile.to_csv(chosen.out)
+    if chosen.plot:
+        profile.plot().savefig(chosen.plot)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,316 @@
+"""The decomposition of joint tables: `pid`, `sensory_pid` under a condition, and their record."""
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+from pidlib._common import resolve_device, single_thread
+from pidlib.decomposition.information import (
+    Table,
+    mutual_information,
+    probabilities,
+    to_float64,
+    to_numpy,
+)
+from pidlib.decomposition.solve import LARGE, solve
+
+Value = float | np.ndarray
+
+
+@dataclass(frozen=True, repr=False)
+class PID:
+    """A partial information decomposition in bits: floats for one joint, arrays for a batch.
+
+    Attributes
+    ----------
+    redundancy, unique, synergy
+        The atoms at I_Q = `upper`; `unique` maps each of the `sources` to its unique information.
+    total
+        I(Y; X1, X2), the sum of the atoms.
+    lower, upper, gap
+        Certified bounds on I_Q at the optimum, and their difference: the uncertainty of each atom.
+    converged, iterations
+        Whether the gap is within the tolerance; sweeps of stage 1 plus steps of stage 2.
+    """
+
+    sources: tuple[str, str]
+    redundancy: Value
+    unique: Mapping[str, Value]
+    synergy: Value
+    total: Value
+    lower: Value
+    upper: Value
+    gap: Value
+    converged: bool | np.ndarray
+    iterations: int | np.ndarray
+
+    @classmethod
+    def from_informations(
+        cls,
+        sources: tuple[str, str],
+        i1: Value,
+        i2: Value,
+        i12: Value,
+        lower: Value,
+        upper: Value,
+        converged: bool | np.ndarray,
+        iterations: int | np.ndarray,
+    ) -> "PID":
+        """Build the record from I(Y; X1), I(Y; X2), I(Y; X1, X2) and the bounds of I_Q, in bits."""
+        redundancy, *unique, synergy = map(_scalar, atoms(sources, i1, i2, i12, upper).values())
+        unique = MappingProxyType(dict(zip(sources, unique, strict=True)))
+        lower = np.minimum(lower, upper)
+        rest = synergy, i12, lower, upper, upper - lower, converged, iterations
+        return cls(sources, redundancy, unique, *map(_scalar, rest))
+
+    @property
+    def atoms(self) -> dict[str, Value]:
+        """The four atoms by name: redundancy, unique_<source> twice, synergy."""
+        unique = {f"unique_{source}": self.unique[source] for source in self.sources}
+        return {"redundancy": self.redundancy, **unique, "synergy": self.synergy}
+
+    @property
+    def bounds(self) -> dict[str, tuple[Value, Value]]:
+        """Certified interval of each atom: the gap lies above R and S, below the unique atoms."""
+        gap = self.gap
+        return {
+            atom: (value - gap, value) if atom.startswith("unique") else (value, value + gap)
+            for atom, value in self.atoms.items()
+        }
+
+    @property
+    def information(self) -> dict[str, Value]:
+        """I(Y; X) of each source alone: its unique information plus the redundancy."""
+        return {source: self.redundancy + self.unique[source] for source in self.sources}
+
+    def __len__(self) -> int:
+        if np.ndim(self.total) == 0:
+            raise TypeError("a single decomposition has no length; pass a batch of joints to pid")
+        return len(self.total)
+
+    def __getitem__(self, index: int | slice | np.ndarray) -> "PID":
+        len(self)  # raises the TypeError of a single record
+        return _combined(lambda values: values[index], self)
+
+    def __repr__(self) -> str:
+        if np.ndim(self.total) > 0:
+            converged = f"converged={int(self.converged.sum())}/{len(self)}"
+            return f"PID(batch of {len(self)}, sources={self.sources}, {converged}, bits)"
+        values = ", ".join(f"{name}={round(v, 6) + 0.0:.6f}" for name, v in self.atoms.items())
+        note = "" if self.converged else ", NOT CONVERGED"
+        return f"PID({values}, gap={self.gap:.1e} bits{note})"
+
+
+def atoms(sources: Sequence[str], i1, i2, i12, iq) -> dict:
+    """R = i1 + i2 - iq, U1 = iq - i2, U2 = iq - i1 and S = i12 - iq by name; numbers or arrays.
+
+    >>> list(atoms(("vision", "audio"), 1, 2, 3, 2).values())
+    [1, 0, 1, 1]
+    """
+    first, second = (f"unique_{source}" for source in sources)
+    return {"redundancy": i1 + i2 - iq, first: iq - i2, second: iq - i1, "synergy": i12 - iq}
+
+
+def mean(pids: PID | Sequence[PID], weights: ArrayLike) -> PID:
+    """Average a batch, or a sequence of single decompositions with the same sources.
+
+    Atoms, total, bounds and gap are weighted means; the mean is converged where all members of
+    positive weight are, and its `iterations` are the largest.
+    """
+    weights = to_numpy(weights, "weights")
+    batch = pids if isinstance(pids, PID) else _combined(lambda *values: np.array(values), *pids)
+    present = weights > 0
+    return replace(
+        _combined(lambda values: weights @ values, batch),
+        converged=bool(batch.converged[present].all()),
+        iterations=int(batch.iterations[present].max()),
+    )
+
+
+def _combined(combine: Callable[..., Value], *pids: PID) -> PID:
+    """The record whose values are those of the given records, combined."""
+
+    def value(get: Callable[[PID], Value]) -> Value:
+        return _scalar(combine(*map(get, pids)))
+
+    sources = pids[0].sources
+    unique = {s: value(lambda pid, s=s: pid.unique[s]) for s in sources}
+    names = (field.name for field in fields(PID) if field.name not in ("sources", "unique"))
+    values = {name: value(attrgetter(name)) for name in names}
+    return PID(sources, unique=MappingProxyType(unique), **values)
+
+
+def pid(
+    joint: Table,
+    sources: Sequence[str] = ("vision", "language"),
+    tol: float = 1e-6,
+    method: str = "auto",
+    max_iterations: int | None = None,
+    device: "Device" = None,
+) -> PID:
+    """Decompose the information of two sources about a target (Bertschinger et al. 2014).
+
+    With I the minimum of I_Q(Y; X1, X2) over all Q with the pair marginals P(x1, y) and P(x2, y),
+
+        R = I(Y;X1) + I(Y;X2) - I,   U1 = I - I(Y;X2),   U2 = I - I(Y;X1),   S = I_P(Y;X1,X2) - I.
+
+    Parameters
+    ----------
+    joint
+        Counts or probabilities ``[x1, x2, y]``, or a batch ``[b, x1, x2, y]``; any array-like.
+    sources
+        Names of the first and second axis.
+    tol, method, max_iterations
+        Requested certified gap in bits, above which a gap is warned about; stage of the solver and
+        its limit, as in `pidlib.decomposition.solve`.
+    device
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or a torch device; by default the device of the joint.
+
+    Raises
+    ------
+    ValueError
+        For a table without mass or with negative, NaN or masked entries, a wrong number of axes or
+        sources, an unknown method or device.
+
+    Examples
+    --------
+    >>> AND = [[[1, 0], [1, 0]], [[1, 0], [0, 1]]]
+    >>> pid(AND)
+    PID(redundancy=0.311278, unique_vision=0.000000, unique_language=0.000000, synergy=0.5..., ...)
+    """
+    names = _checked_sources(sources)
+    device = resolve_device(device, joint.device if isinstance(joint, Tensor) else "cpu")
+    p = to_float64(joint, device)
+    if p.ndim not in (3, 4):
+        shape = tuple(p.shape)
+        raise ValueError(f"expected a joint [x1, x2, y] or a batch of them, but got shape {shape}")
+    is_single = p.ndim == 3
+    p, swapped = _ordered(p[None] if is_single else p)
+    with torch.inference_mode(), single_thread(p.shape[2] * p.shape[3] < LARGE):
+        p = probabilities(p, 3)
+        a, b = p.sum(2), p.sum(1)
+        coupling = solve(a, b, tol=tol, method=method, max_iterations=max_iterations)
+        first, second = mutual_information(a), mutual_information(b)
+        both = mutual_information(p.flatten(1, 2))
+        # P is a coupling, and so is the one that makes the sources independent given Y, whose
+        # information is at most first + second
+        upper = torch.fmin(coupling.upper, torch.minimum(both, first + second))
+        i1, i2 = torch.where(swapped, second, first), torch.where(swapped, first, second)
+        i1, i2, both, upper, lower, sweeps = (
+            x.cpu().numpy() for x in (i1, i2, both, upper, coupling.lower, coupling.sweeps)
+        )
+    converged = upper - np.minimum(lower, upper) <= tol
+    result = PID.from_informations(names, i1, i2, both, lower, upper, converged, sweeps)
+    if not converged.all():
+        warnings.warn(
+            f"{int((~converged).sum())} of {len(result)} decompositions have a gap of up to "
+            f"{result.gap.max():.1e} bits, above tol={tol:.1e}; raise max_iterations, use "
+            "method='newton', or a larger tol",
+            stacklevel=2,
+        )
+    return result[0] if is_single else result
+
+
+def sensory_pid(
+    joints_by_condition: Mapping[object, Table] | Sequence[Table] | Table,
+    weights: Mapping[object, float] | ArrayLike | None = None,
+    sources: Sequence[str] = ("vision", "audio"),
+    **options,
+) -> PID:
+    """Decompose I(Y; X1, X2 | T), the information of two sources given a condition T.
+
+        R + U1 + U2 + S = I(Y; X1, X2 | T) = sum_t P(t) I(Y; X1, X2 | T=t);
+
+    every atom, bound and gap is the mean over the values of T.
+
+    Parameters
+    ----------
+    joints_by_condition
+        One joint ``[x1, x2, y]`` per value of T, of any alphabets: a mapping, a sequence, a stack.
+    weights
+        P(t) up to a factor, in the same order or under the same keys; by default the mass of each
+        joint, which is right for counts.
+    sources, options
+        As in `pid`, which also lists the errors.
+
+    Examples
+    --------
+    >>> copy, xor = [[[1, 0], [1, 0]], [[0, 1], [0, 1]]], [[[1, 0], [0, 1]], [[0, 1], [1, 0]]]
+    >>> gated = sensory_pid([copy, xor])
+    >>> gated.unique["vision"], gated.synergy
+    (0.5, 0.5)
+    """
+    if isinstance(joints_by_condition, Mapping):
+        if isinstance(weights, Mapping):
+            if weights.keys() != joints_by_condition.keys():
+                raise ValueError(
+                    f"weights are for {sorted(map(str, weights))}, "
+                    f"joints for {sorted(map(str, joints_by_condition))}"
+                )
+            weights = [weights[condition] for condition in joints_by_condition]
+        joints_by_condition = list(joints_by_condition.values())
+    joints = _stacked([to_float64(joint) for joint in joints_by_condition])
+    if weights is None:
+        masses = joints.sum((1, 2, 3))
+    else:
+        masses = to_float64(weights, joints.device, "weights")
+    if masses.shape != joints.shape[:1]:
+        raise ValueError(
+            f"expected one weight per condition, {len(joints)}, got shape {tuple(masses.shape)}"
+        )
+    if not torch.isfinite(masses).all() or (masses < 0).any() or masses.sum() == 0:
+        raise ValueError(
+            f"weights must be finite, none negative and one positive, but are {masses.tolist()}"
+        )
+    present = masses > 0
+    result = pid(joints[present], sources, **options)
+    return mean(result, (masses[present] / masses[present].sum()).cpu().numpy())
+
+
+def _ordered(joints: Tensor) -> tuple[Tensor, Tensor]:
+    """Joints with their sources in a canonical order, and which were swapped.
+
+    The larger source comes first; for equal sizes the first two entries that differ decide. A joint
+    and its transpose are then the same computation, so swapping sources swaps the atoms exactly.
+    """
+    mirrored = joints.transpose(1, 2)
+    if joints.shape[1] != joints.shape[2] or 0 in joints.shape:
+        is_smaller = joints.shape[1] < joints.shape[2]
+        swap = torch.full((len(joints),), is_smaller, device=joints.device)
+        return (mirrored if is_smaller else joints).contiguous(), swap
+    differs = (joints != mirrored).flatten(1)
+    first = differs.to(torch.uint8).argmax(1, keepdim=True)
+    swap = (joints < mirrored).flatten(1).gather(1, first)[:, 0]
+    return torch.where(swap[:, None, None, None], mirrored, joints).contiguous(), swap
+
+
+def _stacked(joints: Sequence[Tensor]) -> Float[Tensor, "t x1 x2 y"]:
+    """Stack joints, with values of zero mass appended to the smaller alphabets."""
+    if not joints or any(joint.ndim != 3 for joint in joints):
+        shapes = [tuple(joint.shape) for joint in joints]
+        raise ValueError(f"expected one joint [x1, x2, y] per condition, but got shapes {shapes}")
+    shape = [max(joint.shape[axis] for joint in joints) for axis in range(3)]
+    stack = joints[0].new_zeros(len(joints), *shape)
+    for row, joint in zip(stack, joints, strict=True):
+        row[tuple(map(slice, joint.shape))] = joint
+    return stack
+
+
+def _checked_sources(sources: Sequence[str]) -> tuple[str, str]:
+    names = () if isinstance(sources, str) else tuple(sources)
+    if len(names) != 2 or not all(isinstance(name, str) for name in names) or len(set(names)) != 2:
+        raise ValueError(f"expected the names of two different sources, but got {sources!r}")
+    return names
+
+
+def _scalar(value):
+    """A NumPy scalar as a Python one; arrays unchanged."""
+    return value.item() if isinstance(value, np.generic) else value

@@ -1,0 +1,225 @@
+r"""BATCH, the estimator of the paper: two networks learn the coupling of mini-batches.
+
+For a batch of B samples, networks map x1 and x2 to one embedding of size d for each answer y; with
+standardized e,
+
+.. math:: c(a, b, y) = s_y(a)\, \exp(\langle e_1(a, y), e_2(b, y) \rangle / \sqrt d)\, t_y(b),
+
+where Sinkhorn scalings s, t give each slice the row sums p(y | x1_a), column sums p(y | x2_b). The
+networks minimize I_c(X2; Y | X1), which is I_Q - I(Y; X1) at the optimum; atoms are averages over
+random batches. `decision_pid` computes the minimum over all couplings of the sample, which BATCH
+approaches from above as width and steps grow: too short a training makes both unique atoms too
+large, redundancy and synergy too small, by one amount.
+
+
+References
+----------
+Liang et al., Quantifying & Modeling Multimodal Interactions, NeurIPS 2023, arXiv 2302.12247.
+Fang et al., Towards Understanding Modality Interaction in Multimodal Language Models via PID, ICML
+2026, arXiv 2606.00959.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pidlib._common import derive_seed, single_thread
+from pidlib.decomposition.atoms import atoms
+from pidlib.decomposition.decisions import Decisions
+from pidlib.decomposition.information import to_numpy
+from pidlib.decomposition.marginals import divergence, reconcile
+
+# Published values: of Adam, of the perceptrons (width and number of hidden layers, size of the
+# embeddings), and of the Sinkhorn scaling.
+LEARNING_RATE, HIDDEN, N_LAYERS, WIDTH = 1e-3, 32, 3, 10
+SINKHORN_ITERATIONS, SINKHORN_TOLERANCE = 500, 0.01
+
+Network = list[tuple[Tensor, Tensor]]  # weight and bias of each layer
+
+
+@dataclass(frozen=True, eq=False)
+class BatchEstimate:
+    """Atoms of `batch_pid`, in bits.
+
+    Attributes
+    ----------
+    atoms, unclamped
+        Means over the batches: clamped at zero as published, and as they are.
+    spread
+        Standard deviation over the batches, around `unclamped`, without the error of the training.
+    local
+        Each atom at each row: the mean over the batches with that row, NaN if there is none.
+    occurrences
+        Number of places of each row in the averaged batches.
+    """
+
+    atoms: Mapping[str, float]
+    unclamped: Mapping[str, float]
+    spread: Mapping[str, float]
+    local: Mapping[str, Float[np.ndarray, " rows"]] = field(repr=False)
+    occurrences: Int[np.ndarray, " rows"] = field(repr=False)
+
+
+def batch_pid(
+    decisions: Decisions,
+    *,
+    embeddings: Mapping[str, Float[np.ndarray, "rows d"]] | None = None,
+    n_batches: int = 50,
+    batch_size: int = 256,
+    epochs: int = 8,
+    seed: int = 0,
+) -> BatchEstimate:
+    """Estimate the decomposition of predictive distributions from random batches, by training.
+
+    Rows are drawn by their weights; both Sinkhorn targets of a batch are reconciled to its mean
+    p(y | v, t). `embeddings` are the inputs of the networks, [rows, d] by source; the source rows
+    by default. `n_batches` are averaged after training by Adam, with `batch_size` and `epochs` as
+    published by default; an epoch holds every sample once. `seed` is that of weights and batches.
+    """
+    inputs = [torch.from_numpy(x.astype(np.float32)) for x in inputs_of(decisions, embeddings)]
+    n_rows, k = decisions.joint.shape
+    generator = torch.Generator().manual_seed(derive_seed("batch_estimator", seed))
+    networks = [_network([x.shape[1], *[HIDDEN] * N_LAYERS, WIDTH * k], generator) for x in inputs]
+    parameters = [p for network in networks for layer in network for p in layer]
+    optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
+    size = min(batch_size, n_rows)
+    names = tuple(decisions.sources)
+    reads = []
+    summed = torch.zeros(n_rows, 4, dtype=torch.float64)
+    occurrences = torch.zeros(n_rows, dtype=torch.int64)
+
+    def draw() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        rows = _draw(decisions.weights, size, generator)
+        a, b = _targets(decisions, rows)
+        return rows, a, b, _coupling(networks, [x[rows] for x in inputs], a, b)
+
+    with single_thread():
+        for _ in range(epochs * math.ceil(len(np.unique(decisions.groups)) / size)):
+            loss = _conditional_information(draw()[-1])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        with torch.no_grad():
+            for _ in range(n_batches):
+                rows, a, b, coupling = draw()
+                joint = torch.as_tensor(decisions.joint[rows])
+                local = [divergence(t, joint.mean(0)) for t in (a.double(), b.double(), joint)]
+                i1, i2, i12 = (t.mean().item() for t in local)
+                iq = i1 + _conditional_information(coupling).item()
+                reads.append(list(atoms(names, i1, i2, i12, iq).values()))
+                shares = _shares(coupling, *local[:2], iq)
+                terms = torch.stack(list(atoms(names, *local, shares).values()), 1)
+                summed.index_add_(0, rows, terms)
+                occurrences += rows.bincount(minlength=n_rows)
+    mean = np.mean(reads, axis=0)
+    values = np.maximum(mean, 0).tolist(), mean.tolist(), np.std(reads, axis=0).tolist()
+    values = *values, (summed / occurrences[:, None]).T.numpy()
+    keys = tuple(atoms(names, 0, 0, 0, 0))
+    by_atom = (dict(zip(keys, each, strict=True)) for each in values)
+    return BatchEstimate(*by_atom, occurrences=occurrences.numpy())
+
+
+def inputs_of(
+    decisions: Decisions, embeddings: Mapping[str, Float[np.ndarray, "rows d"]] | None
+) -> list[Float[np.ndarray, "rows d"]]:
+    """The embeddings of both sources, or else their rows; ValueError where they do not fit."""
+    given = decisions.sources if embeddings is None else embeddings
+    if set(given) != set(decisions.sources):
+        raise ValueError(
+            f"embeddings of {', '.join(given)} for sources {', '.join(decisions.sources)}: give "
+            "one array for each by name"
+        )
+    inputs = []
+    for name in decisions.sources:
+        x = to_numpy(given[name], f"the embeddings of {name!r}").astype(np.float64)
+        if x.ndim != 2 or len(x) != len(decisions) or not np.isfinite(x).all():
+            raise ValueError(
+                f"embeddings of {name!r}, {x.shape}, must be finite, one row for each of "
+                f"{len(decisions)} decisions"
+            )
+        inputs.append(x)
+    return inputs
+
+
+def _network(sizes: list[int], generator: torch.Generator) -> Network:
+    """Weights and biases, uniform within 1 / sqrt(fan in), drawn from `generator`."""
+    layers = []
+    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
+        layer = tuple(
+            (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(n_in)
+            for shape in ((n_out, n_in), (n_out,))
+        )
+        layers.append(tuple(parameter.requires_grad_() for parameter in layer))
+    return layers
+
+
+def _draw(
+    weights: Float[np.ndarray, " rows"], size: int, generator: torch.Generator
+) -> Int[Tensor, " size"]:
+    """Systematic draw in random order: row m occurs size * w_m times, rounded up or down."""
+    order = torch.randperm(len(weights), generator=generator)
+    cumulative = torch.as_tensor(weights)[order].cumsum(0)
+    offset = torch.rand(1, generator=generator, dtype=torch.float64)
+    ticks = (torch.arange(size) + offset) / size * cumulative[-1]
+    return order[torch.searchsorted(cumulative, ticks).clamp(max=len(order) - 1)]
+
+
+def _targets(decisions: Decisions, rows: Tensor) -> list[Float[Tensor, "size k"]]:
+    """p(y | x1), p(y | x2) of a batch, reconciled to its mean p(y | v, t)."""
+    target = torch.as_tensor(decisions.joint[rows]).mean(0)
+    tables = (torch.as_tensor(table[rows]) for table in decisions.sources.values())
+    return [(len(rows) * reconcile(table / len(rows), target)).float() for table in tables]
+
+
+def _coupling(
+    networks: list[Network], inputs: list[Float[Tensor, "size d"]], a: Tensor, b: Tensor
+) -> Float[Tensor, "size size k"]:
+    e1, e2 = (_embed(network, x) for network, x in zip(networks, inputs, strict=True))
+    kernel = torch.exp(torch.einsum("ayd,byd->yab", e1, e2) / math.sqrt(WIDTH))
+    a, b = a.T[..., None], b.T[..., None]
+    s, t = torch.ones_like(a), b / kernel.sum(1)[..., None]
+    for _ in range(SINKHORN_ITERATIONS):
+        rows = kernel @ t
+        if (s * rows - a).detach().abs().max() <= SINKHORN_TOLERANCE:
+            break
+        s = a / rows.clamp(min=1e-30)
+        t = b / (kernel.mT @ s).clamp(min=1e-30)
+    return (s * kernel * t.mT).permute(1, 2, 0)
+
+
+def _embed(network: Network, x: Float[Tensor, "size d"]) -> Float[Tensor, "size k w"]:
+    *hidden, last = network
+    for weight, bias in hidden:
+        x = torch.relu(x @ weight.T + bias)
+    e = (x @ last[0].T + last[1]).unflatten(1, (-1, WIDTH))
+    return (e - e.mean(-1, keepdim=True)) / torch.sqrt(e.var(-1, keepdim=True) + 1e-8)
+
+
+def _conditional_information(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, ""]:
+    """I(X2; Y | X1) of a coupling, in bits."""
+    return _terms(coupling).sum() / coupling.sum()
+
+
+def _terms(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, "a b k"]:
+    of_pair, of_row = coupling.sum(2, keepdim=True), coupling.sum(1, keepdim=True)
+    ratio = coupling * of_row.sum(2, keepdim=True) / (of_pair * of_row).clamp(min=1e-30)
+    return coupling * torch.log2(ratio.clamp(min=1e-30))
+
+
+def _shares(
+    coupling: Float[Tensor, "a b k"], i1: Float[Tensor, " a"], i2: Float[Tensor, " b"], iq: float
+) -> Float[Tensor, " a"]:
+    """Share of each place of a batch in I_Q: the mean of I(X1; Y) + I(X2; Y | X1) and its mirror,
+    shifted to the mean `iq`, from which both differ by the residual of Sinkhorn.
+    """
+    by_row, by_column = (
+        len(i1) * _terms(q).double().sum((1, 2)) / q.sum()
+        for q in (coupling, coupling.transpose(0, 1))
+    )
+    shares = (i1 + by_row + i2 + by_column) / 2
+    return shares + (iq - shares.mean())

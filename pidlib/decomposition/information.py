@@ -1,0 +1,104 @@
+"""Conversion of array-likes, and entropies and informations of joint tables, in bits.
+
+The last axes of a table are its variables; all axes before them are a batch. Tables hold counts or
+probabilities; everything is computed in float64 on the device of the table.
+"""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy.typing import ArrayLike
+from torch import Tensor
+
+Table = ArrayLike | Tensor
+
+
+def to_numpy(values: Table, name: str = "the table") -> np.ndarray:
+    """Return any array-like as a NumPy array: tensors, pandas objects, views, nested lists.
+
+    Raises ValueError if an entry of a masked array is masked, or if nested lists are ragged.
+    """
+    if isinstance(values, Tensor):
+        values = values.detach().cpu()
+        return (values.float() if values.dtype is torch.bfloat16 else values).numpy()
+    if isinstance(values, list | tuple) and any(isinstance(v, np.ma.MaskedArray) for v in values):
+        values = np.ma.array(values)
+    n_masked = np.ma.count_masked(values) if isinstance(values, np.ma.MaskedArray) else 0
+    if n_masked:
+        raise ValueError(
+            f"{n_masked} entries of {name} are masked; fill masked cells with .filled(0), or drop "
+            "masked samples from all variables"
+        )
+    return np.asarray(values)
+
+
+def to_float64(
+    table: Table, device: torch.device | str | None = None, name: str = "the table"
+) -> Tensor:
+    """Return any numeric array-like as a float64 tensor; tensors stay on their device by default.
+
+    Raises ValueError if entries are complex, masked, or not numbers.
+    """
+    if not isinstance(table, Tensor):
+        array = to_numpy(table, name)
+        if array.dtype.kind not in "biufcO":
+            raise ValueError(f"{name} must hold numbers, but its type is {array.dtype}")
+        try:
+            dtype = np.complex128 if array.dtype.kind == "c" else np.float64
+            array = array.astype(dtype, order="C")
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{name} must hold numbers only: {error}") from None
+        table = torch.from_numpy(array)
+    if table.is_complex():
+        raise ValueError(f"{name} must hold real masses, but it is complex")
+    return table.to(device=device, dtype=torch.float64)
+
+
+def probabilities(table: Table, n_variables: int) -> Float[Tensor, "..."]:
+    """Normalize a table to float64 probabilities over its last `n_variables` axes.
+
+    Raises ValueError if axes are missing or empty, a mass is negative, infinite or NaN, or a slice
+    has no mass.
+    """
+    p = to_float64(table)
+    if p.ndim < n_variables or 0 in p.shape:
+        raise ValueError(
+            f"expected at least {n_variables} axes, none empty, but the table has shape "
+            f"{tuple(p.shape)}"
+        )
+    axes = tuple(range(-n_variables, 0))
+    lowest, peak = p.amin(axes), p.amax(axes, keepdim=True)
+    if not ((lowest >= 0) & (peak.view_as(lowest) < math.inf)).all():
+        if torch.isfinite(p).all():
+            raise ValueError(f"the table has a negative mass ({lowest.min().item():.3g})")
+        raise ValueError("the table has NaN or infinite masses; drop or repair those samples")
+    if (peak == 0).any():
+        raise ValueError("a table has no mass at all: every count is zero")
+    # dividing by the largest mass first keeps totals near the ends of the float range exact
+    p = p / peak
+    return p / p.sum(axes, keepdim=True)
+
+
+def entropy(table: Table, n_variables: int = 1) -> Float[Tensor, "..."]:
+    r"""Joint entropy :math:`H = -\sum p \log_2 p` over the last `n_variables` axes, in bits.
+
+    >>> entropy([1, 1, 2]).item()
+    1.5
+    """
+    return _entropy(probabilities(table, n_variables), n_variables)
+
+
+def mutual_information(table: Table) -> Float[Tensor, "..."]:
+    """Mutual information :math:`H(X) + H(Y) - H(X,Y)` of tables ``[..., x, y]``, in bits.
+
+    >>> mutual_information([[1, 0], [0, 1]]).item()
+    1.0
+    """
+    p = probabilities(table, 2)
+    return _entropy(p.sum(-1), 1) + _entropy(p.sum(-2), 1) - _entropy(p, 2)
+
+
+def _entropy(p: Tensor, n_variables: int) -> Tensor:
+    return torch.xlogy(p, p).sum(tuple(range(-n_variables, 0))) / -math.log(2)

@@ -1,0 +1,96 @@
+r"""Solutions for the alphabets of decisions, where rows are merged if there are too many of them.
+
+Let F = f(X1) and G = g(X2) merge rows of the pair marginals. Then
+
+    I*(Y; F, G)  <=  I*(Y; X1, X2)  <=  I*(Y; F, G) + I(Y; X1 | F) + I(Y; X2 | G).
+
+Left: the image of a coupling of X1 and X2 is one of F and G, and has no more information. Right:
+lift a coupling of F and G by P(x1 | f, y) and P(x2 | g, y); given (F, Y), X1 is independent of all
+else. Both losses, I(Y; X1) - I(Y; F) and its mirror, are sums over rows, which k-means under KL
+divergence makes small. No array with an entry for each pair of rows is made.
+"""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from pidlib._common import derive_seed
+from pidlib.decomposition.broja import TINY, information_shares
+from pidlib.decomposition.marginals import divergence
+from pidlib.decomposition.solve import CHUNK, Potentials, dual_bound, dual_potentials, solve
+
+MERGE_CELLS = 25_000_000  # pairs of rows above which rows are merged
+CLUSTERS, KMEANS_STEPS = 1000, 10  # per source
+
+
+class Solution(NamedTuple):
+    """Bounds of I_Q in bits, I_Q of each row of each source, and dual potentials in nats."""
+
+    lower: float
+    upper: float
+    converged: bool
+    sweeps: int
+    local: list[Float[Tensor, " n"]]
+    potentials: Potentials
+
+
+def solve_rows(
+    a: Float[Tensor, "x1 k"],
+    b: Float[Tensor, "x2 k"],
+    tol: float,
+    max_iterations: int,
+    device: torch.device,
+) -> Solution:
+    """Couple one pair of marginals, with rows merged above `MERGE_CELLS` pairs of them.
+
+    Parameters and errors are those of `pidlib.decomposition.solve.solve`.
+    """
+    if len(a) * len(b) > MERGE_CELLS:
+        return _solve_merged(a, b, tol, max_iterations, device)
+    batch = a[None].to(device), b[None].to(device)
+    coupling = solve(*batch, tol=tol, max_iterations=max_iterations).cpu()
+    shares = information_shares(a[None], b[None], coupling)
+    local = [share[0] / t.sum(1) for share, t in zip(shares, (a, b), strict=True)]
+    bounds = coupling.lower, coupling.upper, coupling.converged, coupling.sweeps
+    return Solution(*(x.item() for x in bounds), local, dual_potentials(a, b, coupling))
+
+
+def _solve_merged(a: Tensor, b: Tensor, tol: float, *options) -> Solution:
+    target, tables = a.sum(0), (a, b)
+    labels = [clusters(t, min(len(t), CLUSTERS)) for t in tables]
+    merged = [_sums(t, label) for t, label in zip(tables, labels, strict=True)]
+    # information of each row beyond that of its cluster
+    beyond = [
+        divergence(t, target) - divergence(m, target)[label]
+        for t, m, label in zip(tables, merged, labels, strict=True)
+    ]
+    loss = sum((t.sum(1) @ more).item() for t, more in zip(tables, beyond, strict=True))
+    solved = solve_rows(*merged, max(tol, loss / 5) / 2, *options)
+    lower = max(solved.lower, dual_bound(a, b, target, solved.potentials).item())
+    upper = solved.upper + max(loss, 0)
+    local = []
+    for t, iq, more, label in zip(tables, solved.local, beyond, labels, strict=True):
+        iq = iq[label] + more
+        local.append(iq + (upper - t.sum(1) @ iq))
+    return Solution(lower, upper, upper - lower <= tol, solved.sweeps, local, solved.potentials)
+
+
+def clusters(table: Float[Tensor, "n k"], count: int) -> Int[Tensor, " n"]:
+    """At most `count` clusters of rows with little KL(row || mean of its cluster), weighted."""
+    mass = table.sum(1, keepdim=True)
+    generator = torch.Generator().manual_seed(derive_seed("clusters"))
+    centers = (table / mass)[torch.multinomial(mass[:, 0], count, generator=generator)]
+    for _ in range(KMEANS_STEPS):
+        log_centers = centers.clamp(min=TINY).log().T
+        label = torch.cat([(part @ log_centers).argmax(1) for part in table.split(CHUNK)])
+        label = label.unique(return_inverse=True)[1]
+        centers = _sums(table, label)
+        centers = centers / centers.sum(1, keepdim=True)
+    return label
+
+
+def _sums(table: Float[Tensor, "n k"], label: Int[Tensor, " n"]) -> Float[Tensor, "m k"]:
+    size = int(label.max()) + 1
+    return table.new_zeros(size, table.shape[1]).index_add_(0, label, table)

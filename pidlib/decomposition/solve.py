@@ -1,0 +1,106 @@
+"""The router between the two stages of the solver, and dual bounds.
+
+Every decomposition goes through `solve`. With method "auto":
+
+- stage 2 (Newton) if one of its steps costs at most `NEWTON_WORK` operations per problem;
+- stage 1 (fitting) otherwise, and for problems that stage 2 left unconverged if the requested gap
+  is at least `FALLBACK_TOLERANCE` (below it, rounding limits both stages alike). The narrower of
+  the two intervals is returned.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from pidlib.decomposition.broja import TINY, Coupling
+from pidlib.decomposition.ipfp import fit, ipfp
+from pidlib.decomposition.newton import newton
+
+METHODS = ("auto", "newton", "ipfp")
+# Largest n1 n2^2 k^3 (n1 >= n2) for stage 2: 500 values per source with k = 4 take 10 s on a CPU.
+NEWTON_WORK = {"cpu": 1e10, "cuda": 1e13}
+FALLBACK_TOLERANCE = 1e-7  # bits
+
+Potentials = tuple[Float[Tensor, "x1 k"], Float[Tensor, "x2 k"]]
+CHUNK = 4096  # rows that are compared with all potentials at a time
+LARGE = 2200  # order of the Schur complement that gains from more threads; below, one is used
+
+
+def solve(
+    a: Float[Tensor, "batch x1 y"],
+    b: Float[Tensor, "batch x2 y"],
+    *,
+    tol: float = 1e-6,
+    method: str = "auto",
+    max_iterations: int | None = None,
+) -> Coupling:
+    """Couple pairs of marginals by the stage that their size affords.
+
+    Raises ValueError if the marginals or the options are invalid.
+
+    Parameters
+    ----------
+    a, b
+        Pair marginals P(x1, y) and P(x2, y), float64 probabilities with one P(y).
+    tol
+        Requested certified gap, in bits.
+    method, max_iterations
+        ``"auto"`` as described above; ``"newton"`` or ``"ipfp"`` for that stage alone. Limit of
+        Newton steps if `method` is ``"newton"``, of outer steps of stage 1 otherwise.
+    """
+    if method not in METHODS:
+        raise ValueError(f"unknown method {method!r}; choose {', '.join(map(repr, METHODS))}")
+    if max_iterations is not None and max_iterations < 1:
+        raise ValueError(f"at least one iteration is needed, but max_iterations={max_iterations}")
+    limit = {} if max_iterations is None else {"max_iterations": max_iterations}
+    n1, n2, k = a.shape[1], b.shape[1], a.shape[2]
+    work = max(n1, n2) * min(n1, n2) ** 2 * k**3
+    if method == "ipfp" or (method == "auto" and work > NEWTON_WORK[a.device.type]):
+        return ipfp(a, b, tol=tol, **limit)
+    steps = limit if method == "newton" else {}
+    # stage 2 eliminates the first source, which should be the larger one
+    coupling = (
+        newton(a, b, tol=tol, **steps) if n1 >= n2 else newton(b, a, tol=tol, **steps).swapped
+    )
+    if method == "auto" and tol >= FALLBACK_TOLERANCE and not coupling.converged.all():
+        failed = torch.where(~coupling.converged)[0]
+        other = ipfp(a[failed], b[failed], tol=tol, **limit)
+        better = other.gap < coupling.gap[failed]
+        for name, values in vars(other).items():
+            getattr(coupling, name)[failed[better]] = values[better]
+    return coupling
+
+
+def dual_potentials(
+    a: Float[Tensor, "x1 k"], b: Float[Tensor, "x2 k"], coupling: Coupling
+) -> Potentials:
+    """A feasible dual point: lam, mu in nats with sum_y exp(lam + mu) <= 1 for all pairs (x1, x2).
+
+    Cells of zero mass have the potential log(TINY).
+    """
+    U, V = fit(a[None], b[None], coupling.A, coupling.V)
+    g = (U @ V.mT)[0].clamp(min=TINY).log()
+    alpha = g.amax(1, keepdim=True)
+    lam = U[0].clamp(min=TINY).log() - alpha
+    return lam, V[0].clamp(min=TINY).log() - (g - alpha).amax(0)[:, None]
+
+
+def dual_bound(
+    a: Float[Tensor, "*draws x1 k"],
+    b: Float[Tensor, "*draws x2 k"],
+    target: Float[Tensor, "*draws k"],
+    potentials: Potentials,
+) -> Float[Tensor, "*draws"]:
+    """Lower bound of I_Q for these marginals in bits, from the potentials of similar marginals.
+
+    I_Q >= H(Y) + <a, lam> + <b, mu>. Every row of lam is feasible with every row of mu, so each
+    value takes the row that maximizes its term. The bound is exact up to the gap at the marginals
+    of the potentials, and to first order around them.
+    """
+    value = 0
+    for table, rows in zip((a, b), potentials, strict=True):
+        best = [(part @ rows.T).amax(-1) for part in table.split(CHUNK, dim=-2)]
+        value = value + torch.cat(best, -1).sum(-1)
+    return (value - torch.xlogy(target, target).sum(-1)) / math.log(2)

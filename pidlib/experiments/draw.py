@@ -1,0 +1,131 @@
+"""Draw figures and LaTeX tables from result tables: ``python -m pidlib.experiments.draw``.
+
+The module of a notebook has `figure`, which returns a Figure, `latex`, which returns the text of a
+table, or both. Each takes the notebook's table, or, if the notebook has several, a dictionary of
+them by name. Drawing reads these tables and nothing else, so each figure can be redrawn alone, and
+a second drawing is the same byte for byte.
+"""
+
+import argparse
+import importlib
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib
+import pandas as pd
+from matplotlib.figure import Figure, SubFigure
+from tqdm import tqdm
+
+from pidlib._common import project_root
+from pidlib.experiments.preset import Preset, load_preset
+from pidlib.experiments.tables import Columns, notebook_name, read, unconverged
+
+STYLE = Path(__file__).with_name("paper.mplstyle")
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The files that were written; a notebook shows the picture."""
+
+    paths: tuple[Path, ...]
+
+    def __repr__(self) -> str:
+        return "wrote " + ", ".join(_relative(path) for path in self.paths)
+
+    def _repr_png_(self) -> bytes | None:
+        return next((path.read_bytes() for path in self.paths if path.suffix == ".png"), None)
+
+
+def draw(preset: Preset, module: ModuleType) -> Drawn:
+    """Draw a notebook's figure as PDF and PNG, and its table as .tex, from the tables of a preset.
+
+    Rows that the solver left above its tolerance are drawn, with a warning.
+
+    Parameters
+    ----------
+    preset
+        Location of tables and figures.
+    module
+        The module of the notebook, such as `pidlib.experiments.validation.fig_bias`.
+    """
+    name = notebook_name(module)
+    tables = _tables(module, name, preset)
+    for table in tables.values() if isinstance(tables, dict) else [tables]:
+        if note := unconverged(table):
+            warnings.warn(f"{name}: {note}", stacklevel=2)
+    stem = preset.figure(name)
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+    with matplotlib.rc_context():
+        matplotlib.style.use(["default", STYLE])  # independent of the user's matplotlibrc
+        if hasattr(module, "figure"):
+            paths += _save_figure(module.figure(tables), stem)
+        if hasattr(module, "latex"):
+            paths.append(_save_text(module.latex(tables), stem))
+    return Drawn(tuple(paths))
+
+
+def _tables(
+    module: ModuleType, name: str, preset: Preset
+) -> pd.DataFrame | dict[str, pd.DataFrame]:
+    if isinstance(module.COLUMNS, Columns):
+        return read(preset.table(name))
+    experiment = name.partition("/")[0]
+    return {table: read(preset.table(f"{experiment}/{table}")) for table in module.COLUMNS}
+
+
+def _save_figure(figure: Figure, stem: Path) -> tuple[Path, ...]:
+    """Save PDF and PNG of one layout, without dates, each replaced as a whole."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for part in figure.findobj(SubFigure):
+        part.patch.set_visible(False)  # invisible, but its corner may be written as 0 or as -0
+    undated = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
+    for suffix, metadata in undated.items():
+        part = stem.with_suffix(f".{os.getpid()}.part{suffix}")
+        figure.savefig(part, metadata=metadata)
+        os.replace(part, stem.with_suffix(suffix))
+    return tuple(stem.with_suffix(suffix) for suffix in undated)
+
+
+def _save_text(text: str, stem: Path) -> Path:
+    path = stem.with_suffix(".tex")
+    part = stem.with_suffix(f".{os.getpid()}.part.tex")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, path)
+    return path
+
+
+def _relative(path: Path) -> str:
+    root = project_root()
+    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
+
+
+def notebook_module(name: str) -> ModuleType:
+    """The module of a notebook: ``validation/fig_bias``."""
+    return importlib.import_module(f"pidlib.experiments.{name.replace('/', '.')}")
+
+
+def names() -> list[str]:
+    """All notebooks that draw, ``experiment/name``."""
+    folder = Path(__file__).parent
+    files = sorted((*folder.glob("*/fig*.py"), *folder.glob("*/table*.py")))
+    return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m pidlib.experiments.draw")
+    parser.add_argument("names", nargs="*", help="validation/fig_bias ...; by default all")
+    parser.add_argument("--preset", default="offline", help="smoke, offline, paper or a YAML file")
+    arguments = parser.parse_args()
+    preset = load_preset(arguments.preset)
+    for name in (bar := tqdm(arguments.names or names(), desc="drawing", unit="figure")):
+        bar.set_postfix_str(name)
+        bar.write(repr(draw(preset, notebook_module(name))))
+
+
+if __name__ == "__main__":
+    main()

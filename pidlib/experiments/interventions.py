@@ -1,0 +1,215 @@
+"""Interventions on samples, and the accuracy that they cost.
+
+An intervention returns changed samples with the same ids and answers, seeded by the ids. Only
+`resample` depends on other samples.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy.ndimage import gaussian_filter
+from scipy.stats import bootstrap
+
+from pidlib._common import derive_seed
+from pidlib.benchmarks import Sample
+from pidlib.extraction import Extraction
+
+Intervention = Callable[[Sequence[Sample], int], list[Sample]]  # of samples and a seed
+
+GRAY = 128  # zero after normalization with mean and deviation one half
+GRID = 4  # patches a side
+WIDTH = 1 / 8  # standard deviation of the blur, as a share of the shorter side
+
+
+def blank(sample: Sample) -> Sample:
+    """Replace the picture by gray pixels of the same size."""
+    return replace(sample, image=Image.new("RGB", sample.image.size, (GRAY,) * 3))
+
+
+def no_image(sample: Sample) -> Sample:
+    """Remove the picture: the prompt is the question alone."""
+    return replace(sample, image=None)
+
+
+def shuffle_pixels(sample: Sample, seed: int = 0) -> Sample:
+    """Permute the pixels: the color histogram stays, shapes and positions are lost."""
+    pixels = np.asarray(sample.image.convert("RGB"))
+    shuffled = _generator(sample, seed).permutation(pixels.reshape(-1, 3))
+    return _shown(sample, shuffled.reshape(pixels.shape))
+
+
+def shuffle_patches(sample: Sample, seed: int = 0) -> Sample:
+    """Permute `GRID` x `GRID` patches: local content stays, positions are lost.
+
+    Pixels beyond the last full patch stay.
+    """
+    pixels = np.array(sample.image.convert("RGB"))
+    height, width = (side // GRID for side in pixels.shape[:2])
+    inner = pixels[: GRID * height, : GRID * width]
+    patches = inner.reshape(GRID, height, GRID, width, 3).swapaxes(1, 2)
+    shuffled = _generator(sample, seed).permutation(patches.reshape(GRID**2, height, width, 3))
+    inner[:] = shuffled.reshape(patches.shape).swapaxes(1, 2).reshape(inner.shape)
+    return _shown(sample, pixels)
+
+
+def blur(sample: Sample) -> Sample:
+    """Blur by a Gaussian of `WIDTH`, reflected at the edges so that the mean color stays."""
+    pixels = np.asarray(sample.image.convert("RGB"), float)
+    deviation = WIDTH * min(pixels.shape[:2])
+    blurred = gaussian_filter(pixels, (deviation, deviation, 0), mode="reflect")
+    return _shown(sample, blurred.round().astype(np.uint8))
+
+
+def shuffle_words(sample: Sample, seed: int = 0) -> Sample:
+    """Permute the words of the question; a final punctuation mark stays last."""
+    words = sample.question.rstrip("?. ").split()
+    mark = sample.question.strip()[len(sample.question.strip().rstrip("?. ")) :]
+    return replace(sample, question=" ".join(_generator(sample, seed).permutation(words)) + mark)
+
+
+def resample(
+    samples: Sequence[Sample],
+    modality: str,
+    seed: int = 0,
+    within: Callable[[Sample], Hashable] | None = None,
+) -> list[Sample]:
+    """Exchange pictures (or videos), audio or questions of samples by a random derangement.
+
+    No sample keeps its content or gets equal content. With ``within``, only samples with the same
+    value exchange contents; groups in which more than half share one content are left out.
+
+    Raises
+    ------
+    ValueError
+        For a modality that the samples lack, or if more than half of them, or of every group, share
+        one content.
+    """
+    video = "image" if samples[0].video is None else "video"
+    fields = {"vision": video, "audio": "audio", "language": "question"}
+    known = [name for name, field in fields.items() if getattr(samples[0], field) is not None]
+    if modality not in known:
+        choices = " or ".join(map(repr, known))
+        raise ValueError(f"requested to resample {modality!r}; choose {choices}")
+    field, ids = fields[modality], [sample.sample_id for sample in samples]
+    contents = ids if field == "question" else [_digest(getattr(each, field)) for each in samples]
+    group = pd.Series(pd.factorize(pd.Series(contents))[0])
+    if within is not None:
+        parts = group.groupby(pd.factorize(pd.Series(map(within, samples)))[0])
+        whole = [rows.index for _, rows in parts if 2 * rows.value_counts().max() <= len(rows)]
+        if not whole:
+            raise ValueError(
+                f"no derangement of {field} exists within any of {len(parts)} groups; "
+                "give more samples"
+            )
+        changed = {}
+        for rows in whole:
+            part = resample([samples[row] for row in rows], modality, seed)
+            changed |= dict(zip(rows, part, strict=True))
+        return [changed[row] for row in sorted(changed)]
+    generator = np.random.default_rng(derive_seed(seed, "resample", modality, *ids))
+    counts = np.bincount(group)
+    if 2 * counts.max() > len(samples):
+        raise ValueError(
+            f"no derangement of {field} exists: {counts.max()} of {len(samples)} samples "
+            f"share one {field}; give more samples"
+        )
+    # Sorted by content, shifting by the largest group's size guarantees a derangement.
+    order = np.lexsort((generator.random(len(samples)), generator.permutation(len(counts))[group]))
+    partner = np.empty(len(samples), int)
+    partner[order] = np.roll(order, counts.max())
+    return [
+        replace(sample, **{field: getattr(samples[other], field)})
+        for sample, other in zip(samples, partner, strict=True)
+    ]
+
+
+def _each(change: Callable[[Sample], Sample]) -> Intervention:
+    return lambda samples, seed: [change(sample) for sample in samples]
+
+
+def _each_seeded(change: Callable[[Sample, int], Sample]) -> Intervention:
+    return lambda samples, seed: [change(sample, seed) for sample in samples]
+
+
+# On the picture, then on the question.
+INTERVENTIONS: dict[str, Intervention] = {
+    "blank": _each(blank),
+    "no image": _each(no_image),
+    "resampled": lambda samples, seed: resample(samples, "vision", seed),
+    "pixels": _each_seeded(shuffle_pixels),
+    "patches": _each_seeded(shuffle_patches),
+    "blurred": _each(blur),
+    "words": _each_seeded(shuffle_words),
+    "question": lambda samples, seed: resample(samples, "language", seed),
+}
+
+
+def accuracy_drop(
+    full: pd.Series, changed: pd.Series, n_bootstrap: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    r"""Accuracy drop :math:`a(\text{full}) - a(\text{intervened})` with its 95 % interval.
+
+    Samples are joined by id and resampled in pairs (percentile bootstrap).
+
+    >>> samples = list("abcd")
+    >>> accuracy_drop(pd.Series([1.0, 1, 1, 0], samples), pd.Series([0.0, 1, 0, 0], samples))[0]
+    0.5
+
+    Raises
+    ------
+    ValueError
+        If an intervened sample has no answer without the intervention.
+    """
+    missing = changed.index.difference(full.index)
+    if len(missing):
+        raise ValueError(
+            f"{len(missing)} intervened samples have no full answer: {', '.join(missing[:8])}; "
+            "extract them without the intervention too"
+        )
+    lost = (full[changed.index] - changed).to_numpy()
+    if len(lost) < 2:
+        return float(lost.mean()), np.nan, np.nan
+    generator = np.random.default_rng(derive_seed(seed, "drop"))
+    options = {"n_resamples": n_bootstrap, "method": "percentile", "random_state": generator}
+    ends = bootstrap((lost,), np.mean, **options).confidence_interval
+    return float(lost.mean()), float(ends.low), float(ends.high)
+
+
+def perceptual_score(full: pd.Series, permuted: Sequence[pd.Series]) -> float:
+    r"""The normalized perceptual score of a modality (Gat, Schwartz and Schwing, 2021).
+
+    .. math:: \frac{a - E_\pi[a_\pi]}{a}
+
+    with the accuracy :math:`a`, and :math:`a_\pi` with the modality permuted across samples.
+    Missing if the accuracy is 0.
+
+    >>> permuted = [pd.Series([1.0, 0, 0, 0]), pd.Series([0.0, 1, 1, 0])]
+    >>> perceptual_score(pd.Series([1.0, 1, 1, 0]), permuted)
+    0.5
+    """
+    accuracy = full.mean()
+    if not accuracy > 0:
+        return np.nan
+    return float((accuracy - np.mean([correct.mean() for correct in permuted])) / accuracy)
+
+
+def _generator(sample: Sample, seed: int) -> np.random.Generator:
+    return np.random.default_rng(derive_seed(seed, "intervention", sample.sample_id))
+
+
+def _digest(shown: Image.Image | np.ndarray) -> bytes:
+    """A digest of the content: a long clip has ten million bytes."""
+    return sha256(shown.tobytes()).digest()
+
+
+def _shown(sample: Sample, pixels: np.ndarray) -> Sample:
+    return replace(sample, image=Image.fromarray(pixels))
+
+
+def correct_by_id(extraction: Extraction, key: str | None = None) -> pd.Series:
+    """Whether each decision of a pass is correct, 1 or 0, by sample id."""
+    return pd.Series(extraction.correct(key).astype(float), index=list(extraction.sample_ids))

@@ -1,0 +1,1 @@
+"""Models with vision and audio input: Sensory PID."""

@@ -1,0 +1,109 @@
+"""What do the clips show and sound like, and which streams does an answer need?
+
+The law of the clips is known, so the truth is the decomposition of the ideal answerer's information
+given the question T: I(Y; V, A | T) = R + U_v + U_a + S, or of I(Y; V, A), which ignores the
+question.
+"""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlib import benchmarks
+from pidlib._common import fingerprint
+from pidlib.benchmarks import micro_av
+from pidlib.benchmarks.clips import RATE
+from pidlib.experiments import style, tables
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import ATOMS, Columns, of_type
+from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles
+
+COLUMNS = Columns(
+    {**of_type("string", "template", "kind"), **ATOMS.types},
+    required=("template", "kind", "given", *ATOMS.required),
+)
+_CONDITIONS = {
+    "question": ("given the question", -0.2, 1.0),
+    "nothing": ("question ignored", 0.2, 0.45),
+}
+# Spectrogram: window and hop in samples, highest frequency in Hz.
+_WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms of the ideal answerer by template, given the question and with the question ignored."""
+    rows = []
+    settings = product(micro_av.TEMPLATES.values(), preset.unimodal, _CONDITIONS)
+    for template, unimodal, given in settings:
+        benchmark = f"micro_av/{template.task}"
+        if benchmark not in preset.omni_benchmarks:
+            continue
+        solved = micro_av.sensory_truth(template.name, unimodal, ignored=given == "nothing")
+        laws = micro_av.joint(template.name, unimodal).items()
+        laws = {question: (weight, joint.tolist()) for question, (weight, joint) in laws}
+        columns = {"template": template.name, "kind": template.kind, "benchmark": benchmark}
+        columns |= {"fingerprint": fingerprint(laws=laws, given=given), "given": given}
+        rows.append(atom_rows(solved, **columns, unimodal=unimodal))
+    fixed = {"experiment": "omni", "split": "test", "estimator": "truth", "seed": preset.seed}
+    return tables.validate(pd.concat(rows, ignore_index=True).assign(**fixed), COLUMNS)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """A clip of every template, generated here from its seed, and the masked atoms of the table."""
+    table = table[table["unimodal"] == "masked"]
+    names = list(table["template"].unique())
+    rows = -(-len(names) // 2)
+    figure = Figure(figsize=(style.PAGE, 1.5 * rows + 0.5))
+    page, foot = figure.subfigures(2, 1, height_ratios=(1.5 * rows, 0.5))
+    sheets = page.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
+    for sheet, name in zip(sheets, names, strict=False):
+        shown = table[table["template"] == name]
+        sample = _example(shown.iloc[0])
+        title = rf"$\bf{{{name.replace('_', '~')}}}$  ({shown['kind'].iloc[0]})"
+        title += f"\n{sample.question} $\\bf{{{sample.answer}}}$"
+        sheet.suptitle(title, x=0.02, ha="left", fontsize=7.5, linespacing=1.1)
+        grid = sheet.add_gridspec(2, 2, width_ratios=(2.6, 1), height_ratios=(1.6, 1))
+        _draw_video(sheet.add_subplot(grid[0, 0]), sample.video)
+        _draw_spectrogram(sheet.add_subplot(grid[1, 0]), sample.audio)
+        ax = sheet.add_subplot(grid[:, 1])
+        draw_pairs(ax, shown, "given", _CONDITIONS, style.SENSORY)
+        ax.set_yticks([0, 0.5, 1], ["0", ".5", "1 bit"], fontsize=6.5)
+        ax.set(ylim=(0, 1), xlim=(-0.6, 3.6))
+    handles = pair_handles(_CONDITIONS, style.SENSORY)
+    title = "Atoms of the ideal answerer"
+    foot.legend(handles=handles, loc="center", ncols=len(handles), title=title)
+    return figure
+
+
+def _example(row: pd.Series) -> benchmarks.Sample:
+    """The first sample of the row's split and seed with the last of the template's questions."""
+    wordings = list(micro_av.TEMPLATES[row["template"]].questions.values())[-1]
+    split = "test" if pd.isna(row["split"]) else row["split"]
+    samples = benchmarks.load(row["benchmark"], split, n=64, seed=int(row["seed"]))
+    samples = (sample for sample in samples if sample.template == row["template"])
+    return next(sample for sample in samples if sample.question in wordings)
+
+
+def _draw_video(ax: Axes, video: np.ndarray) -> None:
+    for index, frame in enumerate(video):
+        extent = (index + 0.02, index + 0.98, 0.02, 0.98)
+        ax.imshow(frame, extent=extent, interpolation="nearest")
+    ax.set(xlim=(0, len(video)), ylim=(0, 1), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def _draw_spectrogram(ax: Axes, audio: np.ndarray) -> None:
+    frames = np.lib.stride_tricks.sliding_window_view(audio, _WINDOW)[::_HOP]
+    spectrum = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW)))
+    power = spectrum[:, : _WINDOW * _MAX_FREQUENCY // RATE + 1].T
+    edge = _WINDOW / RATE / 2
+    extent = (edge, 1 - edge, 0, _MAX_FREQUENCY / 1000)
+    look = {"cmap": "Greys", "aspect": "auto", "origin": "lower", "vmin": -35, "vmax": 30}
+    ax.imshow(20 * np.log10(power), extent=extent, **look)
+    ax.set(xlim=(0, 1), xticks=[0, 1], yticks=[0, 1, 2], ylabel="kHz")
+    ax.set_xticks([0, 1], ["0", "1 s"])
+    ax.grid(False)
+    ax.tick_params(labelsize=6.5, length=2)

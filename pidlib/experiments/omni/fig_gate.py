@@ -1,0 +1,162 @@
+r"""Is the question a gate to fusion? Sensory atoms by depth for two questions about the same clip.
+
+Fang et al. report that a paraphrase without need for fusion lowers synergy in the last stage, while
+the unimodal trajectories of the early and middle stages do not change. The bounds are ours. Lower
+synergy at the output follows from correct answers to both questions (the ideal answerer has .5 bits
+and 0); the claim is that synergy is not lower before.
+"""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.figure import Figure
+
+from pidlib._common import fingerprint
+from pidlib.benchmarks import Sample, micro_av
+from pidlib.experiments import stages, style
+from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments.interventions import correct_by_id as correct
+from pidlib.experiments.omni import depth, profiles
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, stage_blocks
+from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
+from pidlib.extraction import Extraction
+
+_ACCURACIES = ("accuracy", "accuracy_sounding", "accuracy_silent")
+COLUMNS = {
+    "fig_gate": Columns(
+        {"needs": "string", **ATOMS.types, **of_type("Float64", *_ACCURACIES)},
+        required=("needs", *ATOMS.required),
+    ),
+    "fig_gate_claims": CLAIM_COLUMNS,
+}
+NEEDS = {"both": 0, "vision": 1}  # what a question of a pair needs -> its place in the pair
+CLAIMS = {  # differences are without need for fusion minus with it, in bits
+    "late_synergy": Claim("difference in S in the last stage", above=False, margin=0.05),
+    "later_than_before": Claim("the same minus that before", above=False, margin=0.05),
+    "vision_parts": Claim("distance in U_vision before", above=False, bound=0.1),
+    "audio_parts": Claim("distance in U_audio before", above=False, bound=0.1),
+}
+CONSEQUENCES = ("late_synergy",)  # follow from correct answers to both questions
+_SYMBOLS = {
+    "later_than_before": r"$\Delta S(\mathrm{late}) - \Delta S(\mathrm{before})$",
+    "vision_parts": r"$|\Delta U_v|(\mathrm{before})$",
+    "audio_parts": r"$|\Delta U_a|(\mathrm{before})$",
+}
+_QUESTIONS = {  # words and dashes
+    "both": ("which way does the sounding one move?", "-"),
+    "vision": ("which way does the red (or blue) one move?", (0, (3, 1.5))),
+}
+_ATOMS = ("synergy", "unique_vision", "unique_audio")
+
+
+def requests(preset: Preset) -> list[Request]:
+    """The passes of Sensory PID after every block, on pairs with and without need for fusion."""
+    query = profiles.query(preset)._replace(n_samples=preset.n_omni_intervened)
+    changes = (partial(question_pairs, place=place, seed=preset.seed) for place in NEEDS.values())
+    queries = tuple(query._replace(change=change) for change in changes)
+    return [Request(preset.omni_models, [depth.FUSION], queries)]
+
+
+def question_pairs(samples: Sequence[Sample], place: int, seed: int = 0) -> list[Sample]:
+    """Replace samples by as many first (0) or second (1) questions of `micro_av.load_pairs`."""
+    return [pair[place] for pair in micro_av.load_pairs(samples[0].split, len(samples), seed)]
+
+
+def measure(preset: Preset) -> dict[str, pd.DataFrame]:
+    """Sensory atoms and accuracies after every block; claims, ``follows`` for `CONSEQUENCES`."""
+    atoms, claims = [], []
+    for pair in extractions(preset, *requests(preset)):
+        measured = [depth.measure_trajectory(preset, answer) for answer in pair]
+        for needs, answer, (profile, columns) in zip(NEEDS, pair, measured, strict=True):
+            accuracies = accuracy_by_named_object(answer.extraction)
+            atoms.append(profile.rows.assign(needs=needs, **accuracies, **columns))
+        (both, columns), (vision, other) = measured
+        columns["fingerprint"] = fingerprint(of=[columns["fingerprint"], other["fingerprint"]])
+        claims.append(depth.check_claims(CLAIMS, gate, both, vision, **columns))
+    tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
+    tables = {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
+    tested = tables["fig_gate_claims"]
+    tested.loc[tested["statistic"].isin(CONSEQUENCES), "verdict"] = "follows"
+    return tables
+
+
+def gate(
+    fused: Mapping[str, Float[np.ndarray, "L *draws"]],
+    plain: Mapping[str, Float[np.ndarray, "L *draws"]],
+) -> dict[str, Float[np.ndarray, " *draws"]]:
+    r"""The statistics of `CLAIMS` for questions with need for fusion and without, in bits.
+
+    With :math:`\Delta = \text{plain} - \text{fused}`: the mean of :math:`\Delta S` over the blocks
+    of the last stage; the same minus its mean up to the middle stage; and the mean of
+    :math:`|\Delta U|` up to the middle stage for both streams.
+
+    >>> fused = {"unique_vision": [0, 0.4, 0.5, 0.5], "synergy": [0, 0, 0.1, 0.5]}
+    >>> plain = {"unique_vision": [0, 0.4, 0.6, 1.0], "synergy": [0, 0, 0, 0]}
+    >>> silent = {"unique_audio": [0, 0, 0, 0]}
+    >>> [round(float(value), 2) for value in gate(fused | silent, plain | silent).values()]
+    [-0.5, -0.47, 0.03, 0.0]
+    """
+    delta = {atom: np.subtract(plain[atom], fused[atom]) for atom in _ATOMS}
+    _, middle = stage_blocks(len(delta["synergy"]))
+    before, late = np.split(delta["synergy"], [middle + 1])
+    vision, audio = (
+        np.abs(delta[atom][: middle + 1]).mean(0) for atom in ("unique_vision", "unique_audio")
+    )
+    statistics = (late.mean(0), late.mean(0) - before.mean(0), vision, audio)
+    return dict(zip(CLAIMS, statistics, strict=True))
+
+
+def accuracy_by_named_object(extraction: Extraction) -> dict[str, float]:
+    """Accuracy of all answers, and where the second question names the sounding or silent object.
+
+    A model that uses the sound, which the question does not require, is correct on all of the
+    first kind and on half of the second.
+    """
+    answers = correct(extraction, extraction.full)
+    named = {name: answers[answers.index.str.endswith(f"_{name}")] for name in micro_av.NAMED}
+    accuracies = {f"accuracy_{name}": part.mean() for name, part in named.items() if len(part)}
+    return {"accuracy": answers.mean()} | accuracies
+
+
+def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """A row per model with its accuracies, a column per atom: solid with need for fusion."""
+    table = tables["fig_gate"]
+    models = list(table["model"].unique())
+    figure = Figure(figsize=(style.PAGE, 1.3 * len(models) + 0.8))
+    axes = figure.subplots(len(models), len(_ATOMS), sharex=True, sharey=True, squeeze=False)
+    for row, model in zip(axes, models, strict=True):
+        own = table[table["model"] == model]
+        for ax, atom in zip(row, _ATOMS, strict=True):
+            stages.draw_stages(ax)
+            for needs, (_, dashes) in _QUESTIONS.items():
+                face = style.COLORS[atom] if needs == "both" else "white"
+                look = {"linestyle": dashes, "markerfacecolor": face}
+                stages.draw_trajectories(ax, own[own["needs"] == needs], [atom], **look)
+        row[0].set_ylabel(style.model_name(model).replace(", ", ",\n") + "\nbits")
+        accuracy = own.groupby("needs")[list(_ACCURACIES)].first()
+        text = f"right: {accuracy['accuracy']['both']:.2f} with need; without, where\nit names the "
+        text += ",\nthe ".join(
+            f"{name} one: {accuracy[f'accuracy_{name}']['vision']:.2f}" for name in micro_av.NAMED
+        )
+        row[0].text(0.03, 0.95, text, transform=row[0].transAxes, va="top", fontsize="small")
+    for ax, atom in zip(axes[0], _ATOMS, strict=True):
+        ax.set_title(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}")
+    figure.supxlabel("relative depth of the block", fontsize="medium")
+    look = {"color": style.INK, "marker": "o", "markersize": 2.4}
+    faces = {"both": style.INK, "vision": "white"}
+    handles = [
+        style.handle(f"“{words}”", linestyle=dashes, markerfacecolor=faces[needs], **look)
+        for needs, (words, dashes) in _QUESTIONS.items()
+    ]
+    handles += depth.legend_handles()
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    return figure
+
+
+def latex(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The tested claims except `CONSEQUENCES`."""
+    return stages.latex_claims(tables["fig_gate_claims"], _SYMBOLS)

@@ -1,0 +1,140 @@
+r"""Visual saturation: does U_vision rise steeply in the middle stage, before synergy can form?
+
+Fang et al. report that order for questions that need vision and audio. Four statistics of Sensory
+atoms by depth test it; the bounds are ours, as the paper states the order in words.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlib.experiments import stages, style
+from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments.omni import depth, profiles
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, stage_blocks
+from pidlib.experiments.tables import ATOMS, validate
+
+COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
+CLAIMS = {
+    "vision_lead": Claim("half depth of S minus that of U_vision", above=True, margin=0.05),
+    "vision_middle": Claim(
+        "share of U_vision of the middle stage - its depth", above=True, margin=0.05, early=True
+    ),
+    "vision_levels_off": Claim(
+        "slope of U_vision, middle minus last stage, bits", above=True, margin=0.05, early=True
+    ),
+    "synergy_late": Claim("share of S that arises in the last stage", above=True, bound=0.5),
+}
+_SYMBOLS = {
+    "vision_lead": "$h(S) - h(U_v)$",
+    "vision_middle": r"$\Delta_{\mathrm{mid}} U_v/\max U_v - \Delta_{\mathrm{mid}}$",
+    "vision_levels_off": r"$U_v'(\mathrm{mid}) - U_v'(\mathrm{late})$",
+    "synergy_late": "$1 - S_{.8}/S$",
+}
+_DASHED = (0, (4, 2))
+
+
+def requests(preset: Preset) -> list[Request]:
+    """The passes of Sensory PID on the fusion subset, after every block."""
+    return [Request(preset.omni_models, [depth.FUSION], (profiles.query(preset),))]
+
+
+def measure(preset: Preset) -> dict[str, pd.DataFrame]:
+    """Sensory atoms after every block, and the tested claims."""
+    atoms, claims = [], []
+    for (answer,) in extractions(preset, *requests(preset)):
+        profile, columns = depth.measure_trajectory(preset, answer)
+        atoms.append(profile.rows.assign(**columns))
+        claims.append(depth.check_claims(CLAIMS, saturation, profile, **columns))
+    tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
+    return {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
+
+
+def half_depth(curve: Float[np.ndarray, "L *draws"]) -> Float[np.ndarray, " *draws"]:
+    """The relative depth at which a curve first reaches half of its maximum.
+
+    Between blocks the curve is linear; it is 0 at depth 0. Missing if the maximum is below
+    `MIN_BITS`.
+
+    >>> half_depth(np.array([0, 0, 1.0, 1.0])), half_depth(np.zeros(3))
+    (array(0.625), array(nan))
+    """
+    curve = np.concatenate([np.zeros_like(curve[:1]), curve])
+    maximum = curve.max(0)
+    after = np.maximum((2 * curve >= maximum).argmax(0), 1)
+    low, high = (np.take_along_axis(curve, place[None], 0)[0] for place in (after - 1, after))
+    part = (maximum / 2 - low) / np.where(high > low, high - low, 1)
+    return np.where(maximum >= MIN_BITS, (after - 1 + part) / (len(curve) - 1), np.nan)
+
+
+def saturation(
+    curves: Mapping[str, Float[np.ndarray, "L *draws"]],
+) -> dict[str, Float[np.ndarray, " *draws"]]:
+    r"""The statistics of `CLAIMS` for atoms after all L blocks, in bits.
+
+    With e and m the last blocks of the first and the middle stage: :math:`h(S) - h(U_v)`, see
+    `half_depth`; :math:`(U_v(m) - U_v(e)) / \max_d U_v(d)` minus the depth between e and m; the
+    slope of :math:`U_v` from e to m minus that from m to 1; :math:`1 - S(m)/S(1)`. Shares of less
+    than `MIN_BITS` are missing.
+
+    >>> rise = {"unique_vision": [0.1, 0.5, 0.9, 1.0, 1.0], "synergy": [0, 0, 0, 0.1, 0.5]}
+    >>> [round(float(value), 2) for value in saturation(rise).values()]
+    [0.47, 0.3, 1.5, 0.8]
+    """
+    vision, synergy = (np.asarray(curves[atom], float) for atom in ("unique_vision", "synergy"))
+    blocks = len(vision)
+    early, middle = stage_blocks(blocks)
+    rise, end = vision[middle] - vision[early], synergy[-1]
+    late_slope = (vision[-1] - vision[middle]) / (blocks - 1 - middle)
+    return {
+        "vision_lead": half_depth(synergy) - half_depth(vision),
+        "vision_middle": _share(rise, vision.max(0)) - (middle - early) / blocks,
+        "vision_levels_off": blocks * (rise / (middle - early) - late_slope),
+        "synergy_late": _share(end - synergy[middle], end),
+    }
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.where(whole >= MIN_BITS, part / np.where(whole >= MIN_BITS, whole, 1), np.nan)
+
+
+def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """A panel per model with atoms by relative depth and the half depths of U_vision and S."""
+    table = tables["fig_layers"]
+    models = list(table["model"].unique())
+    figure = Figure(figsize=(style.PAGE, 2.7))
+    axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
+    for ax, model in zip(axes, models, strict=True):
+        rows = table[table["model"] == model]
+        stages.draw_stages(ax)
+        stages.draw_trajectories(ax, rows, style.SENSORY)
+        for atom in ("unique_vision", "synergy"):
+            _draw_half_depth(ax, rows[rows["atom"] == atom].sort_values("layer"))
+        ax.set_title(style.model_name(model).replace(", ", ",\n"), pad=10)  # above the markers
+    axes[0].set_ylabel("bits")
+    figure.supxlabel("relative depth of the block", fontsize="medium")
+    look = {"linestyle": _DASHED, "linewidth": 0.8, "marker": 7, "markersize": 5}
+    half = style.handle("half of the most $U_v$ or $S$", color=style.INK, **look)
+    handles = [*style.atom_lines(style.MARKERS, style.SENSORY), *depth.legend_handles(), half]
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    return figure
+
+
+def _draw_half_depth(ax: Axes, line: pd.DataFrame) -> None:
+    """A line with a triangle at the upper edge, hollow before the first block."""
+    half, color = half_depth(style.floats(line["value_bits"])), style.COLORS[line["atom"].iloc[0]]
+    if np.isfinite(half):
+        ax.axvline(half, color=color, linewidth=0.8, linestyle=_DASHED, zorder=1)
+        face = color if half >= 1 / len(line) else "white"
+        look = {"color": color, "markerfacecolor": face, "markersize": 6, "zorder": 5}
+        ax.plot([half], [1], marker=7, transform=ax.get_xaxis_transform(), clip_on=False, **look)
+
+
+def latex(tables: Mapping[str, pd.DataFrame]) -> str:
+    """The tested claims."""
+    return stages.latex_claims(tables["fig_layers_claims"], _SYMBOLS)

@@ -1,0 +1,134 @@
+"""Sensory atoms of the minis against those of the ideal answerer, under three conditions.
+
+The clips are generated, so the atoms of an ideal answerer are known for each template. Given the
+question, the estimate should recover them. Given the template, texts of a template are pooled; with
+the question ignored, decisions on clips of equal content are averaged over questions.
+"""
+
+from itertools import groupby, product
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlib.benchmarks import micro_av
+from pidlib.decomposition import PID, pid
+from pidlib.experiments import style
+from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments.interventions import correct_by_id as correct
+from pidlib.experiments.omni import profiles
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import validate
+from pidlib.sensory import CONDITIONS, PASSES, ROLE_PERMUTATIONS, SOURCES, split_by
+
+COLUMNS = profiles.COLUMNS
+_ROW_LABELS = {
+    "question": "given the question",
+    "template": "given the template",
+    "ignored": "question ignored",
+}
+
+
+def requests(preset: Preset) -> list[Request]:
+    """The passes of Sensory PID, for every model on every generated subset."""
+    generated = [name for name in preset.omni_benchmarks if name.startswith("micro_av/")]
+    return [Request(preset.omni_models, generated, (profiles.query(preset),))]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Truths and measured atoms by template and condition; noise floors given the question."""
+    (request,) = requests(preset)
+    tables = [_truths(benchmark) for benchmark in request.benchmarks]
+    for (answer,) in extractions(preset, request):
+        extraction = answer.extraction
+        task = answer.columns["benchmark"].removeprefix("micro_av/")
+        states = micro_av.states(task, preset.split, preset.n_omni, preset.seed)
+        answers = correct(extraction, PASSES["joint"]).groupby(np.array(extraction.templates))
+        accuracy = answers.mean()
+        for condition in CONDITIONS:
+            content = [(v, a) for _, v, a, _ in states] if condition == "ignored" else None
+            groups = split_by(extraction, condition, content=content, tau=preset.tau)
+            groups.sort(key=lambda group: group.template)
+            n_floors = len(ROLE_PERMUTATIONS) if condition == "question" else 0
+            for template, members in groupby(groups, key=lambda group: group.template):
+                rows = profiles.profile_rows(preset, answer, list(members), n_floors=n_floors)
+                tables.append(rows.assign(template=template, accuracy=accuracy[template]))
+    table = pd.concat(tables, ignore_index=True)
+    return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
+
+
+def truth(template: str, condition: str) -> PID:
+    """Sensory PID of the ideal answerer: the limit of an estimate under a condition.
+
+    Given the template the sources are (v, t) and (a, t), a table of blocks that share t.
+
+    >>> truth("polarity", "question").synergy, truth("polarity", "ignored").synergy
+    (1.0, 0.0)
+    """
+    if condition != "template":
+        return micro_av.sensory_truth(template, ignored=condition == "ignored")
+    weights, tables = zip(*micro_av.joint(template).values(), strict=True)
+    (v, a, k), count = tables[0].shape, len(tables)
+    blocks = np.zeros((count, v, count, a, k))
+    for t, (weight, table) in enumerate(zip(weights, tables, strict=True)):
+        blocks[t, :, t] = weight * table
+    return pid(blocks.reshape(count * v, count * a, k), SOURCES)
+
+
+def _truths(benchmark: str) -> pd.DataFrame:
+    task, rows = benchmark.removeprefix("micro_av/"), []
+    for template, condition in product(micro_av.TASKS[task], CONDITIONS):
+        ideal = truth(template.name, condition)
+        columns = template.name, condition, bool(ideal.converged)
+        rows += [(*columns, atom, bits) for atom, bits in ideal.atoms.items()]
+    rows = pd.DataFrame(rows, columns=["template", "given", "converged", "atom", "value_bits"])
+    fixed = {"estimator": "truth", "unimodal": "masked", "fingerprint": "truth"}
+    return rows.assign(benchmark=benchmark, **fixed)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """A row per condition; bars are the truth given the question, ticks that of the estimate."""
+    truths, measured = (table[table["estimator"] == name] for name in ("truth", "exact"))
+    templates, models = list(truths["template"].unique()), list(measured["model"].unique())
+    figure = Figure(figsize=(style.PAGE, 1.15 * len(_ROW_LABELS) + 1))
+    shared = {"sharex": True, "sharey": "row", "squeeze": False}
+    axes = figure.subplots(len(_ROW_LABELS), len(templates), **shared)
+    for row, (condition, label) in zip(axes, _ROW_LABELS.items(), strict=True):
+        for ax, template in zip(row, templates, strict=True):
+            ideal = truths[truths["template"] == template].set_index(["given", "atom"])
+            ideal = ideal["value_bits"]
+            _draw_truth(ax, ideal["question"], ideal[condition])
+            own = measured[(measured["template"] == template) & (measured["given"] == condition)]
+            for index, model in enumerate(models):
+                offset = (index - (len(models) - 1) / 2) * 0.26
+                _draw_points(ax, own[own["model"] == model], offset, style.MARKERS[index])
+        row[0].set_ylabel(f"{label}\nbits", fontsize=6.5)
+    for ax, template in zip(axes[0], templates, strict=True):
+        ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
+    tick = {"color": style.OTHERS[0], "linewidth": 1.4, "linestyle": "-"}
+    tick = style.handle("an ideal answerer, so estimated", **tick)
+    handles = [*style.atom_handles(style.SENSORY), tick]
+    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    handles = [*style.model_handles(models), style.null_handle("noise floor")]
+    note = profiles.training_note(models)
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, **note)
+    return figure
+
+
+def _draw_truth(ax: Axes, bars: pd.Series, ticks: pd.Series) -> None:
+    for index, atom in enumerate(style.SENSORY):
+        style.bars(ax, [index], [bars[atom]], atom, 0.84, alpha=0.6)
+        color = style.OTHERS[0]
+        ax.hlines(ticks[atom], index - 0.46, index + 0.46, color=color, linewidth=1.4, zorder=3)
+    ax.set_xticks(range(4), [style.SYMBOLS[atom] for atom in style.SENSORY], fontsize=6)
+    ax.set_xlim(-0.6, 3.6)
+    ax.tick_params(axis="x", length=0, pad=3)
+
+
+def _draw_points(ax: Axes, rows: pd.DataFrame, offset: float, marker: str) -> None:
+    rows = rows.set_index("atom").reindex(list(style.SENSORY))
+    places = np.arange(4) + offset
+    style.null_band(ax, places, rows["null_mean"], 0.2)
+    style.interval(ax, places, rows["ci_low"], rows["ci_high"], linewidth=0.5)
+    style.points(ax, places, rows["value_bits"], marker, markersize=2.4, markeredgewidth=0.5)

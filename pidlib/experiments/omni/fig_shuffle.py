@@ -1,0 +1,319 @@
+r"""Do the unique atoms of a stream predict the accuracy lost when that stream is swapped?
+
+Each clip gets the video, or the soundtrack, of another clip of its benchmark and template (a
+derangement; pairs of independent streams still follow the law of the template). Accuracy drops are
+correlated with unique atoms and with :math:`I(Y; V \mid A, T) = U_v + S`, the information that a
+swapped video removes. All models answer the same swaps, so their drops are dependent, also in the
+null.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from operator import attrgetter
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition.decisions import Draws
+from pidlib.experiments import statistics, style
+from pidlib.experiments.extractions import Extracted, Request, extractions
+from pidlib.experiments.interventions import accuracy_drop, resample
+from pidlib.experiments.interventions import correct_by_id as correct
+from pidlib.experiments.omni import profiles
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY, standardised_ranks
+from pidlib.experiments.tables import Columns, of_type, published, validate
+from pidlib.profiles.clips import sensory_profile
+from pidlib.sensory import split_by
+
+N_SWAPS = 3  # derangements of each stream, whose drops are averaged
+STREAMS = {"video swapped": "vision", "sound swapped": "audio"}
+ATOMS = ("unique_vision", "unique_audio", "synergy")
+QUANTITIES = (*ATOMS, "vision_given_audio", "audio_given_vision")  # the last two are U + S
+DECIMALS = 3  # of bits and accuracies; smaller differences are ties
+MIN_TEMPLATES = 3  # for an interval over templates
+MEAN = "mean within subsets"
+SUBSETS, TEMPLATES = "all models and subsets", "all models and templates"
+COLUMNS = Columns(
+    {
+        **of_type("string", "experiment", "kind", "source", "grade", "benchmark", "template"),
+        **of_type("string", "split", "model", "revision", "quantity", "intervention"),
+        **of_type("Float64", "value", "ci_low", "ci_high", "null_low", "null_high", "null_p"),
+        **of_type("Int64", "n_samples", "n_models", "n_cells", "seed"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "kind", "value", "quantity", "intervention"),
+)
+_CELL = ["benchmark", "template", "model"]
+_SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
+_SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
+_PREDICTORS = {
+    "video swapped": ("unique_vision", "vision_given_audio"),
+    "sound swapped": ("unique_audio", "audio_given_vision"),
+}
+_SCOPES = {  # in drawing order: words and color
+    MEAN: ("mean within subsets that vary", style.INK),
+    TEMPLATES: (TEMPLATES, "white"),
+    SUBSETS: (SUBSETS, style.FAINT),
+}
+_SUBSET_COLORS = style.OTHERS[1:]  # the first is that of the published values
+
+
+def requests(preset: Preset) -> list[Request]:
+    """The passes of Sensory PID, and the full pass with each stream swapped `N_SWAPS` times."""
+    full = profiles.query(preset)
+    swapped = full._replace(n_samples=preset.n_omni_intervened, passes=full.passes[:1], layers=())
+    swap = partial(resample, within=attrgetter("template"))
+    seeds = [derive_seed(preset.seed, "swap", draw) for draw in range(N_SWAPS)]
+    changes = [partial(swap, modality=stream, seed=s) for stream in STREAMS.values() for s in seeds]
+    queries = (full, *(swapped._replace(change=change) for change in changes))
+    return [Request(preset.omni_models, preset.omni_benchmarks, queries)]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Quantities and drops by model and template; their correlations, measured and published."""
+    rows = []
+    for full, *swapped in extractions(preset, *requests(preset)):
+        rows += _quantity_rows(preset, full)
+        for index, name in enumerate(STREAMS):
+            swaps = swapped[index * N_SWAPS : (index + 1) * N_SWAPS]
+            rows += _drop_rows(preset, full, swaps, name)
+    cells = pd.DataFrame(rows)
+    settings = (preset.n_bootstrap, preset.n_permutations, preset.seed)
+    correlated = correlations(cells, *settings)
+    identities = sorted(cells["fingerprint"].unique())
+    correlated["fingerprint"] = fingerprint(cells=identities, settings=settings)
+    known = published("fig_shuffle").drop(columns="note").rename(columns={"rho": "value"})
+    table = pd.concat([cells, correlated, known.assign(kind="published")], ignore_index=True)
+    return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
+
+
+def _quantity_rows(preset: Preset, answer: Extracted) -> Iterator[dict[str, object]]:
+    settings = {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
+    conditions = {"given": "template", "tau": preset.tau}
+    columns = answer.row_columns("omni", analysis="streams", **conditions, **settings)
+    columns |= {"kind": "quantity", "intervention": "none"}
+    for group in split_by(answer.extraction, "template", tau=preset.tau):
+        profile = sensory_profile([group], **settings, n_floors=0)
+        columns |= {"template": group.template, "n_samples": len(group.decisions)}
+        columns["converged"] = bool(profile.rows["converged"].all())
+        values, draws = _quantities(profile.atoms), _quantities(profile.draws)
+        for name, (low, high) in Draws(draws, None).interval(values).items():
+            row = {"quantity": name, "value": values[name], "ci_low": low, "ci_high": high}
+            yield columns | row
+
+
+def _quantities(atoms: Mapping[str, float | np.ndarray]) -> dict[str, float | np.ndarray]:
+    vision, audio, synergy = (atoms[name] for name in ATOMS)
+    values = (vision, audio, synergy, vision + synergy, audio + synergy)
+    return dict(zip(QUANTITIES, values, strict=True))
+
+
+def _drop_rows(
+    preset: Preset, full: Extracted, swaps: Sequence[Extracted], intervention: str
+) -> Iterator[dict[str, object]]:
+    answers = [correct(each.extraction, each.extraction.full) for each in (full, *swaps)]
+    after = sum(answers[1:]) / N_SWAPS
+    settings = {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
+    identities = [each.columns["fingerprint"] for each in (full, *swaps)]
+    columns = swaps[0].row_columns("omni", answers=identities, **settings)
+    columns |= {"kind": "drop", "quantity": "accuracy lost", "intervention": intervention}
+    for template, changed in after.groupby(list(swaps[0].extraction.templates), sort=False):
+        drop, low, high = accuracy_drop(answers[0], changed, **settings)
+        columns |= {"template": template, "n_samples": len(changed)}
+        yield columns | {"value": drop, "ci_low": low, "ci_high": high}
+
+
+class _Cells(NamedTuple):
+    x: Float[np.ndarray, "cells quantities"]
+    y: Float[np.ndarray, "cells streams"]  # drops
+    subset: Int[np.ndarray, " cells"]
+    template: Int[np.ndarray, " cells"]
+    model: Int[np.ndarray, " cells"]
+
+
+def correlations(
+    cells: pd.DataFrame, n_bootstrap: int, n_permutations: int, seed: int = 0
+) -> pd.DataFrame:
+    """Spearman's rho of each quantity with each drop over cells, a model on a template each.
+
+    Over all cells (`TEMPLATES`), over means of each model in each subset (`SUBSETS`), within each
+    subset in which both numbers vary (see `varies`), and the mean of the latter (`MEAN`).
+
+    The subsets alone imply a correlation, and cells of one template or model are dependent. So the
+    null permutes templates within each subset, in the same way for all models, and models, in the
+    same way for all templates. Over means of subsets only models are permuted: four have p >= 1/24.
+    The interval resamples templates within subsets; it is missing for subsets with fewer than
+    `MIN_TEMPLATES`, and for means that include such a subset.
+    """
+    low, high = (cells[name].astype(float) for name in ("ci_low", "ci_high"))
+    cells = cells.assign(variance=statistics.variance_of(low, high))
+    x, y = (
+        cells[cells["kind"] == kind].pivot(index=_CELL, columns=by, values=["value", "variance"])
+        for kind, by in (("quantity", "quantity"), ("drop", "intervention"))
+    )
+    x, y = x.sort_index().align(y.sort_index(), join="inner", axis=0)
+    subset, benchmarks = pd.factorize(x.index.get_level_values("benchmark"))
+    model, template = x.index.get_level_values("model"), x.index.droplevel("model")
+    labels = (subset, *(pd.factorize(names)[0] for names in (template, model)))
+    sides = ((x, QUANTITIES), (y, STREAMS))
+    x, y = (side["value"][list(names)].to_numpy(float).round(DECIMALS) for side, names in sides)
+    errors = [side["variance"][list(names)].to_numpy(float) for side, names in sides]
+    data, counts = _Cells(x, y, *labels), np.bincount(subset)
+    own = [subset == i for i in range(len(counts))]
+    x_varies = np.stack([varies(x[rows], errors[0][rows]) for rows in own])
+    y_varies = np.stack([varies(y[rows], errors[1][rows]) for rows in own])
+    members = x_varies[:, :, None] & y_varies[:, None, :]
+    every, generator = np.arange(len(x)), np.random.default_rng(derive_seed(seed, "streams"))
+    correlate = partial(_correlate, data, members)
+    value = correlate(every, every)
+    orders = (_permute(data, generator) for _ in range(n_permutations))
+    null = np.stack([correlate(every, order) for order in orders])
+    samples = (_resample(data, generator) for _ in range(n_bootstrap))
+    draws = np.stack([correlate(rows, rows) for rows in samples])
+    ends, null_ends = (
+        np.array(statistics.percentile_interval(drawn, most=0.5)) for drawn in (draws, null)
+    )
+    few = np.array([len(np.unique(data.template[rows])) < MIN_TEMPLATES for rows in own])
+    ends[:, np.flatnonzero(few)] = np.nan
+    ends[:, len(few), (few[:, None, None] & members).any(0)] = np.nan
+    n_means = np.unique([subset, data.model], axis=1).shape[1]
+    n_cells = np.array([*counts, 0, n_means, len(x)])[:, None, None] * np.ones_like(value, int)
+    n_cells[len(counts)] = (counts[:, None, None] * members).sum(0)
+    p = np.where(np.isnan(value), np.nan, statistics.permutation_p(value, null))
+    columns = ("value", "ci_low", "ci_high", "null_low", "null_high", "null_p", "n_cells")
+    columns = zip(columns, (value, *ends, *null_ends, p, n_cells), strict=True)
+    labels = {"benchmark": [*benchmarks, MEAN, SUBSETS, TEMPLATES]}
+    labels |= {"quantity": QUANTITIES, "intervention": STREAMS}
+    index = pd.MultiIndex.from_product(labels.values(), names=labels)
+    rows = pd.DataFrame({name: values.ravel() for name, values in columns}, index=index)
+    rows = rows.assign(kind="correlation", n_models=data.model.max() + 1)
+    return rows.dropna(subset="value").reset_index()
+
+
+def varies(
+    values: Float[np.ndarray, "cells columns"], variances: Float[np.ndarray, "cells columns"]
+) -> Bool[np.ndarray, " columns"]:
+    """Whether a column varies by more than sampling noise, whichever cell is left out.
+
+    Its reliability is at least `MIN_RELIABILITY`; the squared rounding error is added to the
+    `variances`, the squared standard errors.
+    """
+    if len(values) < MIN_CLUSTERS:
+        return np.zeros(values.shape[1], bool)
+    variances = variances + 0.1 ** (2 * DECIMALS)
+    kept = [np.delete(np.arange(len(values)), index) for index in range(len(values))]
+    shares = [statistics.reliability(values[rows], variances[rows]) for rows in kept]
+    return (np.stack(shares) >= MIN_RELIABILITY).all(0)
+
+
+def _correlate(
+    cells: _Cells,
+    members: Bool[np.ndarray, "subsets p q"],
+    rows: Int[np.ndarray, " n"],
+    drops: Int[np.ndarray, " n"],
+) -> Float[np.ndarray, "subsets+3 p q"]:
+    """Rho within subsets, their mean, over means of subsets, and over cells: x[rows], y[drops]."""
+    x, y, subset, model = cells.x[rows], cells.y[drops], cells.subset[rows], cells.model[rows]
+    within = np.stack([_rho(x[subset == i], y[subset == i]) for i in range(len(members))])
+    within = np.where(members, within, np.nan)
+    _, group = np.unique(subset * (model.max() + 1) + model, return_inverse=True)
+    means = np.eye(group.max() + 1)[group].T
+    means /= means.sum(1, keepdims=True)
+    mean = statistics.group_mean(within, members[None])
+    return np.concatenate([within, mean, _rho(means @ x, means @ y)[None], _rho(x, y)[None]])
+
+
+def _rho(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "p q"]:
+    return standardised_ranks(x).T @ standardised_ranks(y)
+
+
+def _permute(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, " cells"]:
+    """Permute templates within subsets, and models, and return the cell that each becomes."""
+    models = generator.permutation(cells.model.max() + 1)
+    templates = np.empty(cells.template.max() + 1, int)
+    for subset in np.unique(cells.subset):
+        names = np.unique(cells.template[cells.subset == subset])
+        templates[names] = generator.permutation(names)
+    grid = templates[:, None] * len(models) + models
+    chosen = cells.template * len(models) + cells.model
+    return statistics.restrict_permutations(grid.reshape(-1, 1), chosen)[:, 0]
+
+
+def _resample(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, " n"]:
+    """Draw templates with replacement within subsets, and return their cells of all models."""
+    subsets = [np.unique(cells.template[cells.subset == i]) for i in np.unique(cells.subset)]
+    drawn = np.concatenate([generator.choice(names, len(names)) for names in subsets])
+    return np.concatenate([np.flatnonzero(cells.template == template) for template in drawn])
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Above, drops against U and U + S of the swapped stream; below, the rank correlations."""
+    cells = table[table["kind"].isin(("quantity", "drop"))]
+    colors = dict(zip(cells["benchmark"].unique(), _SUBSET_COLORS, strict=False))
+    markers = dict(zip(cells["model"].unique(), style.MARKERS, strict=False))
+    figure = Figure(figsize=(style.PAGE, 5.5))
+    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])
+    axes = above.subplots(1, 4, sharey=True)
+    panels = [(swap, name) for swap, names in _PREDICTORS.items() for name in names]
+    for ax, (swap, quantity) in zip(axes, panels, strict=True):
+        x = cells[cells["quantity"] == quantity].set_index(_CELL)
+        y = cells[cells["intervention"] == swap].set_index(_CELL).loc[x.index]
+        _draw_cells(ax, x, y, colors, markers)
+        ax.set_xlabel(f"{_SYMBOLS[quantity]}, bits")
+        ax.set_title(swap, pad=3)
+    axes[0].set_ylabel("accuracy lost")
+    handles = style.color_handles(colors, linewidth=2.4) + style.model_handles(list(markers))
+    above.legend(handles=handles, loc="outside upper center", ncols=4)
+    _draw_correlations(below, table)
+    return figure
+
+
+def _draw_cells(
+    ax: Axes, x: pd.DataFrame, y: pd.DataFrame, colors: Mapping, markers: Mapping
+) -> None:
+    numbers = (style.floats(side[["value", "ci_low", "ci_high"]]) for side in (x, y))
+    for (subset, _, model), (a, *a_ends), (b, *b_ends) in zip(x.index, *numbers, strict=True):
+        look = {"color": colors[subset], "linewidth": 0.4, "alpha": 0.5}
+        ax.vlines(a, *b_ends, **look)
+        if not np.isnan(a_ends[0]):
+            ax.hlines(b, *a_ends, **look)
+        edge = {"markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.3}
+        ax.plot(a, b, markers[model], color=colors[subset], **edge)
+    ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
+
+
+def _draw_correlations(figure: Figure, table: pd.DataFrame) -> None:
+    """A panel per stream, a row per quantity, a point per scope; published values as diamonds."""
+    keys = ["intervention", "benchmark", "quantity"]
+    correlated = table[table["kind"] == "correlation"].set_index(keys)
+    known = table[table["kind"] == "published"].set_index(keys[::2])["value"]
+    diamond = {"linestyle": "", "marker": "D", "color": style.OTHERS[0], "markersize": 4}
+    point = {"edgecolors": style.INK, "linewidths": 0.6, "s": 11}
+    axes = figure.subplots(1, len(STREAMS), sharey=True)
+    places = np.arange(len(_SYMBOLS))
+    for ax, swap in zip(axes, STREAMS, strict=True):
+        for offset, (scope, (_, face)) in zip((-0.26, 0, 0.26), _SCOPES.items(), strict=True):
+            rows = correlated.reindex(pd.MultiIndex.from_product([[swap], [scope], _SYMBOLS]))
+            style.forest(ax, places + offset, rows, 0.24, facecolors=face, **point)
+        for place, quantity in enumerate(_SYMBOLS):
+            if (swap, quantity) in known.index:
+                ax.plot(known[swap, quantity], place, zorder=6, clip_on=False, **diamond)
+        ax.axvline(0, color=style.INK, linewidth=0.6)
+        ax.set_xlim(-1.1, 1.1)
+        ax.set_xticks([-1, -0.5, 0, 0.5, 1])
+        ax.set_title(swap, pad=3)
+    axes[0].set_yticks(places, _SYMBOLS.values())
+    axes[0].invert_yaxis()
+    figure.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
+    circle = {"marker": "o", "markeredgecolor": style.INK, "markersize": 3.4}
+    handles = [style.handle(words, color=face, **circle) for words, face in _SCOPES.values()]
+    handles.append(style.handle("published [N], pairs unknown", **diamond))
+    handles.append(style.null_handle("templates and models exchanged, 95 %"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)

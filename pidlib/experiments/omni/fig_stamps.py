@@ -1,0 +1,282 @@
+"""What do real pictures, captions and voices share, and what is unique to each of them?
+
+Sensory PID of representations on the Tux Paint stamps, see `pidlib.experiments.omni.stamps`. Each
+source is reduced to a few labels in two ways, both fitted on other pictures: ``codes``, k-means
+codes, and ``probe``, the target predicted by a linear probe.
+"""
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from scipy.stats import binomtest
+
+from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition.entropies import miller_madow, plug_in
+from pidlib.decomposition.estimate import estimate
+from pidlib.experiments import style, tables
+from pidlib.experiments.omni import stamps
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import permutation_p
+from pidlib.experiments.tables import ATOMS, Columns, of_type
+
+Labels = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # by kind, target and source
+_PROBES = {
+    **of_type("string", "experiment", "benchmark", "split", "source"),
+    **of_type("Float64", "accuracy", "ci_low", "ci_high", "prior"),
+    **of_type("Float64", "probe_bits", "codes_bits", "target_bits"),
+    **of_type("Int64", "n_fitted", "n_samples", "n_codes", "seed"),
+    "fingerprint": "string",
+}
+COLUMNS = {
+    "fig_stamps": Columns(
+        {"pairing": "string", **ATOMS.types, "target_bits": "Float64"},
+        required=("pairing", "target_bits", "n_samples", *ATOMS.required),
+    ),
+    "fig_stamps_probes": Columns(_PROBES, required=tuple(_PROBES)),
+}
+# Pairs of sources, with a condition, for each target.
+_CAPTION, _VOICE = ("vision", "language", None), ("vision", "audio", None)
+_VOICE_GIVEN = ("vision", "audio", "language")
+TARGETS = {
+    "category": (_CAPTION, _VOICE, _VOICE_GIVEN),
+    "spoken": (_VOICE, ("language", "audio", None), _VOICE_GIVEN),
+    "match": (_CAPTION, _VOICE),
+}
+N_CONDITIONS = 3  # codes of the caption as a condition: about a hundred observations each
+_SOURCES = {"vision": "picture", "language": "caption", "audio": "voice"}
+_TARGETS = {
+    "category": "category of the picture",
+    "spoken": "language spoken",
+    "match": "one picture or two?",
+}
+_KINDS = {"probe": "linear probes", "codes": "$k$-means codes"}
+# Marker, label and offset of each control, in widths of a bar.
+_CONTROLS = {
+    "mismatched": ("o", "first source of another", -0.05),
+    "shuffled": ("D", "target shuffled once", 0.12),
+}
+_GROUP = 0.8  # share of a pair's space on the axis that its bars take
+_FADED = 0.3  # opacity of a bar that permutations reach
+
+
+def measure(preset: Preset) -> dict[str, pd.DataFrame]:
+    """Atoms of each target, and how well each source predicts the target."""
+    fitted, applied = stamps.split(stamps.load(), preset.seed)
+    options = (preset.n_clusters, preset.seed)
+    codes = {name: stamps.code(fitted, applied, name, *options) for name in applied.sources}
+    predicted = {name: stamps.probe(fitted, applied, name) for name in applied.targets}
+    predicted["match"] = predicted["category"]
+    labels = {"codes": dict.fromkeys(TARGETS, codes), "probe": predicted}
+    given = stamps.code(fitted, applied, "language", N_CONDITIONS, preset.seed)
+    manifest = json.loads((stamps.FOLDER / "manifest.json").read_text(encoding="utf-8"))
+    keys = {"seed", "n_clusters", "n_permutations", "n_bootstrap"}
+    settings = preset.model_dump(mode="json", include=keys)
+    settings |= {"study": "stamps", "synergy": "value minus its null", "files": manifest["files"]}
+    columns = {"experiment": "omni", "split": "test", "seed": preset.seed}
+    columns["fingerprint"] = fingerprint(**settings)
+    sizes = {"n_codes": preset.n_clusters, "n_fitted": len(np.unique(fitted.stamp_ids))}
+    measured = {
+        "fig_stamps": _atoms(preset, applied, labels, given).assign(estimator="exact", **columns),
+        "fig_stamps_probes": _probes(applied, labels).assign(**sizes, **columns),
+    }
+    return {name: tables.validate(rows, COLUMNS[name]) for name, rows in measured.items()}
+
+
+def _atoms(
+    preset: Preset, applied: stamps.Observations, labels: Labels, given: Int[np.ndarray, " n"]
+) -> pd.DataFrame:
+    """Atoms by target, kind of labels, pair of sources and pairing."""
+    options = {name: getattr(preset, name) for name in ("n_permutations", "n_bootstrap", "seed")}
+    rows = []
+    for target, kind in product(TARGETS, labels):
+        by_source = labels[kind][target]
+        for first, second, condition in TARGETS[target]:
+            options |= {"sources": (first, second), "given": given if condition else None}
+            columns = {"benchmark": f"stamps/{target}", "unimodal": kind, "given": condition}
+            columns |= {"source_a": first, "source_b": second}
+            for pairing, x1, y in _pairings(by_source[first], applied, target, preset.seed):
+                columns |= {"pairing": pairing, "n_codes": len(np.unique(x1))}
+                columns["target_bits"] = float(plug_in(np.unique(y, return_counts=True)[1]))
+                rows.append(decompose(x1, by_source[second], y, **options).assign(**columns))
+    return pd.concat(rows, ignore_index=True)
+
+
+def _pairings(
+    x1: np.ndarray, applied: stamps.Observations, target: str, seed: int
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Pairing, labels of the first source, and target.
+
+    ``mismatched`` takes the first source from another picture, ``shuffled`` permutes the target.
+    Half of the pairs of the target ``match`` are mismatched, and the target is which half.
+    """
+    generator = np.random.default_rng(derive_seed("stamps, pairings", seed))
+    order = generator.permutation(len(x1))
+    if target == "match":
+        mismatched = order[::2]
+        y = np.isin(np.arange(len(x1)), mismatched, invert=True)
+        x1 = _shift(x1, mismatched)
+    else:
+        y = applied.targets[target]
+        yield "mismatched", _shift(x1, order), y
+    yield "matched", x1, y
+    yield "shuffled", x1, generator.permutation(y)
+
+
+def _shift(labels: np.ndarray, places: Int[np.ndarray, " m"]) -> np.ndarray:
+    """Move the labels at the given places to the next of them, so that none keeps its own."""
+    shifted = labels.copy()
+    shifted[places] = labels[np.roll(places, 1)]
+    return shifted
+
+
+def decompose(
+    x1: np.ndarray,
+    x2: np.ndarray,
+    y: np.ndarray,
+    *,
+    sources: tuple[str, str],
+    given: np.ndarray | None = None,
+    **options: int,
+) -> pd.DataFrame:
+    """Atoms of labels with null, correction and interval, as by `pidlib.estimate`.
+
+    Where a source nearly determines Y and observations are few, the usual correction reports
+    synergy that was never counted, because it corrects I and I_Q by different estimators. Here
+    synergy is corrected by its own null, S - E[S | Y permuted], and missing unless that is
+    positive. Permuted tables have the largest bias, so a missing value means that synergy is not
+    detected, not that there is none.
+
+    With ``given``, values, null, corrected values and resamples are means over its values, weighted
+    by their share; the p-value is against permutations of the target alone, which is conservative.
+    """
+    parts = [np.full(len(y), True)] if given is None else [given == g for g in np.unique(given)]
+    with warnings.catch_warnings():  # each row has the null, which measures the bias
+        warnings.filterwarnings("ignore", message=".* codes give a synergy of")
+        estimates = [
+            estimate(x1[part], x2[part], y[part], sources=sources, **options) for part in parts
+        ]
+    rows = [pd.DataFrame(each.rows()) for each in estimates]
+    if given is None:
+        return _correct_synergy(rows[0])
+    share = np.array([part.mean() for part in parts])
+    mean = rows[0].assign(n_samples=len(y), converged=all(each.converged for each in estimates))
+    for column in ("value_bits", "corrected_bits", "lower_bits", "upper_bits", "null_mean"):
+        mean[column] = share @ np.array([each[column] for each in rows], dtype=float)
+    null = np.array([share @ [each.null[atom] for each in estimates] for atom in mean["atom"]])
+    draws = np.array([share @ [each.draws[atom] for each in estimates] for atom in mean["atom"]])
+    mean["null_p"] = permutation_p(mean["value_bits"].to_numpy(), null.T, 1e-6)
+    mean[["ci_low", "ci_high"]] = np.quantile(draws, (0.025, 0.975), axis=1).T
+    return _correct_synergy(mean)
+
+
+def _correct_synergy(atoms: pd.DataFrame) -> pd.DataFrame:
+    """Replace the correction of synergy by its value minus the mean of its null, if positive."""
+    columns = ["corrected_bits", "ci_low", "ci_high"]
+    atoms = atoms.astype(dict.fromkeys(columns, float))
+    synergy, excess = atoms["atom"] == "synergy", atoms["value_bits"] - atoms["null_mean"]
+    atoms.loc[synergy, columns] = atoms[columns].add(excess - atoms["corrected_bits"], axis=0)
+    atoms.loc[synergy & (excess <= 1e-6), columns] = np.nan  # the solver's tolerance
+    return atoms
+
+
+def _probes(applied: stamps.Observations, labels: Labels) -> pd.DataFrame:
+    """Accuracy of each probe with its interval (Wilson); bits of probe and codes on the target."""
+    rows = []
+    for target, y in applied.targets.items():
+        counts, n = np.unique(y, return_counts=True)[1], len(y)
+        shared = {"benchmark": f"stamps/{target}", "prior": counts.max() / n, "n_samples": n}
+        shared["target_bits"] = float(plug_in(counts))
+        for source, predicted in labels["probe"][target].items():
+            accuracy = binomtest(int((predicted == y).sum()), n)
+            low, high = accuracy.proportion_ci(method="wilson")
+            columns = {"source": source, "accuracy": accuracy.statistic}
+            columns |= {"ci_low": low, "ci_high": high, "probe_bits": _information(predicted, y)}
+            columns["codes_bits"] = _information(labels["codes"][target][source], y)
+            rows.append(shared | columns)
+    return pd.DataFrame(rows)
+
+
+def _information(labels: np.ndarray, y: np.ndarray) -> float:
+    """Mutual information by the entropies of Miller and Madow."""
+    counts = pd.crosstab(labels, y).to_numpy()
+    marginals = miller_madow(counts.sum(1)) + miller_madow(counts.sum(0))
+    return float(marginals - miller_madow(counts.ravel()))
+
+
+def figure(measured: Mapping[str, pd.DataFrame]) -> Figure:
+    """Corrected atoms: a row for each kind of labels, a column for each target.
+
+    A bar is faded if over 5 % of the permutations have an atom as large as the value. Synergy that
+    does not exceed the mean of the permutations has no bar or marker.
+    """
+    table = measured["fig_stamps"]
+    keys = ("source_a", "source_b", "given")
+    first, second, given = (table[column].map(_SOURCES) for column in keys)
+    pair = first + (", " + second + ",\ngiven " + given).fillna(",\n" + second)
+    table = table.assign(pair=pair)
+    kinds = [kind for kind in _KINDS if kind in set(table["unimodal"])]
+    targets = table.groupby("benchmark", sort=False)
+    pairs = {target: list(rows["pair"].unique()) for target, rows in targets}
+    figure = Figure(figsize=(style.PAGE, 1.35 * len(kinds) + 0.9))
+    widths = [*map(len, pairs.values())]
+    shared = {"squeeze": False, "sharex": "col", "sharey": "row"}
+    axes = figure.subplots(len(kinds), len(pairs), width_ratios=widths, **shared)
+    for kind, row in zip(kinds, axes, strict=True):
+        row[0].set_ylabel(f"{_KINDS[kind]}\nbits")
+        for target, ax in zip(pairs, row, strict=True):
+            shown = table[(table["unimodal"] == kind) & (table["benchmark"] == target)]
+            _draw_pairs(ax, shown, pairs[target])
+    for target, ax in zip(pairs, axes[0], strict=True):
+        bits = table.loc[table["benchmark"] == target, "target_bits"].iloc[0]
+        ax.set_title(f"{_TARGETS[target.partition('/')[2]]} ({bits:.2f} bits)")
+    atoms = [atom for atom in style.SYMBOLS if atom in set(table["atom"])]
+    look = {"color": "white", "markeredgecolor": style.INK, "markersize": 2.6}
+    controls = [style.handle(name, marker=marker, **look) for marker, name, _ in _CONTROLS.values()]
+    faded = Patch(color=style.INK, alpha=_FADED, linewidth=0, label="faded: $p > .05$")
+    null = style.null_handle("null: shuffled")
+    handles = [*style.atom_handles(atoms), null, faded, *controls]
+    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    return figure
+
+
+def _draw_pairs(ax: Axes, rows: pd.DataFrame, pairs: list[str]) -> None:
+    width = _GROUP / 4  # four atoms
+    for center, pair in enumerate(pairs):
+        group = rows[rows["pair"] == pair]
+        for index, atom in enumerate(group["atom"].unique()):
+            x = center + (index - 1.5) * width
+            values = group[group["atom"] == atom].set_index("pairing")
+            bar = values.loc[["matched"]]
+            opacity = 1 if bar["null_p"].fillna(1).item() <= 0.05 else _FADED
+            height = bar["corrected_bits"].astype(float)
+            style.bars(ax, [x], height, atom, 0.92 * width, alpha=opacity)
+            style.interval(ax, [x - 0.3 * width], bar["ci_low"], bar["ci_high"])
+            style.null_band(ax, [x + 0.32 * width], bar["null_mean"], 0.28 * width)
+            for control, (marker, _, offset) in _CONTROLS.items():
+                if control in values.index:
+                    height = values.loc[[control], "corrected_bits"]
+                    style.points(ax, [x + offset * width], height, marker, markersize=2.2)
+    ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
+    ax.set_xticks(range(len(pairs)), pairs)
+    ax.tick_params(axis="x", length=0)
+    ax.set_xlim(-0.5, len(pairs) - 0.5)
+
+
+def latex(measured: Mapping[str, pd.DataFrame]) -> str:
+    """Accuracy of a linear probe with its interval, and bits by probe and by codes."""
+    header = ["target", "source", "accuracy", "95\\,\\%", "prior", "probe", "codes", "$H(Y)$"]
+    rows = []
+    for row in measured["fig_stamps_probes"].itertuples():
+        names = _TARGETS[row.benchmark.partition("/")[2]], _SOURCES[row.source]
+        ends = f"{row.ci_low:.2f}--{row.ci_high:.2f}"
+        bits = row.probe_bits, row.codes_bits, row.target_bits
+        rows.append([*names, row.accuracy, ends, row.prior, *bits])
+    return tables.latex(header, rows, align="llrrrrrr", digits=2)

@@ -1,0 +1,145 @@
+"""Features of the Tux Paint stamps, and the labels that sources are reduced to.
+
+Features of 950 pictures, of their captions and of 5,479 spoken descriptions are in data/stamps. An
+observation is a picture, its caption and one clip, in a language assigned at random. Each picture
+is counted once, so observations are independent.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from safetensors.numpy import load_file
+
+from pidlib._common import derive_seed, project_root
+from pidlib.decomposition.codes import quantise
+
+FOLDER = project_root() / "data" / "stamps"
+# Categories of things with at least 40 pictures each.
+CATEGORIES = ("animals", "town", "food", "household", "seasonal", "vehicles", "clothes", "plants")
+PARTS = ("pictures", "captions", "speech")
+INVERSE_PENALTY = 0.01  # of the probes: there are more features than pictures
+
+
+class Features(NamedTuple):
+    """Encoded `pictures` and `captions` in the order of `stamps`, `speech` in that of `clips`."""
+
+    stamps: pd.DataFrame
+    clips: pd.DataFrame
+    pictures: Float[np.ndarray, "n v"]
+    captions: Float[np.ndarray, "n l"]
+    speech: Float[np.ndarray, "m a"]
+
+
+class Observations(NamedTuple):
+    """Features by source, and the targets: ``category`` of the picture, language ``spoken``."""
+
+    stamp_ids: np.ndarray
+    sources: Mapping[str, Float[np.ndarray, "n d"]]
+    targets: Mapping[str, np.ndarray]
+
+
+def load(folder: Path = FOLDER) -> Features:
+    """Load the features.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there are none.
+    ValueError
+        If the hash of a file is not that of the manifest.
+    """
+    manifest = folder / "manifest.json"
+    if not manifest.exists():
+        raise FileNotFoundError(
+            f"no features at {folder}; they are part of the source tree, or build them: "
+            "python data/stamps/build_features.py SOURCE"
+        )
+    checksums = json.loads(manifest.read_text(encoding="utf-8"))["files"]
+    for name, checksum in checksums.items():
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != checksum:
+            raise ValueError(
+                f"{folder / name} differs from the file that was built; restore it from the "
+                "repository, or build all of them again"
+            )
+    arrays = {}
+    for part in PARTS:
+        shards = sorted(name for name in checksums if name.startswith(f"{part}-"))
+        rows = np.concatenate([load_file(folder / name)[part] for name in shards])
+        arrays[part] = rows.astype(np.float32)
+    options = {"dtype": {"spoken": "string"}, "keep_default_na": False}
+    stamps, clips = (pd.read_csv(folder / f"{name}.csv", **options) for name in ("stamps", "clips"))
+    return Features(stamps, clips, **arrays)
+
+
+def split(features: Features, seed: int = 0) -> tuple[Observations, Observations]:
+    """Observations to fit labels on, with every clip of a picture, and to measure, with one clip.
+
+    Pictures are those of `CATEGORIES` with a clip in every language. The hash of a caption decides
+    the part, so the parts share neither pictures nor captions. In the second part languages are
+    assigned evenly, by `seed`.
+    """
+    clips = features.clips.assign(row=range(len(features.clips)))
+    clips = clips.pivot(index="stamp_id", columns="spoken", values="row").dropna()
+    stamps = features.stamps.assign(row=range(len(features.stamps)))
+    stamps = stamps.set_index("stamp_id", drop=False)
+    kept = stamps["category"].isin(CATEGORIES) & stamps.index.isin(clips.index)
+    stamps = stamps[kept]
+    clips = clips.loc[stamps.index].astype(int)
+    digests = stamps["caption"].map(lambda text: hashlib.sha256(text.encode()).digest())
+    in_first = digests.str[0].to_numpy() % 2 == 0
+    first, second = clips[in_first].to_numpy(), clips[~in_first].to_numpy()
+    generator = np.random.default_rng(derive_seed("stamps, languages", seed))
+    languages = generator.permutation(np.arange(len(second)) % second.shape[1])
+    repeated = stamps.loc[np.repeat(stamps.index[in_first], first.shape[1])]
+    return (
+        _observations(features, repeated, first.ravel()),
+        _observations(features, stamps[~in_first], second[np.arange(len(second)), languages]),
+    )
+
+
+def _observations(
+    features: Features, stamps: pd.DataFrame, clips: Int[np.ndarray, " n"]
+) -> Observations:
+    pictures = stamps["row"].to_numpy()
+    sources = {
+        "vision": features.pictures[pictures],
+        "language": features.captions[pictures],
+        "audio": features.speech[clips],
+    }
+    targets = {
+        "category": stamps["category"].to_numpy(str),
+        "spoken": features.clips["spoken"].to_numpy(str)[clips],
+    }
+    return Observations(stamps.index.to_numpy(str), sources, targets)
+
+
+def code(
+    fitted: Observations, applied: Observations, source: str, n_clusters: int, seed: int = 0
+) -> Int[np.ndarray, " n"]:
+    """k-means codes of a source's features, fitted on the other pictures without the target."""
+    rows, new = fitted.sources[source], applied.sources[source]
+    return quantise(rows, new, n_clusters, seed, allow_degenerate=True)
+
+
+def probe(fitted: Observations, applied: Observations, target: str) -> dict[str, np.ndarray]:
+    """The target as predicted from each source by logistic regression on the other pictures."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    y = fitted.targets[target]
+    # The features of a picture and of its caption repeat with every clip.
+    _, once = np.unique(np.stack([fitted.stamp_ids, y]), axis=1, return_index=True)
+    predicted = {}
+    for name, rows in fitted.sources.items():
+        kept = slice(None) if name == "audio" else once
+        regression = LogisticRegression(C=INVERSE_PENALTY, max_iter=200)
+        model = make_pipeline(StandardScaler(), regression).fit(rows[kept], y[kept])
+        predicted[name] = model.predict(applied.sources[name])
+    return predicted

@@ -1,0 +1,166 @@
+"""Sensory atoms of models with vision and audio input, and the published atoms.
+
+The table has redundancy under each of the `pidlib.sensory.REFERENCES`; the figure shows the rows
+with reference P(Y | c).
+"""
+
+from collections.abc import Sequence
+from itertools import product
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from pidlib.experiments import style
+from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments.omni import profiles
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import latex as latex_table
+from pidlib.experiments.tables import published, validate
+from pidlib.profiles.clips import diagnose
+from pidlib.sensory import REFERENCES, split_by
+
+COLUMNS = profiles.COLUMNS
+PUBLISHED_SUBSET = "MUSIC-AVQA: audio-visual"
+_COLUMN_ORDER = ("unique_vision", "unique_audio", "synergy", "redundancy")  # of the paper's table
+_REFERENCES = {"sample": "$R_s$", "template": "$R_c$", "marginal": "$R_m$"}
+_ACCURACIES = {
+    "accuracy": r"$\mathrm{acc}$",
+    "accuracy_vision": "$_v$",
+    "accuracy_audio": "$_a$",
+    "accuracy_text": "$_0$",
+}
+_BARS = (*style.SENSORY, "total")
+_TOLERANCE = 1e-3  # bits
+_SPREAD = 0.84  # share of an atom's place on the axis that its bars take
+
+
+def requests(preset: Preset) -> list[Request]:
+    """The passes of Sensory PID, for every model on every subset."""
+    return [Request(preset.omni_models, preset.omni_benchmarks, (profiles.query(preset),))]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms under each reference and diagnostics of each model on each subset; published atoms."""
+    tables = []
+    for (answer,) in extractions(preset, *requests(preset)):
+        groups = split_by(answer.extraction, preset.given, tau=preset.tau)
+        rows = profiles.profile_rows(preset, answer, groups, REFERENCES[preset.given])
+        n_alone = len(answer.extraction) - sum(len(group.decisions) for group in groups)
+        rows = rows.assign(n_alone=n_alone, **diagnose(answer.extraction, preset.tau))
+        tables.append(rows)
+    table = pd.concat([*tables, published_rows()], ignore_index=True)
+    return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
+
+
+def published_rows() -> pd.DataFrame:
+    """The paper's table of Sensory PID with a row for each atom, and accuracies as shares."""
+    table = published("table2_sensory")
+    atoms = [name for name in table if name in _COLUMN_ORDER]
+    others = [name for name in table if name not in atoms]
+    rows = table.melt(others, atoms, "atom", "value_bits")
+    fixed = {"benchmark": PUBLISHED_SUBSET, "estimator": "published", "fingerprint": "published"}
+    shares = {name: rows[name] / 100 for name in ("accuracy", "accuracy_vision")}
+    return rows.assign(**fixed, **shares)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """A panel per subset with bars of the atoms and their sum for each model, then the paper's."""
+    measured, printed = table[table["grade"].isna()], table[table["grade"].notna()]
+    measured = measured[measured["reference"] == measured["given"]]
+    subsets = list(measured["benchmark"].unique())
+    models = [list(rows["model"].unique()) for rows in (measured, printed)]
+    columns = 3
+    n_rows = -(-(len(subsets) + 1) // columns)
+    figure = Figure(figsize=(style.PAGE, 1.45 * n_rows + 0.75))
+    axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
+    for ax in axes[len(subsets) + 1 :]:
+        ax.set_axis_off()
+    for ax, subset in zip(axes, subsets, strict=False):
+        ax.sharey(axes[0])  # before drawing, so that each panel extends the common range
+        _draw_bars(ax, measured[measured["benchmark"] == subset], models[0])
+        ax.set_title(style.benchmark_name(subset), pad=3)
+    _draw_bars(axes[len(subsets)], printed, models[1], alpha=0.55)
+    axes[len(subsets)].set_title(f"MUSIC-AVQA, published ({printed['grade'].iloc[0]})", pad=3)
+    for ax in axes[: len(subsets) + 1 : columns]:
+        ax.set_ylabel("bits")
+    total = Patch(facecolor=style.FAINT, label=r"$I(Y; V, A\,|\,T)$, their sum")
+    handles = [*style.atom_handles(style.SENSORY), total, style.null_handle("noise floor")]
+    figure.legend(handles=handles, loc="outside upper center", ncols=6)
+    named = zip(("minis", "published"), models, strict=True)
+    order = [f"{kind}, left to right: {'; '.join(map(style.model_name, m))}" for kind, m in named]
+    note = profiles.training_note(models[0])
+    figure.legend(
+        handles=list(map(style.handle, order)), loc="outside lower center", ncols=1, **note
+    )
+    return figure
+
+
+def _draw_bars(ax: Axes, rows: pd.DataFrame, models: Sequence[str], **options: float) -> None:
+    spacing = _SPREAD / len(models)
+    width = 0.88 * spacing
+    present = [atom for atom in _BARS if atom in set(rows["atom"])]
+    for (index, model), (place, atom) in product(enumerate(models), enumerate(present)):
+        row = rows[(rows["model"] == model) & (rows["atom"] == atom)]
+        x = [place + (index - (len(models) - 1) / 2) * spacing] * len(row)
+        height = row["value_bits"].to_numpy(float)
+        if atom == "total":
+            ax.bar(x, height, width, color=style.FAINT, linewidth=0)
+        else:
+            style.bars(ax, x, height, atom, width, **options)
+        style.null_band(ax, x, row["null_mean"], width)
+        style.interval(ax, x, row["ci_low"], row["ci_high"])
+    ax.set_xticks(range(len(present)), [style.SYMBOLS.get(atom, "$I$") for atom in present])
+    ax.tick_params(axis="x", length=0, pad=4)
+    ax.set_xlim(-0.55, len(_BARS) - 0.45)
+    ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
+
+
+def latex(table: pd.DataFrame) -> str:
+    r"""Atoms in bits, redundancy under three more references, accuracies in percent.
+
+    Each value is followed by half the width of its interval, and is in italics if the interval
+    reaches the noise floor.
+    """
+    symbols = [style.SYMBOLS[atom] for atom in _COLUMN_ORDER]
+    header = ["", "model", *symbols, *_REFERENCES.values(), *_ACCURACIES.values()]
+    measured, printed = table[table["grade"].isna()], table[table["grade"].notna()]
+    rows = style.minis_line(measured["model"], len(header))
+    if rows:
+        note = rf"\emph{{{profiles.TRAINED_WITH_NOISE}}}"
+        rows += [[rf"\multicolumn{{{len(header)}}}{{l}}{{{note}}}"]]
+    for (given, benchmark), subset in measured.groupby(["given", "benchmark"], sort=False):
+        name = r"\midrule " * bool(rows) + _escape(style.benchmark_name(benchmark))
+        name += ", given the template" * (given == "template")
+        for model, block in subset.groupby("model", sort=False):
+            atoms = block.set_index(["reference", "atom"])
+            bits = [_value(atoms, given, atom) for atom in _COLUMN_ORDER]
+            bits += [_value(atoms, reference, "redundancy") for reference in _REFERENCES]
+            rows.append([name, _escape(style.model_name(model)), *bits, *_percent(block)])
+            name = ""
+    for index, (model, block) in enumerate(printed.groupby("model", sort=False)):
+        bits, first = block.set_index("atom")["value_bits"], block.iloc[0]
+        bits = [f"{bits[atom]:.{3 if atom == 'redundancy' else 2}f}" for atom in _COLUMN_ORDER]
+        grade = f"{first['benchmark']}, published (grade {first['grade']})"
+        name = "" if index else rf"\midrule {grade}"
+        rows.append([name, model, *bits, *[None] * len(_REFERENCES), *_percent(block)])
+    return latex_table(header, rows, align="ll" + "r" * (len(header) - 2))
+
+
+def _escape(text: str) -> str:
+    return text.replace("_", r"\_")
+
+
+def _value(atoms: pd.DataFrame, reference: str, atom: str) -> str | None:
+    if (reference, atom) not in atoms.index:
+        return None
+    row = atoms.loc[(reference, atom)]
+    text = f"{round(row['value_bits'], 2) + 0.0:.2f}".replace("-", "$-$")
+    text += rf"\,{{\tiny$\pm${(row['ci_high'] - row['ci_low']) / 2:.2f}}}"
+    return rf"\emph{{{text}}}" if row["ci_low"] <= row["null_mean"] + _TOLERANCE else text
+
+
+def _percent(block: pd.DataFrame) -> list[str | None]:
+    values = [block[name].iloc[0] for name in _ACCURACIES]
+    return [None if pd.isna(value) else f"{100 * value:.1f}" for value in values]

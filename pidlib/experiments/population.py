@@ -1,0 +1,165 @@
+"""Masked profiles and accuracies of many models, shared by the figures that correlate them."""
+
+import numpy as np
+import pandas as pd
+from scipy.special import rel_entr
+
+from pidlib import benchmarks
+from pidlib.decomposition import pid
+from pidlib.decomposition.decisions import decision_pid
+from pidlib.experiments.extractions import Query, Request, extractions
+from pidlib.experiments.interventions import correct_by_id as correct
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import normal_interval
+from pidlib.experiments.tables import DIAGNOSTICS, Columns, of_type, published, validate
+from pidlib.extraction import PASSES
+from pidlib.extraction.masking import FULL
+from pidlib.models.checkpoints import CHECKPOINTS
+from pidlib.profiles.modes import diagnose
+from pidlib.training.recipes import RECIPES
+
+TOLERANCE = 1e-4  # bits, of the solver
+DECIMALS = 3  # smaller differences are ties: the solver's last digits have no rank
+ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
+MAX_FALLBACK = 0.5  # mean fallback of vision above which a benchmark counts as collapsed
+ALL, UNCOLLAPSED = "mean of all", "mean of those not collapsed"
+_SIZES = {"below 5 B": 5, "5 to 20 B": 20, "above 20 B": np.inf}  # billions of parameters
+_MINI_SIZES = {"compact": "0.2 to 0.4 M", "small": "1.0 to 1.2 M"}  # of recipes, in parameters
+_KINDS = {
+    "synergy": "synergy-driven",
+    "unique_language": "prior-driven",
+    "unique_vision": "picture-driven",
+    "redundancy": "redundant",
+}
+
+COLUMNS = Columns(
+    {
+        **of_type("string", "experiment", "benchmark", "split", "model", "revision"),
+        **of_type("string", "family", "size"),
+        **of_type("Float64", *(f"{atom}_bits" for atom in ATOMS)),
+        **of_type("Float64", "co_information_bits", "added_by_vision_bits", "total_bits"),
+        **of_type("Float64", "gap_bits", "divergence_bits", "synergy_without_fallback_bits"),
+        **of_type("Float64", *DIAGNOSTICS, "delta_vision", "delta_low", "delta_high"),
+        "n_samples": "Int64",
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=(
+        *("experiment", "benchmark", "model", "synergy_bits", "accuracy"),
+        *("converged", "n_samples", "fingerprint"),
+    ),
+)
+
+
+def request(
+    preset: Preset, models: tuple[str, ...] | None = None, names: tuple[str, ...] | None = None
+) -> Request:
+    """Both modalities and each alone, by default for the population on all benchmarks."""
+    query = Query(preset.split, preset.n_population, preset.seed, PASSES)
+    return Request(models or preset.population, names or preset.benchmarks, (query,))
+
+
+def family_and_size(model: str) -> tuple[str, str | None]:
+    """The family of a model and its size class; no size for an unknown checkpoint."""
+    name, _, revision = model.partition("@")
+    if name in RECIPES:
+        return RECIPES[name].family, _MINI_SIZES[RECIPES[name].size]
+    if name in CHECKPOINTS:
+        known = CHECKPOINTS[name]
+        fitting = (size for size, limit in _SIZES.items() if known.parameters < limit)
+        return known.family, next(fitting)
+    from pidlib.models._transformers import transformers
+
+    config = transformers.AutoConfig.from_pretrained(
+        name, revision=revision or None, trust_remote_code=False
+    )
+    return config.model_type, None
+
+
+def benchmark_kind(benchmark: str) -> str | None:
+    """The kind a paper assigns to a benchmark, else the largest atom of its ideal answerer.
+
+    None if neither is known.
+    """
+    table = published("table1_sensitivity").dropna(subset="kind").drop_duplicates("benchmark")
+    kinds = dict(zip(map(_letters, table["benchmark"]), table["kind"], strict=True))
+    name = _letters(benchmark.partition("@")[0].rsplit("/")[-1])
+    if name in kinds:
+        return kinds[name]
+    if not benchmark.startswith("micro/"):
+        return None
+    atoms = pid(benchmarks.truth(benchmark)).atoms
+    return _KINDS[max(atoms, key=atoms.get)]
+
+
+def _letters(name: str) -> str:
+    return "".join(filter(str.isalnum, name.lower()))
+
+
+def population_table(
+    preset: Preset,
+    experiment: str = "vision_language",
+    *,
+    models: tuple[str, ...] | None = None,
+    names: tuple[str, ...] | None = None,
+    without_fallback: bool = False,
+) -> pd.DataFrame:
+    r"""Quantities of the masked decisions, diagnostics and accuracies by model and benchmark.
+
+    ``co_information`` is R - S. ``added_by_vision`` is U_vision + S, the total minus the
+    information of the reconciled language rows; masked rows have no common joint distribution, so
+    it is not a conditional information and can be negative. ``divergence`` needs no decomposition:
+    :math:`E\,KL(p(y|v,t)\,\|\,p(y|t))`. ``synergy_without_fallback`` is S with tau = 0.
+    ``delta_vision`` is the accuracy lost when the picture is masked, with a normal interval.
+
+    By default of the population on all benchmarks of the preset. ``synergy_without_fallback`` is
+    missing unless `without_fallback` is set.
+    """
+    rows = []
+    for (answer,) in extractions(preset, request(preset, models, names)):
+        extraction = answer.extraction
+        result = decision_pid(extraction.masked(preset.tau), tol=TOLERANCE, device=preset.device)
+        strict = result.pid
+        if without_fallback and any(extraction.fallback(key, preset.tau) for key in PASSES):
+            strict = decision_pid(extraction.masked(0.0), tol=TOLERANCE, device=preset.device).pid
+        atoms, solved = result.pid.atoms, (result.pid, strict)
+        both, language = (extraction.decisions(key, preset.tau) for key in (FULL, "language"))
+        bits = atoms | {
+            "co_information": atoms["redundancy"] - atoms["synergy"],
+            "added_by_vision": atoms["unique_vision"] + atoms["synergy"],
+            "divergence": rel_entr(both, language).sum(1).mean() / np.log(2),
+            "synergy_without_fallback": strict.synergy if without_fallback else None,
+            "total": result.pid.total,
+            "gap": max(decomposition.gap for decomposition in solved),
+        }
+        lost = correct(extraction, FULL) - correct(extraction, "language")
+        delta = lost.mean()
+        low, high = normal_interval(delta, lost.std(ddof=0) / np.sqrt(len(lost)))
+        family, size = family_and_size(answer.columns["model"])
+        rows.append(
+            answer.row_columns(experiment, tau=preset.tau, tol=TOLERANCE)
+            | {f"{name}_bits": value for name, value in bits.items()}
+            | diagnose(extraction, preset.tau, result)
+            | {"delta_vision": delta, "delta_low": low, "delta_high": high}
+            | {"converged": all(decomposition.converged for decomposition in solved)}
+            | {"family": family, "size": size}
+        )
+    return validate(rows, COLUMNS)
+
+
+def benchmark_groups(population: pd.DataFrame) -> dict[str, list[str]]:
+    """Each benchmark alone, the benchmarks of a kind, all, and those not collapsed.
+
+    A benchmark is collapsed if, in the mean over models, more than `MAX_FALLBACK` of the decisions
+    from the picture alone fell back to uniform. Groups of one benchmark appear once.
+    """
+    names = list(population["benchmark"].unique())
+    kinds = pd.Series({name: benchmark_kind(name) for name in names}, dtype="string").dropna()
+    kinds = kinds.groupby(kinds, sort=False).groups
+    groups = {f"mean of {kind}": list(members) for kind, members in kinds.items()} | {ALL: names}
+    fallback = population.groupby("benchmark")["fallback_vision"].mean()
+    uncollapsed = [name for name in names if fallback[name] <= MAX_FALLBACK]
+    if len(uncollapsed) < len(names):
+        groups[UNCOLLAPSED] = uncollapsed
+    single = {name: [name] for name in names}
+    return single | {name: members for name, members in groups.items() if len(members) > 1}

@@ -1,0 +1,289 @@
+"""Presets and the parameters of notebooks.
+
+A preset is a YAML file that states every parameter. A notebook names a preset and may override
+single fields. An unknown name or a wrong value stops it before any work.
+"""
+
+from collections.abc import Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveInt,
+    PrivateAttr,
+    ValidationError,
+)
+
+from pidlib import benchmarks
+from pidlib._common import project_root, unknown_name
+
+PRESETS = Path(__file__).with_name("presets")
+MODES = ("masked", "resampled")
+_PLAIN = (type(None), bool, int, float, str, list, tuple, dict)  # everything papermill can inject
+_MERGED = {"tuning", "weighting"}  # fields whose overrides replace single entries
+_MAPPINGS = {*_MERGED, "tuned_models"}
+_IPYTHON = {"In", "Out"}  # plain values that every kernel holds
+
+
+def _split(value: Any) -> Any:
+    """Split a comma-separated string, so that a list can be typed on a command line."""
+    if not isinstance(value, str):
+        return value
+    return tuple(part.strip() for part in value.split(",") if part.strip())
+
+
+def _distinct(values: tuple) -> tuple:
+    """Refuse duplicates: they would be measured once and counted twice."""
+    repeated = [value for index, value in enumerate(values) if value in values[:index]]
+    if repeated:
+        raise ValueError(f"duplicate entry {repeated[0]!r}; list each value once")
+    return values
+
+
+def _mode(name: str) -> str:
+    if name not in MODES:
+        raise ValueError(unknown_name("mode", name, MODES))
+    return name
+
+
+def _benchmark(name: str) -> str:
+    """Check a name of a known source; those of other sources are checked on loading."""
+    pinned = benchmarks.names("external")
+    known = (
+        *benchmarks.names("pictures"),
+        *benchmarks.names("prior"),
+        *benchmarks.names("clips"),
+        *pinned,
+    )
+    base = name.partition("@")[0]
+    sources = {entry.split("/")[0] for entry in known}
+    if name.split("/")[0] in sources and (base if base in pinned else name) not in known:
+        raise ValueError(unknown_name("benchmark", name, known))
+    return name
+
+
+def _list_of(item: Any) -> Any:
+    """A list that is not empty, has no duplicates, and may be a comma-separated string."""
+    return Annotated[
+        tuple[item, ...], BeforeValidator(_split), Field(min_length=1), AfterValidator(_distinct)
+    ]
+
+
+Names = _list_of(str)
+Sizes = _list_of(PositiveInt)
+Modes = _list_of(Annotated[str, AfterValidator(_mode)])
+Benchmark = Annotated[str, AfterValidator(_benchmark)]
+Benchmarks = _list_of(Benchmark)
+Tables = _list_of(Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*){2}$")])
+
+
+class Preset(BaseModel):
+    """All parameters of the experiments. The YAML files state every field: no hidden defaults."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    _declared: tuple[str, ...] = PrivateAttr(())  # parameters of the notebook that loaded it
+
+    name: str  # name of the preset, or of its file
+    seed: int  # all random streams of the run are derived from it
+    models: Names  # shown individually: minis by name, folders, or owner/name@revision of a hub
+    population: Names  # models that correlations are computed over
+    options_models: Names  # models trained on questions that list their candidates
+    benchmarks: Benchmarks  # names of benchmarks, see pidlib.benchmarks
+    split: Literal["train", "validation", "test"]  # the split of each benchmark that is profiled
+    n_samples: PositiveInt  # questions per benchmark whose decisions are profiled
+    n_population: PositiveInt  # questions per benchmark for each model of the population
+    n_intervened: PositiveInt  # questions per benchmark and model under each intervention
+    n_explained: PositiveInt  # questions per benchmark and model with Shapley values
+    n_embedded: PositiveInt  # questions per benchmark whose embeddings are clustered
+    partners: PositiveInt  # questions each picture is paired with in the resampled mode
+    unimodal: Modes  # how unimodal decisions are obtained: masked, resampled
+    tau: float = Field(ge=0, le=1)  # candidate mass below which a decision counts as uniform
+    n_bootstrap: PositiveInt  # resamples per interval
+    n_resamples: PositiveInt  # permutations and bootstrap draws of the models per rank correlation
+    n_permutations: PositiveInt  # permutations per null
+    n_clusters: PositiveInt  # codes per modality of pooled embeddings
+    n_batches: PositiveInt  # random batches of the BATCH estimator
+    bias_samples: Sizes  # sample sizes of the bias study
+    bias_codes: Sizes  # alphabet sizes of both sources in the bias study
+    n_repeats: PositiveInt  # independent draws per point of the bias study
+    n_contributions: PositiveInt  # questions per benchmark; half as many fit the codebooks
+    contribution_codes: PositiveInt  # codes; their cube should be well below n_contributions
+    n_sequences: PositiveInt  # samples whose token sequences the released protocol uses
+    audit_observations: Sizes  # positions of a sequence, and samples of a data set
+    audit_codes: Sizes  # alphabet sizes in the protocol audit
+    fusion_tower: str  # mini whose frozen vision tower the fusion models use
+    fusion_benchmarks: Names  # training data of the fusion models, half of it from the first
+    n_fusion_questions: PositiveInt  # training questions: of the first, and of all others
+    n_fusion_seeds: PositiveInt  # trainings of each fusion mechanism
+    fusion_steps: PositiveInt  # batches in the training of a fusion model
+    omni_models: Names  # models with vision and audio input, shown individually
+    bottleneck_models: Names  # minis that differ in the share of audio questions in training
+    omni_benchmarks: Benchmarks  # benchmarks of clips with sound
+    given: Literal["question", "template"]  # condition of Sensory PID: exact text, or its form
+    n_omni: PositiveInt  # questions per benchmark of clips whose decisions are profiled
+    n_omni_intervened: PositiveInt  # of these, repeated under a change of stream or wording
+    tuned_models: dict[Benchmark, Names]  # by training benchmark, models with a language prior
+    retained_benchmarks: Benchmarks  # evaluated for every tuned model besides its own
+    n_tuned: PositiveInt  # training questions of a tuned model; up to about 500 are scored exactly
+    n_profiled: PositiveInt  # further questions for the atoms of a tuned model
+    n_evaluated: PositiveInt  # questions for the accuracy of a tuned model, balanced where possible
+    n_retained: PositiveInt  # questions of each of retained_benchmarks
+    n_tuning_seeds: PositiveInt  # trainings per weighting condition
+    n_remade_seeds: (
+        PositiveInt  # of these, rerun by a notebook; the others are read from the committed table
+    )
+    tuning: dict[str, Any]  # fields of training.lora.Tuning other than its defaults
+    weighting: dict[str, Any]  # fields of reweighting.Weighting other than its defaults
+    prior_strengths: Sizes  # percentages of correct captions in the training data
+    tuning_lengths: Sizes  # steps of the trainings of different length
+    bench_sizes: Tables  # table sizes of the solver benchmark, x1 x x2 x y: 2x2x2
+    bench_batch: PositiveInt  # tables per batch in the solver benchmark
+    allow_unpinned: bool  # accept hub checkpoints and data sets without a commit
+    device: Literal["auto", "cpu", "cuda"]  # never changes a fingerprint
+    batch_size: PositiveInt  # samples per forward pass; never changes a fingerprint
+    cache: Path  # folder of extractions
+    output: Path  # folder for data/results and figures
+
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """All models that are tuned."""
+        return tuple(dict.fromkeys(chain(*self.tuned_models.values())))
+
+    @property
+    def base_benchmarks(self) -> tuple[str, ...]:
+        """All benchmarks on which the bases are evaluated or tuned."""
+        return tuple(dict.fromkeys((*self.retained_benchmarks, *self.tuned_models)))
+
+    def table(self, name: str) -> Path:
+        """Path of a table: ``OUTPUT/data/results/validation/fig_bias.csv``."""
+        return project_root() / self.output / "data" / "results" / f"{name}.csv"
+
+    def figure(self, name: str) -> Path:
+        """Path of a figure without suffix: ``OUTPUT/figures/validation/fig_bias``."""
+        return project_root() / self.output / "figures" / name
+
+    def _repr_html_(self) -> str:
+        values = self.model_dump(mode="json")
+        shown = [key for key in values if key in self._declared] or list(values)
+        rest = [key for key in values if key not in shown]
+        if not rest:
+            return _html(values, shown)
+        summary = f"<summary>{len(rest)} other parameters</summary>"
+        return f"{_html(values, shown)}<details>{summary}{_html(values, rest)}</details>"
+
+
+def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
+    """Load a preset: ``smoke``, ``offline``, ``paper`` or a YAML file, with fields replaced.
+
+    None keeps the preset's value; `tuning` and `weighting` replace single entries.
+
+    Raises
+    ------
+    ValueError
+        For invalid values, and unknown names of presets, fields, modes or benchmarks.
+
+    >>> load_preset("smoke", n_samples=8).n_samples
+    8
+    """
+    path = Path(preset) if Path(preset).suffix in {".yaml", ".yml"} else PRESETS / f"{preset}.yaml"
+    if not path.exists():
+        raise ValueError(
+            unknown_name("preset", preset, (file.stem for file in PRESETS.glob("*.yaml")))
+            + "; or give the path of a .yaml file"
+        )
+    stated = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    if not isinstance(stated, Mapping):
+        raise ValueError(f"preset {preset!r}: a mapping of parameters expected, got {stated!r}")
+    known = Preset.model_fields.keys() - {"name"}
+    fields = dict(stated)
+    for key, value in overrides.items():
+        if key not in known:
+            raise ValueError(unknown_name("parameter", key, known))
+        if value is not None:
+            fields[key] = _parsed(key, value)
+    for key in fields:
+        if key not in known:
+            raise ValueError(unknown_name("preset key", key, known))
+        if key in _MERGED and key in stated:
+            fields[key] = stated[key] | fields[key]
+        if key != "allow_unpinned" and _holds_boolean(fields[key]):
+            raise ValueError(f"{key}: got a truth value in {fields[key]!r}; give numbers or names")
+    try:
+        return Preset(name=path.stem, **fields)
+    except ValidationError as error:
+        raise ValueError(f"preset {preset!r}: {'; '.join(map(_fault, error.errors()))}") from None
+
+
+def _parsed(key: str, value: Any) -> Any:
+    """Parse a mapping that a command line passes as JSON or YAML text."""
+    if key in _MAPPINGS and isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            pass
+    if key in _MAPPINGS and not isinstance(value, Mapping):
+        raise ValueError(f"{key}: a mapping expected, such as '{{\"steps\": 60}}', got {value!r}")
+    return value
+
+
+def _holds_boolean(value: Any) -> bool:
+    """Whether a value is a boolean or contains one: Python would take True for the number 1."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        return any(map(_holds_boolean, value))
+    return isinstance(value, bool)
+
+
+def _fault(fault: Mapping[str, Any]) -> str:
+    """Field, fault, and the value given unless the message of a validator already has it."""
+    where = ".".join(map(str, fault["loc"]))
+    if fault["type"] == "value_error":
+        return f"{where}: {fault['ctx']['error']}"
+    return f"{where}: {fault['msg']}, got {fault['input']!r}"
+
+
+def read_parameters(namespace: dict[str, Any]) -> Preset:
+    """Load the preset of a notebook with its parameters; refuse unknown parameters before any work.
+
+    The ``parameters`` cell declares each parameter with a type, ``n_samples: int = None``, which
+    Python records in ``__annotations__``; papermill injects assignments without types. A plain
+    value that was not declared is therefore a misspelled parameter. None keeps the preset's value.
+    The check runs once per session: scratch variables do not stop the cell from running again.
+
+    Parameters
+    ----------
+    namespace
+        ``globals()`` of the notebook.
+
+    Raises
+    ------
+    ValueError
+        For an unknown parameter, with the nearest known one.
+
+    >>> types = {"preset": str, "seed": int}
+    >>> read_parameters({"__annotations__": types, "preset": "smoke", "seed": 4}).seed
+    4
+    """
+    declared: Mapping[str, Any] = namespace.get("__annotations__", {})
+    if not namespace.get("_checked"):
+        for name, value in namespace.items():
+            expected = name.startswith("_") or name in declared or name in _IPYTHON
+            if isinstance(value, _PLAIN) and not expected:
+                raise ValueError(unknown_name("parameter", name, declared))
+    preset = load_preset(**{name: namespace[name] for name in declared if name in namespace})
+    preset._declared = tuple(declared)
+    namespace["_checked"] = True
+    return preset
+
+
+def _html(values: Mapping[str, Any], keys: list[str]) -> str:
+    rows = (f"<tr><td><code>{key}</code></td><td>{values[key]}</td></tr>" for key in keys)
+    return f"<table><tr><th>parameter</th><th>value</th></tr>{''.join(rows)}</table>"

@@ -1,0 +1,5 @@
+"""Fine-tuning on weighted questions.
+
+The module of a notebook has `trainings(preset)`, whose outcomes `measure` needs, in the place of
+`requests`; fig_gain has both.
+"""

@@ -1,0 +1,163 @@
+r"""Do bases with more synergy on a benchmark gain more accuracy on it?
+
+The gain of PID weights over base and over uniform weights, of every base, training and benchmark,
+against the base's synergy; and Spearman's :math:`\rho` over benchmarks, in the mean over bases and
+trainings. Fang et al. report larger gains on benchmarks that they call synergy-driven.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pidlib._common import derive_seed
+from pidlib.experiments import statistics, style
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.reweighting import paired, plan
+from pidlib.experiments.reweighting.fig_ablation import TRAINED_COLORS
+from pidlib.experiments.reweighting.outcomes import outcomes
+from pidlib.experiments.reweighting.questions import evaluation_name
+from pidlib.reweighting import Condition
+
+COLUMNS = paired.COLUMNS
+trainings = plan.every_base
+_BITS, _WITHOUT_FALLBACK = "base_value", "base_value_without_fallback"
+_TITLES = {Condition.BASE: "gain over the base", Condition.UNIFORM: "gain over uniform weights"}
+_PAIRS = [(Condition.PID, against) for against in _TITLES]
+
+
+def requests(preset: Preset) -> list:
+    """Decisions of each base on each of its benchmarks."""
+    from pidlib.experiments import population
+
+    return [population.request(preset, preset.bases, preset.base_benchmarks)]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Gains of PID weights by ``kind``: ``gain`` of a cell, ``seed``, ``rank`` correlation.
+
+    ``base_value`` is the base's synergy in bits. Level ``all`` of the correlations is the claim;
+    the other levels compute synergy without fallback, or leave out a benchmark.
+    """
+    draws, seed = preset.n_resamples, preset.seed
+    rows = outcomes(preset, trainings(preset)).table
+    synergy = _with_evaluation(rows, base_synergy(preset))
+    on, own = rows["benchmark"], rows["trained_on"]
+    rows = rows[(rows["measure"] == "accuracy") & ((on != own) | (on == own.map(evaluation_name)))]
+    cells = paired.compare(rows, _PAIRS, n_resamples=draws, seed=seed).assign(kind="gain")
+    values = paired.by_condition(rows)
+    gains = {str(other): (values[Condition.PID] - values[other]).dropna() for other in _TITLES}
+    seeds = pd.concat(gains, names=["against"]).rename("difference").reset_index()
+    seeds = seeds.assign(kind="seed", condition=str(Condition.PID))
+    for table in (cells, seeds):
+        places = pd.MultiIndex.from_frame(table[["base", "benchmark"]])
+        table[[_BITS, _WITHOUT_FALLBACK]] = synergy.reindex(places).to_numpy(float)
+    ranks = []
+    for against, group in seeds.dropna(subset=_BITS).groupby("against"):
+        others = sorted(set(group["benchmark"]) - set(group["trained_on"].map(evaluation_name)))
+        levels = {"all": group, "no fallback": group.assign(**{_BITS: group[_WITHOUT_FALLBACK]})}
+        levels |= {f"without {name}": group[group["benchmark"] != name] for name in others}
+        for level, part in levels.items():
+            ranks.append({"against": against, "level": level} | rank_correlation(part, draws, seed))
+    ranks = pd.DataFrame(ranks).assign(kind="rank", benchmark="all", measure="accuracy")
+    ranks["fingerprint"] = paired.joint_fingerprint(cells["fingerprint"])
+    ranks["condition"] = str(Condition.PID)
+    ranks = paired.with_q_values(ranks, ranks["level"] == "all")
+    return paired.comparison_table([cells, seeds, ranks], seed)
+
+
+def base_synergy(preset: Preset) -> pd.DataFrame:
+    """Masked synergy (bits) of each base on its benchmarks, also without fallback to uniform."""
+    from pidlib.experiments.population import population_table
+
+    bases, names = preset.bases, preset.base_benchmarks
+    table = population_table(preset, models=bases, names=names, without_fallback=True)
+    table = table.set_index(["model", "benchmark"])
+    columns = {"synergy_bits": _BITS, "synergy_without_fallback_bits": _WITHOUT_FALLBACK}
+    return table[list(columns)].rename(columns=columns).astype(float)
+
+
+def _with_evaluation(rows: pd.DataFrame, synergy: pd.DataFrame) -> pd.DataFrame:
+    """Add synergy on the evaluation questions, from the base's outcome on profile questions.
+
+    Synergy without fallback is that on the training benchmark.
+    """
+    own = rows[(rows["condition"] == Condition.BASE) & (rows["measure"] == "synergy")]
+    trained = pd.MultiIndex.from_frame(own[["base", "trained_on"]])
+    places = pd.MultiIndex.from_arrays([own["base"], own["trained_on"].map(evaluation_name)])
+    without = synergy[_WITHOUT_FALLBACK].reindex(trained).to_numpy()
+    values = {_BITS: own["value"].to_numpy(float), _WITHOUT_FALLBACK: without}
+    table = pd.concat([pd.DataFrame(values, places), synergy])
+    return table[~table.index.duplicated()]  # hub benchmarks have one name for both
+
+
+def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:
+    """Spearman's rho of gain and synergy over benchmarks, in the mean over bases and trainings.
+
+    The interval resamples seeds, the null permutes the names of benchmarks (the benchmark trained
+    on is one name), both the same in all groups: bases have similar synergy and gain.
+    """
+    own = seeds["benchmark"] == seeds["trained_on"].map(evaluation_name)
+    seeds = seeds.assign(benchmark=seeds["benchmark"].where(~own, "trained on"))
+    groups = []
+    for _, group in seeds.groupby(["base", "trained_on"], sort=False):
+        gain = group.pivot(index="benchmark", columns="seed", values="difference").dropna(axis=1)
+        value = group.drop_duplicates("benchmark").set_index("benchmark")[_BITS]
+        groups.append((value.loc[gain.index], gain))
+    common = sorted(set.intersection(*(set(gain) for _, gain in groups))) if groups else []
+    n = len(common)
+    if not n:
+        return {"value": np.nan, "n_seeds": 0}
+    generator = np.random.default_rng(derive_seed(seed, "gain ranks"))
+    shares = generator.multinomial(n, np.full(n, 1 / n), n_resamples).T / n
+    names = pd.Index(sorted({name for _, gain in groups for name in gain.index}))
+    orders = np.repeat(np.arange(len(names))[:, None], n_resamples, axis=1)
+    orders = generator.permuted(orders, axis=0)
+    rhos = []
+    for value, gain in groups:
+        x = statistics.standardised_ranks(value.to_numpy(float).round(3))
+        y = gain[common].to_numpy(float)
+        mean = statistics.standardised_ranks(y.mean(1).round(9))
+        drawn = statistics.standardised_ranks((y @ shares).round(9))
+        order = statistics.restrict_permutations(orders, names.get_indexer(gain.index))
+        rhos.append(np.concatenate([[x @ mean], x @ drawn, mean @ x[order]]))
+    rho, *drawn = statistics.group_mean(np.array(rhos), np.ones((1, len(rhos), 1), bool))[0]
+    if np.isnan(rho):
+        return {"value": np.nan, "n_seeds": n}
+    low, high = statistics.percentile_interval(np.array(drawn[:n_resamples]))
+    null = np.abs(drawn[n_resamples:])
+    p_value = statistics.permutation_p(abs(rho), null)
+    test = {"null_high": np.quantile(null, 0.95), "p_value": p_value}
+    return {"value": rho, "ci_low": low, "ci_high": high, "n_seeds": n} | test
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """A marker per base, training and benchmark, with single seeds as dots; rho in the titles."""
+    bases, trained = (list(table[name].dropna().unique()) for name in ("base", "trained_on"))
+    colors = dict(zip(trained, TRAINED_COLORS, strict=False))
+    figure = Figure(figsize=(style.PAGE, 3.6))
+    for ax, (against, title) in zip(figure.subplots(1, 2), _TITLES.items(), strict=True):
+        rows = table[table["against"] == against]
+        ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
+        for row in rows[rows["kind"] == "seed"].itertuples():
+            dot = {"color": colors[row.trained_on], "markersize": 1.8, "alpha": 0.4, "zorder": 2}
+            ax.plot(row.base_value, 100 * row.difference, ".", **dot)
+        for _, row in rows[rows["kind"] == "gain"].dropna(subset=_BITS).iterrows():
+            y, low, high = 100 * style.floats(row[["difference", "ci_low", "ci_high"]])
+            style.interval(ax, [row[_BITS]], [low], [high])
+            look = {"color": colors[row["trained_on"]], "markeredgewidth": 0.4}
+            style.points(ax, [row[_BITS]], [y], style.MARKERS[bases.index(row["base"])], **look)
+        ax.set_xlabel("synergy $S$ of the base there (balanced: of its profile), bits")
+        ax.set_ylabel("accuracy, points")
+        ax.set_title(title + _rho(rows[(rows["kind"] == "rank") & (rows["level"] == "all")]))
+    square = {"linestyle": "", "marker": "s", "markersize": 3.6}
+    handles = style.model_handles(bases) + style.color_handles(colors, "trained on ", **square)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _rho(ranks: pd.DataFrame) -> str:
+    if ranks["value"].dropna().empty:
+        return ""
+    rho, low, high, null = ranks[["value", "ci_low", "ci_high", "null_high"]].iloc[0]
+    text = f"$\\rho$ = {rho:.2f} [{low:.2f}, {high:.2f}] over seeds, null up to {null:.2f}"
+    return f"\n{text}".replace("-", "−")

@@ -1,0 +1,151 @@
+"""Which training samples get more weight, which less, and are these the intended samples?
+
+Scores of the training questions of the first bases and the first seed, with the weights of PID, by
+the exact solver and by other estimators of the local terms.
+"""
+
+import textwrap
+from dataclasses import replace
+from operator import attrgetter
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlib import benchmarks
+from pidlib._common import derive_seed
+from pidlib.decomposition.decisions import decision_pid
+from pidlib.experiments import style
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.reweighting.plan import first_bases
+from pidlib.experiments.reweighting.settings import TrainingSpec
+from pidlib.experiments.reweighting.training import sample_weights, scored
+from pidlib.experiments.tables import Columns, of_type, validate
+from pidlib.reweighting import Condition
+
+COLUMNS = Columns(
+    {
+        **of_type("string", "experiment", "base", "benchmark", "split", "sample_id"),
+        **of_type("string", "question", "answer"),
+        **of_type("Float64", "sr", "sc", "fp_bits", "gap_bits"),
+        **of_type("Float64", "weight", "weight_batch", "weight_lsmi"),
+        **of_type("Float64", "p_answer", "p_answer_language", "moved_vision", "moved_language"),
+        **of_type("boolean", "right", "fallback_vision", "fallback_language", "converged"),
+        **of_type("Int64", "n_samples", "seed"),
+        "fingerprint": "string",
+    },
+    required=(
+        *("experiment", "base", "benchmark", "split", "sample_id"),
+        *("sr", "sc", "fp_bits", "gap_bits", "weight", "seed", "fingerprint"),
+    ),
+)
+_EXTREMES = {"gap_bits": "largest gap", "sc": "largest SC", "sr": "largest SR"}
+_COUNT = 4  # samples shown of each extreme
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Scores and weights of the training questions.
+
+    ``weight_batch`` and ``weight_lsmi`` use other local terms. ``moved`` is the mean total
+    variation between the decisions of a source, which FP uses, and those reconciled with one P(Y),
+    which the local terms use. ``fallback`` marks decisions that count as uniform because the
+    candidates had less than ``tau`` of the mass.
+    """
+    table = pd.concat([_scores(preset, *first) for first in first_bases(preset)])
+    return validate(table.assign(experiment="reweighting"), COLUMNS)
+
+
+def _scores(preset: Preset, base: str, trained_on: str) -> pd.DataFrame:
+    spec = TrainingSpec.from_preset(preset, base, trained_on, Condition.PID)
+    samples, decisions, scores = scored(preset, spec)
+    rows = np.arange(len(samples))
+    answers = np.array([sample.candidates.index(sample.answer) for sample in samples])
+    names = ["split", "sample_id", "question", "answer"]
+    table = pd.DataFrame(map(attrgetter(*names), samples), columns=names)
+    table = table.join(scores.rename(columns={"fp": "fp_bits", "gap": "gap_bits"}))
+    table["weight"], _ = sample_weights(preset, spec)
+    for estimator in ("BATCH", "LSMI"):
+        other = replace(spec, weighting=replace(spec.weighting, estimator=estimator))
+        table[f"weight_{estimator.lower()}"], _ = sample_weights(preset, other)
+    table["p_answer"] = decisions.joint[rows, answers]
+    table["p_answer_language"] = decisions.sources["language"][rows, answers]
+    reconciliation = decision_pid(decisions, tol=0.1).reconciliation  # the same for every tol
+    for name, source in decisions.sources.items():
+        uniform = np.isclose(source, 1 / source.shape[1], rtol=0, atol=1e-12)
+        table[f"fallback_{name}"] = uniform.all(1)
+        table[f"moved_{name}"] = reconciliation[name]
+    return table.assign(
+        right=decisions.joint.argmax(1) == answers,
+        base=base,
+        benchmark=trained_on,
+        fingerprint=spec.fingerprint,
+        n_samples=len(samples),
+        seed=derive_seed(spec.stream, "tuning", spec.seed),
+    )
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """A block per benchmark: SC against SR, gap against FP, and the samples of largest scores.
+
+    A dot is a sample, in the color of its weight; hollow if the question alone makes the correct
+    answer less likely than 1/2. Of samples with equal question and answer only the first is shown.
+    Pictures are not in the table: drawing loads the samples from the benchmark.
+    """
+    names = list(table["benchmark"].unique())
+    weights = sorted(table["weight"].unique(), reverse=True)
+    three = style.OTHERS[0], style.FAINT, style.OTHERS[1]
+    colors = dict(zip(weights, three if len(weights) == 3 else style.OTHERS, strict=False))
+    figure = Figure(figsize=(style.PAGE, 3.35 * len(names) + 0.3))
+    blocks = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
+    for block, name in zip(blocks, names, strict=True):
+        rows = table[table["benchmark"] == name]
+        left, right = block.subfigures(1, 2, width_ratios=(1, 1.75))
+        shares, bits = left.subplots(2, 1)
+        _draw_dots(shares, rows, "sr", "sc", colors)
+        base = style.model_name(rows["base"].iloc[0])
+        title = f"{style.benchmark_name(name)},\n{base}"
+        shares.set(xlabel="SR", ylabel="SC", ylim=(-0.04, 1.04), title=title)
+        _draw_dots(bits, rows, "fp_bits", "gap_bits", colors)
+        bits.set(xlabel="FP, bits", ylabel="gap, bits")
+        _draw_extremes(right, rows)
+    dot = {"marker": "o", "markersize": 3}
+    handles = [style.handle(f"weight {w:g}", color=color, **dot) for w, color in colors.items()]
+    hollow = {"markerfacecolor": "none", "markeredgecolor": style.INK}
+    label = "right answer unlikely from the question alone"
+    handles.append(style.handle(label, **hollow, **dot))
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _draw_dots(ax: Axes, table: pd.DataFrame, x: str, y: str, colors: dict[float, str]) -> None:
+    for weight, color in sorted(colors.items(), key=lambda item: item[0] != 1):
+        for unlikely, face in ((False, color), (True, "white")):
+            hollow = (table["p_answer_language"] < 0.5) == unlikely
+            part = table[(table["weight"] == weight) & hollow]
+            look = {"color": color, "markerfacecolor": face, "markersize": 2.4, "alpha": 0.8}
+            look["markeredgewidth"] = 0.6 * unlikely
+            ax.plot(part[x].to_numpy(float), part[y].to_numpy(float), "o", **look)
+
+
+def _draw_extremes(figure: Figure, table: pd.DataFrame) -> None:
+    """Pictures; below each its question, answer, and p(answer) with the picture and without."""
+    benchmark, split, *numbers = table.iloc[0][["benchmark", "split", "n_samples", "seed"]]
+    samples = benchmarks.load(benchmark, split, *map(int, numbers))
+    pictures = {sample.sample_id: sample.image for sample in samples}
+    axes = figure.subplots(len(_EXTREMES), _COUNT, squeeze=False)
+    for row, (score, label) in zip(axes, _EXTREMES.items(), strict=True):
+        largest = table.sort_values(score, ascending=False, kind="stable")
+        largest = largest.drop_duplicates(["question", "answer"]).head(_COUNT)
+        for ax, (_, sample) in zip(row, largest.iterrows(), strict=False):
+            ax.imshow(pictures[sample["sample_id"]], interpolation="nearest")
+            text = textwrap.fill(sample["question"], 24) + f"\n$\\bf{{{sample['answer']}}}$"
+            text += f" {sample['p_answer']:.2f}, alone {sample['p_answer_language']:.2f}"
+            ax.set_xlabel(text, fontsize=5.5, linespacing=1.05, labelpad=2)
+            title = f"{sample[score]:.2f}{' bits' * score.endswith('bits')}"
+            ax.set_title(title, fontsize=6, pad=2, loc="center")
+        for ax in row:
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            ax.grid(visible=False)
+        row[0].set_ylabel(label, fontsize=7)

@@ -1,0 +1,127 @@
+"""What do synergy tasks gain, and language tasks lose?
+
+Accuracy of all conditions minus that of uniform weights, per benchmark and in the mean over all
+benchmarks of a kind, without the training benchmark; published values too.
+"""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlib.experiments import style
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.reweighting import paired, plan
+from pidlib.experiments.reweighting.outcomes import outcomes
+from pidlib.experiments.reweighting.table3_reweighting import own_benchmarks, published_conditions
+from pidlib.reweighting import CONDITIONS, Condition
+
+COLUMNS = paired.COLUMNS
+trainings = plan.all_conditions
+MEAN = "mean of "
+_GAINS, _LOSES = "synergy-driven", "prior-driven"
+_LETTERS = {_GAINS: "S", _LOSES: "L", "picture-driven": "V", "redundant": "R"}
+_ORDER = ["trained", *_LETTERS.values(), ""]
+_DIFFERENCE = ["difference", "ci_low", "ci_high"]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Compare accuracies, and their means over benchmarks of a ``kind``, with uniform weights."""
+    rows = outcomes(preset, trainings(preset)).table
+    keys = ["base", "trained_on", "condition", "measure"]
+    rows = _with_means(rows[rows["measure"] == "accuracy"], [*keys, "seed"])
+    published = published_conditions().query("measure == 'accuracy'")
+    published = _with_means(published, [*keys, "source", "grade", "against"])
+    pairs = [(name, Condition.UNIFORM) for name in CONDITIONS if name != Condition.UNIFORM]
+    table = paired.compare(rows, pairs, n_resamples=preset.n_resamples, seed=preset.seed)
+    table = pd.concat([table, published], ignore_index=True)
+    kinds = _kinds(table["benchmark"])
+    return paired.comparison_table([table.assign(kind=table["benchmark"].map(kinds))], preset.seed)
+
+
+def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    means = rows.assign(benchmark=MEAN + rows["benchmark"].map(_kinds(rows["benchmark"])))
+    means = means[rows["benchmark"] != rows["trained_on"]].dropna(subset="benchmark")
+    reductions = {"value": "mean", "difference": "mean", "n": "sum", "n_seeds": "min"}
+    reductions |= {"fingerprint": paired.joint_fingerprint, "converged": "all"}
+    reductions = {name: how for name, how in reductions.items() if name in means}
+    means = means.groupby(["benchmark", *keys], dropna=False, sort=False).agg(reductions)
+    return pd.concat([rows, means.reset_index()], ignore_index=True)
+
+
+def _kinds(names: pd.Series) -> dict[str, str | None]:
+    from pidlib.experiments.population import benchmark_kind
+
+    return {
+        name: name.removeprefix(MEAN) if name.startswith(MEAN) else benchmark_kind(name)
+        for name in names.unique()
+    }
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Above, mean differences on synergy-driven against prior-driven tasks; below, per benchmark.
+
+    A column per training, the last for the published means, whose intervals are not known.
+    """
+    table = table[table["against"] == Condition.UNIFORM]
+    blocks = [block for _, block in table.groupby(["base", "trained_on"], sort=False)]
+    names = max(block["benchmark"].nunique() for block in blocks)
+    figure = Figure(figsize=(style.PAGE, 3.3 + 0.16 * names))
+    above, below = figure.subfigures(2, 1, height_ratios=(2.3, 1 + 0.16 * names))
+    axes = (part.subplots(1, len(blocks), squeeze=False)[0] for part in (above, below))
+    for ax_means, ax_benchmarks, block in zip(*axes, blocks, strict=True):
+        _draw_means(ax_means, block)
+        _draw_benchmarks(ax_benchmarks, block[~block["benchmark"].str.startswith(MEAN)])
+    shown = set(table["condition"]) - {Condition.BASE}
+    handles = style.condition_handles([name for name in CONDITIONS if name in shown], CONDITIONS)
+    label = "accuracy less that of uniform weights, points"
+    above.supxlabel(f"synergy-driven: {label}", fontsize="medium")
+    above.supylabel("prior-driven", fontsize="medium")
+    above.legend(handles=handles, loc="outside upper center", ncols=4)
+    below.supxlabel(label, fontsize="medium")
+    return figure
+
+
+def _draw_means(ax: Axes, block: pd.DataFrame) -> None:
+    cells = block.set_index(["benchmark", "condition"])[_DIFFERENCE]
+    ax.axhline(0, color=style.FAINT, linewidth=0.6)
+    ax.axvline(0, color=style.FAINT, linewidth=0.6)
+    for condition in sorted(set(block["condition"]) - {Condition.BASE}):
+        keys = [(MEAN + kind, condition) for kind in (_GAINS, _LOSES)]
+        if not all(key in cells.index for key in keys):
+            continue
+        (x, left, right), (y, low, high) = (100 * style.floats(cells.loc[key]) for key in keys)
+        color, marker = style.CONDITION_STYLES[condition]
+        ax.hlines(y, left, right, color=style.INK, linewidth=0.6)
+        ax.vlines(x, low, high, color=style.INK, linewidth=0.6)
+        style.points(ax, [x], [y], marker, color=color, markeredgewidth=0.5)
+    ax.margins(0.1)
+    base, trained_on, grade = block[["base", "trained_on", "grade"]].iloc[0]
+    names = style.model_name(base), style.benchmark_name(trained_on)
+    ax.set_title(",\n".join(names if pd.isna(grade) else (base, f"published (grade {grade})")))
+
+
+def _draw_benchmarks(ax: Axes, block: pd.DataFrame) -> None:
+    """PID and random weights: the training benchmark first, then the others by kind."""
+    kinds = block.drop_duplicates("benchmark").set_index("benchmark")["kind"].map(_LETTERS)
+    own = own_benchmarks(block["trained_on"].iloc[0])
+    kinds = kinds.mask(kinds.index.isin(own), "").fillna("")
+    kinds = kinds.mask(kinds.index == block["trained_on"].iloc[0], "trained")
+    order = {name: (own.get(name, len(own)), _ORDER.index(kind)) for name, kind in kinds.items()}
+    names = sorted(kinds.index, key=order.get)
+    places = pd.Series(np.arange(len(names), dtype=float), names)
+    for condition, side in ((Condition.PID, -0.17), (Condition.RANDOM, 0.17)):
+        rows = block[block["condition"] == condition]
+        y = places[rows["benchmark"]].to_numpy() + side
+        difference, low, high = (100 * style.floats(rows[name]) for name in _DIFFERENCE)
+        color, marker = style.CONDITION_STYLES[condition]
+        ax.hlines(y, low, high, color=style.INK, linewidth=0.7)
+        edge = {"markeredgecolor": style.INK, "markeredgewidth": 0.5}
+        ax.plot(difference, y, marker, color=color, markersize=3.6, **edge)
+    ax.axvline(0, color=style.FAINT, linewidth=0.6)
+    notes = [f" ({kinds[name]})" if kinds[name] else "" for name in names]
+    labels = [style.benchmark_name(name) + note for name, note in zip(names, notes, strict=True)]
+    ax.set_yticks(places, labels, fontsize=6.5)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(visible=True, axis="x")
+    ax.grid(visible=False, axis="y")

@@ -1,0 +1,64 @@
+"""The questions of a training: to train on, to profile on, and to evaluate on."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+from pidlib._common import derive_seed
+from pidlib.benchmarks import Sample, load, names
+from pidlib.benchmarks.micro import BALANCED
+from pidlib.experiments.reweighting.settings import TrainingSpec
+
+
+class Questions(NamedTuple):
+    """Samples of three splits, so no two sets share a question or a picture."""
+
+    train: list[Sample]  # of the seed, the same for all conditions
+    profile: list[Sample]  # of the same distribution
+    evaluation: list[Sample]  # balanced where every text occurs with every answer
+
+
+def questions(spec: TrainingSpec, *, allow_unpinned: bool = False) -> Questions:
+    """The questions of a training.
+
+    The evaluation uses captions without information after training on captions, and otherwise
+    balanced questions; those of the hub, where no text has all answers, are not balanced.
+    """
+    on, get = spec.trained_on, partial(load, allow_unpinned=allow_unpinned)
+    train = get(on, "train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed))
+    profile = get(on, "validation", spec.n_profiled, spec.stream)
+    if evaluation_name(on) == on:
+        return Questions(train, profile, get(on, "test", spec.n_evaluated, spec.stream))
+    everything = get(f"prior/{BALANCED}" if on in names("prior") else on, "test", None, spec.stream)
+    return Questions(train, profile, balanced(everything, spec.n_evaluated))
+
+
+def evaluation_name(trained_on: str) -> str:
+    """The name of the evaluation questions in a table."""
+    external = trained_on.partition("@")[0] in names("external")
+    return trained_on if external else f"{trained_on} balanced"
+
+
+def balanced(samples: Sequence[Sample], n: int | None = None) -> list[Sample]:
+    """Samples in which each text has all answers equally often: the text alone is at chance.
+
+    Of each text, every answer is kept as often as the rarest; n keeps the first whole sets.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than n.
+    """
+    by_text: dict[str, dict[str, list[int]]] = {}
+    for index, sample in enumerate(samples):
+        answers = by_text.setdefault(sample.text, {answer: [] for answer in sample.candidates})
+        answers[sample.answer].append(index)
+    sets = [group for answers in by_text.values() for group in zip(*answers.values(), strict=False)]
+    size = len(samples[0].candidates)
+    count = len(sets) if n is None else n // size
+    if not 0 < count <= len(sets):
+        source = f"{len(samples)} samples of {samples[0].benchmark}"
+        raise ValueError(
+            f"requested {n} balanced samples; the {source} hold {len(sets) * size}; ask for fewer"
+        )
+    return [samples[index] for group in sorted(sets, key=max)[:count] for index in group]

@@ -1,0 +1,137 @@
+"""Does weighting training samples by their decomposition beat uniform weights?
+
+Trainings under each condition: accuracy on each benchmark, and the atoms after training; the
+published table (Fang et al., table 3) below.
+"""
+
+import pandas as pd
+
+from pidlib.experiments import style, tables
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.reweighting import paired, plan
+from pidlib.experiments.reweighting.outcomes import outcomes
+from pidlib.experiments.reweighting.questions import evaluation_name
+from pidlib.reweighting import CONDITIONS, Condition
+
+COLUMNS = paired.COLUMNS
+trainings = plan.all_conditions
+_PAIRS = [(condition, Condition.UNIFORM) for condition in CONDITIONS]
+_PAIRS += [(Condition.PID, other) for other in "DEFG"]  # weights that use no decomposition
+_PAIRS += [(Condition.PID_SAMPLING, Condition.RANDOM)]
+_ATOMS = {"synergy": "post $S$, bits", "unique_language": r"post $U_\ell$, bits"}
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Compare conditions: all with uniform weights, PID with other weights, and sampling.
+
+    ``primary`` marks the planned comparisons: PID minus uniform and minus random weights, by
+    accuracy on the evaluation questions. Their p-values are not corrected; all other tests are
+    exploratory and have a ``q_value``.
+    """
+    rows = outcomes(preset, trainings(preset)).table
+    rows = rows[rows["measure"].isin(paired.MEASURES)]
+    table = paired.compare(rows, _PAIRS, n_resamples=preset.n_resamples, seed=preset.seed)
+    primary = table["benchmark"] == table["trained_on"].map(evaluation_name)
+    primary &= (table["measure"] == "accuracy") & (table["condition"] == Condition.PID)
+    primary &= table["against"].isin((Condition.UNIFORM, Condition.RANDOM))
+    table = paired.with_q_values(table, ~primary).assign(primary=primary)
+    return paired.comparison_table([table, published_conditions()], preset.seed)
+
+
+def published_conditions() -> pd.DataFrame:
+    """The published table: accuracies as shares, and differences from uniform weights.
+
+    The paper does not define its spread.
+    """
+    from pidlib.experiments.population import benchmark_kind
+
+    table = tables.published("table3_reweighting").assign(trained_on="MMBench")
+    scale = table.pop("unit").eq("per cent").map({True: 0.01, False: 1.0})
+    table = table.assign(value=table["value"] * scale, spread=table["spread"] * scale)
+    is_uniform = table["condition"] == Condition.UNIFORM
+    uniform = table[is_uniform].set_index(["benchmark", "measure"])["value"]
+    cells = pd.MultiIndex.from_frame(table[["benchmark", "measure"]])
+    table["difference"] = table["value"] - uniform.reindex(cells).to_numpy()
+    table["against"] = str(Condition.UNIFORM)
+    table.loc[is_uniform, ["difference", "against"]] = None
+    table["n_seeds"] = table["condition"].ne(Condition.BASE).map({True: 3, False: None})
+    kinds = {name: benchmark_kind(name) for name in table["benchmark"].dropna().unique()}
+    return table.assign(kind=table["benchmark"].map(kinds))
+
+
+def latex(table: pd.DataFrame) -> str:
+    """A block per training, a column per condition; accuracies in percent, atoms in bits.
+
+    Below each value: its difference from uniform weights, and +- half the interval (of uniform
+    weights the standard deviation over seeds, of published values the printed +-). The header of a
+    block has the p-values of its planned comparisons. A star marks p < .05 of these, or a
+    false-discovery rate < .05 of the other tests.
+    """
+    primary = table[table["primary"].fillna(False)].dropna(subset="p_value")
+    table = table[table["against"].isna() | (table["against"] == Condition.UNIFORM)]
+    shown = [condition for condition in CONDITIONS if condition in set(table["condition"])]
+    width = len(shown) + 1
+    lines = style.minis_line(table.loc[table["grade"].isna(), "base"], width)
+    for (base, trained_on), block in table.groupby(["base", "trained_on"], sort=False):
+        planned = primary[(primary["base"] == base) & (primary["trained_on"] == trained_on)]
+        title, rule = _escape(_title(block, planned)), r"\midrule " * bool(lines)
+        lines.append([rf"{rule}\multicolumn{{{width}}}{{l}}{{\emph{{{title}}}}}"])
+        own = block["benchmark"].map(own_benchmarks(trained_on).get)
+        block = block.assign(own=own).sort_values(["measure", "own"], kind="stable")
+        keys = ["benchmark", "measure"]
+        for (benchmark, quantity), rows in block.groupby(keys, sort=False, dropna=False):
+            cells = [_cell(rows[rows["condition"] == condition]) for condition in shown]
+            name = _ATOMS.get(quantity) or style.benchmark_name(benchmark)
+            lines.append([_escape(name), *(value for value, _ in cells)])
+            lines.append(["", *(below for _, below in cells)])
+    words = {condition: CONDITIONS[condition].replace(" ", r"\\") for condition in shown}
+    header = [rf"\shortstack[r]{{{condition}\\{words[condition]}}}" for condition in shown]
+    return tables.latex(["", *header], lines)
+
+
+def own_benchmarks(trained_on: str) -> dict[str, int]:
+    """Places of the benchmarks trained on, before all others: training, then evaluation."""
+    names = dict.fromkeys((trained_on, evaluation_name(trained_on)))
+    return {name: place for place, name in enumerate(names)}
+
+
+def _title(block: pd.DataFrame, planned: pd.DataFrame) -> str:
+    first = block.iloc[0]
+    title = style.model_name(first["base"])
+    title += f", trained on {style.benchmark_name(first['trained_on'])}"
+    if pd.notna(first["grade"]):
+        return f"{title}, published (grade {first['grade']}), 3 seeds"
+    counts = block.loc[block["condition"] != Condition.BASE, "n_seeds"].dropna()
+    seeds = " to ".join(f"{count}" for count in sorted({counts.min(), counts.max()}))
+    title += f", {seeds} seed" if seeds == "1" else f", {seeds} seeds"
+    tests = (
+        f"{row.condition} less {row.against} p {_p(row.p_value)}" for row in planned.itertuples()
+    )
+    return f"{title}; balanced accuracy: {', '.join(tests)}" if len(planned) else title
+
+
+def _p(value: float) -> str:
+    return "below .0001" if value < 1e-4 else f"= {value:.4f}".replace("0.", ".")
+
+
+def _escape(text: str) -> str:
+    return text if "$" in text else text.replace("_", r"\_").replace("%", r"\%")
+
+
+def _cell(rows: pd.DataFrame) -> tuple[str | None, str]:
+    """A value, and what is below it: difference and error."""
+    if rows.empty:
+        return None, ""
+    row, value = rows.iloc[0], None
+    factor, digits = (100, 1) if row["measure"] == "accuracy" else (1, 3)
+    if pd.notna(row["value"]):
+        p_value = row["q_value"] if pd.notna(row["q_value"]) else row["p_value"]
+        star = r"\rlap{$^\ast$}" if pd.notna(p_value) and p_value < 0.05 else ""
+        value = f"{factor * row['value']:.{digits}f}".replace("-", "$-$") + star
+    half = (row["ci_high"] - row["ci_low"]) / 2
+    if row["condition"] == Condition.UNIFORM or pd.notna(row["grade"]):
+        half = row["spread"]
+    error = "" if pd.isna(half) else rf"$\pm${factor * half:.{digits}f}"
+    difference = row["difference"]
+    change = "" if pd.isna(difference) else f"${factor * difference:+.{digits}f}$"
+    return value, rf"\scriptsize {change}{error}" if change or error else ""

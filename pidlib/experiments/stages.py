@@ -1,0 +1,158 @@
+r"""Three stages of an answer in depth: their statistics, tests and drawing.
+
+After block b of B the answer position is decoded by the final norm and head (the logit lens), at
+the relative depth (b + 1) / B. Fang et al. describe three stages: up to 20 % of the depth no
+information about the answer; up to 80 % growing information in each modality alone; then rising
+synergy and falling unique information of language.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from pidlib.experiments import style
+from pidlib.experiments.statistics import centred_interval
+from pidlib.experiments.tables import Columns, latex, of_type
+
+FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stages change
+MIN_BITS = 0.05  # a share of less is missing
+
+CLAIM_COLUMNS = Columns(
+    {
+        **of_type("string", "experiment", "benchmark", "split", "model", "revision", "statistic"),
+        **of_type("Float64", "value", "ci_low", "ci_high"),
+        "verdict": "string",
+        **of_type("Float64", "early_depth", "late_depth"),
+        **of_type("Int64", "n_samples", "seed"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=(
+        *("experiment", "benchmark", "model", "statistic", "verdict"),
+        *("early_depth", "late_depth", "n_samples", "seed", "fingerprint"),
+    ),
+)
+
+
+class Claim(NamedTuple):
+    """A predicted inequality: a statistic is above or below a bound, by more than a margin.
+
+    ``early`` marks claims that depend on the reading at the end of the first stage, see
+    `with_stage_depths`.
+    """
+
+    words: str
+    above: bool
+    bound: float = 0.0
+    margin: float = 0.0
+    early: bool = False
+
+
+def stage_blocks(blocks: int) -> tuple[int, int]:
+    """The last blocks within 20 % and within 80 % of the depth.
+
+    The first block if none is within 20 %.
+
+    >>> stage_blocks(28), stage_blocks(4)
+    ((4, 21), (0, 2))
+
+    Raises
+    ------
+    ValueError
+        For fewer than three blocks.
+    """
+    if blocks < 3:
+        raise ValueError(f"{blocks} blocks have no three stages; use a model with at least 3")
+    return max(int(FIRST_END * blocks + 1e-9) - 1, 0), int(LAST_START * blocks + 1e-9) - 1
+
+
+def verdict(claim: Claim, low: float, high: float) -> str:
+    """``holds`` or ``against`` if the interval is beyond the bound by the margin, else ``open``.
+
+    >>> late = Claim("late share of synergy", above=True, bound=0.5)
+    >>> verdict(late, 0.6, 0.9), verdict(late, 0.1, 0.4), verdict(late, np.nan, np.nan)
+    ('holds', 'against', 'open')
+    """
+    above, below = low > claim.bound + claim.margin, high < claim.bound - claim.margin
+    if not claim.above:
+        above, below = below, above
+    return "holds" if above else "against" if below else "open"
+
+
+def check_claims(
+    claims: Mapping[str, Claim],
+    values: Mapping[str, Float[np.ndarray, ""]],
+    draws: Mapping[str, Float[np.ndarray, " draws"]],
+) -> pd.DataFrame:
+    """A row per claim: the statistic, its interval over bootstrap draws, and the verdict."""
+    rows = []
+    for name, claim in claims.items():
+        value, finite = float(values[name]), draws[name][np.isfinite(draws[name])]
+        known = np.isfinite(value) and len(finite) > 0
+        low, high = centred_interval(finite, value) if known else (np.nan, np.nan)
+        rows.append((name, value, low, high, verdict(claim, low, high)))
+    return pd.DataFrame(rows, columns=["statistic", "value", "ci_low", "ci_high", "verdict"])
+
+
+def with_stage_depths(
+    claims: Mapping[str, Claim], tested: pd.DataFrame, blocks: int
+) -> pd.DataFrame:
+    """Add the relative depths of the two readings.
+
+    If the first reading lies after the first stage, ``against`` becomes ``open`` for ``early``
+    claims: the information may have arisen after the stage.
+    """
+    early, middle = stage_blocks(blocks)
+    if early + 1 > FIRST_END * blocks:
+        depends = tested["statistic"].map(lambda name: claims[name].early)
+        refuted = depends & (tested["verdict"] == "against")
+        tested = tested.assign(verdict=tested["verdict"].mask(refuted, "open"))
+    return tested.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks)
+
+
+def draw_trajectories(
+    ax: Axes,
+    rows: pd.DataFrame,
+    atoms: Sequence[str] = style.VISION_LANGUAGE,
+    **line_style: Any,
+) -> None:
+    """Draw atoms against relative depth: lines with intervals, and dotted noise floors."""
+    for index, atom in enumerate(atoms):
+        line = rows[rows["atom"] == atom].sort_values("layer")
+        depth = (line["layer"].to_numpy(float) + 1) / (line["layer"].max() + 1)
+        columns = ("value_bits", "ci_low", "ci_high", "null_mean")
+        value, low, high, floor = (style.floats(line[name]) for name in columns)
+        color = style.COLORS[atom]
+        ax.plot(depth, floor, color=color, linewidth=0.7, linestyle=(0, (1, 1)), zorder=2)
+        ax.fill_between(depth, low, high, color=color, alpha=0.18, linewidth=0, zorder=2)
+        look = {"marker": style.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, "zorder": 3}
+        ax.plot(depth, value, color=color, **look | line_style)
+
+
+def draw_stages(ax: Axes) -> None:
+    """Draw an axis of relative depth from 0 to 1 with the first and the last stage shaded."""
+    for start, stop in ((0, FIRST_END), (LAST_START, 1.06)):
+        ax.axvspan(start, stop, color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
+    ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
+    ax.set_xlim(0, 1.06)
+    ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+
+
+def latex_claims(table: pd.DataFrame, symbols: Mapping[str, str]) -> str:
+    """Tested claims in LaTeX: + if a claim holds, - if its opposite does, a circle if open."""
+    signs = {"holds": "+", "against": "-", "open": r"\circ"}
+    header = ["benchmark", "model", *symbols.values()]
+    rows = style.minis_line(table["model"], len(header))
+    for (benchmark, model), group in table.groupby(["benchmark", "model"], sort=False):
+        tested = group.set_index("statistic").loc[list(symbols)]
+        cells = [
+            None if pd.isna(value) else f"${round(value, 2) + 0.0:.2f}^{{{signs[sign]}}}$"
+            for value, sign in zip(tested["value"], tested["verdict"], strict=True)
+        ]
+        names = style.benchmark_name(benchmark), style.model_name(model)
+        rows.append([*(name.replace("_", r"\_") for name in names), *cells])
+    return latex(header, rows, align="ll" + "r" * len(symbols))

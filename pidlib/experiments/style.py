@@ -1,0 +1,247 @@
+"""The look of all figures: colors and hatches of atoms, markers, names, shared elements."""
+
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import zip_longest
+from typing import Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from pidlib._common import ATOM_STYLES
+
+PAGE = 7.0  # width of two columns in inches
+
+_COLORBLIND = sns.color_palette("colorblind").as_hex()
+SYMBOLS = {atom: symbol for atom, (symbol, *_) in ATOM_STYLES.items()}
+WORDS = {atom: words for atom, (_, words, *_) in ATOM_STYLES.items()}
+COLORS = {atom: color for atom, (*_, color, _) in ATOM_STYLES.items()}
+HATCHES = {atom: hatch for atom, (*_, hatch) in ATOM_STYLES.items()}
+VISION_LANGUAGE = ("redundancy", "unique_vision", "unique_language", "synergy")
+SENSORY = ("redundancy", "unique_vision", "unique_audio", "synergy")
+
+# Colors of everything except atoms.
+OTHERS = (_COLORBLIND[3], _COLORBLIND[9], _COLORBLIND[5], "#332288", _COLORBLIND[7], "#222222")
+INK, FAINT, NULL = "#222222", "#8a8a8a", "#d0d0d0"
+MARKERS = "oDs^vPX*<>hdp"
+# Color and marker of each weighting condition, by its letter in pidlib.reweighting.CONDITIONS.
+_CONDITION_COLORS = ("white", INK, OTHERS[0], FAINT, *OTHERS[1:4], "#f3c3a0")
+CONDITION_STYLES = dict(
+    zip("ABCDEFGH", zip(_CONDITION_COLORS, "osDhv^PX", strict=True), strict=True)
+)
+
+MODEL_NAMES = {
+    "llava": "LLaVA",
+    "llava_onevision": "LLaVA-OneVision",
+    "paligemma": "PaliGemma",
+    "gemma3": "Gemma 3",
+    "smolvlm": "SmolVLM",
+    "idefics3": "Idefics3",
+    "internvl": "InternVL",
+    "qwen2_vl": "Qwen2-VL",
+    "qwen2_5_vl": "Qwen2.5-VL",
+    "qwen3_vl": "Qwen3-VL",
+    "mllama": "Mllama",
+    "blip": "BLIP",
+    "qwen2_5_omni": "Qwen2.5-Omni",
+}
+BENCHMARK_SOURCES = {
+    "easy_vqa": "easy-VQA",
+    "music_avqa": "MUSIC-AVQA",
+    "micro_av": "micro AV",
+    "prior": "captions",
+}
+HUB_NAMES = {
+    "mmbench": "MMBench",
+    "mmstar": "MMStar",
+    "pope": "POPE",
+    "mmmu": "MMMU",
+    "pmc_vqa": "PMC-VQA",
+    "reefknot": "Reefknot",
+    "vqav2": "VQAv2",
+    "gqa": "GQA",
+    "nlvr2": "NLVR2",
+    "foil": "FOIL",
+    "scienceqa": "ScienceQA",
+}
+
+
+def model_name(model: str) -> str:
+    """``llava_compact_brief`` -> ``LLaVA mini, compact brief``; a hub name without its owner."""
+    family = _family(model)
+    if not family:
+        return model.rsplit("/", 1)[-1].split("@")[0]
+    kind = model.removeprefix(family).removeprefix("_").replace("_", " ")
+    return f"{MODEL_NAMES[family]} mini" + (f", {kind}" if kind else "")
+
+
+def minis_line(models: Iterable[str], columns: int) -> list[list[str]]:
+    """A first row of a LaTeX table that names its minis as such; none if there are no minis."""
+    if not any(map(_family, models)):
+        return []
+    text = "minis: the architectures at 0.2 to 1.4 million parameters, trained from scratch; "
+    text += "stand-ins in scale, not in code path"
+    return [[rf"\multicolumn{{{columns}}}{{l}}{{\emph{{{text}}}}}"]]
+
+
+def _family(model: str) -> str:
+    """The family in the name of a mini; empty for hub models and folders, which have a slash."""
+    known = (name for name in MODEL_NAMES if f"{model}_".startswith(f"{name}_"))
+    return "" if "/" in model else max(known, key=len, default="")
+
+
+def benchmark_name(benchmark: str) -> str:
+    """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``, ``prior/80`` -> ``captions: 80 % right``."""
+    source, _, task = benchmark.partition("/")
+    if source == "hub":
+        return HUB_NAMES[task.partition("@")[0]]
+    task = task.replace("yes_no", "yes/no").replace("_", " ").replace(" balanced", ", balanced")
+    if source == "prior":  # balanced captions have no information, whatever the training had
+        task = re.sub(r"^\d+$", r"\g<0> % right", re.sub(r"^\d+, ", "", task))
+    source = BENCHMARK_SOURCES.get(source, source)
+    return f"{source}: {task}" if task else source
+
+
+def bars(
+    ax: Axes, x: Sequence[float], height: Sequence[float], atom: str, width: float, **style: Any
+) -> None:
+    """Bars in the color of an atom with its hatch in white."""
+    look = {"color": COLORS[atom], "hatch": HATCHES[atom], "edgecolor": "white", "linewidth": 0}
+    ax.bar(x, height, width, **look | style)
+
+
+def interval(
+    ax: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[float], **style: Any
+) -> None:
+    """Vertical intervals; missing ends draw nothing."""
+    look = {"color": INK, "linewidth": 0.8, "zorder": 4}
+    ax.vlines(x, floats(low), floats(high), **look | style)
+
+
+def null_band(ax: Axes, x: Sequence[float], high: Sequence[float], width: float) -> None:
+    """A band from 0 to the null over the bar, with a line at its edge."""
+    x, high = np.asarray(x, float), floats(high)
+    ax.bar(x, high, width, color=NULL, alpha=0.75, linewidth=0, zorder=2.5)
+    ax.hlines(high, x - width / 2, x + width / 2, color=FAINT, linewidth=0.8, zorder=2.6)
+
+
+def points(ax: Axes, x: Sequence[float], y: Sequence[float], marker: str, **style: Any) -> None:
+    """Markers without a line, outlined so that they are visible on any bar."""
+    look = {"color": "white", "markeredgecolor": INK, "markersize": 3.6, "zorder": 5}
+    ax.plot(x, floats(y), marker, **look | {"clip_on": False} | style)
+
+
+def handle(label: str, **look: Any) -> Line2D:
+    """Legend entry of a line with ``linestyle``, else of a marker."""
+    return Line2D([], [], **{"linestyle": "", "label": label} | look)
+
+
+def atom_handles(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Patch]:
+    """Legend entries of atoms as bars."""
+    look = {"edgecolor": "white", "linewidth": 0}
+    return [
+        Patch(facecolor=COLORS[atom], hatch=HATCHES[atom], label=_label(atom), **look)
+        for atom in atoms
+    ]
+
+
+def atom_points(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
+    """Legend entries of atoms as points, where the marker encodes something else."""
+    look = {"marker": ".", "markersize": 7, "markeredgecolor": INK, "markeredgewidth": 0.3}
+    return [handle(_label(atom), color=COLORS[atom], **look) for atom in atoms]
+
+
+def atom_lines(markers: str = "", atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
+    """Legend entries of atoms as lines, with a marker each if markers are given."""
+    look = {"linestyle": "-", "markersize": 2.4, "linewidth": 0.9}
+    return [
+        handle(_label(atom), color=COLORS[atom], marker=marker, **look)
+        for atom, marker in zip_longest(atoms, markers[: len(atoms)], fillvalue="")
+    ]
+
+
+def _label(atom: str) -> str:
+    return f"{SYMBOLS[atom]}  {WORDS[atom]}"
+
+
+def model_handles(models: Sequence[str], suffix: str = "") -> list[Line2D]:
+    """Legend entries of models: marker and name."""
+    look = {"color": "white", "markeredgecolor": INK, "markersize": 3.8}
+    return [
+        handle(model_name(model) + suffix, marker=marker, **look)
+        for model, marker in zip(models, MARKERS, strict=False)
+    ]
+
+
+def color_handles(colors: Mapping[str, Any], prefix: str = "", **look: Any) -> list[Line2D]:
+    """Legend entries of benchmarks by color."""
+    look = {"linestyle": "-"} | look
+    return [handle(prefix + benchmark_name(name), color=c, **look) for name, c in colors.items()]
+
+
+def condition_handles(letters: Iterable[str], names: Mapping[str, str]) -> list[Line2D]:
+    """Legend entries of weighting conditions: marker, letter and words."""
+    edge = {"markeredgecolor": INK, "markeredgewidth": 0.5, "markersize": 4}
+    looks = {letter: CONDITION_STYLES[letter] for letter in letters}
+    return [
+        handle(f"{letter} {names[letter]}", color=color, marker=marker, **edge)
+        for letter, (color, marker) in looks.items()
+    ]
+
+
+def null_handle(label: str) -> Patch:
+    """Legend entry of a null band."""
+    return Patch(facecolor=NULL, edgecolor=FAINT, linewidth=0.6, label=label)
+
+
+def floats(values: Any) -> np.ndarray:
+    """A float array of a column; missing values become NaN, which draws nothing."""
+    if hasattr(values, "to_numpy"):
+        return values.to_numpy(float, na_value=np.nan)
+    return np.asarray(values, float)
+
+
+def forest(
+    ax: Axes,
+    y: Sequence[float],
+    rows: Mapping[str, Any],
+    height: float,
+    *,
+    zorder: Sequence[float] = (1, 2, 3),
+    color: Any = INK,
+    alpha: float | None = None,
+    **points: Any,
+) -> None:
+    """Horizontal intervals with a point each and the null band behind them, at heights `y`.
+
+    The columns of `rows` are ``value``, ``ci_low``, ``ci_high``, ``null_low`` and ``null_high``.
+    `height` and `alpha` belong to the band, `color` to the intervals, `zorder` to band, intervals
+    and points; `points` are arguments of `Axes.scatter`.
+    """
+    names = ("value", "ci_low", "ci_high", "null_low", "null_high")
+    value, low, high, null_low, null_high = (floats(rows[name]) for name in names)
+    band, line, point = zorder
+    style = {"color": NULL, "linewidth": 0, "alpha": alpha, "zorder": band}
+    ax.barh(y, null_high - null_low, height, left=null_low, **style)
+    ax.hlines(y, low, high, color=color, linewidth=0.9, zorder=line)
+    ax.scatter(value, y, **({"zorder": point, "linewidths": 0.6} | points))
+
+
+def benchmark_panels(benchmarks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a panel for each benchmark, three in a row."""
+    columns = min(3, len(benchmarks))
+    rows = math.ceil(len(benchmarks) / columns)
+    figure = Figure(figsize=(PAGE, 1.3 * rows + 0.5))
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for ax in axes.flat[len(benchmarks) :]:
+        ax.set_axis_off()
+    for benchmark, ax in zip(benchmarks, axes.flat, strict=False):
+        ax.set_title(benchmark_name(benchmark))
+    for ax in axes[:, 0]:
+        ax.set_ylabel("bits")
+    return figure, dict(zip(benchmarks, axes.flat, strict=False))

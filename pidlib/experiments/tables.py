@@ -1,0 +1,225 @@
+"""Result tables: declared columns, checked on writing and on reading.
+
+A row states what was measured (experiment ... atom), its value in bits with the solver's certified
+bounds, the sampling interval and the null, the sizes (n_samples, n_codes) and the computation
+(seed, converged, fingerprint). Files are CSV with one number format, so a rerun on the same machine
+gives the same bytes.
+"""
+
+import importlib
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from pidlib._common import project_root, unknown_name
+from pidlib.experiments.preset import Preset
+
+_FLOAT_FORMAT = "%.9g"
+
+
+class Columns(NamedTuple):
+    """The columns of a table: nullable pandas types by name, in order, and those never missing.
+
+    Types are nullable, so a layer or a null that does not apply is missing: neither -1 nor 0.
+    """
+
+    types: Mapping[str, str]
+    required: Sequence[str]
+
+
+def of_type(kind: str, *names: str) -> dict[str, str]:
+    """Columns of one type: ``{**of_type("string", "model", "benchmark")}``."""
+    return dict.fromkeys(names, kind)
+
+
+ATOMS = Columns(
+    {
+        **of_type("string", "experiment", "benchmark", "split", "model", "revision"),
+        "layer": "Int64",
+        **of_type("string", "estimator", "unimodal", "source_a", "source_b", "given", "atom"),
+        **of_type("Float64", "value_bits", "corrected_bits", "lower_bits", "upper_bits"),
+        **of_type("Float64", "ci_low", "ci_high", "null_mean", "null_p"),
+        **of_type("Int64", "n_samples", "n_codes", "seed"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "benchmark", "estimator", "atom", "value_bits", "seed", "fingerprint"),
+)
+# Diagnostics of a masked profile: of both modalities and of each alone, see pidlib.profiles.
+DIAGNOSTICS = [
+    f"{measure}{source}{unit}"
+    for measure, unit in (("accuracy", ""), ("entropy", "_bits"), ("fallback", ""))
+    for source in ("", "_vision", "_language")
+] + ["moved_vision", "moved_language"]
+
+
+def columns_of(name: str) -> Columns:
+    """The columns of a table by its name: ``omni/fig_gate`` or ``omni/fig_gate_claims``.
+
+    The module of a notebook declares them as ``COLUMNS``: a `Columns`, or, for several tables, a
+    dictionary by the name of the table.
+    """
+    experiment, _, table = name.partition("/")
+    parts = table.split("_")
+    for length in range(len(parts), 0, -1):
+        module = f"pidlib.experiments.{experiment}.{'_'.join(parts[:length])}"
+        try:
+            declared = importlib.import_module(module).COLUMNS
+        except ModuleNotFoundError as error:
+            if error.name is None or not module.startswith(error.name):
+                raise
+            continue
+        if isinstance(declared, Columns):
+            declared = {"_".join(parts[:length]): declared}
+        if table in declared:
+            return declared[table]
+    raise ValueError(f"no notebook declares the table {name!r}; see COLUMNS in pidlib/experiments")
+
+
+def validate(rows: pd.DataFrame | Iterable[Mapping[str, Any]], columns: Columns) -> pd.DataFrame:
+    """Rows in the order and the types of the columns; columns that do not apply may be left out.
+
+    Raises
+    ------
+    ValueError
+        For an unknown column (with the nearest known one), a missing required value, a value of the
+        wrong type, or an infinite one.
+    """
+    table = pd.DataFrame(rows if isinstance(rows, pd.DataFrame) else list(rows))
+    for column in table.columns:
+        if column not in columns.types:
+            raise ValueError(unknown_name("column", str(column), columns.types))
+    table = table.reindex(columns=list(columns.types))
+    for column, kind in columns.types.items():
+        try:
+            table[column] = table[column].astype(kind)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"column {column!r} takes {kind} values: {error}") from None
+        if kind == "Float64":
+            if np.isinf(table[column].to_numpy(float, na_value=np.nan)).any():
+                raise ValueError(
+                    f"column {column!r} holds infinite values; a quantity is finite or missing"
+                )
+            table[column] += 0.0  # a negative zero would be written as -0
+    for column in columns.required:
+        missing = int(table[column].isna().sum())
+        if missing:
+            raise ValueError(
+                f"column {column!r} is missing in {missing} of {len(table)} rows; "
+                "every row needs it"
+            )
+    return table.reset_index(drop=True)
+
+
+def write(table: pd.DataFrame, path: Path) -> Path:
+    """Check a table and write it atomically: readers see the old file or the new one."""
+    table = validate(table, columns_of(_name(path)))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part")
+    table.to_csv(part, index=False, float_format=_FLOAT_FORMAT, lineterminator="\n")
+    os.replace(part, path)
+    return path
+
+
+def save(
+    preset: Preset, module: ModuleType, tables: pd.DataFrame | Mapping[str, pd.DataFrame]
+) -> pd.DataFrame | Mapping[str, pd.DataFrame]:
+    """Write the tables that a notebook's module measured; return them.
+
+    A single table takes the name of the notebook; several are a dictionary by name.
+    """
+    experiment, name = notebook_name(module).split("/")
+    named = {name: tables} if isinstance(tables, pd.DataFrame) else tables
+    for part, table in named.items():
+        write(table, preset.table(f"{experiment}/{part}"))
+    return tables
+
+
+def notebook_name(module: ModuleType) -> str:
+    """The notebook of a module: ``pidlib.experiments.omni.fig_gate`` -> ``omni/fig_gate``."""
+    return "/".join(module.__name__.split(".")[-2:])
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read a table and check it, see `validate`."""
+    if not path.exists():
+        raise FileNotFoundError(f"no table at {path}; run its notebook first, or `make paper`")
+    columns = columns_of(_name(path))
+    strings = {name: kind for name, kind in columns.types.items() if kind == "string"}
+    return validate(pd.read_csv(path, dtype=strings), columns)
+
+
+def _name(path: Path) -> str:
+    return f"{path.parent.name}/{path.stem}"
+
+
+def published(name: str) -> pd.DataFrame:
+    """Published numbers from data/published: each row with its `source` and `grade`.
+
+    Grades: P, from the paper or its authors' files; N, from detailed notes on it; R, reconstructed
+    by this project.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table, or a row lacks its source or grade.
+    """
+    folder = project_root() / "data" / "published"
+    path = folder / f"{name}.csv"
+    if not path.exists():
+        known = (file.stem for file in folder.glob("*.csv"))
+        raise ValueError(unknown_name("published table", name, known))
+    table = pd.read_csv(path).convert_dtypes()
+    complete = {"source", "grade"} <= set(table) and table["source"].notna().all()
+    if not complete or not table["grade"].isin(("P", "N", "R")).all():
+        raise ValueError(f"{path}: every row needs a source and a grade P, N or R")
+    return table
+
+
+def unconverged(table: pd.DataFrame) -> str:
+    """A note on the rows that the solver left above its tolerance; empty if there are none."""
+    if "converged" not in table or (rows := table[~table["converged"].fillna(True)]).empty:
+        return ""
+    first = rows.iloc[0]
+    keys = ("benchmark", "model", "estimator", "atom")
+    where = ", ".join(f"{key}={first[key]}" for key in keys if pd.notna(first.get(key)))
+    return f"{len(rows)} of {len(table)} rows are not solved to tolerance (the first: {where})"
+
+
+def latex(
+    header: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    align: str | None = None,
+    digits: int = 3,
+) -> str:
+    r"""A booktabs table for ``\input``; numbers right-aligned, missing values as a dash.
+
+    >>> print(latex(["gate", "S"], [["AND", 0.5]]))
+    \begin{tabular}{lr}
+    \toprule
+    gate & S \\
+    \midrule
+    AND & 0.500 \\
+    \bottomrule
+    \end{tabular}
+    <BLANKLINE>
+    """
+    align = align or "l" + "r" * (len(header) - 1)
+    body = [" & ".join(_cell(value, digits) for value in row) + r" \\" for row in rows]
+    top = [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(header) + r" \\", r"\midrule"]
+    return "\n".join([*top, *body, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def _cell(value: Any, digits: int) -> str:
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return "--"
+    if isinstance(value, float | np.floating):
+        text = f"{value:.{digits}f}"
+        return text.removeprefix("-") if float(text) == 0 else text.replace("-", "$-$")
+    return str(value)

@@ -1,0 +1,1 @@
+"""Gates, bias, recovery and speed: validation of the estimators."""

@@ -1,0 +1,77 @@
+"""What do the questions look like, and which atoms does an ideal answerer need?
+
+The joint distribution (law) of picture, question and answer is known for the micro benchmarks; the
+truth is its decomposition. `unimodal` is the way the absent modality is removed: masked, or
+resampled independently of the other.
+"""
+
+import textwrap
+from itertools import product
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlib import benchmarks
+from pidlib._common import fingerprint
+from pidlib.decomposition import pid
+from pidlib.experiments import style, tables
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles
+from pidlib.extraction.masking import SOURCES
+
+COLUMNS = tables.ATOMS
+_MODES = {
+    "masked": ("absent modality masked", -0.2, 1.0),
+    "resampled": ("absent modality resampled", 0.2, 0.45),
+}
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms of the ideal answerer on the generated benchmarks of a preset, in each mode."""
+    rows = []
+    for benchmark, unimodal in product(generated(preset), preset.unimodal):
+        joint = benchmarks.truth(benchmark, unimodal)
+        columns = {"benchmark": benchmark, "unimodal": unimodal}
+        columns["fingerprint"] = fingerprint(joint=joint.tolist())
+        rows.append(atom_rows(pid(joint, SOURCES), **columns))
+    shared = {"experiment": "validation", "estimator": "truth", "seed": preset.seed}
+    return tables.validate(pd.concat(rows, ignore_index=True).assign(**shared), COLUMNS)
+
+
+def generated(preset: Preset) -> list[str]:
+    """The benchmarks of a preset whose law is known."""
+    return [name for name in preset.benchmarks if name.startswith("micro/")]
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Samples of every benchmark, loaded here, and the atoms of those whose law is known."""
+    names = benchmarks.names("pictures")
+    rows = len(names) // 2 + 1  # the last cell holds the legend
+    figure = Figure(figsize=(style.PAGE, 1.3 * rows))
+    sheets = figure.subfigures(rows, 2, squeeze=False, wspace=0.04).ravel()
+    for sheet, name in zip(sheets, names, strict=False):
+        truth = table[table["benchmark"] == name]
+        axes = sheet.subplots(1, 4)
+        sheet.suptitle(style.benchmark_name(name), x=0.02, ha="left", fontsize=8.5)
+        samples = benchmarks.load(name, "test", n=3 if len(truth) else 4)
+        for ax, sample in zip(axes, samples, strict=False):
+            _draw_sample(ax, sample)
+        if len(truth):
+            draw_pairs(axes[-1], truth, "unimodal", _MODES, style.VISION_LANGUAGE)
+            axes[-1].set_box_aspect(1)
+            axes[-1].set_yticks([0, 1, 2], ["0", "1", "2 bits"], fontsize=7)
+            axes[-1].set_ylim(0, 2)
+    handles = pair_handles(_MODES, style.VISION_LANGUAGE)
+    look = {"loc": "center", "fontsize": 8, "alignment": "left"}
+    sheets[-1].legend(handles=handles, title="Atoms of the ideal answerer", **look)
+    return figure
+
+
+def _draw_sample(ax: Axes, sample: benchmarks.Sample) -> None:
+    lines = [*textwrap.wrap(sample.question, 21), rf"$\bf{{{sample.answer}}}$"]
+    lines += [" "] * (4 - len(lines))  # equal captions give all pictures the same size
+    ax.imshow(sample.image, interpolation="nearest")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.set_xlabel("\n".join(lines), fontsize=6.5, linespacing=1.05)

@@ -1,0 +1,152 @@
+"""How much synergy is estimated where there is none?
+
+Two sources and a target are drawn independently, so the true value of every atom is zero. The
+plug-in estimate of I(Y; X1, X2) is too large by about (k1 k2 - 1)(ky - 1) / (2 n ln 2) bits, and
+synergy takes nearly all of this bias: I_Q sees pair tables only. Corrections differ in how they
+estimate the joint information.
+
+References
+----------
+Panzeri, Senatore, Montemurro, Petersen (2007), Correcting for the sampling bias problem in spike
+train information measures, Journal of Neurophysiology 98.
+"""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from tqdm.auto import tqdm
+
+from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition import pid
+from pidlib.decomposition.entropies import ENTROPIES, joint_information, plug_in, tabulate
+from pidlib.decomposition.estimate import permuted
+from pidlib.experiments import style, tables
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import normal_interval, variance_of
+
+COLUMNS = tables.ATOMS
+TARGET_CODES = 4
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """The mean over repeated draws by correction, with 1.96 standard deviations on either side."""
+    parts = []
+    settings = list(itertools.product(preset.bias_codes, preset.bias_samples))
+    for k, n in tqdm(settings, desc="independent codes", unit="setting"):
+        options = {"n": n, "k": k, "n_repeats": preset.n_repeats, "seed": preset.seed}
+        repeats = spurious_synergy(**options).groupby("correction", sort=False)["synergy_bits"]
+        rows = pd.DataFrame({"value_bits": repeats.mean()}).reset_index(names="estimator")
+        ends = normal_interval(rows["value_bits"], repeats.std().to_numpy())
+        rows["ci_low"], rows["ci_high"] = ends
+        columns = {"n_samples": n, "n_codes": k, "fingerprint": fingerprint(**options)}
+        parts.append(rows.assign(**columns))
+    shared = {"experiment": "validation", "benchmark": "independent", "atom": "synergy"}
+    table = pd.concat(parts).assign(seed=preset.seed, **shared)
+    return tables.validate(table, COLUMNS)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Synergy against the number of samples: its mean above, the error of a single study below."""
+    codes = sorted(table["n_codes"].unique())
+    lines = _line_styles(list(table["estimator"].unique()))
+    figure = Figure(figsize=(style.PAGE, 3.9))
+    axes = figure.subplots(2, len(codes), sharex=True, sharey="row", squeeze=False)
+    left, right = table["n_samples"].min() * 0.7, table["n_samples"].max() * 1.3
+    for (above, below), k in zip(axes.T, codes, strict=True):
+        for ax in (above, below):
+            edge = max(k * k, left)
+            ax.axvspan(left, edge, color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
+        above.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
+        for estimator, line in lines.items():
+            rows = table[(table["n_codes"] == k) & (table["estimator"] == estimator)]
+            names = ["n_samples", "value_bits", "ci_low", "ci_high"]
+            n, mean, low, high = rows.sort_values("n_samples")[names].to_numpy(float).T
+            above.fill_between(n, low, high, color=line["color"], alpha=0.13, linewidth=0)
+            above.plot(n, mean, **line)
+            below.plot(n, np.sqrt(mean**2 + variance_of(low, high)), **line)
+        above.set_title(f"{k} codes per source")
+        below.set(xscale="log", yscale="log", xlim=(left, right), xlabel="samples $n$")
+    axes[0, 0].set_ylabel("spurious synergy (bits)")
+    axes[1, 0].set_ylabel("root mean square error (bits)")
+    handles = [Line2D([], [], label=estimator, **line) for estimator, line in lines.items()]
+    shade = Patch(facecolor=style.NULL, alpha=0.45, label="not estimable: $n < k_1 k_2$")
+    figure.legend(handles=[*handles, shade], loc="outside upper center", ncols=4)
+    return figure
+
+
+def _line_styles(names: list[str]) -> dict[str, dict]:
+    """A color, dash and marker for each line; the first, plug-in, has the color of synergy."""
+    colors = [style.COLORS["synergy"], *style.OTHERS]
+    dashes = itertools.cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
+    looks = zip(colors[: len(names)], dashes, style.MARKERS, strict=False)
+    keys = ("color", "linestyle", "marker")
+    looks = [dict(zip(keys, look, strict=True)) | {"markersize": 2.8} for look in looks]
+    return dict(zip(names, looks, strict=True))
+
+
+def spurious_synergy(
+    n: int, k: int, *, n_repeats: int = 8, n_permutations: int = 50, seed: int = 0
+) -> pd.DataFrame:
+    """Synergy of independent, uniform codes by every correction; the truth is zero.
+
+    I_Q is uncorrected for "plug-in"; its permutation mean is subtracted for all others, which
+    differ in I(Y; X1, X2).
+
+    The columns are n_samples, n_codes, repeat, correction, and synergy_bits.
+    """
+    ky = TARGET_CODES
+    shape = (k, k, ky)
+    generator = np.random.default_rng(derive_seed("spurious_synergy", seed, n, k, ky))
+    counts = []
+    for repeat in range(n_repeats):
+        codes = [generator.integers(size, size=n) for size in shape]
+        null = permuted(*codes, shape, n_permutations, derive_seed(seed, n, k, ky, repeat))
+        counted = tabulate(*(labels[None] for labels in codes), shape)
+        counts.append(np.concatenate([counted, null]))
+    unions = pid(np.concatenate(counts), tol=1e-4).upper.reshape(n_repeats, -1)
+    rows = []
+    for repeat, (joints, union) in enumerate(zip(counts, unions, strict=True)):
+        estimates = {name: joint_information(joints, f) for name, f in ENTROPIES.items()}
+        information = {name: values[0] for name, values in estimates.items()}
+        plain, chao = estimates["plug-in"], estimates["Chao-Wang-Jost"]
+        information["permutation mean"] = plain[0] - plain[1:].mean()
+        information["Chao-Wang-Jost, null"] = chao[0] - chao[1:].mean()
+        shuffled = shuffled_information(joints[:1], generator, 10).item()
+        null = shuffled_information(joints[1:], generator).mean()
+        information["Panzeri, null"] = shuffled - null
+        for name, value in information.items():
+            shared = union[0] - (0 if name == "plug-in" else union[1:].mean())
+            rows.append([n, k, repeat, name, value - shared])
+    names = ["n_samples", "n_codes", "repeat", "correction", "synergy_bits"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def shuffled_information(
+    counts: Int[np.ndarray, "b x1 x2 y"], generator: np.random.Generator, n_shuffles: int = 1
+) -> Float[np.ndarray, " b"]:
+    """I(Y; X1, X2) with the bias of H(X1, X2 | Y) removed by shuffling X2 within each value of Y.
+
+    I_sh = H(X1, X2) - H_ind(X1, X2 | Y) + H_sh(X1, X2 | Y) - H(X1, X2 | Y), of Panzeri et al. The
+    terms in the middle estimate the same entropy, H_ind from pair tables and H_sh from a full
+    table. All tables need the same number of samples.
+    """
+    b, k1, k2, ky = counts.shape
+    cells = np.moveaxis(counts, 3, 1).reshape(b, -1)
+    samples = np.stack([np.repeat(np.arange(cells.shape[1]), row) for row in cells])
+    y, x1, x2 = np.unravel_index(samples, (ky, k1, k2))
+    shuffled = []
+    for _ in range(n_shuffles):
+        # y is sorted, so sorting y + noise shuffles within its values
+        order = np.argsort(y + generator.random(y.shape), axis=1)
+        joints = tabulate(x1, np.take_along_axis(x2, order, axis=1), y, (k1, k2, ky))
+        shuffled.append(plug_in(joints.reshape(b, -1)))
+    first, second = (plug_in(counts.sum(axis).reshape(b, -1)) for axis in (2, 1))
+    independent = first + second - 2 * plug_in(counts.sum((1, 2)))
+    # H(Y) is the same in both full tables and cancels
+    sources = plug_in(counts.sum(3).reshape(b, -1))
+    return sources - independent + np.mean(shuffled, axis=0) - plug_in(counts.reshape(b, -1))

@@ -1,0 +1,221 @@
+"""How fast is the solver, and how accurate?
+
+Random tables, drawn uniformly from the simplex, are solved by this package and by its peers:
+alternating fitting with the iteration limits of the published code, the cone program of BROJA_2PID
+by ECOS, a cvxpy model by Clarabel, and dit. At each size every method solves the same tables. The
+optimum is this package's, certified at a gap of 1e-9 bits.
+
+References
+----------
+Makkeh, Theis, Vicente (2018), BROJA-2PID: a robust estimator for bivariate partial information
+decomposition, Entropy 20:271.
+"""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from scipy import sparse
+from scipy.stats import entropy
+from tqdm.auto import tqdm
+
+from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition import pid
+from pidlib.decomposition.information import mutual_information
+from pidlib.experiments import style, tables
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import Columns, of_type
+
+Matrix, Solve = sparse.csc_matrix, Callable[[np.ndarray], np.ndarray]
+_TYPES = {
+    **of_type("string", "method", "size"),
+    **of_type("Int64", "cells", "tables"),
+    **of_type("Float64", "seconds", "ratio", "error_bits", "median_error_bits"),
+    "seed": "Int64",
+    "fingerprint": "string",
+}
+COLUMNS = Columns(_TYPES, required=tuple(_TYPES))
+OURS = "ours, as a batch"
+TOLERANCE, LOOSE, FLOOR = 1e-6, 1e-3, 1e-9  # gaps in bits: ours, ours by fitting, the optimum's
+MIN_TABLES, CELLS_SOLVED = 20, 1_600  # tables per size: CELLS_SOLVED / cells, at least MIN_TABLES
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """CPU seconds per table, their ratio to ours as a batch, largest and median error of I_Q."""
+    rows = []
+    for size in (bar := tqdm(preset.bench_sizes, desc="solver benchmark", unit="size")):
+        shape = tuple(map(int, size.split("x")))
+        cells = int(np.prod(shape))
+        count = min(preset.bench_batch, max(MIN_TABLES, CELLS_SOLVED // cells))
+        generator = np.random.default_rng(derive_seed(preset.seed, "bench", size))
+        joints = generator.dirichlet(np.ones(cells), count).reshape(-1, *shape)
+        optimum = pid(joints, tol=FLOOR).upper
+        for name, method in METHODS.items():
+            if cells > method.max_cells:
+                continue
+            bar.set_postfix_str(f"{size} {name}")
+            method.solve(joints[:1])  # the first call loads modules and fills caches
+            start = time.process_time()
+            solved = method.solve(joints)
+            seconds = (time.process_time() - start) / count
+            ours = seconds if name == OURS else ours
+            error = np.abs(solved - optimum)
+            errors = [error.max(), np.median(error)]
+            rows.append([name, size, cells, count, seconds, seconds / ours, *errors])
+    settings = {"sizes": preset.bench_sizes, "batch": preset.bench_batch, "seed": preset.seed}
+    table = pd.DataFrame(rows, columns=list(_TYPES)[: len(rows[0])])
+    shared = {"seed": preset.seed, "fingerprint": fingerprint(**settings)}
+    return tables.validate(table.assign(**shared), COLUMNS)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Error against time: a panel per size; a marker at the largest error, a line to the median."""
+    sizes = table["size"].unique()
+    rows, columns = -(-len(sizes) // 3), min(3, len(sizes))
+    figure = Figure(figsize=(style.PAGE, 1.6 * rows + 1.1))
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    line = {"color": style.INK, "linewidth": 0.7, "zorder": 1}
+    for ax in axes.flat[len(sizes) :]:
+        ax.set_axis_off()
+    for size, ax in zip(sizes, axes.flat, strict=False):
+        shown = table[table["size"] == size]
+        ax.axhspan(FLOOR / 3, FLOOR * 1.6, color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
+        for tolerance, (dash, _) in _TOLERANCES.items():
+            ax.axhline(tolerance, linestyle=dash, **line)
+        for row in shown.itertuples():
+            look = METHODS[row.method].look
+            low, high = np.maximum((row.median_error_bits, row.error_bits), FLOOR)
+            ax.vlines(row.seconds, low, high, color=look["color"], linewidth=0.8)
+            ax.plot(row.seconds, high, **look)
+        label = size.replace("x", "\u00d7")
+        ax.set_title(f"{label}  ({shown['tables'].iloc[0]} tables)")
+        ax.set(xscale="log", yscale="log", ylim=(FLOOR / 3, 0.3))
+    figure.supxlabel("time per table (CPU seconds)", fontsize=8)
+    figure.supylabel("distance from the optimum (bits)", fontsize=8)
+    shown = [name for name in METHODS if name in set(table["method"])]
+    handles = [Line2D([], [], label=name, **METHODS[name].look) for name in shown]
+    dashes = _TOLERANCES.values()
+    handles += [Line2D([], [], linestyle=dash, label=label, **line) for dash, label in dashes]
+    handles.append(Patch(facecolor=style.NULL, alpha=0.45, label="accuracy of the optimum"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    return figure
+
+
+_TOLERANCES = {TOLERANCE: ("--", "tolerance of ours"), LOOSE: (":", "tolerance of ours, fitting")}
+
+
+def _each(solve: Callable[..., float], **options: object) -> Solve:
+    return lambda joints: np.array([solve(joint, **options) for joint in joints])
+
+
+def _ours(joints: np.ndarray, **options: object) -> np.ndarray:
+    return pid(joints, **options).upper
+
+
+def plain_ipfp(joint: np.ndarray, outer: int = 100, inner: int = 100) -> float:
+    """I_Q in bits by the alternating procedure as published, within its iteration limits.
+
+    Start at Q = P(x1, y) P(x2, y) / P(y); then set A(x1, x2) to the mean of Q over y, scale it for
+    each y by Sinkhorn to P(x1, y) and P(x2, y), and repeat until Q changes by less than 1e-8. There
+    is neither momentum nor a certificate.
+    """
+    tolerance, a, b = 1e-8, joint.sum(1), joint.sum(0)
+    q = a[:, None] * b[None] / joint.sum((0, 1))
+    for _ in range(outer):
+        previous = q
+        q = np.repeat(q.mean(2)[..., None], joint.shape[2], axis=2)
+        for _ in range(inner):
+            q = q * (a / q.sum(1))[:, None]
+            q = q * (b / q.sum(0))[None]
+            if np.abs(q.sum(1) - a).max() < tolerance:
+                break
+        if np.abs(q - previous).max() < tolerance:
+            break
+    return float(mutual_information(torch.as_tensor(q).flatten(0, 1)))
+
+
+def cone_program(joint: np.ndarray) -> float:
+    """I_Q in bits by the cone program of Makkeh et al. (2018), solved by ECOS.
+
+    Maximize sum r over r and q, with r <= -q log(q / p) in every cell, which is an exponential
+    cone, p(x1, x2) = sum_y q(x1, x2, y), and the pair marginals of q fixed. The maximum is
+    H_Q(Y | X1, X2) in nats, and I_Q = H(Y) - H_Q(Y | X1, X2). Every cell needs a positive marginal.
+    """
+    import ecos
+
+    n, (fixed, values, pairs) = joint.size, _linear_parts(joint)
+    cells, (r, p, q) = sparse.identity(n), np.eye(3)[:, :, None]
+    cones = sparse.hstack([sparse.kron(cells, r), sparse.kron(pairs, p) + sparse.kron(cells, q)])
+    equations = sparse.hstack([Matrix((len(values), n)), fixed])
+    objective, dims = np.repeat([-1.0, 0.0], n), {"l": 0, "q": [], "e": n}
+    program = (objective, -Matrix(cones), np.zeros(3 * n), dims, Matrix(equations), values)
+    nats = ecos.solve(*program, verbose=False)["info"]["pcost"]
+    return entropy(joint.sum((0, 1)), base=2) + nats / np.log(2)
+
+
+def cvxpy_model(joint: np.ndarray) -> float:
+    """I_Q in bits: minimize sum q log(q / p), with p and constraints as in `cone_program`."""
+    import cvxpy
+
+    fixed, values, pairs = _linear_parts(joint)
+    q = cvxpy.Variable(joint.size, nonneg=True)
+    nats = cvxpy.Minimize(cvxpy.sum(cvxpy.rel_entr(q, pairs @ q)))
+    minimum = cvxpy.Problem(nats, [fixed @ q == values]).solve(solver="CLARABEL")
+    return entropy(joint.sum((0, 1)), base=2) + minimum / np.log(2)
+
+
+def _linear_parts(joint: np.ndarray) -> tuple[Matrix, np.ndarray, Matrix]:
+    """The map of q to its pair marginals without redundant rows, their values, and q to p."""
+    k1, k2, ky = joint.shape
+    first = sparse.kron(sparse.identity(k1), sparse.kron(np.ones((1, k2)), sparse.identity(ky)))
+    second = sparse.kron(np.ones((1, k1)), sparse.identity(k2 * ky)).tocsr()[:-ky]
+    values = np.concatenate([joint.sum(1).ravel(), joint.sum(0).ravel()[:-ky]])
+    pairs = sparse.kron(sparse.identity(k1 * k2), np.ones((ky, ky)))
+    return Matrix(sparse.vstack([first, second])), values, Matrix(pairs)
+
+
+def dit_broja(joint: np.ndarray, method: str) -> float:
+    """I_Q = R + U1 + U2 in bits, by the package dit."""
+    import dit
+
+    states = [tuple(map(str, state)) for state in np.ndindex(joint.shape)]
+    options = {"method": method, "rng": np.random.default_rng(0)}
+    atoms = dit.pid.PID_BROJA(dit.Distribution(states, joint.ravel()), **options)
+    return sum(map(atoms.get_pi, (((0,), (1,)), ((0,),), ((1,),))))
+
+
+class Method(NamedTuple):
+    """I_Q of joints [b, x1, x2, y] in bits, its marker, and the largest table it is run on."""
+
+    solve: Solve
+    look: dict[str, object]
+    max_cells: int = 10**9
+
+
+def _look(marker: str, color: str, face: str | None = None) -> dict[str, object]:
+    look = {"marker": marker, "color": color, "markersize": 5, "linestyle": "", "zorder": 3}
+    return look | {"markerfacecolor": face or color, "clip_on": False}
+
+
+_RED, _CYAN, _BROWN, _INDIGO, *_ = style.OTHERS
+METHODS = {
+    OURS: Method(partial(_ours, tol=TOLERANCE), _look("o", _RED)),
+    "ours, one at a time": Method(_each(_ours, tol=TOLERANCE), _look("o", _RED, "white")),
+    "ours, fitting to 1e-3 bits": Method(
+        partial(_ours, method="ipfp", tol=LOOSE), _look("s", _RED)
+    ),
+    "fitting, published limits": Method(_each(plain_ipfp), _look("s", style.FAINT, "white"), 2_000),
+    # Interior-point methods take more than half a minute at 20x20x20.
+    "cone program, ECOS": Method(_each(cone_program), _look("^", _INDIGO), 2_000),
+    "cvxpy, Clarabel": Method(_each(cvxpy_model), _look("v", _CYAN), 2_000),
+    "dit, cone": Method(_each(dit_broja, method="cone"), _look("D", _BROWN), 2_000),
+    # 15 seconds at 5x5x3
+    "dit, default": Method(_each(dit_broja, method="auto"), _look("D", _BROWN, "white"), 20),
+}

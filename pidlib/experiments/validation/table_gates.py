@@ -1,0 +1,62 @@
+"""Does the solver find the atoms that are known exactly?
+
+The atoms of every gate of `pidlib.gates` are compared with their closed form. The solver certifies
+an interval of the union information, lower <= I_Q <= upper, without the truth; its width is the
+gap.
+"""
+
+import pandas as pd
+
+from pidlib._common import fingerprint
+from pidlib.decomposition import pid
+from pidlib.decomposition.gates import GATES
+from pidlib.experiments import tables
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.style import VISION_LANGUAGE
+from pidlib.experiments.truths import atom_rows
+from pidlib.extraction.masking import SOURCES
+
+COLUMNS = tables.ATOMS
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms of every gate by each estimator: in closed form, and solved by Newton steps."""
+    rows = []
+    for name, gate in GATES.items():
+        joint = gate.joint()
+        columns = {"benchmark": f"gate/{name}", "fingerprint": fingerprint(joint=joint.tolist())}
+        solved = atom_rows(pid(joint, SOURCES), **columns)
+        exact = solved.drop(columns=["lower_bits", "upper_bits", "converged"])
+        exact = exact.assign(estimator="closed form", value_bits=gate.atoms)
+        rows += [exact, solved.assign(estimator="newton")]
+    shared = {"experiment": "validation", "seed": preset.seed}
+    return tables.validate(pd.concat(rows, ignore_index=True).assign(**shared), COLUMNS)
+
+
+def latex(table: pd.DataFrame) -> str:
+    """Exact atoms of each gate, the largest distance of the solved ones from them, and the gap."""
+    exact, solved = (
+        table[table["estimator"] == name].set_index(["benchmark", "atom"])
+        for name in ("closed form", "newton")
+    )
+    distance = (exact["value_bits"] - solved["value_bits"]).abs()
+    gap = solved["upper_bits"] - solved["lower_bits"]
+    rows = [
+        [
+            gate.removeprefix("gate/"),
+            *(float(exact.loc[(gate, atom), "value_bits"]) for atom in VISION_LANGUAGE),
+            _magnitude(distance[gate].max()),
+            _magnitude(gap[gate].max()),
+        ]
+        for gate in table["benchmark"].unique()
+    ]
+    header = ["gate", "$R$", "$U_1$", "$U_2$", "$S$", "distance", "gap"]
+    return tables.latex(header, rows, digits=4)
+
+
+def _magnitude(value: float) -> str:
+    """``3.2e-09`` -> ``$3\\cdot10^{-9}$``."""
+    if value < 1e-9:  # the table holds nine digits
+        return "$<10^{-9}$"
+    digit, exponent = f"{value:.0e}".split("e")
+    return rf"${digit}\cdot10^{{{int(exponent)}}}$"

@@ -1,0 +1,80 @@
+"""How do the atoms of embeddings change from block to block?
+
+The sources are the pooled vision and language embeddings at the input of the language model, the
+target is the state at the answer position after each block, with a codebook for each block. Padegal
+Amit et al. decompose layer by layer too (arXiv 2511.19470).
+"""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pidlib.decomposition.codes import quantise
+from pidlib.decomposition.estimate import estimate
+from pidlib.experiments import style
+from pidlib.experiments.decision_profiles import embedding_codes, embedding_request
+from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import ATOMS, validate
+
+LEVEL = 0.05  # of significance
+COLUMNS = ATOMS
+
+
+def requests(preset: Preset) -> list[Request]:
+    """States at the answer position after every block, for the codebooks and to profile."""
+    return [embedding_request(preset)]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms of each model on each benchmark about the state after each block."""
+    settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
+    quantised = {"n_clusters": preset.n_clusters, "seed": preset.seed, "allow_degenerate": True}
+    profiles = []
+    for fitted, applied in extractions(preset, embedding_request(preset)):
+        others = {"fitted": fitted.columns["fingerprint"], "n_clusters": preset.n_clusters}
+        columns = applied.row_columns("vision_language", **others, **settings, target="blocks")
+        *sources, _ = embedding_codes(fitted.extraction, applied.extraction, **quantised)
+        for index, layer in enumerate(applied.extraction.layers):
+            states = (answer.extraction.hidden[:, index] for answer in (fitted, applied))
+            result = estimate(*sources, quantise(*states, **quantised), **settings)
+            profiles.append(pd.DataFrame(result.rows()).assign(**columns, layer=layer))
+    shared = {"source_a": "vision", "source_b": "language", "unimodal": "codes"}
+    shared |= {"estimator": "exact", "n_codes": preset.n_clusters, "seed": preset.seed}
+    return validate(pd.concat(profiles, ignore_index=True).assign(**shared), COLUMNS)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Corrected atoms against the relative depth of the block; filled markers are significant."""
+    models = list(table["model"].unique())
+    figure, panels = style.benchmark_panels(list(table["benchmark"].unique()))
+    for benchmark, ax in panels.items():
+        for index, model in enumerate(models):
+            rows = table[(table["benchmark"] == benchmark) & (table["model"] == model)]
+            shift = 0.012 * (index - (len(models) - 1) / 2)
+            for atom in style.VISION_LANGUAGE:
+                line = rows[rows["atom"] == atom].sort_values("layer")
+                _draw_line(ax, line, style.COLORS[atom], style.MARKERS[index], shift)
+        ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
+        ax.set_xlim(0, 1.06)
+    for ax in list(panels.values())[-3:]:
+        ax.set_xlabel("relative depth")
+    marker = {"linestyle": "", "marker": "o", "markersize": 3.4, "markeredgecolor": style.FAINT}
+    faces = {"clears its null": style.FAINT, "does not": "white"}
+    filled = [Line2D([], [], color=face, label=words, **marker) for words, face in faces.items()]
+    figure.legend(handles=style.atom_lines(), loc="outside upper center", ncols=4)
+    handles = [*style.model_handles(models), *filled]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+def _draw_line(ax: Axes, rows: pd.DataFrame, color: str, marker: str, shift: float) -> None:
+    x = (rows["layer"].to_numpy(float) + 1) / (rows["layer"].max() + 1) + shift
+    value = style.floats(rows["corrected_bits"])
+    significant = (rows["null_p"] <= LEVEL).to_numpy(bool, na_value=False)
+    ax.plot(x, value, color=color, linewidth=0.9, zorder=2)
+    style.interval(ax, x, rows["ci_low"], rows["ci_high"], color=color, linewidth=0.6)
+    look = {"markeredgecolor": color, "markersize": 2.8, "zorder": 3}
+    for chosen, face in ((significant, color), (~significant, "white")):
+        ax.plot(x[chosen], value[chosen], marker, color=face, **look)

@@ -1,0 +1,329 @@
+r"""Does the way modalities are fused change what each contributes?
+
+The models differ in the fusion mechanism and in the seed only (see `fusion_models`). The sources
+are the pooled tokens of each encoder before fusion; the target is the hidden layer after it, or the
+answer. The quantity is the share of language in the unique information,
+:math:`C_{language} = U_\ell / (U_\ell + U_v)`. Padegal Amit et al., arXiv 2511.19470.
+"""
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from itertools import product
+from random import Random
+
+import numpy as np
+import pandas as pd
+import torch
+from filelock import FileLock
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.stats import f as f_distribution
+from scipy.stats import false_discovery_control
+from tqdm.auto import tqdm
+
+from pidlib import benchmarks
+from pidlib._common import code_version, derive_seed, fingerprint, project_root
+from pidlib.benchmarks import Sample
+from pidlib.decomposition.codes import quantise
+from pidlib.decomposition.estimate import estimate
+from pidlib.experiments import style, tables
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import centred_interval, permutation_p
+from pidlib.experiments.tables import ATOMS, Columns, of_type
+from pidlib.experiments.vision_language import fusion_models
+from pidlib.extraction.masking import SOURCES
+from pidlib.extraction.store import Shard, Store
+
+PARTS = (*SOURCES, "hidden")
+TARGETS = ("hidden", "hidden, same sources", "answer")
+N_DRAWS = 2000  # permutations of the mechanisms within each seed, and bootstrap samples of seeds
+TOLERANCE = 1e-4  # bits
+_SETTINGS = {"n_permutations", "n_bootstrap", "seed"}
+_MECHANISMS = {
+    "concatenation": "concatenation",
+    "product": "product",
+    "bilinear": "low-rank bilinear",
+    "co_attention": "co-attention",
+    "language_queries": "text queries vision",
+    "vision_queries": "vision queries text",
+}
+_LOOKS = {  # position within a row, marker, face, words
+    "hidden": (-0.25, "o", "white", "about the hidden layer"),
+    "hidden, same sources": (0.0, "D", "#b8d4ea", "the same, sources of concatenation"),
+    "answer": (0.25, "s", style.FAINT, "about the model's answer"),
+}
+Encoded = Callable[[], list[fusion_models.QuestionTensors]]
+_SHARES = ("contribution", "contribution_low", "contribution_high")
+
+COLUMNS = Columns(
+    {
+        **of_type("string", "kind", "target", "source", "grade"),
+        **ATOMS.types,
+        **of_type("Float64", *_SHARES, "unique_p"),
+        "note": "string",
+        **of_type("Float64", "accuracy", "prior", "moved", "moved_once", "null_high", "null_q"),
+        **of_type("Float64", "spread_mechanism", "spread_low", "spread_high", "spread_rest"),
+        "n_seeds": "Int64",
+    },
+    required=("kind", "experiment"),
+)
+
+
+def prepare(preset: Preset) -> None:
+    """Train the models that `measure` reads and the cache lacks; the first step calls this."""
+    for _ in trained(preset):
+        pass
+
+
+def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
+    """The first n questions of a benchmark, or of all benchmarks of a source, shuffled."""
+    known = benchmarks.names("pictures")
+    members = [member for member in known if member.split("/")[0] == name] or [name]
+    if len(members) == 1:
+        return benchmarks.load(members[0], split, n, seed)
+    samples = [sample for member in members for sample in benchmarks.load(member, split)]
+    if n > len(samples):
+        raise ValueError(
+            f"asked for {n} questions of {name!r} {split}, which has {len(samples)}; ask for fewer"
+        )
+    Random(derive_seed(seed, "fusion", name, split)).shuffle(samples)
+    return samples[:n]
+
+
+def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
+    """Train each mechanism with each seed, or read its states from the cache; columns and states.
+
+    A model is trained on the train split of all ``fusion_benchmarks``, half of it from the first. A
+    shard holds pooled vectors of both modalities, the hidden layer and the answers, of questions to
+    fit codebooks on and of questions to measure. Its facts are accuracy and prior by benchmark.
+    """
+    from pidlib.extraction.extractor import identity
+    from pidlib.models import load_model
+
+    first, *others = names = preset.fusion_benchmarks
+    n, seed = preset.n_fusion_questions, preset.seed
+    counts = {first: n} | {name: -(-n // len(others)) for name in others}
+    fitted = "test" if preset.split == "validation" else "validation"
+    learned = (questions(name, "train", count, seed) for name, count in counts.items())
+    sets = product((fitted, preset.split), names)
+    measured = [questions(name, split, preset.n_embedded, seed) for split, name in sets]
+    parts = [sum(learned, []), *measured]
+    tower = load_model(preset.fusion_tower, device=preset.device)
+    key = {
+        "kind": "fusion",
+        "code": code_version(fusion_models),
+        "steps": preset.fusion_steps,
+        "seed": seed,
+    }
+    key["asked"] = [identity(tower, part, (), 0, (), seed) for part in parts]
+    columns = {"fingerprint": fingerprint(**key), "split": preset.split}
+    folder = project_root() / preset.cache / columns["fingerprint"]
+    folder.mkdir(parents=True, exist_ok=True)
+    encoded = cache(partial(fusion_models.encode_questions, parts, tower))
+    models = list(product(range(preset.n_fusion_seeds), fusion_models.MECHANISMS))
+    with FileLock(folder / ".lock"), tqdm(models, desc="fusion", unit="model") as bar:
+        store = Store(folder, key, {"torch": torch.__version__})
+        for seed, mechanism in bar:
+            bar.set_postfix_str(f"{mechanism} {seed}")
+            make = partial(_train, preset, mechanism, seed, encoded)
+            states = store.get(f"{mechanism}-{seed}", make)
+            yield columns | {"model": mechanism, "seed": seed}, states
+
+
+def _train(preset: Preset, mechanism: str, seed: int, encoded: Encoded) -> Shard:
+    learned, *measured = encoded()
+    seed = derive_seed(preset.seed, seed)
+    model = fusion_models.train(mechanism, seed, learned, preset.fusion_steps)
+    arrays, facts = {}, {"accuracy": {}, "prior": {}}
+    sets = product(("fitted", "applied"), preset.fusion_benchmarks)
+    for (which, name), tensors in zip(sets, measured, strict=True):
+        with torch.no_grad():
+            *states, logits = model(tensors, torch.arange(len(tensors.answer)))
+        for part, state in zip(PARTS, states, strict=True):
+            arrays[f"{name}/{which}/{part}"] = state.numpy().astype(np.float16)
+        answer = logits.argmax(1)
+        arrays[f"{name}/{which}/answer"] = answer.numpy().astype(np.int16)
+        facts["accuracy"][name] = (answer == tensors.answer).double().mean().item()
+        facts["prior"][name] = tensors.prior
+    return Shard(arrays, facts)
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms and share of language of every model, and the effect of the mechanism on the share.
+
+    A mechanism also shapes the encoders trained with it, and so the codes of the sources. For the
+    target "hidden, same sources", the sources are those of the first mechanism with the same seed:
+    only the fused state differs. Rows of ``kind`` "model" hold an atom each, "moved" the result of
+    `mechanism_effect`, "published" a published effect.
+    """
+    profiles, first = [], {}
+    k, settings = preset.n_clusters, preset.model_dump(include=_SETTINGS)
+    for model, states in trained(preset):
+        identified = fingerprint(states=model["fingerprint"], n_clusters=k, **settings)
+        model |= {"fingerprint": identified, "n_codes": k}
+        names = preset.fusion_benchmarks
+        own = {name: [_codes(preset, states, name, part) for part in SOURCES] for name in names}
+        same = first.setdefault(model["seed"], own)
+        for name, target in product(names, TARGETS):
+            sources = (same if target.endswith("same sources") else own)[name]
+            codes = [*sources, _codes(preset, states, name, target.split(",")[0])]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # on synergy; shares are of unique
+                result = estimate(*codes, tol=TOLERANCE, **settings)
+            columns = model | result.contribution("language")
+            columns |= {fact: values[name] for fact, values in states.facts.items()}
+            rows = pd.DataFrame(result.rows())
+            profiles.append(rows.assign(benchmark=name, target=target, **columns))
+    shared = {"kind": "model", "source_a": "vision", "source_b": "language", "unimodal": "codes"}
+    models = pd.concat(profiles, ignore_index=True).assign(**shared)
+    published = tables.published("fig_fusion").assign(kind="published")
+    effects = mechanism_effect(models, preset.seed)
+    table = pd.concat([models, effects, published], ignore_index=True)
+    return tables.validate(table.assign(experiment="vision_language", estimator="exact"), COLUMNS)
+
+
+def _codes(preset: Preset, states: Shard, benchmark: str, part: str) -> np.ndarray:
+    if part == "answer":
+        return states.arrays[f"{benchmark}/applied/answer"]
+    fitted, applied = (
+        states.arrays[f"{benchmark}/{which}/{part}"].astype(np.float64)
+        for which in ("fitted", "applied")
+    )
+    return quantise(fitted, applied, preset.n_clusters, preset.seed, allow_degenerate=True)
+
+
+def mechanism_effect(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    r"""The effect of the mechanism on the share of language, a row per benchmark and target.
+
+    In points of 100, from a two-way layout of s seeds and the mechanisms. ``spread_mechanism`` is
+    the standard deviation of the mechanism (zero if its mean square is below that of the
+    residuals), ``spread_rest`` that of the residuals. With F the ratio of the mean squares, the
+    interval of the former has the ends :math:`\sqrt{(F / F_q - 1) / s}` times the latter, q = .975
+    and .025 (normal effects, Searle 1971). ``moved`` is the range of the mechanisms' means, with a
+    centred interval over resampled seeds; its null permutes the mechanisms within each seed, and
+    ``null_q`` is corrected for all rows (Benjamini and Hochberg). ``moved_once`` is the mean range
+    within a seed. Seeds that lack the share of any mechanism are left out; with fewer than two, all
+    columns are missing.
+    """
+    once = models.drop_duplicates(["benchmark", "target", "model", "seed"])
+    rows = []
+    for (benchmark, target), group in once.groupby(["benchmark", "target"], sort=False):
+        shares = group.pivot(index="seed", columns="model", values="contribution").dropna()
+        row = {"benchmark": benchmark, "target": target, "kind": "moved", "seed": seed}
+        row |= {"n_seeds": len(shares), "fingerprint": group["fingerprint"].iloc[0]}
+        effect = _effect(100 * shares.to_numpy(float), seed) if len(shares) > 1 else {}
+        rows.append(row | effect)
+    table = pd.DataFrame(rows)
+    if "null_p" in table:
+        p = table["null_p"].dropna()
+        table["null_q"] = pd.Series(false_discovery_control(p), p.index)
+    return table
+
+
+def _effect(shares: np.ndarray, seed: int) -> dict[str, float]:
+    generator = np.random.default_rng(derive_seed("fusion moves", seed))
+    seeds, mechanisms = shares.shape
+    permuted = generator.permuted(np.broadcast_to(shares, (N_DRAWS, *shares.shape)), axis=2)
+    null = np.ptp(permuted.mean(1), axis=1)
+    draws = np.ptp(shares[generator.integers(seeds, size=(N_DRAWS, seeds))].mean(1), axis=1)
+    means = shares.mean(0)
+    moved, variance = np.ptp(means), means.var(ddof=1)
+    residual = shares - means - shares.mean(1, keepdims=True) + shares.mean()
+    freedom = mechanisms - 1, (seeds - 1) * (mechanisms - 1)
+    rest = (residual**2).sum() / freedom[1]
+    ends = variance / f_distribution.ppf([0.975, 0.025], *freedom) - rest / seeds
+    low, high = centred_interval(draws, moved)
+    spread_low, spread_high = np.maximum(ends, 0) ** 0.5
+    effect = {"moved": moved, "moved_once": np.ptp(shares, axis=1).mean()}
+    effect |= {"ci_low": low, "ci_high": high, "null_mean": null.mean()}
+    effect |= {"null_high": np.quantile(null, 0.95), "null_p": permutation_p(moved, null)}
+    effect |= {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
+    effect |= {"spread_low": spread_low, "spread_high": spread_high, "spread_rest": rest**0.5}
+    return effect
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """By benchmark: shares by mechanism and seed, accuracies, and the effect of the mechanism."""
+    models, moved, published = (table[table["kind"] == k] for k in ("model", "moved", "published"))
+    models = models.drop_duplicates(["benchmark", "target", "model", "seed"])
+    names = list(models["benchmark"].unique())
+    figure = Figure(figsize=(style.PAGE, 5.0))
+    layout = {"squeeze": False, "sharey": "row", "sharex": "row", "height_ratios": (8, 4.5, 2.6)}
+    axes = figure.subplots(3, len(names), **layout)
+    for (shares, accuracy, effect), benchmark in zip(axes.T, names, strict=True):
+        rows = models[models["benchmark"] == benchmark]
+        shares.set_title(style.benchmark_name(benchmark))
+        _draw_shares(shares, rows)
+        _draw_accuracy(accuracy, rows)
+        _draw_effect(effect, moved[moved["benchmark"] == benchmark], published)
+    for ax in axes[:2, 0]:
+        ax.set_yticks(range(len(_MECHANISMS)), _MECHANISMS.values())
+        ax.set_ylim(len(_MECHANISMS) - 0.5, -0.5)
+    axes[0, 0].set_xlim(-0.03, 1.03)
+    axes[2, 0].set_yticks(range(len(_LOOKS)), [name.removeprefix("hidden, ") for name in _LOOKS])
+    axes[2, 0].set_ylim(len(_LOOKS) - 0.4, -0.6)
+    axes[2, 0].set_xlim(left=0)
+    marker = {"linestyle": "", "markeredgecolor": style.INK, "markersize": 4}
+    handles = [
+        Line2D([], [], marker=shape, color=face, label=words, **marker)
+        for _, shape, face, words in _LOOKS.values()
+    ]
+    marker = {"linestyle": "", "color": style.INK}
+    handles.append(Line2D([], [], marker="|", markersize=8, label="mean", **marker))
+    handles.append(style.null_handle("null"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    if len(published):
+        row = published.iloc[0]
+        words = f"published: up to {row.moved:g} points, {row.model} on {row.benchmark}"
+        look = {"color": style.OTHERS[0], "linestyle": "--"}
+        once = {"marker": "x", "markersize": 4, "label": "one training of each: mean over seeds"}
+        handles = [
+            Line2D([], [], label=f"{words} (grade {row.grade})", **look),
+            Line2D([], [], **once, **marker),
+        ]
+        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    return figure
+
+
+def _draw_shares(ax: Axes, models: pd.DataFrame) -> None:
+    ax.set_xlabel("$C_{language}$")
+    if models["contribution"].isna().all():
+        words = "not defined:\nno unique information\nabove its null"
+        ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center")
+    for (mechanism, target), rows in models.groupby(["model", "target"]):
+        shift, marker, face, _ = _LOOKS[target]
+        y = np.full(len(rows), list(_MECHANISMS).index(mechanism) + shift)
+        values, low, high = (style.floats(rows[name]) for name in _SHARES)
+        ax.hlines(y, low, high, color=style.FAINT, linewidth=0.7, alpha=0.5)
+        style.points(ax, values, y, marker, color=face, markersize=2.8, markeredgewidth=0.6)
+        if np.isfinite(values).any():
+            ax.plot(np.nanmean(values), y[0], "|", color=style.INK, markersize=9, zorder=6)
+
+
+def _draw_accuracy(ax: Axes, models: pd.DataFrame) -> None:
+    ax.set_xlabel("accuracy")
+    ax.axvspan(0, models["prior"].iloc[0], color=style.NULL, alpha=0.6, linewidth=0)
+    rows = models[models["target"] == "hidden"]
+    y = [list(_MECHANISMS).index(name) for name in rows["model"]]
+    style.points(ax, rows["accuracy"].to_numpy(float), y, "o", markersize=2.8)
+    ax.set_xlim(0, 1.03)
+
+
+def _draw_effect(ax: Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
+    ax.set_xlabel("$C_{language}$ moved (points)")
+    for row, (target, (_, marker, face, _)) in enumerate(_LOOKS.items()):
+        rows = moved[moved["target"] == target]
+        names = ("moved", "moved_once", "null_high", "ci_low", "ci_high")
+        value, once, null, low, high = (style.floats(rows[name]) for name in names)
+        y = [row] * len(rows)
+        ax.barh(y, np.nan_to_num(null), 0.7, color=style.NULL, alpha=0.75)
+        ax.hlines(y, low, high, color=style.INK, linewidth=0.8)
+        style.points(ax, value, y, marker, color=face)
+        ax.plot(once, y, "x", color=style.INK, markersize=4)
+        if np.isnan(value).any():
+            place = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center"}
+            ax.text(0.5, row, "not defined", **place)
+    for points in published["moved"].astype(float):
+        ax.axvline(points, color=style.OTHERS[0], linestyle="--", linewidth=1)

@@ -1,0 +1,356 @@
+r"""Which quantity of a model predicts the accuracy that an intervention costs it?
+
+Interventions blank, exchange or distort the picture or the question. Each drop in accuracy is
+correlated over models (Spearman's :math:`\rho`) with atoms of the masked decisions and with
+baselines, among them the perceptual score (Gat et al., 2021) and the share of the picture in
+MM-SHAP (Parcalabescu and Frank, 2023).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from itertools import product
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pidlib._common import derive_seed, fingerprint
+from pidlib.benchmarks import Sample
+from pidlib.experiments import population, statistics, style
+from pidlib.experiments.extractions import Query, Request, extractions
+from pidlib.experiments.interventions import (
+    INTERVENTIONS,
+    accuracy_drop,
+    perceptual_score,
+    resample,
+)
+from pidlib.experiments.interventions import correct_by_id as correct
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import Columns, of_type, validate
+from pidlib.extraction.masking import FULL
+
+EXPERIMENT = "vision_language"
+NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are masked passes
+SOLVED = ("synergy", "unique_vision", "unique_language", "redundancy", "co_information")
+# Quantity -> column of the population's table: atoms of the masked decisions, then baselines.
+MEASURED = {name: f"{name}_bits" for name in SOLVED} | {
+    "divergence": "divergence_bits",
+    "moved_language": "moved_language",
+    "accuracy": "accuracy",
+    "accuracy_language": "accuracy_language",
+    "masked_drop": "delta_vision",
+}
+QUANTITIES = (*MEASURED, "perceptual_score", "vision_share")
+OUTCOMES = ("noise", *INTERVENTIONS, "words as noise")
+MEAN, POOLED = "mean within benchmarks", "all models and benchmarks"
+
+COLUMNS = Columns(
+    {
+        **of_type("string", "experiment", "kind", "benchmark", "split", "model", "revision"),
+        **of_type("string", "quantity", "intervention"),
+        **of_type("Float64", "value", "ci_low", "ci_high", "null_low", "null_high", "reliability"),
+        **of_type("Int64", "n_benchmarks", "n_samples", "n_models", "seed"),
+        "converged": "boolean",
+        "fingerprint": "string",
+    },
+    required=("experiment", "kind", "benchmark", "seed", "fingerprint"),
+)
+
+
+def requests(preset: Preset) -> list[Request]:
+    """What the masked profile of each model needs, and its answers after every intervention."""
+    (profiled,) = population.request(preset).queries
+    query = Query(preset.split, preset.n_intervened, preset.seed, (FULL,))
+    changed = (query._replace(change=change) for change in _changes(preset).values())
+    return [Request(preset.population, preset.benchmarks, (profiled, *changed))]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Drops, quantities and their correlations over the population.
+
+    Drops are measured on the first ``n_intervened`` samples. The perceptual score has its own
+    permutation of pictures: with that of the intervention "resampled" it would predict itself. The
+    share of the picture is the mean over ``n_explained`` samples.
+    """
+    models = population.population_table(preset)
+    families = models.drop_duplicates("model").set_index("model")["family"]
+    groups = {
+        name: members
+        for name, members in population.benchmark_groups(models).items()
+        if len(members) > 1 and name != population.ALL
+    }
+    rows = [*_quantities(models), *_drops(preset), *_shares(preset)]
+    table = pd.DataFrame(rows).assign(experiment=EXPERIMENT, seed=preset.seed)
+    sizes = preset.n_bootstrap, preset.n_permutations
+    correlated = correlations(table, families, *sizes, preset.seed, groups)
+    return validate(pd.concat([table, correlated], ignore_index=True), COLUMNS)
+
+
+def correlations(
+    table: pd.DataFrame,
+    families: pd.Series,
+    n_bootstrap: int,
+    n_permutations: int,
+    seed: int = 0,
+    groups: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> pd.DataFrame:
+    """Spearman's rho of each quantity and drop: by benchmark, in means, and over all cells.
+
+    A benchmark with a ``reliability`` of the drop below `MIN_RELIABILITY` does not count in a mean;
+    ``n_benchmarks`` is the number that count. Correlations over all cells also reflect which
+    benchmarks lose most, which any property of the benchmarks predicts. The interval resamples
+    whole families; the null permutes models, on all benchmarks alike (95 % of permutations), so
+    that over all cells it shows what the benchmarks alone predict. Missing for fewer than
+    `MIN_CLUSTERS` models or families, and for constant columns.
+
+    Parameters
+    ----------
+    table
+        Rows of kind ``quantity`` and ``drop``, the latter with their intervals.
+    families
+        Model -> family.
+    n_bootstrap, n_permutations, seed
+        Draws of the interval and of the null; the seed of both.
+    groups
+        Further means by name, each of some benchmarks.
+    """
+    models, names = table["model"].unique(), table["benchmark"].unique()
+
+    def wide(kind: str, column: str, keys: Sequence[str], value: str = "value") -> np.ndarray:
+        """Rounded, so that differences below the solver's resolution are ties."""
+        rows = table[table["kind"] == kind].set_index([column, "model", "benchmark"])[value]
+        index = pd.MultiIndex.from_product([keys, models, names])
+        cells = rows.reindex(index).to_numpy(float).reshape(len(keys), len(models), len(names))
+        return np.stack(cells.round(population.DECIMALS), axis=-1)
+
+    x = wide("quantity", "quantity", QUANTITIES)
+    y, low, high = (
+        wide("drop", "intervention", OUTCOMES, value) for value in ("value", "ci_low", "ci_high")
+    )
+    reliable = statistics.reliability(y, statistics.variance_of(low, high))
+    groups = {MEAN: names, **groups}
+    counted = reliable >= statistics.MIN_RELIABILITY
+    members = np.stack([np.isin(names, group)[:, None] & counted for group in groups.values()])
+    columns = {"value": rank_correlations(x, y, members)}
+    generator = np.random.default_rng(derive_seed(seed, "foretold"))
+    by_family = pd.Series(range(len(models))).groupby(families[models].to_numpy(), sort=False)
+    clusters = list(by_family.indices.values())
+    null = [
+        rank_correlations(x, y[generator.permutation(len(models))], members)
+        for _ in range(n_permutations)
+    ]
+    draws = [
+        rank_correlations(x[drawn], y[drawn], members)
+        for drawn in statistics.cluster_bootstrap(clusters, n_bootstrap, generator)
+    ]
+    few = len(clusters) < statistics.MIN_CLUSTERS
+    for name, values, missing in (("ci", draws, few), ("null", null, False)):
+        ends = statistics.percentile_interval(np.stack(values), missing)
+        columns |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
+    unsolved = table[:0]
+    if "converged" in table:
+        unsolved = table[~table["converged"].fillna(True).astype(bool)]
+    sizes = [n_bootstrap, n_permutations]
+    key = fingerprint(table=table["fingerprint"].unique().tolist(), n=sizes, seed=seed)
+    shared = {"kind": "correlation", "experiment": table["experiment"].iloc[0], "seed": seed}
+    shared |= {"n_models": len(models), "fingerprint": key}
+    rows = []
+    for i, name in enumerate((*names, *groups, POOLED)):
+        inside = groups.get(name, names if name == POOLED else [name])
+        for (j, quantity), (k, outcome) in product(enumerate(QUANTITIES), enumerate(OUTCOMES)):
+            if (quantity, outcome) == ("masked_drop", "noise"):  # the same under two names
+                continue
+            loose = unsolved["benchmark"].isin(inside) & (unsolved["quantity"] == quantity)
+            row = {"benchmark": name, "quantity": quantity, "intervention": outcome}
+            row |= {column: values[i, j, k] for column, values in columns.items()}
+            row["converged"] = not loose.any()
+            if i < len(names):
+                row["reliability"] = reliable[i, k]
+            elif name in groups:
+                row["n_benchmarks"] = members[i - len(names), :, k].sum()
+            rows.append(shared | row)
+    return pd.DataFrame(rows)
+
+
+def rank_correlations(
+    x: Float[np.ndarray, "models benchmarks p"],
+    y: Float[np.ndarray, "models benchmarks q"],
+    members: Bool[np.ndarray, "groups benchmarks q"],
+) -> Float[np.ndarray, "benchmarks+groups+1 p q"]:
+    """Spearman's rho within each benchmark, its mean over each group, and over all cells."""
+    ranks = statistics.standardised_ranks
+    within = np.einsum("mbp,mbq->bpq", ranks(x), ranks(y))
+    pooled = np.einsum("np,nq->pq", *(ranks(side.reshape(-1, side.shape[-1])) for side in (x, y)))
+    means = statistics.group_mean(within, members[:, :, None])
+    return np.concatenate([within, means, pooled[None]])
+
+
+def _quantities(models: pd.DataFrame) -> list[dict]:
+    """Quantities of the population's table, a row each."""
+    columns = ["benchmark", "split", "model", "revision", "n_samples", "fingerprint"]
+    return [
+        {column: row[column] for column in columns}
+        | {"kind": "quantity", "quantity": name, "value": row[column]}
+        | {"converged": row["converged"] if name in SOLVED else None}
+        for row in models.to_dict("records")
+        for name, column in MEASURED.items()
+    ]
+
+
+def _changes(preset: Preset) -> dict[str, Callable[[Sequence[Sample]], list[Sample]]]:
+    """Every intervention; first, for the perceptual score, another permutation of pictures."""
+    seed = derive_seed(preset.seed, "perceptual score")
+    return {"perceptual score": partial(resample, modality="vision", seed=seed)} | {
+        name: partial(change, seed=preset.seed) for name, change in INTERVENTIONS.items()
+    }
+
+
+def _drops(preset: Preset) -> list[dict]:
+    """Every drop with its interval, and the perceptual score, by model and benchmark."""
+    rows = []
+    for full, *changed in extractions(preset, *requests(preset)):
+        whole = correct(full.extraction)
+        after = {
+            name: (correct(answer.extraction), answer.columns)
+            for name, answer in zip(_changes(preset), changed, strict=True)
+        }
+        permuted, columns = after.pop("perceptual score")
+        ids = permuted.index
+        score = {"quantity": "perceptual_score", "value": perceptual_score(whole[ids], [permuted])}
+        rows.append(columns | {"kind": "quantity"} | score)
+        for name, key in NOISE.items():
+            after[name] = correct(full.extraction, key)[ids], full.columns | {"n_samples": len(ids)}
+        for name, (answers, columns) in after.items():
+            drop = accuracy_drop(whole, answers, preset.n_bootstrap, preset.seed)
+            row = columns | {"kind": "drop", "intervention": name}
+            rows.append(row | dict(zip(("value", "ci_low", "ci_high"), drop, strict=True)))
+    return rows
+
+
+def _shares(preset: Preset) -> list[dict]:
+    """The share of the picture by MM-SHAP, with the normal interval of its mean."""
+    rows = []
+    for shares, columns in (
+        pair for model in preset.population for pair in _explained(preset, model)
+    ):
+        shares = shares[~np.isnan(shares)]
+        mean, error = shares.mean() if len(shares) else np.nan, np.nan
+        if len(shares) > 1:
+            error = shares.std(ddof=1) / np.sqrt(len(shares))
+        low, high = statistics.normal_interval(mean, error)
+        row = columns | {"kind": "quantity", "quantity": "vision_share"}
+        rows.append(row | {"value": mean, "ci_low": low, "ci_high": high})
+    return rows
+
+
+def _explained(preset: Preset, name: str) -> Iterator[tuple[Float[np.ndarray, " n"], dict]]:
+    """Shares of the picture and their columns, of a model on each benchmark."""
+    from pidlib.experiments.vision_language.shapley import cached_shares
+    from pidlib.models import load_model
+
+    name, _, revision = name.partition("@")
+    options = {"device": preset.device, "allow_unpinned": preset.allow_unpinned}
+    model = load_model(name, revision=revision or None, **options)
+    for benchmark in preset.benchmarks:
+        yield cached_shares(preset, model, benchmark)
+
+
+def prepare_model(preset: Preset, model: str) -> int:
+    """Compute the Shapley values of a model ahead of `measure`; return the number of samples."""
+    if model not in preset.population:
+        return 0
+    return sum(len(shares) for shares, _ in _explained(preset, model))
+
+
+_LABELS = {atom: style.SYMBOLS[atom] for atom in SOLVED[:4]} | {
+    "co_information": "$R - S$",
+    "divergence": "KL",
+    "moved_language": "moved",
+    "accuracy": "accuracy",
+    "accuracy_language": "without picture",
+    "masked_drop": "masked drop",
+    "perceptual_score": "perceptual score",
+    "vision_share": "V-SHAP",
+}
+_TITLES = {
+    "noise": "picture\nnoise",
+    "blank": "picture\nblank",
+    "no image": "picture\nnone",
+    "resampled": "picture of\nanother",
+    "pixels": "pixels\nshuffled",
+    "patches": "patches\nshuffled",
+    "blurred": "picture\nblurred",
+    "words": "words\nshuffled",
+    "question": "question\nof another",
+    "words as noise": "words\nnoise",
+}
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Above, the accuracy lost, by benchmark and model; below, its correlation with quantities."""
+    drops = table[table["kind"] == "drop"]
+    correlated = table[table["kind"] == "correlation"]
+    outcomes = list(correlated["intervention"].unique())
+    result = Figure(figsize=(style.PAGE, 6.4))
+    above, below = result.subfigures(2, 1, height_ratios=[1, 1.75])
+    _draw_drops(above, drops, outcomes)
+    means = correlated[~correlated["benchmark"].isin(drops["benchmark"])]
+    _draw_correlations(below, means, outcomes)
+    return result
+
+
+def _draw_drops(part: Figure, drops: pd.DataFrame, outcomes: Sequence[str]) -> None:
+    """A panel for each intervention: a point for each model, a bar for their mean."""
+    names = list(drops["benchmark"].unique())
+    axes = part.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
+    for ax, outcome in zip(axes, outcomes, strict=True):
+        rows = drops[drops["intervention"] == outcome]
+        for place, benchmark in enumerate(names):
+            cell = rows[rows["benchmark"] == benchmark]
+            ax.barh(place, cell["value"].mean(), 0.8, color=style.NULL, linewidth=0)
+            y = place + np.linspace(-0.3, 0.3, len(cell)) if len(cell) > 1 else [place]
+            look = {"color": style.FAINT, "linewidth": 0.4, "zorder": 2}
+            ax.hlines(y, cell["ci_low"], cell["ci_high"], **look)
+            ax.plot(cell["value"], y, ".", color=style.INK, markersize=1.8, zorder=3)
+        ax.axvline(0, color=style.INK, linewidth=0.6)
+        ax.set_title(_TITLES[outcome], pad=3)
+        ax.set_xlim(-0.35, 1.08)
+        ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    axes[0].set_yticks(range(len(names)), map(style.benchmark_name, names))
+    axes[0].invert_yaxis()
+    part.supxlabel("accuracy lost", fontsize="medium")
+
+
+def _draw_correlations(part: Figure, rows: pd.DataFrame, outcomes: Sequence[str]) -> None:
+    """A panel for each intervention: a line for each quantity, a marker for each mean."""
+    axes = part.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
+    quantities, names = list(rows["quantity"].unique()), list(rows["benchmark"].unique())
+    offsets = np.linspace(-0.3, 0.3, len(names))
+    markers = dict(zip(names, [*"oD^s"[: len(names) - 1], "o"], strict=True))
+    for ax, outcome in zip(axes, outcomes, strict=True):
+        for offset, (name, marker) in zip(offsets, markers.items(), strict=True):
+            cell = rows[(rows["intervention"] == outcome) & (rows["benchmark"] == name)]
+            cell = cell.set_index("quantity").reindex(quantities)
+            colors = [style.COLORS.get(quantity, style.INK) for quantity in quantities]
+            look = {"s": 5, "marker": marker, "edgecolors": colors}
+            look["facecolors"] = "white" if name == POOLED else colors
+            y = np.arange(len(quantities)) + offset
+            style.forest(ax, y, cell, 0.55 / len(names), **look)
+        ax.axvline(0, color=style.INK, linewidth=0.6)
+        ax.axhline(4.5, color=style.FAINT, linewidth=0.5)  # below the atoms and R - S
+        ax.set_xlim(-1.15, 1.15)
+        ax.set_xticks([-1, 0, 1])
+    axes[0].set_yticks(range(len(quantities)), [_LABELS[name] for name in quantities])
+    axes[0].invert_yaxis()
+    part.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
+    faces = {name: "white" if name == POOLED else style.INK for name in names}
+    look = {"linestyle": "", "markeredgecolor": style.INK, "markersize": 3.4}
+    handles = [
+        Line2D([], [], marker=markers[name], color=face, label=name, **look)
+        for name, face in faces.items()
+    ]
+    handles.append(style.null_handle("models permuted, 95 %"))
+    part.legend(handles=handles, loc="outside upper center", ncols=3)

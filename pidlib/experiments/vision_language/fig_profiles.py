@@ -1,0 +1,123 @@
+"""What do the models take from the picture, from the question, and from both together?
+
+The information that picture and question hold about a model's decision, its distribution over the
+candidates, is split into redundancy, unique information of each, and synergy (BROJA). The decision
+on one modality alone is obtained with the other masked by noise, as in Fang et al., or resampled
+from other samples. The second table has the diagnostics of each masked profile.
+"""
+
+from collections.abc import Mapping
+from itertools import product
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from pidlib.experiments import decision_profiles, style
+from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments.population import benchmark_kind
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import ATOMS, DIAGNOSTICS, Columns, of_type, validate
+from pidlib.experiments.tables import latex as booktabs
+from pidlib.experiments.vision_language.panels import compare
+from pidlib.profiles.modes import diagnose
+
+EXPERIMENT = "vision_language"
+KINDS = ("synergy-driven", "prior-driven", "picture-driven", "redundant")  # order of the panels
+_PARTS = {"value_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
+_NULLS = {"masked": "noise floor", "resampled": "mean of dealt answers"}
+_COMBINED = list(product(_NULLS, style.VISION_LANGUAGE, _PARTS.values()))
+
+COLUMNS = {
+    "fig_profiles": ATOMS,
+    "fig_profiles_diagnostics": Columns(
+        {
+            **of_type("string", "experiment", "benchmark", "kind", "split", "model", "revision"),
+            **of_type("Float64", *DIAGNOSTICS),
+            **of_type("Float64", *map("_".join, _COMBINED)),
+            "n_samples": "Int64",
+            "converged": "boolean",
+            "fingerprint": "string",
+        },
+        required=(
+            *("experiment", "benchmark", "split", "model", "accuracy"),
+            *("n_samples", "fingerprint"),
+        ),
+    ),
+}
+
+
+def requests(preset: Preset) -> list[Request]:
+    """Both modalities, each alone, noise alone, and pictures with questions of other samples."""
+    return [decision_profiles.request(preset)]
+
+
+def measure(preset: Preset) -> dict[str, pd.DataFrame]:
+    """Atoms by model, benchmark and mode, and the diagnostics of each model on each benchmark."""
+    atoms = decision_profiles.decision_profiles(preset, EXPERIMENT)
+    rows = [
+        {"experiment": EXPERIMENT, "kind": benchmark_kind(answer.columns["benchmark"])}
+        | answer.columns
+        | diagnose(answer.extraction, preset.tau)
+        for (answer,) in extractions(preset, *requests(preset))
+    ]
+    diagnostics = with_atoms(pd.DataFrame(rows), atoms)
+    return {"fig_profiles": atoms, "fig_profiles_diagnostics": diagnostics}
+
+
+def with_atoms(diagnostics: pd.DataFrame, atoms: pd.DataFrame) -> pd.DataFrame:
+    """Diagnostics of each model on each benchmark, with its atoms by mode in columns."""
+    keys = ["benchmark", "model"]
+    wide = atoms.pivot(index=keys, columns=["unimodal", "atom"], values=list(_PARTS))
+    wide.columns = [f"{mode}_{atom}_{_PARTS[column]}" for column, mode, atom in wide.columns]
+    wide["converged"] = atoms.groupby(keys)["converged"].all()
+    return validate(diagnostics.join(wide, on=keys), COLUMNS["fig_profiles_diagnostics"])
+
+
+def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Bars of resampled profiles, markers of masked ones; benchmarks in the order of their kind."""
+    table, diagnostics = tables["fig_profiles"], tables["fig_profiles_diagnostics"]
+    kinds = diagnostics.groupby("benchmark", sort=False)["kind"].first()
+    kinds = kinds.astype(object).where(kinds.notna(), "kind not known")
+    order = sorted(kinds.index, key=lambda name: [*KINDS, "kind not known"].index(kinds[name]))
+    table = table.sort_values("benchmark", key=lambda names: names.map(order.index), kind="stable")
+    masked, resampled = (table[table["unimodal"] == mode] for mode in ("masked", "resampled"))
+    bars = resampled.assign(bits=resampled["value_bits"])
+    words = "bars: absent modality resampled; markers: masked"
+    result = compare(bars, masked, words, "null of masked: all noise")
+    for name, ax in zip(order, result.axes, strict=False):
+        ax.set_title(f"{style.benchmark_name(name)} ({kinds[name]})")
+    return result
+
+
+def latex(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Atoms with interval and null, by mode; below, the diagnostics."""
+    table = tables["fig_profiles_diagnostics"]
+    labels = table["benchmark"].map(style.benchmark_name), table["model"].map(style.model_name)
+    names = list(zip(*(label.str.replace("_", r"\_") for label in labels), strict=True))
+    header = ["benchmark", "model", *(style.SYMBOLS[atom] for atom in style.VISION_LANGUAGE)]
+    rows = style.minis_line(table["model"], len(header))
+    for mode, null in _NULLS.items():
+        text = f"{mode}: bits with 95\\,\\% interval; after the slash the {null}"
+        title = rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{text}}}}}"
+        rows.append([r"\midrule" * bool(rows) + title])
+        for name, row in zip(names, table.to_dict("records"), strict=True):
+            rows.append([*name, *(_cell(row, f"{mode}_{atom}") for atom in style.VISION_LANGUAGE)])
+    above = booktabs(header, rows, align="ll" + "r" * len(style.VISION_LANGUAGE))
+    symbols = product((r"\mathrm{acc}", "H", "f"), ("", "_v", r"_\ell"))
+    symbols = [f"${''.join(pair)}$" for pair in symbols]
+    header = ["benchmark", "model", *symbols, "$d_v$", r"$d_\ell$"]
+    values = table[DIAGNOSTICS].itertuples(index=False)
+    rows = [[*name, *row] for name, row in zip(names, values, strict=True)]
+    below = booktabs(header, rows, align="ll" + "r" * len(DIAGNOSTICS), digits=2)
+    return above + "\n\\medskip\n\n" + below
+
+
+def _cell(row: Mapping[str, float], name: str) -> str | None:
+    """The value with its interval, and after a slash the null if it is known."""
+    numbers = [row[f"{name}_{part}"] for part in _PARTS.values()]
+    if pd.isna(numbers[0]):
+        return None
+    value, low, high, null = (
+        "" if pd.isna(number) else f"{number:.2f}".replace("-0.00", "0.00") for number in numbers
+    )
+    return f"${value}_{{{low}}}^{{{high}}}" + (f" / {null}$" if null else "$")

@@ -1,0 +1,206 @@
+"""How much of what a protocol estimates is signal?
+
+Both protocols of `protocols` are compared with their nulls: on independent labels, on a known
+mixture for several lengths and alphabets, and on the tokens of the preset's models. Padegal Amit et
+al., arXiv 2511.19470, and the files released with it.
+"""
+
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from tqdm.auto import tqdm
+
+from pidlib._common import derive_seed
+from pidlib.decomposition import pid
+from pidlib.decomposition.entropies import tabulate
+from pidlib.experiments import style
+from pidlib.experiments.decision_profiles import embedding_profile, embedding_request
+from pidlib.experiments.extractions import Extracted, Query, Request, extractions
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import normal_interval
+from pidlib.experiments.tables import published
+from pidlib.experiments.vision_language import protocols
+from pidlib.experiments.vision_language.protocols import (
+    PATCHES,
+    POOLED,
+    RELEASED_CODES,
+    mixed,
+    mixture_rows,
+    released,
+    shorten,
+)
+from pidlib.extraction.masking import FULL
+
+COLUMNS = protocols.COLUMNS
+LABELS, PUBLISHED = "independent labels", "released, authors' files"
+AUDITED = "0.6 vision + 0.4 language"  # a mixture that has all four atoms
+LABEL_SIZES, LABEL_REPEATS = (50, 1000, 20_000), 100  # the sizes of the published numbers
+_POOLED_SETTINGS = {"n_clusters", "n_permutations", "n_bootstrap", "seed"}
+_SETTINGS = _POOLED_SETTINGS | {"n_sequences", "audit_observations", "audit_codes"}
+_DASHED = (0, (1.5, 1.2))
+
+
+def requests(preset: Preset) -> list[Request]:
+    """Token sequences of a few samples, and pooled embeddings of all."""
+    few = Query(preset.split, preset.n_sequences, preset.seed, (FULL,), tokens=True)
+    pooled = embedding_request(preset)
+    return [pooled._replace(queries=(few, *pooled.queries))]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms by each protocol with their null: of labels, of a mixture, and of the models."""
+    profiles = [_published(), *(_labels(preset.seed, n) for n in LABEL_SIZES)]
+    for n in tqdm(preset.audit_observations, desc="audit", unit="size"):
+        sequences = {
+            protocol: shorten(mixed(AUDITED, preset.n_sequences, n, k, preset.seed), preset.seed)
+            for protocol, k in PATCHES.items()
+        }
+        for k in preset.audit_codes:
+            for protocol, tokens in sequences.items():
+                rows = released(tokens, k, preset.n_bootstrap, preset.seed)
+                profiles.append(rows.assign(protocol=protocol, benchmark=AUDITED))
+            profiles.append(mixture_rows(preset, AUDITED, n, k))
+    (request,) = requests(preset)
+    for answers in extractions(preset, request):
+        profiles += _both_protocols(preset, *answers)
+    return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
+
+
+def _published() -> pd.DataFrame:
+    """Published atoms: of independent labels, and in the authors' files.
+
+    The sequence lengths and alphabets of the files are unknown.
+    """
+    labels, files = published("fig_protocol_audit"), published("table2_contributions")
+    files = files[(files["unit"] == "nats") & (files["benchmark"] == "VQA")]
+    names = files["model"] + ", " + files["benchmark"]
+    files = files.assign(benchmark=names, protocol=PUBLISHED, atom=files["quantity"])
+    files = files[["protocol", "benchmark", "source", "grade", "n_samples", "atom", "value"]]
+    labels = labels.rename(columns={"nats": "value"})
+    table = pd.concat([labels.assign(benchmark=LABELS, protocol=LABELS), files])
+    bits = table.pop("value") / np.log(2)
+    return table.assign(value_bits=bits, fingerprint="published")
+
+
+def _labels(seed: int, n: int) -> pd.DataFrame:
+    """Mean atoms of three independent lists of n labels, with 1.96 standard deviations."""
+    k = min(RELEASED_CODES, n)
+    generator = np.random.default_rng(derive_seed(seed, "independent labels", n))
+    labels = generator.integers(k, size=(3, LABEL_REPEATS, n))
+    solved = pid(tabulate(*labels, (k, k, k)))
+    rows = []
+    for atom, values in solved.atoms.items():
+        low, high = normal_interval(values.mean(), values.std())
+        rows.append({"atom": atom, "value_bits": values.mean(), "ci_low": low, "ci_high": high})
+    counts = {"n_samples": LABEL_REPEATS, "n_codes": k, "n_observations": n}
+    columns = {"protocol": LABELS, "benchmark": LABELS, "converged": solved.converged.all()}
+    return pd.DataFrame(rows).assign(**columns, **counts)
+
+
+def _both_protocols(
+    preset: Preset, sequences: Extracted, fitted: Extracted, applied: Extracted
+) -> list[pd.DataFrame]:
+    settings = preset.model_dump(include=_POOLED_SETTINGS)
+    others = {"fitted": fitted.columns["fingerprint"]}
+    others |= {"sequences": sequences.columns["fingerprint"], "released": RELEASED_CODES}
+    columns = applied.row_columns("vision_language", **others, **settings)
+    n = columns.pop("n_samples")
+    tokens = released(sequences.extraction.tokens, RELEASED_CODES, preset.n_bootstrap, preset.seed)
+    samples = embedding_profile(fitted.extraction, applied.extraction, **settings)
+    return [
+        tokens.assign(protocol="released", **columns),
+        samples.assign(protocol=POOLED, n_observations=n, **columns),
+    ]
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Atoms and their nulls: a mixture above, labels and models below."""
+    labels, models = table[table["protocol"] == LABELS], table[table["model"].notna()]
+    mixture = table[table["model"].isna() & ~table["protocol"].isin([LABELS, PUBLISHED])]
+    names, sizes = list(mixture["protocol"].unique()), sorted(mixture["n_codes"].unique())
+    figure = Figure(figsize=(style.PAGE, 1.25 * len(names) + 2.5))
+    heights = [*(1 for _ in names), 1.15]
+    grid = figure.add_gridspec(len(names) + 1, 3 * len(sizes), height_ratios=heights)
+    ax = None
+    for (row, protocol), (column, k) in product(enumerate(names), enumerate(sizes)):
+        ax = figure.add_subplot(grid[row, 3 * column : 3 * column + 3], sharex=ax)
+        _draw_mixture(ax, mixture[(mixture["protocol"] == protocol) & (mixture["n_codes"] == k)])
+        ax.set_title(f"{protocol}: {k} codes" if column == 0 else f"{k} codes")
+        ax.set_ylabel("bits" if column == 0 else "")
+        ax.set_xlabel("samples $N$" if protocol == POOLED else "positions $L$")
+    width = len(sizes)
+    parts = [slice(part * width, (part + 1) * width) for part in range(3)]
+    left, *others = (figure.add_subplot(grid[-1, part]) for part in parts)
+    _draw_labels(left, labels)
+    in_files = table[table["protocol"] == PUBLISHED]
+    parts = zip(others, ("released", POOLED), (in_files, in_files[:0]), strict=True)
+    for ax, protocol, reported in parts:
+        _draw_models(ax, models[models["protocol"] == protocol], reported)
+        ax.set_title(f"{protocol}, exemplars")
+    diamond = {"linestyle": "", "marker": "D", "color": "white", "markeredgecolor": style.INK}
+    handles = [
+        *style.atom_handles(),
+        Line2D([], [], color=style.INK, marker="o", markersize=2.6, label="as counted"),
+        Line2D([], [], color=style.INK, linestyle=_DASHED, label="its own null"),
+        style.null_handle("null of a bar"),
+        Line2D([], [], **diamond, markersize=3.4, label="as reported"),
+    ]
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    return figure
+
+
+def _draw_mixture(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw measured atoms with intervals, and their nulls dashed, by number of observations."""
+    names = ("n_observations", "value_bits", "null_mean", "corrected_bits", "ci_low", "ci_high")
+    for index, (atom, group) in enumerate(rows.groupby("atom", sort=False)):
+        n, value, null, corrected, low, high = (style.floats(group[name]) for name in names)
+        x, color = n * 1.06 ** (index - 1.5), style.COLORS[atom]  # side by side
+        ax.plot(x, value, marker="o", markersize=2.2, linewidth=1, color=color, zorder=3)
+        ax.plot(x, null, linestyle=_DASHED, linewidth=0.9, color=color)
+        # The interval is as wide as that of the corrected value.
+        style.interval(ax, x, value - corrected + low, value - corrected + high, color=color)
+    sizes = sorted(rows["n_observations"].unique())
+    ax.set(xscale="log", ylim=(0, None))
+    ax.set_xticks(sizes, [f"{n:g}" for n in sizes])
+    ax.minorticks_off()
+
+
+def _draw_labels(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw the atoms of independent labels as bars, and the published ones as markers."""
+    sizes = sorted(rows["n_observations"].unique())
+    for index, atom in enumerate(style.VISION_LANGUAGE):
+        group = rows[rows["atom"] == atom].sort_values("n_observations")
+        measured, reported = group[group["grade"].isna()], group[group["grade"].notna()]
+        x = np.arange(len(sizes)) + (index - 1.5) * 0.2
+        style.bars(ax, x, measured["value_bits"].astype(float), atom, 0.19)
+        style.interval(ax, x, measured["ci_low"], measured["ci_high"])
+        style.points(ax, x, reported["value_bits"], "D", markersize=2.6)
+    ax.set_xticks(range(len(sizes)), [f"{n:g}" for n in sizes])
+    ax.set(xlabel="observations $N$", ylabel="bits", ylim=(0, None))
+    ax.set_title(f"{LABELS}: at most {rows['n_codes'].max()} codes")
+
+
+def _draw_models(ax: Axes, rows: pd.DataFrame, reported: pd.DataFrame) -> None:
+    """Draw means over models with their range and null, then the published atoms."""
+    benchmarks = list(rows["benchmark"].unique())
+    others = list(reported["benchmark"].unique())
+    for index, atom in enumerate(style.VISION_LANGUAGE):
+        group = rows[rows["atom"] == atom].groupby("benchmark", sort=False)
+        side, mean = (index - 1.5) * 0.2, group[["value_bits", "null_mean"]].mean()
+        x = np.arange(len(benchmarks)) + side
+        style.bars(ax, x, mean["value_bits"].astype(float), atom, 0.19, hatch="")
+        style.null_band(ax, x, mean["null_mean"], 0.19)
+        bits = group["value_bits"]
+        style.interval(ax, x, bits.min(), bits.max(), linewidth=0.6)
+        for column, other in enumerate(others, len(benchmarks)):
+            chosen = (reported["atom"] == atom) & (reported["benchmark"] == other)
+            value = reported.loc[chosen, "value_bits"]
+            style.points(ax, [column + side], value, "D", markersize=2.6)
+    names = [style.benchmark_name(name).removeprefix("micro: ") for name in benchmarks] + others
+    ax.set_xticks(range(len(names)), names, rotation=55, ha="right", rotation_mode="anchor")
+    ax.tick_params(axis="x", length=0, labelsize=6.5)
+    ax.set_ylim(0, None)

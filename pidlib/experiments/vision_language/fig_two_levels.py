@@ -1,0 +1,219 @@
+r"""Why do decisions and embeddings disagree on the amount of synergy?
+
+Steps from the decisions of a model to codes of its embeddings, one change at a time. Sources:
+
+- ``samples``: decisions, whose alphabets are the samples themselves;
+- ``states``: the latent states of a generated benchmark, which determine picture and question;
+- ``probe``: these states, predicted from the pooled embeddings by a linear probe;
+- ``codes``: k-means codes of the same embeddings.
+
+Targets: ``decision``, the likeliest candidate :math:`\hat y`; ``state``, a code of h, the state at
+the answer position after the last block. With more codes than answers, the target can distinguish
+questions too, and its information about a single source is unique to that source.
+"""
+
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from pidlib.benchmarks import micro
+from pidlib.decomposition.estimate import estimate
+from pidlib.decomposition.information import entropy
+from pidlib.experiments import decision_profiles, style
+from pidlib.experiments.decision_profiles import decision_profile, embedding_codes
+from pidlib.experiments.extractions import Extracted, Request, extractions
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import ATOMS, Columns, validate
+from pidlib.extraction import Extraction
+from pidlib.extraction.masking import SOURCES
+
+MAX_BOOTSTRAP = 30  # samples for decisions; fig_profiles has as many as the preset asks for
+Sources = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
+_PATH = (  # sources and targets, in the order of the figure
+    *(("samples", "decision"), ("states", "decision"), ("probe", "decision")),
+    *(("codes", "decision"), ("codes", "state"), ("states", "state")),
+)
+_SHOWN = {"synergy": -0.16, "unique_language": 0.16}  # atoms and their side of a step
+
+COLUMNS = Columns(
+    {"sources": "string", "target": "string", **ATOMS.types, "target_bits": "Float64"},
+    required=("sources", "target", "target_bits", *ATOMS.required),
+)
+
+
+def requests(preset: Preset) -> list[Request]:
+    """Decisions, and states at the answer position for the codebooks and to profile."""
+    decisions = decision_profiles.request(preset)
+    embeddings = decision_profiles.embedding_request(preset)
+    return [decisions._replace(queries=(*decisions.queries, *embeddings.queries))]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms of decisions, of codes, and of the steps between; states of micro benchmarks only.
+
+    Codes have ``n_clusters`` values, and twice as many. ``target_bits`` is the entropy of the
+    target: the sum of the atoms if the sources determined it.
+    """
+    tables = []
+    for request in requests(preset):
+        for decided, fitted, applied in extractions(preset, request):
+            tables += [*_decision_rows(preset, decided), *_code_rows(preset, fitted, applied)]
+    return validate(pd.concat(tables, ignore_index=True), COLUMNS)
+
+
+def steps(
+    fitted: Extraction,
+    applied: Extraction,
+    n_clusters: int,
+    states: tuple[Sources, Sources] | None = None,
+    tau: float = 0.3,
+    seed: int = 0,
+) -> dict[tuple[str, str, int | None], tuple[Int[np.ndarray, " n"], ...]]:
+    """Codes (x1, x2, y) of every step, by sources, target and number of codes.
+
+    Codebooks and probes are fitted on the samples of `fitted`. `states` are the latent states of
+    both extractions, with the same numbers. A decision with a candidate mass below `tau` is the
+    first candidate.
+    """
+    decision = applied.decisions(tau=tau).argmax(1)
+    result = {}
+    if states is not None:
+        pooled = ([each.embeddings[name] for name in SOURCES] for each in (fitted, applied))
+        result["states", "decision", None] = (*states[1], decision)
+        result["probe", "decision", None] = (*map(probe, *pooled, states[0]), decision)
+    for k in (n_clusters, 2 * n_clusters):
+        *sources, state = embedding_codes(fitted, applied, k, seed)
+        result["codes", "decision", k] = (*sources, decision)
+        result["codes", "state", k] = (*sources, state)
+        if states is not None:
+            result["states", "state", k] = (*states[1], state)
+    return result
+
+
+def probe(
+    fitted: Float[np.ndarray, "n d"], applied: Float[np.ndarray, "m d"], states: np.ndarray
+) -> Int[np.ndarray, " m"]:
+    """States of other samples, by a linear discriminant trained on embeddings and states."""
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if len(np.unique(states)) == 1:
+        return np.full(len(applied), states[0])
+    discriminant = make_pipeline(StandardScaler(), LinearDiscriminantAnalysis())
+    return discriminant.fit(fitted, states).predict(applied)
+
+
+def _decision_rows(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
+    settings = preset.model_dump(include={"tau", "seed"})
+    settings["n_bootstrap"] = min(MAX_BOOTSTRAP, preset.n_bootstrap)
+    for unimodal in preset.unimodal:
+        columns = answer.row_columns("vision_language", unimodal=unimodal, **settings)
+        rows = decision_profile(answer.extraction, unimodal=unimodal, **settings, **columns)
+        decisions = getattr(answer.extraction, unimodal)(preset.tau)
+        bits = entropy(decisions.target).item()
+        yield rows.assign(sources="samples", target="decision", target_bits=bits)
+
+
+def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterator[pd.DataFrame]:
+    settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
+    others = {"fitted": fitted.columns["fingerprint"], "tau": preset.tau, **settings}
+    pair, states = (fitted.extraction, applied.extraction), None
+    if applied.columns["benchmark"].startswith("micro/"):
+        states = tuple(_states(answer.columns, preset.seed) for answer in (fitted, applied))
+    coded = steps(*pair, preset.n_clusters, states, preset.tau, preset.seed)
+    for (sources, target, k), labels in coded.items():
+        step = {"sources": sources, "target": target, "n_codes": k}
+        columns = applied.row_columns("vision_language", **step, **others)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # too many codes are part of the study
+            rows = pd.DataFrame(estimate(*labels, **settings).rows())
+        bits = entropy(np.bincount(labels[-1])).item()
+        layer = applied.extraction.layers[-1] if target == "state" else None
+        columns |= step | {"unimodal": "codes", "estimator": "exact", "seed": preset.seed}
+        columns |= dict(zip(("source_a", "source_b"), SOURCES, strict=True))
+        yield rows.assign(**columns, layer=layer, target_bits=bits)
+
+
+def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
+    """The numbered latent states of picture and question of a micro benchmark."""
+    task = columns["benchmark"].removeprefix("micro/")
+    drawn = micro.states(task, columns["split"], columns["n_samples"], seed)
+    numbered = []
+    for which in (0, 1):
+        known = list(dict.fromkeys(pair[which] for pair in micro.TASKS[task].law))
+        numbered.append(np.array([known.index(pair[which]) for pair in drawn]))
+    return tuple(numbered)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Synergy and unique information of language as shares of the target's entropy, by step."""
+    models, benchmarks = list(table["model"].unique()), list(table["benchmark"].unique())
+    table = table.assign(bits=table["corrected_bits"].fillna(table["value_bits"]))
+    for name in ("bits", "ci_low", "ci_high", "null_mean"):
+        table[name] = table[name].div(table["target_bits"].where(table["target_bits"] > 0))
+    ladder = _ladder(table)
+    after = [x for x, label in enumerate(ladder) if label.startswith("states") and "$h$" in label]
+    columns = min(3, len(benchmarks))
+    rows = math.ceil(len(benchmarks) / columns)
+    figure = Figure(figsize=(style.PAGE, 1.25 * rows + 1.4))
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for ax in axes.flat[len(benchmarks) :]:
+        ax.set_axis_off()
+    for benchmark, ax in zip(benchmarks, axes.flat, strict=False):
+        ax.set_title(style.benchmark_name(benchmark))
+        steps_of = [step[step["benchmark"] == benchmark] for step in ladder.values()]
+        if after:
+            ax.axvline(after[0] - 0.5, color=style.FAINT, linewidth=0.6)
+        _draw_ladder(ax, steps_of, models)
+    for ax in axes[-1]:
+        ax.set_xticks(range(len(ladder)), list(ladder), rotation=90)
+    for ax in axes[:, 0]:
+        ax.set_ylabel("share of $H(Y)$")
+    look = {"color": style.FAINT, "linewidth": 1, "drawstyle": "steps-mid"}
+    total = Line2D([], [], label="all four atoms", **look)
+    handles = [*style.atom_points(list(_SHOWN)), total, style.null_handle("null")]
+    handles += style.model_handles(models)
+    figure.legend(handles=handles, loc="outside upper center", ncols=4 + len(models))
+    return figure
+
+
+def _ladder(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The rows of each step by its label, in the order of the figure."""
+    ladder = {}
+    for sources, target in _PATH:
+        rows = table[(table["sources"] == sources) & (table["target"] == target)]
+        decided = sources == "samples"
+        for key, step in rows.groupby("unimodal" if decided else "n_codes", dropna=False):
+            source = f"{key} codes" if sources == "codes" else sources
+            end = r"$\to\hat y$" if target == "decision" else rf"$\to {key}$ of $h$"
+            ladder[key if decided else f"{source} {end}"] = step
+    return ladder
+
+
+def _draw_ladder(ax: Axes, ladder: list[pd.DataFrame], models: list[str]) -> None:
+    ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
+    ax.tick_params(axis="x", length=0)
+    ax.set_xlim(-0.6, len(ladder) - 0.4)
+    width = 0.3 / len(models)
+    for x, step in enumerate(ladder):
+        if step.empty:
+            continue
+        total = step.groupby("model")["bits"].sum().mean()
+        ax.hlines(total, x - 0.42, x + 0.42, color=style.FAINT, linewidth=1, zorder=2)
+        for index, model in enumerate(models):
+            for atom, side in _SHOWN.items():
+                row = step[(step["model"] == model) & (step["atom"] == atom)]
+                place = [x + side + (index - (len(models) - 1) / 2) * width] * len(row)
+                color = style.COLORS[atom]
+                style.null_band(ax, place, row["null_mean"], width)
+                style.interval(ax, place, row["ci_low"], row["ci_high"], color=color)
+                look = {"color": color, "markersize": 2.6, "markeredgewidth": 0.3}
+                style.points(ax, place, row["bits"], style.MARKERS[index], **look)

@@ -1,0 +1,233 @@
+"""Two protocols that estimate atoms from embeddings, and mixtures to test them on.
+
+At the level of a data set, each sample is pooled to one observation of three codes, by codebooks of
+other samples; null and correction are those of `pidlib.decomposition.estimate`. `released` follows
+published code: the positions of the token sequences of one sample are the observations, and atoms
+are averaged over samples. A sequence usually has fewer positions than the histogram has cells, so
+most bits appear in any three label lists. If it is no longer than the number of codes, each
+position has its own code, and R is log2 L bits and the other atoms are zero for any tokens.
+
+References
+----------
+Padegal Amit, Kashyap, Rayasam, Shekhar, Narayan, Quantifying Modality Contributions via
+Disentangling Multimodal Representations, arXiv 2511.19470, and the code released with it.
+"""
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition import PID, pid
+from pidlib.decomposition.codes import quantise
+from pidlib.decomposition.entropies import tabulate
+from pidlib.decomposition.estimate import estimate
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import permutation_p
+from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
+
+if TYPE_CHECKING:
+    from sklearn.cluster import KMeans
+
+VARIABLES = ("vision", "language", "hidden")
+RELEASED_CODES = RELEASED_COMPONENTS = 10
+N_PERMUTATIONS = 19  # the smallest possible p-value is 0.05
+TOLERANCE = 1e-3  # bits, certified; the published iteration stops within it of the same limit
+LEVEL = 0.05  # of significance
+WIDTH, POSITIONS = 4, 16  # of the vectors and of the sequences of mixtures
+EQUAL, LONGER = "released, equal lengths", "released, longer picture"
+POOLED = "dataset level"
+PATCHES = {EQUAL: 1, LONGER: 4}  # vision tokens per language token
+
+Tokens = Mapping[str, Sequence[Float[np.ndarray, "positions d"]]]
+
+COLUMNS = Columns(
+    {
+        "protocol": "string",
+        **ATOMS.types,
+        "n_observations": "Float64",  # unknown for published decompositions
+        **of_type("string", "source", "grade"),
+    },
+    required=("protocol", *ATOMS.required),
+)
+
+
+#: The order of atoms that a mixture must show, and the weight of vision; None is a product.
+MIXTURES: Mapping[str, tuple[str, float | None]] = {
+    "vision": ("vision", 1),
+    "0.8 vision + 0.2 language": ("more vision", 0.8),
+    "0.6 vision + 0.4 language": ("more vision", 0.6),
+    "sum": ("both", 0.5),
+    "0.4 vision + 0.6 language": ("more language", 0.4),
+    "0.2 vision + 0.8 language": ("more language", 0.2),
+    "language": ("language", 0),
+    "product": ("synergy", None),
+}
+
+
+def mixed(
+    mixture: str, n: int, positions: int = POSITIONS, patches: int = 1, seed: int = 0
+) -> Tokens:
+    """Sequences of n samples whose target is the mixture of both sources at every position.
+
+    A vector is the sum of a part of its sample and a part of its position, both standard normal, so
+    that either protocol could find the mixture. Vision and target have `patches` tokens per token
+    of language.
+    """
+    generator = np.random.default_rng(derive_seed(seed, "mixture", mixture, n, positions, patches))
+    vision, language = (
+        generator.normal(size=(n, 1, WIDTH)) + generator.normal(size=(n, length, WIDTH))
+        for length in (positions * patches, positions)
+    )
+    _, weight = MIXTURES[mixture]
+    repeated = np.repeat(language, patches, axis=1)
+    target = vision * repeated
+    if weight is not None:
+        target = weight * vision + (1 - weight) * repeated
+    return {"vision": vision, "language": language, "hidden": target}
+
+
+def mixture_rows(preset: Preset, mixture: str, n: int, n_clusters: int) -> pd.DataFrame:
+    """Atoms of a mixture at the level of a data set of n samples and n more for the codebooks."""
+    seeds = (derive_seed(preset.seed, part) for part in ("fitted", "applied"))
+    parts = [mixed(mixture, n, seed=seed) for seed in seeds]
+    pooled = ([np.mean(part[name], axis=1) for part in parts] for name in VARIABLES)
+    options = {"n_clusters": n_clusters, "seed": preset.seed, "allow_degenerate": True}
+    codes = [quantise(*pair, **options) for pair in pooled]
+    settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # too few samples are part of the audit
+        rows = pd.DataFrame(estimate(*codes, **settings).rows())
+    columns = {"protocol": POOLED, "benchmark": mixture}
+    return rows.assign(**columns, n_codes=n_clusters, n_observations=n)
+
+
+def released(
+    tokens: Tokens, n_clusters: int = RELEASED_CODES, n_bootstrap: int = 200, seed: int = 0
+) -> pd.DataFrame:
+    """Mean atoms over samples by the released procedure, with the null of permuted positions.
+
+    The sequences of a sample are shortened, scaled to unit length, projected on principal
+    components and clustered; position i of the three label lists is one observation. Two details
+    are our choice: the target is shortened as the sources are, and each list has its own seed, so
+    that no order of centroids is shared.
+
+    Parameters
+    ----------
+    tokens
+        A sequence ``[positions, d]`` per sample and variable, see `Extraction.tokens`.
+    n_clusters, n_bootstrap, seed
+        Codes of each list, at most its length; bootstrap samples of the 95 % interval; seed.
+
+    Returns
+    -------
+    A row per atom, in bits. The corrected value, which the interval belongs to, is the value minus
+    the mean of its null. ``n_observations`` is the mean length.
+
+    Raises
+    ------
+    ValueError
+        If a variable is missing, or the three have different numbers of samples.
+    """
+    counts = {name: len(tokens.get(name, ())) for name in VARIABLES}
+    if len(set(counts.values())) != 1 or not counts["hidden"]:
+        raise ValueError(
+            f"asked for the released protocol, given {counts} sequences; "
+            f"give one per sample for each of {', '.join(VARIABLES)}"
+        )
+    codes = [
+        position_codes(sequences, n_clusters, derive_seed(seed, "positions", index))
+        for index, sequences in enumerate(zip(*shorten(tokens, seed).values(), strict=True))
+    ]
+    generator = np.random.default_rng(derive_seed(seed, "released"))
+    measured = _solve(codes, n_clusters)
+    permuted = [
+        _solve([generator.permuted(labels, axis=1) for labels in codes], n_clusters)
+        for _ in range(N_PERMUTATIONS)
+    ]
+    draws = generator.integers(len(codes), size=(n_bootstrap, len(codes)))
+    rows = []
+    for atom, values in measured.atoms.items():
+        null = np.stack([solved.atoms[atom] for solved in permuted])
+        corrected = values - null.mean(0)
+        low, high = np.quantile(corrected[draws].mean(1), (0.025, 0.975))
+        row = {"atom": atom, "value_bits": values.mean(), "corrected_bits": corrected.mean()}
+        row |= {"ci_low": low, "ci_high": high, "null_mean": null.mean()}
+        row["null_p"] = permutation_p(values.mean(), null.mean(1), TOLERANCE)
+        rows.append(row)
+    return pd.DataFrame(rows).assign(
+        n_samples=len(codes),
+        n_codes=n_clusters,
+        n_observations=np.mean([labels.shape[1] for labels in codes]),
+        converged=all(solved.converged.all() for solved in (measured, *permuted)),
+    )
+
+
+def shorten(tokens: Tokens, seed: int = 0) -> dict[str, list[Float[np.ndarray, "L d"]]]:
+    """Replace sequences longer than the shorter source by as many k-means centroids as it has."""
+    pairs = zip(tokens["vision"], tokens["language"], strict=True)
+    lengths = [min(map(len, pair)) for pair in pairs]
+    return {
+        name: [
+            _kmeans(sequence, length, 1, derive_seed(seed, "shorten", name, index)).cluster_centers_
+            if len(sequence) > length
+            else sequence
+            for index, (sequence, length) in enumerate(zip(tokens[name], lengths, strict=True))
+        ]
+        for name in VARIABLES
+    }
+
+
+def position_codes(
+    sequences: Sequence[Float[np.ndarray, "L d"]], n_clusters: int = RELEASED_CODES, seed: int = 0
+) -> Int[np.ndarray, "3 L"]:
+    """The three label lists of one sample, each clustered by itself.
+
+    >>> tokens = np.random.default_rng(0).normal(size=(3, 8, 4))
+    >>> [len(set(labels)) for labels in position_codes(tokens).tolist()]
+    [8, 8, 8]
+    """
+    from sklearn.decomposition import PCA
+    from sklearn.preprocessing import normalize
+
+    codes = []
+    for name, sequence in zip(VARIABLES, sequences, strict=True):
+        unit, own_seed = normalize(sequence), derive_seed(seed, name)
+        n_components = min(RELEASED_COMPONENTS, *unit.shape)
+        points = PCA(n_components, random_state=own_seed).fit_transform(unit)
+        codes.append(_kmeans(points, min(n_clusters, len(unit)), 10, own_seed).labels_)
+    return np.stack(codes)
+
+
+def _kmeans(points: Float[np.ndarray, "n d"], n_clusters: int, n_init: int, seed: int) -> "KMeans":
+    """Fit k-means; equal tokens give fewer clusters, which the released code accepts too."""
+    from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return KMeans(n_clusters, n_init=n_init, random_state=seed).fit(points)
+
+
+def _solve(codes: Sequence[Int[np.ndarray, "3 L"]], n_clusters: int) -> PID:
+    """A batch of decompositions, one per sample."""
+    tables = [tabulate(*labels[:, None], (n_clusters,) * 3) for labels in codes]
+    return pid(np.concatenate(tables), tol=TOLERANCE)
+
+
+def finished(
+    preset: Preset, tables: list[pd.DataFrame], settings: set[str], columns: Columns
+) -> pd.DataFrame:
+    """Join tables and add the columns that all rows share; validate.
+
+    Rows without a fingerprint get that of the settings, fields of the preset.
+    """
+    own = fingerprint(**preset.model_dump(include=settings))
+    tables = [rows if "fingerprint" in rows else rows.assign(fingerprint=own) for rows in tables]
+    table = pd.concat(tables, ignore_index=True)
+    shared = {"experiment": "vision_language", "estimator": "exact", "seed": preset.seed}
+    return validate(table.assign(source_a="vision", source_b="language", **shared), columns)

@@ -1,0 +1,354 @@
+r"""Is synergy correlated with the need for the picture, over the models of a population?
+
+Spearman's :math:`\rho` over models of a quantity and an outcome: the accuracy lost without the
+picture, :math:`\Delta_v = a - a_\ell`, the accuracy :math:`a`, or :math:`\Delta_v` given the
+accuracy, as partial rank correlation
+
+.. math::
+    \rho_{q\Delta \cdot a} = \frac{\rho_{q\Delta} - \rho_{qa}\rho_{\Delta a}}
+    {\sqrt{(1 - \rho_{qa}^2)(1 - \rho_{\Delta a}^2)}}.
+
+Where no model beats guessing without the picture, :math:`\Delta_v` and :math:`a` order the models
+alike, so a quantity correlates with both or with neither. The published correlations are below
+ours.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from scipy.stats import false_discovery_control
+
+from pidlib._common import derive_seed, fingerprint
+from pidlib.experiments import population, statistics, style
+from pidlib.experiments.extractions import Request
+from pidlib.experiments.population import DECIMALS, MAX_FALLBACK, benchmark_groups, benchmark_kind
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY
+from pidlib.experiments.tables import Columns, of_type, published, validate
+from pidlib.experiments.tables import latex as booktabs
+from pidlib.training.recipes import RECIPES
+
+GIVEN = "delta_vision given accuracy"
+BASELINES = ("synergy_without_fallback", "added_by_vision", "divergence", "moved_language", "total")
+QUANTITIES = ("synergy", "co_information", "unique_language", *BASELINES)
+CELLS = [(name, outcome) for outcome in ("delta_vision", GIVEN, "accuracy") for name in QUANTITIES]
+CELLS += [("accuracy", "delta_vision")]
+# Quantity or outcome -> column of the population's table.
+VALUES = {name: f"{name}_bits" for name in QUANTITIES}
+VALUES |= {name: name for name in ("moved_language", "accuracy", "delta_vision")}
+# Of each cell: quantity and outcome in the order of VALUES; the cell of synergy with its outcome.
+_INDEX = {name: index for index, name in enumerate(VALUES)}
+_X = [_INDEX[quantity] for quantity, _ in CELLS]
+_Y = [_INDEX["delta_vision" if outcome == GIVEN else outcome] for _, outcome in CELLS]
+_PARTIAL = np.array([outcome == GIVEN for _, outcome in CELLS])
+_SYNERGY = [CELLS.index(("synergy", outcome)) for _, outcome in CELLS]
+
+COLUMNS = {
+    "table1_sensitivity": Columns(
+        {
+            **of_type("string", "experiment", "source", "grade", "kind", "benchmark"),
+            **of_type("string", "quantity", "outcome"),
+            **of_type("Float64", "rho", "abs_rho_at_most"),
+            **of_type("Float64", "ci_low", "ci_high", "family_low", "family_high"),
+            **of_type("Float64", "less_synergy", "less_low", "less_high"),
+            **of_type("Float64", "p_value", "q_value", "reliability", "fallback"),
+            "left_out": "string",
+            **of_type("Int64", "n_models", "n_families", "n_samples", "seed"),
+            "converged": "boolean",
+            "fingerprint": "string",
+        },
+        required=("experiment", "source", "quantity", "outcome", "n_models"),
+    ),
+    "table1_sensitivity_models": population.COLUMNS,
+}
+
+
+def requests(preset: Preset) -> list[Request]:
+    """Both modalities and each alone, of the population."""
+    return [population.request(preset)]
+
+
+def measure(preset: Preset) -> dict[str, pd.DataFrame]:
+    """Correlations over the models, and the values of each model on each benchmark."""
+    models = population.population_table(preset, without_fallback=True)
+    return {
+        "table1_sensitivity": correlations(models, preset.n_resamples, preset.seed),
+        "table1_sensitivity_models": models,
+    }
+
+
+def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
+    r"""Spearman's rho of each quantity and outcome, by benchmark and group; the published below.
+
+    The interval ``ci`` resamples models, ``family`` whole families, which share code and sometimes
+    a vision tower: the interval to trust, still too narrow if there are few families. ``p_value``
+    permutes the models, the same way on all benchmarks; ``q_value`` controls false discoveries
+    among all tests of the table (Benjamini and Hochberg). Both take models as exchangeable.
+    ``less_synergy`` is rho minus that of synergy with the same outcome; its interval draws the same
+    families for both. ``reliability`` is the share of the outcome's variance over models that is
+    not sampling noise: a benchmark below `MIN_RELIABILITY` does not count in a mean, and is named
+    in ``left_out``. Published rows have a ``grade``; their ``ci`` is ours: Fisher's transform with
+    the variance of Bonett and Wright (2000), as if models were independent.
+
+    Parameters
+    ----------
+    models
+        From `pidlib.experiments.population.population_table`.
+    n_resamples, seed
+        Permutations, and draws of either bootstrap; the seed of both.
+    """
+    names = models["benchmark"].unique()
+    exact = ("accuracy", "delta_vision")  # smaller differences of the others are ties
+    models = models.round({VALUES[name]: 9 if name in exact else DECIMALS for name in VALUES})
+    groups = benchmark_groups(models)  # the single benchmarks first
+    reliable = _reliability(models, names)
+    inside = np.stack([np.isin(names, group) for group in groups.values()])[..., None]
+    members = inside & ((reliable >= MIN_RELIABILITY) | (inside.sum(1, keepdims=True) == 1))
+    left_out = np.moveaxis(inside & ~members, 1, 2).reshape(-1, len(names))
+    columns = _statistics(models, names, members, n_resamples, seed)
+    columns["reliability"] = np.full_like(columns["rho"], np.nan)
+    columns["reliability"][: len(names)] = reliable
+    facts = []
+    for group, chosen in groups.items():
+        selected = models[models["benchmark"].isin(chosen)]
+        row = {"benchmark": group, "kind": benchmark_kind(group) if len(chosen) == 1 else None}
+        row |= {"converged": bool(selected["converged"].all())}
+        facts.append(row | {"fallback": selected["fallback_vision"].mean()})
+    n_models, n_families = models["model"].nunique(), models["family"].nunique()
+    mini = "mini models" if set(models["model"]) <= set(RECIPES) else "models"
+    settings = {"n_resamples": n_resamples, "seed": seed}
+    cells = pd.DataFrame(CELLS, columns=["quantity", "outcome"])
+    table = (
+        pd.DataFrame(facts)
+        .merge(cells, how="cross")
+        .assign(
+            **{name: values.ravel() for name, values in columns.items()},
+            left_out=[", ".join(names[chosen]) or None for chosen in left_out],
+            source=f"{n_models} {mini} of {n_families} families",
+            n_models=n_models,
+            n_families=n_families,
+            n_samples=models["n_samples"].min(),
+            seed=seed,
+            fingerprint=fingerprint(population=models["fingerprint"].tolist(), **settings),
+        )
+    )
+    itself = table["quantity"] == "synergy"
+    table.loc[itself, ["less_synergy", "less_low", "less_high"]] = np.nan
+    tested = table["p_value"].notna()
+    table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
+    table = pd.concat([table, _published()], ignore_index=True)
+    return validate(
+        table.assign(experiment=models["experiment"].iloc[0]), COLUMNS["table1_sensitivity"]
+    )
+
+
+def _statistics(
+    models: pd.DataFrame,
+    names: np.ndarray,
+    members: Bool[np.ndarray, "groups benchmarks cells"],
+    n: int,
+    seed: int,
+) -> dict[str, Float[np.ndarray, "groups cells"]]:
+    """Correlations, p-values and intervals by column."""
+    labels = models["model"].unique()
+    wide = [_pivot(models, column).loc[labels, names] for column in VALUES.values()]
+    values = np.stack(wide, axis=-1)
+    families = models.drop_duplicates("model").groupby("family", sort=False).indices
+    clusters = {"ci": list(np.arange(len(labels))[:, None]), "family": list(families.values())}
+    few = len(families) < MIN_CLUSTERS
+    generator = np.random.default_rng(derive_seed(seed, "sensitivity"))
+
+    def means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        return statistics.group_mean((x * y).sum(0), members)
+
+    x, y = _ranks_of_cells(values)
+    rho = means(x, y)
+    orders = (generator.permutation(len(labels)) for _ in range(n))
+    reached = sum(np.abs(means(x, y[order])) >= np.abs(rho) - 1e-9 for order in orders)
+    p_value = np.where(np.isnan(rho), np.nan, (1 + reached) / (1 + n))
+    columns = {"rho": rho, "p_value": p_value, "less_synergy": rho - rho[:, _SYNERGY]}
+    draws = {}
+    for name, members_of in clusters.items():
+        orders = statistics.cluster_bootstrap(members_of, n, generator)
+        draws[name] = np.stack([means(*_ranks_of_cells(values[order])) for order in orders])
+    draws["less"] = draws["family"] - draws["family"][..., _SYNERGY]
+    for name, values in draws.items():
+        low, high = statistics.percentile_interval(values, few and name != "ci")
+        columns |= {f"{name}_low": low, f"{name}_high": high}
+    return columns
+
+
+def _pivot(models: pd.DataFrame, column: str) -> pd.DataFrame:
+    return models.pivot(index="model", columns="benchmark", values=column).astype(float)
+
+
+def _reliability(models: pd.DataFrame, names: np.ndarray) -> Float[np.ndarray, "benchmarks cells"]:
+    """The reliability of the outcome of each cell, see `statistics.reliability`."""
+    accuracy = models["accuracy"]
+    variances = models.assign(
+        accuracy=accuracy * (1 - accuracy) / models["n_samples"],
+        delta_vision=statistics.variance_of(models["delta_low"], models["delta_high"]),
+    )
+    reliable = {}
+    for name in ("accuracy", "delta_vision"):
+        values, errors = (_pivot(table, name)[names].to_numpy() for table in (models, variances))
+        reliable[name] = statistics.reliability(values, errors)
+    outcomes = ("delta_vision" if outcome == GIVEN else outcome for _, outcome in CELLS)
+    return np.stack([reliable[name] for name in outcomes], axis=-1)
+
+
+def _ranks_of_cells(
+    values: Float[np.ndarray, "models benchmarks columns"],
+) -> tuple[Float[np.ndarray, "models benchmarks cells"], ...]:
+    """Standardized ranks of quantity and outcome of each cell; their residuals given accuracy."""
+    ranks = statistics.standardised_ranks(values)
+    accuracy = ranks[..., [_INDEX["accuracy"]]]
+    residuals = statistics.unit_length(ranks - (ranks * accuracy).sum(0) * accuracy)
+    return tuple(
+        np.where(_PARTIAL, np.take(residuals, side, -1), np.take(ranks, side, -1))
+        for side in (_X, _Y)
+    )
+
+
+def _published() -> pd.DataFrame:
+    """The published correlations, with the interval of as many independent models."""
+    table = published("table1_sensitivity")
+    rho = table["rho"].to_numpy(float, na_value=np.nan)
+    error = np.sqrt((1 + rho**2 / 2) / (table["n_models"].to_numpy(float) - 3))
+    low, high = statistics.normal_interval(np.arctanh(rho), error)
+    return table.assign(ci_low=np.tanh(low), ci_high=np.tanh(high))
+
+
+_MIN_WIDTH = 0.5  # bits: the least range of an axis of synergy
+
+
+def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Accuracy lost without the picture against synergy; a marker for each model."""
+    table = tables["table1_sensitivity_models"]
+    families, sizes = (list(table[name].dropna().unique()) for name in ("family", "size"))
+    shades = ("white", style.COLORS["synergy"], style.INK, style.FAINT)
+    shade_of = dict(zip(sizes, shades, strict=False))
+    result, panels = style.benchmark_panels(list(table["benchmark"].unique()))
+    result.set_size_inches(style.PAGE, 1.45 * math.ceil(len(panels) / 3) + 0.7)
+    for benchmark, ax in panels.items():
+        for line in (ax.axhline, ax.axvline):
+            line(0, color=style.NULL, linewidth=0.8, zorder=0)
+        for row in table[table["benchmark"] == benchmark].itertuples():
+            x, marker = [row.synergy_bits], families.index(row.family) % len(style.MARKERS)
+            look = {"linewidth": 0.5, "color": style.FAINT, "zorder": 1}
+            style.interval(ax, x, [row.delta_low], [row.delta_high], **look)
+            look = {"color": shade_of.get(row.size, "white"), "alpha": 0.85}
+            style.points(ax, x, [row.delta_vision], style.MARKERS[marker], **look)
+        left, right = ax.get_xlim()
+        ax.set_xlim(min(left, -_MIN_WIDTH / 20), max(right, _MIN_WIDTH))
+        if ax.get_subplotspec().is_first_col():
+            ax.set_ylabel(r"$\Delta_v$, accuracy")
+        if ax.get_subplotspec().is_last_row():
+            ax.set_xlabel("synergy $S$ (bits)")
+    look = {"linestyle": "", "color": "white", "markeredgecolor": style.INK, "markersize": 3.8}
+    handles = [
+        Line2D([], [], marker=marker, label=style.MODEL_NAMES.get(name, name), **look)
+        for name, marker in zip(families, style.MARKERS, strict=False)
+    ]
+    look = {"edgecolor": style.INK, "linewidth": 0.6}
+    handles += [
+        Patch(fc=color, label=f"{size} parameters", **look) for size, color in shade_of.items()
+    ]
+    result.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+    return result
+
+
+_SYMBOLS = style.SYMBOLS | {
+    "co_information": "$R-S$",
+    "total": "$I$",
+    "added_by_vision": "$U_v+S$",
+    "synergy_without_fallback": r"$S_{\tau=0}$",
+    "divergence": "KL",
+    "moved_language": "moved",
+    "accuracy": "$a$",
+    "delta_vision": r"$\Delta_v$",
+    GIVEN: r"$\Delta_v\cdot a$",
+}
+_UPPER = [
+    *((name, "delta_vision") for name in ("synergy", "co_information", "unique_language", "total")),
+    *(("synergy", GIVEN), ("synergy", "accuracy"), ("co_information", "accuracy")),
+]
+_LOWER = [(name, "delta_vision") for name in ("synergy", *BASELINES, "accuracy")]
+
+
+def latex(tables: Mapping[str, pd.DataFrame]) -> str:
+    """Our correlations with the interval over families, the published ones, and baselines.
+
+    A star: false-discovery rate below .05, and an interval over families without 0. Brackets: more
+    than half of the outcome's variance is sampling noise. A dagger: a collapsed benchmark, see
+    `benchmark_groups`. Below the baselines is the interval of their difference from S.
+    """
+    table = tables["table1_sensitivity"]
+    table = table.assign(benchmark=table["benchmark"].fillna("benchmarks unnamed"))
+    rows: list[list[str | None]] = []
+    for source, block in table.groupby("source", sort=False):
+        grade, n = block["grade"].iloc[0], block["n_models"].max()
+        words = f"{n} models, grade {grade}; intervals ours, as if models were independent"
+        title = source if pd.isna(grade) else f"{source}: {words}"
+        rows += _block(r"\midrule" * bool(rows), title, block, _UPPER, ("family", "ci"))
+    ours = table[table["grade"].isna()]
+    rows.append([r"\midrule", *_header(_LOWER)])
+    words = r"in brackets the 95\,\% interval of the difference from $S$"
+    title = f"{ours['source'].iloc[0]}; {words}"
+    rows += _block("", title, ours, _LOWER, ("less",))
+    return booktabs(["", *_header(_UPPER)], rows)
+
+
+def _header(cells: Sequence[tuple[str, str]]) -> list[str]:
+    return [f"{_SYMBOLS[quantity]}, {_SYMBOLS[outcome]}" for quantity, outcome in cells]
+
+
+def _block(
+    rule: str,
+    title: str,
+    block: pd.DataFrame,
+    cells: Sequence[tuple[str, str]],
+    intervals: Sequence[str],
+) -> list[list[str | None]]:
+    """For each benchmark of a source the correlations, and below each the first known interval."""
+    rows = [[rule + rf"\multicolumn{{{len(cells) + 1}}}{{l}}{{\emph{{{title}}}}}"]]
+    for name, group in block.groupby("benchmark", sort=False):
+        selected = group.set_index(["quantity", "outcome"]).reindex(cells)
+        first = group.iloc[0]
+        ours = pd.isna(first["grade"])
+        collapsed = pd.notna(first["fallback"]) and first["fallback"] > MAX_FALLBACK
+        dagger = r"$^\dagger$" if collapsed and not name.startswith("mean of") else ""
+        label = style.benchmark_name(name).replace("_", r"\_") + dagger
+        rows.append([label, *(_rho(row, 2 if ours else 3) for row in selected.itertuples())])
+        left_out = selected["left_out"].dropna().str.split(", ").explode().unique()
+        note = "" if pd.isna(first["kind"]) else first["kind"]
+        if len(left_out):
+            note = f"without {', '.join(sorted(map(style.benchmark_name, left_out)))}"
+        texts = [_interval(row, intervals) for row in selected.to_dict("records")]
+        if ours or any(texts):
+            rows.append([rf"\quad\scriptsize {note}", *texts])
+    return rows
+
+
+def _rho(row, digits: int) -> str | None:
+    if pd.isna(row.rho):
+        return None if pd.isna(row.abs_rho_at_most) else rf"$|\rho|\le{row.abs_rho_at_most:.3f}$"
+    text = f"{round(row.rho, digits) + 0.0:.{digits}f}".replace("-", "$-$")
+    if pd.notna(row.reliability) and row.reliability < MIN_RELIABILITY:
+        text = f"({text})"
+    nonzero = pd.notna(row.family_low) and row.family_low * row.family_high > 0
+    return text + (r"\rlap{$^\ast$}" if nonzero and row.q_value < 0.05 else "")
+
+
+def _interval(row: Mapping[str, float], names: Sequence[str]) -> str:
+    known = (name for name in names if pd.notna(row[f"{name}_low"]))
+    if (name := next(known, None)) is None:
+        return ""
+    low, high = (f"{round(row[f'{name}_{end}'], 2) + 0.0:.2f}" for end in ("low", "high"))
+    return rf"\scriptsize $[{low}, {high}]$"

@@ -1,0 +1,218 @@
+r"""How much do picture and question contribute to the states of a model?
+
+The share of language in the unique information, :math:`C_\ell = U_\ell / (U_\ell + U_v)`, of codes
+of pooled embeddings about the last state at the answer position; one observation per sample.
+Padegal Amit et al., arXiv 2511.19470.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from pidlib.decomposition.estimate import estimate
+from pidlib.experiments import style, tables
+from pidlib.experiments.decision_profiles import embedding_codes, embedding_request
+from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import ATOMS, Columns, of_type
+from pidlib.extraction.masking import SOURCES
+
+_SHARES = ("contribution", "contribution_low", "contribution_high")
+_CAPTION = (
+    r"per cent with 95\,\% interval; below it $U_v+U_\ell$ in bits, "
+    "as counted / with the target permuted"
+)
+_COLORS = [style.COLORS["unique_vision"], "#f7f7f7", style.COLORS["unique_language"]]
+
+COLUMNS = Columns(
+    {
+        **ATOMS.types,
+        **of_type("Float64", *_SHARES, "unique_p"),
+        **of_type("string", "source", "grade", "note"),
+    },
+    required=tuple(name for name in ATOMS.required if name != "value_bits"),  # published shares
+)
+
+
+def requests(preset: Preset) -> list[Request]:
+    """The last state of each model of the population, for the codebooks and to profile."""
+    counts = (-(-preset.n_contributions // 2), preset.n_contributions)  # codebooks need fewer
+    request = embedding_request(preset)
+    queries = zip(request.queries, counts, strict=True)
+    queries = tuple(query._replace(n_samples=n, layers=(-1,)) for query, n in queries)
+    return [request._replace(models=preset.population, queries=queries)]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms of each model on each benchmark, with shares in the rows of the unique atoms.
+
+    A share is missing if the unique information is not significant, see `Estimate.contribution`.
+    """
+    k = preset.contribution_codes
+    settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
+    profiles = []
+    (request,) = requests(preset)
+    for fitted, applied in extractions(preset, request):
+        pair = fitted.extraction, applied.extraction
+        codes = embedding_codes(*pair, k, preset.seed, allow_degenerate=True)
+        result = estimate(*codes, **settings)
+        shares = {f"unique_{source}": result.contribution(source) for source in SOURCES}
+        rows = pd.DataFrame(result.rows()).join(pd.DataFrame(shares).T, on="atom")
+        others = {"fitted": fitted.columns["fingerprint"], "n_clusters": k}
+        columns = applied.row_columns("vision_language", **others, **settings)
+        profiles.append(rows.assign(**columns, layer=applied.extraction.layers[-1]))
+    shared = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "n_codes": k}
+    measured = pd.concat(profiles).assign(estimator="exact", **shared)
+    table = pd.concat([measured, published()], ignore_index=True)
+    return tables.validate(table.assign(seed=preset.seed, experiment="vision_language"), COLUMNS)
+
+
+def published() -> pd.DataFrame:
+    """Published shares, without atoms, and published atoms in bits."""
+    table = tables.published("table2_contributions")
+    table = table[table["unit"].isin(("share", "nats"))]
+    value, share = table["value"].astype(float), table["unit"] == "share"
+    return table[["model", "benchmark", "n_samples", "source", "grade", "note"]].assign(
+        estimator="published",
+        fingerprint="published",
+        atom=table["quantity"].str.replace("contribution_", "unique_"),
+        value_bits=(value / math.log(2)).mask(share),
+        contribution=value.where(share),
+        contribution_low=table["low"],
+        contribution_high=table["high"],
+    )
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """A map of the shares of language, with models sorted by their mean.
+
+    Italics mark intervals that contain one half, hatching a missing share. Next to the color scale
+    are published values: a bar is a range, a tick a single share.
+    """
+    shares = table[table["grade"].isna() & (table["atom"] == "unique_language")]
+    cells = {"index": "model", "columns": "benchmark", "sort": False, "dropna": False}
+    matrix, low, high = (shares.pivot_table(values=n, **cells).astype(float) for n in _SHARES)
+    order = matrix.mean(axis=1).sort_values(kind="stable").index
+    matrix, low, high = (values.loc[order] for values in (matrix, low, high))
+    figure = Figure(figsize=(style.PAGE, 0.19 * max(len(matrix), 5) + 1.0))
+    ax = figure.subplots()
+    scale = LinearSegmentedColormap.from_list("modalities", _COLORS)
+    image = ax.pcolormesh(matrix, cmap=scale, vmin=0, vmax=1, edgecolor="white", linewidth=0.8)
+    hatched = {"facecolor": "white", "edgecolor": style.NULL, "hatch": "/////", "linewidth": 0}
+    centered = {"ha": "center", "va": "center_baseline", "fontsize": 6.5}
+    for (row, column), value in np.ndenumerate(matrix.to_numpy()):
+        if np.isnan(value):
+            ax.add_patch(Rectangle((column, row), 1, 1, **hatched))
+            continue
+        slant = "italic" if low.iloc[row, column] <= 0.5 <= high.iloc[row, column] else "normal"
+        look = {"style": slant, "color": "white" if value < 0.25 else style.INK}
+        ax.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", **centered, **look)
+    names = [style.benchmark_name(name) for name in matrix.columns]
+    places = np.arange(len(names)) + 0.5
+    ax.set_xticks(places, names, rotation=25, ha="right", rotation_mode="anchor")
+    models = [style.model_name(model) for model in matrix.index]
+    ax.set_yticks(np.arange(len(matrix)) + 0.5, models, fontsize=6.5)
+    ax.invert_yaxis()
+    ax.tick_params(length=0)
+    ax.grid(visible=False)
+    ax.spines[:].set_visible(False)
+    ticks = {"ticks": [0, 0.25, 0.5, 0.75, 1], "label": r"$C_\ell$"}
+    bar = figure.colorbar(image, ax=ax, fraction=0.025, pad=0.03, **ticks)
+    reported = table[table["grade"].notna() & table["value_bits"].isna()]
+    handles = [_draw_published(bar.ax, row) for row in reported.itertuples()]
+    figure.legend(handles=handles, loc="outside lower right", ncols=max(len(handles), 1))
+    return figure
+
+
+def _draw_published(ax: Axes, row) -> Line2D:
+    """Draw a published share or range next to the color scale; return its legend entry."""
+    ends = _language_shares(row)
+    x, y, width, kind, marker = (-0.8, -0.1), ends * 2, 1, "share", "_"
+    if len(ends) > 1:
+        x, y, width, kind, marker = (-0.45, -0.45), ends, 1.6, "range", "|"
+    ax.plot(x, y, color=style.INK, linewidth=width, solid_capstyle="butt", clip_on=False)
+    words = f"published {kind}: {_place(row)} (grade {row.grade})"
+    look = {"color": style.INK, "linestyle": "", "marker": marker, "markersize": 7}
+    return Line2D([], [], label=words, **look)
+
+
+def latex(table: pd.DataFrame) -> str:
+    """Shares with intervals and unique information; means of models, atoms; published numbers."""
+    measured, reported = table[table["grade"].isna()], table[table["grade"].notna()]
+    shares = measured[measured["atom"] == "unique_language"]
+    benchmarks = list(shares["benchmark"].unique())
+    names = [style.benchmark_name(name).replace("_", r"\_") for name in benchmarks]
+    header = ["", *names, "mean"]
+    wide = rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{%s}}}}"
+    unique = measured[measured["atom"].str.startswith("unique")]
+    unique = unique.groupby(["model", "benchmark"])[["value_bits", "null_mean"]].sum()
+    rows = [*style.minis_line(shares["model"], len(header)), [wide % _CAPTION]]
+    for model, block in shares.groupby("model", sort=False):
+        cells = {row.benchmark: _share_cell(row) for row in block.itertuples()}
+        name, mean = style.model_name(model).replace("_", r"\_"), block["contribution"].mean()
+        rows.append([name, *map(cells.get, benchmarks), _percent(mean)])
+        rows.append(["", *(_unique_cell(unique, (model, name)) for name in benchmarks), ""])
+    means = shares.groupby("benchmark", sort=False)["contribution"].mean()
+    means = [*means[benchmarks], shares["contribution"].mean()]
+    rows.append([r"\midrule mean", *map(_percent, means)])
+    for atom in style.VISION_LANGUAGE:
+        bits = measured[measured["atom"] == atom].groupby("benchmark")["corrected_bits"].mean()
+        rule = r"\midrule " if atom == style.VISION_LANGUAGE[0] else ""
+        means = (float(value) for value in (*bits[benchmarks], bits.mean()))
+        rows.append([f"{rule}{style.SYMBOLS[atom]}, bits", *means])
+    for index, text in enumerate(_published_lines(reported)):
+        rows.append([r"\midrule " * (index == 0) + wide % text])
+    return tables.latex(header, rows)
+
+
+def _language_shares(row) -> list[float]:
+    """A published share of language, or the ends of a range."""
+    ends = (row.contribution, row.contribution_low, row.contribution_high)
+    language = row.atom == "unique_language"
+    return [end if language else 1 - end for end in ends if pd.notna(end)]
+
+
+def _published_lines(rows: pd.DataFrame) -> list[str]:
+    """A line per published share, range, decomposition and note."""
+    lines = []
+    for row in rows[rows["value_bits"].isna()].itertuples():
+        ends = "--".join(map(_percent, sorted(_language_shares(row))))
+        lines.append(f"{_place(row)}: {ends} (grade {row.grade})")
+    decomposed = rows[rows["value_bits"].notna()]
+    for _, block in decomposed.groupby(["model", "benchmark"], sort=False):
+        atoms = zip(block["atom"], block["value_bits"], strict=True)
+        bits = ", ".join(f"{style.SYMBOLS[atom]} {value:.2f}" for atom, value in atoms)
+        row = block.iloc[0]
+        lines.append(f"{_place(row)}, {row.n_samples} samples: {bits} bits (grade {row.grade})")
+    notes = rows[rows["note"].notna()].groupby("note", sort=False)["model"].unique()
+    return lines + [f"{', '.join(models)}: {note}" for note, models in notes.items()]
+
+
+def _place(row) -> str:
+    everything = row.model == row.benchmark == "all"
+    return "all models and benchmarks" if everything else f"{row.model}, {row.benchmark}"
+
+
+def _share_cell(row) -> str | None:
+    """``71`` with the ends of its interval."""
+    if pd.isna(row.contribution):
+        return None
+    value, low, high = (_percent(getattr(row, name)) for name in _SHARES)
+    return f"${value}_{{{low}}}^{{{high}}}$"
+
+
+def _unique_cell(unique: pd.DataFrame, place: tuple[str, str]) -> str:
+    """``.75 / .02``: the unique information and its null."""
+    if place not in unique.index:
+        return ""
+    return rf"\scriptsize {' / '.join(f'{bits:.2f}' for bits in unique.loc[place])}"
+
+
+def _percent(share: float) -> str | None:
+    return None if pd.isna(share) else f"{100 * share:.0f}"

@@ -1,0 +1,112 @@
+r"""Which protocol recovers known mixtures?
+
+The target is a source, a weighted sum of both sources, or their product, so the order of the atoms
+is known. Each mixture is decomposed by the released protocol, with sequences of equal length and
+with a longer picture, and at the level of the data set (see `protocols`). Padegal Amit et al.,
+arXiv 2511.19470.
+"""
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from pidlib.experiments import style, tables
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.vision_language import protocols
+from pidlib.experiments.vision_language.protocols import (
+    LEVEL,
+    MIXTURES,
+    PATCHES,
+    mixed,
+    mixture_rows,
+    released,
+)
+from pidlib.extraction.masking import SOURCES
+
+_SETTINGS = {"n_sequences", "n_embedded", "n_clusters", "n_permutations", "n_bootstrap", "seed"}
+_EXPECTED = {
+    "vision": "$U_v$ alone",
+    "more vision": r"$U_v>U_\ell$",
+    "both": r"$U_v\approx U_\ell$; $R$, $S$",
+    "synergy": "$S$ above all",
+    "language": r"$U_\ell$ alone",
+    "more language": r"$U_\ell>U_v$",
+}
+
+COLUMNS = tables.Columns(
+    {**protocols.COLUMNS.types, "expected": "string", "recovered": "boolean"},
+    required=("expected", "recovered", *protocols.COLUMNS.required),
+)
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms of the mixtures by each protocol, and whether they show the expected order."""
+    profiles = []
+    for name, (expected, _) in tqdm(MIXTURES.items(), desc="known mixtures", unit="mixture"):
+        parts = []
+        for protocol, patches in PATCHES.items():
+            tokens = mixed(name, preset.n_sequences, patches=patches, seed=preset.seed)
+            rows = released(tokens, n_bootstrap=preset.n_bootstrap, seed=preset.seed)
+            parts.append(rows.assign(protocol=protocol, benchmark=name))
+        parts.append(mixture_rows(preset, name, preset.n_embedded, preset.n_clusters))
+        for rows in parts:
+            profiles.append(rows.assign(expected=expected, recovered=recovers(rows, expected)))
+    return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
+
+
+def recovers(rows: pd.DataFrame, expected: str) -> bool:
+    """Whether four corrected atoms show the order expected of a mixture.
+
+    - ``vision``: its unique atom is significant, its interval lies above that of the other unique
+      atom, and it is nine tenths of the sum of all atoms;
+    - ``more vision``: the same without the last condition;
+    - ``both``: neither unique atom is ahead, redundancy and synergy are significant;
+    - ``synergy``: it is significant and the largest.
+    """
+    rows = rows.set_index("atom")
+    value, significant = rows["corrected_bits"].astype(float), rows["null_p"] <= LEVEL
+    if value.isna().any():
+        return False
+
+    ahead = {}
+    for source, other in (SOURCES, SOURCES[::-1]):
+        own, other = f"unique_{source}", f"unique_{other}"
+        above = rows.loc[own, "ci_low"] > rows.loc[other, "ci_high"]
+        ahead[source] = significant[own] and above
+    if expected == "synergy":
+        return bool(significant["synergy"] and value.idxmax() == "synergy")
+    if expected == "both":
+        shared = significant["redundancy"] and significant["synergy"]
+        return bool(shared and not any(ahead.values()))
+    source = expected.removeprefix("more ")
+    alone = source != expected or value[f"unique_{source}"] >= 0.9 * value.clip(lower=0).sum()
+    return bool(ahead[source] and alone)
+
+
+def latex(table: pd.DataFrame) -> str:
+    """Corrected atoms with intervals; in brackets if the atom is not significant."""
+    symbols = [style.SYMBOLS[atom] for atom in style.VISION_LANGUAGE]
+    header = ["target", "expected", *symbols, "null", "found"]
+    rows = []
+    for protocol, block in table.groupby("protocol", sort=False):
+        first = block.iloc[0]
+        title = f"{protocol}: {first['n_samples']} samples, {first['n_codes']} codes"
+        rule = r"\midrule" * bool(rows)
+        rows.append([rf"{rule}\multicolumn{{{len(header)}}}{{l}}{{\emph{{{title}}}}}"])
+        for mixture, group in block.groupby("benchmark", sort=False):
+            atoms = group.set_index("atom").loc[list(style.VISION_LANGUAGE)]
+            first = group.iloc[0]
+            cells = [_cell(row) for row in atoms.itertuples()]
+            null, found = float(atoms["null_mean"].sum()), "yes" if first["recovered"] else "no"
+            rows.append([mixture, _EXPECTED[first["expected"]], *cells, null, found])
+    return tables.latex(header, rows, align="ll" + "r" * 5 + "l", digits=2)
+
+
+def _cell(row) -> str | None:
+    if pd.isna(row.corrected_bits):
+        return None
+    value, low, high = (
+        f"{bits + 0.0:.2f}".replace("-0.00", "0.00")
+        for bits in (row.corrected_bits, row.ci_low, row.ci_high)
+    )
+    text = f"${value}_{{{low}}}^{{{high}}}$"
+    return text if row.null_p <= LEVEL else f"({text})"

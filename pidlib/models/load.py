@@ -1,0 +1,175 @@
+"""Load a model from a folder or from the hub; minis are loaded as real checkpoints are."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+from pidlib._common import resolve_device, unknown_name
+from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
+from pidlib.models.families import FAMILIES, Family, family_of
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
+
+MINIS = Path(__file__).resolve().parents[2] / "data" / "minis"
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model with its processor, the facts of its family, and the revision that was loaded."""
+
+    name: str  # as given to `load_model`
+    model: "PreTrainedModel"
+    processor: "ProcessorMixin"
+    family: Family
+    revision: str  # 40 hex digits: the commit of a hub checkpoint, or `folder_revision`
+    device: torch.device
+
+
+def load_model(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    device: str = "auto",
+    dtype: torch.dtype | None = None,
+    allow_unpinned: bool = False,
+) -> LoadedModel:
+    """Load a mini by name, a saved model by its folder, or a checkpoint by its hub id.
+
+    Parameters
+    ----------
+    name : str or Path
+        ``"llava"`` (a folder of data/minis), a path, or ``"owner/checkpoint@commit"``.
+    revision : str, optional
+        The 40-hex commit; required for a hub checkpoint, so that a rerun reads the same weights.
+        For a folder, its `folder_revision`, which is checked.
+    device : str
+        ``"auto"`` selects CUDA if available.
+    dtype : torch.dtype, optional
+        Default: bfloat16 on CUDA, float32 on the CPU.
+    allow_unpinned : bool
+        Load the newest commit of a hub checkpoint if none is given.
+
+    Raises
+    ------
+    ValueError
+        As `resolve` does; if the weights of a known checkpoint do not fit into the GPU; if the
+        model's family is not supported.
+    """
+    from pidlib.models._transformers import transformers
+
+    if revision is None and not Path(name).exists():
+        name, _, pinned = str(name).partition("@")
+        revision = pinned or None
+    folder, revision = resolve(name, revision, allow_unpinned=allow_unpinned)
+    if folder is None and revision is None:
+        revision = latest_revision(str(name))
+    device = resolve_device(device)
+    dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
+    if device.type == "cuda":
+        check_memory(name, torch.cuda.get_device_properties(device).total_memory / 2**30)
+    source = str(folder or name)
+    options = {"revision": revision or "main", "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(source, **options)
+    family = FAMILIES.get(config.model_type)
+    if family and family.submodel:
+        config = getattr(config, f"{family.submodel}_config")
+    model = transformers.AutoModelForImageTextToText.from_pretrained(
+        source, config=config, dtype=dtype, use_safetensors=True, **options
+    )
+    return LoadedModel(
+        name=str(name),
+        model=model.to(device).eval(),
+        processor=load_processor(source, model.config, **options),
+        family=family_of(model),
+        revision=revision or folder_revision(folder),
+        device=device,
+    )
+
+
+def load_processor(source: str | Path, config: "PretrainedConfig", **options) -> "ProcessorMixin":
+    """Load a processor, with left padding and the settings that it shares with ``config``."""
+    from pidlib.models._transformers import transformers
+
+    processor = transformers.AutoProcessor.from_pretrained(source, **options)
+    processor.tokenizer.padding_side = "left"
+    for family in FAMILIES.values():
+        if family.model_type == config.model_type:
+            for setting in family.processor_settings:
+                setattr(processor, setting, float(getattr(config, setting)))
+    return processor
+
+
+def resolve(
+    name: str | Path, revision: str | None = None, *, allow_unpinned: bool = False
+) -> tuple[Path | None, str | None]:
+    """Find a model without loading it: its folder, or None and the revision of a hub checkpoint.
+
+    Raises
+    ------
+    ValueError
+        If the name is no mini, folder or hub id; if the revision of a folder is not the hash of its
+        files; if a known checkpoint cannot be loaded; if a hub checkpoint has no 40-hex revision,
+        unless ``allow_unpinned``.
+    """
+    folders = (MINIS / str(name), Path(name))
+    folder = next((path for path in folders if (path / "config.json").is_file()), None)
+    if folder is not None:
+        if revision is not None and revision != (actual := folder_revision(folder)):
+            raise ValueError(
+                f"{name} is a folder with revision {actual}, the hash of its files, and not"
+                f" {revision!r}; give that revision, or none"
+            )
+        return folder, None
+    if Path(name).is_dir():
+        raise ValueError(
+            f"{name} is a folder without a config.json; give a folder written by save_pretrained"
+        )
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+        minis = sorted(path.parent.name for path in MINIS.glob("*/config.json"))
+        hint = unknown_name("model", str(name), minis)
+        raise ValueError(f"{hint}; or give a folder with a config.json, or a hub id")
+    known = CHECKPOINTS.get(str(name))
+    if known and known.reason:
+        raise ValueError(f"{name} cannot be loaded: {known.reason}")
+    pinned = re.fullmatch(r"[0-9a-f]{40}", revision or "")
+    if not pinned and not (allow_unpinned and revision is None):
+        example = f", such as {name}@{known.revision}" if known and known.revision else ""
+        raise ValueError(
+            f"{name} is a hub checkpoint, given with revision {revision!r}; give a 40-hex commit"
+            f"{example}, or allow_unpinned to load the newest"
+        )
+    return None, revision
+
+
+def latest_revision(name: str) -> str:
+    """Return the newest commit of a hub checkpoint."""
+    from huggingface_hub import hf_hub_download
+
+    return Path(hf_hub_download(name, "config.json")).parent.name
+
+
+def folder_revision(folder: Path) -> str:
+    """Hash a saved model: 40 hex digits of the SHA-256 over the names and bytes of its files.
+
+    Cards (.md) and training checkpoints do not count.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and path.suffix not in (".md", ".checkpoint"):
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()[:40]
+
+
+def check_memory(name: str | Path, available: float) -> None:
+    """Raise a ValueError if a known checkpoint needs more GiB than ``available``."""
+    known = CHECKPOINTS.get(str(name))
+    if known and known.memory / MARGIN > available:
+        raise ValueError(
+            f"{name} needs about {known.memory:.0f} GiB and the GPU has {available:.0f}; use a"
+            " smaller checkpoint or another GPU"
+        )

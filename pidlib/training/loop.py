@@ -1,0 +1,148 @@
+"""Inputs of whole questions, and a training loop that resumes with bit-identical weights."""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+from tqdm import tqdm
+
+from pidlib._common import derive_seed
+from pidlib.benchmarks import Sample
+from pidlib.extraction.prompts import Prompter
+from pidlib.models import LoadedModel
+from pidlib.training.recipes import Recipe
+
+if TYPE_CHECKING:
+    from transformers import BatchFeature
+
+EVERY = 500  # steps between checkpoints
+
+
+def encode(loaded: LoadedModel, samples: Sequence[Sample]) -> "BatchFeature":
+    """Return the inputs of a forward pass, padded on the left: the answer is read at the end."""
+    family = loaded.family
+    prompter = Prompter(loaded.processor, family, family.placeholder_ids(loaded.model))
+    texts = [prompter.render(sample.text)[0] for sample in samples]
+    media = prompter.media(samples)
+    inputs = loaded.processor(text=texts, **media, padding=True, return_tensors="pt")
+    inputs.pop("labels", None)  # added by PaliGemma's processor
+    if family.decoder is None:
+        inputs.update(family.forward_kwargs)
+    if family.counts_padding:
+        inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
+    return inputs
+
+
+def step_generator(recipe: Recipe, stage: str, step: int) -> torch.Generator:
+    """Return the random generator of a step, independent of earlier steps."""
+    return torch.Generator().manual_seed(derive_seed(recipe.seed, stage, step))
+
+
+def fit_stage(
+    module: torch.nn.Module,
+    loss_at: Callable[[int], Tensor],
+    steps: int,
+    recipe: Recipe,
+    stage: str,
+    folder: Path,
+) -> None:
+    """Minimize ``loss_at(step)`` by AdamW with linear warm-up and cosine decay to zero."""
+    optimizer = torch.optim.AdamW(
+        module.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.98), weight_decay=0.01
+    )
+    warm = max(1, steps // 20)
+
+    def rate_at(step: int) -> float:
+        decay = 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / steps)).item())
+        return recipe.learning_rate * min((step + 1) / warm, decay)
+
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{stage}.checkpoint"
+    fit(module, loss_at, steps, optimizer, rate_at, path, every=EVERY, description=stage)
+
+
+def fit(
+    module: torch.nn.Module,
+    loss_at: Callable[[int], Tensor],
+    steps: int,
+    optimizer: torch.optim.Optimizer,
+    rate_at: Callable[[int], float],
+    path: Path,
+    *,
+    every: int,
+    description: str | None = None,
+) -> None:
+    """Minimize a loss from the last checkpoint, if there is any; gradients are clipped at norm 1.
+
+    Parameters
+    ----------
+    module, optimizer
+        The parameters that are trained, and their optimizer.
+    loss_at, rate_at : callable
+        Loss and learning rate of a step.
+    steps, every : int
+        Length of the training; steps between checkpoints.
+    path : Path
+        The checkpoint, written at the end and after every ``every`` steps.
+    description : str, optional
+        Label of the progress bar; without it no bar is shown.
+    """
+    first = restore(path, module, optimizer)
+    progress = tqdm(
+        range(first, steps),
+        initial=first,
+        total=steps,
+        desc=description,
+        file=sys.stderr,
+        disable=description is None,
+    )
+    for step in progress:
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at(step)
+        optimizer.zero_grad()
+        loss = loss_at(step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
+        if step % 20 == 0 and description:
+            progress.set_postfix(loss=f"{loss.item():.3f}")
+        if (step + 1) % every == 0 or step + 1 == steps:
+            save_checkpoint(path, step + 1, module, optimizer)
+
+
+def save_checkpoint(
+    path: Path, step: int, module: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the weights of ``module`` and the moments of ``optimizer``, atomically."""
+    state = {f"weights/{name}": value for name, value in module.named_parameters()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        state |= {f"moments/{index}/{name}": value for name, value in moments.items()}
+    state = {name: value.detach().contiguous().clone() for name, value in state.items()}
+    part = path.with_suffix(".part")
+    save_file(state, part, metadata={"step": str(step)})
+    os.replace(part, path)
+
+
+def restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Load a checkpoint and return the step to continue with; 0 if there is no checkpoint."""
+    if not path.exists():
+        return 0
+    weights, moments = dict(module.named_parameters()), {}
+    with safe_open(path, framework="pt") as file:
+        step = int(file.metadata()["step"])
+        for key in file.keys():
+            kind, name = key.split("/", 1)
+            if kind == "weights":
+                weights[name].data.copy_(file.get_tensor(key))
+            else:
+                index, moment = name.split("/")
+                moments.setdefault(int(index), {})[moment] = file.get_tensor(key)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    return step

@@ -1,0 +1,76 @@
+"""Trajectories of extractions whose atoms arise in known blocks."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from pidlib.experiments.omni.depth import trajectory
+from pidlib.experiments.omni.profiles import template_profile
+from pidlib.experiments.tables import ATOMS, validate
+from pidlib.extraction import Extraction
+from pidlib.sensory import REQUIRED
+
+SETTINGS = {"tau": 0.0, "n_bootstrap": 10, "seed": 0}
+SHARED = dict.fromkeys(("experiment", "benchmark", "model", "fingerprint"), "t")
+
+
+def content(n, seed=0):
+    """Bits shown and sounding, every pair equally often."""
+    return np.random.default_rng(seed).permutation(np.arange(n) % 4) // np.array([[2], [1]]) % 2
+
+
+def answering(rules, n=64):
+    """A model with the decisions ``rules[b]``, functions (v, a) -> {pass: p(yes)}, at block b.
+
+    Its output is that of the last block.
+    """
+    v, a = content(n)
+    lens = {key: np.empty((n, len(rules), 2)) for key in REQUIRED}
+    for layer, rule in enumerate(rules):
+        yes = {key: np.full(n, 0.5) for key in REQUIRED} | rule(v, a)
+        for key, p in yes.items():
+            lens[key][:, layer] = np.log(np.clip(np.stack([p, 1 - p], 1), 1e-9, None))
+    return Extraction(
+        sample_ids=tuple(f"s{i}" for i in range(n)),
+        answers=tuple("y" if bit else "n" for bit in v),
+        candidates=("y", "n"),
+        logits={key: values[:, -1] for key, values in lens.items()},
+        log_normalizer={key: np.zeros(n) for key in REQUIRED},
+        embeddings={name: np.zeros((n, 1)) for name in ("vision", "audio", "language")},
+        layers=tuple(range(len(rules))),
+        hidden=None,
+        lens_logits=lens,
+        lens_log_normalizer={key: np.zeros((n, len(rules))) for key in REQUIRED},
+        pairs=None,
+        templates=("t",) * n,
+        questions=("q",) * n,
+    )
+
+
+def nothing(v, a):
+    return {}
+
+
+def sight(v, a):
+    return {key: v.astype(float) for key in ("vision+audio+language", "vision+language")}
+
+
+def xor(v, a):
+    return {"vision+audio+language": (v ^ a).astype(float)}
+
+
+def test_rows_of_a_trajectory():
+    profile = template_profile(answering([sight]), **SETTINGS)
+    expected = {"redundancy": 0, "unique_vision": 1, "unique_audio": 0, "synergy": 0}
+    assert profile.atoms == pytest.approx(expected, abs=1e-3)
+    assert profile.rows["null_mean"].abs().max() < 1e-6
+    rows = trajectory(answering([nothing, sight, xor]), **SETTINGS).rows
+    table = validate(rows.assign(**SHARED), ATOMS)
+    assert table["layer"].tolist() == np.repeat(range(3), 4).tolist()
+    assert (table["given"] == "template").all()
+
+
+def test_a_trajectory_needs_every_block():
+    with pytest.raises(ValueError, match=r"every block from 0; the extraction has \(0, 2\)"):
+        trajectory(replace(answering([nothing, sight]), layers=(0, 2)), **SETTINGS)

@@ -1,0 +1,148 @@
+"""Saturation of constructed trajectories by hand, and the figure of half depths."""
+
+import itertools
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from experiments.omni.test_depth import SETTINGS, answering, nothing, sight, xor
+from pidlib._common import project_root
+from pidlib.experiments import style
+from pidlib.experiments.extractions import Extracted
+from pidlib.experiments.omni import depth, fig_layers
+from pidlib.experiments.omni.fig_layers import CLAIMS, half_depth, saturation
+from pidlib.experiments.preset import load_preset
+from pidlib.experiments.stages import check_claims, with_stage_depths
+from pidlib.experiments.tables import ATOMS, validate
+from pidlib.training.recipes import RECIPES
+
+MODELS = ("qwen2_5_omni", "qwen2_5_omni_compact_seeing", "qwen2_5_omni_compact")
+SHARED = {"experiment": "omni", "split": "test", "seed": 0, "n_samples": 96}
+SHARED |= {"fingerprint": "f", "converged": True, "benchmark": depth.FUSION}
+
+
+def curves(models=MODELS, blocks=4, **columns):
+    """Atoms that grow with depth, synergy last."""
+    rng, rows = np.random.default_rng(len(str(columns))), []
+    places = itertools.product(enumerate(models), range(blocks), style.SENSORY)
+    for (place, model), layer, atom in places:
+        growth = (layer / blocks) ** (3 if atom == "synergy" else 1)
+        value = growth * (0.3 + 0.2 * place) + 0.02 * rng.random()
+        row = {"model": model, "layer": layer, "atom": atom, "value_bits": value}
+        rows.append(row | {"ci_low": value - 0.05, "ci_high": value + 0.05})
+    return pd.DataFrame(rows).assign(estimator="exact", null_mean=0.02, **SHARED, **columns)
+
+
+def claim_rows(claims, columns):
+    """Tested claims of which the first has no value."""
+    rows = []
+    for model in MODELS:
+        draws = {name: np.array([0.1, 0.3]) for name in claims}
+        values = dict.fromkeys(claims, 0.2) | {next(iter(claims)): np.nan}
+        depths = {"model": model, "early_depth": 0.25, "late_depth": 0.75}
+        rows.append(check_claims(claims, values, draws).assign(**depths, **SHARED))
+    return validate(pd.concat(rows), columns)
+
+
+def prose(notebook):
+    path = project_root() / f"notebooks/omni/{notebook}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
+    return " ".join(" ".join(texts).split())
+
+
+def test_half_depth_by_hand():
+    assert half_depth(np.array([0, 0, 0, 1.0])) == 0.875
+    assert half_depth(np.array([0.5, 1.0, 0.2, 0.2])) == 0.25
+    assert half_depth(np.array([[0, 1.0], [1, 1]])).tolist() == [0.75, 0.25]
+    assert np.isnan(half_depth(np.array([0.01, -0.2, 0.04])))
+
+
+def test_saturation_by_hand():
+    vision, synergy = [0.0, 0.2, 0.6, 1.0, 0.9], [0.0, 0.0, 0.0, 0.0, 0.8]
+    expected = {"vision_lead": 0.9 - 0.55, "vision_middle": 1.0 - 0.6, "synergy_late": 1.0}
+    expected["vision_levels_off"] = 1.0 / 0.6 + 0.1 / 0.2
+    found = saturation({"unique_vision": vision, "synergy": synergy})
+    assert {name: float(value) for name, value in found.items()} == pytest.approx(expected)
+    steady = np.linspace(0.2, 1, 5)
+    found = saturation({"unique_vision": steady, "synergy": steady})
+    assert found["vision_lead"] == 0
+    rates = [found[name] for name in ("vision_middle", "vision_levels_off")]
+    assert rates == pytest.approx([0, 0], abs=1e-12)
+    found = saturation({"unique_vision": np.zeros((5, 3)), "synergy": np.ones((5, 3))})
+    assert np.isnan([found["vision_lead"], found["vision_middle"]]).all()
+    assert (found["synergy_late"] == 0).all()
+
+
+def verdicts(rules):
+    tested = depth.check_claims(
+        CLAIMS, saturation, trajectory := depth.trajectory(answering(rules), **SETTINGS)
+    )
+    return tested.set_index("statistic")["verdict"], trajectory
+
+
+def test_claims_hold_if_vision_comes_first_and_fail_if_fusion_does():
+    def half(v, a):
+        """Y = v for half of the clips, v xor a for the others."""
+        rule = np.arange(len(v)) % 2
+        joint, vision = np.where(rule, v ^ a, v), np.where(rule, 0.5, v)
+        return sight(v, a) | {"vision+audio+language": joint, "vision+language": vision}
+
+    vision_first, _ = verdicts([nothing, nothing, sight, sight, half])
+    assert vision_first.tolist() == ["holds"] * 4
+    fusion_first, _ = verdicts([xor, xor, xor, half, half])
+    assert fusion_first[["vision_lead", "synergy_late"]].tolist() == ["against"] * 2
+
+
+@pytest.mark.parametrize(("blocks", "expected"), [(3, "open"), (4, "open"), (5, "against")])
+def test_a_first_block_beyond_a_fifth_of_the_depth_refutes_nothing(blocks, expected):
+    """Everything is there after the first block, which may lie in the middle stage."""
+    shown, profile = verdicts([sight] * blocks)
+    values, draws = saturation(profile.atoms), saturation(profile.draws)
+    tested = check_claims(CLAIMS, values, draws)
+    assert tested.set_index("statistic").loc["vision_middle", "verdict"] == "against"
+    assert shown["vision_middle"] == expected
+    refuted = with_stage_depths(CLAIMS, tested.assign(verdict="against"), blocks)
+    assert refuted["verdict"].tolist() == ["against", expected, expected, "against"]
+    assert refuted["early_depth"].eq(1 / blocks).all()
+    holding = with_stage_depths(CLAIMS, tested.assign(verdict="holds"), blocks)
+    assert holding["verdict"].eq("holds").all()
+
+
+def test_tables_of_three_blocks_leave_early_claims_open(monkeypatch):
+    columns = {"benchmark": depth.FUSION, "model": "m", "n_samples": 64, "fingerprint": "f"}
+    answer = Extracted(answering([sight, sight, xor]), columns)
+    monkeypatch.setattr(fig_layers, "extractions", lambda *_: [(answer,)])
+    tables = fig_layers.measure(load_preset("smoke", n_bootstrap=10, tau=0.0, seed=0))
+    claims = tables["fig_layers_claims"].set_index("statistic")
+    assert claims.loc["vision_middle", "verdict"] == "open"
+    assert len(tables["fig_layers"]) == 12
+
+
+def test_a_triangle_marks_the_half_depth_and_is_hollow_before_the_first_block():
+    rows = curves(MODELS[:1])
+    rows.loc[rows["atom"] == "unique_vision", "value_bits"] = 0.5
+    rows.loc[rows["atom"] == "redundancy", "value_bits"] = 0.04
+    ax = fig_layers.figure({"fig_layers": validate(rows, ATOMS)}).axes[0]
+    triangles = {line.get_color(): line for line in ax.lines if line.get_marker() == 7}
+    vision, synergy = (style.COLORS[atom] for atom in ("unique_vision", "synergy"))
+    faces = {color: line.get_markerfacecolor() for color, line in triangles.items()}
+    assert faces == {vision: "white", synergy: synergy}
+    curve = rows.query("atom == 'synergy'")["value_bits"].to_numpy()
+    assert triangles[synergy].get_xdata()[0] == half_depth(curve)
+
+
+def test_missing_values_are_dashes_in_latex():
+    claims = claim_rows(CLAIMS, fig_layers.COLUMNS["fig_layers_claims"])
+    tables = {"fig_layers": validate(curves(), ATOMS), "fig_layers_claims": claims}
+    assert fig_layers.latex(tables).count("--") == 3
+
+
+@pytest.mark.parametrize("notebook", ["fig_gate", "fig_layers", "fig_bottleneck"])
+def test_captions_state_the_noise_in_training(notebook):
+    omni = {name: recipe for name, recipe in RECIPES.items() if recipe.family == "qwen2_5_omni"}
+    for name, recipe in omni.items():
+        assert recipe.noise_rate == (0.0 if name.endswith("plain") else 0.2)
+    assert "a fifth of each stream as noise in training" in prose(notebook)

@@ -1,0 +1,115 @@
+"""Profiles as rows of tables: of known models, and of a tiny one that is extracted once."""
+
+from dataclasses import replace
+
+import pytest
+from known_models import N, extraction, xor
+
+from pidlib.experiments.decision_profiles import (
+    decision_profile,
+    decision_profiles,
+    embedding_codes,
+    embedding_profile,
+    embedding_profiles,
+    embedding_request,
+    request,
+)
+from pidlib.experiments.extractions import extractions
+from pidlib.experiments.preset import load_preset
+from pidlib.experiments.tables import ATOMS, validate
+from pidlib.training.minis import vocabulary
+from pidlib.training.tiny import build
+
+COLUMNS = dict.fromkeys(("experiment", "benchmark", "fingerprint"), "t")
+
+
+def values(table, column="value_bits"):
+    return dict(zip(table["atom"], table[column], strict=True))
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    """A tiny model with random weights, one benchmark, sixteen questions."""
+    folder = tmp_path_factory.mktemp("profiles")
+    for part in build("llava", sorted(vocabulary()), size="tiny"):
+        part.save_pretrained(folder / "model")
+    places = {"models": [str(folder / "model")], "cache": str(folder / "cache")}
+    sizes = {"n_samples": 16, "n_embedded": 24, "partners": 2, "n_bootstrap": 4}
+    return load_preset("smoke", benchmarks=["micro/existence"], n_permutations=4, **places, **sizes)
+
+
+def folders(preset):
+    return {
+        path.name: (path / "manifest.json").stat().st_mtime_ns for path in preset.cache.iterdir()
+    }
+
+
+def test_decisions_are_extracted_once_for_all_modes(preset):
+    table = decision_profiles(preset, "vision_language")
+    assert len(table) == 4 * len(preset.unimodal)
+    assert set(table["n_samples"]) == {16} and set(table["experiment"]) == {"vision_language"}
+    assert table["fingerprint"].nunique() == len(preset.unimodal)
+    assert table.loc[0, "revision"] and table["seed"].eq(0).all()
+    before = folders(preset)
+    assert decision_profiles(preset, "vision_language").equals(table)
+    assert folders(preset) == before
+    more = decision_profiles(preset.model_copy(update={"n_samples": 17}), "vision_language")
+    assert set(more["fingerprint"]).isdisjoint(table["fingerprint"])
+    assert len(folders(preset)) == len(before) + 1
+
+
+def test_the_batch_size_changes_no_folder(preset):
+    ((first,),) = extractions(preset, request(preset))
+    ((second,),) = extractions(preset.model_copy(update={"batch_size": 5}), request(preset))
+    assert first.columns == second.columns
+
+
+def test_codes_are_fitted_on_another_split(preset):
+    ((fitted, applied),) = extractions(preset, embedding_request(preset))
+    assert (fitted.columns["split"], applied.columns["split"]) == ("train", "test")
+    assert not set(fitted.extraction.sample_ids) & set(applied.extraction.sample_ids)
+    table = embedding_profiles(preset, "vision_language")
+    assert len(table) == 4 and table["null_mean"].notna().all()
+    assert table["corrected_bits"].notna().any()
+
+
+def test_an_unknown_model_stops_before_the_first_is_loaded(preset):
+    more = preset.model_copy(update={"models": (*preset.models, "nobody")})
+    with pytest.raises(ValueError, match="nobody"):
+        next(extractions(more, request(more)))
+
+
+def test_rows_of_decisions_fit_the_columns_of_atoms():
+    profile = decision_profile(extraction(xor), unimodal="resampled", n_bootstrap=6, **COLUMNS)
+    table = validate(profile, ATOMS)
+    assert values(table)["synergy"] == pytest.approx(1, abs=1e-5)
+    assert set(table["source_a"]) == {"vision"} and set(table["unimodal"]) == {"resampled"}
+
+
+def test_batch_agrees_with_the_exact_solver():
+    options = {"unimodal": "masked", "n_bootstrap": 6}
+    table = decision_profile(extraction(xor), estimator="BATCH", n_batches=5, **options)
+    assert values(table)["synergy"] == pytest.approx(1, abs=0.1)
+    assert set(table["estimator"]) == {"BATCH"} and "converged" not in table
+    with pytest.raises(ValueError, match="unknown estimator 'batch'"):
+        decision_profile(extraction(xor), estimator="batch", **options)
+    with pytest.raises(ValueError, match="unknown mode 'mask'"):
+        decision_profile(extraction(xor), unimodal="mask")
+
+
+def test_embeddings_of_xor_have_synergy():
+    sizes = {"n_clusters": 2, "n_permutations": 40, "n_bootstrap": 40}
+    profile = embedding_profile(extraction(xor, "fit"), extraction(xor), **sizes, **COLUMNS)
+    table = validate(profile, ATOMS)
+    assert values(table)["synergy"] == pytest.approx(1, abs=1e-5)
+    assert values(table, "corrected_bits")["synergy"] == pytest.approx(1, abs=0.05)
+    assert values(table, "null_p")["synergy"] == pytest.approx(1 / 41)
+    assert set(table["layer"]) == {3} and set(table["n_samples"]) == {N}
+
+
+def test_codebooks_of_the_same_samples_or_without_states_are_refused():
+    whole = extraction(xor)
+    with pytest.raises(ValueError, match="64 are in both"):
+        embedding_profile(whole, whole, n_clusters=2)
+    with pytest.raises(ValueError, match="has no states"):
+        embedding_codes(replace(extraction(xor, "fit"), hidden=None), whole, 2)

@@ -1,0 +1,123 @@
+"""Figures and LaTeX tables from the committed tables: reproducible, with labels apart."""
+
+import itertools
+import re
+import shutil
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import matplotlib
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
+from pidlib._common import project_root
+from pidlib.experiments import draw, tables
+from pidlib.experiments.preset import Preset, load_preset
+
+
+def committed(name: str, output: Path) -> Preset:
+    """A preset that writes to a folder, with a copy of the committed tables of a notebook."""
+    preset = load_preset("smoke", output=str(output))
+    experiment, notebook = name.split("/")
+    columns = draw.notebook_module(name).COLUMNS
+    for table in [notebook] if isinstance(columns, tables.Columns) else columns:
+        path = preset.table(f"{experiment}/{table}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(project_root() / f"data/results/{experiment}/{table}.csv", path)
+    return preset
+
+
+def count_labels(figure: Figure) -> int:
+    """Count the labels of a figure; fail if any is off the page or over another."""
+    boxes, draw_text = {}, Text.draw
+
+    def record(text, renderer):
+        if text.get_text().strip():
+            boxes[text] = text.get_window_extent(renderer)
+        draw_text(text, renderer)
+
+    with pytest.MonkeyPatch.context() as patch, matplotlib.rc_context():
+        matplotlib.style.use(["default", draw.STYLE])
+        figure.draw_without_rendering()  # computes the layout
+        patch.setattr(Text, "draw", record)
+        FigureCanvasAgg(figure).draw()
+    page = figure.bbox.padded(1)
+    for text, box in boxes.items():
+        inside = page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1
+        assert inside, f"{text} is off the page"
+    # The box of a slanted text is larger than its ink.
+    upright = [(text, box) for text, box in boxes.items() if text.get_rotation() % 90 == 0]
+    for (text, box), (other, second) in itertools.combinations(upright, 2):
+        width = min(box.x1, second.x1) - max(box.x0, second.x0)
+        height = min(box.y1, second.y1) - max(box.y0, second.y0)
+        assert width <= 1 or height <= 1, f"{text} lies over {other}"
+    return len(boxes)
+
+
+def styled_figure(module: ModuleType, table: object) -> Figure:
+    """The figure of a notebook in the style of all figures."""
+    with matplotlib.rc_context():
+        matplotlib.style.use(["default", draw.STYLE])
+        return module.figure(table)
+
+
+def _inflated(pdf: bytes) -> Iterator[bytes]:
+    yield pdf
+    for stream in re.findall(rb"stream\r?\n(.*?)endstream", pdf, re.S):
+        try:
+            yield zlib.decompress(stream)
+        except zlib.error:
+            continue
+
+
+@pytest.mark.parametrize("name", draw.names())
+def test_a_second_drawing_is_the_same_and_labels_are_apart(name, tmp_path, monkeypatch):
+    module, preset = draw.notebook_module(name), committed(name, tmp_path)
+    figures = []
+    if hasattr(module, "figure"):
+        make = module.figure
+        monkeypatch.setattr(
+            module, "figure", lambda table: figures.append(make(table)) or figures[-1]
+        )
+    first, second = (
+        {path.suffix: path.read_bytes() for path in draw.draw(preset, module).paths}
+        for _ in range(2)
+    )
+    kinds = {".pdf", ".png"} if figures else set()
+    assert first == second
+    assert set(first) == kinds | ({".tex"} if hasattr(module, "latex") else set())
+    assert sorted(path.suffix for path in preset.figure(name).parent.iterdir()) == sorted(first)
+    if ".tex" in first:
+        text = first[".tex"].decode()
+        assert text.startswith(r"\begin{tabular}") and "nan" not in text
+    if figures:
+        pdf = b"".join(_inflated(first[".pdf"]))
+        assert b"/FontFile2" in pdf and b"/Type3" not in pdf and b"CreationDate" not in pdf
+        assert count_labels(figures[-1]) > 10
+
+
+def test_a_notebook_shows_the_picture(tmp_path):
+    name = "validation/fig_bias"
+    drawn = draw.draw(committed(name, tmp_path), draw.notebook_module(name))
+    assert drawn._repr_png_().startswith(b"\x89PNG")
+    assert repr(drawn).startswith("wrote ") and "fig_bias.pdf" in repr(drawn)
+
+
+def test_a_missing_table_stops_before_a_figure_is_written(tmp_path):
+    preset = load_preset("smoke", output=str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="run its notebook first, or `make paper`"):
+        draw.draw(preset, draw.notebook_module("validation/fig_bias"))
+    assert not (tmp_path / "figures").exists()
+
+
+def test_figures_are_drawn_from_a_shell(tmp_path, monkeypatch, capsys):
+    preset = committed("validation/table_gates", tmp_path)
+    monkeypatch.setattr(draw, "load_preset", lambda name: preset)
+    monkeypatch.setattr("sys.argv", ["draw", "validation/table_gates"])
+    draw.main()
+    assert "table_gates.tex" in capsys.readouterr().out
+    assert preset.figure("validation/table_gates").with_suffix(".tex").exists()

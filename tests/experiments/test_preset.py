@@ -1,0 +1,150 @@
+"""Presets and the parameters of notebooks: a wrong name or value stops before any work."""
+
+import re
+
+import pytest
+
+from pidlib.experiments.preset import PRESETS, Preset, load_preset, read_parameters
+
+
+@pytest.mark.parametrize("name", ["smoke", "offline", "paper"])
+def test_each_preset_states_every_field(name):
+    preset = load_preset(name)
+    assert preset.name == name
+    assert preset.model_fields_set == set(Preset.model_fields)
+
+
+def test_only_the_offline_preset_writes_to_the_committed_results():
+    assert load_preset("offline").output.as_posix() == "."
+    for name in ("smoke", "paper"):
+        assert load_preset(name).output.as_posix() == f"build/{name}"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"preset": "ofline"}, "unknown preset 'ofline'; did you mean 'offline'?"),
+        ({"n_cluster": 3}, "unknown parameter 'n_cluster'; did you mean 'n_clusters'?"),
+        ({"n_samples": "many"}, "n_samples: Input should be a valid integer"),
+        ({"n_samples": 0}, "n_samples: Input should be greater than 0"),
+        ({"tau": 2}, "tau: "),
+        ({"models": ()}, "models: "),
+        ({"name": "other"}, "unknown parameter 'name'"),
+        ({"unimodal": "maskd"}, "unimodal.0: unknown mode 'maskd'; did you mean 'masked'?"),
+        ({"unimodal": "masked,masked"}, "unimodal: duplicate entry 'masked'"),
+        ({"models": "llava,llava"}, "models: duplicate entry 'llava'"),
+        ({"bias_codes": [5, 5]}, "bias_codes: duplicate entry 5"),
+        ({"device": "gpu"}, "device: Input should be 'auto', 'cpu' or 'cuda', got 'gpu'"),
+        ({"bench_sizes": "2x2"}, "bench_sizes.0: String should match pattern"),
+        ({"bench_sizes": "2x0x2"}, "bench_sizes.0: String should match pattern"),
+        ({"benchmarks": "micro/groundin"}, "did you mean 'micro/grounding'?"),
+        ({"benchmarks": "micro/scene,micro/scene"}, "benchmarks: duplicate entry 'micro/scene'"),
+        ({"tuning": "steps=3"}, "tuning: a mapping expected"),
+    ],
+)
+def test_wrong_names_and_values_are_refused(fields, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        load_preset(**{"preset": "smoke"} | fields)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("n_samples", True),
+        ("seed", True),
+        ("tau", True),
+        ("batch_size", False),
+        ("bias_samples", [100, True]),
+        ("tuning", {"steps": True}),
+    ],
+)
+def test_a_truth_value_is_not_a_number(name, value):
+    with pytest.raises(ValueError, match=f"{name}: got a truth value"):
+        load_preset("smoke", **{name: value})
+    assert load_preset("smoke", allow_unpinned=True).allow_unpinned
+
+
+def test_a_wrong_key_in_a_preset_file_is_refused(tmp_path):
+    text = (PRESETS / "smoke.yaml").read_text()
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    assert load_preset(str(path)).n_samples == load_preset("smoke").n_samples
+    path.write_text(text.replace("n_clusters:", "n_cluster:"))
+    message = "unknown preset key 'n_cluster'; did you mean 'n_clusters'"
+    with pytest.raises(ValueError, match=message):
+        load_preset(str(path))
+    path.write_text(text.replace("n_clusters: 2\n", ""))
+    with pytest.raises(ValueError, match="n_clusters: Field required"):
+        load_preset(str(path))
+
+
+@pytest.mark.parametrize("text", ["- seed\n- models\n", "seed", ""])
+def test_a_preset_file_without_a_mapping_is_refused(text, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="a mapping of parameters expected|Field required"):
+        load_preset(str(path))
+
+
+@pytest.mark.parametrize("name", ["smoke", "offline"])
+def test_presets_that_run_offline_name_minis_only(name):
+    from pidlib.training.recipes import RECIPES
+
+    assert set(load_preset(name).models) <= set(RECIPES)
+
+
+def test_the_paper_preset_says_how_to_pin_its_models():
+    text = (PRESETS / "paper.yaml").read_text()
+    assert "owner/name@<40 hex>" in text and "-p models" in text
+    assert all(model.count("/") == 1 for model in load_preset("paper").models)
+
+
+def test_benchmarks_of_other_sources_are_checked_on_loading():
+    assert load_preset("smoke", benchmarks="mine/questions").benchmarks == ("mine/questions",)
+
+
+def test_a_list_can_be_typed_with_commas():
+    assert load_preset("smoke", models="a, b").models == ("a", "b")
+    assert load_preset("smoke", bias_codes="3,4").bias_codes == (3, 4)
+
+
+def test_tuning_replaces_single_entries():
+    base = load_preset("smoke").tuning
+    assert load_preset("smoke", tuning='{"steps": 3}').tuning == base | {"steps": 3}
+
+
+def test_declared_parameters_are_shown_first():
+    shown = read_parameters(notebook())._repr_html_()
+    assert shown.index("n_clusters") < shown.index("<details>") < shown.index("n_samples")
+
+
+def notebook(**injected):
+    """The globals of a kernel at the check, with the parameters that papermill injected."""
+    own = {"In": [""], "Out": {}, "_i": "", "np": pytest}
+    declared = {"preset": str, "n_clusters": int | None}
+    values = {"preset": "smoke", "n_clusters": None}
+    return {"__annotations__": declared} | own | values | injected
+
+
+def test_the_preset_of_a_notebook_has_its_parameters():
+    for changes in ({}, {"n_clusters": 5}):
+        preset = read_parameters(notebook(**changes))
+        assert preset.model_dump() == load_preset("smoke", **changes).model_dump()
+
+
+@pytest.mark.parametrize("value", [3, 3.5, "three", True, None, [3], {"three": 3}])
+def test_a_parameter_that_was_not_declared_is_refused(value):
+    message = r"unknown parameter 'n_cluster'; did you mean 'n_clusters'\?"
+    with pytest.raises(ValueError, match=message):
+        read_parameters(notebook(n_cluster=value))
+
+
+def test_a_field_of_the_preset_that_the_notebook_does_not_use_is_refused():
+    with pytest.raises(ValueError, match="unknown parameter 'n_samples'"):
+        read_parameters(notebook(n_samples=3))
+
+
+def test_scratch_variables_are_accepted_after_the_first_check():
+    names = notebook()
+    read_parameters(names)
+    assert read_parameters(names | {"x": 1, "n_clusters": 4}).n_clusters == 4

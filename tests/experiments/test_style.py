@@ -1,0 +1,23 @@
+"""Colors, hatches and names of all figures."""
+
+from pidlib.experiments import style
+
+
+def test_atoms_differ_in_color_and_hatch():
+    atoms = len(style.COLORS)
+    assert len(set(style.COLORS.values())) == len(set(style.HATCHES.values())) == atoms
+    assert not set(style.COLORS.values()) & {*style.OTHERS, style.NULL}
+
+
+def test_names_of_models_and_benchmarks():
+    assert style.model_name("qwen2_5_vl") == "Qwen2.5-VL mini"
+    assert style.model_name("llava_onevision_compact") == "LLaVA-OneVision mini, compact"
+    assert style.model_name("llava-hf/llava-1.5-7b-hf@" + 40 * "a") == "llava-1.5-7b-hf"
+    assert style.benchmark_name("easy_vqa/yes_no") == "easy-VQA: yes/no"
+    assert style.benchmark_name("prior/80") == "captions: 80 % right"
+    assert style.benchmark_name("prior/80 balanced") == "captions: balanced"
+
+
+def test_a_table_names_its_minis():
+    assert style.minis_line(["a/llava", "else"], 3) == []
+    assert "minis" in style.minis_line(["a/b", "llava"], 3)[0][0]

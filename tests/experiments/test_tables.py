@@ -1,0 +1,144 @@
+"""Tables are checked on writing and on reading, and files are deterministic."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pidlib._common import project_root
+from pidlib.experiments import tables
+from pidlib.experiments.draw import names, notebook_module
+from pidlib.experiments.preset import load_preset
+from pidlib.experiments.tables import ATOMS, columns_of, validate
+from pidlib.experiments.validation import fig_bias
+from pidlib.experiments.vision_language import fig_profiles
+
+DIAGNOSTICS = "fig_profiles_diagnostics"
+
+
+def row(**values):
+    base = {"experiment": "validation", "benchmark": "gate/AND", "estimator": "exact"}
+    base |= {"atom": "synergy", "value_bits": 0.5, "seed": 0, "converged": True}
+    return base | {"fingerprint": "a" * 16} | values
+
+
+def types(table):
+    return table.dtypes.astype(str).to_dict()
+
+
+def test_a_table_keeps_its_types_in_the_file(tmp_path):
+    table = validate([row(layer=3), row(atom="redundancy", value_bits=1 / 3, null_p=0.5)], ATOMS)
+    path = tables.write(table, tmp_path / "vision_language" / "fig_profiles.csv")
+    again = tables.read(path)
+    assert list(again.columns) == list(ATOMS.types) and types(again) == ATOMS.types
+    assert again["value_bits"].tolist() == pytest.approx([0.5, 1 / 3])
+    assert again.loc[1, "layer"] is pd.NA
+    before = path.read_bytes()
+    assert tables.write(again, path).read_bytes() == before
+    assert [file.name for file in path.parent.iterdir()] == ["fig_profiles.csv"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"value_bit": 1.0}, "unknown column 'value_bit'; did you mean 'value_bits'"),
+        ({"value_bits": "much"}, "column 'value_bits' takes Float64"),
+        ({"value_bits": np.inf}, "infinite"),
+        ({"value_bits": np.nan}, "'value_bits' is missing in 1 of 1"),
+        ({"layer": 1.5}, "column 'layer' takes Int64"),
+        ({"fingerprint": None}, "'fingerprint' is missing"),
+    ],
+)
+def test_rows_that_do_not_fit_the_columns_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        validate([row(**values)], ATOMS)
+
+
+def test_a_negative_zero_is_written_as_zero():
+    assert not np.signbit(validate([row(value_bits=-0.0)], ATOMS)["value_bits"].to_numpy()).any()
+
+
+def test_a_second_table_has_its_own_columns(tmp_path):
+    known = {"experiment": "e", "benchmark": "micro/scene", "split": "test", "model": "llava"}
+    known |= {"n_samples": 8, "fingerprint": "f"}
+    path = tmp_path / "vision_language" / f"{DIAGNOSTICS}.csv"
+    tables.write(pd.DataFrame([known | {"accuracy": 0.875, "moved_vision": 0.25}]), path)
+    again = tables.read(path)
+    assert types(again) == fig_profiles.COLUMNS[DIAGNOSTICS].types
+    assert again.loc[0, "accuracy"] == 0.875 and again.loc[0, "entropy_bits"] is pd.NA
+    with pytest.raises(ValueError, match="unknown column 'value_bits'"):
+        tables.write(pd.DataFrame([known | {"accuracy": 1.0, "value_bits": 1.0}]), path)
+    with pytest.raises(ValueError, match="'accuracy' is missing"):
+        tables.write(pd.DataFrame([known]), path)
+
+
+def test_every_committed_table_is_declared_by_its_notebook():
+    folder = project_root() / "data" / "results"
+    for path in sorted(folder.glob("*/*.csv")):
+        if path.stem != "outcomes":  # all trainings, read by several notebooks
+            assert len(tables.read(path)), path
+    assert columns_of("vision_language/fig_profiles") is fig_profiles.COLUMNS["fig_profiles"]
+    for unknown in ("omni/fig_gates", "omni/fig_gate_claim", "validation/nothing"):
+        with pytest.raises(ValueError, match="no notebook declares the table"):
+            columns_of(unknown)
+
+
+def test_save_writes_the_tables_of_a_notebook(tmp_path):
+    preset = load_preset("smoke", output=str(tmp_path))
+    table = tables.read(project_root() / "data/results/validation/fig_bias.csv")
+    assert tables.save(preset, fig_bias, table) is table
+    assert tables.read(preset.table("validation/fig_bias")).equals(table)
+    both = {
+        name: tables.read(project_root() / f"data/results/vision_language/{name}.csv")
+        for name in fig_profiles.COLUMNS
+    }
+    tables.save(preset, fig_profiles, both)
+    written = {path.stem for path in (tmp_path / "data/results/vision_language").iterdir()}
+    assert written == set(both)
+
+
+def test_unconverged_rows_are_counted():
+    rows = [row(), row(converged=False, atom="redundancy"), row(converged=None)]
+    note = tables.unconverged(validate(rows, ATOMS))
+    assert note.startswith("1 of 3 rows are not solved to tolerance")
+    assert "atom=redundancy" in note and "model" not in note
+    assert not tables.unconverged(validate([row()], ATOMS))
+    assert not tables.unconverged(pd.DataFrame({"value": [1.0]}))
+
+
+def test_a_missing_table_says_what_to_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="make paper"):
+        tables.read(tmp_path / "validation" / "fig_bias.csv")
+
+
+def test_latex_cells():
+    text = tables.latex(["a", "b", "c", "d"], [["x", -0.25, None, -1e-9]])
+    assert r"x & $-$0.250 & -- & 0.000 \\" in text
+
+
+@pytest.mark.parametrize(
+    "name", [path.stem for path in (project_root() / "data" / "published").glob("*.csv")]
+)
+def test_published_numbers_have_a_source_and_a_grade(name):
+    table = tables.published(name)
+    assert len(table) and {"source", "grade"} <= set(table)
+
+
+def test_published_numbers_without_a_source_are_refused(tmp_path, monkeypatch):
+    message = "unknown published table 'table1_sensitivty'; did you mean 'table1_sensitivity'"
+    with pytest.raises(ValueError, match=message):
+        tables.published("table1_sensitivty")
+    (tmp_path / "data" / "published").mkdir(parents=True)
+    (tmp_path / "data" / "published" / "t.csv").write_text("source,grade,rho\nsomebody,X,0.5\n")
+    monkeypatch.setattr(tables, "project_root", lambda: tmp_path)
+    with pytest.raises(ValueError, match="needs a source and a grade P, N or R"):
+        tables.published("t")
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_module_declares_and_measures_its_tables(name):
+    module = notebook_module(name)
+    assert callable(module.measure) and (hasattr(module, "figure") or hasattr(module, "latex"))
+    columns = module.COLUMNS
+    named = {name.split("/")[1]: columns} if isinstance(columns, tables.Columns) else columns
+    assert all(table.startswith(name.split("/")[1]) for table in named)
+    assert all(set(each.required) <= set(each.types) for each in named.values())

@@ -1,0 +1,48 @@
+"""Embeddings after the last block and after every block, and their figures."""
+
+import pandas as pd
+import pytest
+
+from experiments.vision_language.synthetic import MODELS, profiles
+from pidlib import benchmarks
+from pidlib.experiments.preset import load_preset
+from pidlib.experiments.tables import ATOMS, validate
+from pidlib.experiments.vision_language import fig_embedding_layers, fig_embeddings
+from pidlib.training.minis import vocabulary
+from pidlib.training.tiny import build
+
+
+@pytest.fixture(scope="module")
+def preset(tmp_path_factory):
+    """One tiny model with random weights on a benchmark with a single question."""
+    folder = tmp_path_factory.mktemp("embeddings")
+    model, processor = build("llava", sorted(vocabulary()), size="tiny")
+    model.save_pretrained(folder / "model")
+    processor.save_pretrained(folder / "model")
+    sizes = {"n_embedded": 48, "n_permutations": 39, "n_bootstrap": 20}
+    place = {"models": [str(folder / "model")], "cache": str(folder / "cache")}
+    return load_preset("smoke", benchmarks=["micro/scene"], **place, **sizes)
+
+
+def test_the_last_block_has_the_atoms_of_the_profile(preset):
+    table, profile = fig_embedding_layers.measure(preset), fig_embeddings.measure(preset)
+    last = table["layer"].max()
+    assert table["layer"].tolist() == [layer for layer in range(last + 1) for _ in range(4)]
+    names = ["atom", "layer", "value_bits", "corrected_bits", "null_p", "ci_low", "n_samples"]
+    rows = table.loc[table["layer"] == last, names].reset_index(drop=True)
+    pd.testing.assert_frame_equal(rows, profile[names])
+
+
+def synthetic(**choices) -> pd.DataFrame:
+    rows = pd.DataFrame(
+        profiles(benchmark=benchmarks.names("pictures")[-5:], model=MODELS, **choices)
+    )
+    return validate(rows.eval("corrected_bits = 0.9 * value_bits"), ATOMS)
+
+
+def test_the_figure_of_blocks_fills_significant_markers():
+    table = synthetic(layer=range(4))
+    table["null_p"] = table["layer"] / 10
+    lines = fig_embedding_layers.figure(table).axes[0].lines
+    hollow = [line for line in lines if line.get_markerfacecolor() == "white"]
+    assert {len(line.get_xdata()) for line in hollow} == {3}

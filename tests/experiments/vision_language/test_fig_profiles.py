@@ -1,0 +1,57 @@
+"""Diagnostics with atoms in columns, and the figure and table of profiles."""
+
+import pandas as pd
+import pytest
+
+from experiments.vision_language.synthetic import MODELS, profiles
+from pidlib import benchmarks
+from pidlib.experiments.draw import draw
+from pidlib.experiments.population import benchmark_kind
+from pidlib.experiments.preset import load_preset
+from pidlib.experiments.tables import ATOMS, DIAGNOSTICS, save, validate
+from pidlib.experiments.vision_language import fig_profiles
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, pd.DataFrame]:
+    names, modes = benchmarks.names("pictures"), ("masked", "resampled")
+    table = validate(profiles(benchmark=names, model=MODELS, unimodal=modes), ATOMS)
+    keys = ["benchmark", "model", "n_samples", "fingerprint", "experiment"]
+    diagnostics = table.drop_duplicates(["benchmark", "model"])[keys].assign(split="test")
+    diagnostics["kind"] = diagnostics["benchmark"].map(benchmark_kind)
+    diagnostics = diagnostics.assign(**dict.fromkeys(DIAGNOSTICS, 0.5))
+    return {
+        "fig_profiles": table,
+        "fig_profiles_diagnostics": fig_profiles.with_atoms(diagnostics, table),
+    }
+
+
+def test_atoms_are_columns_of_the_diagnostics(tables):
+    table, diagnostics = tables["fig_profiles"], tables["fig_profiles_diagnostics"]
+    assert len(diagnostics) == len(table) / 8 and diagnostics["converged"].all()
+    row = table[(table["unimodal"] == "masked") & (table["atom"] == "synergy")].iloc[0]
+    columns = [f"masked_synergy_{part}" for part in ("bits", "low", "high", "null")]
+    values = row[["value_bits", "ci_low", "ci_high", "null_mean"]]
+    assert diagnostics.loc[0, columns].tolist() == values.tolist()
+    loose = table.assign(converged=table["model"] != "llava")
+    plain = diagnostics.drop(columns="converged").filter(regex="^(?!masked|resampled)")
+    again = fig_profiles.with_atoms(plain, loose)
+    assert (again["converged"] == (again["model"] != "llava")).all()
+
+
+def test_benchmarks_are_drawn_in_the_order_of_their_kind(tables):
+    text = fig_profiles.latex(tables)
+    assert text.count(r"\begin{tabular}") == 2
+    assert "^{" in text and "} / 0.02$" in text and "minis" in text
+    titles = [ax.get_title() for ax in fig_profiles.figure(tables).axes]
+    assert titles[0] == "micro: grounding (synergy-driven)" and "kind not known" in titles[-1]
+
+
+def test_rows_above_the_tolerance_are_drawn_with_a_warning(tables, tmp_path):
+    preset = load_preset("smoke", output=str(tmp_path))
+    part = {name: table[table["benchmark"] == "micro/scene"] for name, table in tables.items()}
+    part["fig_profiles"] = part["fig_profiles"].reset_index(drop=True)
+    part["fig_profiles"].loc[3, "converged"] = False
+    save(preset, fig_profiles, part)
+    with pytest.warns(UserWarning, match="1 of 24 rows are not solved to tolerance"):
+        draw(preset, fig_profiles)

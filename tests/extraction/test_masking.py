@@ -1,0 +1,158 @@
+"""A masked modality has no influence; its noise is calibrated and depends on the sample alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from small_world import FAMILY_NAMES, loaded, picture, sample, samples
+
+from pidlib.extraction import extract
+from pidlib.extraction.job import Job
+from pidlib.extraction.masking import Moments, Pass, draw_noise, replace_inputs
+from pidlib.extraction.reader import Reader
+
+ALL = ("vision+language", "vision", "language", "none", "none#1")
+
+
+@pytest.fixture(scope="module", params=FAMILY_NAMES)
+def twins(request):
+    """Two samples, with other pictures, with other questions of equal length; one calibration."""
+    model = loaded(request.param)
+    first = [sample(0), sample(2)]
+    assert [len(item.question.split()) for item in first] == [4, 4] and first[0].question != first[
+        1
+    ].question
+    other_pictures = [replace(item, image=picture(100 + index)) for index, item in enumerate(first)]
+    other_questions = [
+        replace(item, question=other.question)
+        for item, other in zip(first, first[::-1], strict=True)
+    ]
+    statistics = _job(model, samples(10)).statistics()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Job, "statistics", lambda self: statistics)
+        return [
+            extract(model, data, passes=ALL, progress=False)
+            for data in (first, other_pictures, other_questions)
+        ]
+
+
+def _job(model, data):
+    return Job(Reader(model, data[0].candidates, (), data[0].question, 8), data, {}, 0, 0)
+
+
+def test_masked_vision_has_no_influence(twins):
+    first, other_pictures, _ = twins
+    for key in ("language", "none", "none#1"):
+        np.testing.assert_array_equal(first.logits[key], other_pictures.logits[key])
+    for key in ("vision+language", "vision"):
+        assert np.abs(first.logits[key] - other_pictures.logits[key]).min() > 1e-4
+
+
+def test_masked_language_has_no_influence(twins):
+    first, _, other_questions = twins
+    for key in ("vision", "none", "none#1"):
+        np.testing.assert_array_equal(first.logits[key], other_questions.logits[key])
+    for key in ("vision+language", "language"):
+        assert np.abs(first.logits[key] - other_questions.logits[key]).min() > 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILY_NAMES)
+def test_options_pass_masks_the_question_only(family):
+    model = loaded(family)
+    first = [sample(0, options="red, green or blue?"), sample(2, options="red, green or blue?")]
+    other_questions = [
+        replace(item, question=other.question)
+        for item, other in zip(first, first[::-1], strict=True)
+    ]
+    other_options = [replace(item, options="blue, green or red?") for item in first]
+    statistics = _job(
+        model, [replace(item, options="red, green or blue?") for item in samples(10)]
+    ).statistics()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Job, "statistics", lambda self: statistics)
+        read, questions, options = (
+            extract(model, data, passes=("vision", "vision+options"), progress=False).logits
+            for data in (first, other_questions, other_options)
+        )
+    for key in ("vision", "vision+options"):
+        np.testing.assert_array_equal(read[key], questions[key])
+    np.testing.assert_array_equal(read["vision"], options["vision"])
+    assert np.abs(read["vision+options"] - options["vision+options"]).min() > 1e-5
+
+
+def test_options_pass_uses_the_same_noise_for_the_question():
+    model, data = loaded("llava"), [replace(item, options="red or blue?") for item in samples(4)]
+    job = _job(model, data)
+    job.calibrate(job.statistics())
+    for item in job.reader.encode(data):
+        hidden, stays = (
+            job.noise(item, Pass.parse(key))["language"] for key in ("vision", "vision+options")
+        )
+        assert item.question.is_options.sum() == 5
+        torch.testing.assert_close(
+            stays,
+            torch.where(
+                torch.from_numpy(item.question.is_options)[:, None], item.tokens["language"], hidden
+            ),
+        )
+
+
+def test_draws_of_the_noise_differ(twins):
+    assert np.abs(twins[0].logits["none"] - twins[0].logits["none#1"]).min() > 1e-4
+
+
+def test_statistics_cover_all_tokens():
+    model, data = loaded("llava"), samples(10)
+    job = _job(model, data)
+    statistics = job.statistics().arrays
+    encoded = job.reader.encode(data)
+    for name in ("vision", "language"):
+        tokens = np.concatenate([item.tokens[name].numpy() for item in encoded]).astype(np.float64)
+        np.testing.assert_allclose(
+            statistics[f"mean/{name}"], tokens.mean(0), rtol=1e-10, atol=1e-12
+        )
+        np.testing.assert_allclose(statistics[f"std/{name}"], tokens.std(0), rtol=1e-10)
+    assert sum(len(item.tokens["language"]) for item in encoded) == sum(
+        len(item.question.replace("?", " ?").split()) for item in data
+    )
+
+
+def test_moments_are_accurate_far_from_zero():
+    rows = (
+        torch.randn(1000, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0)) + 1e7
+    )
+    moments = Moments()
+    for part in rows.split([1, 499, 500]):
+        moments.add(part)
+    torch.testing.assert_close(moments.std, rows.std(0, correction=0), rtol=1e-7, atol=0)
+
+
+def test_noise_depends_on_the_sample_and_has_the_given_moments():
+    mean, std = np.array([1.0, -2.0]), np.array([0.5, 3.0])
+    statistics = {"mean/vision": mean, "std/vision": std}
+    noise = draw_noise(statistics, "vision", 20_000, 0, "a")
+    assert torch.equal(noise, draw_noise(statistics, "vision", 20_000, 0, "a"))
+    for stream in ((1, "a"), (0, "b")):
+        assert not torch.equal(noise, draw_noise(statistics, "vision", 20_000, *stream))
+    np.testing.assert_allclose(noise.mean(0), mean, rtol=0, atol=0.1)
+    np.testing.assert_allclose(noise.std(0), std, rtol=0.03, atol=0)
+
+
+def test_pass_keys():
+    assert Pass.parse("vision+language") == Pass(frozenset({"vision", "language"}))
+    assert Pass.parse("none#3") == Pass(frozenset(), draw=3)
+    with pytest.raises(ValueError, match="unknown pass 'visoin'; did you mean 'vision'"):
+        Pass.parse("visoin")
+
+
+def test_replace_inputs_is_removed_after_an_error():
+    layer = torch.nn.Module()
+    layer.forward = lambda inputs_embeds, input_ids=None: inputs_embeds
+    with (
+        pytest.raises(KeyError),
+        replace_inputs(layer, lambda embeddings: {"inputs_embeds": embeddings + 1}),
+    ):
+        assert layer(inputs_embeds=torch.zeros(1)).item() == 1
+        raise KeyError
+    assert layer(inputs_embeds=torch.zeros(1)).item() == 0

@@ -1,0 +1,120 @@
+"""Loading by name, folder and hub id, and the revision of a folder."""
+
+import re
+
+import pytest
+import torch
+import transformers as hf
+from safetensors.torch import save_file
+
+from pidlib.models import FAMILIES, load_model
+from pidlib.models.checkpoints import CHECKPOINTS
+from pidlib.models.load import MINIS, check_memory, folder_revision, resolve
+from pidlib.training.tiny import build
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+@pytest.mark.parametrize(
+    ("name", "revision", "message"),
+    [
+        ("lava", None, "unknown model 'lava'; did you mean 'llava'"),
+        ("owner/checkpoint", None, "40-hex commit"),
+        ("owner/checkpoint", "main", "40-hex commit"),
+    ],
+)
+def test_load_refuses(name, revision, message):
+    with pytest.raises(ValueError, match=message):
+        load_model(name, revision=revision)
+
+
+@pytest.mark.parametrize("load", [resolve, lambda name, commit: load_model(name, revision=commit)])
+def test_revision_of_a_folder_is_the_hash_of_its_files(load):
+    actual = folder_revision(MINIS / "llava_compact")
+    load("llava_compact", actual)
+    for revision in (COMMIT, "main"):
+        with pytest.raises(ValueError, match=f"folder with revision {actual}, .*'{revision}'"):
+            load("llava_compact", revision)
+
+
+@pytest.mark.parametrize(
+    "file", ["processor_config.json", "tokenizer.json", "chat_template.jinja", "config.json"]
+)
+def test_any_file_of_a_model_is_part_of_its_revision(file, tmp_path):
+    model, processor = build("llava", ["red"], "tiny")
+    model.save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    before = folder_revision(tmp_path)
+    (tmp_path / "README.md").write_text("a card")
+    assert folder_revision(tmp_path) == before
+    (tmp_path / file).write_text((tmp_path / file).read_text() + " ")
+    assert folder_revision(tmp_path) != before
+
+
+@pytest.mark.parametrize("name", [name for name, item in CHECKPOINTS.items() if item.reason])
+@pytest.mark.parametrize("requested", [{"revision": COMMIT}, {"allow_unpinned": True}])
+def test_unsupported_checkpoint_is_refused_with_the_reason(name, requested):
+    with pytest.raises(
+        ValueError, match=re.escape(f"{name} cannot be loaded: {CHECKPOINTS[name].reason}")
+    ):
+        load_model(name, **requested)
+
+
+def test_unpinned_checkpoint_is_refused_with_a_commit_to_pin():
+    name = "Qwen/Qwen2.5-VL-7B-Instruct"
+    with pytest.raises(
+        ValueError, match=f"such as {name}@{CHECKPOINTS[name].revision}, or allow_unpinned"
+    ):
+        resolve(name)
+    with pytest.raises(ValueError, match="given with revision 'main'; give a 40-hex commit"):
+        resolve(name, "main", allow_unpinned=True)
+    assert resolve(name, allow_unpinned=True) == (None, None)
+    assert resolve(name, COMMIT) == (None, COMMIT)
+
+
+def test_weights_that_exceed_the_gpu_are_refused_before_download():
+    check_memory("Qwen/Qwen2.5-VL-7B-Instruct", 79)
+    check_memory("owner/unknown", 1)
+    with pytest.raises(
+        ValueError, match="Qwen/Qwen2.5-VL-72B-Instruct needs about 164 GiB and the GPU has 79"
+    ):
+        check_memory("Qwen/Qwen2.5-VL-72B-Instruct", 79)
+
+
+def test_revision_is_the_commit_that_was_read(tmp_path, monkeypatch):
+    stored = tmp_path / "models--owner--tiny"
+    for part in build("llava", ["red"], "tiny"):
+        part.save_pretrained(stored / "snapshots" / COMMIT)
+    (stored / "refs").mkdir()
+    (stored / "refs" / "main").write_text(COMMIT)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    for requested in ({"revision": COMMIT}, {"allow_unpinned": True}):
+        assert load_model("owner/tiny", device="cpu", **requested).revision == COMMIT
+
+
+def test_text_generating_submodel_is_loaded(tmp_path):
+    thinker, processor = build("qwen2_5_omni", ["red"], "tiny")
+    hf.Qwen2_5OmniConfig(thinker_config=thinker.config.to_dict()).save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    # Names as on the hub, from before transformers moved a thinker's parts into a submodule.
+    parts = re.compile(r"^model\.(?=visual|audio_tower)|(?<=^model\.)language_model\.")
+    weights = {
+        f"thinker.{parts.sub('', name)}": value.clone()
+        for name, value in thinker.state_dict().items()
+    }
+    assert {
+        "thinker.model.norm.weight",
+        "thinker.lm_head.weight",
+        "thinker.audio_tower.conv1.weight",
+    } <= set(weights)
+    save_file(
+        weights | {"talker.weight": torch.zeros(1), "token2wav.weight": torch.zeros(1)},
+        tmp_path / "model.safetensors",
+    )
+    loaded = load_model(tmp_path, device="cpu")
+    assert loaded.family is FAMILIES["qwen2_5_omni"] and type(loaded.model) is type(thinker)
+    assert all(
+        torch.equal(value, thinker.state_dict()[name])
+        for name, value in loaded.model.state_dict().items()
+    )

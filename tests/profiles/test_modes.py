@@ -1,0 +1,112 @@
+"""Atoms, nulls and diagnostics of decisions on extractions whose truth is known."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from known_models import N, extraction, first, xor
+
+from pidlib import benchmarks
+from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.extraction import Pairs
+from pidlib.extraction.partners import draw_partners
+from pidlib.profiles.modes import MODES, diagnose, measure_decisions, measure_mode
+
+XOR_ATOMS = {"redundancy": 0, "unique_vision": 0, "unique_language": 0, "synergy": 1}
+
+
+def values(table, column="value_bits"):
+    return dict(zip(table["atom"], table[column], strict=True))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_synergy_of_xor_exceeds_its_null(mode):
+    rows = measure_mode(extraction(xor), mode, n_bootstrap=60).rows
+    assert values(rows) == pytest.approx(XOR_ATOMS, abs=1e-5)
+    assert rows["value_bits"].between(rows["ci_low"] - 1e-9, rows["ci_high"] + 1e-9).all()
+    assert rows["value_bits"].between(rows["lower_bits"], rows["upper_bits"]).all()
+    assert rows["converged"].all() and set(rows["unimodal"]) == {mode}
+    if mode == "masked":  # a floor is not a hypothesis
+        assert values(rows, "null_mean")["synergy"] == pytest.approx(0, abs=1e-6)
+        assert "null_p" not in rows
+    else:
+        missing = rows.set_index("atom")["null_p"].isna().to_dict()
+        assert missing == {atom: atom == "synergy" for atom in XOR_ATOMS}
+        assert values(rows, "null_p")["unique_vision"] > 0.5
+
+
+def test_permuted_decisions_carry_no_unique_information():
+    rows = measure_mode(extraction(first), "resampled", n_bootstrap=12).rows
+    expected = XOR_ATOMS | {"unique_vision": 1, "synergy": 0}
+    assert values(rows) == pytest.approx(expected, abs=1e-5)
+    assert values(rows, "null_p")["unique_vision"] == pytest.approx(1 / 20)
+    assert values(rows, "null_p")["unique_language"] > 0.5
+    assert values(rows, "null_mean")["unique_vision"] < 0.6
+
+
+def test_a_blind_model_has_no_atoms_of_vision():
+    samples = benchmarks.load("easy_vqa/yes_no", "test", N)
+    partners = draw_partners(samples, N, seed=0)
+    index = np.array([(i, j) for i, drawn in enumerate(partners) for j in drawn])
+    weights = np.array([weight for drawn in partners for weight in drawn.values()]) / len(samples)
+    negated = np.array([" no" in sample.question for sample in samples])  # mostly "yes"
+    logits = np.log(np.where(negated[index[:, 1], None], [0.9, 0.1], [0.15, 0.85]))
+    pairs = Pairs(index, weights, logits, np.zeros(len(index)))
+    blind = replace(extraction(xor), pairs=pairs)
+    atoms = measure_mode(blind, "resampled", n_bootstrap=6).atoms
+    assert atoms["unique_language"] > 0.3
+    others = [atoms[atom] for atom in ("redundancy", "unique_vision", "synergy")]
+    assert np.abs(others).max() < 1e-5
+
+
+def test_the_noise_floor_is_the_decomposition_of_noise():
+    still, noisy = (
+        measure_mode(extraction(xor, noise=noise), "masked", n_bootstrap=12).rows
+        for noise in (0.0, 2.0)
+    )
+    assert np.abs(still["null_mean"]).max() < 1e-6
+    assert values(noisy, "null_mean")["redundancy"] > 0.1
+
+
+def test_measured_has_rows_draws_and_atoms():
+    decisions = extraction(xor).masked()
+    rows, draws, atoms = measure_decisions(decisions, 5, seed=1)
+    assert atoms == values(rows) == decision_pid(decisions).pid.atoms
+    assert {atom: len(values) for atom, values in draws.items()} == dict.fromkeys(atoms, 5)
+    again = measure_decisions(decisions, 5, seed=1).draws
+    assert all(np.array_equal(draws[atom], again[atom]) for atom in draws)
+
+
+def test_decisions_name_their_own_sources():
+    decisions = Decisions(np.eye(2), {"picture": np.eye(2), "text": np.full((2, 2), 0.5)})
+    assert "unique_picture" in measure_decisions(decisions, 2).atoms
+
+
+def test_unknown_modes_and_missing_passes_are_refused():
+    with pytest.raises(ValueError, match="unknown mode 'mask'; choose 'masked' or 'resampled'"):
+        measure_mode(extraction(xor), "mask")
+    whole = extraction(xor)
+    part = replace(
+        whole, logits={key: whole.logits[key] for key in whole.logits if key != "none#2"}
+    )
+    with pytest.raises(ValueError, match="none#2"):
+        measure_mode(part, "masked")
+    with pytest.raises(ValueError, match="partners"):
+        measure_mode(replace(whole, pairs=None), "resampled")
+
+
+def test_diagnostics_of_a_model_that_needs_both():
+    found = diagnose(extraction(xor))
+    assert found["accuracy"] == 1 and found["entropy_bits"] < 1e-6
+    assert found["entropy_vision_bits"] == pytest.approx(1)
+    assert found["fallback_vision"] == 0 and found["moved_vision"] == pytest.approx(0, abs=1e-6)
+    solved = decision_pid(extraction(xor).masked())
+    assert diagnose(extraction(xor), solved=solved) == pytest.approx(found, abs=1e-6)
+
+
+def test_a_model_without_mass_on_the_candidates_falls_back():
+    whole = extraction(xor)
+    mass = {key: np.full(N, 5.0) for key in whole.log_normalizer}
+    found = diagnose(replace(whole, log_normalizer=mass))
+    assert found["fallback"] == found["fallback_vision"] == 1
+    assert found["entropy_bits"] == pytest.approx(1)
