@@ -25,21 +25,35 @@ def pair(decisions):
     return [table[None] for table in marginals.at(decisions.weights)[:2]]
 
 
-def test_float32_is_certified_against_newton_at_600_rows():
+@pytest.fixture
+def precisions(monkeypatch):
+    """The precisions in which stage 1 works."""
+    used, fit = [], stage_1.fit
+
+    def spied(*arguments):
+        used.append(arguments[2].dtype)
+        return fit(*arguments)
+
+    monkeypatch.setattr(stage_1, "fit", spied)
+    return used
+
+
+def test_float32_is_certified_against_newton_at_600_rows(precisions):
     a, b = pair(soft(600))
     exact = solve(a, b, method="newton", tol=1e-6)
     coarse = ipfp(a, b, tol=1e-3)
     assert exact.converged.all() and coarse.converged.all()
-    assert coarse.A.dtype == torch.float64
+    assert set(precisions) == {torch.float32} and coarse.lower.dtype == torch.float64
     assert coarse.lower.item() <= exact.upper.item() and exact.lower.item() <= coarse.upper.item()
 
 
-def test_float64_continues_where_float32_stalls(monkeypatch):
+def test_float64_continues_where_float32_stalls(monkeypatch, precisions):
     a, b = pair(soft(120, k=3))
     exact = solve(a, b)
     monkeypatch.setattr(stage_1, "SINGLE_CELLS", 0)
     monkeypatch.setattr(stage_1, "STALL", 0.0)  # every gap counts as stalled
     coupling = ipfp(a, b, tol=1e-3)
+    assert [precisions[0], precisions[-1]] == [torch.float32, torch.float64]
     assert coupling.converged.all() and coupling.gap.item() <= 1e-3
     assert coupling.lower.item() <= exact.upper.item() and exact.lower.item() <= coupling.upper
 
@@ -73,8 +87,31 @@ def test_clusters_lose_little_and_keep_equal_rows_together():
     assert (merge.clusters(table, 60) == merge.clusters(table, 60)).all()
 
 
-def test_the_default_tolerance_is_coarse_for_many_rows_only():
-    assert decision_pid(soft(60)).pid.gap <= 1e-6
+def test_float64_starts_again_where_float32_overflows(monkeypatch):
+    a, b = pair(soft(120, k=3))
+    exact, fit = solve(a, b), stage_1.fit
+
+    def overflowing(p, q, A, V):
+        U, V = fit(p, q, A, V)
+        return (U * torch.inf, V) if A.dtype == torch.float32 else (U, V)
+
+    monkeypatch.setattr(stage_1, "SINGLE_CELLS", 0)
+    monkeypatch.setattr(stage_1, "fit", overflowing)
+    coupling = ipfp(a, b, tol=1e-3)
+    assert coupling.converged.all()
+    assert coupling.lower.item() <= exact.upper.item() and exact.lower.item() <= coupling.upper
+
+
+def test_the_default_tolerance_follows_the_standard_error_of_many_rows(monkeypatch):
+    tolerances, solve_rows = [], module.solve_rows
+    monkeypatch.setattr(
+        module,
+        "solve_rows",
+        lambda a, b, tol, *rest: tolerances.append(tol) or solve_rows(a, b, 0.1, *rest),
+    )
     made = soft(520)
-    solved = decision_pid(made)
-    assert solved.pid.converged and solved.pid.gap <= 1e-3
+    for decisions in (soft(60), made):
+        decision_pid(decisions)
+    terms = np.sum(made.joint * np.log2(made.joint / made.target), axis=1)
+    assert tolerances[0] == 1e-6
+    assert tolerances[1] == pytest.approx(min(1e-3, terms.std() / 520**0.5 / 10), rel=1e-6)
