@@ -49,7 +49,7 @@ class BatchEstimate:
     Attributes
     ----------
     atoms, unclamped
-        Means over the batches: clamped at zero as published, and as they are.
+        Means over the batches: clamped at zero as published, and unclamped.
     spread
         Standard deviation over the batches, around `unclamped`, without the error of the training.
     local

@@ -51,7 +51,7 @@ def profile(
     Parameters
     ----------
     model
-        From `load_model`, or its name. `Decisions` are decomposed as they are, without nulls.
+        From `load_model`, or its name. `Decisions` are decomposed without nulls.
     samples
         Samples with one set of candidates, or the name of a benchmark.
     n
