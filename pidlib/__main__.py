@@ -6,14 +6,15 @@ import warnings
 from pathlib import Path
 
 import pidlib
+from pidlib._common import replacing
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pidlib", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(required=True)
     command = commands.add_parser("profile", help="atoms, intervals and diagnostics of a model")
     command.add_argument("model", help="a mini, a folder, or owner/name@commit")
-    command.add_argument("benchmark", help="such as micro/grounding")
+    command.add_argument("samples", metavar="benchmark", help="such as micro/grounding")
     command.add_argument("--n", type=int, default=256, help="samples (default 256)")
     command.add_argument("--partners", type=int, default=32, help="questions per picture")
     command.add_argument("--tau", type=float, default=0.3, help="candidate mass of a fallback")
@@ -24,34 +25,25 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--cache", help="folder for extractions; an interrupted run resumes there")
     command.add_argument("--out", help="write the table to this CSV file")
     command.add_argument("--plot", help="write the figure to this PDF or PNG file")
-    chosen = parser.parse_args(arguments)
-    for path in (chosen.out, chosen.plot):
+    options = vars(parser.parse_args(arguments))
+    out, plot, n_bootstrap = (options.pop(name) for name in ("out", "plot", "bootstrap"))
+    for path in (out, plot):
         if path and not Path(path).parent.is_dir():
             sys.exit(f"error: no folder {Path(path).parent} for {path}; create it first")
-    if chosen.plot and Path(chosen.plot).suffix not in (".pdf", ".png"):
-        sys.exit(f"error: --plot {chosen.plot}; give a file that ends in .pdf or .png")
+    if plot and Path(plot).suffix not in (".pdf", ".png"):
+        sys.exit(f"error: --plot {plot}; give a file that ends in .pdf or .png")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # printed with the profile
-            profile = pidlib.profile(
-                chosen.model,
-                chosen.benchmark,
-                n=chosen.n,
-                partners=chosen.partners,
-                tau=chosen.tau,
-                n_bootstrap=chosen.bootstrap,
-                seed=chosen.seed,
-                cache=chosen.cache,
-                batch_size=chosen.batch_size,
-                device=chosen.device,
-            )
+            profile = pidlib.profile(n_bootstrap=n_bootstrap, **options)
     except ValueError as error:
         sys.exit(f"error: {error}")
     print(profile)
-    if chosen.out:
-        profile.to_csv(chosen.out)
-    if chosen.plot:
-        profile.plot().savefig(chosen.plot)
+    if out:
+        profile.to_csv(out)
+    if plot:
+        with replacing(plot) as part:
+            profile.plot().savefig(part)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""For every module: seeds, fingerprints, unknown names, devices, threads, styles of atoms."""
+"""For every module: seeds, fingerprints, unknown names, files, devices, styles of atoms."""
 
 import ast
 import difflib
@@ -43,26 +43,14 @@ def derive_seed(*names: object) -> int:
 def fingerprint(**parts: Any) -> str:
     """Return sixteen hex digits that identify a computation: a hash of everything that changes it.
 
-    Parts are JSON values, sets or paths; their order does not matter. Device, batch size and
-    versions are provenance and stay out. Raises a TypeError for a part that JSON cannot represent.
+    Parts are JSON values, in any order; others raise a TypeError. Device, batch size and versions
+    are provenance and stay out.
 
     >>> fingerprint(model="llava", n=256) == fingerprint(n=256, model="llava")
     True
     """
-    options = {"sort_keys": True, "separators": (",", ":"), "allow_nan": False}
-    text = json.dumps(parts, default=_jsonable, **options)
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, frozenset | set):
-        return sorted(value)
-    if isinstance(value, Path):
-        return value.as_posix()
-    raise TypeError(
-        f"a fingerprint takes JSON values; got {type(value).__name__}: {value!r}; "
-        "pass a string or numbers that identify it"
-    )
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
@@ -77,24 +65,41 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     return f"unknown {kind} {name!r}{hint} known: {', '.join(known) or 'none'}"
 
 
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a new file to write, which then replaces ``path``: readers see the old or the new."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(f".{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
 @cache
 def code_version(*sources: Any) -> str:
-    """Hash the syntax trees of modules, files, folders (their ``*.py``), functions and classes.
+    """Hash the syntax trees of modules, files (by path), functions and classes.
 
     Docstrings, comments, formatting, imports, names of files and the order of sources do not
     matter; the hash is the same in Python 3.11 to 3.13.
     """
-    trees = [ast.parse(text).body for source in sources for text in _texts(source)]
-    shapes = sorted(json.dumps(_shape(tree)) for tree in trees)
+    shapes = sorted(json.dumps(_shape(ast.parse(_text(source)).body)) for source in sources)
     return hashlib.sha256("\n".join(shapes).encode()).hexdigest()[:16]
 
 
-def _texts(source: Any) -> list[str]:
-    if not isinstance(source, str | Path):
-        return [textwrap.dedent(inspect.getsource(source))]
-    path = Path(source)
-    paths = sorted(path.glob("*.py")) if path.is_dir() else [path]
-    return [path.read_text(encoding="utf-8") for path in paths]
+def _text(source: Any) -> str:
+    if isinstance(source, str | Path):
+        return Path(source).read_text(encoding="utf-8")
+    return textwrap.dedent(inspect.getsource(source))
 
 
 def _shape(node: Any) -> Any:
@@ -117,12 +122,10 @@ def _is_ignored(node: Any) -> bool:
 
 
 def resolve_device(device: "Device", default: "Device" = "cpu") -> "torch.device":
-    """Return a device that exists and computes in float64; None is the default.
+    """Return a device that exists and computes in float64; ``"auto"`` prefers CUDA to the CPU.
 
-    ``"auto"`` is CUDA if available, else the CPU.
-
-    >>> resolve_device("cpu"), resolve_device(None)
-    (device(type='cpu'), device(type='cpu'))
+    >>> resolve_device(None)
+    device(type='cpu')
     """
     import torch
 

@@ -1,4 +1,4 @@
-r"""Weights of training samples from a model's decisions on them.
+r"""Weights of training samples from a model's decisions on them (Fang et al., 2026).
 
 The local terms of a sample in bits (`local_terms`), with the sum :math:`I^+` of their positive
 parts, give its scores
@@ -9,22 +9,18 @@ parts, give its scores
 
 the share of synergy, the share of language alone (a shortcut), the entropy that fusion removes
 (its potential), and the unrealized part of it. Large gaps get more weight, shortcuts less. The
-scores and the weights 3 and 0.5 are published. The local terms, :math:`I^+`, the lists of samples
-and their order, epsilon, and the conditions beyond their names are our reconstruction.
-
-References
-----------
-Fang et al., Towards Understanding Modality Interaction in Multimodal Language Models via PID,
-ICML 2026, arXiv 2606.00959.
+scores and the weights 3 and 0.5 are published (ICML 2026, arXiv 2606.00959). The local terms, the
+lists of samples, epsilon, and the conditions beyond their names are our reconstruction.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 from scipy.special import entr, rel_entr
 
@@ -32,10 +28,6 @@ from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.lsmi import lsmi
-
-if TYPE_CHECKING:
-    import pandas as pd
-    import torch
 
 ESTIMATORS = ("exact", "BATCH", "LSMI")
 ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
@@ -94,9 +86,8 @@ def local_terms(
     seed: int = 0,
     *,
     embeddings: Mapping[str, Float[np.ndarray, "n d"]] | None = None,
-    n_batches: int | None = None,
     tol: float = 1e-6,
-    device: "torch.device | str" = "cpu",
+    device: "Device" = None,
 ) -> LocalTerms:
     r"""Compute each sample's part in the atoms, whose mean over samples is the atom, in bits.
 
@@ -105,19 +96,10 @@ def local_terms(
     i_Q - i_2, i_Q - i_1 and i_12 - i_Q; LSMI has its own. The exact terms belong to decisions
     reconciled with one P(Y); FP in `scores` uses the decisions as given.
 
-    Parameters
-    ----------
-    decisions
-        Masked, a row per sample, of the sources vision and language.
-    estimator
-        ``"exact"``; ``"BATCH"``, the mean over the random batches with the sample (samples in more
-        batches count more in the atoms); or ``"LSMI"``.
-    seed, embeddings
-        Of BATCH and LSMI; inputs of their networks and densities, by source.
-    n_batches
-        Batches averaged by BATCH; by default 50, as published, or as many as cover every sample.
-    tol, device
-        Certified gap of the exact solver, in bits, and its device.
+    `decisions` are masked, with a row per sample and the sources vision and language. `estimator`
+    is ``"exact"``, with a certified gap of `tol` bits; ``"BATCH"``, the mean over the batches with
+    the sample, of 50 random ones as published or as many as cover every sample; or ``"LSMI"``.
+    `embeddings`, by source, are the inputs of the networks of BATCH and the densities of LSMI.
 
     Raises a ValueError for an unknown estimator, and if a sample is in no batch.
     """
@@ -128,38 +110,32 @@ def local_terms(
         return LocalTerms(lsmi(decisions, embeddings, seed), True)
     if estimator != "BATCH":
         raise ValueError(unknown_name("estimator", estimator, ESTIMATORS))
-    n_batches = n_batches or _covering_batches(len(decisions))
-    options = {"embeddings": embeddings, "n_batches": n_batches, "seed": seed}
-    estimate = batch_pid(decisions, **options, **BATCH_TRAINING)
+    options = {"embeddings": embeddings, "n_batches": _covering_batches(len(decisions))}
+    estimate = batch_pid(decisions, seed=seed, **options, **BATCH_TRAINING)
     missing = np.flatnonzero(estimate.occurrences == 0)
     if len(missing):
-        raise ValueError(f"samples {missing[:5]} ... are in no batch of BATCH; give more n_batches")
+        raise ValueError(f"samples {missing[:5]} ... are in no batch of BATCH; give another seed")
     return LocalTerms(dict(estimate.local), True)
 
 
 def scores(
-    p_v: Float[np.ndarray, "n k"],
-    p_t: Float[np.ndarray, "n k"],
-    p_vt: Float[np.ndarray, "n k"],
-    local: Mapping[str, Float[np.ndarray, " n"]],
-    epsilon: float = 1e-6,
-) -> "pd.DataFrame":
+    decisions: Decisions, local: Mapping[str, Float[np.ndarray, " n"]], epsilon: float = 1e-6
+) -> pd.DataFrame:
     """Return scores, a row per sample: shares ``sr`` and ``sc``, ``fp`` and ``gap`` in bits.
 
-    ``p_v``, ``p_t`` and ``p_vt`` are decisions from the picture, the question and both; ``local``
-    is from `local_terms`; ``epsilon`` is in bits. Raises a ValueError if local terms are missing,
-    not finite, or not one per sample.
+    ``local`` is from `local_terms`; ``epsilon`` is in bits. Raises a ValueError if local terms are
+    missing, not finite, or not one per sample.
 
-    >>> xor = dict.fromkeys(ATOMS, [0.0]) | {"synergy": [1.0]}
-    >>> scores([[0.5, 0.5]], [[0.5, 0.5]], [[1.0, 0.0]], xor).round(3).to_dict("records")
+    >>> half, xor = [[0.5, 0.5]], dict.fromkeys(ATOMS, [0.0]) | {"synergy": [1.0]}
+    >>> decisions = Decisions([[1.0, 0.0]], {"vision": half, "language": half})
+    >>> scores(decisions, xor).round(3).to_dict("records")
     [{'sr': 1.0, 'sc': 0.0, 'fp': 1.0, 'gap': 0.0}]
     """
-    import pandas as pd
-
     if set(local) != set(ATOMS):
         raise ValueError(f"local terms {', '.join(local)}: the scores need {', '.join(ATOMS)}")
     positive = {name: np.maximum(terms, 0.0) for name, terms in local.items()}
-    h_v, h_t, h_vt = (entr(np.asarray(p)).sum(-1) / math.log(2) for p in (p_v, p_t, p_vt))
+    rows = decisions.sources["vision"], decisions.sources["language"], decisions.joint
+    h_v, h_t, h_vt = (entr(p).sum(-1) / math.log(2) for p in rows)
     total = sum(positive.values()) + epsilon
     shapes = [terms.shape for terms in (total, h_v, h_t, h_vt)]
     if len(set(shapes)) > 1 or not np.isfinite(total).all():
@@ -171,7 +147,7 @@ def scores(
 
 def weights(
     condition: str,
-    scores: "pd.DataFrame",
+    scores: pd.DataFrame,
     decisions: Decisions,
     labels: Int[np.ndarray, " n"],
     weighting: Weighting = Weighting(),
@@ -181,26 +157,17 @@ def weights(
 
     C, and H: the ``top_gap`` of all samples by gap have the gap weight; of the others, the
     ``top_shortcut`` of all by SC have the shortcut weight. Ties go to earlier samples. D permutes
-    these weights. E and F give both weights to as many samples: the gap weight to the largest
-    :math:`-\log p_{vt}(label)` in E, :math:`KL(p_{vt} || p_t)` in F, the other to the smallest. G
-    weights by :math:`1 / (k\, p_t(label))`, clipped to the two weights.
+    these weights by ``seed``. E and F give both weights to as many samples: the gap weight to the
+    largest :math:`-\log p_{vt}(label)` in E, :math:`KL(p_{vt} || p_t)` in F, the other to the
+    smallest. G weights by :math:`1 / (k\, p_t(label))`, clipped to the two weights.
 
-    Parameters
-    ----------
-    condition
-        A letter of `Condition` other than A, which is not trained.
-    scores, decisions, labels
-        From `scores`; of the same samples; the index of each answer among the candidates.
-    weighting, seed
-        Sizes of lists and weights; seed of D.
-
-    Raises a ValueError for A and unknown conditions, invalid labels, and different lengths.
+    ``labels`` are the indices of the answers among the candidates. Raises a ValueError for A (not
+    trained) and unknown conditions, invalid labels, and different lengths.
     """
     (n, k), labels = decisions.joint.shape, np.asarray(labels)
     if condition not in (known := set(CONDITIONS) - {Condition.BASE}):
         raise ValueError(unknown_name("condition of a training", condition, known))
-    valid = labels.shape == (n,) and labels.dtype.kind in "iu"
-    valid = valid and 0 <= labels.min() <= labels.max() < k
+    valid = labels.shape == (n,) and labels.dtype.kind in "iu" and set(labels) <= set(range(k))
     if len(scores) != n or not valid:
         given = f"{len(scores)} scores and labels {labels.shape} for {n} decisions"
         raise ValueError(f"{given}; give one of each per decision, labels as integers below {k}")
@@ -225,9 +192,7 @@ def weights(
     return generator.permutation(result) if condition == Condition.RANDOM else result
 
 
-def _largest(
-    values: Float[np.ndarray, " n"], count: int, among: Bool[np.ndarray, " n"]
-) -> Bool[np.ndarray, " n"]:
+def _largest(values: np.ndarray, count: int, among: np.ndarray) -> Bool[np.ndarray, " n"]:
     """Mark the ``count`` largest values within ``among``; ties go to earlier samples."""
     order = np.argsort(-values, kind="stable")
     chosen = np.zeros(len(values), bool)

@@ -13,8 +13,6 @@ is their share of all samples. One of three `CONDITIONS` defines c:
 
 import warnings
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +20,7 @@ from jaxtyping import Float
 from scipy.special import rel_entr
 
 from pidlib._common import derive_seed, unknown_name
-from pidlib.decomposition import PID
+from pidlib.decomposition import PID, mean
 from pidlib.decomposition.decisions import (
     DecisionPID,
     Decisions,
@@ -75,81 +73,62 @@ def split_by(
     tau: float = 0.3,
     layer: int | None = None,
 ) -> list[Group]:
-    """Group the samples of an extraction by a condition; samples without another are left out.
+    """Group the samples of an extraction with the `REQUIRED` passes by one of the `CONDITIONS`.
 
-    Parameters
-    ----------
-    extraction, condition
-        Made with ``passes=REQUIRED`` from samples with templates and questions; of `CONDITIONS`.
-    content
-        For ``"ignored"``: what each clip shows and sounds like. Decisions are averaged over clips
-        that agree in both streams, or in the only stream that is present.
-    tau, layer
-        As in `Extraction.decisions`.
+    ``"ignored"`` needs `content`: what each clip shows and sounds like. Decisions are averaged over
+    clips that agree in both streams, or in the only stream that is present. `tau` and `layer` are
+    those of `Extraction.decisions`.
 
-    Warns
-    -----
-    UserWarning
-        If over a tenth of the samples is left out, or the median group is below `MIN_SAMPLES`.
+    Samples alone in their condition are left out. Warns if they are over a tenth, and if the median
+    group is below `MIN_SAMPLES`. Raises a ValueError if there is no group.
     """
     if condition not in CONDITIONS:
         raise ValueError(unknown_name("condition", condition, CONDITIONS))
     if (condition == "ignored") != (content is not None):
         text = "condition='ignored' needs content=[(shown, sounding), ...], and no other takes it"
         raise ValueError(f"{text}; got condition={condition!r}, content={content!r:.40}")
-    if not len(extraction) == len(extraction.templates) == len(extraction.questions):
-        raise ValueError("the extraction has no templates and questions; extract its samples again")
-    if missing := [key for key in REQUIRED if key not in extraction.logits]:
-        text = f"the extraction lacks the passes {', '.join(missing)}"
-        raise ValueError(f"{text}; extract with passes=pidlib.sensory.REQUIRED")
     shared = "question" if condition == "question" else "template"
     members: dict[str, list[int]] = {}
     for index, text in enumerate(getattr(extraction, f"{shared}s")):
         members.setdefault(text, []).append(index)
-    passes = {key: extraction.decisions(key, tau, layer) for key in REQUIRED}
+    streams = [extraction.decisions(PASSES[name], tau, layer) for name in ("joint", *SOURCES)]
+    draws = [extraction.decisions(key, tau, layer) for key in TEXT_DRAWS]
+    noise = [[draws[draw] for draw in order] for order in ROLE_PERMUTATIONS]
     groups = []
     for text, rows in members.items():
         if len(rows) < 2:
             continue
-        own = {key: values[rows] for key, values in passes.items()}
         clips = None if content is None else [content[row] for row in rows]
         templates = {extraction.templates[row] for row in rows}
-        draws = [own[key] for key in TEXT_DRAWS]
         group = Group(
             condition,
             template=templates.pop() if len(templates) == 1 else "",
             question=text if condition == "question" else "",
-            decisions=_decisions([own[PASSES[role]] for role in ("joint", *SOURCES)], clips),
-            noise_floor=tuple(
-                _decisions([draws[draw] for draw in order], clips) for order in ROLE_PERMUTATIONS
-            ),
-            text_only=np.stack([draw.mean(0) for draw in draws]),
+            decisions=_decisions(streams, rows, clips),
+            noise_floor=tuple(_decisions(parts, rows, clips) for parts in noise),
+            text_only=np.stack([draw[rows].mean(0) for draw in draws]),
         )
         groups.append(group)
-    total, advice = len(extraction), "extract more samples"
-    if condition == "question":
-        advice += ", or use condition='template'"
+    sizes, total = [len(group.decisions) for group in groups], len(extraction)
+    other = ", or use condition='template'" if condition == "question" else ""
+    advice = f"extract more samples{other}"
     if not groups:
         raise ValueError(f"no two of {total} samples share a {shared}: {advice}")
-    if (alone := total - sum(len(group.decisions) for group in groups)) > total / 10:
+    if (alone := total - sum(sizes)) > total / 10:
         text = f"{alone} of {total} samples share their {shared} with no other and are left out"
         warnings.warn(f"{text}; {advice}", stacklevel=2)
-    if (median := median_size(groups)) < MIN_SAMPLES:
+    if (median := np.median(sizes)) < MIN_SAMPLES:
         text = f"condition={condition!r}: the median condition has only {median:g} samples, and"
         warnings.warn(f"{text} atoms of soft decisions depend on this; {advice}", stacklevel=2)
     return groups
 
 
-def median_size(groups: Sequence[Group]) -> float:
-    """Return the median number of samples in a group."""
-    return float(np.median([len(group.decisions) for group in groups]))
-
-
-def _decisions(rows: Sequence[Float[np.ndarray, "n k"]], content: Content | None) -> Decisions:
+def _decisions(passes: Sequence, rows: list[int], content: Content | None) -> Decisions:
+    joint, *sources = (values[rows] for values in passes)
     if content is not None:
-        labels = (content, *zip(*content, strict=True))
-        rows = [_averaged(values, equal) for values, equal in zip(rows, labels, strict=True)]
-    return Decisions(joint=rows[0], sources=dict(zip(SOURCES, rows[1:], strict=True)))
+        joint, labels = _averaged(joint, content), zip(*content, strict=True)
+        sources = [_averaged(values, label) for values, label in zip(sources, labels, strict=True)]
+    return Decisions(joint, dict(zip(SOURCES, sources, strict=True)))
 
 
 def _averaged(rows: Float[np.ndarray, "n k"], labels: Sequence[Hashable]) -> np.ndarray:
@@ -160,17 +139,15 @@ def _averaged(rows: Float[np.ndarray, "n k"], labels: Sequence[Hashable]) -> np.
     return (members.T @ rows / members.sum(0)[:, None])[index]
 
 
-@dataclass(frozen=True, eq=False)
-class SensoryPID:
+class SensoryPID(NamedTuple):
     """The mean decomposition over conditions, with reference P(Y | c)."""
 
     pid: PID  # atoms, bounds and gap in bits; converged if all conditions are
-    shares: Float[np.ndarray, " c"]  # the weights w_c
     solved: tuple[DecisionPID, ...]  # the decomposition of each condition
     reconciliation: Mapping[str, float]  # mean total variation by which rows moved to P(Y | c)
 
 
-def decompose(parts: Sequence[Group | Decisions], *, tol: float = TOLERANCE) -> SensoryPID:
+def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> SensoryPID:
     """Decompose the decisions of each condition, to a gap of ``tol`` bits, and average by rows.
 
     >>> sure, uniform = np.eye(2), np.full((4, 2), 0.5)
@@ -180,24 +157,10 @@ def decompose(parts: Sequence[Group | Decisions], *, tol: float = TOLERANCE) -> 
     >>> result.unique["vision"], result.synergy
     (0.5, 0.5)
     """
-    decisions = [part.decisions if isinstance(part, Group) else part for part in parts]
-    solved = tuple(decision_pid(part, tol=tol) for part in decisions)
-    shares = _shares(decisions)
-
-    def mean(values):
-        return float(shares @ np.array(list(values)))
-
-    pids = [part.pid for part in solved]
-    fields = ("redundancy", "synergy", "total", "lower", "upper", "gap")
-    pid = PID(
-        sources=SOURCES,
-        unique=MappingProxyType({name: mean(pid.unique[name] for pid in pids) for name in SOURCES}),
-        converged=all(pid.converged for pid in pids),
-        iterations=max(pid.iterations for pid in pids),
-        **{name: mean(getattr(pid, name) for pid in pids) for name in fields},
-    )
-    moved = {name: mean(part.reconciliation[name] for part in solved) for name in SOURCES}
-    return SensoryPID(pid, shares, solved, MappingProxyType(moved))
+    shares, solved = _shares(decisions), tuple(decision_pid(part, tol=tol) for part in decisions)
+    distances = {name: [part.reconciliation[name] for part in solved] for name in SOURCES}
+    moved = {name: float(shares @ values) for name, values in distances.items()}
+    return SensoryPID(mean([part.pid for part in solved], shares), solved, moved)
 
 
 def _shares(decisions: Sequence[Decisions]) -> Float[np.ndarray, " c"]:
@@ -216,26 +179,19 @@ def reference_shift(
     .. math:: \sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)
 
     The paper's terms are KL(p(y | v, t) || r), and likewise for audio and for both, with an
-    unstated r. All these terms and I_Q of any coupling average to P(Y | c) and grow by
-    KL(P(Y | c) || r) for an r that is constant within the condition; the other atoms do not change.
-
-    Parameters
-    ----------
-    groups, reference
-        From `split_by`, and one of the `REFERENCES` of their condition: the mean of the samples of
-        a ``question`` or ``template``; of p(y | t) (``sample``); of all samples (``marginal``).
-    targets
-        P(Y | c) of each condition, or draws of it; by default from the decisions.
-    permutation
-        Of the noise floor, from `ROLE_PERMUTATIONS`; p(y | t) then excludes the target's draw.
+    unstated r. Each of them and I_Q of any coupling grow by KL(P(Y | c) || r) if r is one of the
+    `REFERENCES` of the condition, others raise a ValueError: the mean of the samples of a
+    ``question`` or ``template``, of all samples (``marginal``), or of p(y | t) (``sample``).
+    `targets` is P(Y | c) of each condition, by default that of the decisions, or draws of it.
+    `permutation` is that of a noise floor: p(y | t) then excludes the target's draw.
     """
-    condition = groups[0].condition
-    if reference not in REFERENCES[condition]:
+    condition, allowed = groups[0].condition, REFERENCES[groups[0].condition]
+    if reference not in allowed:
         text = f"reference {reference!r} is not constant within condition={condition!r}"
-        raise ValueError(f"{text}; choose one of {', '.join(REFERENCES[condition])}")
+        raise ValueError(f"{text}; choose one of {', '.join(allowed)}")
     if targets is None:
         targets = np.stack([group.decisions.target for group in groups])
-    if reference == REFERENCES[condition][0]:
+    if reference == allowed[0]:
         return np.zeros(targets.shape[1:-1])
     shares = _shares([group.decisions for group in groups])
     if reference == "sample":
@@ -257,7 +213,7 @@ def bootstrap(
 ) -> tuple[Draws, Float[np.ndarray, "c n k"]]:
     """Return draws of the mean atoms and of every P(Y | c); samples are drawn within conditions."""
     atoms, targets = {name: np.zeros(n) for name in result.pid.atoms}, []
-    parts = zip(decisions, result.solved, result.shares, strict=True)
+    parts = zip(decisions, result.solved, _shares(decisions), strict=True)
     for index, (part, solved, share) in enumerate(parts):
         draws = bootstrap_decisions(part, n, derive_seed(seed, index), solved=solved)
         for name, values in draws.atoms.items():

@@ -1,9 +1,9 @@
-"""Seeds, fingerprints, the hash of code, and devices."""
+"""Seeds, fingerprints, files, the hash of code, and devices."""
 
 import pytest
 import torch
 
-from pidlib._common import code_version, derive_seed, fingerprint, resolve_device
+from pidlib._common import code_version, derive_seed, fingerprint, replacing, resolve_device
 
 CODE = '''"""A module."""
 from typing import TYPE_CHECKING
@@ -33,10 +33,9 @@ def area(r):
     ],
 )
 def test_only_what_code_does_matters(tmp_path, old, new, same):
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "first.py").write_text(CODE)
+    (tmp_path / "first.py").write_text(CODE)
     (tmp_path / "moved.py").write_text(CODE.replace(old, new))
-    before, after = code_version(tmp_path / "a"), code_version(tmp_path / "moved.py")
+    before, after = code_version(tmp_path / "first.py"), code_version(tmp_path / "moved.py")
     assert (before == after) == same
 
 
@@ -53,11 +52,11 @@ def test_functions_and_modules_are_sources():
 
 
 def test_a_fingerprint_depends_on_every_part_and_on_no_order():
-    base = {"model": "llava", "n": 8, "passes": {"vision", "language"}}
+    base = {"model": "llava", "n": 8, "passes": ["vision", "language"]}
     assert fingerprint(**base) == fingerprint(**dict(reversed(base.items())))
     others = [{}, {"n": 9}, {"seed": 0}]
     assert len({fingerprint(**base | changes) for changes in others}) == 3
-    with pytest.raises(TypeError, match="pass a string or numbers"):
+    with pytest.raises(TypeError, match="object is not JSON"):
         fingerprint(model=object())
 
 
@@ -75,3 +74,16 @@ def test_devices_are_resolved_or_refused():
             resolve_device(unknown)
     with pytest.raises(ValueError, match="not available; choose 'auto' or 'cpu'"):
         resolve_device(f"cuda:{torch.cuda.device_count()}")
+
+
+def test_a_file_is_replaced_as_a_whole_or_left(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text("old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as part:
+        part.write_text("half")
+        raise KeyboardInterrupt
+    assert path.read_text() == "old"
+    with replacing(str(path)) as part:
+        part.write_text("new")
+        assert part.suffix == path.suffix and path.read_text() == "old"
+    assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import softmax
 
+from pidlib import reweighting
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.lsmi import lsmi
@@ -55,29 +56,29 @@ def test_scores_by_hand():
         "unique_language": np.array([0.25, -0.3, 1.0]),
         "synergy": np.array([0.5, 0.0, -0.4]),
     }
-    result = scores(p_v, p_t, p_vt, local, epsilon=1.0)
+    decisions = Decisions(p_vt, {"vision": p_v, "language": p_t})
+    result = scores(decisions, local, epsilon=1.0)
     # First sample: the positive parts sum to 1, plus epsilon 2; the smaller entropy is H(1/4).
     fusion = -(0.25 * math.log2(0.25) + 0.75 * math.log2(0.75))
     assert result["sr"].tolist() == [0.25, 0, 0] and result["sc"].tolist() == [0.125, 0, 0.5]
     assert result["fp"].tolist() == pytest.approx([fusion, 0, 0])
     assert result["gap"].tolist() == pytest.approx([0.75 * 0.875 * fusion, 0, 0])
     assert list(result) == ["sr", "sc", "fp", "gap"]
-    assert scores(p_v, p_t, p_vt, local)["sr"][0] == pytest.approx(0.5, abs=1e-6)
+    assert scores(decisions, local)["sr"][0] == pytest.approx(0.5, abs=1e-6)
 
 
 def test_fusion_potential_uses_the_more_certain_source():
     sure, open_, answer = [0.9, 0.1], [0.5, 0.5], [1.0, 0.0]
     nothing = dict.fromkeys(ATOMS, np.zeros(2))
-    result = scores([sure, open_], [open_, sure], [answer, answer], nothing)
+    sources = {"vision": [sure, open_], "language": [open_, sure]}
+    result = scores(Decisions([answer, answer], sources), nothing)
     assert result["fp"].tolist() == pytest.approx([0.469, 0.469], abs=1e-3)  # H(.9)
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_scores_are_shares_for_every_estimator(estimator):
     decisions = soft()
-    result = scores(
-        *decisions.sources.values(), decisions.joint, local_terms(decisions, estimator).terms
-    )
+    result = scores(decisions, local_terms(decisions, estimator).terms)
     assert result.shape == (96, 4) and (result >= 0).all(axis=None)
     assert (result["sr"] + result["sc"]).max() < 1 and (result["gap"] <= result["fp"]).all()
     assert (result > 1e-3).sum().min() > 10
@@ -92,21 +93,24 @@ def test_exact_terms_average_to_the_atoms():
 
 def test_batch_terms_average_to_the_atoms_by_occurrence():
     decisions = soft(200)
-    result = batch_pid(decisions, n_batches=108, seed=3, **BATCH_TRAINING)
-    terms = local_terms(decisions, "BATCH", seed=3, n_batches=108).terms
-    assert result.occurrences.sum() == 108 * 64 and result.occurrences.min() > 0
-    for atom, value in result.unclamped.items():
-        assert result.occurrences @ terms[atom] / (108 * 64) == pytest.approx(value, abs=1e-12)
+    n_batches = _covering_batches(200)
+    result = batch_pid(decisions, n_batches=n_batches, seed=3, **BATCH_TRAINING)
+    terms = local_terms(decisions, "BATCH", seed=3).terms
+    total = n_batches * 64
+    assert result.occurrences.sum() == total and result.occurrences.min() > 0
+    for atom, value in result.atoms.items():
+        assert result.occurrences @ terms[atom] / total == pytest.approx(value, abs=1e-12)
     # far from the exact ones in level (the training is short), near in order
     exact = local_terms(decisions).terms
     for atom in exact:
         assert np.corrcoef(exact[atom], terms[atom])[0, 1] > 0.9
 
 
-def test_every_sample_must_be_in_a_batch():
-    with pytest.raises(ValueError, match="are in no batch of BATCH; give more n_batches"):
-        local_terms(soft(200), "BATCH", n_batches=2)
+def test_every_sample_must_be_in_a_batch(monkeypatch):
     assert all(np.isfinite(terms).all() for terms in local_terms(soft(200), "BATCH").terms.values())
+    monkeypatch.setattr(reweighting, "_covering_batches", lambda n: 2)
+    with pytest.raises(ValueError, match="are in no batch of BATCH; give another seed"):
+        local_terms(soft(200), "BATCH")
 
 
 @pytest.mark.parametrize("n", [65, 200, 480, 3000])
@@ -213,9 +217,8 @@ def test_invalid_arguments_are_refused():
         with pytest.raises(ValueError, match=name):
             Weighting(**{name: value})
     local = dict.fromkeys(ATOMS, np.zeros(10))
-    rows = decisions.joint
     with pytest.raises(ValueError, match="local terms redundancy: the scores need"):
-        scores(rows, rows, rows, {"redundancy": np.zeros(10)})
+        scores(decisions, {"redundancy": np.zeros(10)})
     for odd in (np.full(10, np.nan), np.zeros(9)):
         with pytest.raises(ValueError):
-            scores(rows, rows, rows, local | {"synergy": odd})
+            scores(decisions, local | {"synergy": odd})

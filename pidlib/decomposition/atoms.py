@@ -2,8 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from operator import attrgetter
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import numpy as np
@@ -29,40 +28,23 @@ Value = float | np.ndarray
 class PID:
     """A partial information decomposition in bits: floats for one joint, arrays for a batch.
 
-    Attributes
-    ----------
-    redundancy, unique, synergy
-        The atoms at I_Q = `upper`; `unique` maps each of the `sources` to its unique information.
-    total
-        I(Y; X1, X2), the sum of the atoms.
-    lower, upper, gap
-        Certified bounds on I_Q at the optimum, and their difference: the uncertainty of each atom.
-    converged, iterations
-        Whether the gap is within the tolerance; sweeps of stage 1 plus steps of stage 2.
+    The atoms are those at I_Q = `upper`. `gap` is the uncertainty of each of them.
     """
 
     sources: tuple[str, str]
     redundancy: Value
-    unique: Mapping[str, Value]
+    unique: Mapping[str, Value]  # by source
     synergy: Value
-    total: Value
-    lower: Value
+    total: Value  # I(Y; X1, X2), the sum of the atoms
+    lower: Value  # certified bounds on I_Q at the optimum
     upper: Value
-    gap: Value
-    converged: bool | np.ndarray
-    iterations: int | np.ndarray
+    gap: Value  # upper - lower
+    converged: bool | np.ndarray  # whether the gap is within the tolerance
+    iterations: int | np.ndarray  # sweeps of stage 1 plus steps of stage 2
 
     @classmethod
     def from_informations(
-        cls,
-        sources: tuple[str, str],
-        i1: Value,
-        i2: Value,
-        i12: Value,
-        lower: Value,
-        upper: Value,
-        converged: bool | np.ndarray,
-        iterations: int | np.ndarray,
+        cls, sources: tuple[str, str], i1, i2, i12, lower, upper, converged, iterations
     ) -> "PID":
         """Build the record from I(Y; X1), I(Y; X2), I(Y; X1, X2) and the bounds of I_Q, in bits."""
         redundancy, *unique, synergy = map(_scalar, atoms(sources, i1, i2, i12, upper).values())
@@ -85,11 +67,6 @@ class PID:
             atom: (value - gap, value) if atom.startswith("unique") else (value, value + gap)
             for atom, value in self.atoms.items()
         }
-
-    @property
-    def information(self) -> dict[str, Value]:
-        """I(Y; X) of each source alone: its unique information plus the redundancy."""
-        return {source: self.redundancy + self.unique[source] for source in self.sources}
 
     def __len__(self) -> int:
         if np.ndim(self.total) == 0:
@@ -137,15 +114,11 @@ def mean(pids: PID | Sequence[PID], weights: ArrayLike) -> PID:
 
 def _combined(combine: Callable[..., Value], *pids: PID) -> PID:
     """The record whose values are those of the given records, combined."""
-
-    def value(get: Callable[[PID], Value]) -> Value:
-        return _scalar(combine(*map(get, pids)))
-
-    sources = pids[0].sources
-    unique = {s: value(lambda pid, s=s: pid.unique[s]) for s in sources}
-    names = (field.name for field in fields(PID) if field.name not in ("sources", "unique"))
-    values = {name: value(attrgetter(name)) for name in names}
-    return PID(sources, unique=MappingProxyType(unique), **values)
+    columns = {name: [getattr(pid, name) for pid in pids] for name in PID.__dataclass_fields__}
+    (sources, *_), unique = columns.pop("sources"), columns.pop("unique")
+    by_source = {name: _scalar(combine(*(each[name] for each in unique))) for name in sources}
+    values = {name: _scalar(combine(*column)) for name, column in columns.items()}
+    return PID(sources, unique=MappingProxyType(by_source), **values)
 
 
 def pid(
@@ -166,6 +139,7 @@ def pid(
     ----------
     joint
         Counts or probabilities ``[x1, x2, y]``, or a batch ``[b, x1, x2, y]``; any array-like.
+        ValueError unless each table has mass and no entry is negative, NaN or masked.
     sources
         Names of the first and second axis.
     tol, method, max_iterations
@@ -174,19 +148,13 @@ def pid(
     device
         ``"auto"``, ``"cpu"``, ``"cuda"`` or a torch device; by default the device of the joint.
 
-    Raises
-    ------
-    ValueError
-        For a table without mass or with negative, NaN or masked entries, a wrong number of axes or
-        sources, an unknown method or device.
-
     Examples
     --------
     >>> AND = [[[1, 0], [1, 0]], [[1, 0], [0, 1]]]
     >>> pid(AND)
     PID(redundancy=0.311278, unique_vision=0.000000, unique_language=0.000000, synergy=0.5..., ...)
     """
-    names = _checked_sources(sources)
+    names = checked_sources(sources)
     device = resolve_device(device, joint.device if isinstance(joint, Tensor) else "cpu")
     p = to_float64(joint, device)
     if p.ndim not in (3, 4):
@@ -221,7 +189,7 @@ def pid(
 
 def sensory_pid(
     joints_by_condition: Mapping[object, Table] | Sequence[Table] | Table,
-    weights: Mapping[object, float] | ArrayLike | None = None,
+    weights: ArrayLike | None = None,
     sources: Sequence[str] = ("vision", "audio"),
     **options,
 ) -> PID:
@@ -236,8 +204,7 @@ def sensory_pid(
     joints_by_condition
         One joint ``[x1, x2, y]`` per value of T, of any alphabets: a mapping, a sequence, a stack.
     weights
-        P(t) up to a factor, in the same order or under the same keys; by default the mass of each
-        joint, which is right for counts.
+        P(t) up to a factor, in the same order; by default the mass of each joint.
     sources, options
         As in `pid`, which also lists the errors.
 
@@ -249,26 +216,17 @@ def sensory_pid(
     (0.5, 0.5)
     """
     if isinstance(joints_by_condition, Mapping):
-        if isinstance(weights, Mapping):
-            if weights.keys() != joints_by_condition.keys():
-                raise ValueError(
-                    f"weights are for {sorted(map(str, weights))}, "
-                    f"joints for {sorted(map(str, joints_by_condition))}"
-                )
-            weights = [weights[condition] for condition in joints_by_condition]
         joints_by_condition = list(joints_by_condition.values())
     joints = _stacked([to_float64(joint) for joint in joints_by_condition])
     if weights is None:
         masses = joints.sum((1, 2, 3))
     else:
         masses = to_float64(weights, joints.device, "weights")
-    if masses.shape != joints.shape[:1]:
+    valid = torch.isfinite(masses).all() and (masses >= 0).all() and masses.sum() > 0
+    if masses.shape != joints.shape[:1] or not valid:
         raise ValueError(
-            f"expected one weight per condition, {len(joints)}, got shape {tuple(masses.shape)}"
-        )
-    if not torch.isfinite(masses).all() or (masses < 0).any() or masses.sum() == 0:
-        raise ValueError(
-            f"weights must be finite, none negative and one positive, but are {masses.tolist()}"
+            f"expected one weight per condition, {len(joints)} in all, finite, none negative and "
+            f"one positive, but got {masses.tolist()}"
         )
     present = masses > 0
     result = pid(joints[present], sources, **options)
@@ -304,7 +262,8 @@ def _stacked(joints: Sequence[Tensor]) -> Float[Tensor, "t x1 x2 y"]:
     return stack
 
 
-def _checked_sources(sources: Sequence[str]) -> tuple[str, str]:
+def checked_sources(sources: Sequence[str]) -> tuple[str, str]:
+    """The names as a tuple; ValueError unless they are two different strings."""
     names = () if isinstance(sources, str) else tuple(sources)
     if len(names) != 2 or not all(isinstance(name, str) for name in names) or len(set(names)) != 2:
         raise ValueError(f"expected the names of two different sources, but got {sources!r}")

@@ -6,11 +6,9 @@ standardized e,
 .. math:: c(a, b, y) = s_y(a)\, \exp(\langle e_1(a, y), e_2(b, y) \rangle / \sqrt d)\, t_y(b),
 
 where Sinkhorn scalings s, t give each slice the row sums p(y | x1_a), column sums p(y | x2_b). The
-networks minimize I_c(X2; Y | X1), which is I_Q - I(Y; X1) at the optimum; atoms are averages over
-random batches. `decision_pid` computes the minimum over all couplings of the sample, which BATCH
-approaches from above as width and steps grow: too short a training makes both unique atoms too
-large, redundancy and synergy too small, by one amount.
-
+networks minimize I_c(X2; Y | X1), which is I_Q - I(Y; X1) at the optimum. BATCH approaches the I_Q
+of `decision_pid` from above as width and steps grow: too short a training makes both unique atoms
+too large, redundancy and synergy too small, by one amount.
 
 References
 ----------
@@ -22,6 +20,7 @@ Fang et al., Towards Understanding Modality Interaction in Multimodal Language M
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -44,23 +43,11 @@ Network = list[tuple[Tensor, Tensor]]  # weight and bias of each layer
 
 @dataclass(frozen=True, eq=False)
 class BatchEstimate:
-    """Atoms of `batch_pid`, in bits.
+    """Atoms of `batch_pid` by name, in bits; not clamped at zero, unlike the published ones."""
 
-    Attributes
-    ----------
-    atoms, unclamped
-        Means over the batches: clamped at zero as published, and unclamped.
-    spread
-        Standard deviation over the batches, around `unclamped`, without the error of the training.
-    local
-        Each atom at each row: the mean over the batches with that row, NaN if there is none.
-    occurrences
-        Number of places of each row in the averaged batches.
-    """
-
-    atoms: Mapping[str, float]
-    unclamped: Mapping[str, float]
-    spread: Mapping[str, float]
+    atoms: Mapping[str, float]  # means over the batches
+    spread: Mapping[str, float]  # their standard deviation, without the error of the training
+    # means at each row over the batches with that row (NaN if there is none), and its occurrences
     local: Mapping[str, Float[np.ndarray, " rows"]] = field(repr=False)
     occurrences: Int[np.ndarray, " rows"] = field(repr=False)
 
@@ -76,10 +63,10 @@ def batch_pid(
 ) -> BatchEstimate:
     """Estimate the decomposition of predictive distributions from random batches, by training.
 
-    Rows are drawn by their weights; both Sinkhorn targets of a batch are reconciled to its mean
-    p(y | v, t). `embeddings` are the inputs of the networks, [rows, d] by source; the source rows
-    by default. `n_batches` are averaged after training by Adam, with `batch_size` and `epochs` as
-    published by default; an epoch holds every sample once. `seed` is that of weights and batches.
+    Rows are drawn by their weights. `embeddings` are the inputs of the networks, [rows, d] by
+    source; the source rows by default. `n_batches` are averaged after training by Adam, with
+    `batch_size` and `epochs` as published by default; an epoch holds every sample once. `seed` is
+    that of weights and batches. Raises ValueError if embeddings do not fit.
     """
     inputs = [torch.from_numpy(x.astype(np.float32)) for x in inputs_of(decisions, embeddings)]
     n_rows, k = decisions.joint.shape
@@ -88,14 +75,16 @@ def batch_pid(
     parameters = [p for network in networks for layer in network for p in layer]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
     size = min(batch_size, n_rows)
-    names = tuple(decisions.sources)
-    reads = []
+    names, reads = tuple(decisions.sources), []
     summed = torch.zeros(n_rows, 4, dtype=torch.float64)
     occurrences = torch.zeros(n_rows, dtype=torch.int64)
 
-    def draw() -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def draw() -> tuple[Tensor, ...]:
+        """Rows of a batch, p(y | x1) and p(y | x2) reconciled to its mean p(y | v, t), coupling."""
         rows = _draw(decisions.weights, size, generator)
-        a, b = _targets(decisions, rows)
+        target = torch.as_tensor(decisions.joint[rows]).mean(0)
+        tables = (torch.as_tensor(table[rows]) for table in decisions.sources.values())
+        a, b = ((size * reconcile(table / size, target)).float() for table in tables)
         return rows, a, b, _coupling(networks, [x[rows] for x in inputs], a, b)
 
     with single_thread():
@@ -116,51 +105,39 @@ def batch_pid(
                 terms = torch.stack(list(atoms(names, *local, shares).values()), 1)
                 summed.index_add_(0, rows, terms)
                 occurrences += rows.bincount(minlength=n_rows)
-    mean = np.mean(reads, axis=0)
-    values = np.maximum(mean, 0).tolist(), mean.tolist(), np.std(reads, axis=0).tolist()
-    values = *values, (summed / occurrences[:, None]).T.numpy()
-    keys = tuple(atoms(names, 0, 0, 0, 0))
-    by_atom = (dict(zip(keys, each, strict=True)) for each in values)
+    local = (summed / occurrences[:, None]).T.numpy()
+    values = np.mean(reads, axis=0).tolist(), np.std(reads, axis=0).tolist(), local
+    by_atom = (dict(zip(atoms(names, 0, 0, 0, 0), each, strict=True)) for each in values)
     return BatchEstimate(*by_atom, occurrences=occurrences.numpy())
 
 
-def inputs_of(
-    decisions: Decisions, embeddings: Mapping[str, Float[np.ndarray, "rows d"]] | None
-) -> list[Float[np.ndarray, "rows d"]]:
-    """The embeddings of both sources, or else their rows; ValueError where they do not fit."""
+def inputs_of(decisions: Decisions, embeddings: Mapping[str, np.ndarray] | None) -> list:
+    """The embeddings [rows, d] of both sources, or else their rows; ValueError unless they fit."""
     given = decisions.sources if embeddings is None else embeddings
     if set(given) != set(decisions.sources):
-        raise ValueError(
-            f"embeddings of {', '.join(given)} for sources {', '.join(decisions.sources)}: give "
-            "one array for each by name"
-        )
+        text = f"embeddings of {', '.join(given)} for sources {', '.join(decisions.sources)}"
+        raise ValueError(f"{text}: give one array for each by name")
     inputs = []
     for name in decisions.sources:
         x = to_numpy(given[name], f"the embeddings of {name!r}").astype(np.float64)
         if x.ndim != 2 or len(x) != len(decisions) or not np.isfinite(x).all():
-            raise ValueError(
-                f"embeddings of {name!r}, {x.shape}, must be finite, one row for each of "
-                f"{len(decisions)} decisions"
-            )
+            text = f"embeddings of {name!r}, {x.shape}, must be finite, one row for each of"
+            raise ValueError(f"{text} {len(decisions)} decisions")
         inputs.append(x)
     return inputs
 
 
 def _network(sizes: list[int], generator: torch.Generator) -> Network:
     """Weights and biases, uniform within 1 / sqrt(fan in), drawn from `generator`."""
-    layers = []
-    for n_in, n_out in zip(sizes, sizes[1:], strict=False):
-        layer = tuple(
-            (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(n_in)
-            for shape in ((n_out, n_in), (n_out,))
-        )
-        layers.append(tuple(parameter.requires_grad_() for parameter in layer))
-    return layers
+
+    def uniform(n_in: int, *shape: int) -> Tensor:
+        values = (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(n_in)
+        return values.requires_grad_()
+
+    return [(uniform(n_in, n, n_in), uniform(n_in, n)) for n_in, n in pairwise(sizes)]
 
 
-def _draw(
-    weights: Float[np.ndarray, " rows"], size: int, generator: torch.Generator
-) -> Int[Tensor, " size"]:
+def _draw(weights: np.ndarray, size: int, generator: torch.Generator) -> Int[Tensor, " size"]:
     """Systematic draw in random order: row m occurs size * w_m times, rounded up or down."""
     order = torch.randperm(len(weights), generator=generator)
     cumulative = torch.as_tensor(weights)[order].cumsum(0)
@@ -169,16 +146,8 @@ def _draw(
     return order[torch.searchsorted(cumulative, ticks).clamp(max=len(order) - 1)]
 
 
-def _targets(decisions: Decisions, rows: Tensor) -> list[Float[Tensor, "size k"]]:
-    """p(y | x1), p(y | x2) of a batch, reconciled to its mean p(y | v, t)."""
-    target = torch.as_tensor(decisions.joint[rows]).mean(0)
-    tables = (torch.as_tensor(table[rows]) for table in decisions.sources.values())
-    return [(len(rows) * reconcile(table / len(rows), target)).float() for table in tables]
-
-
-def _coupling(
-    networks: list[Network], inputs: list[Float[Tensor, "size d"]], a: Tensor, b: Tensor
-) -> Float[Tensor, "size size k"]:
+def _coupling(networks: list[Network], inputs: list[Tensor], a: Tensor, b: Tensor) -> Tensor:
+    """Coupling [size, size, k] of rows a and b, [size, k]."""
     e1, e2 = (_embed(network, x) for network, x in zip(networks, inputs, strict=True))
     kernel = torch.exp(torch.einsum("ayd,byd->yab", e1, e2) / math.sqrt(WIDTH))
     a, b = a.T[..., None], b.T[..., None]
@@ -211,12 +180,8 @@ def _terms(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, "a b k"]:
     return coupling * torch.log2(ratio.clamp(min=1e-30))
 
 
-def _shares(
-    coupling: Float[Tensor, "a b k"], i1: Float[Tensor, " a"], i2: Float[Tensor, " b"], iq: float
-) -> Float[Tensor, " a"]:
-    """Share of each place of a batch in I_Q: the mean of I(X1; Y) + I(X2; Y | X1) and its mirror,
-    shifted to the mean `iq`, from which both differ by the residual of Sinkhorn.
-    """
+def _shares(coupling: Tensor, i1: Tensor, i2: Tensor, iq: float) -> Float[Tensor, " size"]:
+    """Share of each place of a batch in I_Q, the mean of both chain rules shifted to mean `iq`."""
     by_row, by_column = (
         len(i1) * _terms(q).double().sum((1, 2)) / q.sum()
         for q in (coupling, coupling.transpose(0, 1))

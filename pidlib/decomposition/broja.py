@@ -28,78 +28,40 @@ Bertschinger, Rauh, Olbrich, Jost, Ay (2014), Quantifying unique information, En
 """
 
 import math
-from dataclasses import dataclass, field, fields
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, xlogy
 
 TINY = 1e-300  # keeps 0/0 at 0
-MARGINAL_TOLERANCE = 1e-9  # largest allowed difference between the two P(y)
 
 
-@dataclass(frozen=True)
-class Coupling:
+class Coupling(NamedTuple):
     """A batch of couplings q(x1, x2, y) = A U V, with certified bounds.
 
     The pair marginals of q lie below those of the problem; the gap accounts for the missing mass.
-    `lower` and `upper` bound I_Q(Y; X1, X2) at the optimum, in bits; `sweeps` counts those of
-    stage 1 plus Newton steps; `converged` tells whether upper - lower is within the requested
-    tolerance.
+    `lower` and `upper` bound I_Q(Y; X1, X2) at the optimum, in bits; `converged` tells whether they
+    are within the requested tolerance; `sweeps` counts those of stage 1 plus Newton steps.
     """
 
-    A: Float[Tensor, "batch x1 x2"] = field(repr=False)
-    U: Float[Tensor, "batch x1 y"] = field(repr=False)
-    V: Float[Tensor, "batch x2 y"] = field(repr=False)
+    A: Float[Tensor, "batch x1 x2"]
+    U: Float[Tensor, "batch x1 y"]
+    V: Float[Tensor, "batch x2 y"]
     lower: Float[Tensor, " batch"]
     upper: Float[Tensor, " batch"]
-    sweeps: Int[Tensor, " batch"]
     converged: Bool[Tensor, " batch"]
+    sweeps: Int[Tensor, " batch"]
 
     @property
     def gap(self) -> Float[Tensor, " batch"]:
         """Width of the certified interval in bits, never negative."""
         return (self.upper - self.lower).clamp_min(0)
 
-    @property
-    def swapped(self) -> "Coupling":
-        """The same coupling with the sources exchanged."""
-        bounds = self.lower, self.upper, self.sweeps, self.converged
-        return Coupling(self.A.mT, self.V, self.U, *bounds)
 
-    def cpu(self) -> "Coupling":
-        """Copy all tensors to the CPU."""
-        return Coupling(*(getattr(self, each.name).cpu() for each in fields(self)))
-
-
-def check_problem(a: Tensor, b: Tensor, tol: float, max_iterations: int) -> None:
-    """Raise ValueError unless a, b are batches of pair marginals with one P(y) and options fit."""
-    if not tol > 0:
-        raise ValueError(f"the tolerance is a width in bits and must be positive, but is {tol}")
-    if max_iterations < 1:
-        raise ValueError(f"at least one iteration is needed, but max_iterations={max_iterations}")
-    shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
-    if a.ndim != 3 or b.ndim != 3 or 0 in a.shape + b.shape or a.shape[::2] != b.shape[::2]:
-        raise ValueError(f"expected marginals [batch, x1, y] and [batch, x2, y], but got {shapes}")
-    if a.dtype != torch.float64 or b.dtype != torch.float64:
-        raise ValueError(f"marginals must be float64, but got {a.dtype} and {b.dtype}")
-    for name, table in (("a", a), ("b", b)):
-        if not torch.isfinite(table).all() or (table < 0).any():
-            raise ValueError(f"marginal {name} has negative, infinite or NaN masses")
-    difference = (a.sum(1) - b.sum(1)).abs().amax().item()
-    if difference > MARGINAL_TOLERANCE:
-        raise ValueError(
-            f"the two marginals differ in P(y) by {difference:.2e}; no coupling has both, so "
-            "reconcile them first"
-        )
-    excess = (a.sum((1, 2)) - 1).abs().amax().item()
-    if excess > MARGINAL_TOLERANCE:
-        raise ValueError(f"the marginals must sum to one, but are off by {excess:.2e}")
-
-
-def columns_of(A: Tensor, U: Tensor) -> Tensor:
-    """A' U, written so that a large A is read along its rows."""
-    return torch.bmm(U.mT, A).mT
+def thin_product(A: Tensor, V: Tensor) -> Tensor:
+    """A V for a V of few columns, as (V' A')': up to six times faster than torch.bmm(A, V)."""
+    return torch.bmm(V.mT, A.mT).mT
 
 
 def source_bound(a: Tensor, b: Tensor) -> Float[Tensor, " batch"]:
@@ -122,35 +84,34 @@ def lower_bound(a: Tensor, b: Tensor, U: Tensor, V: Tensor, g: Tensor) -> Float[
 
 def scaled_below(a: Tensor, b: Tensor, A: Tensor, U: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     """Scale the factors down, rows first, until A U V lies below both pair marginals."""
-    U = U * (a / (U * torch.bmm(A, V)).clamp_min_(TINY)).clamp_max_(1)
-    V = V * (b / (V * columns_of(A, U)).clamp_min_(TINY)).clamp_max_(1)
+    U = U * (a / (U * thin_product(A, V)).clamp_min_(TINY)).clamp_max_(1)
+    V = V * (b / (V * thin_product(A.mT, U)).clamp_min_(TINY)).clamp_max_(1)
     return U, V
 
 
 def objective(A: Tensor, U: Tensor, V: Tensor) -> Float[Tensor, " batch"]:
     """f(A U V) = sum q (log U + log V - log U V') in nats, from matrix products only."""
     G = torch.bmm(U, V.mT)
-    of_rows, of_columns = xlogy(U * torch.bmm(A, V), U), xlogy(V * columns_of(A, U), V)
+    of_rows, of_columns = xlogy(U * thin_product(A, V), U), xlogy(V * thin_product(A.mT, U), V)
     of_pairs = G.clamp_min(TINY).log_().mul_(G).mul_(A)
     return of_rows.sum((1, 2)) + of_columns.sum((1, 2)) - of_pairs.sum((1, 2))
 
 
-def information_shares(
-    a: Tensor, b: Tensor, coupling: Coupling
-) -> tuple[Float[Tensor, "batch x1"], Float[Tensor, "batch x2"]]:
+def information_shares(a: Tensor, b: Tensor, coupling: Coupling) -> list[Tensor]:
     """Contribution of each value of X1, and of X2, to I_Q in bits; both sum to `upper`.
 
     The share of x1 is the sum over x2, y of q log(q / (q12 p(y))); that of x2 sums over x1, y.
     """
-    A, U, V = coupling.A, coupling.U, coupling.V
-    surprisal = -a.sum(1).clamp_min(TINY).log()
+    A, U, V = coupling[:3]
+    surprisal = -a.sum(1).clamp_min(TINY).log()[:, None]
     G = U @ V.mT
     of_pairs = A * xlogy(G, G)
-    rows = xlogy(U, U) * (A @ V) + U * (A @ xlogy(V, V)) + a * surprisal[:, None]
-    columns = xlogy(V, V) * columns_of(A, U) + V * columns_of(A, xlogy(U, U))
-    columns = columns + b * surprisal[:, None]
-    rows, columns = rows.sum(2) - of_pairs.sum(2), columns.sum(2) - of_pairs.sum(1)
-    return rows / math.log(2), columns / math.log(2)
+
+    def shares(table: Tensor, A: Tensor, U: Tensor, V: Tensor, of_pairs: Tensor) -> Tensor:
+        terms = xlogy(U, U) * thin_product(A, V) + U * thin_product(A, xlogy(V, V))
+        return ((terms + table * surprisal).sum(2) - of_pairs.sum(2)) / math.log(2)
+
+    return [shares(a, A, U, V, of_pairs), shares(b, A.mT, V, U, of_pairs.mT)]
 
 
 class Incumbents:
@@ -164,17 +125,14 @@ class Incumbents:
         self.sweeps = torch.zeros(len(a), dtype=torch.int64, device=a.device)
 
     def update(
-        self,
-        rows: Tensor,
-        A: Tensor,
-        U: Tensor,
-        V: Tensor,
-        lower: Tensor,
-        upper: Tensor,
-        count: int,
+        self, rows: Tensor, marginals: tuple, factors: tuple, lower: Tensor, count: int
     ) -> Bool[Tensor, " rows"]:
-        """Keep improvements of the problems `rows`, in nats; return which are within tolerance."""
-        old = self.upper[rows]
+        """Keep improvements of the problems `rows`; return which are within the tolerance.
+
+        `factors` are any A, U, V; `lower` is in nats.
+        """
+        A, (U, V) = factors[0], scaled_below(*marginals, *factors)
+        upper, old = objective(A, U, V), self.upper[rows]
         better = upper < old
         if not better.all():
             upper, A, U, V = torch.where(better, upper, old), A[better], U[better], V[better]
@@ -189,4 +147,4 @@ class Incumbents:
         entropy = -xlogy(self.p_y, self.p_y).sum(1)
         lower, upper = ((entropy + f) / math.log(2) for f in (self.lower, self.upper))
         converged = self.upper - self.lower <= self.tolerance
-        return Coupling(self.A, self.U, self.V, lower, upper, self.sweeps, converged)
+        return Coupling(self.A, self.U, self.V, lower, upper, converged, self.sweeps)

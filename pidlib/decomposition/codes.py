@@ -10,7 +10,7 @@ COLLAPSED = 0.95  # largest share of the samples that one cluster may hold
 _REMEDY = "use fewer clusters or more samples, or pass allow_degenerate=True"
 
 
-def quantise(
+def quantize(
     fitted: Float[np.ndarray, "m d"],
     applied: Float[np.ndarray, "n d"],
     n_clusters: int,
@@ -28,17 +28,14 @@ def quantise(
     if clusters are empty or hold over 95 % of the samples of either part.
 
     >>> x = np.eye(12).repeat(5, axis=0)
-    >>> np.bincount(quantise(x, x, n_clusters=12)).tolist() == [5] * 12
+    >>> np.bincount(quantize(x, x, n_clusters=12)).tolist() == [5] * 12
     True
     """
     fitted = to_numpy(fitted, "the embeddings")
     unit, other = _unit(fitted), _unit(applied)
-    if n_clusters < 1:
-        raise ValueError(f"n_clusters={n_clusters} for embeddings {unit.shape}: choose 1 or more")
     if unit.shape[1] != other.shape[1]:
-        raise ValueError(
-            f"the codebook has width {unit.shape[1]}; these embeddings {other.shape[1]}"
-        )
+        widths = f"{unit.shape[1]}; these embeddings {other.shape[1]}"
+        raise ValueError(f"the codebook has width {widths}")
     n_distinct = len(np.unique((fitted / np.abs(fitted).max()).round(5), axis=0))
     allow_degenerate = allow_degenerate or n_distinct <= n_clusters
     # float32 leaves a variance of about 1e-14 among equal vectors, which k-means would split
@@ -53,8 +50,14 @@ def quantise(
     kmeans = KMeans(min(n_clusters, n_distinct), n_init=10, random_state=seed).fit(points)
     for part in (points, others):
         codes = pairwise_distances_argmin(part, kmeans.cluster_centers_)
-        if not allow_degenerate:
-            _check_shares(np.bincount(codes, minlength=kmeans.n_clusters) / len(codes))
+        share = np.bincount(codes, minlength=kmeans.n_clusters) / len(codes)
+        empty = np.flatnonzero(share == 0)
+        if empty.size and not allow_degenerate:
+            text = f"{empty.size} of {len(share)} clusters are empty"
+            raise ValueError(f"{text}: {', '.join(map(str, empty[:10]))}; {_REMEDY}")
+        if share.max() > COLLAPSED and len(share) > 1 and not allow_degenerate:
+            text = f"cluster {share.argmax()} holds {share.max():.1%} of the samples"
+            raise ValueError(f"{text}; {_REMEDY}")
     return codes
 
 
@@ -65,19 +68,6 @@ def _unit(embeddings: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     norm = np.linalg.norm(x, axis=1)
     wrong = np.flatnonzero(~(np.isfinite(norm) & (norm > 0)))
     if wrong.size:
-        raise ValueError(
-            f"embeddings of {wrong.size} samples are not finite or zero: rows "
-            f"{', '.join(map(str, wrong[:10]))}; extract these again or drop them"
-        )
+        text = f"rows {', '.join(map(str, wrong[:10]))}; extract these again or drop them"
+        raise ValueError(f"embeddings of {wrong.size} samples are not finite or zero: {text}")
     return x / norm[:, None]
-
-
-def _check_shares(share: Float[np.ndarray, " k"]) -> None:
-    empty = np.flatnonzero(share == 0)
-    if empty.size:
-        listed = ", ".join(map(str, empty[:10]))
-        raise ValueError(f"{empty.size} of {len(share)} clusters are empty: {listed}; {_REMEDY}")
-    if share.max() > COLLAPSED and len(share) > 1:
-        raise ValueError(
-            f"cluster {share.argmax()} holds {share.max():.1%} of the samples; {_REMEDY}"
-        )

@@ -1,14 +1,12 @@
 r"""Counts of labels, and their entropy and information corrected for sampling bias, in bits.
 
-The plug-in estimate of I(Y; X1, X2) has a bias of about (k1 k2 - 1)(ky - 1) / (2 n ln 2). I_Q
-depends on pair tables only, so synergy takes nearly all of it.
+I_Q depends on pair tables only, so synergy takes nearly all bias of plug-in I(Y; X1, X2).
 
 References
 ----------
-Miller (1955), Note on the bias of information estimates. Chao, Wang, Jost
-(2013), Entropy and the species accumulation curve, Methods in Ecology and Evolution 4. Panzeri et
-al. (2007), Correcting for the sampling bias problem in spike train information measures, Journal
-of Neurophysiology 98.
+Miller (1955), Note on the bias of information estimates. Chao, Wang, Jost (2013), Entropy and the
+species accumulation curve, Methods Ecol. Evol. 4. Panzeri et al. (2007), Correcting for the
+sampling bias problem in spike train information measures, J. Neurophysiol. 98.
 """
 
 import math
@@ -75,14 +73,11 @@ def joint_information(
 
 
 def tabulate(
-    x1: Int[np.ndarray, "*b n"],
-    x2: Int[np.ndarray, "*b n"],
-    y: Int[np.ndarray, "*b n"],
-    sizes: tuple[int, int, int] | None = None,
+    x1: ArrayLike, x2: ArrayLike, y: ArrayLike, sizes: tuple[int, int, int] | None = None
 ) -> Int[np.ndarray, "*b x1 x2 y"]:
     """Count the triples of codes 0, 1, ... of one or of many sets of samples.
 
-    Codes are any array-likes of one shape; the alphabet sizes are by default those that occur.
+    Codes are array-likes of one shape [*b, n]; the alphabet sizes are by default those that occur.
 
     >>> tabulate([0, 0, 1, 1], [0, 1, 0, 1], [0, 1, 1, 0]).shape
     (2, 2, 2)
@@ -94,16 +89,16 @@ def tabulate(
                 f"codes of {name} must be whole numbers from 0 on, but are {code.dtype} from "
                 f"{code.min()}; number the labels"
             )
-    codes = list(codes.values())
+    codes = [code.astype(np.int64) for code in codes.values()]
     needed = tuple(int(code.max()) + 1 for code in codes)
     sizes = needed if sizes is None else tuple(sizes)
     if len(sizes) != 3 or any(s < least for s, least in zip(sizes, needed, strict=True)):
         raise ValueError(f"sizes {sizes} do not hold the codes, which need {needed}")
-    cells, shape = math.prod(sizes), codes[0].shape[:-1] + sizes
-    flat = np.ravel_multi_index([code.astype(np.int64) for code in codes], sizes)
-    flat = flat.reshape(-1, flat.shape[-1])
-    flat = flat + cells * np.arange(len(flat))[:, None]
-    return np.bincount(flat.ravel(), minlength=cells * len(flat)).reshape(shape)
+    *batch, n = codes[0].shape
+    cells = np.ravel_multi_index(codes, sizes).reshape(-1, n)
+    cells = cells + math.prod(sizes) * np.arange(len(cells))[:, None]
+    counts = np.bincount(cells.ravel(), minlength=math.prod((*batch, *sizes)))
+    return counts.reshape(*batch, *sizes)
 
 
 def samples_of(x1: ArrayLike, x2: ArrayLike, y: ArrayLike) -> dict[str, np.ndarray]:

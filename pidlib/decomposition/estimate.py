@@ -28,42 +28,28 @@ from pidlib.decomposition.atoms import PID, pid
 from pidlib.decomposition.entropies import chao_wang_jost, joint_information, samples_of, tabulate
 
 BIAS_WARNING = 0.05  # bits
+RESAMPLE_TOLERANCE = 1e-4  # bits, of each permutation and resample; their spread is far larger
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Estimate:
-    """Atoms measured on codes, in bits, each by name.
+    """Atoms measured on codes, in bits, each by name."""
 
-    Attributes
-    ----------
-    measured, corrected
-        The decomposition of the counts; its atoms with the sampling bias removed.
-    interval
-        Percentile interval of the bootstrap, shifted so that its mean is the corrected value. For
-        synergy it is somewhat narrow if n is only a few times k1 k2.
-    null_mean, p_value
-        Mean over permutations of Y; share of permutations, the identity included, whose atom is at
-        least the measured one, the largest over the permuted variables.
-    predicted_bias, synergy_estimable
-        Bias of measured synergy, see `predicted_bias`; False if there are fewer samples than pairs
-        of codes, where no correction helps.
-    converged
-        Whether all tables, resamples included, were solved to the tolerance.
-    null, draws
-        Each atom in every permutation of Y, and in every resample, shifted like the interval.
-    """
-
-    measured: PID
-    corrected: Mapping[str, float]
+    measured: PID  # of the counts
+    corrected: Mapping[str, float]  # without the sampling bias
+    # percentile interval of the bootstrap, shifted so that its mean is the corrected value; for
+    # synergy somewhat narrow if n is only a few times k1 k2
     interval: Mapping[str, tuple[float, float]]
-    null_mean: Mapping[str, float]
+    null_mean: Mapping[str, float]  # over permutations of Y
+    # share of permutations, the identity included, whose atom is at least the measured one, the
+    # largest over the permuted variables
     p_value: Mapping[str, float]
     n_samples: int
-    predicted_bias: float
-    synergy_estimable: bool
-    converged: bool
-    null: Mapping[str, Float[np.ndarray, " permutations"]]
-    draws: Mapping[str, Float[np.ndarray, " resamples"]]
+    predicted_bias: float  # of measured synergy
+    synergy_estimable: bool  # False with fewer samples than pairs of codes: no correction helps
+    converged: bool  # whether all tables, resamples included, were solved to the tolerance
+    null: Mapping[str, Float[np.ndarray, " permutations"]]  # in every permutation of Y
+    draws: Mapping[str, Float[np.ndarray, " resamples"]]  # in every resample, shifted likewise
 
     def __repr__(self) -> str:
         atoms = ", ".join(
@@ -79,7 +65,6 @@ class Estimate:
         unless U_1 + U_2 exceeds 95 % of its permutations of Y (``unique_p``) and its interval is
         positive.
         """
-        own = f"unique_{source}"
         both = [atom for atom in self.corrected if atom.startswith("unique_")]
         tails = [(1 - level) / 2, (1 + level) / 2]
         measured, null = (
@@ -87,11 +72,11 @@ class Estimate:
         )
         p = (1 + int((null >= measured - 1e-6).sum())) / (1 + len(null))
         total = sum(self.draws[atom] for atom in both)
-        if p > 0.05 or np.quantile(total, tails[0]) <= 0:
-            value, low, high = math.nan, math.nan, math.nan
-        else:
+        value = low = high = math.nan
+        if p <= 0.05 and np.quantile(total, tails[0]) > 0:
             total = sum(np.maximum(self.draws[atom], 0) for atom in both)
-            shares = np.maximum(self.draws[own], 0)[total > 0] / total[total > 0]
+            own, present = f"unique_{source}", total > 0
+            shares = np.maximum(self.draws[own], 0)[present] / total[present]
             low, high = np.quantile(shares, tails).tolist()
             whole = sum(max(self.corrected[atom], 0) for atom in both)
             value = max(self.corrected[own], 0) / whole
@@ -100,24 +85,17 @@ class Estimate:
 
     def rows(self) -> list[dict[str, object]]:
         """One row per atom in the columns of the results; None for synergy if not estimable."""
-        blank = {} if self.synergy_estimable else {"synergy": None}
-        corrected = self.corrected | blank
-        interval = self.interval | {atom: (None, None) for atom in blank}
-        bounds = self.measured.bounds
-        return [
-            {
-                "atom": atom,
-                "value_bits": value,
-                "corrected_bits": corrected[atom],
-                **dict(zip(("lower_bits", "upper_bits"), bounds[atom], strict=True)),
-                **dict(zip(("ci_low", "ci_high"), interval[atom], strict=True)),
-                "null_mean": self.null_mean[atom],
-                "null_p": self.p_value[atom],
-                "n_samples": self.n_samples,
-                "converged": self.converged,
-            }
-            for atom, value in self.measured.atoms.items()
-        ]
+        names = ("atom", "value_bits", "lower_bits", "upper_bits", "corrected_bits", "ci_low")
+        names += ("ci_high", "null_mean", "null_p", "n_samples", "converged")
+        rows = []
+        for atom, value in self.measured.atoms.items():
+            corrected = self.corrected[atom], *self.interval[atom]
+            if atom == "synergy" and not self.synergy_estimable:
+                corrected = None, None, None
+            tested = self.null_mean[atom], self.p_value[atom], self.n_samples, self.converged
+            values = atom, value, *self.measured.bounds[atom], *corrected, *tested
+            rows.append(dict(zip(names, values, strict=True)))
+        return rows
 
 
 def estimate(
@@ -145,7 +123,8 @@ def estimate(
     n_permutations, n_bootstrap, level, seed
         Permutations of each variable and resamples of the samples, at least 1 each; of intervals.
     tol, sources, device
-        Requested certified gap of every table, in bits; names and device as in `pid`.
+        Requested certified gap in bits, of permutations and resamples at least 1e-4; names and
+        device as in `pid`.
 
     Examples
     --------
@@ -169,18 +148,21 @@ def estimate(
         )
 
     counts = tabulate(*(labels[None] for labels in codes), sizes)
-    nulls = [permuted(*codes, sizes, n_permutations, seed, which) for which in ("y", "x1", "x2")]
+    nulls = [permuted(codes, sizes, n_permutations, seed, which) for which in (2, 0, 1)]
     generator = np.random.default_rng(derive_seed("bootstrap", seed))
     draws = generator.multinomial(n, counts.ravel() / n, n_bootstrap).reshape(-1, *sizes)
-    solved = pid(np.concatenate([counts, *nulls, draws]), sources, tol=tol, device=device)
-    measured, of_draws = solved[0], solved[1 + 3 * n_permutations :]
-    of_y, of_x1, of_x2 = (solved[1 + m * n_permutations :][:n_permutations] for m in range(3))
+    measured = pid(counts, sources, tol=tol, device=device)[0]
+    tol = max(tol, RESAMPLE_TOLERANCE)
+    solved = pid(np.concatenate([*nulls, draws]), sources, tol=tol, device=device)
+    of_y, of_x1, of_x2, of_draws = (
+        solved[m * n_permutations :][: n_permutations if m < 3 else None] for m in range(4)
+    )
 
-    null_mean = {atom: values.mean() for atom, values in of_y.atoms.items()}
+    null_mean = {atom: values.mean().item() for atom, values in of_y.atoms.items()}
     corrected = {atom: value - null_mean[atom] for atom, value in measured.atoms.items()}
     null_information = joint_information(nulls[0], chao_wang_jost).mean()
     information = joint_information(counts, chao_wang_jost)[0] - null_information
-    corrected["synergy"] = information - (measured.upper - of_y.upper.mean())
+    corrected["synergy"] = float(information - (measured.upper - of_y.upper.mean()))
     draw_synergy = joint_information(draws, chao_wang_jost) - of_draws.upper
     shifted = {
         atom: values - values.mean() + corrected[atom]
@@ -191,27 +173,24 @@ def estimate(
     null_sets = zip(measured.atoms, (every, every[:2], every[::2], every), strict=True)
     # atoms are known to the gap only, so a permutation within tol of the value counts as exceeding
     exceeding = {
-        atom: max(np.sum(null.atoms[atom] >= measured.atoms[atom] - tol) for null in null_set)
+        atom: max(int((null.atoms[atom] >= measured.atoms[atom] - tol).sum()) for null in null_set)
         for atom, null_set in null_sets
     }
-    p_value = {atom: (1 + count) / (1 + n_permutations) for atom, count in exceeding.items()}
-    interval = {atom: tuple(np.quantile(v, tails).tolist()) for atom, v in shifted.items()}
-    corrected, null_mean, p_value = (
-        MappingProxyType({atom: float(value) for atom, value in values.items()})
-        for values in (corrected, null_mean, p_value)
-    )
+    by_atom = {
+        "corrected": corrected,
+        "interval": {atom: tuple(np.quantile(v, tails).tolist()) for atom, v in shifted.items()},
+        "null_mean": null_mean,
+        "p_value": {atom: (1 + count) / (1 + n_permutations) for atom, count in exceeding.items()},
+        "null": of_y.atoms,
+        "draws": shifted,
+    }
     return Estimate(
         measured=measured,
-        corrected=corrected,
-        interval=MappingProxyType(interval),
-        null_mean=null_mean,
-        p_value=p_value,
         n_samples=n,
         predicted_bias=bias,
         synergy_estimable=estimable,
-        converged=bool(solved.converged.all()),
-        null=MappingProxyType(dict(of_y.atoms)),
-        draws=MappingProxyType(shifted),
+        converged=bool(measured.converged and solved.converged.all()),
+        **{name: MappingProxyType(values) for name, values in by_atom.items()},
     )
 
 
@@ -241,19 +220,10 @@ def predicted_bias(n: int, k1: int, k2: int, ky: int) -> float:
 
 
 def permuted(
-    x1: Int[np.ndarray, " n"],
-    x2: Int[np.ndarray, " n"],
-    y: Int[np.ndarray, " n"],
-    sizes: tuple[int, int, int],
-    count: int,
-    seed: int,
-    which: str = "y",
+    codes: Sequence[np.ndarray], sizes: tuple, count: int, seed: int, which: int = 2
 ) -> Int[np.ndarray, "b x1 x2 y"]:
-    """Counts of samples with one variable permuted against the other two."""
+    """Counts of samples (codes of X1, X2, Y) with one variable permuted against the other two."""
     generator = np.random.default_rng(derive_seed("permutations", seed))
-    codes = {
-        name: np.tile(labels, (count, 1))
-        for name, labels in zip(("x1", "x2", "y"), (x1, x2, y), strict=True)
-    }
-    codes[which] = generator.permuted(codes[which], axis=1)
-    return tabulate(*codes.values(), sizes)
+    tiled = [np.tile(labels, (count, 1)) for labels in codes]
+    tiled[which] = generator.permuted(tiled[which], axis=1)
+    return tabulate(*tiled, sizes)

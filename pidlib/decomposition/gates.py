@@ -1,19 +1,19 @@
-"""Gates: joints P(x1, x2, y) whose atoms are known in closed form, in `GATES` by name."""
+"""Gates: joints P(x1, x2, y) whose atoms are known in closed form, in `GATES` by name.
+
+>>> GATES["AND"].atoms
+(0.3112..., 0.0, 0.0, 0.5)
+"""
 
 import itertools
 import math
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
-
-from pidlib._common import unknown_name
-
-Triple = tuple[Hashable, Hashable, Hashable]
-Outcomes = Mapping[Triple, float]
 
 BROJA = "Bertschinger et al. (2014), Quantifying unique information, Entropy 16(4)"
 WILLIAMS = "Williams, Beer (2010), Nonnegative decomposition of multivariate information"
@@ -25,6 +25,11 @@ INCE = "Ince (2017), Measuring multivariate redundant information, Entropy 19(7)
 FINN = "Finn, Lizier (2018), Pointwise partial information decomposition, Entropy 20(4)"
 DERIVED = "follows from the definition"
 
+Triple = tuple[Hashable, Hashable, Hashable]
+Rule = Callable[..., Triple]
+Atoms = tuple[float, float, float, float]
+BIT = (1, 1)  # weights of a fair bit
+
 
 @dataclass(frozen=True)
 class Gate:
@@ -35,32 +40,17 @@ class Gate:
     """
 
     name: str
-    outcomes: Outcomes = field(repr=False)
-    atoms: tuple[float, float, float, float]
+    outcomes: Mapping[Triple, float] = field(repr=False)
+    atoms: Atoms
     source: str
 
     def joint(self) -> Float[Tensor, "x1 x2 y"]:
         """Table of probabilities, with values in the order of their labels."""
-        codes = [
-            {label: code for code, label in enumerate(sorted(set(labels)))}
-            for labels in zip(*self.outcomes, strict=True)
-        ]
-        table = torch.zeros([len(code) for code in codes], dtype=torch.float64)
+        alphabets = [sorted(set(labels)) for labels in zip(*self.outcomes, strict=True)]
+        table = torch.zeros([len(alphabet) for alphabet in alphabets], dtype=torch.float64)
         for outcome, mass in self.outcomes.items():
-            cell = tuple(code[label] for code, label in zip(codes, outcome, strict=True))
-            table[cell] += float(mass)
+            table[tuple(map(list.index, alphabets, outcome))] += mass
         return table
-
-
-def gate(name: str) -> Gate:
-    """Look up a gate.
-
-    >>> gate("AND").atoms
-    (0.3112..., 0.0, 0.0, 0.5)
-    """
-    if name not in GATES:
-        raise KeyError(unknown_name("gate", name.upper(), GATES))
-    return GATES[name]
 
 
 def h(p: float) -> float:
@@ -68,20 +58,14 @@ def h(p: float) -> float:
     return -sum(q * math.log2(q) for q in (p, 1 - p) if q > 0)
 
 
-def either(p: float, q: float) -> float:
-    """Probability of exactly one of two independent events of probability p and q."""
-    return p * (1 - q) + q * (1 - p)
-
-
-def outcomes_of(rule: Callable[..., Triple], *parts: Sequence[float]) -> Outcomes:
-    """Outcomes rule(i, j, ...) of independent parts, each given by the weights of 0, 1, ..."""
-    outcomes: dict[Triple, float] = {}
-    total = math.prod(sum(weights) for weights in parts)
-    for values in itertools.product(*(range(len(weights)) for weights in parts)):
-        outcome = rule(*values)
-        mass = math.prod(w[value] for w, value in zip(parts, values, strict=True)) / total
-        outcomes[outcome] = outcomes.get(outcome, 0.0) + mass
-    return outcomes
+def _gate(name: str, source: str, atoms: Atoms, rule: Rule, *parts: Sequence[float]) -> Gate:
+    """Gate with outcomes rule(i, j, ...) of independent parts, given by the weights of 0, 1, ..."""
+    outcomes: dict[Triple, float] = defaultdict(float)
+    total = math.prod(map(sum, parts))
+    for values_with_weights in itertools.product(*map(enumerate, parts)):
+        values, weights = zip(*values_with_weights, strict=True)
+        outcomes[rule(*values)] += math.prod(weights) / total
+    return Gate(name, dict(outcomes), atoms, source)
 
 
 def product(first: Gate, second: Gate) -> Gate:
@@ -96,80 +80,71 @@ def product(first: Gate, second: Gate) -> Gate:
 
 def copy(m: int, n: int) -> Gate:
     """Y is the pair of two independent sources with m and n values."""
-    outcomes = outcomes_of(lambda i, j: (i, j, (i, j)), [1] * m, [1] * n)
-    return Gate(f"COPY {m}x{n}", outcomes, (0.0, math.log2(m), math.log2(n), 0.0), BROJA)
+    atoms = 0.0, math.log2(m), math.log2(n), 0.0
+    return _gate(f"COPY {m}x{n}", BROJA, atoms, lambda i, j: (i, j, (i, j)), [1] * m, [1] * n)
 
 
 def correlated_copy(equal: float) -> Gate:
     """Y is the pair of two bits that are equal with the given probability."""
-    outcomes = outcomes_of(lambda i, d: (i, i ^ d, (i, i ^ d)), [1, 1], [equal, 1 - equal])
-    atoms = (1 - h(equal), h(equal), h(equal), 0.0)
-    return Gate(f"COPY correlated {equal:g}", outcomes, atoms, BROJA)
+    name, atoms = f"COPY correlated {equal:g}", (1 - h(equal), h(equal), h(equal), 0.0)
+    return _gate(name, BROJA, atoms, lambda i, d: (i, i ^ d, (i, i ^ d)), BIT, [equal, 1 - equal])
 
 
 def modular_sum(m: int) -> Gate:
     """Y is the sum modulo m of two independent sources with m values."""
-    outcomes = outcomes_of(lambda i, j: (i, j, (i + j) % m), [1] * m, [1] * m)
-    return Gate(f"MODSUM {m}", outcomes, (0.0, 0.0, 0.0, math.log2(m)), DERIVED)
+    atoms = 0.0, 0.0, 0.0, math.log2(m)
+    return _gate(f"MODSUM {m}", DERIVED, atoms, lambda i, j: (i, j, (i + j) % m), [1] * m, [1] * m)
 
 
 def noisy_xor(e: float) -> Gate:
     """The exclusive or of two fair bits, flipped with probability e."""
-    outcomes = outcomes_of(lambda i, j, n: (i, j, i ^ j ^ n), [1, 1], [1, 1], [1 - e, e])
-    return Gate(f"XOR noise {e:g}", outcomes, (0.0, 0.0, 0.0, 1 - h(e)), DERIVED)
+    name, atoms = f"XOR noise {e:g}", (0.0, 0.0, 0.0, 1 - h(e))
+    return _gate(name, DERIVED, atoms, lambda i, j, n: (i, j, i ^ j ^ n), BIT, BIT, [1 - e, e])
 
 
 def noisy_copies(e1: float, e2: float) -> Gate:
     """Both sources are copies of a fair bit, flipped with probability e1 and e2 >= e1."""
-    outcomes = outcomes_of(lambda y, i, j: (y ^ i, y ^ j, y), [1, 1], [1 - e1, e1], [1 - e2, e2])
-    atoms = (1 - h(e2), h(e2) - h(e1), 0.0, h(either(e1, e2)) - h(e2))
-    return Gate(f"RDN noise {e1:g} {e2:g}", outcomes, atoms, DERIVED)
+    name, flips = f"RDN noise {e1:g} {e2:g}", ([1 - e1, e1], [1 - e2, e2])
+    atoms = 1 - h(e2), h(e2) - h(e1), 0.0, h(e1 * (1 - e2) + e2 * (1 - e1)) - h(e2)
+    return _gate(name, DERIVED, atoms, lambda y, i, j: (y ^ i, y ^ j, y), BIT, *flips)
 
 
 def chain(e1: float, e2: float) -> Gate:
     """Y - X1 - X2: each bit is the previous one, flipped with probability e1, then e2."""
-    outcomes = outcomes_of(
-        lambda y, i, j: (y ^ i, y ^ i ^ j, y), [1, 1], [1 - e1, e1], [1 - e2, e2]
-    )
-    e = either(e1, e2)
-    return Gate(f"CHAIN {e1:g} {e2:g}", outcomes, (1 - h(e), h(e) - h(e1), 0.0, 0.0), BROJA)
+    name, flips = f"CHAIN {e1:g} {e2:g}", ([1 - e1, e1], [1 - e2, e2])
+    both = h(e1 * (1 - e2) + e2 * (1 - e1))  # H(X2 | Y): exactly one of two flips
+    atoms = 1 - both, both - h(e1), 0.0, 0.0
+    return _gate(name, BROJA, atoms, lambda y, i, j: (y ^ i, y ^ i ^ j, y), BIT, *flips)
 
 
-def dice() -> Gate:
-    """Y is the sum of two fair dice; by symmetry U1 = U2 = 0, R = I(Y; X1) = H(Y) - log2 6."""
-    outcomes = outcomes_of(lambda i, j: (i, j, i + j), [1] * 6, [1] * 6)
-    total = -sum((6 - abs(d)) / 36 * math.log2((6 - abs(d)) / 36) for d in range(-5, 6))
-    return Gate("DICE", outcomes, (total - math.log2(6), 0.0, 0.0, math.log2(6)), DERIVED)
-
-
-def _zoo() -> dict[str, Gate]:
+def _zoo() -> list[Gate]:
     A, W = 0.75 * math.log2(4 / 3), math.log2(3) - 4 / 3
-
-    def bits(name: str, rule: Callable[..., Triple], n: int, atoms: tuple, source: str) -> Gate:
-        return Gate(name, outcomes_of(rule, *[[1, 1]] * n), atoms, source)
-
-    xor = bits("XOR", lambda i, j: (i, j, i ^ j), 2, (0.0, 0.0, 0.0, 1.0), WILLIAMS)
-    both = bits("AND", lambda i, j: (i, j, i & j), 2, (A, 0.0, 0.0, 0.5), BROJA)
-    rdn = bits("RDN", lambda i: (i, i, i), 1, (1.0, 0.0, 0.0, 0.0), WILLIAMS)
-    unq1 = bits("UNQ1", lambda i, j: (i, j, i), 2, (0.0, 1.0, 0.0, 0.0), GRIFFITH)
-    rdn_xor = product(rdn, xor).outcomes
-    rdn_unq_xor = product(product(rdn, copy(2, 2)), xor).outcomes
+    # by symmetry the dice have no unique information, so R = I(Y; X1) = H(Y) - log2 6
+    sums = [(6 - abs(d)) / 36 for d in range(-5, 6)]
+    of_dice = -sum(p * math.log2(p) for p in sums) - math.log2(6), 0.0, 0.0, math.log2(6)
+    xor = _gate("XOR", WILLIAMS, (0.0, 0.0, 0.0, 1.0), lambda i, j: (i, j, i ^ j), BIT, BIT)
+    both = _gate("AND", BROJA, (A, 0.0, 0.0, 0.5), lambda i, j: (i, j, i & j), BIT, BIT)
+    rdn = _gate("RDN", WILLIAMS, (1.0, 0.0, 0.0, 0.0), lambda i: (i, i, i), BIT)
+    unq1 = _gate("UNQ1", GRIFFITH, (0.0, 1.0, 0.0, 0.0), lambda i, j: (i, j, i), BIT, BIT)
+    unq = replace(copy(2, 2), name="UNQ", source=GRIFFITH)
+    rdn_xor, rdn_unq_xor = product(rdn, xor), product(product(rdn, unq), xor)
+    bits = BIT, BIT, BIT
     w = {(0, 0, 1): 1 / 3, (0, 1, 0): 1 / 3, (1, 0, 0): 1 / 3}
     reduced_or = {(0, 0, 0): 1 / 2, (0, 1, 1): 1 / 4, (1, 0, 1): 1 / 4}
     pnt_unq = {(0, 1, 1): 1 / 4, (1, 0, 1): 1 / 4, (0, 2, 2): 1 / 4, (2, 0, 2): 1 / 4}
-    gates = [
+    return [
         xor,
         both,
-        bits("OR", lambda i, j: (i, j, i | j), 2, (A, 0.0, 0.0, 0.5), BROJA),
+        _gate("OR", BROJA, both.atoms, lambda i, j: (i, j, i | j), BIT, BIT),
         rdn,
         unq1,
-        Gate("UNQ", copy(2, 2).outcomes, (0.0, 1.0, 1.0, 0.0), GRIFFITH),
+        unq,
         copy(3, 4),
         correlated_copy(0.8),
-        bits("SUM", lambda i, j: (i, j, i + j), 2, (0.5, 0.0, 0.0, 1.0), GRIFFITH),
-        bits("XORAND", lambda i, j: (i, j, (i ^ j, i & j)), 2, (0.5, 0.0, 0.0, 1.0), BROJA),
-        Gate("RDNXOR", rdn_xor, (1.0, 0.0, 0.0, 1.0), GRIFFITH),
-        Gate("RDNUNQXOR", rdn_unq_xor, (1.0, 1.0, 1.0, 1.0), GRIFFITH),
+        _gate("SUM", GRIFFITH, (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, i + j), BIT, BIT),
+        _gate("XORAND", BROJA, (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, (i ^ j, i & j)), BIT, BIT),
+        replace(rdn_xor, name="RDNXOR", source=GRIFFITH),
+        replace(rdn_unq_xor, name="RDNUNQXOR", source=GRIFFITH),
         product(both, xor),
         product(both, both),
         product(rdn, unq1),
@@ -178,16 +153,13 @@ def _zoo() -> dict[str, Gate]:
         noisy_xor(0.1),
         noisy_copies(0.05, 0.2),
         chain(0.1, 0.2),
-        bits("DYADIC", lambda i, j, m: ((i, j), (j, m), (i, m)), 3, (0.0, 1.0, 1.0, 0.0), JAMES),
-        bits(
-            "TRIADIC", lambda t, i, j: ((t, i), (t, j), (t, i ^ j)), 3, (1.0, 0.0, 0.0, 1.0), JAMES
-        ),
+        _gate("DYADIC", JAMES, unq.atoms, lambda i, j, m: ((i, j), (j, m), (i, m)), *bits),
+        _gate("TRIADIC", JAMES, rdn_xor.atoms, lambda t, i, j: ((t, i), (t, j), (t, i ^ j)), *bits),
         Gate("W", w, (W, 0.0, 0.0, 2 / 3), DERIVED),
         Gate("REDUCED OR", reduced_or, (A, 0.0, 0.0, 1 - A), INCE),
         Gate("PNT UNQ", pnt_unq, (0.5, 0.0, 0.0, 0.5), FINN),
-        dice(),
+        _gate("DICE", DERIVED, of_dice, lambda i, j: (i, j, i + j), [1] * 6, [1] * 6),
     ]
-    return {gate.name: gate for gate in gates}
 
 
-GATES: Mapping[str, Gate] = MappingProxyType(_zoo())
+GATES: Mapping[str, Gate] = MappingProxyType({gate.name: gate for gate in _zoo()})

@@ -43,37 +43,33 @@ def to_float64(
     """
     if not isinstance(table, Tensor):
         array = to_numpy(table, name)
-        if array.dtype.kind not in "biufcO":
-            raise ValueError(f"{name} must hold numbers, but its type is {array.dtype}")
+        if array.dtype.kind not in "biufO":
+            raise ValueError(f"{name} must hold real numbers, but its type is {array.dtype}")
         try:
-            dtype = np.complex128 if array.dtype.kind == "c" else np.float64
-            array = array.astype(dtype, order="C")
+            table = torch.from_numpy(array.astype(np.float64, order="C"))
         except (TypeError, ValueError) as error:
             raise ValueError(f"{name} must hold numbers only: {error}") from None
-        table = torch.from_numpy(array)
     if table.is_complex():
-        raise ValueError(f"{name} must hold real masses, but it is complex")
+        raise ValueError(f"{name} must hold real numbers, but its type is {table.dtype}")
     return table.to(device=device, dtype=torch.float64)
 
 
 def probabilities(table: Table, n_variables: int) -> Float[Tensor, "..."]:
-    """Normalize a table to float64 probabilities over its last `n_variables` axes.
+    """Normalize a table over its last `n_variables` axes, to float64.
 
-    Raises ValueError if axes are missing or empty, a mass is negative, infinite or NaN, or a slice
-    has no mass.
+    Raises ValueError if axes are missing or empty, masses negative or not finite, or all zero.
     """
     p = to_float64(table)
     if p.ndim < n_variables or 0 in p.shape:
-        raise ValueError(
-            f"expected at least {n_variables} axes, none empty, but the table has shape "
-            f"{tuple(p.shape)}"
-        )
+        shape = tuple(p.shape)
+        raise ValueError(f"expected at least {n_variables} axes, none empty, but shape is {shape}")
     axes = tuple(range(-n_variables, 0))
     lowest, peak = p.amin(axes), p.amax(axes, keepdim=True)
     if not ((lowest >= 0) & (peak.view_as(lowest) < math.inf)).all():
-        if torch.isfinite(p).all():
-            raise ValueError(f"the table has a negative mass ({lowest.min().item():.3g})")
-        raise ValueError("the table has NaN or infinite masses; drop or repair those samples")
+        raise ValueError(
+            f"masses must be finite and not negative, but are from {p.min():.3g} to {p.max():.3g}; "
+            "drop or repair samples with NaN or infinite ones"
+        )
     if (peak == 0).any():
         raise ValueError("a table has no mass at all: every count is zero")
     # dividing by the largest mass first keeps totals near the ends of the float range exact
@@ -82,7 +78,7 @@ def probabilities(table: Table, n_variables: int) -> Float[Tensor, "..."]:
 
 
 def entropy(table: Table, n_variables: int = 1) -> Float[Tensor, "..."]:
-    r"""Joint entropy :math:`H = -\sum p \log_2 p` over the last `n_variables` axes, in bits.
+    """Joint entropy over the last `n_variables` axes, in bits.
 
     >>> entropy([1, 1, 2]).item()
     1.5
@@ -91,7 +87,7 @@ def entropy(table: Table, n_variables: int = 1) -> Float[Tensor, "..."]:
 
 
 def mutual_information(table: Table) -> Float[Tensor, "..."]:
-    """Mutual information :math:`H(X) + H(Y) - H(X,Y)` of tables ``[..., x, y]``, in bits.
+    """Mutual information H(X) + H(Y) - H(X, Y) of tables ``[..., x, y]``, in bits.
 
     >>> mutual_information([[1, 0], [0, 1]]).item()
     1.0

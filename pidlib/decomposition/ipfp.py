@@ -13,19 +13,9 @@ Banerjee, Rauh, Montufar (2018), Computing the unique information, ISIT.
 import math
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from pidlib.decomposition.broja import (
-    TINY,
-    Coupling,
-    Incumbents,
-    check_problem,
-    columns_of,
-    lower_bound,
-    objective,
-    scaled_below,
-)
+from pidlib.decomposition.broja import TINY, Coupling, Incumbents, lower_bound, thin_product
 
 # Least kernel, relative to p1 p2' and to the tolerance: momentum can never lose a cell.
 FLOOR = 1e-2
@@ -39,19 +29,12 @@ PATIENCE, STALL = 5, 0.98
 SINGLE_TINY, SINGLE_SWEEPS = 1e-30, 4  # in place of TINY and SWEEPS
 
 
-def ipfp(
-    a: Float[Tensor, "batch x1 y"],
-    b: Float[Tensor, "batch x2 y"],
-    *,
-    tol: float = 1e-6,
-    max_iterations: int = 1000,
-) -> Coupling:
+def ipfp(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 1000) -> Coupling:
     """Fit couplings to pairs of marginals by warm-started sweeps; solved problems leave the batch.
 
-    Parameters and errors as `pidlib.decomposition.solve.solve`, with at most `max_iterations` outer
-    steps. Memory is n1 n2 + (n1 + n2) k per problem.
+    Parameters are those of `pidlib.decomposition.solve.solve`, which checks them, with at most
+    `max_iterations` outer steps. Memory is n1 n2 + (n1 + n2) k per problem.
     """
-    check_problem(a, b, tol, max_iterations)
     is_single = a.shape[1] * b.shape[1] > SINGLE_CELLS and tol >= SINGLE_TOLERANCE
     p, q = (t.float() if is_single else t for t in (a, b))
     check_every = CHECK_EVERY * (2 if is_single else 1)
@@ -73,10 +56,8 @@ def ipfp(
             factors = A.double(), U.double(), V.double()
             g = torch.bmm(*(x.double() for x in (U, V.mT))) if is_single else G
             g = g.clamp_min(TINY).log_()
-            below = scaled_below(a, b, *factors)
             lower = lower_bound(a, b, *factors[1:], g)
-            upper = objective(factors[0], *below)
-            passed = best.update(active, factors[0], *below, lower, upper, done)
+            passed = best.update(active, (a, b), factors, lower, done)
             if passed.all() or count == max_iterations:
                 break
             if passed.any():
@@ -107,8 +88,8 @@ def cold_start(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 def fit(a: Tensor, b: Tensor, A: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
     """One sweep: fit the rows, then the columns, of every slice A * (U_y V_y')."""
     tiny = TINY if A.dtype == torch.float64 else SINGLE_TINY
-    U = a / torch.bmm(A, V).clamp_min_(tiny)
-    return U, b / columns_of(A, U).clamp_min_(tiny)
+    U = a / thin_product(A, V).clamp_min_(tiny)
+    return U, b / thin_product(A.mT, U).clamp_min_(tiny)
 
 
 def extrapolate(

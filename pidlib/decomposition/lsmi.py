@@ -1,4 +1,4 @@
-r"""LSMI: atoms of single samples from pointwise informations (Yang, Wang and Hu 2025).
+r"""LSMI: atoms of single samples from pointwise informations.
 
 At a sample and an answer y, with :math:`i_m = \log_2 p(y | x_m) / P(y)` and the surprisals
 :math:`h_m = -\log_2 p(x_m)` of both inputs,
@@ -6,17 +6,12 @@ At a sample and an answer y, with :math:`i_m = \log_2 p(y | x_m) / P(y)` and the
 .. math:: r = \min(h_1, h_2) - \min(h_1 - i_1, h_2 - i_2), \quad u_m = i_m - r,
           \quad s = i_{12} - i_1 - i_2 + r.
 
-The definition, the mixture of five Gaussian kernels and the final shift (one number for all
-samples, r and s up, u down, until the mean r and s, or else the mean u, are not negative) follow
-the public code. Our reconstruction: terms are averaged over y by p(y | v, t), whose mean is P(Y);
-p(y | x_m) are masked decisions, not reconciled; both inputs are whitened on equally many principal
-components and the kernels fitted by expectation maximization.
-
-References
-----------
-Yang, Wang, Hu, Efficient Quantification of Multimodal Interaction at Sample Level, ICML 2025,
-arXiv 2506.17248. Pichler et al., A Differential Entropy Estimator for Training Neural Networks,
-ICML 2022 (the kernels).
+The definition, the five Gaussian kernels and the shift (one number for all samples, r and s up, u
+down, until the mean r and s, or else the mean u, are not negative) follow the public code. Our
+reconstruction: terms are averaged over y by p(y | v, t); p(y | x_m) are not reconciled; both inputs
+are whitened on equally many principal components, the kernels fitted by expectation maximization.
+(Yang, Wang, Hu, Efficient Quantification of Multimodal Interaction at Sample Level, ICML 2025,
+arXiv 2506.17248; the kernels are those of Pichler et al., ICML 2022.)
 """
 
 import math
@@ -61,17 +56,15 @@ def lsmi(
     return {"redundancy": r + shift, **unique, "synergy": s + shift}
 
 
-def surprisals(
-    *inputs: Float[np.ndarray, "rows d"], seed: int = 0
-) -> list[Float[np.ndarray, " rows"]]:
-    """-log2 density of each row of each whitened input, by mixtures of Gaussian kernels."""
+def surprisals(*inputs: np.ndarray, seed: int = 0) -> list[Float[np.ndarray, " rows"]]:
+    """-log2 density of each row of whitened inputs [rows, d], by mixtures of Gaussian kernels."""
+    from sklearn.mixture import GaussianMixture
+
     axes = [_whitened(x) for x in inputs]
     n = min(COMPONENTS, *(axis.shape[1] for axis in axes))
     if n == 0:
         shapes = [x.shape for x in inputs]
         raise ValueError(f"an input of shapes {shapes} is constant, so it has no density")
-    from sklearn.mixture import GaussianMixture
-
     options = {"reg_covar": LEAST_VARIANCE, "random_state": derive_seed("lsmi", seed)}
     result = []
     for x in (axis[:, :n] for axis in axes):

@@ -5,10 +5,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from pidlib.decomposition.broja import TINY
+
+NEWTON_STEPS = 30  # also the limit of halvings of each
 
 
 def reconcile(
@@ -29,32 +31,21 @@ def reconcile(
     shape, a, target = a.shape, a.reshape(-1, *a.shape[-2:]), target.reshape(-1, a.shape[-1])
     mass = a.sum(2, keepdim=True)
     a = _newton_scaling(a, mass, target)
-    active = torch.arange(len(a))
-    table, row, column = a, mass, target[:, None]
     for _ in range(max_iterations):
-        columns = table.sum(1, keepdim=True)
-        far = (columns - column).abs().amax((1, 2)) > 4 * torch.finfo(a.dtype).eps
-        if not far.all():
-            a[active[~far]] = table[~far]
-            state = (active, table, row, column, columns)
-            active, table, row, column, columns = (x[far] for x in state)
-        if not len(active):
+        columns = a.sum(1, keepdim=True)
+        far = (columns - target[:, None]).abs().amax((1, 2)) > 4 * torch.finfo(a.dtype).eps
+        if not far.any():
             break
-        table = table * (column / columns.clamp(min=TINY))
-        table = table * (row / table.sum(2, keepdim=True).clamp(min=TINY))
-    a[active] = table
+        rows = slice(None) if far.all() else far  # a slice copies nothing
+        table = a[rows] * (target[rows, None] / columns[rows].clamp(min=TINY))
+        a[rows] = table * (mass[rows] / table.sum(2, keepdim=True).clamp(min=TINY))
     a = a * (target[:, None] / a.sum(1, keepdim=True).clamp(min=TINY)).clamp(max=1)
     surplus = (mass - a.sum(2, keepdim=True)).clamp(min=0)
     deficit = (target[:, None] - a.sum(1, keepdim=True)).clamp(min=0)
     return (a + surplus * (deficit / deficit.sum(2, keepdim=True).clamp(min=TINY))).view(shape)
 
 
-def _newton_scaling(
-    a: Float[Tensor, "b n k"],
-    mass: Float[Tensor, "b n 1"],
-    target: Float[Tensor, "b k"],
-    steps: int = 30,
-) -> Float[Tensor, "b n k"]:
+def _newton_scaling(a: Tensor, mass: Tensor, target: Tensor) -> Tensor:
     """`a` scaled as in `reconcile`, by Newton steps on the dual; unchanged where they diverge."""
     theta, tolerance = torch.zeros_like(target), 4 * torch.finfo(a.dtype).eps
 
@@ -64,7 +55,7 @@ def _newton_scaling(
         return mass * rows / total, products(target, theta) - (mass * total.log()).sum((1, 2))
 
     scaled, dual = at(theta)
-    for _ in range(steps):
+    for _ in range(NEWTON_STEPS):
         residual = target - scaled.sum(1)
         far = residual.abs().amax(1) > tolerance
         if not far.any():
@@ -72,7 +63,7 @@ def _newton_scaling(
         hessian = scaled.sum(1).diag_embed() - scaled.mT @ (scaled / mass.clamp(min=TINY))
         step = products(torch.linalg.pinv(hessian, hermitian=True), residual)
         step *= (far * 4 / step.abs().amax(1).clamp(min=4))[:, None]
-        for _ in range(steps):
+        for _ in range(NEWTON_STEPS):
             after, higher = at(theta + step)
             short = far & ~(higher >= dual - 1e-13)
             if not short.any():
@@ -90,10 +81,8 @@ def products(x: Float[Tensor, "b *rows n"], y: Float[Tensor, "b n"]) -> Float[Te
     return torch.stack([matrix @ vector for matrix, vector in zip(x, y, strict=True)])
 
 
-def divergence(
-    rows: Float[Tensor, "*draws n k"], target: Float[Tensor, "*draws k"]
-) -> Float[Tensor, "*draws n"]:
-    """KL(row / its sum || target) of every row, in bits; zero for an empty row.
+def divergence(rows: Tensor, target: Tensor) -> Tensor:
+    """KL(row / its sum || target) of rows [*draws, n, k], in bits; zero for an empty row.
 
     >>> divergence(torch.tensor([[1.0, 0.0], [2.0, 2.0]]), torch.tensor([0.5, 0.5]))
     tensor([1., 0.])
@@ -113,32 +102,30 @@ class PairMarginals:
     """
 
     def __init__(self, joint: np.ndarray, sources: Mapping[str, np.ndarray], averaged: bool):
-        self.joint = torch.as_tensor(joint)
-        self.rows: list[Float[Tensor, "n k"]] = []
-        self.index: list[Int[Tensor, " rows"]] = []
-        self._averaged = averaged
-        for table in sources.values():
-            rows, index = map(torch.as_tensor, np.unique(table, axis=0, return_inverse=True))
-            self.rows.append(rows)
-            self.index.append(index.view(-1))
+        self.joint, self._averaged = torch.as_tensor(joint), averaged
+        distinct = [np.unique(rows, axis=0, return_inverse=True) for rows in sources.values()]
+        self.rows = [torch.as_tensor(rows) for rows, _ in distinct]
+        self.index = [torch.as_tensor(index).view(-1) for _, index in distinct]
 
-    def at(
-        self, weights: Float[np.ndarray, "*draws rows"]
-    ) -> tuple[
-        Float[Tensor, "*draws x1 k"], Float[Tensor, "*draws x2 k"], Float[Tensor, "*draws k"]
-    ]:
-        """Both pair marginals and their P(Y), under weights of the rows that sum to one."""
+    @property
+    def order(self) -> int:
+        """Order of the Schur complement that the solver factorizes."""
+        return min(map(len, self.rows)) * self.joint.shape[1]
+
+    def at(self, weights: Float[np.ndarray, "*draws rows"]) -> tuple[Tensor, Tensor, Tensor]:
+        """Tables [*draws, x, k] of both sources and P(Y), under weights [*draws, M] of sum one."""
         weights = torch.as_tensor(weights)
         target = weights @ self.joint
-        tables = []
-        for rows, mass, total in self._sums(weights):
-            tables.append(reconcile(total if self._averaged else mass * rows, target))
+        tables = (
+            reconcile(total if self._averaged else mass * rows, target)
+            for rows, mass, total in self._sums(weights)
+        )
         return *tables, target
 
-    def distance_from_means(self, weights: np.ndarray) -> list[Float[Tensor, " n"]]:
-        """Largest distance of each distinct row from the mean of the joint rows that share it."""
-        sums = self._sums(torch.as_tensor(weights))
-        return [(total / mass - rows).abs().amax(1) for rows, mass, total in sums]
+    def distance_from_means(self, weights: np.ndarray) -> list[Float[Tensor, " rows"]]:
+        """Largest distance of each row from the mean of the joint rows that share it."""
+        sums = zip(self._sums(torch.as_tensor(weights)), self.index, strict=True)
+        return [(total / mass - rows).abs().amax(1)[index] for (rows, mass, total), index in sums]
 
     def _sums(self, weights: Float[Tensor, "*draws rows"]) -> Iterator[tuple[Tensor, ...]]:
         """Rows of each source, their mass, weighted sums of the joint rows that share them."""

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from pidlib._common import derive_seed
-from pidlib.decomposition.broja import TINY, information_shares
+from pidlib.decomposition.broja import TINY, Coupling, information_shares
 from pidlib.decomposition.marginals import divergence
 from pidlib.decomposition.solve import CHUNK, Potentials, dual_bound, dual_potentials, solve
 
@@ -37,24 +37,21 @@ class Solution(NamedTuple):
 
 
 def solve_rows(
-    a: Float[Tensor, "x1 k"],
-    b: Float[Tensor, "x2 k"],
-    tol: float,
-    max_iterations: int,
-    device: torch.device,
+    a: Tensor, b: Tensor, tol: float, max_iterations: int, device: torch.device
 ) -> Solution:
-    """Couple one pair of marginals, with rows merged above `MERGE_CELLS` pairs of them.
+    """Couple marginals [x1, k] and [x2, k], with rows merged above `MERGE_CELLS` pairs of them.
 
     Parameters and errors are those of `pidlib.decomposition.solve.solve`.
     """
     if len(a) * len(b) > MERGE_CELLS:
         return _solve_merged(a, b, tol, max_iterations, device)
     batch = a[None].to(device), b[None].to(device)
-    coupling = solve(*batch, tol=tol, max_iterations=max_iterations).cpu()
+    coupling = solve(*batch, tol=tol, max_iterations=max_iterations)
+    coupling = Coupling(*(values.cpu() for values in coupling))
     shares = information_shares(a[None], b[None], coupling)
     local = [share[0] / t.sum(1) for share, t in zip(shares, (a, b), strict=True)]
-    bounds = coupling.lower, coupling.upper, coupling.converged, coupling.sweeps
-    return Solution(*(x.item() for x in bounds), local, dual_potentials(a, b, coupling))
+    bounds = (values.item() for values in coupling[3:])
+    return Solution(*bounds, local, dual_potentials(a, b, coupling))
 
 
 def _solve_merged(a: Tensor, b: Tensor, tol: float, *options) -> Solution:

@@ -29,22 +29,13 @@ decomposition, Entropy 20(4).
 """
 
 import math
-from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from pidlib.decomposition.broja import (
-    TINY,
-    Coupling,
-    Incumbents,
-    check_problem,
-    lower_bound,
-    objective,
-    scaled_below,
-)
+from pidlib.decomposition.broja import TINY, Coupling, Incumbents, lower_bound, thin_product
 from pidlib.decomposition.ipfp import cold_start, fit
 
 WARM_SWEEPS = 25  # of stage 1; they make the start robust
@@ -61,10 +52,10 @@ RIDGE_GROWTH = 100.0  # after a failed factorization
 STIFF = 1e200  # diagonal of an unknown whose marginal is zero
 # Entries of the largest array over all problems at once; on a CPU it should fit the cache.
 CHUNK = {"cpu": 2**19, "cuda": 2**28}
+Space = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
-@dataclass(frozen=True, repr=False)
-class Point:
+class Point(NamedTuple):
     """A batch of problems, each with its primal-dual point.
 
     `cell` is 0 for pairs (x1, x2) without a common y of positive mass; there s and r are fixed at 1
@@ -80,9 +71,6 @@ class Point:
     s: Float[Tensor, "batch x1 x2"]
     r: Float[Tensor, "batch x1 x2"]
     ridge: Float[Tensor, "batch 1 1"]
-
-    def __getitem__(self, mask: Bool[Tensor, " batch"]) -> "Point":
-        return Point(*(getattr(self, field.name)[mask] for field in fields(self)))
 
     def pairs(self, U: Tensor, V: Tensor) -> Float[Tensor, "batch x1 x2"]:
         """G = U V' in active cells."""
@@ -104,20 +92,13 @@ class Direction(NamedTuple):
     g: Float[Tensor, "batch x1 x2"]
 
 
-def newton(
-    a: Float[Tensor, "batch x1 y"],
-    b: Float[Tensor, "batch x2 y"],
-    *,
-    tol: float = 1e-6,
-    max_iterations: int = 60,
-) -> Coupling:
+def newton(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 60) -> Coupling:
     """Couple pairs of marginals by the primal-dual Newton method, the larger source first.
 
-    Parameters and errors as `pidlib.decomposition.solve.solve`; 2 to 12 steps are typical. A step
-    costs n1 n2^2 k^3 operations per problem and (n1 + n2) n2 k^2 of memory. Below a tolerance of
-    about 1e-7, rounding may leave tables near the boundary of the simplex unconverged.
+    Parameters are those of `pidlib.decomposition.solve.solve`, which checks them; 2 to 12 steps are
+    typical. A step costs n1 n2^2 k^3 operations per problem and (n1 + n2) n2 k^2 of memory. Below a
+    tolerance of about 1e-7, rounding may leave tables near the boundary of the simplex unconverged.
     """
-    check_problem(a, b, tol, max_iterations)
     best = Incumbents(a, b, tol)
     size = a.shape[2] ** 2 * b.shape[1] * max(a.shape[1], b.shape[1])
     chunk = max(1, CHUNK[a.device.type] // size)
@@ -129,22 +110,21 @@ def newton(
 def solve_chunk(a: Tensor, b: Tensor, rows: Tensor, best: Incumbents, max_iterations: int) -> None:
     """Take Newton steps until every problem is certified or the limit of steps is reached."""
     point = start(a, b)
-    space = Workspace(len(a), a.shape[1], b.shape[1], a.shape[2], like=a)
+    space = workspace(a, b)
     for count in range(max_iterations + 1):
         G = point.pairs(point.U, point.V)
         g = G.log()
         A = point.r / G
         # a sweep of stage 1 removes the residual of the step
-        below = scaled_below(point.a, point.b, A, *fit(point.a, point.b, A, point.V))
+        factors = A, *fit(point.a, point.b, A, point.V)
         lower = lower_bound(point.a, point.b, point.U, point.V, g)
-        upper = objective(A, *below)
-        passed = best.update(rows, A, *below, lower, upper, WARM_SWEEPS + count)
+        passed = best.update(rows, (point.a, point.b), factors, lower, WARM_SWEEPS + count)
         if passed.all() or count == max_iterations:
             return
         if passed.any():
-            rows, point = rows[~passed], point[~passed]
-            G, g, A = G[~passed], g[~passed], A[~passed]
-        point = replace(point, s=torch.maximum(point.s, -g))
+            rows, G, g, A = (values[~passed] for values in (rows, G, g, A))
+            point = Point(*(values[~passed] for values in point))
+        point = point._replace(s=torch.maximum(point.s, -g))
         point = step(point, G, g, A, space, 0.0 if count < PATIENCE else CENTERING)
 
 
@@ -162,34 +142,31 @@ def start(a: Tensor, b: Tensor) -> Point:
     ridge = a.new_full((len(a), 1, 1), RIDGE)
     point = Point(a, b, cell, (1 - cell) / math.e, U, V, s, A, ridge)
     r = torch.maximum(A, CENTERED * point.mean(A * s) / s).masked_fill_(empty, 1)
-    return replace(point, r=r)
+    return point._replace(r=r)
 
 
-class Workspace:
-    """Preallocated large arrays of a step: fresh pages cost as much time as the arithmetic."""
+def workspace(a: Tensor, b: Tensor) -> Space:
+    """The large arrays of a step, made once: fresh pages cost as much time as the arithmetic.
 
-    def __init__(self, batch: int, n1: int, n2: int, k: int, like: Tensor):
-        self.T = like.new_empty(batch, n1 * k, n2 * k)
-        self.S = like.new_empty(batch, n2 * k, n2 * k)
-        self.factor = torch.empty_like(self.S)
-        self.info = torch.empty(batch, dtype=torch.int32, device=like.device)
-
-    def first(self, batch: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """T, S, the factor of S (column-major as in LAPACK) and status, for the first problems."""
-        return self.T[:batch], self.S[:batch], self.factor[:batch].mT, self.info[:batch]
+    T, S, the factor of S (column-major as in LAPACK) and the status of the factorization.
+    """
+    order = b.shape[1] * b.shape[2]
+    S = a.new_empty(len(a), order, order)
+    T, info = a.new_empty(len(a), a[0].numel(), order), a.new_empty(len(a), dtype=torch.int32)
+    return T, S, torch.empty_like(S).mT, info
 
 
 class Equations:
     """Newton's equations at a point, factorized once for all right-hand sides."""
 
-    def __init__(self, point: Point, G: Tensor, A: Tensor, space: Workspace):
+    def __init__(self, point: Point, G: Tensor, A: Tensor, space: Space):
         self.point, self.G, self.A = point, G, A
         U, V, r, s = point.U, point.V, point.r, point.s
         batch, n1, k = U.shape
         n2 = V.shape[1]
-        T, S, factor, info = space.first(batch)
+        T, S, factor, info = (array[:batch] for array in space)
         self.per_U, self.per_V = (1 / U).masked_fill_(U <= 0, 0), (1 / V).masked_fill_(V <= 0, 0)
-        self.AV, self.AU = torch.bmm(A, V), torch.bmm(A.mT, U)
+        self.AV, self.AU = thin_product(A, V), thin_product(A.mT, U)
         self.W = W = (r / s - r) / (G * G)
         L11 = with_diagonal(torch.bmm(W, outer(V)), self.AV, U, point.ridge)
         L22 = with_diagonal(torch.bmm(W.mT, outer(U)), self.AU, V, point.ridge)
@@ -240,10 +217,11 @@ def with_diagonal(L: Tensor, mass: Tensor, U: Tensor, ridge: Tensor) -> Tensor:
     return L
 
 
-def step(
-    point: Point, G: Tensor, g: Tensor, A: Tensor, space: Workspace, least_centering: float = 0.0
-) -> Point:
-    """Take a step of Mehrotra's predictor-corrector, of second order in all four equations."""
+def step(point: Point, G: Tensor, g: Tensor, A: Tensor, space: Space, least: float) -> Point:
+    """Take a step of Mehrotra's predictor-corrector, of second order in all four equations.
+
+    `least` is a lower bound of the next tau, relative to the present one.
+    """
     equations = Equations(point, G, A, space)
     U, V, s, r, cell = point.U, point.V, point.s, point.r, point.cell
     ra = point.a * equations.per_U - equations.AV
@@ -253,7 +231,7 @@ def step(
     reach = max_step(point, predictor)
     tau = point.mean(r * s)
     left = point.mean((r + reach * predictor.r) * (s + reach * predictor.s))
-    centering = (left / tau).clamp(0, 1).pow(3).clamp_min(least_centering)
+    centering = (left / tau).clamp(0, 1).pow(3).clamp_min(least)
     rc = (centering * tau - r * s - predictor.r * predictor.s) * cell
     # the residual that the full predictor step leaves is its second-order error
     U_new = multiplicative_update(U, predictor.lam)
@@ -276,15 +254,12 @@ def step(
 
 def max_step(point: Point, move: Direction) -> Float[Tensor, "batch 1 1"]:
     """The longest step up to 1 that keeps s and r positive; 0 where the move is not finite."""
-    ratios = [
-        (-d / x).amax((1, 2), keepdim=True) for d, x in ((move.s, point.s), (move.r, point.r))
-    ]
+    pairs = (move.s, point.s), (move.r, point.r)
+    ratios = [(-change / value).amax((1, 2), keepdim=True) for change, value in pairs]
     return (1 / torch.maximum(*ratios).clamp_min(1)).nan_to_num_(0)
 
 
-def limit_step(
-    point: Point, g: Tensor, move: Direction, length: Tensor
-) -> Float[Tensor, "batch 1 1"]:
+def limit_step(point: Point, g: Tensor, move: Direction, length: Tensor) -> Tensor:
     """Shorten the step where g would rise far above both its value and its forecast."""
     for _ in range(CUTS):
         U = multiplicative_update(point.U, length * move.lam)
@@ -317,4 +292,4 @@ def advance(point: Point, move: Direction, length: Tensor, sound: Tensor) -> Poi
         sound = sound & torch.isfinite(value).all(2).all(1)
     sound = sound[:, None, None]
     new = {name: torch.where(sound, value, getattr(point, name)) for name, value in new.items()}
-    return replace(point, ridge=torch.where(sound, RIDGE, RIDGE_GROWTH * point.ridge), **new)
+    return point._replace(ridge=torch.where(sound, RIDGE, RIDGE_GROWTH * point.ridge), **new)

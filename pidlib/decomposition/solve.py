@@ -22,6 +22,7 @@ METHODS = ("auto", "newton", "ipfp")
 # Largest n1 n2^2 k^3 (n1 >= n2) for stage 2: 500 values per source with k = 4 take 10 s on a CPU.
 NEWTON_WORK = {"cpu": 1e10, "cuda": 1e13}
 FALLBACK_TOLERANCE = 1e-7  # bits
+MARGINAL_TOLERANCE = 1e-9  # largest allowed difference between the two P(y)
 
 Potentials = tuple[Float[Tensor, "x1 k"], Float[Tensor, "x2 k"]]
 CHUNK = 4096  # rows that are compared with all potentials at a time
@@ -52,30 +53,51 @@ def solve(
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose {', '.join(map(repr, METHODS))}")
+    limit = {} if max_iterations is None else {"max_iterations": max_iterations}
+    if not tol > 0:
+        raise ValueError(f"the tolerance is a width in bits and must be positive, but is {tol}")
     if max_iterations is not None and max_iterations < 1:
         raise ValueError(f"at least one iteration is needed, but max_iterations={max_iterations}")
-    limit = {} if max_iterations is None else {"max_iterations": max_iterations}
+    _check_marginals(a, b)
     n1, n2, k = a.shape[1], b.shape[1], a.shape[2]
     work = max(n1, n2) * min(n1, n2) ** 2 * k**3
     if method == "ipfp" or (method == "auto" and work > NEWTON_WORK[a.device.type]):
         return ipfp(a, b, tol=tol, **limit)
     steps = limit if method == "newton" else {}
     # stage 2 eliminates the first source, which should be the larger one
-    coupling = (
-        newton(a, b, tol=tol, **steps) if n1 >= n2 else newton(b, a, tol=tol, **steps).swapped
-    )
+    if n1 >= n2:
+        coupling = newton(a, b, tol=tol, **steps)
+    else:
+        mirrored = newton(b, a, tol=tol, **steps)
+        coupling = mirrored._replace(A=mirrored.A.mT, U=mirrored.V, V=mirrored.U)
     if method == "auto" and tol >= FALLBACK_TOLERANCE and not coupling.converged.all():
         failed = torch.where(~coupling.converged)[0]
         other = ipfp(a[failed], b[failed], tol=tol, **limit)
         better = other.gap < coupling.gap[failed]
-        for name, values in vars(other).items():
-            getattr(coupling, name)[failed[better]] = values[better]
+        for values, others in zip(coupling, other, strict=True):
+            values[failed[better]] = others[better]
     return coupling
 
 
-def dual_potentials(
-    a: Float[Tensor, "x1 k"], b: Float[Tensor, "x2 k"], coupling: Coupling
-) -> Potentials:
+def _check_marginals(a: Tensor, b: Tensor) -> None:
+    shapes = f"{tuple(a.shape)} and {tuple(b.shape)}"
+    if a.ndim != 3 or b.ndim != 3 or 0 in a.shape + b.shape or a.shape[::2] != b.shape[::2]:
+        raise ValueError(f"expected marginals [batch, x1, y] and [batch, x2, y], but got {shapes}")
+    for name, table in (("a", a), ("b", b)):
+        excess = (table.sum((1, 2)) - 1).abs().amax().item()
+        valid = table.dtype == torch.float64 and (table >= 0).all() and excess <= MARGINAL_TOLERANCE
+        if not valid:
+            given = f"{table.dtype}, from {table.min():.2g}, with a sum off by {excess:.2g}"
+            raise ValueError(f"marginal {name} must be float64, not negative, of sum one; {given}")
+    difference = (a.sum(1) - b.sum(1)).abs().amax().item()
+    if difference > MARGINAL_TOLERANCE:
+        raise ValueError(
+            f"the two marginals differ in P(y) by {difference:.2e}; no coupling has both, so "
+            "reconcile them first"
+        )
+
+
+def dual_potentials(a: Tensor, b: Tensor, coupling: Coupling) -> Potentials:
     """A feasible dual point: lam, mu in nats with sum_y exp(lam + mu) <= 1 for all pairs (x1, x2).
 
     Cells of zero mass have the potential log(TINY).
@@ -87,14 +109,10 @@ def dual_potentials(
     return lam, V[0].clamp(min=TINY).log() - (g - alpha).amax(0)[:, None]
 
 
-def dual_bound(
-    a: Float[Tensor, "*draws x1 k"],
-    b: Float[Tensor, "*draws x2 k"],
-    target: Float[Tensor, "*draws k"],
-    potentials: Potentials,
-) -> Float[Tensor, "*draws"]:
-    """Lower bound of I_Q for these marginals in bits, from the potentials of similar marginals.
+def dual_bound(a: Tensor, b: Tensor, target: Tensor, potentials: Potentials) -> Tensor:
+    """Lower bound of I_Q in bits, from the potentials of similar marginals.
 
+    The marginals are a [*draws, x1, k], b [*draws, x2, k] and the target's, [*draws, k].
     I_Q >= H(Y) + <a, lam> + <b, mu>. Every row of lam is feasible with every row of mu, so each
     value takes the row that maximizes its term. The bound is exact up to the gap at the marginals
     of the potentials, and to first order around them.

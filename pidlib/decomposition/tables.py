@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
 import numpy as np
-from jaxtyping import Float
 
 if TYPE_CHECKING:
     import pandas
@@ -28,12 +27,23 @@ def read_decisions(
     row sum to one to within `tolerance`; `normalize` divides unnormalized or truncated ones by
     their sum. Errors name the row and the column.
     """
+    import pandas  # slow to import
+
     frame = _frame(table, id_column)
-    columns = _columns(list(frame.columns), joint, sources)
-    ids = _ids(frame, id_column)
+    ids = frame[id_column].tolist()
     blocks: list = [tuple(map(str, ids))]
-    for name, candidates in columns.items():
-        rows = np.stack([_numbers(frame[column], ids) for column in candidates], axis=1)
+    inputs, candidates = _inputs(list(frame.columns), joint, sources)
+    for name in inputs:
+        cells = frame[[f"{name}:{candidate}" for candidate in candidates]]
+        numbers = cells.apply(pandas.to_numeric, errors="coerce")
+        rows = np.ascontiguousarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
+        wrong = np.argwhere(~((rows >= 0) & np.isfinite(rows)).T)
+        if len(wrong):
+            column, row = wrong[0]
+            raise ValueError(
+                f"{cells.columns[column]!r} of row {ids[row]!r} is {str(cells.iat[row, column])!r};"
+                " probabilities must be finite numbers, not negative"
+            )
         total = rows.sum(1)
         wrong = ~(total > 0) if normalize else ~(np.abs(total - 1) <= tolerance)
         if wrong.any():
@@ -48,7 +58,8 @@ def read_decisions(
 
 
 def _frame(table: object, id_column: str) -> "pandas.DataFrame":
-    import pandas  # slow to import
+    """The table with at least one row, distinct columns and distinct ids."""
+    import pandas
 
     if not isinstance(table, pandas.DataFrame):
         options = {"skipinitialspace": True, "encoding": "utf-8-sig"}
@@ -58,67 +69,44 @@ def _frame(table: object, id_column: str) -> "pandas.DataFrame":
     repeated = table.columns[table.columns.duplicated()]
     if len(repeated):
         raise ValueError(f"the table has two columns {repeated[0]!r}; rename one of them")
+    if id_column not in table.columns:
+        raise ValueError(f"the table has no column {id_column!r}; pass id_column=... of your table")
+    ids = table[id_column]
+    if ids.isna().any():
+        raise ValueError(f"{id_column} is empty in row {int(ids.isna().to_numpy().argmax())}")
+    if not ids.is_unique:
+        repeated = ", ".join(map(repr, ids[ids.duplicated()].unique()[:5].tolist()))
+        raise ValueError(f"{id_column} must be unique, but is repeated for {repeated}")
     return table
 
 
-def _columns(
-    names: list[object], joint: str, sources: Sequence[str] | None
-) -> dict[str, list[str]]:
-    """The columns of each input, in the order of the candidates of the joint one."""
+def _inputs(
+    columns: list[object], joint: str, sources: Sequence[str] | None
+) -> tuple[list[str], list[str]]:
+    """The inputs, the joint one first, and its candidates, which the others need too."""
     found: dict[str, list[str]] = {}
-    for name in names:
-        if isinstance(name, str) and ":" in name:
-            prefix, candidate = name.split(":", 1)
+    for column in columns:
+        if isinstance(column, str) and ":" in column:
+            prefix, candidate = column.split(":", 1)
             found.setdefault(prefix, []).append(candidate)
-    candidates = found.get(joint, [])
+    candidates = found.pop(joint, [])
     if len(candidates) < 2:
         raise ValueError(
             f"expected columns '{joint}:<candidate>' for at least two candidates; the table has "
-            f"the columns {', '.join(map(str, names[:12]))}"
+            f"the columns {', '.join(map(str, columns[:12]))}"
         )
-    if sources is None:
-        sources = [prefix for prefix in found if prefix != joint]
-    if len(set(sources)) != 2 or len(sources) != 2 or joint in sources:
+    sources = list(found if sources is None else sources)
+    if len(sources) != 2 or len({joint, *sources}) != 3:
         raise ValueError(
             f"expected columns '<source>:<candidate>' for two sources besides {joint!r}, found "
             f"{', '.join(sources) or 'none'}; pass sources=(first, second)"
         )
     for source in sources:
-        own = set(found.get(source, []))
+        own = found.get(source, [])
         missing = [f"{source}:{name}" for name in candidates if name not in own]
-        extra = [f"{joint}:{name}" for name in own - set(candidates)]
-        if missing or extra:
+        missing += sorted(f"{joint}:{name}" for name in own if name not in candidates)
+        if missing:
             raise ValueError(
-                f"every input needs the same candidates; missing columns: "
-                f"{', '.join(missing + sorted(extra))}"
+                f"every input needs the same candidates; missing columns: {', '.join(missing)}"
             )
-    return {name: [f"{name}:{c}" for c in candidates] for name in (joint, *sources)}
-
-
-def _ids(frame: "pandas.DataFrame", id_column: str) -> list[object]:
-    if id_column not in frame.columns:
-        raise ValueError(f"the table has no column {id_column!r}; pass id_column=... of your table")
-    ids = frame[id_column]
-    if ids.isna().any():
-        raise ValueError(f"{id_column} is empty in row {int(ids.isna().to_numpy().argmax())}")
-    if ids.duplicated().any():
-        repeated = ids[ids.duplicated()].unique()[:5].tolist()
-        raise ValueError(
-            f"{id_column} must be unique, but is repeated for {', '.join(map(repr, repeated))}"
-        )
-    return ids.tolist()
-
-
-def _numbers(column: "pandas.Series", ids: list[object]) -> Float[np.ndarray, " rows"]:
-    """The probabilities of a column, each finite and not negative."""
-    import pandas
-
-    values = pandas.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-    wrong = ~((values >= 0) & np.isfinite(values))
-    if wrong.any():
-        row = int(wrong.argmax())
-        raise ValueError(
-            f"{column.name!r} of row {ids[row]!r} is {str(column.iloc[row])!r}; probabilities must "
-            "be finite numbers, not negative"
-        )
-    return values
+    return [joint, *sources], candidates

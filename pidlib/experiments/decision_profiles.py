@@ -1,30 +1,31 @@
 """Atoms of the models of a preset, from their decisions and from their embeddings."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from pidlib._common import fingerprint
 from pidlib.decomposition.batch import batch_pid
-from pidlib.decomposition.codes import quantise
+from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments.extractions import Query, Request, extractions
+from pidlib.experiments.extractions import Extracted, Query, Request, extractions
 from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.extraction import PASSES, Extraction
 from pidlib.extraction.masking import FULL, SOURCES
 from pidlib.profiles.modes import NOISE, measure_mode
 
 BATCH = {"epochs": 20, "batch_size": 64}  # within the published ranges, for a few hundred samples
+FEW_DRAWS = 30  # at most, for intervals of `mode_profiles`
+# Columns that all atoms of codes share.
+CODES = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
 
 
 def request(
-    preset: Preset,
-    benchmarks: Sequence[str] | None = None,
-    models: Sequence[str] | None = None,
+    preset: Preset, benchmarks: Sequence[str] | None = None, models: Sequence[str] | None = None
 ) -> Request:
     """All passes of a profile; by default of the preset's models on all of its benchmarks."""
     partners = preset.partners if "resampled" in preset.unimodal else 0
@@ -44,7 +45,7 @@ def decision_profiles(
     By default on all benchmarks of the preset. The estimators are those of `decision_profile`.
     """
     profiles = []
-    shared = {name: getattr(preset, name) for name in ("tau", "n_bootstrap", "seed")}
+    shared = preset.model_dump(include={"tau", "n_bootstrap", "seed"})
     for (answer,) in extractions(preset, request(preset, benchmarks)):
         for unimodal, estimator in product(preset.unimodal, estimators):
             settings = shared | {"unimodal": unimodal, "estimator": estimator}
@@ -57,34 +58,24 @@ def decision_profiles(
     return validate(pd.concat(profiles, ignore_index=True), ATOMS)
 
 
-def embedding_request(preset: Preset, benchmarks: Sequence[str] | None = None) -> Request:
+def mode_profiles(preset: Preset, answer: Extracted, experiment: str) -> Iterator[pd.DataFrame]:
+    """Atoms of the decisions of one model for each unimodal mode, with at most `FEW_DRAWS`."""
+    settings = preset.model_dump(include={"tau", "seed"})
+    settings["n_bootstrap"] = min(FEW_DRAWS, preset.n_bootstrap)
+    for unimodal in preset.unimodal:
+        columns = answer.row_columns(experiment, unimodal=unimodal, **settings)
+        options = settings | {"unimodal": unimodal, "device": preset.device}
+        yield decision_profile(answer.extraction, **options, **columns)
+
+
+def embedding_request(preset: Preset) -> Request:
     """States at the answer position after every block: of samples to fit codes, and to profile."""
     fitted = "validation" if preset.split == "train" else "train"
     queries = tuple(
         Query(split, preset.n_embedded, preset.seed, (FULL,), layers=None)
         for split in (fitted, preset.split)
     )
-    names = preset.benchmarks if benchmarks is None else benchmarks
-    return Request(preset.models, names, queries)
-
-
-def embedding_profiles(
-    preset: Preset, experiment: str, benchmarks: Sequence[str] | None = None
-) -> pd.DataFrame:
-    """Atoms of clustered embeddings about the answer-position state, with null and interval.
-
-    The codes are fitted on samples of another split, see `embedding_profile`.
-    """
-    names = ("n_clusters", "n_permutations", "n_bootstrap", "seed")
-    settings = {name: getattr(preset, name) for name in names}
-    profiles = []
-    for fitted, applied in extractions(preset, embedding_request(preset, benchmarks)):
-        pair = {"fitted": fitted, "applied": applied}
-        identities = {name: answer.columns["fingerprint"] for name, answer in pair.items()}
-        columns = applied.columns | {"fingerprint": fingerprint(**identities, **settings)}
-        states = fitted.extraction, applied.extraction
-        profiles.append(embedding_profile(*states, **settings, **columns, experiment=experiment))
-    return validate(pd.concat(profiles, ignore_index=True), ATOMS)
+    return Request(preset.models, preset.benchmarks, queries)
 
 
 def decision_profile(
@@ -99,26 +90,18 @@ def decision_profile(
     device: str | None = None,
     **columns: object,
 ) -> pd.DataFrame:
-    """Atoms of a model's decisions in a unimodal mode, a row each.
+    """Atoms of a model's decisions in a unimodal mode, a row each, with further columns.
 
-    Parameters
-    ----------
-    extraction, unimodal, tau, n_bootstrap, seed, device
-        As in `pidlib.profiles.measure_mode`.
-    estimator
-        ``"exact"``, with certified bounds, interval and null; or ``"BATCH"``, with the spread over
-        batches, neither bounds nor null.
-    n_batches
-        Random batches of BATCH.
-    columns
-        Further columns, the same in every row.
+    The estimator ``"exact"`` gives certified bounds, interval and null, see
+    `pidlib.profiles.measure_mode`; ``"BATCH"`` gives the range over `n_batches` random batches, and
+    neither bounds nor null.
     """
-    if estimator not in ("exact", "BATCH"):
-        raise ValueError(f"unknown estimator {estimator!r}; choose 'exact' or 'BATCH'")
     if estimator == "exact":
         rows = measure_mode(extraction, unimodal, tau, n_bootstrap, seed, device).rows
-    else:
+    elif estimator == "BATCH":
         rows = _batch_rows(extraction, unimodal, tau, n_batches, seed)
+    else:
+        raise ValueError(f"unknown estimator {estimator!r}; choose 'exact' or 'BATCH'")
     fixed = {"source_a": "vision", "source_b": "language", "unimodal": unimodal, "seed": seed}
     return rows.assign(**fixed, estimator=estimator, **columns)
 
@@ -135,11 +118,10 @@ def _batch_rows(
         pairs = zip(SOURCES, index, strict=True)
         embeddings = {name: embeddings[name][rows] for name, rows in pairs}
     result = batch_pid(decisions, embeddings=embeddings, n_batches=n_batches, seed=seed, **BATCH)
-    atoms = list(result.spread)
-    value, spread = (pd.Series(by)[atoms] for by in (result.unclamped, result.spread))
-    ends = {"ci_low": value - 1.96 * spread, "ci_high": value + 1.96 * spread}
-    rows = pd.DataFrame({"value_bits": pd.Series(result.atoms)[atoms]} | ends)
-    return rows.assign(**rows[list(ends)].clip(lower=0)).rename_axis("atom").reset_index()
+    value, spread = pd.Series(result.atoms), pd.Series(result.spread)
+    low, high = normal_interval(value, spread)
+    rows = pd.DataFrame({"value_bits": value, "ci_low": low, "ci_high": high})
+    return rows.clip(lower=0).reset_index(names="atom")
 
 
 def embedding_profile(
@@ -152,26 +134,16 @@ def embedding_profile(
     seed: int = 0,
     **columns: object,
 ) -> pd.DataFrame:
-    """Atoms of pooled embeddings about the state at the answer position, a row each.
+    """Atoms of pooled embeddings about the state at the answer position, with further columns.
 
-    Sources are the mean input embeddings of picture and question, the target is the last extracted
-    state; all are quantized by codebooks fitted on other samples.
-
-    Parameters
-    ----------
-    fitted, applied
-        Extractions of disjoint samples with the last layer: for the codebooks, and to profile.
-    n_clusters
-        Codes of each variable; its cube should be well below the number of samples.
-    n_permutations, n_bootstrap, seed
-        As in `pidlib.estimate`.
-    columns
-        Further columns, the same in every row.
+    Sources are the mean input embeddings of picture and question, the target is the last state of
+    the extraction `applied`; each becomes one of `n_clusters` codes, by codebooks of the samples
+    `fitted`. The cube of `n_clusters` should be well below the number of samples. For the other
+    numbers see `pidlib.estimate`.
     """
     options = {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
     result = estimate(*embedding_codes(fitted, applied, n_clusters, seed), **options)
-    fixed = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "seed": seed}
-    fixed |= {"estimator": "exact", "layer": applied.layers[-1], "n_codes": n_clusters}
+    fixed = CODES | {"layer": applied.layers[-1], "n_codes": n_clusters, "seed": seed}
     return pd.DataFrame(result.rows()).assign(**fixed, **columns)
 
 
@@ -185,10 +157,7 @@ def embedding_codes(
 ) -> tuple[Int[np.ndarray, " n"], ...]:
     """Codes of vision, of language and of the answer-position state, by codebooks of other samples.
 
-    Raises
-    ------
-    ValueError
-        If the extractions share samples, or have no layers.
+    Raises a ValueError if the extractions share samples, or have no layers.
     """
     shared = set(fitted.sample_ids) & set(applied.sample_ids)
     if shared:
@@ -202,4 +171,4 @@ def embedding_codes(
     pairs = [(fitted.embeddings[name], applied.embeddings[name]) for name in SOURCES]
     pairs.append((fitted.hidden[:, -1], applied.hidden[:, -1]))
     options = {"seed": seed, "allow_degenerate": allow_degenerate}
-    return tuple(quantise(*pair, n_clusters, **options) for pair in pairs)
+    return tuple(quantize(*pair, n_clusters, **options) for pair in pairs)

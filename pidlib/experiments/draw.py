@@ -1,14 +1,12 @@
 """Draw figures and LaTeX tables from result tables: ``python -m pidlib.experiments.draw``.
 
 The module of a notebook has `figure`, which returns a Figure, `latex`, which returns the text of a
-table, or both. Each takes the notebook's table, or, if the notebook has several, a dictionary of
-them by name. Drawing reads these tables and nothing else, so each figure can be redrawn alone, and
-a second drawing is the same byte for byte.
+table, or both. Each takes the notebook's table, or a dictionary of its tables by name. A second
+drawing is the same byte for byte.
 """
 
 import argparse
 import importlib
-import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from tqdm import tqdm
 
-from pidlib._common import project_root
+from pidlib._common import project_root, replacing
 from pidlib.experiments.preset import Preset, load_preset
 from pidlib.experiments.tables import Columns, notebook_name, read, unconverged
 
@@ -43,13 +41,6 @@ def draw(preset: Preset, module: ModuleType) -> Drawn:
     """Draw a notebook's figure as PDF and PNG, and its table as .tex, from the tables of a preset.
 
     Rows that the solver left above its tolerance are drawn, with a warning.
-
-    Parameters
-    ----------
-    preset
-        Location of tables and figures.
-    module
-        The module of the notebook, such as `pidlib.experiments.validation.fig_bias`.
     """
     name = notebook_name(module)
     tables = _tables(module, name, preset)
@@ -57,14 +48,15 @@ def draw(preset: Preset, module: ModuleType) -> Drawn:
         if note := unconverged(table):
             warnings.warn(f"{name}: {note}", stacklevel=2)
     stem = preset.figure(name)
-    stem.parent.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
     with matplotlib.rc_context():
         matplotlib.style.use(["default", STYLE])  # independent of the user's matplotlibrc
         if hasattr(module, "figure"):
             paths += _save_figure(module.figure(tables), stem)
         if hasattr(module, "latex"):
-            paths.append(_save_text(module.latex(tables), stem))
+            paths.append(stem.with_suffix(".tex"))
+            with replacing(paths[-1]) as part:
+                part.write_text(module.latex(tables), encoding="utf-8")
     return Drawn(tuple(paths))
 
 
@@ -85,18 +77,9 @@ def _save_figure(figure: Figure, stem: Path) -> tuple[Path, ...]:
         part.patch.set_visible(False)  # invisible, but its corner may be written as 0 or as -0
     undated = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
     for suffix, metadata in undated.items():
-        part = stem.with_suffix(f".{os.getpid()}.part{suffix}")
-        figure.savefig(part, metadata=metadata)
-        os.replace(part, stem.with_suffix(suffix))
+        with replacing(stem.with_suffix(suffix)) as part:
+            figure.savefig(part, metadata=metadata)
     return tuple(stem.with_suffix(suffix) for suffix in undated)
-
-
-def _save_text(text: str, stem: Path) -> Path:
-    path = stem.with_suffix(".tex")
-    part = stem.with_suffix(f".{os.getpid()}.part.tex")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)
-    return path
 
 
 def _relative(path: Path) -> str:

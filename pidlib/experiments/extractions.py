@@ -59,29 +59,20 @@ def extractions(
     """Extract, or read from the cache, for every model and benchmark; one result per query.
 
     A folder of the cache is named by the hash of everything that changes its numbers (weights,
-    questions, pictures, passes, seed), so it is never stale; an interrupted extraction resumes.
-
-    Parameters
-    ----------
-    preset
-        Cache folder, device and batch size.
-    request
-        Models, benchmarks and queries; all names are checked before the first model is loaded.
-    progress
-        Show a bar within each extraction as well as the bar over all.
+    questions, pictures, passes, seed), so it is never stale; an interrupted extraction resumes. All
+    names are checked before the first model is loaded. With `progress` each extraction has a bar.
     """
-    named = [name.partition("@") for name in request.models]
-    for name, _, revision in named:
+    for name, _, revision in (name.partition("@") for name in request.models):
         resolve(name, revision or None, allow_unpinned=preset.allow_unpinned)
     for benchmark in request.benchmarks:
         benchmarks.check_available(benchmark, allow_unpinned=preset.allow_unpinned)
     total = len(request.models) * len(request.benchmarks)
     options = {"device": preset.device, "allow_unpinned": preset.allow_unpinned}
     with tqdm(total=total, desc="models x benchmarks", unit="run") as bar:
-        for name, _, revision in named:
-            model = load_model(name, revision=revision or None, **options)
+        for name in request.models:
+            model = load_model(name, **options)
             for benchmark in request.benchmarks:
-                bar.set_postfix_str(f"{name} {benchmark}")
+                bar.set_postfix_str(f"{model.name} {benchmark}")
                 yield tuple(
                     extracted(preset, query, model, benchmark, progress)
                     for query in request.queries
@@ -104,35 +95,15 @@ def extracted(
     preset: Preset, query: Query, model: LoadedModel, benchmark: str, progress: bool = False
 ) -> Extracted:
     """Answer one query of one model on one benchmark, or read the answer from the cache."""
-    samples = query.change(
-        benchmarks.load(
-            benchmark,
-            query.split,
-            n=query.n_samples,
-            seed=query.seed,
-            options=query.options,
-            allow_unpinned=preset.allow_unpinned,
-        )
-    )
+    unpinned = {"allow_unpinned": preset.allow_unpinned}
+    source = benchmark, query.split, query.n_samples, query.seed
+    samples = query.change(benchmarks.load(*source, options=query.options, **unpinned))
     every = range(len(model.family.blocks_of(model.model)))
-    extraction = extract(
-        model,
-        samples,
-        passes=query.passes,
-        partners=query.partners,
-        layers=tuple(every if query.layers is None else query.layers),
-        seed=query.seed,
-        tokens=query.tokens,
-        cache=project_root() / preset.cache,
-        batch_size=preset.batch_size,
-        progress=progress,
-    )
-    columns = {
-        "benchmark": samples[0].benchmark,
-        "split": query.split,
-        "model": model.name,
-        "revision": model.revision,
-        "n_samples": len(samples),
-        "fingerprint": extraction.fingerprint,
-    }
+    layers = tuple(every if query.layers is None else query.layers)
+    options = {name: getattr(query, name) for name in ("passes", "partners", "seed", "tokens")}
+    options |= {"cache": project_root() / preset.cache, "batch_size": preset.batch_size}
+    extraction = extract(model, samples, layers=layers, progress=progress, **options)
+    columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
+    columns |= {"revision": model.revision, "n_samples": len(samples)}
+    columns["fingerprint"] = extraction.fingerprint
     return Extracted(extraction, columns)

@@ -1,8 +1,4 @@
-"""Interventions on samples, and the accuracy that they cost.
-
-An intervention returns changed samples with the same ids and answers, seeded by the ids. Only
-`resample` depends on other samples.
-"""
+"""Interventions on samples, seeded by their ids, and the accuracy that they cost."""
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
@@ -43,10 +39,7 @@ def shuffle_pixels(sample: Sample, seed: int = 0) -> Sample:
 
 
 def shuffle_patches(sample: Sample, seed: int = 0) -> Sample:
-    """Permute `GRID` x `GRID` patches: local content stays, positions are lost.
-
-    Pixels beyond the last full patch stay.
-    """
+    """Permute `GRID` x `GRID` patches: local content stays, as do pixels beyond the last patch."""
     pixels = np.array(sample.image.convert("RGB"))
     height, width = (side // GRID for side in pixels.shape[:2])
     inner = pixels[: GRID * height, : GRID * width]
@@ -80,13 +73,8 @@ def resample(
     """Exchange pictures (or videos), audio or questions of samples by a random derangement.
 
     No sample keeps its content or gets equal content. With ``within``, only samples with the same
-    value exchange contents; groups in which more than half share one content are left out.
-
-    Raises
-    ------
-    ValueError
-        For a modality that the samples lack, or if more than half of them, or of every group, share
-        one content.
+    value exchange contents; groups in which more than half share one content are left out. Raises a
+    ValueError if nothing is left, or for a modality that the samples lack.
     """
     video = "image" if samples[0].video is None else "video"
     fields = {"vision": video, "audio": "audio", "language": "question"}
@@ -95,7 +83,9 @@ def resample(
         choices = " or ".join(map(repr, known))
         raise ValueError(f"requested to resample {modality!r}; choose {choices}")
     field, ids = fields[modality], [sample.sample_id for sample in samples]
-    contents = ids if field == "question" else [_digest(getattr(each, field)) for each in samples]
+    contents = ids  # of questions, which all count as different
+    if field != "question":
+        contents = [sha256(getattr(each, field).tobytes()).digest() for each in samples]
     group = pd.Series(pd.factorize(pd.Series(contents))[0])
     if within is not None:
         parts = group.groupby(pd.factorize(pd.Series(map(within, samples)))[0])
@@ -153,16 +143,12 @@ def accuracy_drop(
 ) -> tuple[float, float, float]:
     r"""Accuracy drop :math:`a(\text{full}) - a(\text{intervened})` with its 95 % interval.
 
-    Samples are joined by id and resampled in pairs (percentile bootstrap).
+    Samples are joined by id and resampled in pairs (percentile bootstrap). Raises a ValueError if
+    an intervened sample has no answer without the intervention.
 
     >>> samples = list("abcd")
     >>> accuracy_drop(pd.Series([1.0, 1, 1, 0], samples), pd.Series([0.0, 1, 0, 0], samples))[0]
     0.5
-
-    Raises
-    ------
-    ValueError
-        If an intervened sample has no answer without the intervention.
     """
     missing = changed.index.difference(full.index)
     if len(missing):
@@ -179,31 +165,21 @@ def accuracy_drop(
     return float(lost.mean()), float(ends.low), float(ends.high)
 
 
-def perceptual_score(full: pd.Series, permuted: Sequence[pd.Series]) -> float:
+def perceptual_score(full: pd.Series, permuted: pd.Series) -> float:
     r"""The normalized perceptual score of a modality (Gat, Schwartz and Schwing, 2021).
 
-    .. math:: \frac{a - E_\pi[a_\pi]}{a}
+    :math:`(a - a_\pi) / a` with the accuracy :math:`a`, and :math:`a_\pi` with the modality
+    permuted across samples. Missing if the accuracy is 0.
 
-    with the accuracy :math:`a`, and :math:`a_\pi` with the modality permuted across samples.
-    Missing if the accuracy is 0.
-
-    >>> permuted = [pd.Series([1.0, 0, 0, 0]), pd.Series([0.0, 1, 1, 0])]
-    >>> perceptual_score(pd.Series([1.0, 1, 1, 0]), permuted)
-    0.5
+    >>> round(perceptual_score(pd.Series([1.0, 1, 1, 0]), pd.Series([1.0, 0, 0, 0])), 3)
+    0.667
     """
     accuracy = full.mean()
-    if not accuracy > 0:
-        return np.nan
-    return float((accuracy - np.mean([correct.mean() for correct in permuted])) / accuracy)
+    return float((accuracy - permuted.mean()) / accuracy) if accuracy > 0 else np.nan
 
 
 def _generator(sample: Sample, seed: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(seed, "intervention", sample.sample_id))
-
-
-def _digest(shown: Image.Image | np.ndarray) -> bytes:
-    """A digest of the content: a long clip has ten million bytes."""
-    return sha256(shown.tobytes()).digest()
 
 
 def _shown(sample: Sample, pixels: np.ndarray) -> Sample:

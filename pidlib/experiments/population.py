@@ -77,10 +77,7 @@ def family_and_size(model: str) -> tuple[str, str | None]:
 
 
 def benchmark_kind(benchmark: str) -> str | None:
-    """The kind a paper assigns to a benchmark, else the largest atom of its ideal answerer.
-
-    None if neither is known.
-    """
+    """The kind a paper assigns to a benchmark, else the largest atom of its ideal answerer."""
     table = published("table1_sensitivity").dropna(subset="kind").drop_duplicates("benchmark")
     kinds = dict(zip(map(_letters, table["benchmark"]), table["kind"], strict=True))
     name = _letters(benchmark.partition("@")[0].rsplit("/")[-1])
@@ -98,7 +95,6 @@ def _letters(name: str) -> str:
 
 def population_table(
     preset: Preset,
-    experiment: str = "vision_language",
     *,
     models: tuple[str, ...] | None = None,
     names: tuple[str, ...] | None = None,
@@ -106,14 +102,11 @@ def population_table(
 ) -> pd.DataFrame:
     r"""Quantities of the masked decisions, diagnostics and accuracies by model and benchmark.
 
-    ``co_information`` is R - S. ``added_by_vision`` is U_vision + S, the total minus the
-    information of the reconciled language rows; masked rows have no common joint distribution, so
-    it is not a conditional information and can be negative. ``divergence`` needs no decomposition:
-    :math:`E\,KL(p(y|v,t)\,\|\,p(y|t))`. ``synergy_without_fallback`` is S with tau = 0.
-    ``delta_vision`` is the accuracy lost when the picture is masked, with a normal interval.
-
-    By default of the population on all benchmarks of the preset. ``synergy_without_fallback`` is
-    missing unless `without_fallback` is set.
+    ``co_information`` is R - S. ``added_by_vision`` is U_vision + S; masked rows have no common
+    joint distribution, so it is not a conditional information and can be negative. ``divergence``
+    is :math:`E\,KL(p(y|v,t)\,\|\,p(y|t))`. ``synergy_without_fallback`` is S with tau = 0, missing
+    unless `without_fallback` is set. ``delta_vision`` is the accuracy lost when the picture is
+    masked, with a normal interval. By default of the population on all benchmarks.
     """
     rows = []
     for (answer,) in extractions(preset, request(preset, models, names)):
@@ -137,9 +130,9 @@ def population_table(
         low, high = normal_interval(delta, lost.std(ddof=0) / np.sqrt(len(lost)))
         family, size = family_and_size(answer.columns["model"])
         rows.append(
-            answer.row_columns(experiment, tau=preset.tau, tol=TOLERANCE)
+            answer.row_columns("vision_language", tau=preset.tau, tol=TOLERANCE)
             | {f"{name}_bits": value for name, value in bits.items()}
-            | diagnose(extraction, preset.tau, result)
+            | diagnose(extraction, preset.tau, result.reconciliation)
             | {"delta_vision": delta, "delta_low": low, "delta_high": high}
             | {"converged": all(decomposition.converged for decomposition in solved)}
             | {"family": family, "size": size}

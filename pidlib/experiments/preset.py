@@ -55,13 +55,7 @@ def _mode(name: str) -> str:
 
 def _benchmark(name: str) -> str:
     """Check a name of a known source; those of other sources are checked on loading."""
-    pinned = benchmarks.names("external")
-    known = (
-        *benchmarks.names("pictures"),
-        *benchmarks.names("prior"),
-        *benchmarks.names("clips"),
-        *pinned,
-    )
+    known, pinned = benchmarks.names(), benchmarks.names("external")
     base = name.partition("@")[0]
     sources = {entry.split("/")[0] for entry in known}
     if name.split("/")[0] in sources and (base if base in pinned else name) not in known:
@@ -136,9 +130,7 @@ class Preset(BaseModel):
     n_evaluated: PositiveInt  # questions for the accuracy of a tuned model, balanced where possible
     n_retained: PositiveInt  # questions of each of retained_benchmarks
     n_tuning_seeds: PositiveInt  # trainings per weighting condition
-    n_remade_seeds: (
-        PositiveInt  # of these, rerun by a notebook; the others are read from the committed table
-    )
+    n_remade_seeds: PositiveInt  # of these, rerun by a notebook; the others are committed
     tuning: dict[str, Any]  # fields of training.lora.Tuning other than its defaults
     weighting: dict[str, Any]  # fields of reweighting.Weighting other than its defaults
     prior_strengths: Sizes  # percentages of correct captions in the training data
@@ -182,22 +174,16 @@ class Preset(BaseModel):
 def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
     """Load a preset: ``smoke``, ``offline``, ``paper`` or a YAML file, with fields replaced.
 
-    None keeps the preset's value; `tuning` and `weighting` replace single entries.
-
-    Raises
-    ------
-    ValueError
-        For invalid values, and unknown names of presets, fields, modes or benchmarks.
+    None keeps the preset's value; `tuning` and `weighting` replace single entries. Raises a
+    ValueError for invalid values, and unknown names of presets, fields, modes or benchmarks.
 
     >>> load_preset("smoke", n_samples=8).n_samples
     8
     """
     path = Path(preset) if Path(preset).suffix in {".yaml", ".yml"} else PRESETS / f"{preset}.yaml"
     if not path.exists():
-        raise ValueError(
-            unknown_name("preset", preset, (file.stem for file in PRESETS.glob("*.yaml")))
-            + "; or give the path of a .yaml file"
-        )
+        hint = unknown_name("preset", preset, (file.stem for file in PRESETS.glob("*.yaml")))
+        raise ValueError(f"{hint}; or give the path of a .yaml file")
     stated = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     if not isinstance(stated, Mapping):
         raise ValueError(f"preset {preset!r}: a mapping of parameters expected, got {stated!r}")
@@ -251,22 +237,13 @@ def _fault(fault: Mapping[str, Any]) -> str:
 
 
 def read_parameters(namespace: dict[str, Any]) -> Preset:
-    """Load the preset of a notebook with its parameters; refuse unknown parameters before any work.
+    """Load the preset of a notebook with its parameters, from its ``globals()``.
 
     The ``parameters`` cell declares each parameter with a type, ``n_samples: int = None``, which
     Python records in ``__annotations__``; papermill injects assignments without types. A plain
-    value that was not declared is therefore a misspelled parameter. None keeps the preset's value.
-    The check runs once per session: scratch variables do not stop the cell from running again.
-
-    Parameters
-    ----------
-    namespace
-        ``globals()`` of the notebook.
-
-    Raises
-    ------
-    ValueError
-        For an unknown parameter, with the nearest known one.
+    value that was not declared is therefore a misspelled parameter, and raises a ValueError with
+    the nearest known one. The check runs once per session: scratch variables do not stop the cell
+    from running again.
 
     >>> types = {"preset": str, "seed": int}
     >>> read_parameters({"__annotations__": types, "preset": "smoke", "seed": 4}).seed

@@ -1,9 +1,8 @@
 r"""Three stages of an answer in depth: their statistics, tests and drawing.
 
-After block b of B the answer position is decoded by the final norm and head (the logit lens), at
-the relative depth (b + 1) / B. Fang et al. describe three stages: up to 20 % of the depth no
-information about the answer; up to 80 % growing information in each modality alone; then rising
-synergy and falling unique information of language.
+Blocks are read by the logit lens; block b of B is at the relative depth (b + 1) / B. Fang et al.
+describe no information about the answer up to 20 % of the depth; up to 80 % growing information in
+each modality alone; then rising synergy and falling unique information of language.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,11 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from pidlib.experiments import style
-from pidlib.experiments.statistics import centred_interval
+from pidlib.experiments.statistics import centered_interval
 from pidlib.experiments.tables import Columns, latex, of_type
 
 FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stages change
-MIN_BITS = 0.05  # a share of less is missing
+MIN_BITS = 0.05  # a share of no more is missing
 
 CLAIM_COLUMNS = Columns(
     {
@@ -41,11 +40,11 @@ CLAIM_COLUMNS = Columns(
 class Claim(NamedTuple):
     """A predicted inequality: a statistic is above or below a bound, by more than a margin.
 
-    ``early`` marks claims that depend on the reading at the end of the first stage, see
-    `with_stage_depths`.
+    ``label`` is the statistic in LaTeX; ``early`` marks claims that depend on the reading at the
+    end of the first stage.
     """
 
-    words: str
+    label: str
     above: bool
     bound: float = 0.0
     margin: float = 0.0
@@ -53,17 +52,12 @@ class Claim(NamedTuple):
 
 
 def stage_blocks(blocks: int) -> tuple[int, int]:
-    """The last blocks within 20 % and within 80 % of the depth.
+    """The last blocks within 20 % of the depth, or else the first block, and within 80 %.
 
-    The first block if none is within 20 %.
+    Raises a ValueError for fewer than three blocks.
 
     >>> stage_blocks(28), stage_blocks(4)
     ((4, 21), (0, 2))
-
-    Raises
-    ------
-    ValueError
-        For fewer than three blocks.
     """
     if blocks < 3:
         raise ValueError(f"{blocks} blocks have no three stages; use a model with at least 3")
@@ -83,42 +77,41 @@ def verdict(claim: Claim, low: float, high: float) -> str:
     return "holds" if above else "against" if below else "open"
 
 
+def share_of(
+    part: Float[np.ndarray, "*draws"], whole: Float[np.ndarray, "*draws"], least: float = MIN_BITS
+) -> Float[np.ndarray, "*draws"]:
+    """A share of a quantity in bits, missing where that is not above `least`."""
+    known = whole > least
+    return np.where(known, part / np.where(known, whole, 1), np.nan)
+
+
 def check_claims(
     claims: Mapping[str, Claim],
     values: Mapping[str, Float[np.ndarray, ""]],
     draws: Mapping[str, Float[np.ndarray, " draws"]],
+    blocks: int,
 ) -> pd.DataFrame:
-    """A row per claim: the statistic, its interval over bootstrap draws, and the verdict."""
+    """A row per claim: the statistic, its interval over bootstrap draws, verdict and readings.
+
+    If the first reading lies after the first stage, ``early`` claims are ``open`` and not
+    ``against``: the information may have arisen after the stage.
+    """
+    early, middle = stage_blocks(blocks)
     rows = []
     for name, claim in claims.items():
         value, finite = float(values[name]), draws[name][np.isfinite(draws[name])]
         known = np.isfinite(value) and len(finite) > 0
-        low, high = centred_interval(finite, value) if known else (np.nan, np.nan)
-        rows.append((name, value, low, high, verdict(claim, low, high)))
-    return pd.DataFrame(rows, columns=["statistic", "value", "ci_low", "ci_high", "verdict"])
-
-
-def with_stage_depths(
-    claims: Mapping[str, Claim], tested: pd.DataFrame, blocks: int
-) -> pd.DataFrame:
-    """Add the relative depths of the two readings.
-
-    If the first reading lies after the first stage, ``against`` becomes ``open`` for ``early``
-    claims: the information may have arisen after the stage.
-    """
-    early, middle = stage_blocks(blocks)
-    if early + 1 > FIRST_END * blocks:
-        depends = tested["statistic"].map(lambda name: claims[name].early)
-        refuted = depends & (tested["verdict"] == "against")
-        tested = tested.assign(verdict=tested["verdict"].mask(refuted, "open"))
-    return tested.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks)
+        low, high = centered_interval(finite, value) if known else (np.nan, np.nan)
+        result = verdict(claim, low, high)
+        if claim.early and early + 1 > FIRST_END * blocks:
+            result = result.replace("against", "open")
+        rows.append((name, value, low, high, result))
+    table = pd.DataFrame(rows, columns=["statistic", "value", "ci_low", "ci_high", "verdict"])
+    return table.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks)
 
 
 def draw_trajectories(
-    ax: Axes,
-    rows: pd.DataFrame,
-    atoms: Sequence[str] = style.VISION_LANGUAGE,
-    **line_style: Any,
+    ax: Axes, rows: pd.DataFrame, atoms: Sequence[str] = style.VISION_LANGUAGE, **line_style: Any
 ) -> None:
     """Draw atoms against relative depth: lines with intervals, and dotted noise floors."""
     for index, atom in enumerate(atoms):
@@ -142,17 +135,17 @@ def draw_stages(ax: Axes) -> None:
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
 
 
-def latex_claims(table: pd.DataFrame, symbols: Mapping[str, str]) -> str:
+def latex_claims(table: pd.DataFrame, claims: Mapping[str, Claim]) -> str:
     """Tested claims in LaTeX: + if a claim holds, - if its opposite does, a circle if open."""
     signs = {"holds": "+", "against": "-", "open": r"\circ"}
-    header = ["benchmark", "model", *symbols.values()]
+    header = ["benchmark", "model", *(claim.label for claim in claims.values())]
     rows = style.minis_line(table["model"], len(header))
     for (benchmark, model), group in table.groupby(["benchmark", "model"], sort=False):
-        tested = group.set_index("statistic").loc[list(symbols)]
+        tested = group.set_index("statistic").loc[list(claims)]
         cells = [
             None if pd.isna(value) else f"${round(value, 2) + 0.0:.2f}^{{{signs[sign]}}}$"
             for value, sign in zip(tested["value"], tested["verdict"], strict=True)
         ]
         names = style.benchmark_name(benchmark), style.model_name(model)
-        rows.append([*(name.replace("_", r"\_") for name in names), *cells])
-    return latex(header, rows, align="ll" + "r" * len(symbols))
+        rows.append([*names, *cells])
+    return latex(header, rows, align="ll" + "r" * len(claims))

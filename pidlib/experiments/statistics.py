@@ -11,7 +11,7 @@ MIN_RELIABILITY = 0.5  # least share of an outcome's variance that is not sampli
 Z95 = 1.96  # half width of a normal 95 % interval, in standard errors
 
 
-def centred_interval(
+def centered_interval(
     draws: Float[np.ndarray, "n *columns"], value: Float[np.ndarray, "*columns"]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The middle 95 % of bootstrap draws, shifted so that their mean is the value."""
@@ -40,30 +40,27 @@ def variance_of(low: Float[np.ndarray, "*n"], high: Float[np.ndarray, "*n"]) -> 
     return ((high - low) / (2 * Z95)) ** 2
 
 
-def standardised_ranks(
-    columns: Float[np.ndarray, "n *columns"],
-) -> Float[np.ndarray, "n *columns"]:
-    """Ranks along the first axis, standardised: products of such columns sum to Spearman's rho.
+def standardized_ranks(columns: Float[np.ndarray, "n *columns"]) -> Float[np.ndarray, "n *columns"]:
+    """Ranks along the first axis, standardized: products of such columns sum to Spearman's rho.
 
     Missing where a column is incomplete, constant or shorter than `MIN_CLUSTERS`.
 
-    >>> x = standardised_ranks(np.array([1.0, 2, 3, 4]))
-    >>> round(float(x @ standardised_ranks(np.array([1.0, 3, 2, 4]))), 9)
+    >>> x = standardized_ranks(np.array([1.0, 2, 3, 4]))
+    >>> round(float(x @ standardized_ranks(np.array([1.0, 3, 2, 4]))), 9)
     0.8
     """
     return unit_length(rankdata(columns, axis=0))
 
 
 def unit_length(columns: Float[np.ndarray, "n *columns"]) -> Float[np.ndarray, "n *columns"]:
-    """Center and scale to length 1 along the first axis; missing as in `standardised_ranks`."""
+    """Center and scale to length 1 along the first axis; missing as in `standardized_ranks`."""
     columns = columns - columns.mean(0)
     length = np.sqrt((columns**2).sum(0))
     return columns / np.where((length > 1e-6) & (len(columns) >= MIN_CLUSTERS), length, np.nan)
 
 
 def group_mean(
-    rho: Float[np.ndarray, "benchmarks *rest"],
-    members: Bool[np.ndarray, "groups benchmarks *rest"],
+    rho: Float[np.ndarray, "benchmarks *rest"], members: Bool[np.ndarray, "groups benchmarks *rest"]
 ) -> Float[np.ndarray, "groups *rest"]:
     """The mean over the members of each group whose correlation is not missing."""
     with np.errstate(invalid="ignore"):

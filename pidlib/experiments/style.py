@@ -31,9 +31,8 @@ INK, FAINT, NULL = "#222222", "#8a8a8a", "#d0d0d0"
 MARKERS = "oDs^vPX*<>hdp"
 # Color and marker of each weighting condition, by its letter in pidlib.reweighting.CONDITIONS.
 _CONDITION_COLORS = ("white", INK, OTHERS[0], FAINT, *OTHERS[1:4], "#f3c3a0")
-CONDITION_STYLES = dict(
-    zip("ABCDEFGH", zip(_CONDITION_COLORS, "osDhv^PX", strict=True), strict=True)
-)
+_CONDITION_LOOKS = zip(_CONDITION_COLORS, "osDhv^PX", strict=True)
+CONDITION_STYLES = dict(zip("ABCDEFGH", _CONDITION_LOOKS, strict=True))
 
 MODEL_NAMES = {
     "llava": "LLaVA",
@@ -169,11 +168,11 @@ def _label(atom: str) -> str:
     return f"{SYMBOLS[atom]}  {WORDS[atom]}"
 
 
-def model_handles(models: Sequence[str], suffix: str = "") -> list[Line2D]:
+def model_handles(models: Sequence[str]) -> list[Line2D]:
     """Legend entries of models: marker and name."""
     look = {"color": "white", "markeredgecolor": INK, "markersize": 3.8}
     return [
-        handle(model_name(model) + suffix, marker=marker, **look)
+        handle(model_name(model), marker=marker, **look)
         for model, marker in zip(models, MARKERS, strict=False)
     ]
 
@@ -207,37 +206,28 @@ def floats(values: Any) -> np.ndarray:
 
 
 def forest(
-    ax: Axes,
-    y: Sequence[float],
-    rows: Mapping[str, Any],
-    height: float,
-    *,
-    zorder: Sequence[float] = (1, 2, 3),
-    color: Any = INK,
-    alpha: float | None = None,
-    **points: Any,
+    ax: Axes, y: Sequence[float], rows: Mapping[str, Any], height: float, **points: Any
 ) -> None:
     """Horizontal intervals with a point each and the null band behind them, at heights `y`.
 
-    The columns of `rows` are ``value``, ``ci_low``, ``ci_high``, ``null_low`` and ``null_high``.
-    `height` and `alpha` belong to the band, `color` to the intervals, `zorder` to band, intervals
-    and points; `points` are arguments of `Axes.scatter`.
+    The columns of `rows` are ``value``, ``ci_low``, ``ci_high``, ``null_low`` and ``null_high``;
+    `height` is that of the band, `points` are arguments of `Axes.scatter`.
     """
     names = ("value", "ci_low", "ci_high", "null_low", "null_high")
     value, low, high, null_low, null_high = (floats(rows[name]) for name in names)
-    band, line, point = zorder
-    style = {"color": NULL, "linewidth": 0, "alpha": alpha, "zorder": band}
-    ax.barh(y, null_high - null_low, height, left=null_low, **style)
-    ax.hlines(y, low, high, color=color, linewidth=0.9, zorder=line)
-    ax.scatter(value, y, **({"zorder": point, "linewidths": 0.6} | points))
+    ax.barh(y, null_high - null_low, height, left=null_low, color=NULL, linewidth=0, zorder=1)
+    ax.hlines(y, low, high, color=INK, linewidth=0.9, zorder=2)
+    ax.scatter(value, y, **({"zorder": 3, "linewidths": 0.6} | points))
 
 
-def benchmark_panels(benchmarks: Sequence[str]) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a panel for each benchmark, three in a row."""
+def benchmark_panels(
+    benchmarks: Sequence[str], height: float = 1.3, margin: float = 0.5, **layout: Any
+) -> tuple[Figure, dict[str, Axes]]:
+    """A figure with a panel for each benchmark, three in a row; sizes in inches."""
     columns = min(3, len(benchmarks))
     rows = math.ceil(len(benchmarks) / columns)
-    figure = Figure(figsize=(PAGE, 1.3 * rows + 0.5))
-    axes = figure.subplots(rows, columns, squeeze=False)
+    figure = Figure(figsize=(PAGE, height * rows + margin))
+    axes = figure.subplots(rows, columns, squeeze=False, **layout)
     for ax in axes.flat[len(benchmarks) :]:
         ax.set_axis_off()
     for benchmark, ax in zip(benchmarks, axes.flat, strict=False):

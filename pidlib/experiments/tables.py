@@ -1,14 +1,10 @@
 """Result tables: declared columns, checked on writing and on reading.
 
-A row states what was measured (experiment ... atom), its value in bits with the solver's certified
-bounds, the sampling interval and the null, the sizes (n_samples, n_codes) and the computation
-(seed, converged, fingerprint). Files are CSV with one number format, so a rerun on the same machine
-gives the same bytes.
+Files are CSV with one number format, so a rerun on the same machine gives the same bytes.
 """
 
 import importlib
 import math
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -17,17 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pidlib._common import project_root, unknown_name
+from pidlib._common import project_root, replacing, unknown_name
 from pidlib.experiments.preset import Preset
-
-_FLOAT_FORMAT = "%.9g"
 
 
 class Columns(NamedTuple):
-    """The columns of a table: nullable pandas types by name, in order, and those never missing.
-
-    Types are nullable, so a layer or a null that does not apply is missing: neither -1 nor 0.
-    """
+    """The columns of a table: nullable pandas types by name, in order, and those never missing."""
 
     types: Mapping[str, str]
     required: Sequence[str]
@@ -51,12 +42,16 @@ ATOMS = Columns(
     },
     required=("experiment", "benchmark", "estimator", "atom", "value_bits", "seed", "fingerprint"),
 )
-# Diagnostics of a masked profile: of both modalities and of each alone, see pidlib.profiles.
-DIAGNOSTICS = [
-    f"{measure}{source}{unit}"
-    for measure, unit in (("accuracy", ""), ("entropy", "_bits"), ("fallback", ""))
-    for source in ("", "_vision", "_language")
-] + ["moved_vision", "moved_language"]
+
+
+def diagnostics(*suffixes: str) -> list[str]:
+    """The names of accuracies, entropies and fallbacks of passes with these suffixes."""
+    measures = ("accuracy{}", "entropy{}_bits", "fallback{}")
+    return [measure.format(suffix) for measure in measures for suffix in suffixes]
+
+
+# Of a masked profile: both modalities and each alone, see pidlib.profiles.
+DIAGNOSTICS = [*diagnostics("", "_vision", "_language"), "moved_vision", "moved_language"]
 
 
 def columns_of(name: str) -> Columns:
@@ -66,30 +61,21 @@ def columns_of(name: str) -> Columns:
     dictionary by the name of the table.
     """
     experiment, _, table = name.partition("/")
-    parts = table.split("_")
-    for length in range(len(parts), 0, -1):
-        module = f"pidlib.experiments.{experiment}.{'_'.join(parts[:length])}"
-        try:
-            declared = importlib.import_module(module).COLUMNS
-        except ModuleNotFoundError as error:
-            if error.name is None or not module.startswith(error.name):
-                raise
-            continue
-        if isinstance(declared, Columns):
-            declared = {"_".join(parts[:length]): declared}
-        if table in declared:
-            return declared[table]
+    for file in Path(__file__).with_name(experiment).glob("*.py"):
+        if table.startswith(file.stem):
+            module = importlib.import_module(f"pidlib.experiments.{experiment}.{file.stem}")
+            columns = module.COLUMNS
+            named = {file.stem: columns} if isinstance(columns, Columns) else columns
+            if table in named:
+                return named[table]
     raise ValueError(f"no notebook declares the table {name!r}; see COLUMNS in pidlib/experiments")
 
 
 def validate(rows: pd.DataFrame | Iterable[Mapping[str, Any]], columns: Columns) -> pd.DataFrame:
     """Rows in the order and the types of the columns; columns that do not apply may be left out.
 
-    Raises
-    ------
-    ValueError
-        For an unknown column (with the nearest known one), a missing required value, a value of the
-        wrong type, or an infinite one.
+    Raises a ValueError for an unknown column (with the nearest known one), a missing required
+    value, a value of the wrong type, or an infinite one.
     """
     table = pd.DataFrame(rows if isinstance(rows, pd.DataFrame) else list(rows))
     for column in table.columns:
@@ -103,37 +89,27 @@ def validate(rows: pd.DataFrame | Iterable[Mapping[str, Any]], columns: Columns)
             raise ValueError(f"column {column!r} takes {kind} values: {error}") from None
         if kind == "Float64":
             if np.isinf(table[column].to_numpy(float, na_value=np.nan)).any():
-                raise ValueError(
-                    f"column {column!r} holds infinite values; a quantity is finite or missing"
-                )
+                raise ValueError(f"column {column!r} holds infinite values")
             table[column] += 0.0  # a negative zero would be written as -0
     for column in columns.required:
         missing = int(table[column].isna().sum())
         if missing:
-            raise ValueError(
-                f"column {column!r} is missing in {missing} of {len(table)} rows; "
-                "every row needs it"
-            )
+            raise ValueError(f"column {column!r} is missing in {missing} of {len(table)} rows")
     return table.reset_index(drop=True)
 
 
 def write(table: pd.DataFrame, path: Path) -> Path:
-    """Check a table and write it atomically: readers see the old file or the new one."""
+    """Check a table and write it atomically."""
     table = validate(table, columns_of(_name(path)))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part")
-    table.to_csv(part, index=False, float_format=_FLOAT_FORMAT, lineterminator="\n")
-    os.replace(part, path)
+    with replacing(path) as part:
+        table.to_csv(part, index=False, float_format="%.9g", lineterminator="\n")
     return path
 
 
 def save(
     preset: Preset, module: ModuleType, tables: pd.DataFrame | Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame | Mapping[str, pd.DataFrame]:
-    """Write the tables that a notebook's module measured; return them.
-
-    A single table takes the name of the notebook; several are a dictionary by name.
-    """
+    """Write the table that a notebook's module measured, or several by name; return them."""
     experiment, name = notebook_name(module).split("/")
     named = {name: tables} if isinstance(tables, pd.DataFrame) else tables
     for part, table in named.items():
@@ -163,12 +139,7 @@ def published(name: str) -> pd.DataFrame:
     """Published numbers from data/published: each row with its `source` and `grade`.
 
     Grades: P, from the paper or its authors' files; N, from detailed notes on it; R, reconstructed
-    by this project.
-
-    Raises
-    ------
-    ValueError
-        If there is no such table, or a row lacks its source or grade.
+    by this project. Raises a ValueError for an unknown table, or a row without source or grade.
     """
     folder = project_root() / "data" / "published"
     path = folder / f"{name}.csv"
@@ -193,10 +164,7 @@ def unconverged(table: pd.DataFrame) -> str:
 
 
 def latex(
-    header: Sequence[str],
-    rows: Iterable[Sequence[Any]],
-    align: str | None = None,
-    digits: int = 3,
+    header: Sequence[str], rows: Iterable[Sequence[Any]], align: str | None = None, digits: int = 3
 ) -> str:
     r"""A booktabs table for ``\input``; numbers right-aligned, missing values as a dash.
 
@@ -222,4 +190,9 @@ def _cell(value: Any, digits: int) -> str:
     if isinstance(value, float | np.floating):
         text = f"{value:.{digits}f}"
         return text.removeprefix("-") if float(text) == 0 else text.replace("-", "$-$")
-    return str(value)
+    return str(value) if "$" in str(value) or "\\" in str(value) else escape(str(value))
+
+
+def escape(text: str) -> str:
+    """Plain text for LaTeX; `latex` does this for cells without ``$`` or a command."""
+    return text.replace("_", r"\_").replace("%", r"\%")

@@ -3,25 +3,24 @@
 import hashlib
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import cache, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-from filelock import FileLock
+import numpy as np
 from tqdm import tqdm
 
-from pidlib._common import code_version, derive_seed, fingerprint, single_thread
+from pidlib._common import code_version, derive_seed, single_thread
 from pidlib.benchmarks import Sample
-from pidlib.extraction.checks import check_clips, check_ids, check_samples
+from pidlib.extraction.checks import check_samples
 from pidlib.extraction.job import Job
 from pidlib.extraction.masking import FULL, SOURCES, Pass, full_pass, modalities_of
 from pidlib.extraction.reader import Reader
 from pidlib.extraction.result import Extraction
-from pidlib.extraction.store import Store
+from pidlib.extraction.store import open_store
 from pidlib.models import families
 from pidlib.models.load import load_model, load_processor
 
@@ -45,7 +44,6 @@ def extract(
     seed: int = 0,
     tokens: bool = False,
     batch_size: int = 32,
-    folder: str | Path | None = None,
     cache: str | Path | None = None,
     progress: bool = True,
 ) -> Extraction:
@@ -58,117 +56,81 @@ def extract(
 
     Parameters
     ----------
-    loaded : LoadedModel
+    loaded
         From `pidlib.models.load_model`.
-    samples : sequence of Sample
+    samples
         The profiling set, which also calibrates the noise: equal candidates, distinct ids.
-    passes : sequence of str
+    passes
         Keys; see `Pass.parse`. Text-only samples support ``"vision+language"`` alone; for clips,
         ``"vision+audio+language"`` masks nothing.
-    partners : int
+    partners
         Questions paired with each picture independently of it; see `draw_partners`.
-    layers : sequence of int
+    layers
         Blocks whose hidden states and logit lens are saved.
-    seed : int
-        Of noise and partners, together with the sample id.
-    tokens : bool
+    tokens
         Save embeddings and last states of single tokens, `Extraction.tokens`, in another pass.
-    batch_size : int
-        Rows per forward pass; halved when memory runs out.
-    folder, cache : path, optional
-        Folder of this extraction, or folder with a locked subfolder for each, named by fingerprint.
-        An interrupted extraction is resumed, a complete extraction is read.
-    progress : bool
+    seed, batch_size
+        Seed of noise and partners; rows per forward pass, halved when memory runs out.
+    cache
+        Folder with a locked subfolder for each extraction, named by its fingerprint: an interrupted
+        extraction is resumed, a complete extraction is read.
+    progress
         Show a progress bar in a terminal or an interactive notebook.
     """
-    if folder is not None and cache is not None:
-        raise ValueError("give a folder for this extraction or a cache for many, not both")
     if isinstance(passes, str):
         raise ValueError(f"passes must be a sequence of keys, such as [{passes!r}]")
     passes = {key: Pass.parse(key) for key in passes}
-    samples = check_samples(samples, passes, partners, loaded.family.has_audio)
-    if samples[0].audio is not None:
-        check_clips(samples, loaded.processor.feature_extractor)
+    samples = check_samples(samples, passes, partners, loaded)
     masks = any(given.absent(modalities_of(samples[0])) for given in passes.values())
     if len(samples) < CALIBRATING and masks:
         few = f"only {len(samples)} samples calibrate the noise and may be recognizable in it"
         advice = f"give {CALIBRATING} or more, or request {full_pass(samples[0])!r} alone"
         warnings.warn(f"{few}; {advice}", stacklevel=2)
     reader = Reader(loaded, samples[0].candidates, layers, samples[0].question, batch_size)
-    described = identity(loaded, samples, passes, partners, reader.layers, seed, tokens)
-    job = Job(reader, samples, passes, partners, seed, tokens)
-    lock, get = nullcontext(), lambda name, make: make()
-    if cache is not None:
-        folder = Path(cache) / fingerprint(**described)
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
+    settings = {"partners": partners, "seed": seed, "tokens": tokens}
+    job = Job(reader, samples, passes, **settings)
+    settings |= {"passes": list(passes), "layers": list(reader.layers)}
+    described = identity(loaded, samples, depth=len(reader.blocks), **settings)
+    provenance = {"model": loaded.name, "device": str(loaded.device), "batch_size": batch_size}
+    provenance |= {name: version(name) for name in ("torch", "transformers")}
+    opened = nullcontext() if cache is None else open_store(cache, described, provenance)
     hidden = not (progress and _is_interactive())
     bar = tqdm(total=len(samples), desc=f"extract {loaded.name}", unit="sample", disable=hidden)
     small = loaded.model.device.type == "cpu" and loaded.model.num_parameters() < SMALL
-    with lock, bar, single_thread(small):
-        if folder is not None:
-            provenance = {
-                "model": loaded.name,
-                "device": str(loaded.device),
-                "batch_size": batch_size,
-                "depth": len(reader.blocks),
-                "torch": torch.__version__,
-                "transformers": version("transformers"),
-            }
-            store = Store(folder, described, provenance)
+    with opened as store, bar, single_thread(small):
+        get = store.get if store else lambda name, make: make()
+        if store:
             store.require(job.size)
-            get = store.get
-        job.calibrate(get("calibration", job.statistics))
+        job.moments = get("calibration", job.statistics).arrays
         shards = []
         for start in job.starts:
-            shard = get(f"samples-{start:06d}", partial(job.shard, start))
-            check_ids(shard, samples[start : start + job.starts.step])
-            shards.append(shard)
-            bar.update(len(shard.facts["sample_ids"]))
-    return Extraction.from_shards(shards, described, len(reader.blocks))
+            shards.append(get(f"samples-{start:06d}", partial(job.shard, start)))
+            bar.update(len(shards[-1].facts["sample_ids"]))
+    return Extraction.from_shards(shards, described)
 
 
-def identity(
-    loaded: "LoadedModel",
-    samples: Sequence[Sample],
-    passes: Iterable[str],
-    partners: int,
-    layers: Sequence[int],
-    seed: int,
-    tokens: bool = False,
-) -> dict[str, object]:
-    """Describe everything that determines the numbers of an extraction, as JSON."""
+def identity(loaded: "LoadedModel", samples: Sequence[Sample], **settings) -> dict[str, object]:
+    """Describe everything that determines an extraction, as JSON; ``settings`` as of `extract`."""
+    paths = [path for path in Path(__file__).parent.glob("*.py") if path.name not in NOT_HASHED]
+    code = code_version(load_model, load_processor, families, derive_seed, Sample, *sorted(paths))
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(repr(sample).encode())
-        if sample.image is not None:
-            facts = repr((sample.image.mode, sample.image.size))
-            digest.update(facts.encode() + sample.image.tobytes())
-        for array in (sample.video, sample.audio):
-            if array is not None:
+        for value in (sample.image, sample.video, sample.audio):
+            if value is not None:
+                array = np.asarray(value)
                 digest.update(repr((array.dtype, array.shape)).encode() + array.tobytes())
     return {
         "kind": "extraction",
-        "code": _code(),
+        "code": code,
         "candidates": list(samples[0].candidates),
         "samples": digest.hexdigest(),
         "n": len(samples),
         "family": loaded.family.name,
         "revision": loaded.revision,
         "dtype": str(loaded.model.dtype),
-        "passes": list(passes),
-        "partners": partners,
-        "layers": list(layers),
-        "seed": seed,
-        "tokens": tokens,
+        **settings,
     }
-
-
-@cache
-def _code() -> str:
-    """Hash the code that determines the numbers of a shard."""
-    paths = [path for path in Path(__file__).parent.glob("*.py") if path.name not in NOT_HASHED]
-    return code_version(load_model, load_processor, families, derive_seed, Sample, *paths)
 
 
 def _is_interactive() -> bool:

@@ -1,6 +1,9 @@
-"""Job: the parts of an extraction that can be computed alone, calibration and shards."""
+"""Job: the parts of an extraction that can be computed alone, and the pairs that it answers."""
 
-from collections.abc import Mapping, Sequence
+import math
+import warnings
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -8,10 +11,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from pidlib._common import derive_seed
 from pidlib.benchmarks import Sample
 from pidlib.extraction.checks import check_finite
 from pidlib.extraction.masking import Moments, Pass, draw_noise, full_pass, modalities_of
-from pidlib.extraction.partners import draw_partners
 from pidlib.extraction.prompts import Question
 from pidlib.extraction.reader import Encoded, Reader, Row
 from pidlib.extraction.result import FACTS
@@ -22,38 +25,35 @@ MAX_CACHED = 2**30  # bytes of token embeddings kept after calibration, to run t
 
 
 class Job:
-    """One extraction, split into shards that can be made in any order after `calibrate`."""
+    """One extraction, split into shards that can be made in any order once it has ``moments``.
+
+    Parameters as of `extract`; ``passes`` maps keys to `Pass`.
+    """
 
     def __init__(
-        self,
-        reader: Reader,
-        samples: Sequence[Sample],
-        passes: Mapping[str, Pass],
-        partners: int,
-        seed: int,
-        tokens: bool = False,
+        self, reader: Reader, samples: Sequence, passes: Mapping, partners=0, seed=0, tokens=False
     ):
         self.reader, self.samples, self.passes = reader, samples, passes
         self.seed, self.tokens = seed, tokens
         self.modalities, self.full = modalities_of(samples[0]), full_pass(samples[0])
         self.partners = draw_partners(samples, partners, seed) if partners else [{}] * len(samples)
         self.starts = range(0, len(samples), SHARD)
-        self.moments: Mapping[str, np.ndarray] = {}
+        self.moments: Mapping[str, np.ndarray] = {}  # of the noise: the arrays of `statistics`
         self._encoded: dict[int, list[Encoded]] = {}
         self._questions: dict[int, Question] = {}
 
     @property
     def size(self) -> int:
-        """Approximate size of all shards, bytes."""
+        """Approximate bytes of all shards; samples have about as many tokens as the first."""
         answer, width = len(self.samples[0].candidates) + 1, self.reader.embed.weight.shape[1]
-        layers, pairs = len(self.reader.layers), sum(map(len, self.partners))
-        states = layers
+        vectors = len(self.reader.layers)
+        answers = len(self.passes) * answer * (1 + vectors)
+        vectors += len(self.modalities)
         if self.tokens:
-            _, (question,), ((span, _),) = self.reader.prompter.tokenize(self.samples[:1])
-            states += 2 * (len(question) + len(span["input_ids"]))
-        answers = len(self.passes) * answer * (1 + states)
-        vectors = width * (len(self.modalities) + states)
-        return 4 * (len(self.samples) * (answers + vectors + 64) + pairs * (answer + 6))
+            _, ((question, span, _),) = self.reader.prompter.tokenize(self.samples[:1])
+            vectors += 2 * (len(question.is_language) + len(span["input_ids"]))
+        pairs = sum(map(len, self.partners)) * (answer + 6)
+        return 4 * (len(self.samples) * (answers + vectors * width) + pairs)
 
     def statistics(self) -> Shard:
         """Compute mean and standard deviation of each modality's token embeddings."""
@@ -71,10 +71,6 @@ class Job:
             arrays[f"mean/{name}"] = moment.mean.cpu().numpy()
             arrays[f"std/{name}"] = moment.std.cpu().numpy()
         return Shard(arrays)
-
-    def calibrate(self, statistics: Shard):
-        """Set the moments of the noise, as computed by `statistics`."""
-        self.moments = statistics.arrays
 
     def noise(self, encoded: Encoded, given: Pass) -> dict[str, Float[Tensor, "tokens d"]]:
         """Draw the embeddings that replace the masked modalities of a pass."""
@@ -95,8 +91,7 @@ class Job:
         arrays, tokens = {}, {}
         for name in self.modalities:
             inputs = [item.tokens[name][:, : self.reader.width].float() for item in encoded]
-            means = [rows.mean(0).cpu().numpy() for rows in inputs]
-            arrays[f"embeddings/{name}"] = np.stack(means)
+            arrays[f"embeddings/{name}"] = np.stack([rows.mean(0).cpu().numpy() for rows in inputs])
             tokens[name] = [rows.cpu().numpy() for rows in inputs] if self.tokens else []
         if self.tokens:
             rows = [Row(item.picture, item.question) for item in encoded]
@@ -146,3 +141,44 @@ class Job:
             "pairs/weights": np.array(weights) / len(self.samples),
             **{f"pairs/{name}": values for name, values in output.items()},
         }
+
+
+def draw_partners(samples: Sequence[Sample], count: int, seed: int) -> list[dict[int, float]]:
+    r"""Draw the questions to pair each sample's picture with, and their weights.
+
+    Partners come from the whole benchmark, the picture's own question and all templates included,
+    so that pairs follow :math:`P(v)\,P(t)`. Up to ``count`` different texts are all used, weighted
+    by frequency, and the product is exact. Otherwise ``count`` samples are drawn for each picture
+    without replacement, with a warning: by chance, means over K questions differ between pictures,
+    which inflates their information by up to about (k - 1) / (2 K ln 2) bits for k candidates.
+
+    Returns, for each sample, index of the first sample with the partner's question -> weight; the
+    weights of a picture sum to one.
+    """
+    groups, first = defaultdict(list), {}
+    for index, sample in enumerate(samples):
+        groups[sample.benchmark].append(index)
+        first.setdefault((sample.benchmark, sample.text), index)
+    question = [first[sample.benchmark, sample.text] for sample in samples]
+    partners = [{}] * len(samples)
+    for benchmark, group in groups.items():
+        every_question = _frequencies(question[index] for index in group)
+        if count >= len(every_question):
+            for index in group:
+                partners[index] = every_question
+            continue
+        bias = (len(samples[group[0]].candidates) - 1) / (2 * count * math.log(2))
+        paired = f"{len(every_question)} questions and each picture is paired with {count} of them"
+        inflated = f"inflates the information of pictures alone by up to {bias:.2f} bits"
+        text = f"{benchmark} has {paired}, which {inflated}; use more partners"
+        warnings.warn(text, stacklevel=2)
+        for index in group:
+            stream = derive_seed(seed, samples[index].sample_id, "partners")
+            drawn = np.random.default_rng(stream).choice(len(group), count, replace=False)
+            partners[index] = _frequencies(question[group[row]] for row in drawn)
+    return partners
+
+
+def _frequencies(questions: Iterable[int]) -> dict[int, float]:
+    counts = Counter(questions)
+    return {question: counts[question] / counts.total() for question in sorted(counts)}

@@ -1,18 +1,17 @@
 """Masking: replace the token embeddings of a modality by calibrated noise."""
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from itertools import combinations
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-from pidlib._common import derive_seed
+from pidlib._common import derive_seed, unknown_name
 from pidlib.benchmarks import Sample
 
 MODALITIES = ("vision", "audio", "language")
@@ -55,9 +54,8 @@ class Pass:
         """
         match = re.fullmatch(r"([a-z+]+?)(?:#(\d+))?", key)
         if match is None or match[1] not in _PRESENT:
-            near = get_close_matches(key, _PRESENT, n=1, cutoff=0)[0]
-            known = f"{', '.join(_PRESENT)}; append '#n' for another draw of the noise"
-            raise ValueError(f"unknown pass {key!r}; did you mean {near!r}? Passes: {known}")
+            hint = "append '#n' for another draw of the noise"
+            raise ValueError(f"{unknown_name('pass', key, _PRESENT)}; {hint}")
         return cls(_PRESENT[match[1]], int(match[2] or 0))
 
     def absent(self, modalities: Sequence[str]) -> tuple[str, ...]:
@@ -69,18 +67,16 @@ class Moments:
     """Running mean and standard deviation in float64 (Chan, Golub and LeVeque, 1983)."""
 
     def __init__(self):
-        self.count, self.mean, self._squares = 0, None, None
+        self.count, self.mean, self._squares = 0, 0.0, 0.0
 
     def add(self, rows: Float[Tensor, "n d"]):
-        rows = rows.double()
-        count, mean = len(rows), rows.mean(0)
-        squares = (rows - mean).square().sum(0)
-        if self.count:
-            total, step = self.count + count, mean - self.mean
-            between = step.square() * (self.count * count / total)
-            squares = self._squares + squares + between
-            count, mean = total, self.mean + step * (count / total)
-        self.count, self.mean, self._squares = count, mean, squares
+        rows, total = rows.double(), self.count + len(rows)
+        mean = rows.mean(0)
+        step, within = mean - self.mean, (rows - mean).square().sum(0)
+        between = step.square() * (self.count * len(rows) / total)
+        self._squares = self._squares + within + between
+        self.mean = self.mean + step * (len(rows) / total)
+        self.count = total
 
     @property
     def std(self) -> Float[Tensor, " d"]:
@@ -88,24 +84,19 @@ class Moments:
         return (self._squares / self.count).sqrt()
 
 
-def draw_noise(
-    statistics: Mapping[str, Float[np.ndarray, " d"]], modality: str, count: int, *stream: object
-) -> Float[Tensor, "count d"]:
-    """Draw calibrated normal noise, float32; batch and device do not change it.
+def draw_noise(moments: Mapping[str, np.ndarray], name: str, count: int, *stream: object) -> Tensor:
+    """Draw calibrated normal noise of a modality, float32 [count, d], the same on every device.
 
-    ``statistics`` has entries ``mean/MODALITY`` and ``std/MODALITY``; ``stream`` is the seed.
+    ``moments`` has entries ``mean/NAME`` and ``std/NAME``, each [d]; ``stream`` is the seed.
     """
     generator = torch.Generator().manual_seed(derive_seed(*stream))
-    mean = torch.from_numpy(statistics[f"mean/{modality}"]).float()
-    std = torch.from_numpy(statistics[f"std/{modality}"]).float()
+    mean = torch.from_numpy(moments[f"mean/{name}"]).float()
+    std = torch.from_numpy(moments[f"std/{name}"]).float()
     return torch.randn(count, len(mean), generator=generator) * std + mean
 
 
-@contextmanager
-def replace_inputs(
-    decoder: nn.Module, replace: Callable[[Tensor], Mapping[str, object]]
-) -> Iterator[None]:
-    """Replace the inputs of the language model while the context is open.
+def replace_inputs(decoder: nn.Module, replace: Callable[[Tensor], Mapping]) -> RemovableHandle:
+    """Replace the inputs of the language model, inside ``with replace_inputs(...)``.
 
     ``replace`` maps its input embeddings [batch, length, d] to the arguments to override:
     ``inputs_embeds``, and those of deepstack or cross-attention. Positions and masks stay.
@@ -117,8 +108,4 @@ def replace_inputs(
             embeddings = module.get_input_embeddings()(kwargs["input_ids"])
         return args, {**kwargs, "input_ids": None, **replace(embeddings)}
 
-    handle = decoder.register_forward_pre_hook(override, with_kwargs=True)
-    try:
-        yield
-    finally:
-        handle.remove()
+    return decoder.register_forward_pre_hook(override, with_kwargs=True)

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Float64, Int
+from scipy.special import logsumexp, softmax
 
 from pidlib._common import fingerprint
 from pidlib.decomposition.decisions import Decisions
-from pidlib.extraction.checks import check_layers, check_tau
+from pidlib.extraction.checks import check_layers
 from pidlib.extraction.masking import FULL, MODALITIES, SOURCES, Pass
-from pidlib.extraction.readout import candidate_mass, decide
 from pidlib.extraction.store import Shard, Store
 
 Rows = Float64[np.ndarray, "n k"]
@@ -56,7 +56,7 @@ class Extraction:
     depth: int | None = None  # number of blocks, if known
 
     @classmethod
-    def from_shards(cls, shards: Sequence[Shard], identity: Mapping, depth: int | None):
+    def from_shards(cls, shards: Sequence[Shard], identity: Mapping) -> "Extraction":
         """Concatenate the shards of an extraction."""
         names = shards[0].arrays
         arrays = {name: np.concatenate([shard.arrays[name] for shard in shards]) for name in names}
@@ -65,26 +65,24 @@ class Extraction:
             return {key: arrays[f"{prefix}/{key}"] for key in keys if f"{prefix}/{key}" in arrays}
 
         facts = {name: sum((tuple(s.facts[name]) for s in shards), ()) for name in FACTS}
-        passes, with_states = identity["passes"], (*MODALITIES, "hidden")
+        read = ("logits", "log_normalizer", "lens_logits", "lens_log_normalizer")
         pairs = group("pairs", [column.name for column in fields(Pairs)])
+        with_states = (*MODALITIES, "hidden")
         lengths = group("lengths", with_states)
         return cls(
             **facts,
+            **{name: group(name, identity["passes"]) for name in read},
             candidates=tuple(identity["candidates"]),
-            logits=group("logits", passes),
-            log_normalizer=group("log_normalizer", passes),
             embeddings=group("embeddings", MODALITIES),
             layers=tuple(identity["layers"]),
             hidden=arrays.get("hidden"),
-            lens_logits=group("lens_logits", passes),
-            lens_log_normalizer=group("lens_log_normalizer", passes),
             pairs=Pairs(**pairs) if pairs else None,
             tokens={
                 name: np.split(tokens, np.cumsum(lengths[name])[:-1])
                 for name, tokens in group("tokens", with_states).items()
             },
             fingerprint=fingerprint(**identity),
-            depth=depth,
+            depth=identity["depth"],
         )
 
     @classmethod
@@ -95,8 +93,8 @@ class Extraction:
         count = sum(len(shard.facts["sample_ids"]) for shard in shards)
         if count != store.identity["n"]:
             held = f"{folder} holds {count} of {store.identity['n']} samples"
-            raise ValueError(f"{held}; call extract with this folder to complete it")
-        return cls.from_shards(shards, store.identity, store.provenance.get("depth"))
+            raise ValueError(f"{held}; call extract with the same cache to complete it")
+        return cls.from_shards(shards, store.identity)
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -115,13 +113,9 @@ class Extraction:
         """Compute p(y | inputs of a pass) with `decide`; default: the unmasked pass, last layer."""
         return decide(*self._logits(key, layer), tau)
 
-    def candidate_mass(self, key: str | None = None, layer: int | None = None) -> np.ndarray:
-        """Compute the probability of all candidates within the whole vocabulary, [n]."""
-        return candidate_mass(*self._logits(key, layer))
-
     def fallback(self, key: str | None = None, tau: float = 0.3, layer: int | None = None) -> float:
         """Compute the share of samples whose decision `decide` makes uniform."""
-        return float((self.candidate_mass(key, layer) < check_tau(tau)).mean())
+        return float(is_undecided(*self._logits(key, layer), tau).mean())
 
     def correct(self, key: str | None = None) -> Bool[np.ndarray, " n"]:
         """Compare the most likely candidate of each sample with its answer."""
@@ -136,8 +130,7 @@ class Extraction:
         """Return decisions whose unimodal rows come from masking the other modality."""
         self._require(FULL, *SOURCES)
         sources = {name: self.decisions(name, tau, layer) for name in SOURCES}
-        joint = self.decisions(FULL, tau, layer)
-        return Decisions(joint, sources, groups=np.arange(len(self)), ids=self.sample_ids)
+        return Decisions(self.decisions(FULL, tau, layer), sources, ids=self.sample_ids)
 
     def resampled(self, tau: float = 0.3, permute: np.random.Generator | None = None) -> Decisions:
         r"""Return decisions with unimodal rows :math:`p(y|do(v)) = \sum_t p(t)\,p(y|v,t)`.
@@ -162,7 +155,7 @@ class Extraction:
     def _require(self, *keys: str):
         missing = [key for key in keys if key not in self.logits]
         for key in missing:
-            Pass.parse(key)
+            Pass.parse(key)  # an unknown key has a message of its own
         if missing:
             known = f"{', '.join(missing)} (extracted: {', '.join(self.logits) or 'none'})"
             call = f"call extract(..., passes={(*self.logits, *missing)})"
@@ -180,3 +173,25 @@ class Extraction:
             raise ValueError(f"layer {layer} was not extracted; extracted: {self.layers}; {call}")
         row = self.layers.index(layer)
         return self.lens_logits[key][:, row], self.lens_log_normalizer[key][:, row]
+
+
+def is_undecided(logits: np.ndarray, log_normalizer: np.ndarray, tau: float) -> np.ndarray:
+    """Find the rows [n] whose candidates have less than ``tau`` of the vocabulary's probability.
+
+    >>> is_undecided(np.log([[0.2, 0.1], [0.9, 0.1]]), np.zeros(2), tau=0.5).tolist()
+    [True, False]
+    """
+    if not 0 <= tau <= 1:
+        raise ValueError(f"tau is a share of probability, from 0 to 1; got {tau}")
+    return np.exp(logsumexp(logits.astype(np.float64), axis=-1) - log_normalizer) < tau
+
+
+def decide(logits: np.ndarray, log_normalizer: np.ndarray, tau: float = 0.3) -> Rows:
+    """Renormalize over the candidates, in float64; uniform where `is_undecided`.
+
+    >>> decide(np.log([[0.2, 0.1], [0.9, 0.1]]), np.zeros(2), tau=0.5).round(6).tolist()
+    [[0.5, 0.5], [0.9, 0.1]]
+    """
+    rows = softmax(logits.astype(np.float64), axis=-1)
+    rows[is_undecided(logits, log_normalizer, tau)] = 1 / rows.shape[-1]
+    return rows

@@ -3,16 +3,19 @@
 import hashlib
 import json
 import logging
-import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
+
+from pidlib._common import fingerprint, replacing
 
 log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
@@ -34,43 +37,31 @@ class Shard:
 class Store:
     """A folder of ``*.safetensors`` shards with a ``manifest.json``.
 
-    A shard is written to a temporary file, flushed to disk and renamed before its SHA-256 enters
-    the manifest. The manifest of a killed run therefore lists complete shards only, and the next
-    run computes the missing shards.
+    A shard is flushed to disk and renamed before its SHA-256 enters the manifest, which therefore
+    lists complete shards only: after a killed run, the next run computes the missing shards.
 
-    ``identity`` is everything that determines the numbers, as JSON; None opens an existing folder,
-    and another identity or a broken manifest is refused. ``provenance`` (device, versions) is saved
-    in the manifest of a new folder and never compared.
+    A new folder needs ``identity``, everything that determines the numbers, as JSON; `open_store`
+    names the folder after it. ``provenance`` (device, versions) is saved in the manifest too.
     """
 
     def __init__(
         self, folder: str | Path, identity: Mapping | None = None, provenance: Mapping | None = None
     ):
         self.folder = Path(folder)
-        requested = identity if identity is None else json.loads(_canonical(identity))
         path = self.folder / MANIFEST
         if not path.exists():
-            if requested is None:
+            if identity is None:
                 raise FileNotFoundError(f"no {MANIFEST} in {self.folder}: nothing is stored there")
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.identity, self.provenance, self._shards = requested, dict(provenance or {}), {}
+            self.identity, self.provenance, self._shards = identity, provenance or {}, {}
             return
         try:
             manifest = json.loads(path.read_text())
-            self.identity = stored = manifest["identity"]
-            self.provenance = manifest.get("provenance", {})
+            self.identity, self.provenance = manifest["identity"], manifest["provenance"]
             self._shards = dict(manifest["shards"].items())
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             problem = f"{path} is not a manifest of shards ({error})"
             raise ValueError(f"{problem}; delete {self.folder} to start again") from error
-        if requested not in (None, stored):
-            listed = "; ".join(
-                f"{key}: requested {json.dumps(requested.get(key))}, stored"
-                f" {json.dumps(stored.get(key))}"
-                for key in sorted({*stored, *requested})
-                if stored.get(key) != requested.get(key)
-            )
-            raise ValueError(f"{self.folder} holds other results ({listed}); use another folder")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,18 +80,13 @@ class Store:
 
     def read(self, name: str) -> Shard:
         """Read a shard; raises `CorruptShard` if it does not match its checksum."""
-        path, entry = self._path(name), self._shards.get(name)
-        if entry is None:
-            stored = ", ".join(self.names) or "none"
-            raise CorruptShard(f"no shard {name!r} in {self.folder / MANIFEST}; stored: {stored}")
+        path, entry = self._path(name), self._shards[name]
         if not path.exists():
             raise CorruptShard(f"shard {path} is missing")
         data = path.read_bytes()
-        digest = hashlib.sha256(data).hexdigest()
-        if digest != entry["sha256"]:
-            expected = f"{entry['bytes']} bytes of SHA-256 {entry['sha256'][:12]}"
-            actual = f"{len(data)} bytes of SHA-256 {digest[:12]}"
-            raise CorruptShard(f"shard {path} is corrupt: {actual}, expected {expected}")
+        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
+            sizes = f"{len(data)} bytes, expected {entry['bytes']} of another SHA-256"
+            raise CorruptShard(f"shard {path} is corrupt: {sizes}")
         try:
             length = int.from_bytes(data[:8], "little")
             facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_HEADER])
@@ -111,40 +97,31 @@ class Store:
     def write(self, name: str, shard: Shard):
         """Write a shard, then the manifest that lists it."""
         arrays = {key: np.ascontiguousarray(value) for key, value in shard.arrays.items()}
-        data = save(arrays, metadata={_HEADER: _canonical(shard.facts)})
-        _write_atomically(self._path(name), data)
+        facts = json.dumps(shard.facts, sort_keys=True, separators=(",", ":"))
+        data = save(arrays, metadata={_HEADER: facts})
+        with replacing(self._path(name)) as part:
+            part.write_bytes(data)
         self._shards[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        manifest = {"identity": self.identity, "provenance": self.provenance}
-        manifest["shards"] = self._shards
-        text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
-        _write_atomically(self.folder / MANIFEST, text.encode())
+        described = {"identity": self.identity, "provenance": self.provenance}
+        text = json.dumps(described | {"shards": self._shards}, indent=1, sort_keys=True) + "\n"
+        with replacing(self.folder / MANIFEST) as part:
+            part.write_text(text, encoding="utf-8")
 
     def require(self, size: int):
         """Raise an OSError if the disk has no space for ``size`` bytes, minus those stored."""
-        free = shutil.disk_usage(self.folder).free
         missing = size - sum(entry["bytes"] for entry in self._shards.values())
-        if missing > free:
-            sizes = f"about {missing / 1e6:,.0f} MB and its disk has {free / 1e6:,.0f} MB free"
-            raise OSError(f"{self.folder} needs {sizes}: request fewer samples or layers")
+        if missing > (free := shutil.disk_usage(self.folder).free):
+            needed = f"about {missing / 1e6:,.0f} MB and its disk has {free / 1e6:,.0f} MB free"
+            raise OSError(f"{self.folder} needs {needed}: request fewer samples or layers")
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.safetensors"
 
 
-def _canonical(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
-
-
-def _write_atomically(path: Path, data: bytes):
-    """Replace the content of ``path``; after a crash it has the old or the new content."""
-    temporary = path.with_name(path.name + ".part")
-    with open(temporary, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    directory = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+@contextmanager
+def open_store(cache: str | Path, identity: Mapping, provenance: Mapping) -> Iterator[Store]:
+    """Open the subfolder of a cache that is named by the fingerprint, locked while it is open."""
+    folder = Path(cache) / fingerprint(**identity)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
+        yield Store(folder, identity, provenance)

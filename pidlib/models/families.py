@@ -6,7 +6,6 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
@@ -20,29 +19,23 @@ class Family:
     By default ``get_image_features`` runs the vision tower and the projector, and ``get_decoder``
     returns the language model, which receives every modality as ``inputs_embeds``. If the tower
     returns ``deepstack_features`` (Qwen3-VL), a vision token is a long vector: the input embedding,
-    then a part for each level. With cross-attention, the vision tokens enter through an argument of
-    their own, those of empty tiles included (Mllama), as the tokens before the picture attend to
-    them.
+    then a part for each level. With cross-attention, vision tokens enter through an argument of
+    their own, those of empty tiles included (Mllama): tokens before the picture attend to them.
     """
 
     name: str  # config.model_type
     # The text-generating part of a composite model (Qwen2.5-Omni: "thinker"), with configuration
     # {submodel}_config and a model_type that ends in _{submodel}.
     submodel: str | None = None
+    # Picture or video: names the tower get_{medium}_features, the processor's {medium}_token, and
+    # {medium}_token_id of the configuration.
+    medium: str = "image"
     # Processor outputs read by the vision tower, and by the audio tower if there is audio.
     tower_inputs: tuple[str, ...] = ("pixel_values",)
     audio_inputs: tuple[str, ...] = ()
-    # Methods of the model that run the towers with their projectors.
-    tower: str = "get_image_features"
-    audio_tower: str = "get_audio_features"
     # Processor outputs, a row per picture, that the forward pass needs even when features are
     # given: the grid and the timing of rotary positions.
     layout_inputs: tuple[str, ...] = ()
-    marker: str = "image_token"  # attribute of the processor: the prompt's token for media
-    # Entries of the configuration: id of a vision token (with cross-attention: of the token that
-    # marks the picture), and of an audio token; None if the text has none.
-    placeholder: str | None = "image_token_id"
-    audio_placeholder: str | None = None
     # Text for the processor, with fields {image}, {bos} and {question} (None: its chat template),
     # and what the processor makes of it before it expands the picture (None: the same).
     prompt: str | None = None
@@ -55,9 +48,7 @@ class Family:
     blocks: str = "layers"
     norm: str | None = "norm"
     head: str | None = None
-    # Further arguments of the forward pass, and of the processor if there are videos.
-    forward_kwargs: tuple[tuple[str, object], ...] = ()
-    media: tuple[tuple[str, object], ...] = ()
+    forward_kwargs: tuple[tuple[str, object], ...] = ()  # further arguments of the forward pass
     # Entries of the configuration that the processor needs too and does not save.
     processor_settings: tuple[str, ...] = ()
     n_prefix_tokens: int = 0  # vision tokens before those of the patches
@@ -75,11 +66,14 @@ class Family:
         return bool(self.audio_inputs)
 
     def placeholder_ids(self, model: "PreTrainedModel") -> dict[str, int]:
-        """Return the ids of the vision (and audio) placeholder tokens; -1 if there are none."""
-        names = {"vision": self.placeholder}
-        if self.has_audio:
-            names["audio"] = self.audio_placeholder
-        return {name: getattr(model.config, key) if key else -1 for name, key in names.items()}
+        """Return the ids of the vision (and audio) placeholder tokens; -1 if there are none.
+
+        With cross-attention, the vision placeholder is the one token that marks the picture.
+        """
+        if self.prompt and "{image}" not in self.prompt:
+            return {"vision": -1}
+        tokens = {"vision": self.medium} | ({"audio": "audio"} if self.has_audio else {})
+        return {name: getattr(model.config, f"{token}_token_id") for name, token in tokens.items()}
 
     def decoder_of(self, model: "PreTrainedModel") -> nn.Module:
         """Return the language model."""
@@ -89,12 +83,14 @@ class Family:
         """Return the blocks of the language model, first to last."""
         return attrgetter(self.blocks)(self.decoder_of(model))
 
-    def encode_vision(
-        self, model: "PreTrainedModel", inputs: Mapping[str, Tensor]
-    ) -> list[Float[Tensor, "patches levels*d"]]:
-        """Run the vision tower and projector; return the vision tokens of each picture or video."""
+    def encode_vision(self, model: "PreTrainedModel", inputs: Mapping[str, Tensor]) -> list[Tensor]:
+        """Run the vision tower and projector; return [tokens, levels * d] of each picture or video.
+
+        ``inputs`` hold the family's `tower_inputs`; for `encode_audio`, its `audio_inputs`.
+        """
+        inputs = {name: inputs[name] for name in self.tower_inputs}
         if self.cross_attention_arg is None:
-            output = getattr(model, self.tower)(**inputs, return_dict=True)
+            output = getattr(model, f"get_{self.medium}_features")(**inputs, return_dict=True)
             deepstack = getattr(output, "deepstack_features", ())
             levels = zip(output.pooler_output, *deepstack, strict=True)
             return [torch.cat(features, -1) for features in levels]
@@ -102,18 +98,13 @@ class Family:
         projector = getattr(model.base_model, "multi_modal_projector", nn.Identity())
         return list(projector(states).flatten(1, -2))
 
-    def encode_audio(
-        self, model: "PreTrainedModel", inputs: Mapping[str, Tensor]
-    ) -> Float[Tensor, "tokens d"]:
-        """Run the audio tower and projector; return the tokens of all soundtracks, concatenated."""
-        return getattr(model, self.audio_tower)(**inputs, return_dict=True).last_hidden_state
+    def encode_audio(self, model: "PreTrainedModel", inputs: Mapping[str, Tensor]) -> Tensor:
+        """Run the audio tower and projector; return [tokens, d] of all soundtracks together."""
+        inputs = {name: inputs[name] for name in self.audio_inputs}
+        return model.get_audio_features(**inputs, return_dict=True).last_hidden_state
 
 
-def _qwen_vl(name: str) -> Family:
-    grid = "image_grid_thw"
-    return Family(name, tower_inputs=("pixel_values", grid), layout_inputs=(grid,))
-
-
+_GRID = ("image_grid_thw",)
 _ROWS = (
     Family("llava"),
     Family("llava_onevision", tower_inputs=("pixel_values", "image_sizes", "batch_num_images")),
@@ -121,9 +112,9 @@ _ROWS = (
     Family("gemma3"),
     Family("idefics3", tower_inputs=("pixel_values", "pixel_attention_mask")),
     Family("internvl"),
-    _qwen_vl("qwen2_vl"),
-    _qwen_vl("qwen2_5_vl"),
-    _qwen_vl("qwen3_vl"),
+    Family("qwen2_vl", tower_inputs=("pixel_values", *_GRID), layout_inputs=_GRID),
+    Family("qwen2_5_vl", tower_inputs=("pixel_values", *_GRID), layout_inputs=_GRID),
+    Family("qwen3_vl", tower_inputs=("pixel_values", *_GRID), layout_inputs=_GRID),
     Family(
         "mllama",
         tower_inputs=("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask"),
@@ -133,7 +124,6 @@ _ROWS = (
     # The captioning class: that for questions returns no logits and reads pixels in every pass.
     Family(
         "blip",
-        placeholder=None,
         prompt="{bos}question: {question} answer:",
         cross_attention_arg="encoder_hidden_states",
         decoder="text_decoder.bert",
@@ -147,15 +137,11 @@ _ROWS = (
     Family(
         "qwen2_5_omni",
         submodel="thinker",
+        medium="video",
         tower_inputs=("pixel_values_videos", "video_grid_thw"),
         audio_inputs=("input_features", "feature_attention_mask"),
-        tower="get_video_features",
         layout_inputs=("video_grid_thw", "video_second_per_grid", "feature_attention_mask"),
-        marker="video_token",
-        placeholder="video_token_id",
-        audio_placeholder="audio_token_id",
         forward_kwargs=(("use_audio_in_video", True),),
-        media=(("load_audio_from_video", True),),
         processor_settings=("seconds_per_chunk", "position_id_per_seconds"),
     ),
 )
@@ -163,15 +149,9 @@ FAMILIES = {family.name: family for family in _ROWS}
 
 
 def family_of(model: "PreTrainedModel") -> Family:
-    """Return the family of a loaded model, by ``config.model_type``.
-
-    Raises a ValueError if the extractor does not support it.
-    """
-    name = model.config.model_type
-    known = {family.model_type: family for family in FAMILIES.values()}
+    """Return the family of a loaded model; raises a ValueError if it is not supported."""
+    name, known = model.config.model_type, {family.model_type: family for family in _ROWS}
     if name not in known:
-        supported = f"supported are {', '.join(known)}"
-        raise ValueError(
-            f"no extractor for model type {name!r}; {supported}: add a row to FAMILIES"
-        )
+        supported = f"supported are {', '.join(known)}: add a row to FAMILIES"
+        raise ValueError(f"no extractor for model type {name!r}; {supported}")
     return known[name]

@@ -40,25 +40,18 @@ def load_model(
 ) -> LoadedModel:
     """Load a mini by name, a saved model by its folder, or a checkpoint by its hub id.
 
+    Raises a ValueError as `resolve` does, if the weights of a known checkpoint do not fit into the
+    GPU, or if the model's family is not supported.
+
     Parameters
     ----------
-    name : str or Path
+    name
         ``"llava"`` (a folder of data/minis), a path, or ``"owner/checkpoint@commit"``.
-    revision : str, optional
-        The 40-hex commit; required for a hub checkpoint, so that a rerun reads the same weights.
-        For a folder, its `folder_revision`, which is checked.
-    device : str
-        ``"auto"`` selects CUDA if available.
-    dtype : torch.dtype, optional
-        Default: bfloat16 on CUDA, float32 on the CPU.
-    allow_unpinned : bool
-        Load the newest commit of a hub checkpoint if none is given.
-
-    Raises
-    ------
-    ValueError
-        As `resolve` does; if the weights of a known checkpoint do not fit into the GPU; if the
-        model's family is not supported.
+    revision, allow_unpinned
+        The 40-hex commit; required for a hub checkpoint, so that a rerun reads the same weights,
+        unless `allow_unpinned` loads the newest. For a folder, its `folder_revision`, as a check.
+    device, dtype
+        ``"auto"`` selects CUDA if available, with bfloat16; the CPU has float32.
     """
     from pidlib.models._transformers import transformers
 
@@ -66,14 +59,13 @@ def load_model(
         name, _, pinned = str(name).partition("@")
         revision = pinned or None
     folder, revision = resolve(name, revision, allow_unpinned=allow_unpinned)
-    if folder is None and revision is None:
-        revision = latest_revision(str(name))
+    revision = revision or (folder_revision(folder) if folder else latest_revision(str(name)))
     device = resolve_device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     if device.type == "cuda":
         check_memory(name, torch.cuda.get_device_properties(device).total_memory / 2**30)
     source = str(folder or name)
-    options = {"revision": revision or "main", "trust_remote_code": False}
+    options = {"revision": "main" if folder else revision, "trust_remote_code": False}
     config = transformers.AutoConfig.from_pretrained(source, **options)
     family = FAMILIES.get(config.model_type)
     if family and family.submodel:
@@ -81,14 +73,9 @@ def load_model(
     model = transformers.AutoModelForImageTextToText.from_pretrained(
         source, config=config, dtype=dtype, use_safetensors=True, **options
     )
-    return LoadedModel(
-        name=str(name),
-        model=model.to(device).eval(),
-        processor=load_processor(source, model.config, **options),
-        family=family_of(model),
-        revision=revision or folder_revision(folder),
-        device=device,
-    )
+    processor = load_processor(source, model.config, **options)
+    model = model.to(device).eval()
+    return LoadedModel(str(name), model, processor, family_of(model), revision, device)
 
 
 def load_processor(source: str | Path, config: "PretrainedConfig", **options) -> "ProcessorMixin":
@@ -98,9 +85,8 @@ def load_processor(source: str | Path, config: "PretrainedConfig", **options) ->
     processor = transformers.AutoProcessor.from_pretrained(source, **options)
     processor.tokenizer.padding_side = "left"
     for family in FAMILIES.values():
-        if family.model_type == config.model_type:
-            for setting in family.processor_settings:
-                setattr(processor, setting, float(getattr(config, setting)))
+        for setting in family.processor_settings if family.model_type == config.model_type else ():
+            setattr(processor, setting, float(getattr(config, setting)))
     return processor
 
 
@@ -109,26 +95,20 @@ def resolve(
 ) -> tuple[Path | None, str | None]:
     """Find a model without loading it: its folder, or None and the revision of a hub checkpoint.
 
-    Raises
-    ------
-    ValueError
-        If the name is no mini, folder or hub id; if the revision of a folder is not the hash of its
-        files; if a known checkpoint cannot be loaded; if a hub checkpoint has no 40-hex revision,
-        unless ``allow_unpinned``.
+    Raises a ValueError if the name is no mini, folder or hub id; if the revision of a folder is not
+    the hash of its files; if a known checkpoint cannot be loaded; if a hub checkpoint has no 40-hex
+    revision, unless ``allow_unpinned``.
     """
     folders = (MINIS / str(name), Path(name))
     folder = next((path for path in folders if (path / "config.json").is_file()), None)
     if folder is not None:
         if revision is not None and revision != (actual := folder_revision(folder)):
-            raise ValueError(
-                f"{name} is a folder with revision {actual}, the hash of its files, and not"
-                f" {revision!r}; give that revision, or none"
-            )
+            given = f"{actual}, the hash of its files, and not {revision!r}"
+            raise ValueError(f"{name} is a folder with revision {given}; give that one, or none")
         return folder, None
     if Path(name).is_dir():
-        raise ValueError(
-            f"{name} is a folder without a config.json; give a folder written by save_pretrained"
-        )
+        hint = "give a folder written by save_pretrained"
+        raise ValueError(f"{name} is a folder without a config.json; {hint}")
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
         minis = sorted(path.parent.name for path in MINIS.glob("*/config.json"))
         hint = unknown_name("model", str(name), minis)
@@ -139,10 +119,8 @@ def resolve(
     pinned = re.fullmatch(r"[0-9a-f]{40}", revision or "")
     if not pinned and not (allow_unpinned and revision is None):
         example = f", such as {name}@{known.revision}" if known and known.revision else ""
-        raise ValueError(
-            f"{name} is a hub checkpoint, given with revision {revision!r}; give a 40-hex commit"
-            f"{example}, or allow_unpinned to load the newest"
-        )
+        hint = f"give a 40-hex commit{example}, or allow_unpinned to load the newest"
+        raise ValueError(f"{name} is a hub checkpoint, given with revision {revision!r}; {hint}")
     return None, revision
 
 
@@ -154,10 +132,7 @@ def latest_revision(name: str) -> str:
 
 
 def folder_revision(folder: Path) -> str:
-    """Hash a saved model: 40 hex digits of the SHA-256 over the names and bytes of its files.
-
-    Cards (.md) and training checkpoints do not count.
-    """
+    """Hash names and bytes of a saved model's files, without cards and training checkpoints."""
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix not in (".md", ".checkpoint"):
@@ -169,7 +144,5 @@ def check_memory(name: str | Path, available: float) -> None:
     """Raise a ValueError if a known checkpoint needs more GiB than ``available``."""
     known = CHECKPOINTS.get(str(name))
     if known and known.memory / MARGIN > available:
-        raise ValueError(
-            f"{name} needs about {known.memory:.0f} GiB and the GPU has {available:.0f}; use a"
-            " smaller checkpoint or another GPU"
-        )
+        sizes = f"needs about {known.memory:.0f} GiB and the GPU has {available:.0f}"
+        raise ValueError(f"{name} {sizes}; use a smaller checkpoint or another GPU")

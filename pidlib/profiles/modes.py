@@ -2,20 +2,18 @@
 
 from collections.abc import Mapping
 from itertools import permutations
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from scipy.special import entr
 
+from pidlib import sensory
 from pidlib._common import derive_seed
-from pidlib.decomposition.decisions import DecisionPID, Decisions, bootstrap_decisions, decision_pid
-from pidlib.extraction import PASSES, Extraction
+from pidlib.decomposition.decisions import Decisions, bootstrap_decisions, decision_pid
+from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, SOURCES
-
-if TYPE_CHECKING:
-    from pidlib._common import Device
 
 NOISE = ("none", "none#1", "none#2")  # both modalities masked, three independent draws of noise
 N_PERMUTATIONS, PERMUTATION_TOLERANCE = 19, 1e-4  # the least p-value is .05; bits
@@ -24,31 +22,29 @@ MODES = ("masked", "resampled")
 
 
 class Measured(NamedTuple):
-    """Atoms as rows of a table, their bootstrap draws [n] and their values in bits by name."""
+    """Atoms as rows of a table, and by name in bits: their bootstrap draws [n] and values."""
 
     rows: pd.DataFrame
     draws: Mapping[str, Float[np.ndarray, " n"]]
     atoms: Mapping[str, float]
+    moved: Mapping[str, float] | None = None  # mean total variation of reconciliation, by source
 
 
 def measure_decisions(
-    decisions: Decisions, n_bootstrap: int = 100, seed: int = 0, device: "Device" = None
+    decisions: Decisions,
+    n_bootstrap: int = 100,
+    seed: int = 0,
+    device: "Device" = None,
+    tol: float | None = None,
 ) -> Measured:
     """Atoms of decisions with solver bounds and 95 % bootstrap intervals over samples."""
-    result = decision_pid(decisions, device=device)
+    result = decision_pid(decisions, tol=tol, device=device)
     drawn = bootstrap_decisions(decisions, n_bootstrap, seed, solved=result, device=device)
-    intervals, bounds = drawn.interval(result.pid.atoms), result.pid.bounds
-    rows = [
-        {
-            "atom": atom,
-            "value_bits": value,
-            **dict(zip(("lower_bits", "upper_bits"), bounds[atom], strict=True)),
-            **dict(zip(("ci_low", "ci_high"), intervals[atom], strict=True)),
-            "converged": result.pid.converged,
-        }
-        for atom, value in result.pid.atoms.items()
-    ]
-    return Measured(pd.DataFrame(rows), drawn.atoms, result.pid.atoms)
+    atoms, bounds, intervals = result.pid.atoms, result.pid.bounds, drawn.interval(result.pid.atoms)
+    rows = [(atom, bits, *bounds[atom], *intervals[atom]) for atom, bits in atoms.items()]
+    columns = ["atom", "value_bits", "lower_bits", "upper_bits", "ci_low", "ci_high"]
+    table = pd.DataFrame(rows, columns=columns).assign(converged=result.pid.converged)
+    return Measured(table, drawn.atoms, atoms, result.reconciliation)
 
 
 def measure_mode(
@@ -61,41 +57,28 @@ def measure_mode(
 ) -> Measured:
     """Atoms of a model's decisions in one mode, with intervals and null.
 
-    Masked, the null is the noise floor, see `noise_floor`; it is not a hypothesis and has no
-    p-value. Resampled, the decisions are permuted over the pairs, `N_PERMUTATIONS` times: a test of
-    what either modality carries alone. Synergy has no such null.
-
-    Parameters
-    ----------
-    extraction
-        With the passes of `PASSES` and `NOISE`, or with pairs for the resampled mode.
-    mode
-        ``"masked"`` or ``"resampled"``.
-    tau
-        Candidate mass below which a decision is uniform.
-    n_bootstrap, seed, device
-        Resamples, and their seed; device of the solver.
-
-    Raises
-    ------
-    ValueError
-        For an unknown mode, and for passes or pairs that were not extracted.
+    The null of ``"masked"`` is the `noise_floor`, which is not a hypothesis and has no p-value.
+    That of ``"resampled"`` permutes the pairs `N_PERMUTATIONS` times, a test of what either
+    modality carries alone; synergy has none. `tau` is the candidate mass below which a decision is
+    uniform. Raises a ValueError for an unknown mode, and for passes (`pidlib.extraction.PASSES` and
+    `NOISE`) or pairs that were not extracted.
     """
-    if mode not in MODES:
-        raise ValueError(f"unknown mode {mode!r}; choose {' or '.join(map(repr, MODES))}")
+    options = {"n_bootstrap": n_bootstrap, "seed": seed, "device": device}
     if mode == "masked":
-        for key in (*PASSES, *NOISE):  # all passes are checked before the first is solved
-            extraction.decisions(key, tau)
-        rows, draws, atoms = measure_decisions(extraction.masked(tau), n_bootstrap, seed, device)
-        floor, converged = noise_floor(extraction, tau, n_bootstrap, seed, device=device)
-        rows = rows.assign(null_mean=rows["atom"].map(floor))
+        decisions = extraction.masked(tau)
+        null_mean, converged = noise_floor(extraction, tau, n_bootstrap, seed, device=device)
+        measured = measure_decisions(decisions, **options)
+        nulls = {"null_mean": null_mean}
+    elif mode == "resampled":
+        measured = measure_decisions(extraction.resampled(tau), **options)
+        lower = measured.rows.set_index("atom")["lower_bits"]  # a gap of the solver is no evidence
+        nulls, converged = _permutation_test(lower, extraction, tau, seed, device)
     else:
-        rows, draws, atoms = measure_decisions(extraction.resampled(tau), n_bootstrap, seed, device)
-        rows, converged = _permuted(rows, extraction, tau, seed, device)
-    rows["converged"] &= converged
-    return Measured(
-        rows.assign(source_a="vision", source_b="language", unimodal=mode), draws, atoms
-    )
+        raise ValueError(f"unknown mode {mode!r}; choose {' or '.join(map(repr, MODES))}")
+    rows = measured.rows
+    columns = {name: rows["atom"].map(by_atom) for name, by_atom in nulls.items()}
+    columns |= {"source_a": "vision", "source_b": "language", "unimodal": mode}
+    return measured._replace(rows=rows.assign(converged=rows["converged"] & converged, **columns))
 
 
 def noise_floor(
@@ -124,48 +107,40 @@ def noise_floor(
     return means, converged
 
 
-def _permuted(
-    rows: pd.DataFrame, extraction: Extraction, tau: float, seed: int, device: "Device"
-) -> tuple[pd.DataFrame, bool]:
-    """Add the mean atoms of permuted decisions and the p-values."""
+def _permutation_test(
+    lower: pd.Series, extraction: Extraction, tau: float, seed: int, device: "Device"
+) -> tuple[dict[str, pd.Series], bool]:
+    """Mean atoms of permuted decisions and p-values, by atom; and whether all solves converged."""
     generator = np.random.default_rng(derive_seed(seed, "deals"))
     options = {"tol": PERMUTATION_TOLERANCE, "device": device}
     results = [
         decision_pid(extraction.resampled(tau, generator), **options).pid
         for _ in range(N_PERMUTATIONS)
     ]
-    nulls = pd.DataFrame([result.atoms for result in results]).drop(columns="synergy")
-    values = rows.set_index("atom")["lower_bits"]  # a gap of the solver is no evidence
-    reached = {atom: (nulls[atom] >= values[atom] - PERMUTATION_TOLERANCE).sum() for atom in nulls}
-    p_values = {atom: (1 + count) / (1 + N_PERMUTATIONS) for atom, count in reached.items()}
-    null_mean, null_p = rows["atom"].map(nulls.mean()), rows["atom"].map(p_values)
-    converged = all(result.converged for result in results)
-    return rows.assign(null_mean=null_mean, null_p=null_p), converged
+    draws = pd.DataFrame([result.atoms for result in results]).drop(columns="synergy")
+    reached = (draws >= lower[draws.columns] - PERMUTATION_TOLERANCE).sum()
+    nulls = {"null_mean": draws.mean(), "null_p": (1 + reached) / (1 + N_PERMUTATIONS)}
+    return nulls, all(result.converged for result in results)
 
 
 def diagnose(
-    extraction: Extraction, tau: float = 0.3, solved: DecisionPID | None = None
+    extraction: Extraction, tau: float = 0.3, moved: Mapping[str, float] | None = None
 ) -> dict[str, float]:
-    """Diagnostics of a masked profile; `solved` is its decomposition, if it exists already.
+    """Diagnostics of all inputs (without suffix), of each source alone, and of clips' text.
 
-    Of the full pass and of each modality alone: ``accuracy``; mean ``entropy..._bits`` of the
-    decisions; ``fallback``, the share of decisions replaced by the uniform one. And ``moved_...``,
-    the mean total variation by which reconciliation changed each source.
+    ``accuracy``; mean ``entropy..._bits`` of the decisions; ``fallback``, the share of decisions
+    replaced by the uniform one; and ``moved_...``, the mean total variation by which reconciliation
+    changed each source, as in `Measured`; by default that of masked pictures.
     """
-    passes = {"": FULL, **{f"_{name}": name for name in SOURCES}}
-    values = pass_diagnostics(extraction, passes, tau)
-    moved = (solved or decision_pid(extraction.masked(tau), tol=0.1)).reconciliation
-    return values | {f"moved_{name}": distance for name, distance in moved.items()}
-
-
-def pass_diagnostics(
-    extraction: Extraction, passes: Mapping[str, str], tau: float = 0.3
-) -> dict[str, float]:
-    """Accuracy, mean entropy in bits and share of fallbacks of passes, by the suffix of names."""
+    passes = sensory.PASSES
+    if passes["joint"] not in extraction.logits:  # pictures
+        passes = {"joint": FULL} | {name: name for name in SOURCES}
+        moved = moved or decision_pid(extraction.masked(tau), tol=0.1).reconciliation
     values = {}
-    for suffix, key in passes.items():
-        decisions = extraction.decisions(key, tau)
+    for role, key in passes.items():
+        suffix = "" if role == "joint" else f"_{role}"
+        entropy = entr(extraction.decisions(key, tau)).sum(1).mean() / np.log(2)
         values[f"accuracy{suffix}"] = extraction.accuracy(key)
-        values[f"entropy{suffix}_bits"] = float(entr(decisions).sum(1).mean() / np.log(2))
+        values[f"entropy{suffix}_bits"] = float(entropy)
         values[f"fallback{suffix}"] = extraction.fallback(key, tau)
-    return values
+    return values | {f"moved_{name}": distance for name, distance in (moved or {}).items()}

@@ -4,75 +4,68 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from pidlib._common import ATOM_STYLES
+from pidlib._common import ATOM_STYLES, replacing
 from pidlib.extraction import Extraction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-MAX_FALLBACK, MAX_MOVED, MIN_SAMPLES = 0.5, 0.2, 64  # limits of a profile without warnings
-MIN_BITS, MIN_UNIQUE = 0.05, 0.005  # likewise
+# Limits of a profile without warnings: of diagnostics, of samples, of the total and unique atoms.
+LIMITS = {
+    "fallback": (0.5, "of decisions are uniform, since the candidates have little mass"),
+    "moved": (0.2, "total variation was changed by reconciliation"),
+}
+MIN_SAMPLES, MIN_BITS, MIN_UNIQUE = 64, 0.05, 0.005
+_LEGEND = "bits [95 % interval], null in parentheses, ! see warnings"
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
     """Atoms of a model's decisions on a set of samples; made by `profile`.
 
-    Attributes
-    ----------
-    table
-        A row per mode and atom: value, solver bounds, 95 % interval and null, in bits; ``readable``
-        is False for atoms that a warning names.
-    diagnostics
-        See `diagnose` and `pidlib.sensory.diagnose`; empty for a profile of `Decisions`.
-    warnings
-        Which atoms should not be read, and why.
-    sample_ids
-        The samples, in order.
-    draws
-        Bootstrap draws of the atoms by mode, for `compare`.
-    extraction
-        All decisions and embeddings; None for a profile of `Decisions`.
+    A profile of `Decisions` has neither diagnostics nor an extraction.
     """
 
+    # A row per mode and atom: value, solver bounds, 95 % interval and null, in bits.
     table: pd.DataFrame
-    diagnostics: Mapping[str, float]
-    warnings: tuple[str, ...]
+    diagnostics: Mapping[str, float]  # of `diagnose`
+    warnings: tuple[str, ...]  # which atoms should not be read (`readable` is False), and why
     sample_ids: tuple[str, ...]
-    draws: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]]
-    extraction: Extraction | None = None
+    draws: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]]  # bootstrap, by mode and atom
+    extraction: Extraction | None = None  # all decisions and embeddings
 
     @property
     def atoms(self) -> dict[str, dict[str, float]]:
         """The atoms in bits, by mode and name."""
-        modes = self.table.groupby("unimodal", sort=False)
-        return {
-            mode: dict(zip(rows["atom"], rows["value_bits"], strict=True)) for mode, rows in modes
-        }
+        modes = self.table.set_index("atom").groupby("unimodal", sort=False)["value_bits"]
+        return {mode: values.to_dict() for mode, values in modes}
 
     def to_csv(self, path: str | Path) -> None:
         """Write the table with the diagnostics as further columns."""
-        self.table.assign(**self.diagnostics).to_csv(path, index=False)
+        with replacing(path) as part:
+            self.table.assign(**self.diagnostics).to_csv(part, index=False)
 
     def plot(self) -> "Figure":
         """Draw the atoms with intervals and nulls; atoms that a warning names are hollow."""
         from matplotlib.figure import Figure
 
-        modes, atoms = list(self.atoms), list(dict.fromkeys(self.table["atom"]))
+        modes, atoms = list(self.atoms), list(self.table["atom"].unique())
+        gray = {atom: (atom.replace("_", "\n"), atom, "#777777", "") for atom in atoms}
+        styles, width = gray | ATOM_STYLES, 0.84 / len(modes)
         figure = Figure(figsize=(3.4, 2.6), layout="constrained")
         ax = figure.subplots()
-        width = 0.84 / len(modes)
         text = {"ha": "center", "va": "bottom", "fontsize": 6, "textcoords": "offset points"}
+        text["rotation"] = 0 if len(modes) == 1 else 90
         for row in self.table.itertuples():
             shift = (modes.index(row.unimodal) - (len(modes) - 1) / 2) * width
             x = atoms.index(row.atom) + shift
-            color, hatch = ATOM_STYLES.get(row.atom, (None, None, "#777777", ""))[2:]
+            *_, color, hatch = styles[row.atom]
             look = {"facecolor": color, "edgecolor": "white", "hatch": hatch, "linewidth": 0}
             if not row.readable:
                 look = {"facecolor": "white", "edgecolor": color, "linewidth": 0.9}
@@ -83,12 +76,11 @@ class Profile:
             top = max(row.value_bits, row.ci_high, 0 if pd.isna(row.null_mean) else row.null_mean)
             label = f"{row.value_bits:.2f}".replace("-0.00", "0.00")
             label = label if len(modes) == 1 else f"{row.unimodal} {label}"
-            ax.annotate(label, (x, top), (0, 2), rotation=0 if len(modes) == 1 else 90, **text)
+            ax.annotate(label, (x, top), (0, 2), **text)
         ax.axhline(0, color="#222222", linewidth=0.6, zorder=4)
         ax.set_ylim(top=max(1.45 * ax.get_ylim()[1], 0.1))
         ax.spines[["top", "right"]].set_visible(False)
-        names = [ATOM_STYLES.get(atom, (atom.replace("_", "\n"),))[0] for atom in atoms]
-        ax.set_xticks(range(len(atoms)), names)
+        ax.set_xticks(range(len(atoms)), [styles[atom][0] for atom in atoms])
         ax.set_ylabel("bits", fontsize=8)
         ax.tick_params(labelsize=8)
         ax.set_title(self._title().replace(" given", "\ngiven"), fontsize=8)
@@ -102,67 +94,52 @@ class Profile:
 
     def __repr__(self) -> str:
         notes = [f"warning: {note}" for note in self.warnings]
-        head = f"{self._title()}: bits [95 % interval], null in parentheses, ! see warnings"
-        return "\n".join([head, self._wide().to_string(), *notes])
+        return "\n".join([f"{self._title()}: {_LEGEND}", self._wide().to_string(), *notes])
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{note}</li>" for note in self.warnings)
-        head = f"{self._title()}: bits [95 % interval], null in parentheses, ! see warnings"
-        return f"<p>{head}</p>{self._wide().to_html()}" + (f"<ul>{notes}</ul>" if notes else "")
+        table = f"<p>{self._title()}: {_LEGEND}</p>{self._wide().to_html()}"
+        return table + (f"<ul>{notes}</ul>" if notes else "")
 
     def _title(self) -> str:
         row = self.table.iloc[0]
         given = f" given the {row['given']}" if pd.notna(row["given"]) else ""
-        count = f"{row['n_samples']} samples"
-        return f"{row['model']} on {row['benchmark']}{given}, {count}"
+        return f"{row['model']} on {row['benchmark']}{given}, {row['n_samples']} samples"
 
     def _wide(self) -> pd.DataFrame:
-        cells = self.table.assign(cell=[_cell(row) for row in self.table.itertuples()])
-        wide = cells.pivot(index="atom", columns="unimodal", values="cell")
-        wide = wide.loc[cells["atom"].unique(), cells["unimodal"].unique()]
-        return wide.rename_axis(index=None, columns=None)
-
-
-def _cell(row: Any) -> str:
-    null = "" if pd.isna(row.null_mean) else f" ({row.null_mean:.2f})"
-    value = f"{row.value_bits:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]"
-    return (value + null).replace("-0.00", "0.00") + ("" if row.readable else " !")
+        cells: dict[str, dict[str, str]] = {mode: {} for mode in self.atoms}
+        for row in self.table.itertuples():
+            null = "" if pd.isna(row.null_mean) else f" ({row.null_mean:.2f})"
+            text = f"{row.value_bits:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]{null}"
+            text = text.replace("-0.00", "0.00")
+            cells[row.unimodal][row.atom] = text if row.readable else f"{text} !"
+        return pd.DataFrame(cells)
 
 
 def compare(first: Profile, second: Profile) -> pd.DataFrame:
     """Paired differences, second minus first, of two profiles on the same samples.
 
-    Both bootstraps draw the same samples, so the interval is that of the difference.
-
-    Returns
-    -------
-    DataFrame
-        A row per mode and atom: both values, ``difference``, ``ci_low`` and ``ci_high``, in bits.
-
-    Raises
-    ------
-    ValueError
-        If the profiles have different samples or settings, or no mode in common.
+    Returns a row per mode and atom: both values, ``difference``, ``ci_low`` and ``ci_high``, in
+    bits; both bootstraps draw the same samples, so the interval is that of the difference. Raises a
+    ValueError if the samples or settings differ, or no mode is in common.
     """
     if not (first.sample_ids and second.sample_ids):
         raise ValueError("the decisions have no sample ids; give Decisions(..., ids=...)")
     if first.sample_ids != second.sample_ids:
         only = sorted(set(first.sample_ids) ^ set(second.sample_ids))
         where = f"{', '.join(only[:4])} are in one only" if only else "their order differs"
-        raise ValueError(
-            f"the profiles are of different samples: {where}; profile both on one list"
-        )
-    keys = ["unimodal", "atom"]
-    shared = [mode for mode in first.draws if mode in second.draws]
-    if not shared:
+        where += "; profile both on one list"
+        raise ValueError(f"the profiles are of different samples: {where}")
+    if not first.draws.keys() & second.draws.keys():
         raise ValueError(f"no mode in common: {', '.join(first.draws)}; {', '.join(second.draws)}")
     for name in ("given", "seed", "tau", "n_bootstrap", "partners", "source_a", "source_b"):
-        values = [set(one.table.get(name, pd.Series([None])).dropna()) for one in (first, second)]
+        columns = [profile.table.get(name, pd.Series([None])) for profile in (first, second)]
+        values = [set(column.dropna()) for column in columns]
         if values[0] != values[1]:
             raise ValueError(f"the profiles differ in {name}: {values[0]} and {values[1]}")
-    table = first.table[[*keys, "value_bits"]].merge(
-        second.table[[*keys, "value_bits"]], on=keys, suffixes=("_first", "_second")
-    )
+    keys = ["unimodal", "atom"]
+    values = [profile.table[[*keys, "value_bits"]] for profile in (first, second)]
+    table = values[0].merge(values[1], on=keys, suffixes=("_first", "_second"))
     table["difference"] = table["value_bits_second"] - table["value_bits_first"]
     ends = []
     for mode, atom, difference in table[[*keys, "difference"]].itertuples(index=False):
@@ -184,22 +161,13 @@ def report(
     diagnostics = {name: round(value, 4) for name, value in (diagnostics or {}).items()}
     notes = list(dict.fromkeys(notes))
     unreadable: set[str] = set()
-    limits = {
-        "fallback": (
-            MAX_FALLBACK,
-            "of decisions are uniform, since the candidates have little mass",
-        ),
-        "moved": (MAX_MOVED, "total variation was changed by reconciliation"),
-    }
     for key, value in diagnostics.items():
         measure, _, source = key.partition("_")
-        if measure in limits and value > limits[measure][0]:
-            modes = ["masked"] if source else list(draws)
+        limit, meaning = LIMITS.get(measure, (np.inf, ""))
+        if value > limit:
+            modes, where = (["masked"], source) if source else (list(draws), "both modalities")
             unreadable |= set(modes)
-            where = source or "both modalities"
-            notes.append(
-                f"{', '.join(modes)}: do not read; {where}: {value:.2f} {limits[measure][1]}"
-            )
+            notes.append(f"{', '.join(modes)}: do not read; {where}: {value:.2f} {meaning}")
     if "n_samples" not in rows:
         rows = rows.assign(n_samples=len(sample_ids))
     if (count := rows["n_samples"].min()) < MIN_SAMPLES:
@@ -212,13 +180,11 @@ def report(
             total = max(values.sum(), 0.0)
             notes.append(f"{mode}: the decisions hardly depend on the inputs ({total:.3f} bits)")
         elif values[values.index.str.startswith("unique")].min() < MIN_UNIQUE:
-            notes.append(
-                f"{mode}: a unique atom is 0, so that the atoms equal those of the two mutual "
-                "informations with the total, min(I1, I2) being the redundancy"
-            )
+            equal = "the atoms equal those of the two mutual informations with the total"
+            meaning = f"so that {equal}, min(I1, I2) being the redundancy"
+            notes.append(f"{mode}: a unique atom is 0, {meaning}")
     for note in notes:
         warnings.warn(note, stacklevel=3)
     rows = rows.assign(readable=~rows["unimodal"].isin(unreadable), **columns)
-    if "given" not in rows:
-        rows["given"] = pd.NA
+    rows["given"] = rows.get("given", pd.NA)
     return Profile(rows, diagnostics, tuple(notes), sample_ids, draws, extraction)

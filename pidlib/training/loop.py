@@ -1,6 +1,5 @@
 """Inputs of whole questions, and a training loop that resumes with bit-identical weights."""
 
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from tqdm import tqdm
 
-from pidlib._common import derive_seed
+from pidlib._common import derive_seed, replacing
 from pidlib.benchmarks import Sample
 from pidlib.extraction.prompts import Prompter
 from pidlib.models import LoadedModel
@@ -27,8 +26,8 @@ EVERY = 500  # steps between checkpoints
 def encode(loaded: LoadedModel, samples: Sequence[Sample]) -> "BatchFeature":
     """Return the inputs of a forward pass, padded on the left: the answer is read at the end."""
     family = loaded.family
-    prompter = Prompter(loaded.processor, family, family.placeholder_ids(loaded.model))
-    texts = [prompter.render(sample.text)[0] for sample in samples]
+    prompter = Prompter(loaded)
+    texts = [prompter.render(sample.text) for sample in samples]
     media = prompter.media(samples)
     inputs = loaded.processor(text=texts, **media, padding=True, return_tensors="pt")
     inputs.pop("labels", None)  # added by PaliGemma's processor
@@ -124,9 +123,8 @@ def save_checkpoint(
     for index, moments in optimizer.state_dict()["state"].items():
         state |= {f"moments/{index}/{name}": value for name, value in moments.items()}
     state = {name: value.detach().contiguous().clone() for name, value in state.items()}
-    part = path.with_suffix(".part")
-    save_file(state, part, metadata={"step": str(step)})
-    os.replace(part, path)
+    with replacing(path) as part:
+        save_file(state, part, metadata={"step": str(step)})
 
 
 def restore(path: Path, module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> int:

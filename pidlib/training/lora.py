@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
-from pidlib._common import derive_seed, fingerprint
+from pidlib._common import derive_seed, fingerprint, replacing
 from pidlib.benchmarks import Sample
 from pidlib.extraction.checks import check_samples
 from pidlib.extraction.extractor import identity
@@ -126,7 +126,7 @@ def tune(
         sample; for a folder of another training; for ``targets`` that the blocks do not have.
     """
     tuning, folder = tuning or Tuning(), Path(folder)
-    samples = check_samples(samples, has_audio=loaded.family.has_audio)
+    samples = check_samples(samples, loaded=loaded)
     n = len(samples)
     weights = _checked("weights", np.ones(n) if weights is None else weights, n)
     sampling = None if sampling is None else _checked("sampling", sampling, n)
@@ -135,7 +135,7 @@ def tune(
         "weights": weights.tolist(),
         "sampling": None if sampling is None else sampling.tolist(),
     }
-    claim_folder(folder, fingerprint(**identity(loaded, samples, (), 0, (), seed), **facts))
+    claim_folder(folder, fingerprint(**identity(loaded, samples, seed=seed), **facts))
     if not (folder / CONFIG).exists():
         with preserve_rng(loaded.device):
             torch.manual_seed(derive_seed(seed, "adapter"))
@@ -182,15 +182,14 @@ def with_adapter(loaded: LoadedModel, folder: str | Path) -> LoadedModel:
 
 def claim_folder(folder: Path, key: str) -> None:
     """Record the fingerprint of a training in its folder; raise if another is recorded there."""
-    path, part = folder / "training.json", folder / "training.part"
+    path = folder / "training.json"
     if path.exists() and json.loads(path.read_text()) != {"fingerprint": key}:
         raise ValueError(
             f"{folder} holds a training of other model, samples, weights, tuning or seed; give"
             " another folder, or remove it"
         )
-    folder.mkdir(parents=True, exist_ok=True)
-    part.write_text(json.dumps({"fingerprint": key}) + "\n")
-    os.replace(part, path)
+    with replacing(path) as part:
+        part.write_text(json.dumps({"fingerprint": key}) + "\n")
 
 
 @contextmanager
@@ -280,13 +279,13 @@ def _fit(
     path: Path,
 ) -> None:
     """Train the adapter on the samples in ``order``, from the checkpoint if there is one."""
-    model, family = adapted.model, adapted.family
+    model = adapted.model
     trained = nn.ParameterList(weight for weight in model.parameters() if weight.requires_grad)
     steps = len(order) // tuning.batch
     optimizer = torch.optim.AdamW(trained.parameters(), tuning.learning_rate, weight_decay=0.0)
     warm = math.ceil(tuning.warmup * steps)
     (factor_at,) = get_scheduler(tuning.schedule, optimizer, warm, steps).lr_lambdas
-    prompter = Prompter(adapted.processor, family, family.placeholder_ids(model))
+    prompter = Prompter(adapted)
     candidates = samples[0].candidates
     tokens = prompter.first_tokens(candidates, samples[0].question).tolist()
     token_of = dict(zip(candidates, tokens, strict=True))

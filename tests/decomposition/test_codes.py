@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pidlib.decomposition.codes import quantise
+from pidlib.decomposition.codes import quantize
 
 
 def blobs(n=300, width=24, n_blobs=6, seed=0, noise=0.05):
@@ -22,7 +22,7 @@ def same_partition(a, b):
 
 
 def fitted_codes(x, n_clusters, **options):
-    return quantise(x, x, n_clusters, **options)
+    return quantize(x, x, n_clusters, **options)
 
 
 def test_codes_recover_blobs_on_the_fitted_and_on_another_part():
@@ -30,7 +30,7 @@ def test_codes_recover_blobs_on_the_fitted_and_on_another_part():
     codes = fitted_codes(x, 6, seed=1)
     assert same_partition(codes, labels)
     other, other_labels = blobs(n=100, seed=5)
-    others = quantise(x, other, 6, seed=1)
+    others = quantize(x, other, 6, seed=1)
     assert same_partition(np.r_[codes, others], np.r_[labels, other_labels])
 
 
@@ -38,8 +38,8 @@ def test_codes_depend_neither_on_order_nor_on_length():
     x, _ = blobs()
     codes = fitted_codes(x, 9, seed=3)
     order = np.random.default_rng(0).permutation(len(x))
-    np.testing.assert_array_equal(quantise(x, x[order], 9, seed=3), codes[order])
-    np.testing.assert_array_equal(quantise(x, x * 7.5, 9, seed=3), codes)
+    np.testing.assert_array_equal(quantize(x, x[order], 9, seed=3), codes[order])
+    np.testing.assert_array_equal(quantize(x, x * 7.5, 9, seed=3), codes)
 
 
 def test_one_seed_one_codebook():
@@ -54,7 +54,7 @@ def test_embeddings_that_are_not_finite_raise_with_their_rows(value):
     wrong[[3, 17], 0] = value
     for parts in ((wrong, x), (x, wrong)):
         with pytest.raises(ValueError, match="2 samples .* rows 3, 17;"):
-            quantise(*parts, n_clusters=6)
+            quantize(*parts, n_clusters=6)
 
 
 def test_refuses_zero_vectors():
@@ -68,8 +68,8 @@ def test_refuses_empty_clusters_unless_allowed():
     x, labels = blobs()
     part = x[labels < 4]
     with pytest.raises(ValueError, match="2 of 6 clusters are empty"):
-        quantise(x, part, 6)
-    codes = quantise(x, part, 6, allow_degenerate=True)
+        quantize(x, part, 6)
+    codes = quantize(x, part, 6, allow_degenerate=True)
     assert same_partition(codes, labels[labels < 4])
 
 
@@ -86,15 +86,15 @@ def test_refuses_collapsed_codes_unless_allowed():
 
 def test_refuses_sizes_the_data_cannot_have():
     x, _ = blobs(n=30)
-    with pytest.raises(ValueError, match="choose 1 or more"):
+    with pytest.raises(ValueError, match="n_clusters"):
         fitted_codes(x, 0)
     with pytest.raises(ValueError, match="width 24; these embeddings 23"):
-        quantise(x, x[:, :23], 6)
+        quantize(x, x[:, :23], 6)
     with pytest.raises(ValueError, match="got shape"):
         fitted_codes(x[0], 1)
 
 
 def test_a_code_per_distinct_vector_if_these_are_few():
     few = np.repeat(np.eye(3), 4, axis=0)
-    codes = quantise(few, few[::-1], n_clusters=6)
+    codes = quantize(few, few[::-1], n_clusters=6)
     assert same_partition(codes, np.repeat([2, 1, 0], 4))

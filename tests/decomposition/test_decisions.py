@@ -2,12 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 
 from pidlib._common import derive_seed
 from pidlib.decomposition import pid
+from pidlib.decomposition.atoms import atoms as atoms_of
 from pidlib.decomposition.decisions import Decisions, bootstrap_decisions, decision_pid
-from pidlib.decomposition.solve import NEWTON_WORK
+from pidlib.decomposition.information import mutual_information
+from pidlib.decomposition.solve import NEWTON_WORK, solve
 
 AND = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]]) / 4
 XOR = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]]) / 4
@@ -71,6 +74,25 @@ def sharp(n=96, k=4, gap=12.0, seed=0):
         )
 
     return Decisions(answers(0.05), {"vision": answers(0.4), "language": answers(0.4)})
+
+
+def solved_draws(made, n, seed, tol=1e-3):
+    """The atoms of the draws of the bootstrap, with I_Q of each solved."""
+    samples, groups = np.unique(made.groups, return_inverse=True)
+    generator = np.random.default_rng(derive_seed("bootstrap_decisions", seed))
+    counts = generator.multinomial(len(samples), np.full(len(samples), 1 / len(samples)), n)
+    weights = made.weights * counts[:, groups]
+    weights = weights / weights.sum(1, keepdims=True)
+    a, b, _ = made.marginals.at(weights)
+    i1, i2 = mutual_information(a), mutual_information(b)
+    i12 = mutual_information(weights[..., None] * made.joint)
+    # a draw has no rows for values that it does not contain
+    pairs = ([t[t.sum(1) > 0][None] for t in pair] for pair in zip(a, b, strict=True))
+    couplings = [solve(*pair, tol=tol) for pair in pairs]
+    assert all(coupling.converged for coupling in couplings)
+    iq = torch.cat([coupling.upper for coupling in couplings])
+    named = atoms_of(made.sources, i1, i2, i12, iq)
+    return {name: values.numpy() for name, values in named.items()}
 
 
 def atoms(solved):
@@ -140,7 +162,7 @@ def test_equal_rows_are_one_value():
         made.joint[order], {name: rows[order] for name, rows in made.sources.items()}
     )
     once, solved = decision_pid(made), decision_pid(thrice)
-    assert dict(solved.sizes) == {"vision": 20, "language": 20}
+    assert [len(rows) for rows in solved.potentials] == [20, 20]
     np.testing.assert_allclose(atoms(solved), atoms(once), atol=2e-6)
     np.testing.assert_allclose(solved.local["synergy"], once.local["synergy"][order], atol=1e-3)
 
@@ -225,24 +247,23 @@ def test_many_samples_take_stage_one_and_keep_the_certificate():
     with pytest.warns(UserWarning, match="distinct rows"):
         solved = decision_pid(made, max_iterations=40)
     assert 1e-6 < solved.pid.gap < 0.05
-    assert solved.pid.upper >= max(solved.pid.information.values())
-    assert solved.pid.upper <= sum(solved.pid.information.values()) + 1e-9
+    alone = [solved.pid.redundancy + value for value in solved.pid.unique.values()]
+    assert max(alone) <= solved.pid.upper <= sum(alone) + 1e-9
 
 
 @pytest.mark.parametrize("made", [masked(n=80), resampled(n=80)], ids=["masked", "resampled"])
 def test_dual_bootstrap_has_the_spread_of_the_exact_one(made):
     solved = decision_pid(made)
     priced = bootstrap_decisions(made, n=60, seed=1, solved=solved)
-    exact = bootstrap_decisions(made, n=60, seed=1, solved=solved, exact=True, tol=1e-4)
+    exact = solved_draws(made, n=60, seed=1, tol=1e-4)
     assert repr(priced).startswith("Draws(60 draws of redundancy, ")
-    assert priced.gap is None and exact.gap.max() < 1e-4
-    for name, values in exact.atoms.items():
+    for name, values in exact.items():
         assert np.corrcoef(priced.atoms[name], values)[0, 1] > 0.8
         assert priced.atoms[name].std() == pytest.approx(values.std(), rel=0.3)
         # draws scatter around the estimate; their distance to exact ones is of second order
         assert abs(priced.atoms[name].mean() - solved.pid.atoms[name]) < 0.5 * values.std()
     iq = sum(
-        exact.atoms[name] - priced.atoms[name]
+        exact[name] - priced.atoms[name]
         for name in ("redundancy", "unique_vision", "unique_language")
     )
     assert (iq > -1e-3).all()  # the price is a lower bound
@@ -252,7 +273,7 @@ def test_dual_bootstrap_has_the_spread_of_the_exact_one(made):
 def test_dual_bootstrap_of_sharp_decisions_respects_the_bounds(made):
     solved = decision_pid(made)
     priced = bootstrap_decisions(made, n=40, seed=1, solved=solved).atoms
-    exact = bootstrap_decisions(made, n=40, seed=1, solved=solved, exact=True).atoms
+    exact = solved_draws(made, n=40, seed=1)
     for name, values in exact.items():
         assert priced[name].std() == pytest.approx(
             values.std(), rel=0.6 if name.startswith("unique") else 0.4
@@ -301,7 +322,7 @@ def test_bootstrap_needs_a_draw():
         bootstrap_decisions(masked(n=5), n=0)
 
 
-def test_exact_draws_are_those_of_the_resampled_table():
+def test_solved_draws_are_those_of_the_resampled_table():
     made = resampled(n=10, questions=4)
     samples = np.random.default_rng(derive_seed("bootstrap_decisions", 3)).multinomial(
         10, np.full(10, 0.1), 1
@@ -309,7 +330,7 @@ def test_exact_draws_are_those_of_the_resampled_table():
     w = made.weights.reshape(10, 4)[0] * 10
     joint = np.repeat(made.joint.reshape(10, 4, 4), samples, axis=0)
     table = joint * w[None, :, None] / 10
-    drawn = bootstrap_decisions(made, n=1, seed=3, exact=True, tol=1e-6).atoms
+    drawn = solved_draws(made, n=1, seed=3, tol=1e-6)
     for name, value in pid(table).atoms.items():
         assert drawn[name][0] == pytest.approx(value, abs=2e-6)
 
@@ -338,7 +359,7 @@ def test_invalid_distributions_raise():
         joint[2, 0] = value
         with pytest.raises(ValueError, match=f"'joint' has 1 of 5 rows .* {message}"):
             Decisions(joint, made.sources)
-    with pytest.raises(ValueError, match="two sources by name, got 1: vision"):
+    with pytest.raises(ValueError, match=r"two different sources, but got \('vision',\)"):
         Decisions(made.joint, {"vision": made.joint})
     with pytest.raises(ValueError, match=r"source 'language' \(4, 4\)"):
         Decisions(made.joint, {"vision": made.joint, "language": made.joint[:4]})

@@ -47,12 +47,12 @@ def test_measured_atoms_are_those_of_the_counts():
 
 def test_permutations_keep_the_sources_and_the_target():
     x1, x2, y = independent(300, 4)
-    tables = permuted(x1, x2, y, (4, 4, 4), 20, seed=3)
+    tables = permuted((x1, x2, y), (4, 4, 4), 20, seed=3)
     (counts,) = tabulate(x1[None], x2[None], y[None], (4, 4, 4))
     np.testing.assert_array_equal(tables.sum(3), np.broadcast_to(counts.sum(2), (20, 4, 4)))
     np.testing.assert_array_equal(tables.sum((1, 2)), np.broadcast_to(np.bincount(y), (20, 4)))
     assert len(np.unique(tables.reshape(20, -1), axis=0)) == 20
-    of_source = permuted(x1, x2, y, (4, 4, 4), 20, seed=3, which="x1")
+    of_source = permuted((x1, x2, y), (4, 4, 4), 20, seed=3, which=0)
     np.testing.assert_array_equal(of_source.sum(1), np.broadcast_to(counts.sum(0), (20, 4, 4)))
     assert not np.array_equal(of_source.sum(3)[0], counts.sum(2))
 

@@ -108,8 +108,8 @@ def test_read_only_arrays_are_copied():
     [
         (np.ma.array(TABLE, mask=TABLE == 3), "1 entries of x are masked"),
         ([np.ma.array(row, mask=row == 3) for row in TABLE], "1 entries of x are masked"),
-        (np.array([["a", "b"]]), "must hold numbers, but its type is <U1"),
-        (TABLE.astype("M8[s]"), "must hold numbers"),
+        (np.array([["a", "b"]]), "must hold real numbers, but its type is <U1"),
+        (TABLE.astype("M8[s]"), "must hold real numbers"),
         (np.array([1, "a"], dtype=object), "must hold numbers only"),
         (TABLE.astype(complex), "complex"),
     ],

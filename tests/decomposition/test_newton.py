@@ -1,7 +1,5 @@
 """Stage 2: precision, robustness on thousands of hard tables, independence of batching."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
@@ -84,10 +82,10 @@ def test_failed_factorization_keeps_the_point_and_raises_the_ridge():
     a, b = marginals(np.random.default_rng(5).gamma(1, size=(2, 4, 3, 3)))
     point = module.start(a, b)
     G = point.pairs(point.U, point.V)
-    broken = replace(
-        point, s=torch.where(torch.tensor([True, False])[:, None, None], torch.nan, point.s)
+    broken = point._replace(
+        s=torch.where(torch.tensor([True, False])[:, None, None], torch.nan, point.s)
     )
-    after = module.step(broken, G, G.log(), broken.r / G, module.Workspace(2, 4, 3, 3, like=a))
+    after = module.step(broken, G, G.log(), broken.r / G, module.workspace(a, b), 0.0)
     assert (
         torch.equal(after.U[0], point.U[0])
         and after.ridge[0].item() == module.RIDGE * module.RIDGE_GROWTH

@@ -86,7 +86,7 @@ def test_every_decomposition_takes_a_device(device):
     assert pid(table, device=device).converged
     decisions = Decisions(np.eye(2), {"vision": np.eye(2), "language": np.full((2, 2), 0.5)})
     assert decision_pid(decisions, device=device).pid.unique["vision"] == pytest.approx(1)
-    assert len(bootstrap_decisions(decisions, n=2, exact=True, device=device).gap) == 2
+    assert len(bootstrap_decisions(decisions, n=2, device=device).target) == 2
 
 
 def test_stage_1_solves_what_stage_2_left_unconverged(monkeypatch):
@@ -124,3 +124,22 @@ def test_threads_are_limited_for_small_work_and_change_no_value(monkeypatch):
         torch.set_num_threads(threads)
     np.testing.assert_array_equal(one.upper, two.upper)
     np.testing.assert_array_equal(one.lower, two.lower)
+
+
+def test_invalid_marginals_raise():
+    a, b = (table.expand(2, -1, -1) for table in marginals(4, 3, 4, 2))
+    cases = [
+        (a[:, :, :1], b, "expected marginals"),
+        (a[0], b[0], "expected marginals"),
+        (a.float(), b, "float64"),
+        (a, b.flip(2), "differ in P\\(y\\)"),
+        (2 * a, 2 * b, "sum one"),
+        (a, torch.where(b == b.amax(), torch.nan, b), "from nan"),
+        (-a, -b, "negative"),
+    ]
+    for first, second, message in cases:
+        with pytest.raises(ValueError, match=message):
+            solve(first, second)
+    for options, message in [({"tol": 0.0}, "positive"), ({"max_iterations": 0}, "at least one")]:
+        with pytest.raises(ValueError, match=message):
+            solve(a, b, **options)

@@ -10,13 +10,13 @@ from pidlib.experiments.decision_profiles import (
     decision_profiles,
     embedding_codes,
     embedding_profile,
-    embedding_profiles,
     embedding_request,
     request,
 )
 from pidlib.experiments.extractions import extractions
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.tables import ATOMS, validate
+from pidlib.experiments.vision_language import fig_embeddings
 from pidlib.training.minis import vocabulary
 from pidlib.training.tiny import build
 
@@ -68,7 +68,7 @@ def test_codes_are_fitted_on_another_split(preset):
     ((fitted, applied),) = extractions(preset, embedding_request(preset))
     assert (fitted.columns["split"], applied.columns["split"]) == ("train", "test")
     assert not set(fitted.extraction.sample_ids) & set(applied.extraction.sample_ids)
-    table = embedding_profiles(preset, "vision_language")
+    table = fig_embeddings.measure(preset)
     assert len(table) == 4 and table["null_mean"].notna().all()
     assert table["corrected_bits"].notna().any()
 

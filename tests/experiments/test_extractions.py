@@ -94,11 +94,12 @@ def test_the_shell_answers_all_requests_and_trains(preset, monkeypatch, capsys):
     from pidlib.experiments.reweighting import outcomes
 
     calls = []
-    monkeypatch.setattr(outcomes, "rerun", lambda *arguments: calls.append(arguments))
+    monkeypatch.setattr(outcomes, "rerun", lambda *arguments: calls.append(arguments) or "trained")
     monkeypatch.setattr(ahead, "all_requests", lambda _: [request(preset, QUERY)])
     monkeypatch.setattr(ahead, "names", list)
     monkeypatch.setattr(shell, "load_preset", lambda _: preset)
     monkeypatch.setattr("sys.argv", ["experiments", "extract", "--preset", "smoke"])
     shell.main()
-    assert "1 models answered 4 questions" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("1 models answered 4 questions") and lines[1:] == ["trained"]
     assert calls == [(preset, 1)]

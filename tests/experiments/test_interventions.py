@@ -230,8 +230,8 @@ def test_drop_by_hand():
 
 def test_perceptual_score_by_hand():
     full = pd.Series([1.0, 1, 1, 0])
-    assert perceptual_score(full, [pd.Series([0.0, 0, 0, 0])]) == 1
-    assert perceptual_score(full, [full, pd.Series([1.0, 0, 0, 0])]) == pytest.approx(
-        (0.75 - 0.5) / 0.75
-    )
-    assert np.isnan(perceptual_score(0 * full, [full]))
+    assert perceptual_score(full, pd.Series([0.0, 0, 0, 0])) == 1
+    assert perceptual_score(full, full) == 0
+    permuted = pd.Series([1.0, 0, 0, 0])
+    assert perceptual_score(full, permuted) == pytest.approx((0.75 - 0.25) / 0.75)
+    assert np.isnan(perceptual_score(0 * full, full))

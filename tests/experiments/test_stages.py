@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pidlib.experiments.stages import Claim, check_claims, stage_blocks, verdict, with_stage_depths
+from pidlib.experiments.stages import Claim, check_claims, stage_blocks, verdict
 
 RISES = Claim("a slope", above=True, margin=0.05)
 FALLS = Claim("a slope", above=False, margin=0.05)
@@ -34,8 +34,9 @@ def test_claims_without_finite_draws_are_open_and_late_readings_do_not_refute():
     claims = {"missing": RISES, "early": Claim("a share", above=False, bound=0.1, early=True)}
     values = {"missing": np.nan, "early": 0.9}
     draws = {"missing": np.full(3, np.nan), "early": np.array([0.89, 0.9, 0.91])}
-    tested = check_claims(claims, values, draws)
-    assert tested["verdict"].tolist() == ["open", "against"]
-    four = with_stage_depths(claims, tested, 4)  # first reading at 25 % of the depth
+    four = check_claims(claims, values, draws, 4)  # first reading at 25 % of the depth
     assert four["verdict"].tolist() == ["open", "open"] and four["early_depth"].eq(0.25).all()
-    assert with_stage_depths(claims, tested, 5)["verdict"].tolist() == ["open", "against"]
+    five = check_claims(claims, values, draws, 5)
+    assert five["verdict"].tolist() == ["open", "against"] and five["early_depth"].eq(0.2).all()
+    holding = check_claims(claims, values | {"early": 0.01}, draws | {"early": np.zeros(3)}, 4)
+    assert holding["verdict"].tolist() == ["open", "holds"]

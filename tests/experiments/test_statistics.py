@@ -9,7 +9,7 @@ from pidlib.experiments import statistics
 
 def test_ranked_columns_multiply_to_spearmans_rho():
     x, y = np.random.default_rng(0).integers(0, 5, (2, 30, 3)).astype(float)
-    rho = (statistics.standardised_ranks(x) * statistics.standardised_ranks(y)).sum(0)
+    rho = (statistics.standardized_ranks(x) * statistics.standardized_ranks(y)).sum(0)
     assert rho == pytest.approx([spearmanr(x[:, i], y[:, i]).statistic for i in range(3)])
 
 
@@ -17,8 +17,8 @@ def test_constant_incomplete_or_few_values_have_no_ranks():
     x = np.arange(12.0).reshape(6, 2)
     x[:, 0] = 1
     x[2, 1] = np.nan
-    assert np.isnan(statistics.standardised_ranks(x)).all()
-    assert np.isnan(statistics.standardised_ranks(np.arange(3.0))).all()
+    assert np.isnan(statistics.standardized_ranks(x)).all()
+    assert np.isnan(statistics.standardized_ranks(np.arange(3.0))).all()
 
 
 def test_a_mean_is_over_members_that_have_a_value():

@@ -83,7 +83,7 @@ def test_draws_of_the_noise_differ():
 def test_position_ids_are_synchronized_and_equal_in_all_passes(seconds):
     data = [film(index, seconds=seconds) for index in (0, 1)]
     job, seen = _job(data), []
-    job.calibrate(_job([film(index) for index in range(10)]).statistics())
+    job.moments = _job([film(index) for index in range(10)]).statistics().arrays
     encoded = job.reader.encode(data)
 
     def spy(module, args, kwargs):
@@ -106,9 +106,9 @@ def test_position_ids_are_synchronized_and_equal_in_all_passes(seconds):
         handle.remove()
     assert len(seen) == len(PATTERNS) and all(torch.equal(item, seen[0]) for item in seen)
     shorter = min(
-        encoded, key=lambda item: len(item.question)
+        encoded, key=lambda item: len(item.question.is_language)
     )  # rows of like length go together, the shorter first
-    span, start = shorter.picture, len(shorter.question.head["input_ids"])
+    span, start = shorter.picture, shorter.question.start
     time = seen[0][0, 0][start : start + len(span.span["input_ids"])]
     vision, audio = (time[torch.from_numpy(span.places[name])] for name in ("vision", "audio"))
     assert (
@@ -131,8 +131,8 @@ def test_batch_padding_and_reruns_do_not_change_clips(tmp_path):
     data = [film(index) for index in range(10)]
     assert len({len(item.question.split()) for item in data}) > 1
     arguments = {"passes": PATTERNS, "layers": (0, -1), "progress": False}
-    eight = extract(hearing(), data, batch_size=8, folder=tmp_path, **arguments)
-    again = extract(hearing(), data, batch_size=8, folder=tmp_path, **arguments)
+    eight = extract(hearing(), data, batch_size=8, cache=tmp_path, **arguments)
+    again = extract(hearing(), data, batch_size=8, cache=tmp_path, **arguments)
     alone = extract(hearing(), data, batch_size=1, **arguments)
     for key in PATTERNS:
         np.testing.assert_array_equal(eight.logits[key], again.logits[key])
@@ -222,12 +222,12 @@ def test_saved_audio_model_loads_identically(tmp_path):
 
 def test_video_size_follows_the_smaller_processor():
     model, item = hearing(), film(0)
-    assert "size" in Prompter(model.processor, model.family, {}).media([item])
+    assert "size" in Prompter(model).media([item])
     real = copy.deepcopy(model.processor)
     real.video_processor.size = {
         "shortest_edge": 3136,
         "longest_edge": 12845056,
     }  # as that of Qwen2.5-Omni says
-    assert "size" not in Prompter(real, model.family, {}).media(
+    assert "size" not in Prompter(replace(model, processor=real)).media(
         [item]
     )  # so the processor's own holds

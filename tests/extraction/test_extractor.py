@@ -13,9 +13,10 @@ import torch
 from PIL import Image
 from small_world import CANDIDATES, FAMILY_NAMES, loaded, sample, samples, sized, tiled
 
-from pidlib.extraction import Extraction, extract, extractor, job
+from pidlib.extraction import Extraction, extract, extractor, job, store
 from pidlib.extraction.extractor import CALIBRATING
-from pidlib.extraction.reader import Batches, Reader
+from pidlib.extraction.reader import Reader
+from pidlib.extraction.store import Store
 from pidlib.training import loop
 
 OPTIONS = {
@@ -187,89 +188,103 @@ def test_killed_run_resumes_and_equals_an_uninterrupted_one(
     tmp_path, monkeypatch, shards_of_four, count
 ):
     model, data = loaded("llava"), samples(11)
-    uninterrupted = extract(model, data, folder=tmp_path / "whole", **EVERYTHING)
+    uninterrupted = extract(model, data, cache=tmp_path / "whole", **EVERYTHING)
+    whole, killed = (tmp_path / name / uninterrupted.fingerprint for name in ("whole", "killed"))
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         killed_after(count, patch)
-        extract(model, data, folder=tmp_path / "killed", **EVERYTHING)
+        extract(model, data, cache=tmp_path / "killed", **EVERYTHING)
     with (
         pytest.raises(ValueError, match=f"holds {4 * count} of 11 samples; call extract")
         if count
         else pytest.raises(ValueError)
     ):
-        Extraction.load(tmp_path / "killed")
+        Extraction.load(killed)
     computed = []
     real = job.Job.shard
     monkeypatch.setattr(
         job.Job, "shard", lambda self, start: computed.append(start) or real(self, start)
     )
-    assert_same(extract(model, data, folder=tmp_path / "killed", **EVERYTHING), uninterrupted)
+    assert_same(extract(model, data, cache=tmp_path / "killed", **EVERYTHING), uninterrupted)
     assert computed == [0, 4, 8][count:]
-    for path in sorted((tmp_path / "whole").iterdir()):
-        assert path.read_bytes() == (tmp_path / "killed" / path.name).read_bytes()
+    for path in sorted(whole.iterdir()):
+        assert path.read_bytes() == (killed / path.name).read_bytes()
 
 
 def test_stored_extraction_equals_a_fresh_one(tmp_path, monkeypatch, shards_of_four):
     model, data = loaded("gemma3"), samples(6)
     fresh = extract(model, data, **EVERYTHING)
-    assert_same(extract(model, data, folder=tmp_path, **EVERYTHING), fresh)
-    assert_same(Extraction.load(tmp_path), fresh)
+    assert_same(extract(model, data, cache=tmp_path, **EVERYTHING), fresh)
+    assert_same(Extraction.load(tmp_path / fresh.fingerprint), fresh)
     monkeypatch.setattr(Reader, "_forward", None)
     monkeypatch.setattr(Reader, "_encode", None)
-    assert_same(extract(model, data, folder=tmp_path, **EVERYTHING), fresh)
+    assert_same(extract(model, data, cache=tmp_path, **EVERYTHING), fresh)
+
+
+@pytest.mark.parametrize("tokens", [True, False])
+def test_space_on_disk_is_estimated_before_any_work(tmp_path, monkeypatch, tokens):
+    model, data, sizes = loaded("llava"), samples(CALIBRATING), []
+    options = OPTIONS | {"tokens": tokens}
+    monkeypatch.setattr(Store, "require", lambda self, size: sizes.append(size))
+    extraction = extract(model, data, cache=tmp_path, **options)
+    files = (tmp_path / extraction.fingerprint).glob("samples-*")
+    assert sizes == [pytest.approx(sum(path.stat().st_size for path in files), rel=0.2)]
+    monkeypatch.undo()
+    monkeypatch.setattr(Reader, "encode", None)
+    monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: SimpleNamespace(free=9))
+    with pytest.raises(OSError, match="MB free: request fewer samples or layers"):
+        extract(model, data, cache=tmp_path / "full", **options)
 
 
 def test_corrupt_shard_is_named_and_recomputed_alone(tmp_path, monkeypatch, caplog, shards_of_four):
     model, data = loaded("llava"), samples(11)
-    first = extract(model, data, folder=tmp_path, **EVERYTHING)
-    path = tmp_path / "samples-000004.safetensors"
+    first = extract(model, data, cache=tmp_path, **EVERYTHING)
+    path = tmp_path / first.fingerprint / "samples-000004.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
     computed, real = [], job.Job.shard
     monkeypatch.setattr(
         job.Job, "shard", lambda self, start: computed.append(start) or real(self, start)
     )
-    assert_same(extract(model, data, folder=tmp_path, **EVERYTHING), first)
+    assert_same(extract(model, data, cache=tmp_path, **EVERYTHING), first)
     assert computed == [4] and "samples-000004" in caplog.text
 
 
 @pytest.mark.parametrize(
-    ("change", "named"),
+    "change",
     [
-        ({"samples": samples(5)}, "samples"),
-        ({"samples": [*samples(3), replace(sample(3), image=sample(9).image)]}, "samples"),
-        ({"seed": 1}, "seed: requested 1, stored 0"),
-        ({"partners": 2}, "partners"),
-        ({"passes": ["vision"]}, "passes"),
-        ({"tokens": False}, "tokens: requested false, stored true"),
-        ({"samples": [*samples(3), replace(sample(3), options="red or blue?")]}, "samples"),
-        ({"layers": [0]}, r"layers: requested \[0\], stored \[0, 1\]"),
-        ({"loaded": replace(loaded("llava"), revision="1" * 40)}, "revision"),
+        {"samples": samples(5)},
+        {"samples": [*samples(3), replace(sample(3), image=sample(9).image)]},
+        {"samples": [*samples(3), replace(sample(3), options="red or blue?")]},
+        {"samples": samples(4)[::-1]},
+        {"seed": 1},
+        {"partners": 2},
+        {"passes": ["vision"]},
+        {"tokens": False},
+        {"layers": [0]},
+        {"loaded": replace(loaded("llava"), revision="1" * 40)},
     ],
 )
-def test_folder_of_another_extraction_is_refused(tmp_path, change, named):
-    arguments = {"loaded": loaded("llava"), "samples": samples(4), "folder": tmp_path, **EVERYTHING}
-    extract(**arguments)
-    with pytest.raises(ValueError, match=f"holds other results .*{named}"):
-        extract(**arguments | change)
+def test_another_extraction_has_another_fingerprint(change):
+    arguments = {"loaded": loaded("llava"), "samples": samples(4), **EVERYTHING}
+    first, other = extract(**arguments), extract(**arguments | change)
+    assert first.fingerprint != other.fingerprint
 
 
-def test_pictures_are_identified_by_their_colors(tmp_path):
-    def painted(palette):
+def test_pictures_are_identified_by_their_colors():
+    def fingerprint(palette):
         picture = Image.new("P", (64, 64), 1)
         picture.putpalette(palette)
-        return [sample(index, image=picture) for index in range(3)]
+        painted = [sample(index, image=picture) for index in range(3)]
+        arguments = {"passes": ["vision+language"], "progress": False}
+        return extract(loaded("llava"), painted, **arguments).fingerprint
 
-    arguments = {"passes": ["vision+language"], "folder": tmp_path, "progress": False}
-    extract(loaded("llava"), painted([0, 0, 0, 255, 0, 0]), **arguments)
-    extract(loaded("llava"), painted([9, 9, 9, 255, 0, 0]), **arguments)  # a color not used
-    with pytest.raises(ValueError, match="holds other results .*samples"):
-        extract(loaded("llava"), painted([0, 0, 0, 0, 0, 255]), **arguments)
+    red = fingerprint([0, 0, 0, 255, 0, 0])
+    assert red == fingerprint([9, 9, 9, 255, 0, 0])  # a color not used
+    assert red != fingerprint([0, 0, 0, 0, 0, 255])
 
 
 def test_identity_includes_the_code_but_not_the_checks(monkeypatch):
     def code():
-        extractor._code.cache_clear()
-        arguments = (samples(2), ("vision",), 0, (), 0)
-        return extractor.identity(loaded("llava"), *arguments)["code"]
+        return extractor.identity(loaded("llava"), samples(2))["code"]
 
     before = code()
     assert len(before) == 16 and code() == before
@@ -286,21 +301,17 @@ def test_cache_holds_each_extraction_under_its_fingerprint(tmp_path, monkeypatch
     other = extract(model, data, cache=tmp_path, **OPTIONS | {"seed": 1})
     assert {path.name for path in tmp_path.iterdir()} == {first.fingerprint, other.fingerprint}
     real = extractor.identity
-    monkeypatch.setattr(extractor, "identity", lambda *a: calls.append(a) or real(*a))
+    monkeypatch.setattr(extractor, "identity", lambda *a, **b: calls.append(a) or real(*a, **b))
     monkeypatch.setattr(Reader, "_forward", None)
     assert_same(extract(model, data, cache=tmp_path, **OPTIONS), first)
     assert len(calls) == 1
-    assert (
-        first.fingerprint
-        == extract(model, data, folder=tmp_path / first.fingerprint, **OPTIONS).fingerprint
-    )
 
 
 def test_batch_size_is_provenance(tmp_path):
     model, data = loaded("llava"), samples(4)
     assert_same(
-        extract(model, data, folder=tmp_path, batch_size=3, **EVERYTHING),
-        extract(model, data, folder=tmp_path, **EVERYTHING),
+        extract(model, data, cache=tmp_path, batch_size=3, **EVERYTHING),
+        extract(model, data, cache=tmp_path, **EVERYTHING),
     )
 
 
@@ -335,16 +346,19 @@ def test_other_errors_and_a_batch_of_one_are_not_retried():
 
         return run
 
+    def reader(batch_size):
+        return Reader(loaded("llava"), CANDIDATES, (), "is it red?", batch_size)
+
     for error, expected in (
         (RuntimeError("shapes differ"), [4]),
         (torch.OutOfMemoryError(), [4, 2, 1]),
     ):
         calls = []
         with pytest.raises(type(error)):
-            list(Batches(4)(fails(error), range(4)))
+            list(reader(4).in_batches(fails(error), range(4)))
         assert calls == expected
     with pytest.raises(ValueError, match="batch_size must be at least 1; got 0"):
-        Batches(0)
+        reader(0)
 
 
 def spoiled(parameter):
@@ -389,10 +403,13 @@ def test_samples_with_nan_answers_are_named():
         ([sample(0), sample(1, image=None)], "no picture: world/001"),
         ([sample(0, image=None), sample(1, image=None)], "no picture: world/000, world/001"),
         ([sample(0, question=" ")], "no question: world/000"),
-        ([sample(0, candidates="red")], "tuple of nonempty strings; got 'red'"),
-        ([sample(0, candidates=("red", " "))], r"tuple of nonempty strings; got \('red', ' '\)"),
-        ([sample(0, candidates=("red",))], r"two or more different answers; got \('red',\)"),
-        ([sample(0, candidates=("red", "red"))], r"two or more different answers"),
+        ([sample(0, candidates="red")], "nonempty strings; got 'red'"),
+        ([sample(0, candidates=("red", " "))], r"nonempty strings; got \('red', ' '\)"),
+        (
+            [sample(0, candidates=("red",))],
+            r"two or more different, nonempty strings; got \('red',\)",
+        ),
+        ([sample(0, candidates=("red", "red"))], r"two or more different, nonempty strings"),
     ],
 )
 def test_invalid_profiling_sets_are_refused(data, message):
@@ -482,7 +499,6 @@ def no_work(monkeypatch):
         ({"layers": (7,)}, "no block 7: the language model has 2"),
         ({"layers": (-3,)}, "no block -3: the language model has 2"),
         ({"batch_size": 0}, "batch_size must be at least 1; got 0"),
-        ({"folder": "a", "cache": "b"}, "not both"),
     ],
 )
 def test_invalid_arguments_are_refused_before_any_work(monkeypatch, arguments, message):

@@ -84,7 +84,7 @@ def test_options_pass_masks_the_question_only(family):
 def test_options_pass_uses_the_same_noise_for_the_question():
     model, data = loaded("llava"), [replace(item, options="red or blue?") for item in samples(4)]
     job = _job(model, data)
-    job.calibrate(job.statistics())
+    job.moments = job.statistics().arrays
     for item in job.reader.encode(data):
         hidden, stays = (
             job.noise(item, Pass.parse(key))["language"] for key in ("vision", "vision+options")

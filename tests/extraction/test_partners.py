@@ -7,7 +7,7 @@ import pytest
 from small_world import FAMILY_NAMES, QUESTIONS, loaded, sample, samples
 
 from pidlib.extraction import extract
-from pidlib.extraction.partners import draw_partners
+from pidlib.extraction.job import draw_partners
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)

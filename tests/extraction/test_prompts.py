@@ -17,9 +17,11 @@ TEXTS = [
 
 
 def prompter(model, processor=None):
-    return Prompter(
-        processor or model.processor, model.family, model.family.placeholder_ids(model.model)
-    )
+    return Prompter(replace(model, processor=processor or model.processor))
+
+
+def questions_of(prompts, data):
+    return [question for question, *_ in prompts.tokenize(data)[1]]
 
 
 def processor_of(tokenizer, template):
@@ -85,7 +87,7 @@ def fast(core):
 def test_language_tokens_are_the_words_of_the_question(family):
     model = loaded(family)
     data = [sample(index) for index in range(4)]
-    _, questions, _ = prompter(model).tokenize(data)
+    questions = questions_of(prompter(model), data)
     for item, question in zip(data, questions, strict=True):
         words = item.question.replace("?", " ?").split()
         assert model.processor.tokenizer.convert_ids_to_tokens(question.language_ids) == words
@@ -94,9 +96,8 @@ def test_language_tokens_are_the_words_of_the_question(family):
 @pytest.mark.parametrize("family", FAMILY_NAMES)
 def test_options_are_separated_from_the_question(family):
     model = loaded(family)
-    _, (question, bare), _ = prompter(model).tokenize(
-        [sample(0, options="red, green or blue?"), sample(1)]
-    )
+    data = [sample(0, options="red, green or blue?"), sample(1)]
+    question, bare = questions_of(prompter(model), data)
     words = model.processor.tokenizer.convert_ids_to_tokens(
         question.language_ids[question.is_options]
     )
@@ -126,8 +127,8 @@ def test_language_tokens_of_other_tokenizers(tokenizer, form, question):
     template = TEMPLATES[form].replace("question", "messages[0]['content'][1]['text']")
     prompts = prompter(loaded("llava"), processor_of(TOKENIZERS[tokenizer], template))
     data = [sample(0, question=f" {question} "), sample(1, question="red red red red red red")]
-    _, questions, _ = prompts.tokenize(data)
-    _, (listed,), _ = prompts.tokenize([replace(data[0], options="red or\nblue")])
+    questions = questions_of(prompts, data)
+    (listed,) = questions_of(prompts, [replace(data[0], options="red or\nblue")])
     marked = [
         TOKENIZERS[tokenizer].decode(listed.language_ids[listed.is_options == what]).split()
         for what in (False, True)
@@ -136,8 +137,7 @@ def test_language_tokens_of_other_tokenizers(tokenizer, form, question):
     # A token may reach over the edge of the question, but not further than white space.
     assert TOKENIZERS[tokenizer].decode(questions[0].language_ids).split() == question.split()
     for item in questions:
-        ids = np.concatenate([item.head["input_ids"], item.tail["input_ids"]])
-        assert (ids == TOKENIZERS[tokenizer].bos_token_id).sum() == (
+        assert (item.fields["input_ids"] == TOKENIZERS[tokenizer].bos_token_id).sum() == (
             form == "own beginning" or tokenizer == "bytes after <s>"
         )
 
@@ -146,21 +146,19 @@ def test_language_tokens_of_other_tokenizers(tokenizer, form, question):
 def test_picture_and_question_of_two_samples_combine_as_in_the_processor(family):
     prompts = prompter(loaded(family))
     first, second = sample(0), sample(1)
-    _, questions, spans = prompts.tokenize([first, second])
-    _, (expected,), ((span, places),) = prompts.tokenize([replace(first, question=second.question)])
-    for name in expected.head:
-        joined = np.concatenate(
-            [questions[1].head[name], spans[0][0][name], questions[1].tail[name]]
-        )
-        np.testing.assert_array_equal(
-            joined, np.concatenate([expected.head[name], span[name], expected.tail[name]])
-        )
-    np.testing.assert_array_equal(spans[0][1]["vision"], places["vision"])
+    _, ((_, *picture), (question, *_)) = prompts.tokenize([first, second])
+    both = replace(first, question=second.question)
+    _, ((expected, span, places),) = prompts.tokenize([both])
+    assert question.start == expected.start
+    for name in expected.fields:
+        np.testing.assert_array_equal(question.fields[name], expected.fields[name])
+        np.testing.assert_array_equal(picture[0][name], span[name])
+    np.testing.assert_array_equal(picture[1]["vision"], places["vision"])
 
 
 def test_spans_follow_the_picture_size():
     data = [sample(0), sample(1, image=picture(7).resize((96, 32)))]
-    tower, _, ((_, square), (_, wide)) = prompter(sized()).tokenize(data)
+    tower, ((*_, square), (*_, wide)) = prompter(sized()).tokenize(data)
     assert (square["vision"].sum(), wide["vision"].sum()) == (16, 12) and tower[
         "image_grid_thw"
     ].tolist() == [[1, 8, 8], [1, 4, 12]]
@@ -214,9 +212,10 @@ def test_bert_prompt_starts_with_cls_and_has_no_sep():
     processor = hf.BlipProcessor(
         image_processor=model.processor.image_processor, tokenizer=tokenizer
     )
-    _, (question,), _ = prompter(model, processor).tokenize([sample(0, question="red or blue?")])
+    data = [sample(0, question="red or blue?")]
+    (question,) = questions_of(prompter(model, processor), data)
     assert (
-        tokenizer.convert_ids_to_tokens(question.head["input_ids"])
+        tokenizer.convert_ids_to_tokens(question.fields["input_ids"])
         == "[CLS] question : red or blue ? answer :".split()
     )
     assert tokenizer.convert_ids_to_tokens(question.language_ids) == ["red", "or", "blue", "?"]

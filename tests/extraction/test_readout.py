@@ -6,7 +6,8 @@ import torch
 from small_world import CANDIDATES, FAMILY_NAMES, loaded, samples
 
 from pidlib.extraction import Extraction, extract
-from pidlib.extraction.readout import Head, candidate_mass, capture_outputs, decide
+from pidlib.extraction.reader import Head, capture_outputs
+from pidlib.extraction.result import decide, is_undecided
 
 
 @pytest.mark.parametrize("family", FAMILY_NAMES)
@@ -42,7 +43,7 @@ def test_head_applies_the_softcap():
 def test_capture_outputs_reads_one_position_of_each_row():
     block = torch.nn.Identity()
     states = torch.arange(12.0).reshape(2, 3, 2)
-    with capture_outputs([block], torch.arange(2), torch.tensor([0, 2])) as read:
+    with capture_outputs([block], (torch.arange(2), torch.tensor([0, 2]))) as read:
         block(states)
     block(states + 1)
     assert read[0].tolist() == [[0.0, 1.0], [10.0, 11.0]]
@@ -53,7 +54,7 @@ def test_decisions_fall_back_to_uniform_below_tau():
         np.log([[0.2, 0.1], [0.15, 0.14], [0.9, 0.1]]).astype(np.float32),
         np.zeros(3, np.float32),
     )
-    np.testing.assert_allclose(candidate_mass(logits, log_normalizer), [0.3, 0.29, 1.0], rtol=1e-6)
+    assert is_undecided(logits, log_normalizer, 0.295).tolist() == [False, True, False]
     np.testing.assert_allclose(
         decide(logits, log_normalizer, 0.295), [[2 / 3, 1 / 3], [0.5, 0.5], [0.9, 0.1]], rtol=1e-6
     )
@@ -63,7 +64,11 @@ def test_decisions_fall_back_to_uniform_below_tau():
 def test_mass_fallback_and_accuracy():
     data = samples(8)
     extraction = extract(loaded("llava"), data, progress=False)
-    mass = extraction.candidate_mass()
+    logits, log_normalizer = (
+        values["vision+language"].astype(np.float64)
+        for values in (extraction.logits, extraction.log_normalizer)
+    )
+    mass = np.exp(logits - log_normalizer[:, None]).sum(1)
     assert ((0 < mass) & (mass < 1)).all()
     middle = float(np.median(mass))
     assert (
@@ -99,8 +104,8 @@ def test_missing_parts_name_the_call_that_extracts_them():
 
 
 def test_negative_layers_count_from_the_last_block(tmp_path):
-    fresh = extract(loaded("llava"), samples(3), layers=(-1,), folder=tmp_path, progress=False)
-    for extraction in (fresh, Extraction.load(tmp_path)):
+    fresh = extract(loaded("llava"), samples(3), layers=(-1,), cache=tmp_path, progress=False)
+    for extraction in (fresh, Extraction.load(tmp_path / fresh.fingerprint)):
         np.testing.assert_array_equal(extraction.decisions(layer=-1), extraction.decisions(layer=1))
         with pytest.raises(ValueError, match=r"layer 0 was not extracted; extracted: \(1,\)"):
             extraction.decisions(layer=-2)

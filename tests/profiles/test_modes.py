@@ -9,7 +9,7 @@ from known_models import N, extraction, first, xor
 from pidlib import benchmarks
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.extraction import Pairs
-from pidlib.extraction.partners import draw_partners
+from pidlib.extraction.job import draw_partners
 from pidlib.profiles.modes import MODES, diagnose, measure_decisions, measure_mode
 
 XOR_ATOMS = {"redundancy": 0, "unique_vision": 0, "unique_language": 0, "synergy": 1}
@@ -70,7 +70,8 @@ def test_the_noise_floor_is_the_decomposition_of_noise():
 
 def test_measured_has_rows_draws_and_atoms():
     decisions = extraction(xor).masked()
-    rows, draws, atoms = measure_decisions(decisions, 5, seed=1)
+    rows, draws, atoms, moved = measure_decisions(decisions, 5, seed=1)
+    assert moved == decision_pid(decisions).reconciliation
     assert atoms == values(rows) == decision_pid(decisions).pid.atoms
     assert {atom: len(values) for atom, values in draws.items()} == dict.fromkeys(atoms, 5)
     again = measure_decisions(decisions, 5, seed=1).draws
@@ -100,8 +101,8 @@ def test_diagnostics_of_a_model_that_needs_both():
     assert found["accuracy"] == 1 and found["entropy_bits"] < 1e-6
     assert found["entropy_vision_bits"] == pytest.approx(1)
     assert found["fallback_vision"] == 0 and found["moved_vision"] == pytest.approx(0, abs=1e-6)
-    solved = decision_pid(extraction(xor).masked())
-    assert diagnose(extraction(xor), solved=solved) == pytest.approx(found, abs=1e-6)
+    moved = measure_mode(extraction(xor), "masked", n_bootstrap=2).moved
+    assert diagnose(extraction(xor), moved=moved) == found
 
 
 def test_a_model_without_mass_on_the_candidates_falls_back():

@@ -132,6 +132,11 @@ def test_clips_have_vision_and_audio_given_the_text(given, clips):
     assert set(found.table["partners"]) == {0}
 
 
+def test_videos_without_sound_are_refused(clips):
+    with pytest.raises(ValueError, match=f"no sound: {clips[0].sample_id}"):
+        profile("llava", [replace(clips[0], audio=None), *clips[1:]])
+
+
 @pytest.mark.filterwarnings("ignore:.*the median condition")
 def test_profiles_given_other_conditions_are_not_compared(clips):
     first, second = (quietly(hearing(), clips, given=given) for given in ("question", "template"))

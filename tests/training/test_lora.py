@@ -224,9 +224,7 @@ def test_extraction_distinguishes_adapted_model_and_base(tmp_path):
         not np.array_equal(before.hidden[:, block], after.hidden[:, block]) for block in (0, 1)
     ]
     assert changed == [False, True]
-    extract(BASE, SAMPLES, passes=(full,), folder=tmp_path / "shards", progress=False)
-    with pytest.raises(ValueError, match="holds other results"):
-        extract(tuned, SAMPLES, passes=(full,), folder=tmp_path / "shards", progress=False)
+    assert before.fingerprint != after.fingerprint
 
 
 def test_training_is_silent_and_without_side_effects(tmp_path, monkeypatch, capfd, recwarn):

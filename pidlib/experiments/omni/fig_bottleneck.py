@@ -1,10 +1,9 @@
 r"""Does training on vision limit the synergy of vision and audio, and is the sound too soft?
 
-Fang et al. find much U_vision and little synergy, and call vision the bottleneck. Here the ceiling,
-the atoms of the ideal answerer, is known, and minis differ only in the share of audio questions
-among their unimodal training questions, and in their seed. If training on vision limits synergy,
-synergy rises with that share. (Not all minis have mastered the second subset.) Last, soundtracks
-are attenuated: if the sound is too weak, synergy rises with loudness.
+Fang et al. find much U_vision and little synergy, and call vision the bottleneck. Here minis differ
+only in the share of audio questions among their unimodal training questions, and in their seed, and
+the atoms of the ideal answerer are known. If training on vision limits synergy, it rises with that
+share; if the sound is too weak, synergy rises with its loudness.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,10 +22,9 @@ from pidlib.benchmarks import micro_av
 from pidlib.experiments import style
 from pidlib.experiments.extractions import Extracted, Request, extractions
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.omni.depth import FUSION
-from pidlib.experiments.omni.profiles import Measured
+from pidlib.experiments.omni.profiles import FUSION, Measured
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.statistics import centred_interval
+from pidlib.experiments.statistics import centered_interval
 from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
 from pidlib.training.recipes import RECIPES
 
@@ -96,11 +94,10 @@ def effect(
 ) -> dict[str, float]:
     r"""The change of an atom from the smallest share to the largest, in bits, over n trainings.
 
-    Trainings with equal seeds share initial weights, clips and order, so each of the m seeds has
-    its own level: with x and y centered within seeds, the least-squares slope b gives
-    :math:`b\,\Delta x` with :math:`\Delta x = x_{\max} - x_{\min}`, the 95 % interval
-    :math:`\pm t_{.975,\,n-m-1}\,\mathrm{se}(b)\,\Delta x`, and a two-sided p for no slope. Interval
-    and p are missing without degrees of freedom.
+    Each of the m seeds, which decide initial weights, clips and order, has its own level: the
+    least-squares slope b of bits on shares, both centered within seeds, gives
+    :math:`b\,\Delta x`, the 95 % interval :math:`\pm t_{.975,\,n-m-1}\,\mathrm{se}(b)\,\Delta x`,
+    and a two-sided p for no slope; both are missing without degrees of freedom.
 
     >>> result = effect([0, 0, 1, 1], [0.1, 0.3, 0.3, 0.4], [0, 1, 0, 1])
     >>> {name: round(float(value), 3) for name, value in result.items()}
@@ -126,8 +123,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
     ``training``: a mini, with an interval over questions. ``effect``: of the share, see `effect`;
     ``bend``: the mean of the minis in the `middle` minus that of the rest, likewise. ``salience``:
-    a mini in the middle at a gain; ``change``: its difference between the gains `AUDIBLE` and 1,
-    with an interval over questions.
+    a mini in the middle at a gain; ``change``: its difference between the gains `AUDIBLE` and 1.
     """
     by_training, by_gain = requests(preset)
     trained = [_profile(preset, answer, 1.0).rows for (answer,) in extractions(preset, by_training)]
@@ -181,7 +177,7 @@ def _changes(before: Measured, after: Measured) -> Iterator[dict[str, object]]:
     columns["converged"] = before.rows["converged"].all() and after.rows["converged"].all()
     for atom in EFFECTS:
         value = after.atoms[atom] - before.atoms[atom]
-        low, high = centred_interval(after.draws[atom] - before.draws[atom], value)
+        low, high = centered_interval(after.draws[atom] - before.draws[atom], value)
         yield columns | {"atom": atom, "value_bits": value, "ci_low": low, "ci_high": high}
 
 

@@ -1,8 +1,7 @@
 """What do the clips show and sound like, and which streams does an answer need?
 
-The law of the clips is known, so the truth is the decomposition of the ideal answerer's information
-given the question T: I(Y; V, A | T) = R + U_v + U_a + S, or of I(Y; V, A), which ignores the
-question.
+The law of the clips is known, and with it the atoms of the ideal answerer's information given the
+question T, I(Y; V, A | T) = R + U_v + U_a + S, or with the question ignored, I(Y; V, A).
 """
 
 from itertools import product
@@ -81,8 +80,7 @@ def figure(table: pd.DataFrame) -> Figure:
 def _example(row: pd.Series) -> benchmarks.Sample:
     """The first sample of the row's split and seed with the last of the template's questions."""
     wordings = list(micro_av.TEMPLATES[row["template"]].questions.values())[-1]
-    split = "test" if pd.isna(row["split"]) else row["split"]
-    samples = benchmarks.load(row["benchmark"], split, n=64, seed=int(row["seed"]))
+    samples = benchmarks.load(row["benchmark"], row["split"], n=64, seed=int(row["seed"]))
     samples = (sample for sample in samples if sample.template == row["template"])
     return next(sample for sample in samples if sample.question in wordings)
 

@@ -1,9 +1,8 @@
 r"""Is the question a gate to fusion? Sensory atoms by depth for two questions about the same clip.
 
 Fang et al. report that a paraphrase without need for fusion lowers synergy in the last stage, while
-the unimodal trajectories of the early and middle stages do not change. The bounds are ours. Lower
-synergy at the output follows from correct answers to both questions (the ideal answerer has .5 bits
-and 0); the claim is that synergy is not lower before.
+the unimodal trajectories of the early and middle stages do not change. The bounds are ours. Correct
+answers to both questions imply .5 bits and 0 at the output; the claim is no difference before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ from pidlib.benchmarks import Sample, micro_av
 from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.interventions import correct_by_id as correct
-from pidlib.experiments.omni import depth, profiles
+from pidlib.experiments.omni import profiles
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, stage_blocks
 from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
@@ -35,17 +34,14 @@ COLUMNS = {
 }
 NEEDS = {"both": 0, "vision": 1}  # what a question of a pair needs -> its place in the pair
 CLAIMS = {  # differences are without need for fusion minus with it, in bits
-    "late_synergy": Claim("difference in S in the last stage", above=False, margin=0.05),
-    "later_than_before": Claim("the same minus that before", above=False, margin=0.05),
-    "vision_parts": Claim("distance in U_vision before", above=False, bound=0.1),
-    "audio_parts": Claim("distance in U_audio before", above=False, bound=0.1),
+    "late_synergy": Claim(r"$\Delta S(\mathrm{late})$", above=False, margin=0.05),
+    "later_than_before": Claim(
+        r"$\Delta S(\mathrm{late}) - \Delta S(\mathrm{before})$", above=False, margin=0.05
+    ),
+    "vision_parts": Claim(r"$|\Delta U_v|(\mathrm{before})$", above=False, bound=0.1),
+    "audio_parts": Claim(r"$|\Delta U_a|(\mathrm{before})$", above=False, bound=0.1),
 }
 CONSEQUENCES = ("late_synergy",)  # follow from correct answers to both questions
-_SYMBOLS = {
-    "later_than_before": r"$\Delta S(\mathrm{late}) - \Delta S(\mathrm{before})$",
-    "vision_parts": r"$|\Delta U_v|(\mathrm{before})$",
-    "audio_parts": r"$|\Delta U_a|(\mathrm{before})$",
-}
 _QUESTIONS = {  # words and dashes
     "both": ("which way does the sounding one move?", "-"),
     "vision": ("which way does the red (or blue) one move?", (0, (3, 1.5))),
@@ -58,7 +54,7 @@ def requests(preset: Preset) -> list[Request]:
     query = profiles.query(preset)._replace(n_samples=preset.n_omni_intervened)
     changes = (partial(question_pairs, place=place, seed=preset.seed) for place in NEEDS.values())
     queries = tuple(query._replace(change=change) for change in changes)
-    return [Request(preset.omni_models, [depth.FUSION], queries)]
+    return [Request(preset.omni_models, [profiles.FUSION], queries)]
 
 
 def question_pairs(samples: Sequence[Sample], place: int, seed: int = 0) -> list[Sample]:
@@ -70,13 +66,13 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Sensory atoms and accuracies after every block; claims, ``follows`` for `CONSEQUENCES`."""
     atoms, claims = [], []
     for pair in extractions(preset, *requests(preset)):
-        measured = [depth.measure_trajectory(preset, answer) for answer in pair]
+        measured = [profiles.measure_trajectory(preset, answer) for answer in pair]
         for needs, answer, (profile, columns) in zip(NEEDS, pair, measured, strict=True):
             accuracies = accuracy_by_named_object(answer.extraction)
             atoms.append(profile.rows.assign(needs=needs, **accuracies, **columns))
         (both, columns), (vision, other) = measured
         columns["fingerprint"] = fingerprint(of=[columns["fingerprint"], other["fingerprint"]])
-        claims.append(depth.check_claims(CLAIMS, gate, both, vision, **columns))
+        claims.append(profiles.check_claims(CLAIMS, gate, both, vision, **columns))
     tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
     tables = {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
     tested = tables["fig_gate_claims"]
@@ -152,11 +148,12 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
         style.handle(f"“{words}”", linestyle=dashes, markerfacecolor=faces[needs], **look)
         for needs, (words, dashes) in _QUESTIONS.items()
     ]
-    handles += depth.legend_handles()
+    handles += profiles.legend_handles()
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
 
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     """The tested claims except `CONSEQUENCES`."""
-    return stages.latex_claims(tables["fig_gate_claims"], _SYMBOLS)
+    shown = {name: claim for name, claim in CLAIMS.items() if name not in CONSEQUENCES}
+    return stages.latex_claims(tables["fig_gate_claims"], shown)

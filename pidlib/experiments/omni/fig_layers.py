@@ -14,43 +14,40 @@ from matplotlib.figure import Figure
 
 from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Request, extractions
-from pidlib.experiments.omni import depth, profiles
+from pidlib.experiments.omni import profiles
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, stage_blocks
+from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, share_of, stage_blocks
 from pidlib.experiments.tables import ATOMS, validate
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
 CLAIMS = {
-    "vision_lead": Claim("half depth of S minus that of U_vision", above=True, margin=0.05),
+    "vision_lead": Claim("$h(S) - h(U_v)$", above=True, margin=0.05),
     "vision_middle": Claim(
-        "share of U_vision of the middle stage - its depth", above=True, margin=0.05, early=True
+        r"$\Delta_{\mathrm{mid}} U_v/\max U_v - \Delta_{\mathrm{mid}}$",
+        above=True,
+        margin=0.05,
+        early=True,
     ),
     "vision_levels_off": Claim(
-        "slope of U_vision, middle minus last stage, bits", above=True, margin=0.05, early=True
+        r"$U_v'(\mathrm{mid}) - U_v'(\mathrm{late})$", above=True, margin=0.05, early=True
     ),
-    "synergy_late": Claim("share of S that arises in the last stage", above=True, bound=0.5),
-}
-_SYMBOLS = {
-    "vision_lead": "$h(S) - h(U_v)$",
-    "vision_middle": r"$\Delta_{\mathrm{mid}} U_v/\max U_v - \Delta_{\mathrm{mid}}$",
-    "vision_levels_off": r"$U_v'(\mathrm{mid}) - U_v'(\mathrm{late})$",
-    "synergy_late": "$1 - S_{.8}/S$",
+    "synergy_late": Claim("$1 - S_{.8}/S$", above=True, bound=0.5),
 }
 _DASHED = (0, (4, 2))
 
 
 def requests(preset: Preset) -> list[Request]:
     """The passes of Sensory PID on the fusion subset, after every block."""
-    return [Request(preset.omni_models, [depth.FUSION], (profiles.query(preset),))]
+    return [Request(preset.omni_models, [profiles.FUSION], (profiles.query(preset),))]
 
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Sensory atoms after every block, and the tested claims."""
     atoms, claims = [], []
     for (answer,) in extractions(preset, *requests(preset)):
-        profile, columns = depth.measure_trajectory(preset, answer)
+        profile, columns = profiles.measure_trajectory(preset, answer)
         atoms.append(profile.rows.assign(**columns))
-        claims.append(depth.check_claims(CLAIMS, saturation, profile, **columns))
+        claims.append(profiles.check_claims(CLAIMS, saturation, profile, **columns))
     tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
     return {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
 
@@ -58,8 +55,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 def half_depth(curve: Float[np.ndarray, "L *draws"]) -> Float[np.ndarray, " *draws"]:
     """The relative depth at which a curve first reaches half of its maximum.
 
-    Between blocks the curve is linear; it is 0 at depth 0. Missing if the maximum is below
-    `MIN_BITS`.
+    The curve is linear between blocks, and 0 at depth 0. Missing for maxima below `MIN_BITS`.
 
     >>> half_depth(np.array([0, 0, 1.0, 1.0])), half_depth(np.zeros(3))
     (array(0.625), array(nan))
@@ -79,8 +75,7 @@ def saturation(
 
     With e and m the last blocks of the first and the middle stage: :math:`h(S) - h(U_v)`, see
     `half_depth`; :math:`(U_v(m) - U_v(e)) / \max_d U_v(d)` minus the depth between e and m; the
-    slope of :math:`U_v` from e to m minus that from m to 1; :math:`1 - S(m)/S(1)`. Shares of less
-    than `MIN_BITS` are missing.
+    slope of :math:`U_v` from e to m minus that from m to 1; :math:`1 - S(m)/S(1)`.
 
     >>> rise = {"unique_vision": [0.1, 0.5, 0.9, 1.0, 1.0], "synergy": [0, 0, 0, 0.1, 0.5]}
     >>> [round(float(value), 2) for value in saturation(rise).values()]
@@ -93,14 +88,10 @@ def saturation(
     late_slope = (vision[-1] - vision[middle]) / (blocks - 1 - middle)
     return {
         "vision_lead": half_depth(synergy) - half_depth(vision),
-        "vision_middle": _share(rise, vision.max(0)) - (middle - early) / blocks,
+        "vision_middle": share_of(rise, vision.max(0)) - (middle - early) / blocks,
         "vision_levels_off": blocks * (rise / (middle - early) - late_slope),
-        "synergy_late": _share(end - synergy[middle], end),
+        "synergy_late": share_of(end - synergy[middle], end),
     }
-
-
-def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.where(whole >= MIN_BITS, part / np.where(whole >= MIN_BITS, whole, 1), np.nan)
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
@@ -120,7 +111,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     figure.supxlabel("relative depth of the block", fontsize="medium")
     look = {"linestyle": _DASHED, "linewidth": 0.8, "marker": 7, "markersize": 5}
     half = style.handle("half of the most $U_v$ or $S$", color=style.INK, **look)
-    handles = [*style.atom_lines(style.MARKERS, style.SENSORY), *depth.legend_handles(), half]
+    handles = [*style.atom_lines(style.MARKERS, style.SENSORY), *profiles.legend_handles(), half]
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
 
@@ -137,4 +128,4 @@ def _draw_half_depth(ax: Axes, line: pd.DataFrame) -> None:
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     """The tested claims."""
-    return stages.latex_claims(tables["fig_layers_claims"], _SYMBOLS)
+    return stages.latex_claims(tables["fig_layers_claims"], CLAIMS)

@@ -1,8 +1,7 @@
 """Sensory atoms of the minis against those of the ideal answerer, under three conditions.
 
-The clips are generated, so the atoms of an ideal answerer are known for each template. Given the
-question, the estimate should recover them. Given the template, texts of a template are pooled; with
-the question ignored, decisions on clips of equal content are averaged over questions.
+Given the question, the estimate should recover the known atoms of each template. Given the
+template, its texts are pooled; with the question ignored, decisions on equal clips are averaged.
 """
 
 from itertools import groupby, product

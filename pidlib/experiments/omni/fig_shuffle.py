@@ -1,10 +1,8 @@
 r"""Do the unique atoms of a stream predict the accuracy lost when that stream is swapped?
 
-Each clip gets the video, or the soundtrack, of another clip of its benchmark and template (a
-derangement; pairs of independent streams still follow the law of the template). Accuracy drops are
-correlated with unique atoms and with :math:`I(Y; V \mid A, T) = U_v + S`, the information that a
-swapped video removes. All models answer the same swaps, so their drops are dependent, also in the
-null.
+Each clip gets the video, or the soundtrack, of another clip of its benchmark and template. Accuracy
+drops are correlated with unique atoms and with :math:`I(Y; V \mid A, T) = U_v + S`, the information
+that a swapped video removes. All models answer the same swaps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +24,7 @@ from pidlib.experiments.interventions import accuracy_drop, resample
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY, standardised_ranks
+from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY, standardized_ranks
 from pidlib.experiments.tables import Columns, of_type, published, validate
 from pidlib.profiles.clips import sensory_profile
 from pidlib.sensory import split_by
@@ -62,7 +60,6 @@ _SCOPES = {  # in drawing order: words and color
     TEMPLATES: (TEMPLATES, "white"),
     SUBSETS: (SUBSETS, style.FAINT),
 }
-_SUBSET_COLORS = style.OTHERS[1:]  # the first is that of the published values
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -146,11 +143,10 @@ def correlations(
     Over all cells (`TEMPLATES`), over means of each model in each subset (`SUBSETS`), within each
     subset in which both numbers vary (see `varies`), and the mean of the latter (`MEAN`).
 
-    The subsets alone imply a correlation, and cells of one template or model are dependent. So the
-    null permutes templates within each subset, in the same way for all models, and models, in the
-    same way for all templates. Over means of subsets only models are permuted: four have p >= 1/24.
-    The interval resamples templates within subsets; it is missing for subsets with fewer than
-    `MIN_TEMPLATES`, and for means that include such a subset.
+    Cells of one subset, template or model are dependent. So the null permutes templates within each
+    subset, alike for all models, and models, alike for all templates. The interval resamples
+    templates within subsets; it is missing for subsets with fewer than `MIN_TEMPLATES`, and for
+    means that include such a subset.
     """
     low, high = (cells[name].astype(float) for name in ("ci_low", "ci_high"))
     cells = cells.assign(variance=statistics.variance_of(low, high))
@@ -231,7 +227,7 @@ def _correlate(
 
 
 def _rho(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "p q"]:
-    return standardised_ranks(x).T @ standardised_ranks(y)
+    return standardized_ranks(x).T @ standardized_ranks(y)
 
 
 def _permute(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, " cells"]:
@@ -256,7 +252,7 @@ def _resample(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, 
 def figure(table: pd.DataFrame) -> Figure:
     """Above, drops against U and U + S of the swapped stream; below, the rank correlations."""
     cells = table[table["kind"].isin(("quantity", "drop"))]
-    colors = dict(zip(cells["benchmark"].unique(), _SUBSET_COLORS, strict=False))
+    colors = dict(zip(cells["benchmark"].unique(), style.OTHERS[1:], strict=False))
     markers = dict(zip(cells["model"].unique(), style.MARKERS, strict=False))
     figure = Figure(figsize=(style.PAGE, 5.5))
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])

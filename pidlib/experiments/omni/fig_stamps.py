@@ -19,7 +19,7 @@ from matplotlib.patches import Patch
 from scipy.stats import binomtest
 
 from pidlib._common import derive_seed, fingerprint
-from pidlib.decomposition.entropies import miller_madow, plug_in
+from pidlib.decomposition.entropies import joint_information, miller_madow, plug_in
 from pidlib.decomposition.estimate import estimate
 from pidlib.experiments import style, tables
 from pidlib.experiments.omni import stamps
@@ -63,7 +63,6 @@ _CONTROLS = {
     "mismatched": ("o", "first source of another", -0.05),
     "shuffled": ("D", "target shuffled once", 0.12),
 }
-_GROUP = 0.8  # share of a pair's space on the axis that its bars take
 _FADED = 0.3  # opacity of a bar that permutations reach
 
 
@@ -148,11 +147,10 @@ def decompose(
 ) -> pd.DataFrame:
     """Atoms of labels with null, correction and interval, as by `pidlib.estimate`.
 
-    Where a source nearly determines Y and observations are few, the usual correction reports
-    synergy that was never counted, because it corrects I and I_Q by different estimators. Here
-    synergy is corrected by its own null, S - E[S | Y permuted], and missing unless that is
-    positive. Permuted tables have the largest bias, so a missing value means that synergy is not
-    detected, not that there is none.
+    The usual correction reports spurious synergy where a source nearly determines Y and
+    observations are few, because it corrects I and I_Q by different estimators. Here synergy is
+    corrected by its own null, S - E[S | Y permuted], and missing unless that is positive: synergy
+    is then not detected, which does not mean that there is none.
 
     With ``given``, values, null, corrected values and resamples are means over its values, weighted
     by their share; the p-value is against permutations of the target alone, which is conservative.
@@ -207,8 +205,7 @@ def _probes(applied: stamps.Observations, labels: Labels) -> pd.DataFrame:
 def _information(labels: np.ndarray, y: np.ndarray) -> float:
     """Mutual information by the entropies of Miller and Madow."""
     counts = pd.crosstab(labels, y).to_numpy()
-    marginals = miller_madow(counts.sum(1)) + miller_madow(counts.sum(0))
-    return float(marginals - miller_madow(counts.ravel()))
+    return float(joint_information(counts[None], miller_madow))
 
 
 def figure(measured: Mapping[str, pd.DataFrame]) -> Figure:
@@ -248,7 +245,7 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def _draw_pairs(ax: Axes, rows: pd.DataFrame, pairs: list[str]) -> None:
-    width = _GROUP / 4  # four atoms
+    width = 0.8 / 4  # four bars take this share of a pair's space
     for center, pair in enumerate(pairs):
         group = rows[rows["pair"] == pair]
         for index, atom in enumerate(group["atom"].unique()):

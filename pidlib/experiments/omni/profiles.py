@@ -1,34 +1,35 @@
-"""Sensory profiles of models: atoms as rows with bounds, intervals, noise floors and references."""
+"""Sensory profiles of models, of their answers and after every block, as rows of tables."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
 
 from pidlib import sensory
-from pidlib.experiments import style
+from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Extracted, Query
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import ATOMS, Columns, of_type
+from pidlib.experiments.stages import Claim
+from pidlib.experiments.tables import ATOMS, Columns, diagnostics, of_type
 from pidlib.extraction import Extraction
 from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import Measured
 from pidlib.sensory import ROLE_PERMUTATIONS, Group
 
+FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
 TRAINED_WITH_NOISE = (
     "all minis but plain had a fifth of each stream as noise in training, "
     "so that masking asks them something they know"
 )
 
-_DIAGNOSTICS = [
-    name.format(suffix)
-    for name in ("accuracy{}", "entropy{}_bits", "fallback{}")
-    for suffix in ("", "_vision", "_audio", "_text")
-]
 COLUMNS = Columns(
     {
         **of_type("string", "source", "grade", "template", "reference"),
         **ATOMS.types,
-        **of_type("Float64", *_DIAGNOSTICS),
+        **of_type("Float64", *diagnostics("", "_vision", "_audio", "_text")),
         **of_type("Float64", "moved_vision", "moved_audio", "n_per_condition"),
         **of_type("Int64", "n_conditions", "n_alone"),
     },
@@ -55,6 +56,40 @@ def template_profile(
     return profile._replace(rows=rows.assign(layer=layer))
 
 
+def trajectory(extraction: Extraction, **settings: float) -> Measured:
+    """`template_profile` of every block: values and draws are arrays [L] and [L, n]."""
+    if extraction.layers != tuple(range(len(extraction.layers))):
+        text = f"a trajectory needs every block from 0; the extraction has {extraction.layers}"
+        raise ValueError(f"{text}: extract with layers=range(...)")
+    blocks = [template_profile(extraction, layer=layer, **settings) for layer in extraction.layers]
+    atoms = {atom: np.array([block.atoms[atom] for block in blocks]) for atom in blocks[0].atoms}
+    draws = {atom: np.stack([block.draws[atom] for block in blocks]) for atom in atoms}
+    rows = pd.concat([block.rows for block in blocks], ignore_index=True)
+    return Measured(rows=rows, atoms=atoms, draws=draws)
+
+
+def measure_trajectory(preset: Preset, answer: Extracted) -> tuple[Measured, dict[str, object]]:
+    """The trajectory of an extraction, and the columns that identify it."""
+    settings = {"tau": preset.tau, "n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
+    columns = answer.row_columns("omni", analysis="trajectory", given="template", **settings)
+    return trajectory(answer.extraction, **settings), columns
+
+
+def check_claims(
+    claims: Mapping[str, Claim],
+    statistics: Callable[..., dict[str, np.ndarray]],
+    *trajectories: Measured,
+    **columns: Any,
+) -> pd.DataFrame:
+    """Test claims on statistics of the atoms of trajectories; a row each."""
+    first = trajectories[0]
+    values = statistics(*(profile.atoms for profile in trajectories))
+    draws = statistics(*(profile.draws for profile in trajectories))
+    tested = stages.check_claims(claims, values, draws, len(first.atoms["synergy"]))
+    shared = {"seed": first.rows["seed"].iloc[0], "converged": first.rows["converged"].all()}
+    return tested.assign(**shared | columns)
+
+
 def profile_rows(
     preset: Preset,
     answer: Extracted,
@@ -72,6 +107,17 @@ def profile_rows(
 
     columns = answer.columns | {"fingerprint": rows["reference"].map(identify)}
     return rows.assign(**{key: columns[key] for key in columns if key not in rows})
+
+
+def legend_handles() -> list[Line2D | Patch]:
+    """Legend entries of floor, interval and stages."""
+    dotted = {"linewidth": 0.8, "linestyle": (0, (1, 1))}
+    interval = {"color": style.COLORS["synergy"], "alpha": 0.3, "linewidth": 0}
+    return [
+        style.handle("noise floor", color=style.FAINT, **dotted),
+        Patch(label="bootstrap over clips, 95 %", **interval),
+        Patch(label="first and last stage, as published", color=style.NULL, alpha=0.45),
+    ]
 
 
 def training_note(models: Sequence[str]) -> dict[str, object]:

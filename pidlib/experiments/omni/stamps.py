@@ -1,8 +1,7 @@
 """Features of the Tux Paint stamps, and the labels that sources are reduced to.
 
-Features of 950 pictures, of their captions and of 5,479 spoken descriptions are in data/stamps. An
-observation is a picture, its caption and one clip, in a language assigned at random. Each picture
-is counted once, so observations are independent.
+An observation is a picture, its caption and one clip, in a language assigned at random. Each
+picture is counted once, so observations are independent.
 """
 
 import hashlib
@@ -17,7 +16,7 @@ from jaxtyping import Float, Int
 from safetensors.numpy import load_file
 
 from pidlib._common import derive_seed, project_root
-from pidlib.decomposition.codes import quantise
+from pidlib.decomposition.codes import quantize
 
 FOLDER = project_root() / "data" / "stamps"
 # Categories of things with at least 40 pictures each.
@@ -45,15 +44,7 @@ class Observations(NamedTuple):
 
 
 def load(folder: Path = FOLDER) -> Features:
-    """Load the features.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there are none.
-    ValueError
-        If the hash of a file is not that of the manifest.
-    """
+    """Load the features; raises an error if there are none, or if a file has another hash."""
     manifest = folder / "manifest.json"
     if not manifest.exists():
         raise FileNotFoundError(
@@ -106,16 +97,10 @@ def split(features: Features, seed: int = 0) -> tuple[Observations, Observations
 def _observations(
     features: Features, stamps: pd.DataFrame, clips: Int[np.ndarray, " n"]
 ) -> Observations:
-    pictures = stamps["row"].to_numpy()
-    sources = {
-        "vision": features.pictures[pictures],
-        "language": features.captions[pictures],
-        "audio": features.speech[clips],
-    }
-    targets = {
-        "category": stamps["category"].to_numpy(str),
-        "spoken": features.clips["spoken"].to_numpy(str)[clips],
-    }
+    rows, spoken = stamps["row"].to_numpy(), features.clips["spoken"].to_numpy(str)[clips]
+    sources = {"vision": features.pictures[rows], "language": features.captions[rows]}
+    sources["audio"] = features.speech[clips]
+    targets = {"category": stamps["category"].to_numpy(str), "spoken": spoken}
     return Observations(stamps.index.to_numpy(str), sources, targets)
 
 
@@ -124,7 +109,7 @@ def code(
 ) -> Int[np.ndarray, " n"]:
     """k-means codes of a source's features, fitted on the other pictures without the target."""
     rows, new = fitted.sources[source], applied.sources[source]
-    return quantise(rows, new, n_clusters, seed, allow_degenerate=True)
+    return quantize(rows, new, n_clusters, seed, allow_degenerate=True)
 
 
 def probe(fitted: Observations, applied: Observations, target: str) -> dict[str, np.ndarray]:

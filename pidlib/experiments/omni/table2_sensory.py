@@ -16,9 +16,9 @@ from pidlib.experiments import style
 from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import escape, published, validate
 from pidlib.experiments.tables import latex as latex_table
-from pidlib.experiments.tables import published, validate
-from pidlib.profiles.clips import diagnose
+from pidlib.profiles.modes import diagnose
 from pidlib.sensory import REFERENCES, split_by
 
 COLUMNS = profiles.COLUMNS
@@ -91,9 +91,8 @@ def figure(table: pd.DataFrame) -> Figure:
     named = zip(("minis", "published"), models, strict=True)
     order = [f"{kind}, left to right: {'; '.join(map(style.model_name, m))}" for kind, m in named]
     note = profiles.training_note(models[0])
-    figure.legend(
-        handles=list(map(style.handle, order)), loc="outside lower center", ncols=1, **note
-    )
+    handles = list(map(style.handle, order))
+    figure.legend(handles=handles, loc="outside lower center", ncols=1, **note)
     return figure
 
 
@@ -131,13 +130,13 @@ def latex(table: pd.DataFrame) -> str:
         note = rf"\emph{{{profiles.TRAINED_WITH_NOISE}}}"
         rows += [[rf"\multicolumn{{{len(header)}}}{{l}}{{{note}}}"]]
     for (given, benchmark), subset in measured.groupby(["given", "benchmark"], sort=False):
-        name = r"\midrule " * bool(rows) + _escape(style.benchmark_name(benchmark))
+        name = r"\midrule " * bool(rows) + escape(style.benchmark_name(benchmark))
         name += ", given the template" * (given == "template")
         for model, block in subset.groupby("model", sort=False):
             atoms = block.set_index(["reference", "atom"])
             bits = [_value(atoms, given, atom) for atom in _COLUMN_ORDER]
             bits += [_value(atoms, reference, "redundancy") for reference in _REFERENCES]
-            rows.append([name, _escape(style.model_name(model)), *bits, *_percent(block)])
+            rows.append([name, style.model_name(model), *bits, *_percent(block)])
             name = ""
     for index, (model, block) in enumerate(printed.groupby("model", sort=False)):
         bits, first = block.set_index("atom")["value_bits"], block.iloc[0]
@@ -146,10 +145,6 @@ def latex(table: pd.DataFrame) -> str:
         name = "" if index else rf"\midrule {grade}"
         rows.append([name, model, *bits, *[None] * len(_REFERENCES), *_percent(block)])
     return latex_table(header, rows, align="ll" + "r" * (len(header) - 2))
-
-
-def _escape(text: str) -> str:
-    return text.replace("_", r"\_")
 
 
 def _value(atoms: pd.DataFrame, reference: str, atom: str) -> str | None:

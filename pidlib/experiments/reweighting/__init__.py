@@ -1,5 +1,4 @@
 """Fine-tuning on weighted questions.
 
-The module of a notebook has `trainings(preset)`, whose outcomes `measure` needs, in the place of
-`requests`; fig_gain has both.
+The module of a notebook has `trainings(preset)` in the place of `requests`; fig_gain has both.
 """

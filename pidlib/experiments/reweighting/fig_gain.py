@@ -1,8 +1,7 @@
 r"""Do bases with more synergy on a benchmark gain more accuracy on it?
 
-The gain of PID weights over base and over uniform weights, of every base, training and benchmark,
-against the base's synergy; and Spearman's :math:`\rho` over benchmarks, in the mean over bases and
-trainings. Fang et al. report larger gains on benchmarks that they call synergy-driven.
+Spearman's :math:`\rho` over benchmarks of the gain of PID weights with the base's synergy. Fang et
+al. report larger gains on benchmarks that they call synergy-driven.
 """
 
 import numpy as np
@@ -10,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pidlib._common import derive_seed
-from pidlib.experiments import statistics, style
+from pidlib.experiments import population, statistics, style
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.fig_ablation import TRAINED_COLORS
@@ -27,8 +26,6 @@ _PAIRS = [(Condition.PID, against) for against in _TITLES]
 
 def requests(preset: Preset) -> list:
     """Decisions of each base on each of its benchmarks."""
-    from pidlib.experiments import population
-
     return [population.request(preset, preset.bases, preset.base_benchmarks)]
 
 
@@ -67,10 +64,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 def base_synergy(preset: Preset) -> pd.DataFrame:
     """Masked synergy (bits) of each base on its benchmarks, also without fallback to uniform."""
-    from pidlib.experiments.population import population_table
-
     bases, names = preset.bases, preset.base_benchmarks
-    table = population_table(preset, models=bases, names=names, without_fallback=True)
+    table = population.population_table(preset, models=bases, names=names, without_fallback=True)
     table = table.set_index(["model", "benchmark"])
     columns = {"synergy_bits": _BITS, "synergy_without_fallback_bits": _WITHOUT_FALLBACK}
     return table[list(columns)].rename(columns=columns).astype(float)
@@ -114,10 +109,10 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
     orders = generator.permuted(orders, axis=0)
     rhos = []
     for value, gain in groups:
-        x = statistics.standardised_ranks(value.to_numpy(float).round(3))
+        x = statistics.standardized_ranks(value.to_numpy(float).round(3))
         y = gain[common].to_numpy(float)
-        mean = statistics.standardised_ranks(y.mean(1).round(9))
-        drawn = statistics.standardised_ranks((y @ shares).round(9))
+        mean = statistics.standardized_ranks(y.mean(1).round(9))
+        drawn = statistics.standardized_ranks((y @ shares).round(9))
         order = statistics.restrict_permutations(orders, names.get_indexer(gain.index))
         rhos.append(np.concatenate([[x @ mean], x @ drawn, mean @ x[order]]))
     rho, *drawn = statistics.group_mean(np.array(rhos), np.ones((1, len(rhos), 1), bool))[0]

@@ -48,9 +48,8 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Scores and weights of the training questions.
 
     ``weight_batch`` and ``weight_lsmi`` use other local terms. ``moved`` is the mean total
-    variation between the decisions of a source, which FP uses, and those reconciled with one P(Y),
-    which the local terms use. ``fallback`` marks decisions that count as uniform because the
-    candidates had less than ``tau`` of the mass.
+    variation between the decisions of a source and those reconciled with one P(Y), which the local
+    terms use. ``fallback`` marks decisions that count as uniform, see ``tau``.
     """
     table = pd.concat([_scores(preset, *first) for first in first_bases(preset)])
     return validate(table.assign(experiment="reweighting"), COLUMNS)
@@ -75,22 +74,17 @@ def _scores(preset: Preset, base: str, trained_on: str) -> pd.DataFrame:
         uniform = np.isclose(source, 1 / source.shape[1], rtol=0, atol=1e-12)
         table[f"fallback_{name}"] = uniform.all(1)
         table[f"moved_{name}"] = reconciliation[name]
-    return table.assign(
-        right=decisions.joint.argmax(1) == answers,
-        base=base,
-        benchmark=trained_on,
-        fingerprint=spec.fingerprint,
-        n_samples=len(samples),
-        seed=derive_seed(spec.stream, "tuning", spec.seed),
-    )
+    table["right"] = decisions.joint.argmax(1) == answers
+    columns = {"base": base, "benchmark": trained_on, "fingerprint": spec.fingerprint}
+    columns["seed"] = derive_seed(spec.stream, "tuning", spec.seed)
+    return table.assign(n_samples=len(samples), **columns)
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """A block per benchmark: SC against SR, gap against FP, and the samples of largest scores.
 
     A dot is a sample, in the color of its weight; hollow if the question alone makes the correct
-    answer less likely than 1/2. Of samples with equal question and answer only the first is shown.
-    Pictures are not in the table: drawing loads the samples from the benchmark.
+    answer less likely than 1/2. Pictures are not in the table: drawing loads the samples.
     """
     names = list(table["benchmark"].unique())
     weights = sorted(table["weight"].unique(), reverse=True)

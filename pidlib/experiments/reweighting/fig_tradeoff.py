@@ -1,7 +1,7 @@
 """What do synergy tasks gain, and language tasks lose?
 
-Accuracy of all conditions minus that of uniform weights, per benchmark and in the mean over all
-benchmarks of a kind, without the training benchmark; published values too.
+Accuracy minus that of uniform weights, per benchmark and in the mean over the benchmarks of a kind
+without the training benchmark; published values too.
 """
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlib.experiments import style
+from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.outcomes import outcomes
@@ -50,8 +51,6 @@ def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
 
 
 def _kinds(names: pd.Series) -> dict[str, str | None]:
-    from pidlib.experiments.population import benchmark_kind
-
     return {
         name: name.removeprefix(MEAN) if name.startswith(MEAN) else benchmark_kind(name)
         for name in names.unique()
@@ -59,10 +58,7 @@ def _kinds(names: pd.Series) -> dict[str, str | None]:
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """Above, mean differences on synergy-driven against prior-driven tasks; below, per benchmark.
-
-    A column per training, the last for the published means, whose intervals are not known.
-    """
+    """A column per training: means by kind, and differences per benchmark; last, as published."""
     table = table[table["against"] == Condition.UNIFORM]
     blocks = [block for _, block in table.groupby(["base", "trained_on"], sort=False)]
     names = max(block["benchmark"].nunique() for block in blocks)

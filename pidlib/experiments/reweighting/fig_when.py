@@ -1,7 +1,4 @@
-"""When do PID weights beat uniform weights?
-
-Accuracy on the evaluation questions by strength of the prior, length of training, and base.
-"""
+"""When do PID weights beat uniform weights: by strength of the prior, length of training, base?"""
 
 import re
 

@@ -1,29 +1,27 @@
 """Outcomes of trainings: made here, or read from the committed table.
 
-A notebook makes the outcomes of the first ``n_remade_seeds`` seeds, compares them with the
-committed table, and reads those of the other seeds. ``python -m pidlib.experiments.reweighting``
-makes those not committed yet. Rows are found by the fingerprint of their training.
+A notebook makes those of the first ``n_remade_seeds`` seeds, compares them with the committed
+table, and reads the others. ``python -m pidlib.experiments.reweighting`` makes those not committed.
 """
 
 import shutil
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from multiprocessing import get_context
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 import torch
 from tqdm import tqdm
 
 from pidlib._common import project_root
 from pidlib.experiments.preset import Preset
+from pidlib.experiments.processes import run_all
 from pidlib.experiments.reweighting.plan import all_trainings
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
 from pidlib.experiments.reweighting.training import cache_folder, cached_shard, train_and_measure
 from pidlib.experiments.tables import Columns, of_type, read, validate
+from pidlib.extraction.store import MANIFEST
 
 TABLE = "reweighting/outcomes"
 QUESTIONS, SHARE, BITS = 3, 0.01, 0.02  # tolerances between machines
@@ -49,36 +47,21 @@ COLUMNS = Columns(
 
 
 class Outcomes(NamedTuple):
-    """Outcomes, and how many trainings were made now, made here before, and read.
-
-    ``compared`` of those made here are committed too; ``difference`` is their largest difference
-    from the committed table, in the unit of its row.
-    """
+    """A table of outcomes, and how many trainings were made now, made before, and read."""
 
     table: pd.DataFrame
-    made: int
-    cached: int
-    read: int
-    compared: int
-    difference: float
+    summary: str
 
     def __repr__(self) -> str:
-        text = f"{self.made} trainings made now, {self.cached} made here before"
-        if self.compared:
-            text += f" ({self.compared} committed too, largest difference {self.difference:.1e})"
-        return f"{text}, {self.read} read from the committed table"
+        return self.summary
 
 
-def outcomes(preset: Preset, specs: Iterable[TrainingSpec], jobs: int = 1) -> Outcomes:
+def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
     """Make the outcomes of the first ``n_remade_seeds`` seeds, and read those of the others.
 
-    Raises
-    ------
-    ValueError
-        If an outcome is neither made here nor committed, or if `check_committed` raises.
+    Raises a ValueError for an outcome that is neither made here nor committed, and as
+    `check_committed` does.
     """
-    from pidlib.extraction.store import MANIFEST
-
     specs, committed = distinct(specs), load_committed()
     here = [spec for spec in specs if spec.seed < preset.n_remade_seeds]
     others = {spec.fingerprint: spec for spec in specs if spec.seed >= preset.n_remade_seeds}
@@ -93,17 +76,15 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec], jobs: int = 1) -> Ou
         )
     folders = [cache_folder(preset, spec.fingerprint) for spec in here]
     cached = sum((folder / MANIFEST).exists() for folder in folders)
-    made = make_outcomes(preset, here, jobs)
+    made = make_outcomes(preset, here)
     both = check_committed(made, committed)
+    summary = f"{len(here) - cached} trainings made now, {cached} made here before"
+    if len(both):
+        counted = f"{both['fingerprint'].nunique()} committed too"
+        summary += f" ({counted}, largest difference {both['difference'].max():.1e})"
+    summary += f", {len(others)} read from the committed table"
     read_here = committed[committed["fingerprint"].isin(list(others))]
-    return Outcomes(
-        table=pd.concat([made, read_here], ignore_index=True),
-        made=len(here) - cached,
-        cached=cached,
-        read=len(others),
-        compared=both["fingerprint"].nunique(),
-        difference=float(both["difference"].max()) if len(both) else np.nan,
-    )
+    return Outcomes(pd.concat([made, read_here], ignore_index=True), summary)
 
 
 def complete(
@@ -121,42 +102,30 @@ def complete(
 
 
 def rerun(preset: Preset, jobs: int = 1) -> str:
-    """Make the outcomes of the first seeds, as the notebooks do; print and return a summary."""
+    """Make the outcomes of the first seeds, as the notebooks do; return a summary."""
     specs = [spec for spec in all_trainings(preset) if spec.seed < preset.n_remade_seeds]
     rows = make_outcomes(preset, specs, jobs)
-    summary = f"{len(rows):,} outcomes of {len(specs)} trainings cached in {preset.cache}"
-    tqdm.write(summary)
-    return summary
+    return f"{len(rows):,} outcomes of {len(specs)} trainings cached in {preset.cache}"
 
 
 def make_outcomes(preset: Preset, specs: Sequence[TrainingSpec], jobs: int = 1) -> pd.DataFrame:
     """Train and measure, or read the cache: a row of `COLUMNS` per measure and benchmark."""
+    groups: dict[tuple, list[TrainingSpec]] = {}  # that share scores, so one process makes them
+    for spec in specs:
+        groups.setdefault((spec.base, spec.trained_on, spec.seed), []).append(spec)
+    parts = list(groups.values())
+    if jobs == 1:
+        parts = [[spec] for group in parts for spec in group]
+    tasks = [partial(_several, preset, part) for part in parts]
+    # A single thread each: two are far slower on batches this small.
+    single = {"initializer": torch.set_num_threads, "initargs": (1,)}
     made: dict[str, pd.DataFrame] = {}
     with tqdm(total=len(specs), desc="trainings", unit="training") as bar:
-        for part in _parts(preset, specs, jobs):
+        for part in run_all(tasks, jobs, **single):
             made |= part
             bar.update(len(part))
     tables = [made[spec.fingerprint] for spec in specs]
     return validate(pd.concat(tables) if tables else [], COLUMNS)
-
-
-def _parts(
-    preset: Preset, specs: Sequence[TrainingSpec], jobs: int
-) -> Iterator[dict[str, pd.DataFrame]]:
-    groups: dict[tuple, list[TrainingSpec]] = {}  # that share scores, so one process makes them
-    for spec in specs:
-        groups.setdefault((spec.base, spec.trained_on, spec.seed), []).append(spec)
-    if jobs == 1:
-        yield from (_several(preset, [spec]) for group in groups.values() for spec in group)
-        return
-    # A single thread each: two are far slower on batches this small.
-    single = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), **single) as pool:
-        futures = [pool.submit(_several, preset, group) for group in groups.values()]
-        try:
-            yield from (future.result() for future in as_completed(futures))
-        finally:
-            pool.shutdown(cancel_futures=True)  # start nothing more after a failure
 
 
 def _several(preset: Preset, specs: Sequence[TrainingSpec]) -> dict[str, pd.DataFrame]:
@@ -182,11 +151,8 @@ def load_committed() -> pd.DataFrame:
 def check_committed(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     """Rows in both tables, with the absolute ``difference``; warn of differences above 1e-6.
 
-    Raises
-    ------
-    ValueError
-        If outcomes differ by more than machines do: an accuracy by more than `QUESTIONS` and more
-        than `SHARE`, an atom by more than `BITS`.
+    Raises a ValueError if outcomes differ by more than machines do: an accuracy by more than
+    `QUESTIONS` and more than `SHARE`, an atom by more than `BITS`.
     """
     keys = ["fingerprint", "benchmark", "measure"]
     both = made.merge(committed[[*keys, "value"]], on=keys, suffixes=("", "_committed"))

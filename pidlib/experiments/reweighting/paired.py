@@ -2,14 +2,12 @@ r"""Paired comparisons of trainings over seeds: mean difference, interval, null,
 
 Trainings with the same seed start from the same adapter and use the same questions. Of the
 differences :math:`d_s` of n seeds, the value is the mean, the interval a bootstrap over seeds, the
-null the means of :math:`\pm d_s` with random signs; the p-value counts all :math:`2^n` signs: it is
-exact if :math:`d_s` and :math:`-d_s` are equally likely, and at least .002 for 10 seeds and .25 for
-3. Base and test questions are fixed.
+null the means of :math:`\pm d_s` with random signs; the p-value counts all :math:`2^n` signs, so it
+is at least .002 for 10 seeds and .25 for 3.
 
-For few seeds the 2.5 and 97.5 percentiles of a bootstrap are too narrow. The ends are therefore at
+The percentiles of a bootstrap of few seeds are too narrow. The ends are therefore at
 :math:`\Phi(\mp t_{.975, n - 1} \sqrt{n / (n - 1)})` (Hesterberg, The American Statistician 69,
-2015), which cover the mean of normal differences in .95 of cases for n = 20, .95 for 10 (not .89)
-and .76 for 3 (not .73).
+2015), which cover the mean of normal differences in .95 of cases for n = 10 and .76 for 3.
 """
 
 from collections.abc import Iterable, Sequence
@@ -78,12 +76,10 @@ def compare_arms(preset: Preset, arms: Sequence[Arm]) -> pd.DataFrame:
 def sign_flip(differences: Float[np.ndarray, " n"]) -> float:
     r"""The exact two-sided p-value: the share of all :math:`2^n` signs with as large a sum.
 
-    Sums of both halves are matched by search, so n = 40 takes :math:`2^{20}` sums.
-
     >>> sign_flip(np.array([1.0, 1.0, 1.0, 1.0])), sign_flip(np.array([1.0, -1.0]))
     (0.125, 1.0)
     """
-    sums = []
+    sums = []  # of either half, matched by search: n = 40 takes 2^20 sums
     for half in np.array_split(np.asarray(differences, float), 2):
         signed = np.zeros(1)
         for difference in half:

@@ -42,12 +42,8 @@ def evaluation_name(trained_on: str) -> str:
 def balanced(samples: Sequence[Sample], n: int | None = None) -> list[Sample]:
     """Samples in which each text has all answers equally often: the text alone is at chance.
 
-    Of each text, every answer is kept as often as the rarest; n keeps the first whole sets.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than n.
+    Of each text, every answer is kept as often as the rarest; n keeps the first whole sets. Raises
+    a ValueError if there are fewer than n.
     """
     by_text: dict[str, dict[str, list[int]]] = {}
     for index, sample in enumerate(samples):

@@ -6,18 +6,18 @@ from functools import cache, cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pidlib._common import fingerprint, unknown_name
+from pidlib._common import code_version, fingerprint, unknown_name
 from pidlib.experiments.preset import Preset
+from pidlib.models.load import folder_revision, latest_revision, resolve
 from pidlib.reweighting import CONDITIONS, Condition, Weighting
 
 if TYPE_CHECKING:
     from pidlib.training.lora import Tuning
 
 # Hashes of the code of the committed outcomes, by the sources of their benchmarks and the estimator
-# of their local terms. Its modules were renamed since, but the current code computes the same. With
-# these constants a change of code changes no fingerprint: `make clean-cache` trains again and
-# compares with the table. To train all again, delete the constant and its use in `training_code`,
-# run `make outcomes` (about an hour) and commit the table.
+# of their local terms. The current code computes the same, so a change of code changes no
+# fingerprint; `make clean-cache` trains again and compares with the table. To train all again,
+# delete the constant and its use in `training_code`, run `make outcomes` and commit the table.
 CODE_OF_COMMITTED = {
     ("easy_vqa micro", "exact"): "a99c6e606423d49c",
     ("easy_vqa micro", "BATCH"): "af9fb1f5d18fb864",
@@ -35,8 +35,8 @@ _MODULES = {
     "": "reweighting experiments.reweighting.questions experiments.reweighting.training "
     "training.lora training.loop models.families models.load benchmarks.pictures "
     "benchmarks.task benchmarks.sample "
-    "extraction.extractor extraction.job extraction.reader extraction.readout "
-    "extraction.prompts extraction.masking extraction.partners extraction.result",
+    "extraction.extractor extraction.job extraction.reader extraction.prompts extraction.masking "
+    "extraction.result",
     "BATCH": "decomposition.batch",
     "LSMI": "decomposition.lsmi",
     "prior": "benchmarks.micro",
@@ -82,14 +82,9 @@ class TrainingSpec:
         """A training with the numbers of a preset, or with replacements: ``tuning={"steps": 120}``.
 
         Numbers without effect take their defaults, so that equal outcomes have equal fingerprints:
-        the base has no seed and no training, uniform weights have no `Weighting`.
-
-        Raises
-        ------
-        ValueError
-            For an unknown condition or number (with the nearest known one) or an unknown base.
+        the base has no seed and no training, uniform weights have no `Weighting`. Raises a
+        ValueError for an unknown condition, number (with the nearest known one) or base.
         """
-        from pidlib.models.load import resolve
         from pidlib.training.lora import Tuning
 
         if condition not in CONDITIONS:
@@ -102,15 +97,12 @@ class TrainingSpec:
             weighted = Weighting()
         if condition == Condition.BASE:
             tuned, seed = Tuning(), 0
-        identity = base, trained_on, Condition(condition), seed
+        identity = base, trained_on, Condition(condition), seed, tuned, weighted
         sizes = ("n_tuned", "n_profiled", "n_evaluated", "n_retained")
-        return cls(
-            *(*identity, tuned, weighted),
-            **{name: getattr(preset, name) for name in sizes},
-            retained=tuple(name for name in preset.retained_benchmarks if name != trained_on),
-            tau=preset.tau if tau is None else tau,
-            stream=preset.seed,
-        )
+        numbers = {name: getattr(preset, name) for name in sizes} | {"stream": preset.seed}
+        numbers["tau"] = preset.tau if tau is None else tau
+        others = tuple(name for name in preset.retained_benchmarks if name != trained_on)
+        return cls(*identity, retained=others, **numbers)
 
     @cached_property
     def code(self) -> str:
@@ -154,8 +146,6 @@ def training_code(sources: str, estimator: str) -> str:
     """The hash of the code that makes an outcome, for benchmarks of these sources."""
     if (sources, estimator) in CODE_OF_COMMITTED:
         return CODE_OF_COMMITTED[sources, estimator]
-    from pidlib._common import code_version
-
     parts = ["", *sources.split()] + ([] if estimator == "exact" else [estimator])
     for part in parts:
         if part not in _MODULES:
@@ -175,7 +165,5 @@ def _replaced(kind: type, what: str, *changes: Mapping[str, Any] | None) -> Any:
 
 @cache
 def _revision(name: str, commit: str) -> str:
-    from pidlib.models.load import folder_revision, latest_revision, resolve
-
     folder, commit = resolve(name, commit or None, allow_unpinned=True)
     return commit or (folder_revision(folder) if folder else latest_revision(name))

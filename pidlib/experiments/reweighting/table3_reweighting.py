@@ -1,12 +1,12 @@
 """Does weighting training samples by their decomposition beat uniform weights?
 
-Trainings under each condition: accuracy on each benchmark, and the atoms after training; the
-published table (Fang et al., table 3) below.
+Accuracy and atoms after training under each condition; below, table 3 of Fang et al.
 """
 
 import pandas as pd
 
 from pidlib.experiments import style, tables
+from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.outcomes import outcomes
@@ -39,12 +39,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def published_conditions() -> pd.DataFrame:
-    """The published table: accuracies as shares, and differences from uniform weights.
-
-    The paper does not define its spread.
-    """
-    from pidlib.experiments.population import benchmark_kind
-
+    """The published table: accuracies as shares, and differences from uniform weights."""
     table = tables.published("table3_reweighting").assign(trained_on="MMBench")
     scale = table.pop("unit").eq("per cent").map({True: 0.01, False: 1.0})
     table = table.assign(value=table["value"] * scale, spread=table["spread"] * scale)
@@ -63,9 +58,8 @@ def latex(table: pd.DataFrame) -> str:
     """A block per training, a column per condition; accuracies in percent, atoms in bits.
 
     Below each value: its difference from uniform weights, and +- half the interval (of uniform
-    weights the standard deviation over seeds, of published values the printed +-). The header of a
-    block has the p-values of its planned comparisons. A star marks p < .05 of these, or a
-    false-discovery rate < .05 of the other tests.
+    weights the standard deviation over seeds, of published values the printed +-). A star marks p <
+    .05 of the planned comparisons, or a false-discovery rate < .05 of the other tests.
     """
     primary = table[table["primary"].fillna(False)].dropna(subset="p_value")
     table = table[table["against"].isna() | (table["against"] == Condition.UNIFORM)]
@@ -74,7 +68,7 @@ def latex(table: pd.DataFrame) -> str:
     lines = style.minis_line(table.loc[table["grade"].isna(), "base"], width)
     for (base, trained_on), block in table.groupby(["base", "trained_on"], sort=False):
         planned = primary[(primary["base"] == base) & (primary["trained_on"] == trained_on)]
-        title, rule = _escape(_title(block, planned)), r"\midrule " * bool(lines)
+        title, rule = tables.escape(_title(block, planned)), r"\midrule " * bool(lines)
         lines.append([rf"{rule}\multicolumn{{{width}}}{{l}}{{\emph{{{title}}}}}"])
         own = block["benchmark"].map(own_benchmarks(trained_on).get)
         block = block.assign(own=own).sort_values(["measure", "own"], kind="stable")
@@ -82,7 +76,7 @@ def latex(table: pd.DataFrame) -> str:
         for (benchmark, quantity), rows in block.groupby(keys, sort=False, dropna=False):
             cells = [_cell(rows[rows["condition"] == condition]) for condition in shown]
             name = _ATOMS.get(quantity) or style.benchmark_name(benchmark)
-            lines.append([_escape(name), *(value for value, _ in cells)])
+            lines.append([name, *(value for value, _ in cells)])
             lines.append(["", *(below for _, below in cells)])
     words = {condition: CONDITIONS[condition].replace(" ", r"\\") for condition in shown}
     header = [rf"\shortstack[r]{{{condition}\\{words[condition]}}}" for condition in shown]
@@ -112,10 +106,6 @@ def _title(block: pd.DataFrame, planned: pd.DataFrame) -> str:
 
 def _p(value: float) -> str:
     return "below .0001" if value < 1e-4 else f"= {value:.4f}".replace("0.", ".")
-
-
-def _escape(text: str) -> str:
-    return text if "$" in text else text.replace("_", r"\_").replace("%", r"\%")
 
 
 def _cell(rows: pd.DataFrame) -> tuple[str | None, str]:

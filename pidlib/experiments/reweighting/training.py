@@ -1,8 +1,7 @@
 """A training: weight its questions by the base's decisions, train an adapter, measure the result.
 
-All conditions of a seed train the same base on the same questions. The trained model is measured on
-new questions: atoms and accuracy on the training distribution, accuracy on balanced questions and
-on the other benchmarks.
+All conditions of a seed train the same base on the same questions. New questions give the atoms and
+accuracy on the training distribution, on balanced questions and on the other benchmarks.
 """
 
 import platform
@@ -10,25 +9,24 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 
 from pidlib import benchmarks, reweighting
 from pidlib._common import derive_seed, fingerprint, project_root
 from pidlib.benchmarks import Sample
 from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.experiments.extractions import Query, extracted
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting.questions import evaluation_name, questions
 from pidlib.experiments.reweighting.settings import TrainingSpec
+from pidlib.extraction import PASSES, extract
+from pidlib.extraction.masking import FULL
+from pidlib.extraction.store import Shard, open_store
+from pidlib.models import LoadedModel, load_model
 from pidlib.reweighting import Condition
-
-if TYPE_CHECKING:
-    from pidlib.extraction.store import Shard
-    from pidlib.models import LoadedModel
 
 TOLERANCE = 1e-4  # bits, of the solver
 _PACKAGES = ("numpy", "torch", "transformers", "peft")  # whose versions are provenance
@@ -39,10 +37,6 @@ def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions,
 
     None of these depends on the condition.
     """
-    from pidlib.experiments.extractions import Query, extracted
-    from pidlib.extraction import PASSES
-    from pidlib.extraction.store import Shard
-
     train = questions(spec, allow_unpinned=preset.allow_unpinned).train
     base = _load(spec.base, preset.device, preset.allow_unpinned)
     query = Query("train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed), PASSES)
@@ -63,9 +57,7 @@ def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions,
         return Shard(local.terms, {"converged": local.converged})
 
     local = cached_shard(preset, identity, "local", make)
-    unimodal = decisions.sources["vision"], decisions.sources["language"]
-    epsilon = spec.weighting.epsilon
-    scores = reweighting.scores(*unimodal, decisions.joint, local.arrays, epsilon)
+    scores = reweighting.scores(decisions, local.arrays, spec.weighting.epsilon)
     return train, decisions, scores.assign(converged=local.facts["converged"])
 
 
@@ -78,12 +70,8 @@ def sample_weights(preset: Preset, spec: TrainingSpec) -> tuple[np.ndarray, bool
     return reweighting.weights(spec.condition, *options), bool(scores["converged"].all())
 
 
-def train_and_measure(preset: Preset, spec: TrainingSpec) -> "Shard":
+def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
     """Train the adapter; measure atoms (bits) and accuracies (shares) of the trained model."""
-    from pidlib.extraction import PASSES, extract
-    from pidlib.extraction.masking import FULL
-    from pidlib.extraction.store import Shard
-
     base = _load(spec.base, preset.device, preset.allow_unpinned)
     train, profiled, evaluated = questions(spec, allow_unpinned=preset.allow_unpinned)
     model, certified, steps = base, True, None
@@ -109,8 +97,8 @@ def train_and_measure(preset: Preset, spec: TrainingSpec) -> "Shard":
 
 
 def _trained(
-    preset: Preset, spec: TrainingSpec, base: "LoadedModel", train: list[Sample]
-) -> tuple["LoadedModel", bool]:
+    preset: Preset, spec: TrainingSpec, base: LoadedModel, train: list[Sample]
+) -> tuple[LoadedModel, bool]:
     from pidlib.training.lora import tune
 
     weights, converged = np.ones(len(train)), True
@@ -129,27 +117,18 @@ def cache_folder(preset: Preset, key: str) -> Path:
     return project_root() / preset.cache / key
 
 
-def cached_shard(
-    preset: Preset, identity: Mapping, name: str, make: "Callable[[], Shard]"
-) -> "Shard":
+def cached_shard(preset: Preset, identity: Mapping, name: str, make: Callable[[], Shard]) -> Shard:
     """A shard of the cache, made if it is missing; a lock keeps other processes waiting."""
-    from pidlib.extraction.store import Store
-
-    folder = cache_folder(preset, fingerprint(**identity))
-    folder.mkdir(parents=True, exist_ok=True)
     provenance = {package: version(package) for package in _PACKAGES}
     provenance |= {"python": platform.python_version(), "device": preset.device}
     provenance["threads"] = torch.get_num_threads()
-    with FileLock(folder / ".lock"):
-        return Store(folder, identity, provenance).get(name, make)
+    with open_store(project_root() / preset.cache, identity, provenance) as store:
+        return store.get(name, make)
 
 
 @lru_cache(maxsize=2)
-def _load(base: str, device: str, allow_unpinned: bool) -> "LoadedModel":
-    from pidlib.models import load_model
-
-    name, _, revision = base.partition("@")
-    return load_model(name, revision=revision or None, device=device, allow_unpinned=allow_unpinned)
+def _load(base: str, device: str, allow_unpinned: bool) -> LoadedModel:
+    return load_model(base, device=device, allow_unpinned=allow_unpinned)
 
 
 @lru_cache(maxsize=16)

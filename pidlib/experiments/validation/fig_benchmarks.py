@@ -1,8 +1,7 @@
 """What do the questions look like, and which atoms does an ideal answerer need?
 
 The joint distribution (law) of picture, question and answer is known for the micro benchmarks; the
-truth is its decomposition. `unimodal` is the way the absent modality is removed: masked, or
-resampled independently of the other.
+truth is its decomposition, with the absent modality masked, or resampled independently.
 """
 
 import textwrap

@@ -1,9 +1,8 @@
 """How much synergy is estimated where there is none?
 
-Two sources and a target are drawn independently, so the true value of every atom is zero. The
-plug-in estimate of I(Y; X1, X2) is too large by about (k1 k2 - 1)(ky - 1) / (2 n ln 2) bits, and
-synergy takes nearly all of this bias: I_Q sees pair tables only. Corrections differ in how they
-estimate the joint information.
+Two sources and a target are drawn independently, so every atom is zero. The plug-in estimate of
+I(Y; X1, X2) is too large by about (k1 k2 - 1)(ky - 1) / (2 n ln 2) bits, and synergy takes nearly
+all of this bias: I_Q sees pair tables only.
 
 References
 ----------
@@ -17,7 +16,6 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from tqdm.auto import tqdm
 
@@ -73,7 +71,7 @@ def figure(table: pd.DataFrame) -> Figure:
         below.set(xscale="log", yscale="log", xlim=(left, right), xlabel="samples $n$")
     axes[0, 0].set_ylabel("spurious synergy (bits)")
     axes[1, 0].set_ylabel("root mean square error (bits)")
-    handles = [Line2D([], [], label=estimator, **line) for estimator, line in lines.items()]
+    handles = [style.handle(estimator, **line) for estimator, line in lines.items()]
     shade = Patch(facecolor=style.NULL, alpha=0.45, label="not estimable: $n < k_1 k_2$")
     figure.legend(handles=[*handles, shade], loc="outside upper center", ncols=4)
     return figure
@@ -83,21 +81,19 @@ def _line_styles(names: list[str]) -> dict[str, dict]:
     """A color, dash and marker for each line; the first, plug-in, has the color of synergy."""
     colors = [style.COLORS["synergy"], *style.OTHERS]
     dashes = itertools.cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
-    looks = zip(colors[: len(names)], dashes, style.MARKERS, strict=False)
-    keys = ("color", "linestyle", "marker")
-    looks = [dict(zip(keys, look, strict=True)) | {"markersize": 2.8} for look in looks]
-    return dict(zip(names, looks, strict=True))
+    return {
+        name: {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8}
+        for name, color, dash, marker in zip(names, colors, dashes, style.MARKERS, strict=False)
+    }
 
 
 def spurious_synergy(
     n: int, k: int, *, n_repeats: int = 8, n_permutations: int = 50, seed: int = 0
 ) -> pd.DataFrame:
-    """Synergy of independent, uniform codes by every correction; the truth is zero.
+    """Synergy in bits of independent, uniform codes by every correction; the truth is zero.
 
     I_Q is uncorrected for "plug-in"; its permutation mean is subtracted for all others, which
     differ in I(Y; X1, X2).
-
-    The columns are n_samples, n_codes, repeat, correction, and synergy_bits.
     """
     ky = TARGET_CODES
     shape = (k, k, ky)
@@ -105,7 +101,7 @@ def spurious_synergy(
     counts = []
     for repeat in range(n_repeats):
         codes = [generator.integers(size, size=n) for size in shape]
-        null = permuted(*codes, shape, n_permutations, derive_seed(seed, n, k, ky, repeat))
+        null = permuted(codes, shape, n_permutations, derive_seed(seed, n, k, ky, repeat))
         counted = tabulate(*(labels[None] for labels in codes), shape)
         counts.append(np.concatenate([counted, null]))
     unions = pid(np.concatenate(counts), tol=1e-4).upper.reshape(n_repeats, -1)
@@ -131,9 +127,8 @@ def shuffled_information(
 ) -> Float[np.ndarray, " b"]:
     """I(Y; X1, X2) with the bias of H(X1, X2 | Y) removed by shuffling X2 within each value of Y.
 
-    I_sh = H(X1, X2) - H_ind(X1, X2 | Y) + H_sh(X1, X2 | Y) - H(X1, X2 | Y), of Panzeri et al. The
-    terms in the middle estimate the same entropy, H_ind from pair tables and H_sh from a full
-    table. All tables need the same number of samples.
+    I_sh = H(X1, X2) - H_ind(X1, X2 | Y) + H_sh(X1, X2 | Y) - H(X1, X2 | Y), of Panzeri et al., with
+    H_ind from pair tables. All tables need the same number of samples.
     """
     b, k1, k2, ky = counts.shape
     cells = np.moveaxis(counts, 3, 1).reshape(b, -1)

@@ -1,14 +1,12 @@
 """Do the atoms measured on trained models match those of the ideal answerer?
 
-The models' decisions on the generated benchmarks are decomposed by the exact solver and by BATCH,
-the estimator of Liang et al. (2023) that trains two networks, and compared with the decomposition
-of the benchmark's law.
+The models' decisions are decomposed by the exact solver and by BATCH, the estimator of Liang et al.
+(2023) that trains two networks.
 """
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from pidlib.experiments import decision_profiles, style, tables
@@ -53,8 +51,8 @@ def figure(table: pd.DataFrame) -> Figure:
     for benchmark, ax in zip(names, axes[0], strict=True):
         ax.set_title(style.benchmark_name(benchmark).removeprefix("micro: "), pad=4)
     axes[0, 0].set_ylim(bottom=0)
-    handles = style.atom_handles()
-    handles.append(Line2D([], [], color=style.INK, linewidth=0.9, label="truth"))
+    truth = style.handle("truth", linestyle="-", color=style.INK, linewidth=0.9)
+    handles = [*style.atom_handles(), truth]
     figure.legend(handles=handles, loc="outside upper center", ncols=5)
     faces = [
         Patch(facecolor=face, edgecolor=style.INK, label=label)

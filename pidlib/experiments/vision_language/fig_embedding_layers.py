@@ -8,12 +8,11 @@ Amit et al. decompose layer by layer too (arXiv 2511.19470).
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from pidlib.decomposition.codes import quantise
+from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
 from pidlib.experiments import style
-from pidlib.experiments.decision_profiles import embedding_codes, embedding_request
+from pidlib.experiments.decision_profiles import CODES, embedding_codes, embedding_request
 from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import ATOMS, validate
@@ -30,19 +29,18 @@ def requests(preset: Preset) -> list[Request]:
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of each model on each benchmark about the state after each block."""
     settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
-    quantised = {"n_clusters": preset.n_clusters, "seed": preset.seed, "allow_degenerate": True}
+    quantized = {"n_clusters": preset.n_clusters, "seed": preset.seed, "allow_degenerate": True}
     profiles = []
     for fitted, applied in extractions(preset, embedding_request(preset)):
         others = {"fitted": fitted.columns["fingerprint"], "n_clusters": preset.n_clusters}
         columns = applied.row_columns("vision_language", **others, **settings, target="blocks")
-        *sources, _ = embedding_codes(fitted.extraction, applied.extraction, **quantised)
+        *sources, _ = embedding_codes(fitted.extraction, applied.extraction, **quantized)
         for index, layer in enumerate(applied.extraction.layers):
             states = (answer.extraction.hidden[:, index] for answer in (fitted, applied))
-            result = estimate(*sources, quantise(*states, **quantised), **settings)
+            result = estimate(*sources, quantize(*states, **quantized), **settings)
             profiles.append(pd.DataFrame(result.rows()).assign(**columns, layer=layer))
-    shared = {"source_a": "vision", "source_b": "language", "unimodal": "codes"}
-    shared |= {"estimator": "exact", "n_codes": preset.n_clusters, "seed": preset.seed}
-    return validate(pd.concat(profiles, ignore_index=True).assign(**shared), COLUMNS)
+    shared = CODES | {"n_codes": preset.n_clusters, "seed": preset.seed}
+    return validate(pd.concat(profiles).assign(**shared), COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -60,9 +58,9 @@ def figure(table: pd.DataFrame) -> Figure:
         ax.set_xlim(0, 1.06)
     for ax in list(panels.values())[-3:]:
         ax.set_xlabel("relative depth")
-    marker = {"linestyle": "", "marker": "o", "markersize": 3.4, "markeredgecolor": style.FAINT}
+    marker = {"marker": "o", "markersize": 3.4, "markeredgecolor": style.FAINT}
     faces = {"clears its null": style.FAINT, "does not": "white"}
-    filled = [Line2D([], [], color=face, label=words, **marker) for words, face in faces.items()]
+    filled = [style.handle(words, color=face, **marker) for words, face in faces.items()]
     figure.legend(handles=style.atom_lines(), loc="outside upper center", ncols=4)
     handles = [*style.model_handles(models), *filled]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

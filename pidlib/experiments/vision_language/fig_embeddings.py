@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from pidlib.experiments.decision_profiles import embedding_profiles, embedding_request
-from pidlib.experiments.extractions import Request
+from pidlib._common import fingerprint
+from pidlib.experiments.decision_profiles import embedding_profile, embedding_request
+from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import ATOMS
+from pidlib.experiments.tables import ATOMS, validate
 from pidlib.experiments.vision_language.panels import compare
 
 COLUMNS = ATOMS
@@ -25,7 +26,15 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of each model on each benchmark, with null, correction and interval."""
-    return embedding_profiles(preset, "vision_language")
+    settings = preset.model_dump(include={"n_clusters", "n_permutations", "n_bootstrap", "seed"})
+    profiles = []
+    for pair in extractions(preset, *requests(preset)):
+        names = zip(("fitted", "applied"), pair, strict=True)
+        identities = {name: answer.columns["fingerprint"] for name, answer in names}
+        columns = pair[1].columns | {"fingerprint": fingerprint(**identities, **settings)}
+        states = (answer.extraction for answer in pair)
+        profiles.append(embedding_profile(*states, **settings, **columns))
+    return validate(pd.concat(profiles).assign(experiment="vision_language"), COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> Figure:

@@ -12,6 +12,7 @@ Three studies, each with one choice changed:
 import time
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +24,7 @@ from pidlib._common import derive_seed
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.experiments import decision_profiles, style
-from pidlib.experiments.decision_profiles import decision_profile
+from pidlib.experiments.decision_profiles import FEW_DRAWS, mode_profiles
 from pidlib.experiments.extractions import Extracted, Query, Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
@@ -35,8 +36,8 @@ EXPERIMENT = "vision_language"
 # The ends of the published range: 10 steps of 256 samples, 80 of 64.
 TRAINING = ({"epochs": 10, "batch_size": 256}, {"epochs": 20, "batch_size": 64})
 N_SEEDS = 3  # of BATCH
-MAX_DRAWS = 30  # bootstrap draws, at most; fig_profiles has those of the preset
 VISION_PASSES = ("vision", "vision#1", OPTIONS)
+STUDIES = ("estimator", "alone", "options")
 
 COLUMNS = Columns(
     {
@@ -64,26 +65,14 @@ def measure(preset: Preset) -> pd.DataFrame:
     to those of the exact solver, are CPU time on the machine that wrote the table.
     """
     profiled, listed = requests(preset)
-    first = profiled._replace(models=preset.models[:1])
-    studies = ((_compare_modes, profiled), (_compare_estimators, first), (_compare_passes, listed))
-    tables = [
-        table
-        for study, request in studies
-        for (answer,) in extractions(preset, request)
-        for table in study(preset, answer)
-    ]
-    table = pd.concat(tables, ignore_index=True).assign(source_b="language")
-    return validate(table, COLUMNS)
-
-
-def _compare_modes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
-    settings = {"tau": preset.tau, "seed": preset.seed}
-    settings["n_bootstrap"] = min(MAX_DRAWS, preset.n_bootstrap)
-    for unimodal in preset.unimodal:
-        columns = answer.row_columns(EXPERIMENT, unimodal=unimodal, **settings)
-        yield decision_profile(
-            answer.extraction, unimodal=unimodal, study="alone", **settings, **columns
-        )
+    tables = []
+    for (answer,) in extractions(preset, profiled):
+        tables += [rows.assign(study="alone") for rows in mode_profiles(preset, answer, EXPERIMENT)]
+    for (answer,) in extractions(preset, profiled._replace(models=preset.models[:1])):
+        tables += _compare_estimators(preset, answer)
+    for (answer,) in extractions(preset, listed):
+        tables += _compare_passes(preset, answer)
+    return validate(pd.concat(tables).assign(source_b="language"), COLUMNS)
 
 
 def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
@@ -92,10 +81,10 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
     start = time.process_time()
     solved = decision_pid(decisions).pid
     exact = time.process_time() - start
-    columns = {"estimator": "exact", "seed": preset.seed, "converged": solved.converged}
-    columns |= {"seconds": exact, "ratio": 1.0} | answer.row_columns(EXPERIMENT, tau=preset.tau)
     rows = pd.DataFrame({"atom": solved.atoms.keys(), "value_bits": solved.atoms.values()})
     rows[["lower_bits", "upper_bits"]] = list(solved.bounds.values())
+    columns = answer.row_columns(EXPERIMENT, tau=preset.tau) | {"seconds": exact, "ratio": 1.0}
+    columns |= {"estimator": "exact", "seed": preset.seed, "converged": solved.converged}
     yield rows.assign(**shared, **columns)
     for training, repeat in product(TRAINING, range(N_SEEDS)):
         # With a batch of all samples, all batches are the same.
@@ -105,26 +94,25 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
         start = time.process_time()
         batch = batch_pid(decisions, embeddings=answer.extraction.embeddings, **settings)
         seconds = time.process_time() - start
-        rows = pd.DataFrame({"value_bits": batch.unclamped}).reset_index(names="atom")
-        ends = normal_interval(rows["value_bits"], rows["atom"].map(batch.spread))
-        columns = training | {"estimator": "BATCH", "seed": repeat}
-        columns |= {"seconds": seconds, "ratio": seconds / exact}
-        columns |= dict(zip(("ci_low", "ci_high"), ends, strict=True))
-        columns |= answer.row_columns(EXPERIMENT, tau=preset.tau, **settings)
-        yield rows.assign(**shared, **columns)
+        rows = pd.DataFrame({"value_bits": batch.atoms}).reset_index(names="atom")
+        spread = rows["atom"].map(batch.spread)
+        rows["ci_low"], rows["ci_high"] = normal_interval(rows["value_bits"], spread)
+        columns = answer.row_columns(EXPERIMENT, tau=preset.tau, **settings) | training
+        columns |= {"estimator": "BATCH", "seed": repeat, "seconds": seconds}
+        yield rows.assign(**shared, **columns, ratio=seconds / exact)
 
 
 def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
-    settings = {"n_bootstrap": min(MAX_DRAWS, preset.n_bootstrap), "seed": preset.seed}
+    settings = {"n_bootstrap": min(FEW_DRAWS, preset.n_bootstrap), "seed": preset.seed}
     extraction = answer.extraction
     joint, language = (extraction.decisions(key, preset.tau) for key in (FULL, "language"))
     for key in VISION_PASSES:
         sources = {"vision": extraction.decisions(key, preset.tau), "language": language}
-        columns = {"study": "options", "source_a": key, "unimodal": "masked", "estimator": "exact"}
-        columns |= {"seed": preset.seed, "fallback": extraction.fallback(key, preset.tau)}
-        columns |= answer.row_columns(EXPERIMENT, source=key, tau=preset.tau, **settings)
         rows = measure_decisions(Decisions(joint=joint, sources=sources), **settings).rows
-        yield rows.assign(**columns)
+        columns = answer.row_columns(EXPERIMENT, source=key, tau=preset.tau, **settings)
+        columns |= {"seed": preset.seed, "fallback": extraction.fallback(key, preset.tau)}
+        columns |= {"study": "options", "source_a": key, "unimodal": "masked"}
+        yield rows.assign(estimator="exact", **columns)
 
 
 _KEYS = ["benchmark", "model", "atom"]
@@ -147,23 +135,22 @@ def figure(table: pd.DataFrame) -> Figure:
         ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
         look = {"color": "#e4e4e4", "linewidth": 0.5, "transform": ax.get_yaxis_transform()}
         ax.hlines(np.arange(len(benchmarks) - 1) + 0.5, 0, 1, **look)
+        ax.grid(visible=False)
         ax.grid(visible=True, axis="x")
-        ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
     axes[0].set_yticks(range(len(benchmarks)), map(style.benchmark_name, benchmarks))
     axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
-    trained = _draw_batch(axes[0], table[table["study"] == "estimator"], benchmarks)
-    names = benchmarks, models
-    alone, listed = table[table["study"] == "alone"], table[table["study"] == "options"]
+    estimator, alone, listed = (table[table["study"] == name] for name in STUDIES)
+    handles = [*style.model_handles(models), *_draw_batch(axes[0], estimator, benchmarks)]
     masked, resampled = (alone[alone["unimodal"] == mode] for mode in ("masked", "resampled"))
-    floor = masked.assign(difference=masked["null_mean"])
-    _draw_differences(axes[1], _difference(masked, resampled), floor, *names)
     hidden, noise, visible = (listed[listed["source_a"] == key] for key in VISION_PASSES)
-    _draw_differences(axes[2], _difference(visible, hidden), _difference(noise, hidden), *names)
-    handles = style.atom_points()
-    handles.append(style.null_handle("noise: its floor when masked; another draw of it"))
-    result.legend(handles=handles, loc="outside upper center", ncols=5, columnspacing=1)
-    handles = [*style.model_handles(models), *trained]
+    floor = masked.assign(difference=masked["null_mean"])
+    panels = (masked, resampled, floor), (visible, hidden, _difference(noise, hidden))
+    for ax, (rows, reference, null) in zip(axes[1:], panels, strict=True):
+        _draw_differences(ax, _difference(rows, reference), null, benchmarks, models)
+    null = style.null_handle("noise: its floor when masked; another draw of it")
+    atoms = [*style.atom_points(), null]
+    result.legend(handles=atoms, loc="outside upper center", ncols=5, columnspacing=1)
     result.legend(handles=handles, loc="outside lower center", ncols=3)
     return result
 
@@ -187,42 +174,38 @@ def _draw_differences(
 ) -> None:
     present = [model for model in models if model in set(rows["model"])]
     null = null.set_index(_KEYS)["difference"]
+    height = 0.15 / len(present) if present else 0
     for row in rows.itertuples():
-        offset = (present.index(row.model) - (len(present) - 1) / 2) * 0.15 / len(present)
+        offset = (present.index(row.model) - (len(present) - 1) / 2) * height
         y = benchmarks.index(row.benchmark) + _OFFSETS[row.atom] + offset
         width = null.get((row.benchmark, row.model, row.atom), np.nan)
-        ax.barh(y, width, 0.15 / len(present), color=style.NULL, linewidth=0, zorder=1.5)
-        ax.hlines(y, row.low, row.high, color=style.COLORS[row.atom], linewidth=0.7, zorder=3)
-        _draw_point(ax, row.difference, y, row.atom, style.MARKERS[models.index(row.model)])
+        ax.barh(y, width, height, color=style.NULL, linewidth=0, zorder=1.5)
+        _draw_point(ax, row, y, style.MARKERS[models.index(row.model)])
 
 
 def _draw_batch(ax: Axes, rows: pd.DataFrame, benchmarks: list[str]) -> list[Line2D]:
     """Draw the mean and range over seeds of each training; return legend entries with its cost."""
     exact, batch = (rows[rows["estimator"] == name] for name in ("exact", "BATCH"))
-    if batch.empty:
-        return []
-    merged = batch.merge(exact[[*_KEYS, "value_bits"]], on=_KEYS, suffixes=("", "_exact"))
+    merged = batch.merge(exact, on=_KEYS, suffixes=("", "_exact"))
     merged["difference"] = merged["value_bits"] - merged["value_bits_exact"]
     handles = []
     for index, ((epochs, size), part) in enumerate(merged.groupby(["epochs", "batch_size"])):
         face = None if index else "white"
-        seeds = part.groupby(_KEYS, sort=False)["difference"].agg(["mean", "min", "max"])
-        for row in seeds.reset_index().itertuples():
+        seeds = part.groupby(_KEYS, sort=False)["difference"]
+        for row in seeds.agg(difference="mean", low="min", high="max").reset_index().itertuples():
             y = benchmarks.index(row.benchmark) + _OFFSETS[row.atom] + (index - 0.5) * 0.09
-            ax.hlines(y, row.min, row.max, color=style.COLORS[row.atom], linewidth=0.7, zorder=3)
-            _draw_point(ax, row.mean, y, row.atom, "o", face)
+            _draw_point(ax, row, y, "o", face)
         ratio = f"{part['ratio'].median():.0f} times exact's CPU"
         label = f"BATCH, {epochs} epochs of {size}: {ratio}"
-        look = {"linestyle": "", "marker": "o", "markeredgecolor": style.INK}
-        handles.append(Line2D([], [], color=face or style.FAINT, label=label, **look))
+        look = {"marker": "o", "markeredgecolor": style.INK, "color": face or style.FAINT}
+        handles.append(style.handle(label, **look))
     return handles
 
 
-def _draw_point(
-    ax: Axes, x: float, y: float, atom: str, marker: str, face: str | None = None
-) -> None:
-    """Draw a marker filled with the color of its atom, or with `face` and outlined by it."""
-    color = style.COLORS[atom]
+def _draw_point(ax: Axes, row: Any, y: float, marker: str, face: str | None = None) -> None:
+    """Draw a difference with its range, in the color of its atom, or outlined in it on `face`."""
+    color = style.COLORS[row.atom]
+    ax.hlines(y, row.low, row.high, color=color, linewidth=0.7, zorder=3)
     edge, width = (color, 0.6) if face else (style.INK, 0.3)
-    look = {"markerfacecolor": face or color, "markeredgecolor": edge, "markeredgewidth": width}
-    ax.plot([x], [y], marker, markersize=3, zorder=4, clip_on=False, **look)
+    look = {"color": face or color, "markeredgecolor": edge, "markeredgewidth": width}
+    style.points(ax, [row.difference], [y], marker, markersize=3, zorder=4, **look)

@@ -12,14 +12,13 @@ from jaxtyping import Bool, Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
-from matplotlib.lines import Line2D
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.experiments import population, style
 from pidlib.experiments.extractions import Request
 from pidlib.experiments.population import ATOMS, DECIMALS
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.statistics import permutation_p, standardised_ranks
+from pidlib.experiments.statistics import permutation_p, standardized_ranks
 from pidlib.experiments.tables import Columns, of_type, validate
 
 MEASURES = {"profile": ("o", "atoms as they are"), "deviation": ("D", "beside the mean model")}
@@ -50,20 +49,13 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
-    """A row for each pair of models, then a row for the mean of each of `GROUPS`.
+    """A row for each pair of models, then a row for the mean of each of `GROUPS`, named in ``kin``.
 
-    ``kin`` names the group. ``alike in accuracy`` are the pairs whose mean accuracies differ by
-    less than the median difference: a rival explanation, equally trained rather than equally built.
-    The null permutes the models; ``null_p`` is the share of permutations, with the identity, whose
-    mean is at least as high. ``rho`` is missing for constant profiles, and for a group of no pair
-    or of all pairs.
-
-    Parameters
-    ----------
-    models
-        From `pidlib.experiments.population.population_table`.
-    n_resamples, seed
-        Permutations, and their seed.
+    `models` is a table of `population_table`. ``alike in accuracy`` are the pairs whose mean
+    accuracies differ by less than the median difference: a rival explanation, equally trained
+    rather than equally built. The null permutes the models `n_resamples` times; ``null_p`` is the
+    share of permutations, with the identity, whose mean is at least as high. ``rho`` is missing for
+    constant profiles, and for a group of no pair or of all pairs.
     """
     columns = {"family": "first", "size": "first", "accuracy": "mean"}
     facts = models.groupby("model", sort=False).agg(columns).reset_index()
@@ -80,7 +72,7 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
     parts = []
     for name in MEASURES:
         centre = profiles.mean(0) if name == "deviation" else 0
-        ranks = standardised_ranks((profiles - centre).round(DECIMALS).T)
+        ranks = standardized_ranks((profiles - centre).round(DECIMALS).T)
         rho = ranks.T @ ranks
         permuted = np.stack([rho[np.ix_(order, order)][upper] for order in orders])
         means = pd.DataFrame(
@@ -89,7 +81,7 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
         )
         parts += [table.assign(measure=name) for table in (pairs.assign(rho=rho[upper]), means)]
     settings = {"n_resamples": n_resamples, "seed": seed}
-    table = pd.concat(parts, ignore_index=True).assign(
+    table = pd.concat(parts).assign(
         experiment=models["experiment"].iloc[0],
         n_cells=profiles.shape[1],
         n_samples=models["n_samples"].min(),
@@ -119,9 +111,8 @@ def _mean_of_group(
         return {}
     with np.errstate(invalid="ignore"):
         mean, *null = np.nanmean(rho[:, chosen], axis=1)
-    low, high = np.quantile(null, (0.025, 0.975))
+    (low, high), p = np.quantile(null, (0.025, 0.975)), permutation_p(mean, np.array(null))
     ends = {"null_low": low, "null_high": high}
-    p = permutation_p(mean, np.array(null))
     return {"rho": mean, "null_mean": np.mean(null), "null_p": p, **ends}
 
 
@@ -151,12 +142,11 @@ def figure(table: pd.DataFrame) -> Figure:
     right.set_ylim(len(GROUPS) - 0.5, -0.5)
     right.grid(visible=False)
     right.axvline(0, color=style.NULL, linewidth=0.8, zorder=0)
-    look = {"linestyle": "", "color": style.INK, "markersize": 4}
     handles = [
-        Line2D([], [], marker=marker, label=f"mean, {words}", **look)
+        style.handle(f"mean, {words}", marker=marker, color=style.INK, markersize=4)
         for marker, words in MEASURES.values()
     ]
-    handles.append(Line2D([], [], linestyle="", marker=".", color=style.OTHERS[1], label="pairs"))
+    handles.append(style.handle("pairs", marker=".", color=style.OTHERS[1]))
     handles.append(style.null_handle("95 % of means, labels shuffled"))
     result.legend(handles=handles, loc="outside upper center", ncols=4)
     return result
@@ -169,10 +159,9 @@ def _draw_pairs(ax: Axes, pairs: pd.DataFrame) -> AxesImage:
     models = pd.concat(sides).drop_duplicates("model").sort_values(order)
     place = {name: index for index, name in enumerate(models["model"])}
     image = np.full((len(models), len(models)), np.nan)
-    for row in pairs.itertuples():
+    for row, rho in zip(pairs.itertuples(), style.floats(pairs["rho"]), strict=True):
         first, second = sorted((place[row.model_a], place[row.model_b]))
-        cell = (second, first) if row.measure == "profile" else (first, second)
-        image[cell] = np.nan if pd.isna(row.rho) else row.rho
+        image[(second, first) if row.measure == "profile" else (first, second)] = rho
     drawn = ax.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1)
     families = models["family"].to_numpy()
     ends = np.flatnonzero(families[1:] != families[:-1]) + 0.5

@@ -15,10 +15,8 @@ from random import Random
 import numpy as np
 import pandas as pd
 import torch
-from filelock import FileLock
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from scipy.stats import f as f_distribution
 from scipy.stats import false_discovery_control
 from tqdm.auto import tqdm
@@ -26,15 +24,18 @@ from tqdm.auto import tqdm
 from pidlib import benchmarks
 from pidlib._common import code_version, derive_seed, fingerprint, project_root
 from pidlib.benchmarks import Sample
-from pidlib.decomposition.codes import quantise
+from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
 from pidlib.experiments import style, tables
+from pidlib.experiments.decision_profiles import CODES
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.statistics import centred_interval, permutation_p
+from pidlib.experiments.statistics import centered_interval, permutation_p
 from pidlib.experiments.tables import ATOMS, Columns, of_type
 from pidlib.experiments.vision_language import fusion_models
+from pidlib.extraction.extractor import identity
 from pidlib.extraction.masking import SOURCES
-from pidlib.extraction.store import Shard, Store
+from pidlib.extraction.store import Shard, open_store
+from pidlib.models import load_model
 
 PARTS = (*SOURCES, "hidden")
 TARGETS = ("hidden", "hidden, same sources", "answer")
@@ -54,7 +55,6 @@ _LOOKS = {  # position within a row, marker, face, words
     "hidden, same sources": (0.0, "D", "#b8d4ea", "the same, sources of concatenation"),
     "answer": (0.25, "s", style.FAINT, "about the model's answer"),
 }
-Encoded = Callable[[], list[fusion_models.QuestionTensors]]
 _SHARES = ("contribution", "contribution_low", "contribution_high")
 
 COLUMNS = Columns(
@@ -96,12 +96,9 @@ def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     """Train each mechanism with each seed, or read its states from the cache; columns and states.
 
     A model is trained on the train split of all ``fusion_benchmarks``, half of it from the first. A
-    shard holds pooled vectors of both modalities, the hidden layer and the answers, of questions to
-    fit codebooks on and of questions to measure. Its facts are accuracy and prior by benchmark.
+    shard holds pooled vectors of both modalities, the hidden layer and the answers, of questions
+    for codebooks and of questions to measure; and as facts accuracy and prior by benchmark.
     """
-    from pidlib.extraction.extractor import identity
-    from pidlib.models import load_model
-
     first, *others = names = preset.fusion_benchmarks
     n, seed = preset.n_fusion_questions, preset.seed
     counts = {first: n} | {name: -(-n // len(others)) for name in others}
@@ -111,20 +108,14 @@ def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     measured = [questions(name, split, preset.n_embedded, seed) for split, name in sets]
     parts = [sum(learned, []), *measured]
     tower = load_model(preset.fusion_tower, device=preset.device)
-    key = {
-        "kind": "fusion",
-        "code": code_version(fusion_models),
-        "steps": preset.fusion_steps,
-        "seed": seed,
-    }
-    key["asked"] = [identity(tower, part, (), 0, (), seed) for part in parts]
+    asked = [identity(tower, part, seed=seed) for part in parts]
+    key = {"kind": "fusion", "code": code_version(fusion_models), "asked": asked}
+    key |= {"steps": preset.fusion_steps, "seed": seed}
     columns = {"fingerprint": fingerprint(**key), "split": preset.split}
-    folder = project_root() / preset.cache / columns["fingerprint"]
-    folder.mkdir(parents=True, exist_ok=True)
+    opened = open_store(project_root() / preset.cache, key, {"torch": torch.__version__})
     encoded = cache(partial(fusion_models.encode_questions, parts, tower))
     models = list(product(range(preset.n_fusion_seeds), fusion_models.MECHANISMS))
-    with FileLock(folder / ".lock"), tqdm(models, desc="fusion", unit="model") as bar:
-        store = Store(folder, key, {"torch": torch.__version__})
+    with opened as store, tqdm(models, desc="fusion", unit="model") as bar:
         for seed, mechanism in bar:
             bar.set_postfix_str(f"{mechanism} {seed}")
             make = partial(_train, preset, mechanism, seed, encoded)
@@ -132,7 +123,7 @@ def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
             yield columns | {"model": mechanism, "seed": seed}, states
 
 
-def _train(preset: Preset, mechanism: str, seed: int, encoded: Encoded) -> Shard:
+def _train(preset: Preset, mechanism: str, seed: int, encoded: Callable[[], list]) -> Shard:
     learned, *measured = encoded()
     seed = derive_seed(preset.seed, seed)
     model = fusion_models.train(mechanism, seed, learned, preset.fusion_steps)
@@ -158,12 +149,11 @@ def measure(preset: Preset) -> pd.DataFrame:
     only the fused state differs. Rows of ``kind`` "model" hold an atom each, "moved" the result of
     `mechanism_effect`, "published" a published effect.
     """
-    profiles, first = [], {}
+    profiles, first, names = [], {}, preset.fusion_benchmarks
     k, settings = preset.n_clusters, preset.model_dump(include=_SETTINGS)
     for model, states in trained(preset):
         identified = fingerprint(states=model["fingerprint"], n_clusters=k, **settings)
         model |= {"fingerprint": identified, "n_codes": k}
-        names = preset.fusion_benchmarks
         own = {name: [_codes(preset, states, name, part) for part in SOURCES] for name in names}
         same = first.setdefault(model["seed"], own)
         for name, target in product(names, TARGETS):
@@ -176,11 +166,9 @@ def measure(preset: Preset) -> pd.DataFrame:
             columns |= {fact: values[name] for fact, values in states.facts.items()}
             rows = pd.DataFrame(result.rows())
             profiles.append(rows.assign(benchmark=name, target=target, **columns))
-    shared = {"kind": "model", "source_a": "vision", "source_b": "language", "unimodal": "codes"}
-    models = pd.concat(profiles, ignore_index=True).assign(**shared)
+    models = pd.concat(profiles).assign(**CODES, kind="model")
     published = tables.published("fig_fusion").assign(kind="published")
-    effects = mechanism_effect(models, preset.seed)
-    table = pd.concat([models, effects, published], ignore_index=True)
+    table = pd.concat([models, mechanism_effect(models, preset.seed), published])
     return tables.validate(table.assign(experiment="vision_language", estimator="exact"), COLUMNS)
 
 
@@ -191,31 +179,29 @@ def _codes(preset: Preset, states: Shard, benchmark: str, part: str) -> np.ndarr
         states.arrays[f"{benchmark}/{which}/{part}"].astype(np.float64)
         for which in ("fitted", "applied")
     )
-    return quantise(fitted, applied, preset.n_clusters, preset.seed, allow_degenerate=True)
+    return quantize(fitted, applied, preset.n_clusters, preset.seed, allow_degenerate=True)
 
 
 def mechanism_effect(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     r"""The effect of the mechanism on the share of language, a row per benchmark and target.
 
     In points of 100, from a two-way layout of s seeds and the mechanisms. ``spread_mechanism`` is
-    the standard deviation of the mechanism (zero if its mean square is below that of the
-    residuals), ``spread_rest`` that of the residuals. With F the ratio of the mean squares, the
-    interval of the former has the ends :math:`\sqrt{(F / F_q - 1) / s}` times the latter, q = .975
-    and .025 (normal effects, Searle 1971). ``moved`` is the range of the mechanisms' means, with a
-    centred interval over resampled seeds; its null permutes the mechanisms within each seed, and
-    ``null_q`` is corrected for all rows (Benjamini and Hochberg). ``moved_once`` is the mean range
-    within a seed. Seeds that lack the share of any mechanism are left out; with fewer than two, all
-    columns are missing.
+    the standard deviation of the mechanism, at least zero, ``spread_rest`` that of the residuals.
+    With F the ratio of the mean squares, the interval of the former has the ends
+    :math:`\sqrt{(F / F_q - 1) / s}` times the latter, q = .975 and .025 (normal effects, Searle
+    1971). ``moved`` is the range of the mechanisms' means, with a centered interval over resampled
+    seeds; its null permutes the mechanisms within each seed, and ``null_q`` is corrected for all
+    rows (Benjamini and Hochberg). ``moved_once`` is the mean range within a seed. Seeds that lack
+    a share are left out; with fewer than two, all columns are missing.
     """
     once = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     rows = []
     for (benchmark, target), group in once.groupby(["benchmark", "target"], sort=False):
         shares = group.pivot(index="seed", columns="model", values="contribution").dropna()
-        row = {"benchmark": benchmark, "target": target, "kind": "moved", "seed": seed}
-        row |= {"n_seeds": len(shares), "fingerprint": group["fingerprint"].iloc[0]}
+        row = {"benchmark": benchmark, "target": target, "n_seeds": len(shares)}
         effect = _effect(100 * shares.to_numpy(float), seed) if len(shares) > 1 else {}
-        rows.append(row | effect)
-    table = pd.DataFrame(rows)
+        rows.append(row | effect | {"fingerprint": group["fingerprint"].iloc[0]})
+    table = pd.DataFrame(rows).assign(kind="moved", seed=seed)
     if "null_p" in table:
         p = table["null_p"].dropna()
         table["null_q"] = pd.Series(false_discovery_control(p), p.index)
@@ -234,14 +220,13 @@ def _effect(shares: np.ndarray, seed: int) -> dict[str, float]:
     freedom = mechanisms - 1, (seeds - 1) * (mechanisms - 1)
     rest = (residual**2).sum() / freedom[1]
     ends = variance / f_distribution.ppf([0.975, 0.025], *freedom) - rest / seeds
-    low, high = centred_interval(draws, moved)
+    low, high = centered_interval(draws, moved)
     spread_low, spread_high = np.maximum(ends, 0) ** 0.5
     effect = {"moved": moved, "moved_once": np.ptp(shares, axis=1).mean()}
     effect |= {"ci_low": low, "ci_high": high, "null_mean": null.mean()}
     effect |= {"null_high": np.quantile(null, 0.95), "null_p": permutation_p(moved, null)}
-    effect |= {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
     effect |= {"spread_low": spread_low, "spread_high": spread_high, "spread_rest": rest**0.5}
-    return effect
+    return effect | {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -265,25 +250,22 @@ def figure(table: pd.DataFrame) -> Figure:
     axes[2, 0].set_yticks(range(len(_LOOKS)), [name.removeprefix("hidden, ") for name in _LOOKS])
     axes[2, 0].set_ylim(len(_LOOKS) - 0.4, -0.6)
     axes[2, 0].set_xlim(left=0)
-    marker = {"linestyle": "", "markeredgecolor": style.INK, "markersize": 4}
+    look = {"markeredgecolor": style.INK, "markersize": 4}
     handles = [
-        Line2D([], [], marker=shape, color=face, label=words, **marker)
+        style.handle(words, marker=shape, color=face, **look)
         for _, shape, face, words in _LOOKS.values()
     ]
-    marker = {"linestyle": "", "color": style.INK}
-    handles.append(Line2D([], [], marker="|", markersize=8, label="mean", **marker))
+    handles.append(style.handle("mean", marker="|", markersize=8, color=style.INK))
     handles.append(style.null_handle("null"))
     figure.legend(handles=handles, loc="outside upper center", ncols=5)
-    if len(published):
-        row = published.iloc[0]
-        words = f"published: up to {row.moved:g} points, {row.model} on {row.benchmark}"
+    handles = []
+    for row in published.itertuples():
+        words = f"up to {row.moved:g} points, {row.model} on {row.benchmark} (grade {row.grade})"
         look = {"color": style.OTHERS[0], "linestyle": "--"}
-        once = {"marker": "x", "markersize": 4, "label": "one training of each: mean over seeds"}
-        handles = [
-            Line2D([], [], label=f"{words} (grade {row.grade})", **look),
-            Line2D([], [], **once, **marker),
-        ]
-        figure.legend(handles=handles, loc="outside lower center", ncols=2)
+        handles.append(style.handle(f"published: {words}", **look))
+    look = {"marker": "x", "markersize": 4, "color": style.INK}
+    handles.append(style.handle("one training of each: mean over seeds", **look))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 

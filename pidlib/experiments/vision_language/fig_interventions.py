@@ -8,43 +8,31 @@ MM-SHAP (Parcalabescu and Frank, 2023).
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from itertools import product
-from types import MappingProxyType
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.benchmarks import Sample
-from pidlib.experiments import population, statistics, style
+from pidlib.experiments import interventions, population, statistics, style
 from pidlib.experiments.extractions import Query, Request, extractions
-from pidlib.experiments.interventions import (
-    INTERVENTIONS,
-    accuracy_drop,
-    perceptual_score,
-    resample,
-)
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import Columns, of_type, validate
+from pidlib.experiments.vision_language.shapley import cached_shares
 from pidlib.extraction.masking import FULL
+from pidlib.models import load_model
 
-EXPERIMENT = "vision_language"
 NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are masked passes
 SOLVED = ("synergy", "unique_vision", "unique_language", "redundancy", "co_information")
 # Quantity -> column of the population's table: atoms of the masked decisions, then baselines.
-MEASURED = {name: f"{name}_bits" for name in SOLVED} | {
-    "divergence": "divergence_bits",
-    "moved_language": "moved_language",
-    "accuracy": "accuracy",
-    "accuracy_language": "accuracy_language",
-    "masked_drop": "delta_vision",
-}
+MEASURED = {name: f"{name}_bits" for name in (*SOLVED, "divergence")}
+MEASURED |= {name: name for name in ("moved_language", "accuracy", "accuracy_language")}
+MEASURED |= {"masked_drop": "delta_vision"}
 QUANTITIES = (*MEASURED, "perceptual_score", "vision_share")
-OUTCOMES = ("noise", *INTERVENTIONS, "words as noise")
+OUTCOMES = ("noise", *interventions.INTERVENTIONS, "words as noise")
 MEAN, POOLED = "mean within benchmarks", "all models and benchmarks"
 
 COLUMNS = Columns(
@@ -82,11 +70,12 @@ def measure(preset: Preset) -> pd.DataFrame:
         for name, members in population.benchmark_groups(models).items()
         if len(members) > 1 and name != population.ALL
     }
-    rows = [*_quantities(models), *_drops(preset), *_shares(preset)]
-    table = pd.DataFrame(rows).assign(experiment=EXPERIMENT, seed=preset.seed)
+    rows = pd.DataFrame([*_drops(preset), *_shares(preset)])
+    table = pd.concat([_quantities(models), rows])
+    table = table.assign(experiment="vision_language", seed=preset.seed)
     sizes = preset.n_bootstrap, preset.n_permutations
     correlated = correlations(table, families, *sizes, preset.seed, groups)
-    return validate(pd.concat([table, correlated], ignore_index=True), COLUMNS)
+    return validate(pd.concat([table, correlated]), COLUMNS)
 
 
 def correlations(
@@ -95,7 +84,7 @@ def correlations(
     n_bootstrap: int,
     n_permutations: int,
     seed: int = 0,
-    groups: Mapping[str, Sequence[str]] = MappingProxyType({}),
+    groups: Mapping[str, Sequence[str]] | None = None,
 ) -> pd.DataFrame:
     """Spearman's rho of each quantity and drop: by benchmark, in means, and over all cells.
 
@@ -106,16 +95,8 @@ def correlations(
     that over all cells it shows what the benchmarks alone predict. Missing for fewer than
     `MIN_CLUSTERS` models or families, and for constant columns.
 
-    Parameters
-    ----------
-    table
-        Rows of kind ``quantity`` and ``drop``, the latter with their intervals.
-    families
-        Model -> family.
-    n_bootstrap, n_permutations, seed
-        Draws of the interval and of the null; the seed of both.
-    groups
-        Further means by name, each of some benchmarks.
+    `table` has rows of kind ``quantity`` and ``drop``, the latter with their intervals; `families`
+    is the family by model, and `groups` the benchmarks of further means, by name.
     """
     models, names = table["model"].unique(), table["benchmark"].unique()
 
@@ -131,7 +112,7 @@ def correlations(
         wide("drop", "intervention", OUTCOMES, value) for value in ("value", "ci_low", "ci_high")
     )
     reliable = statistics.reliability(y, statistics.variance_of(low, high))
-    groups = {MEAN: names, **groups}
+    groups = {MEAN: names} | (groups or {})
     counted = reliable >= statistics.MIN_RELIABILITY
     members = np.stack([np.isin(names, group)[:, None] & counted for group in groups.values()])
     columns = {"value": rank_correlations(x, y, members)}
@@ -150,29 +131,25 @@ def correlations(
     for name, values, missing in (("ci", draws, few), ("null", null, False)):
         ends = statistics.percentile_interval(np.stack(values), missing)
         columns |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
-    unsolved = table[:0]
-    if "converged" in table:
-        unsolved = table[~table["converged"].fillna(True).astype(bool)]
+    parts = {name: [name] for name in names} | groups | {POOLED: names}
+    for name in ("reliability", "n_benchmarks"):
+        columns[name] = np.full_like(columns["value"], np.nan)
+    columns["reliability"][: len(names)] = reliable[:, None]
+    columns["n_benchmarks"][len(names) : -1] = members.sum(1)[:, None]
+    cells = {"benchmark": parts, "quantity": QUANTITIES, "intervention": OUTCOMES}
+    cells = pd.MultiIndex.from_product(cells.values(), names=cells).to_frame(index=False)
+    cells = cells.assign(**{name: values.ravel() for name, values in columns.items()})
+    unsolved = table[~table["converged"].fillna(True).astype(bool)]
+    unsolved = unsolved.groupby("quantity")["benchmark"].agg(set)
+    cells["converged"] = [
+        unsolved.get(cell.quantity, set()).isdisjoint(parts[cell.benchmark])
+        for cell in cells.itertuples()
+    ]
     sizes = [n_bootstrap, n_permutations]
     key = fingerprint(table=table["fingerprint"].unique().tolist(), n=sizes, seed=seed)
     shared = {"kind": "correlation", "experiment": table["experiment"].iloc[0], "seed": seed}
-    shared |= {"n_models": len(models), "fingerprint": key}
-    rows = []
-    for i, name in enumerate((*names, *groups, POOLED)):
-        inside = groups.get(name, names if name == POOLED else [name])
-        for (j, quantity), (k, outcome) in product(enumerate(QUANTITIES), enumerate(OUTCOMES)):
-            if (quantity, outcome) == ("masked_drop", "noise"):  # the same under two names
-                continue
-            loose = unsolved["benchmark"].isin(inside) & (unsolved["quantity"] == quantity)
-            row = {"benchmark": name, "quantity": quantity, "intervention": outcome}
-            row |= {column: values[i, j, k] for column, values in columns.items()}
-            row["converged"] = not loose.any()
-            if i < len(names):
-                row["reliability"] = reliable[i, k]
-            elif name in groups:
-                row["n_benchmarks"] = members[i - len(names), :, k].sum()
-            rows.append(shared | row)
-    return pd.DataFrame(rows)
+    same = (cells["quantity"] == "masked_drop") & (cells["intervention"] == "noise")
+    return cells[~same].assign(**shared, n_models=len(models), fingerprint=key)
 
 
 def rank_correlations(
@@ -181,30 +158,29 @@ def rank_correlations(
     members: Bool[np.ndarray, "groups benchmarks q"],
 ) -> Float[np.ndarray, "benchmarks+groups+1 p q"]:
     """Spearman's rho within each benchmark, its mean over each group, and over all cells."""
-    ranks = statistics.standardised_ranks
+    ranks = statistics.standardized_ranks
     within = np.einsum("mbp,mbq->bpq", ranks(x), ranks(y))
     pooled = np.einsum("np,nq->pq", *(ranks(side.reshape(-1, side.shape[-1])) for side in (x, y)))
     means = statistics.group_mean(within, members[:, :, None])
     return np.concatenate([within, means, pooled[None]])
 
 
-def _quantities(models: pd.DataFrame) -> list[dict]:
+def _quantities(models: pd.DataFrame) -> pd.DataFrame:
     """Quantities of the population's table, a row each."""
-    columns = ["benchmark", "split", "model", "revision", "n_samples", "fingerprint"]
-    return [
-        {column: row[column] for column in columns}
-        | {"kind": "quantity", "quantity": name, "value": row[column]}
-        | {"converged": row["converged"] if name in SOLVED else None}
-        for row in models.to_dict("records")
-        for name, column in MEASURED.items()
-    ]
+    columns = ["benchmark", "split", "model", "revision", "n_samples", "fingerprint", "converged"]
+    names = {column: name for name, column in MEASURED.items()}
+    renamed = models.rename(columns=names)
+    rows = renamed.melt(columns, names.values(), "quantity", ignore_index=False)
+    rows["converged"] = rows["converged"].where(rows["quantity"].isin(SOLVED))
+    return rows.assign(kind="quantity").sort_index(kind="stable")
 
 
 def _changes(preset: Preset) -> dict[str, Callable[[Sequence[Sample]], list[Sample]]]:
     """Every intervention; first, for the perceptual score, another permutation of pictures."""
     seed = derive_seed(preset.seed, "perceptual score")
-    return {"perceptual score": partial(resample, modality="vision", seed=seed)} | {
-        name: partial(change, seed=preset.seed) for name, change in INTERVENTIONS.items()
+    return {"perceptual score": partial(interventions.resample, modality="vision", seed=seed)} | {
+        name: partial(change, seed=preset.seed)
+        for name, change in interventions.INTERVENTIONS.items()
     }
 
 
@@ -219,12 +195,12 @@ def _drops(preset: Preset) -> list[dict]:
         }
         permuted, columns = after.pop("perceptual score")
         ids = permuted.index
-        score = {"quantity": "perceptual_score", "value": perceptual_score(whole[ids], [permuted])}
-        rows.append(columns | {"kind": "quantity"} | score)
+        score = interventions.perceptual_score(whole[ids], permuted)
+        rows.append(columns | {"kind": "quantity", "quantity": "perceptual_score", "value": score})
         for name, key in NOISE.items():
             after[name] = correct(full.extraction, key)[ids], full.columns | {"n_samples": len(ids)}
         for name, (answers, columns) in after.items():
-            drop = accuracy_drop(whole, answers, preset.n_bootstrap, preset.seed)
+            drop = interventions.accuracy_drop(whole, answers, preset.n_bootstrap, preset.seed)
             row = columns | {"kind": "drop", "intervention": name}
             rows.append(row | dict(zip(("value", "ci_low", "ci_high"), drop, strict=True)))
     return rows
@@ -233,46 +209,36 @@ def _drops(preset: Preset) -> list[dict]:
 def _shares(preset: Preset) -> list[dict]:
     """The share of the picture by MM-SHAP, with the normal interval of its mean."""
     rows = []
-    for shares, columns in (
-        pair for model in preset.population for pair in _explained(preset, model)
-    ):
-        shares = shares[~np.isnan(shares)]
-        mean, error = shares.mean() if len(shares) else np.nan, np.nan
-        if len(shares) > 1:
-            error = shares.std(ddof=1) / np.sqrt(len(shares))
-        low, high = statistics.normal_interval(mean, error)
+    for shares, columns in _explained(preset, preset.population):
+        known = pd.Series(shares).dropna()
+        low, high = statistics.normal_interval(known.mean(), known.sem())
         row = columns | {"kind": "quantity", "quantity": "vision_share"}
-        rows.append(row | {"value": mean, "ci_low": low, "ci_high": high})
+        rows.append(row | {"value": known.mean(), "ci_low": low, "ci_high": high})
     return rows
 
 
-def _explained(preset: Preset, name: str) -> Iterator[tuple[Float[np.ndarray, " n"], dict]]:
-    """Shares of the picture and their columns, of a model on each benchmark."""
-    from pidlib.experiments.vision_language.shapley import cached_shares
-    from pidlib.models import load_model
-
-    name, _, revision = name.partition("@")
+def _explained(
+    preset: Preset, models: Sequence[str]
+) -> Iterator[tuple[Float[np.ndarray, " n"], dict]]:
+    """Shares of the picture and their columns, by model and benchmark."""
     options = {"device": preset.device, "allow_unpinned": preset.allow_unpinned}
-    model = load_model(name, revision=revision or None, **options)
-    for benchmark in preset.benchmarks:
-        yield cached_shares(preset, model, benchmark)
+    for name, _, revision in (model.partition("@") for model in models):
+        model = load_model(name, revision=revision or None, **options)
+        for benchmark in preset.benchmarks:
+            yield cached_shares(preset, model, benchmark)
 
 
 def prepare_model(preset: Preset, model: str) -> int:
     """Compute the Shapley values of a model ahead of `measure`; return the number of samples."""
-    if model not in preset.population:
-        return 0
-    return sum(len(shares) for shares, _ in _explained(preset, model))
+    models = [model] if model in preset.population else []
+    return sum(len(shares) for shares, _ in _explained(preset, models))
 
 
-_LABELS = {atom: style.SYMBOLS[atom] for atom in SOLVED[:4]} | {
+_LABELS = style.SYMBOLS | {
     "co_information": "$R - S$",
     "divergence": "KL",
     "moved_language": "moved",
-    "accuracy": "accuracy",
     "accuracy_language": "without picture",
-    "masked_drop": "masked drop",
-    "perceptual_score": "perceptual score",
     "vision_share": "V-SHAP",
 }
 _TITLES = {
@@ -291,8 +257,7 @@ _TITLES = {
 
 def figure(table: pd.DataFrame) -> Figure:
     """Above, the accuracy lost, by benchmark and model; below, its correlation with quantities."""
-    drops = table[table["kind"] == "drop"]
-    correlated = table[table["kind"] == "correlation"]
+    drops, correlated = (table[table["kind"] == kind] for kind in ("drop", "correlation"))
     outcomes = list(correlated["intervention"].unique())
     result = Figure(figsize=(style.PAGE, 6.4))
     above, below = result.subfigures(2, 1, height_ratios=[1, 1.75])
@@ -343,14 +308,14 @@ def _draw_correlations(part: Figure, rows: pd.DataFrame, outcomes: Sequence[str]
         ax.axhline(4.5, color=style.FAINT, linewidth=0.5)  # below the atoms and R - S
         ax.set_xlim(-1.15, 1.15)
         ax.set_xticks([-1, 0, 1])
-    axes[0].set_yticks(range(len(quantities)), [_LABELS[name] for name in quantities])
+    labels = [_LABELS.get(name, name.replace("_", " ")) for name in quantities]
+    axes[0].set_yticks(range(len(quantities)), labels)
     axes[0].invert_yaxis()
     part.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
-    faces = {name: "white" if name == POOLED else style.INK for name in names}
-    look = {"linestyle": "", "markeredgecolor": style.INK, "markersize": 3.4}
+    look = {"markeredgecolor": style.INK, "markersize": 3.4}
     handles = [
-        Line2D([], [], marker=markers[name], color=face, label=name, **look)
-        for name, face in faces.items()
+        style.handle(name, marker=marker, color="white" if name == POOLED else style.INK, **look)
+        for name, marker in markers.items()
     ]
     handles.append(style.null_handle("models permuted, 95 %"))
     part.legend(handles=handles, loc="outside upper center", ncols=3)

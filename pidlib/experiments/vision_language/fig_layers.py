@@ -14,46 +14,35 @@ The published stages are stated in words; thresholds and margins are ours.
 """
 
 from collections.abc import Mapping
+from itertools import product
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pidlib.decomposition.decisions import bootstrap_decisions, decision_pid
 from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.stages import FIRST_END, LAST_START, MIN_BITS, Claim, stage_blocks
+from pidlib.experiments.stages import FIRST_END, LAST_START, Claim, share_of, stage_blocks
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.extraction import PASSES, Extraction
-from pidlib.profiles.modes import NOISE, noise_floor
+from pidlib.profiles.modes import NOISE, measure_decisions, noise_floor
 
-EXPERIMENT = "vision_language"
 TOLERANCE = 1e-4  # bits
+MIDDLE = LAST_START - FIRST_END  # the length of the middle stage
 N_FLOOR = 6  # bootstrap draws of the noise floor: one for each assignment of the passes to roles
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": stages.CLAIM_COLUMNS}
 
 CLAIMS = {
-    "silence": Claim("I early, as a share of its maximum", above=False, bound=0.1, early=True),
-    "accumulation": Claim("rise of I - S in the middle stage, bits", above=True, margin=0.05),
-    "middle_share": Claim(
-        "the same, as a share of its maximum", above=True, bound=LAST_START - FIRST_END, early=True
-    ),
-    "late_share": Claim("share of S that arises in the last stage", above=True, bound=0.5),
-    "synergy_slope": Claim("slope of S in the last stage, bits", above=True, margin=0.05),
-    "language_slope": Claim("slope of U_l in the last stage, bits", above=False, margin=0.05),
-}
-_SYMBOLS = {
-    "silence": r"$I_{.2}/I_{\max}$",
-    "accumulation": r"$\Delta(I - S)$",
-    "middle_share": r"$\Delta(I - S)/\max$",
-    "late_share": r"$1 - S_{.8}/S$",
-    "synergy_slope": "$S'$",
-    "language_slope": r"$U_\ell'$",
+    "silence": Claim(r"$I_{.2}/I_{\max}$", above=False, bound=0.1, early=True),
+    "accumulation": Claim(r"$\Delta(I - S)$", above=True, margin=0.05),
+    "middle_share": Claim(r"$\Delta(I - S)/\max$", above=True, bound=MIDDLE, early=True),
+    "late_share": Claim("$1 - S_{.8}/S$", above=True, bound=0.5),
+    "synergy_slope": Claim("$S'$", above=True, margin=0.05),
+    "language_slope": Claim(r"$U_\ell'$", above=False, margin=0.05),
 }
 
 
@@ -66,16 +55,14 @@ def requests(preset: Preset) -> list[Request]:
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms by depth, and the tested claims, by model and benchmark."""
     settings = preset.model_dump(include={"tau", "n_bootstrap", "seed"})
-    atoms, claims = [], []
+    profiles = []
     for (answer,) in extractions(preset, *requests(preset)):
-        columns = answer.row_columns(EXPERIMENT, analysis="depth", **settings)
-        profile, tested = depth_profile(answer.extraction, **settings, **columns)
-        atoms.append(profile)
-        claims.append(tested)
-    tables = zip(COLUMNS.items(), (atoms, claims), strict=True)
+        columns = answer.row_columns("vision_language", analysis="depth", **settings)
+        options = settings | {"device": preset.device}
+        profiles.append(depth_profile(answer.extraction, **options, **columns))
+    tables = map(pd.concat, zip(*profiles, strict=True))
     return {
-        name: validate(pd.concat(parts, ignore_index=True), columns)
-        for (name, columns), parts in tables
+        name: validate(table, COLUMNS[name]) for name, table in zip(COLUMNS, tables, strict=True)
     }
 
 
@@ -85,25 +72,14 @@ def depth_profile(
     tau: float = 0.3,
     n_bootstrap: int = 100,
     seed: int = 0,
+    device: str | None = None,
     **columns: object,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Atoms after every block, and the statistics of the three stages.
 
-    The draws of all blocks take the same samples, so statistics across depths have intervals too.
-
-    Parameters
-    ----------
-    extraction
-        With every block, and the passes ``vision+language``, ``vision``, ``language`` and `NOISE`.
-    tau, n_bootstrap, seed
-        Candidate mass below which a decision counts as uniform; draws of the intervals; their seed.
-    columns
-        Further columns, the same in every row.
-
-    Raises
-    ------
-    ValueError
-        If a block is missing, or there are too few for stages.
+    The extraction needs every block, else it raises ValueError, and the passes of `PASSES` and
+    `NOISE`. The draws of all blocks take the same samples, so statistics across depths have
+    intervals too. `columns` are further columns, the same in every row.
     """
     n_blocks = len(extraction.layers)
     if extraction.layers != tuple(range(n_blocks)):
@@ -112,31 +88,27 @@ def depth_profile(
             "extract with layers=range(...)"
         )
     stage_blocks(n_blocks)  # raises if there are too few
-    rows, values, draws, solved = [], [], [], True
+    tables, values, draws, solved = [], [], [], True
     for layer in extraction.layers:
         decisions = extraction.masked(tau, layer)
-        result = decision_pid(decisions, tol=TOLERANCE)
-        drawn = bootstrap_decisions(decisions, n_bootstrap, seed, solved=result)
-        intervals = drawn.interval(result.pid.atoms)
-        floor, floor_solved = noise_floor(extraction, tau, N_FLOOR, seed, layer)
-        solved &= result.pid.converged
-        for atom, value in result.pid.atoms.items():
-            (lower, upper), (low, high) = result.pid.bounds[atom], intervals[atom]
-            row = {"layer": layer, "atom": atom, "value_bits": value, "null_mean": floor[atom]}
-            row |= {"lower_bits": lower, "upper_bits": upper, "ci_low": low, "ci_high": high}
-            rows.append(row | {"converged": result.pid.converged and floor_solved})
-        values.append(result.pid.atoms)
-        draws.append(drawn.atoms)
+        measured = measure_decisions(decisions, n_bootstrap, seed, device, tol=TOLERANCE)
+        floor, floor_solved = noise_floor(extraction, tau, N_FLOOR, seed, layer, device)
+        rows = measured.rows.assign(layer=layer)
+        solved &= rows["converged"].all()
+        rows["converged"] &= floor_solved
+        tables.append(rows.assign(null_mean=rows["atom"].map(floor)))
+        values.append(measured.atoms)
+        draws.append(measured.draws)
     statistics = (
         stage_statistics({atom: np.stack([block[atom] for block in blocks]) for atom in values[0]})
         for blocks in (values, draws)
     )
-    tested = stages.check_claims(CLAIMS, *statistics)
+    tested = stages.check_claims(CLAIMS, *statistics, n_blocks)
     shared = {"seed": seed, **columns}
     modes = {"source_a": "vision", "source_b": "language", "unimodal": "masked"}
     return (
-        pd.DataFrame(rows).assign(estimator="exact", **modes, **shared),
-        stages.with_stage_depths(CLAIMS, tested, n_blocks).assign(converged=solved, **shared),
+        pd.concat(tables).assign(estimator="exact", **modes, **shared),
+        tested.assign(converged=solved, **shared),
     )
 
 
@@ -160,33 +132,26 @@ def stage_statistics(
     last_stage = 1 - (middle + 1) / len(total)
     accumulation = unimodal[middle] - unimodal[early]
     return {
-        "silence": _share(total[early], most, 0),
+        "silence": share_of(total[early], most, 0),
         "accumulation": accumulation,
-        "middle_share": _share(accumulation, most_unimodal),
-        "late_share": 1 - _share(synergy[middle], final),
+        "middle_share": share_of(accumulation, most_unimodal),
+        "late_share": 1 - share_of(synergy[middle], final),
         "synergy_slope": (final - synergy[middle]) / last_stage,
         "language_slope": (language[-1] - language[middle]) / last_stage,
     }
 
 
-def _share(
-    part: Float[np.ndarray, "*draws"], whole: Float[np.ndarray, "*draws"], least: float = MIN_BITS
-) -> Float[np.ndarray, "*draws"]:
-    known = whole > least
-    return np.where(known, part / np.where(known, whole, 1), np.nan)
-
-
 def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Masked atoms against relative depth: a row for each model, a column for each benchmark."""
     table = tables["fig_layers"]
-    models, benchmarks = list(table["model"].unique()), list(table["benchmark"].unique())
+    models, benchmarks = table["model"].unique(), table["benchmark"].unique()
     result = Figure(figsize=(style.PAGE, 1.15 * len(models) + 0.75))
     layout = {"sharex": True, "sharey": "row", "squeeze": False}
     axes = result.subplots(len(models), len(benchmarks), **layout)
-    for (row, column), ax in np.ndenumerate(axes):
-        chosen = (table["model"] == models[row]) & (table["benchmark"] == benchmarks[column])
+    for (model, benchmark), ax in zip(product(models, benchmarks), axes.flat, strict=True):
         stages.draw_stages(ax)
-        stages.draw_trajectories(ax, table[chosen])
+        rows = table[(table["model"] == model) & (table["benchmark"] == benchmark)]
+        stages.draw_trajectories(ax, rows)
     for ax, benchmark in zip(axes[0], benchmarks, strict=True):
         ax.set_title(style.benchmark_name(benchmark).replace(": ", "\n"), pad=3)
     for ax, model in zip(axes[:, 0], models, strict=True):
@@ -195,7 +160,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     look = {"color": style.FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1))}
     handles = [
         *style.atom_lines(style.MARKERS),
-        Line2D([], [], label="noise floor", **look),
+        style.handle("noise floor", **look),
         Patch(color=style.NULL, alpha=0.45, label="first and last stage, as published"),
     ]
     result.legend(handles=handles, loc="outside upper center", ncols=6)
@@ -204,4 +169,4 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     """The tested statistics of the stages."""
-    return stages.latex_claims(tables["fig_layers_claims"], _SYMBOLS)
+    return stages.latex_claims(tables["fig_layers_claims"], CLAIMS)

@@ -22,7 +22,8 @@ from pidlib.experiments.vision_language.panels import compare
 from pidlib.profiles.modes import diagnose
 
 EXPERIMENT = "vision_language"
-KINDS = ("synergy-driven", "prior-driven", "picture-driven", "redundant")  # order of the panels
+# The order of the panels.
+KINDS = ("synergy-driven", "prior-driven", "picture-driven", "redundant", "kind not known")
 _PARTS = {"value_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
 _NULLS = {"masked": "noise floor", "resampled": "mean of dealt answers"}
 _COMBINED = list(product(_NULLS, style.VISION_LANGUAGE, _PARTS.values()))
@@ -55,13 +56,12 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms by model, benchmark and mode, and the diagnostics of each model on each benchmark."""
     atoms = decision_profiles.decision_profiles(preset, EXPERIMENT)
     rows = [
-        {"experiment": EXPERIMENT, "kind": benchmark_kind(answer.columns["benchmark"])}
-        | answer.columns
-        | diagnose(answer.extraction, preset.tau)
+        answer.columns | diagnose(answer.extraction, preset.tau)
         for (answer,) in extractions(preset, *requests(preset))
     ]
-    diagnostics = with_atoms(pd.DataFrame(rows), atoms)
-    return {"fig_profiles": atoms, "fig_profiles_diagnostics": diagnostics}
+    rows = pd.DataFrame(rows).assign(experiment=EXPERIMENT)
+    rows["kind"] = rows["benchmark"].map(benchmark_kind)
+    return {"fig_profiles": atoms, "fig_profiles_diagnostics": with_atoms(rows, atoms)}
 
 
 def with_atoms(diagnostics: pd.DataFrame, atoms: pd.DataFrame) -> pd.DataFrame:
@@ -77,8 +77,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """Bars of resampled profiles, markers of masked ones; benchmarks in the order of their kind."""
     table, diagnostics = tables["fig_profiles"], tables["fig_profiles_diagnostics"]
     kinds = diagnostics.groupby("benchmark", sort=False)["kind"].first()
-    kinds = kinds.astype(object).where(kinds.notna(), "kind not known")
-    order = sorted(kinds.index, key=lambda name: [*KINDS, "kind not known"].index(kinds[name]))
+    kinds = kinds.astype(object).fillna(KINDS[-1])
+    order = sorted(kinds.index, key=lambda name: KINDS.index(kinds[name]))
     table = table.sort_values("benchmark", key=lambda names: names.map(order.index), kind="stable")
     masked, resampled = (table[table["unimodal"] == mode] for mode in ("masked", "resampled"))
     bars = resampled.assign(bits=resampled["value_bits"])
@@ -94,7 +94,7 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     table = tables["fig_profiles_diagnostics"]
     labels = table["benchmark"].map(style.benchmark_name), table["model"].map(style.model_name)
     names = list(zip(*(label.str.replace("_", r"\_") for label in labels), strict=True))
-    header = ["benchmark", "model", *(style.SYMBOLS[atom] for atom in style.VISION_LANGUAGE)]
+    header = ["benchmark", "model", *map(style.SYMBOLS.get, style.VISION_LANGUAGE)]
     rows = style.minis_line(table["model"], len(header))
     for mode, null in _NULLS.items():
         text = f"{mode}: bits with 95\\,\\% interval; after the slash the {null}"
@@ -102,14 +102,14 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
         rows.append([r"\midrule" * bool(rows) + title])
         for name, row in zip(names, table.to_dict("records"), strict=True):
             rows.append([*name, *(_cell(row, f"{mode}_{atom}") for atom in style.VISION_LANGUAGE)])
-    above = booktabs(header, rows, align="ll" + "r" * len(style.VISION_LANGUAGE))
+    above = booktabs(header, rows, align="ll" + "r" * 4)
     symbols = product((r"\mathrm{acc}", "H", "f"), ("", "_v", r"_\ell"))
-    symbols = [f"${''.join(pair)}$" for pair in symbols]
-    header = ["benchmark", "model", *symbols, "$d_v$", r"$d_\ell$"]
+    symbols = [*(f"${name}{side}$" for name, side in symbols), "$d_v$", r"$d_\ell$"]
     values = table[DIAGNOSTICS].itertuples(index=False)
     rows = [[*name, *row] for name, row in zip(names, values, strict=True)]
-    below = booktabs(header, rows, align="ll" + "r" * len(DIAGNOSTICS), digits=2)
-    return above + "\n\\medskip\n\n" + below
+    align = "ll" + "r" * len(symbols)
+    below = booktabs(["benchmark", "model", *symbols], rows, align=align, digits=2)
+    return f"{above}\n\\medskip\n\n{below}"
 
 
 def _cell(row: Mapping[str, float], name: str) -> str | None:

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from tqdm.auto import tqdm
 
 from pidlib._common import derive_seed
@@ -24,15 +23,6 @@ from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.tables import published
 from pidlib.experiments.vision_language import protocols
-from pidlib.experiments.vision_language.protocols import (
-    PATCHES,
-    POOLED,
-    RELEASED_CODES,
-    mixed,
-    mixture_rows,
-    released,
-    shorten,
-)
 from pidlib.extraction.masking import FULL
 
 COLUMNS = protocols.COLUMNS
@@ -55,50 +45,44 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Atoms by each protocol with their null: of labels, of a mixture, and of the models."""
     profiles = [_published(), *(_labels(preset.seed, n) for n in LABEL_SIZES)]
     for n in tqdm(preset.audit_observations, desc="audit", unit="size"):
-        sequences = {
-            protocol: shorten(mixed(AUDITED, preset.n_sequences, n, k, preset.seed), preset.seed)
-            for protocol, k in PATCHES.items()
-        }
+        sequences = {}
+        for protocol, patches in protocols.PATCHES.items():
+            tokens = protocols.mixed(AUDITED, preset.n_sequences, n, patches, preset.seed)
+            sequences[protocol] = protocols.shorten(tokens, preset.seed)
         for k in preset.audit_codes:
             for protocol, tokens in sequences.items():
-                rows = released(tokens, k, preset.n_bootstrap, preset.seed)
+                rows = protocols.released(tokens, k, preset.n_bootstrap, preset.seed)
                 profiles.append(rows.assign(protocol=protocol, benchmark=AUDITED))
-            profiles.append(mixture_rows(preset, AUDITED, n, k))
-    (request,) = requests(preset)
-    for answers in extractions(preset, request):
+            profiles.append(protocols.mixture_rows(preset, AUDITED, n, k))
+    for answers in extractions(preset, *requests(preset)):
         profiles += _both_protocols(preset, *answers)
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
 
 
 def _published() -> pd.DataFrame:
-    """Published atoms: of independent labels, and in the authors' files.
-
-    The sequence lengths and alphabets of the files are unknown.
-    """
+    """Published atoms: of independent labels, and in the authors' files, of unknown sizes."""
     labels, files = published("fig_protocol_audit"), published("table2_contributions")
     files = files[(files["unit"] == "nats") & (files["benchmark"] == "VQA")]
-    names = files["model"] + ", " + files["benchmark"]
-    files = files.assign(benchmark=names, protocol=PUBLISHED, atom=files["quantity"])
-    files = files[["protocol", "benchmark", "source", "grade", "n_samples", "atom", "value"]]
-    labels = labels.rename(columns={"nats": "value"})
+    files = files.assign(benchmark=files["model"] + ", VQA", protocol=PUBLISHED)
+    files = files.rename(columns={"quantity": "atom", "value": "nats"})
+    files = files[["protocol", "benchmark", "source", "grade", "n_samples", "atom", "nats"]]
     table = pd.concat([labels.assign(benchmark=LABELS, protocol=LABELS), files])
-    bits = table.pop("value") / np.log(2)
-    return table.assign(value_bits=bits, fingerprint="published")
+    return table.assign(value_bits=table.pop("nats") / np.log(2), fingerprint="published")
 
 
 def _labels(seed: int, n: int) -> pd.DataFrame:
     """Mean atoms of three independent lists of n labels, with 1.96 standard deviations."""
-    k = min(RELEASED_CODES, n)
+    k = min(protocols.RELEASED_CODES, n)
     generator = np.random.default_rng(derive_seed(seed, "independent labels", n))
     labels = generator.integers(k, size=(3, LABEL_REPEATS, n))
     solved = pid(tabulate(*labels, (k, k, k)))
-    rows = []
-    for atom, values in solved.atoms.items():
-        low, high = normal_interval(values.mean(), values.std())
-        rows.append({"atom": atom, "value_bits": values.mean(), "ci_low": low, "ci_high": high})
-    counts = {"n_samples": LABEL_REPEATS, "n_codes": k, "n_observations": n}
-    columns = {"protocol": LABELS, "benchmark": LABELS, "converged": solved.converged.all()}
-    return pd.DataFrame(rows).assign(**columns, **counts)
+    rows = [
+        (atom, values.mean(), *normal_interval(values.mean(), values.std()))
+        for atom, values in solved.atoms.items()
+    ]
+    rows = pd.DataFrame(rows, columns=["atom", "value_bits", "ci_low", "ci_high"])
+    rows = rows.assign(protocol=LABELS, benchmark=LABELS, converged=solved.converged.all())
+    return rows.assign(n_samples=LABEL_REPEATS, n_codes=k, n_observations=n)
 
 
 def _both_protocols(
@@ -106,14 +90,14 @@ def _both_protocols(
 ) -> list[pd.DataFrame]:
     settings = preset.model_dump(include=_POOLED_SETTINGS)
     others = {"fitted": fitted.columns["fingerprint"]}
-    others |= {"sequences": sequences.columns["fingerprint"], "released": RELEASED_CODES}
+    others |= {"sequences": sequences.columns["fingerprint"], "released": protocols.RELEASED_CODES}
     columns = applied.row_columns("vision_language", **others, **settings)
-    n = columns.pop("n_samples")
-    tokens = released(sequences.extraction.tokens, RELEASED_CODES, preset.n_bootstrap, preset.seed)
+    n, draws = columns.pop("n_samples"), {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
+    tokens = protocols.released(sequences.extraction.tokens, **draws)
     samples = embedding_profile(fitted.extraction, applied.extraction, **settings)
     return [
         tokens.assign(protocol="released", **columns),
-        samples.assign(protocol=POOLED, n_observations=n, **columns),
+        samples.assign(protocol=protocols.POOLED, n_observations=n, **columns),
     ]
 
 
@@ -124,30 +108,30 @@ def figure(table: pd.DataFrame) -> Figure:
     names, sizes = list(mixture["protocol"].unique()), sorted(mixture["n_codes"].unique())
     figure = Figure(figsize=(style.PAGE, 1.25 * len(names) + 2.5))
     heights = [*(1 for _ in names), 1.15]
-    grid = figure.add_gridspec(len(names) + 1, 3 * len(sizes), height_ratios=heights)
+    grid = figure.add_gridspec(len(heights), 3 * len(sizes), height_ratios=heights)
     ax = None
     for (row, protocol), (column, k) in product(enumerate(names), enumerate(sizes)):
         ax = figure.add_subplot(grid[row, 3 * column : 3 * column + 3], sharex=ax)
         _draw_mixture(ax, mixture[(mixture["protocol"] == protocol) & (mixture["n_codes"] == k)])
         ax.set_title(f"{protocol}: {k} codes" if column == 0 else f"{k} codes")
         ax.set_ylabel("bits" if column == 0 else "")
-        ax.set_xlabel("samples $N$" if protocol == POOLED else "positions $L$")
+        ax.set_xlabel("samples $N$" if protocol == protocols.POOLED else "positions $L$")
     width = len(sizes)
-    parts = [slice(part * width, (part + 1) * width) for part in range(3)]
-    left, *others = (figure.add_subplot(grid[-1, part]) for part in parts)
+    starts = (0, width, 2 * width)
+    left, *others = (figure.add_subplot(grid[-1, start : start + width]) for start in starts)
     _draw_labels(left, labels)
     in_files = table[table["protocol"] == PUBLISHED]
-    parts = zip(others, ("released", POOLED), (in_files, in_files[:0]), strict=True)
+    parts = zip(others, ("released", protocols.POOLED), (in_files, in_files[:0]), strict=True)
     for ax, protocol, reported in parts:
         _draw_models(ax, models[models["protocol"] == protocol], reported)
         ax.set_title(f"{protocol}, exemplars")
-    diamond = {"linestyle": "", "marker": "D", "color": "white", "markeredgecolor": style.INK}
+    line, diamond = {"color": style.INK}, {"color": "white", "markeredgecolor": style.INK}
     handles = [
         *style.atom_handles(),
-        Line2D([], [], color=style.INK, marker="o", markersize=2.6, label="as counted"),
-        Line2D([], [], color=style.INK, linestyle=_DASHED, label="its own null"),
+        style.handle("as counted", linestyle="-", marker="o", markersize=2.6, **line),
+        style.handle("its own null", linestyle=_DASHED, **line),
         style.null_handle("null of a bar"),
-        Line2D([], [], **diamond, markersize=3.4, label="as reported"),
+        style.handle("as reported", marker="D", markersize=3.4, **diamond),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure

@@ -12,7 +12,6 @@ the answer position after the last block. With more codes than answers, the targ
 questions too, and its information about a single source is unique to that source.
 """
 
-import math
 import warnings
 from collections.abc import Iterator, Mapping
 
@@ -21,20 +20,18 @@ import pandas as pd
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from pidlib.benchmarks import micro
 from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.information import entropy
 from pidlib.experiments import decision_profiles, style
-from pidlib.experiments.decision_profiles import decision_profile, embedding_codes
+from pidlib.experiments.decision_profiles import CODES, embedding_codes, mode_profiles
 from pidlib.experiments.extractions import Extracted, Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import ATOMS, Columns, validate
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import SOURCES
 
-MAX_BOOTSTRAP = 30  # samples for decisions; fig_profiles has as many as the preset asks for
 Sources = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
 _PATH = (  # sources and targets, in the order of the figure
     *(("samples", "decision"), ("states", "decision"), ("probe", "decision")),
@@ -62,9 +59,8 @@ def measure(preset: Preset) -> pd.DataFrame:
     target: the sum of the atoms if the sources determined it.
     """
     tables = []
-    for request in requests(preset):
-        for decided, fitted, applied in extractions(preset, request):
-            tables += [*_decision_rows(preset, decided), *_code_rows(preset, fitted, applied)]
+    for decided, fitted, applied in extractions(preset, *requests(preset)):
+        tables += [*_decision_rows(preset, decided), *_code_rows(preset, fitted, applied)]
     return validate(pd.concat(tables, ignore_index=True), COLUMNS)
 
 
@@ -78,9 +74,8 @@ def steps(
 ) -> dict[tuple[str, str, int | None], tuple[Int[np.ndarray, " n"], ...]]:
     """Codes (x1, x2, y) of every step, by sources, target and number of codes.
 
-    Codebooks and probes are fitted on the samples of `fitted`. `states` are the latent states of
-    both extractions, with the same numbers. A decision with a candidate mass below `tau` is the
-    first candidate.
+    Codebooks and probes are fitted on the samples of `fitted`; `states` are the latent states of
+    both extractions. A decision with a candidate mass below `tau` is the first candidate.
     """
     decision = applied.decisions(tau=tau).argmax(1)
     result = {}
@@ -112,11 +107,8 @@ def probe(
 
 
 def _decision_rows(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
-    settings = preset.model_dump(include={"tau", "seed"})
-    settings["n_bootstrap"] = min(MAX_BOOTSTRAP, preset.n_bootstrap)
-    for unimodal in preset.unimodal:
-        columns = answer.row_columns("vision_language", unimodal=unimodal, **settings)
-        rows = decision_profile(answer.extraction, unimodal=unimodal, **settings, **columns)
+    profiles = mode_profiles(preset, answer, "vision_language")
+    for unimodal, rows in zip(preset.unimodal, profiles, strict=True):
         decisions = getattr(answer.extraction, unimodal)(preset.tau)
         bits = entropy(decisions.target).item()
         yield rows.assign(sources="samples", target="decision", target_bits=bits)
@@ -137,9 +129,8 @@ def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterato
             rows = pd.DataFrame(estimate(*labels, **settings).rows())
         bits = entropy(np.bincount(labels[-1])).item()
         layer = applied.extraction.layers[-1] if target == "state" else None
-        columns |= step | {"unimodal": "codes", "estimator": "exact", "seed": preset.seed}
-        columns |= dict(zip(("source_a", "source_b"), SOURCES, strict=True))
-        yield rows.assign(**columns, layer=layer, target_bits=bits)
+        columns |= step | CODES | {"layer": layer, "seed": preset.seed}
+        yield rows.assign(**columns, target_bits=bits)
 
 
 def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
@@ -161,24 +152,20 @@ def figure(table: pd.DataFrame) -> Figure:
         table[name] = table[name].div(table["target_bits"].where(table["target_bits"] > 0))
     ladder = _ladder(table)
     after = [x for x, label in enumerate(ladder) if label.startswith("states") and "$h$" in label]
-    columns = min(3, len(benchmarks))
-    rows = math.ceil(len(benchmarks) / columns)
-    figure = Figure(figsize=(style.PAGE, 1.25 * rows + 1.4))
-    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for ax in axes.flat[len(benchmarks) :]:
-        ax.set_axis_off()
-    for benchmark, ax in zip(benchmarks, axes.flat, strict=False):
-        ax.set_title(style.benchmark_name(benchmark))
+    figure, panels = style.benchmark_panels(benchmarks, 1.25, 1.4, sharex=True, sharey=True)
+    for benchmark, ax in panels.items():
         steps_of = [step[step["benchmark"] == benchmark] for step in ladder.values()]
         if after:
             ax.axvline(after[0] - 0.5, color=style.FAINT, linewidth=0.6)
         _draw_ladder(ax, steps_of, models)
-    for ax in axes[-1]:
-        ax.set_xticks(range(len(ladder)), list(ladder), rotation=90)
-    for ax in axes[:, 0]:
-        ax.set_ylabel("share of $H(Y)$")
-    look = {"color": style.FAINT, "linewidth": 1, "drawstyle": "steps-mid"}
-    total = Line2D([], [], label="all four atoms", **look)
+    for ax in figure.axes:
+        place = ax.get_subplotspec()
+        if place.is_last_row():
+            ax.set_xticks(range(len(ladder)), list(ladder), rotation=90)
+        if place.is_first_col():
+            ax.set_ylabel("share of $H(Y)$")
+    look = {"color": style.FAINT, "linewidth": 1, "linestyle": "-"}
+    total = style.handle("all four atoms", drawstyle="steps-mid", **look)
     handles = [*style.atom_points(list(_SHOWN)), total, style.null_handle("null")]
     handles += style.model_handles(models)
     figure.legend(handles=handles, loc="outside upper center", ncols=4 + len(models))

@@ -9,7 +9,6 @@ start from the same encoders and head and are trained on the same batches.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import pandas as pd
 import torch
@@ -21,9 +20,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from pidlib._common import derive_seed, unknown_name
 from pidlib.benchmarks import Sample
-
-if TYPE_CHECKING:
-    from pidlib.models import LoadedModel
+from pidlib.models import LoadedModel
 
 WIDTH, HEADS = 64, 4
 BATCH, LEARNING_RATE = 128, 4e-3
@@ -149,7 +146,7 @@ class QuestionTensors:
 
 @torch.no_grad()
 def encode_questions(
-    parts: Sequence[Sequence[Sample]], tower: "LoadedModel"
+    parts: Sequence[Sequence[Sample]], tower: LoadedModel
 ) -> list[QuestionTensors]:
     """Encode lists of samples with one vocabulary and one list of answers.
 
@@ -177,7 +174,7 @@ def encode_questions(
     return encoded
 
 
-def tower_features(tower: "LoadedModel", images: list) -> Float[Tensor, "images patches features"]:
+def tower_features(tower: LoadedModel, images: list) -> Float[Tensor, "images patches features"]:
     """The tokens of the vision tower, averaged to `GRID` x `GRID` per picture."""
     inputs = tower.processor.image_processor(images, return_tensors="pt").to(tower.device)
     outputs = tower.model.get_image_features(**inputs).pooler_output
@@ -226,8 +223,7 @@ def train(mechanism: str, seed: int, questions: QuestionTensors, steps: int) -> 
     """Train a model with AdamW for `steps` batches; the seed decides batches and weights."""
     model = Fusion(mechanism, seed, questions)
     parameters = list(model.parameters())
-    betas = (0.9, 0.98)
-    optimizer = AdamW(parameters, LEARNING_RATE, betas, weight_decay=0.01, fused=True)
+    optimizer = AdamW(parameters, LEARNING_RATE, (0.9, 0.98), weight_decay=0.01, fused=True)
     once = {"pct_start": 0.1, "cycle_momentum": False}
     schedule = OneCycleLR(optimizer, LEARNING_RATE, total_steps=steps + 1, **once)
     for step in range(steps):

@@ -2,20 +2,16 @@
 
 At the level of a data set, each sample is pooled to one observation of three codes, by codebooks of
 other samples; null and correction are those of `pidlib.decomposition.estimate`. `released` follows
-published code: the positions of the token sequences of one sample are the observations, and atoms
-are averaged over samples. A sequence usually has fewer positions than the histogram has cells, so
-most bits appear in any three label lists. If it is no longer than the number of codes, each
-position has its own code, and R is log2 L bits and the other atoms are zero for any tokens.
-
-References
-----------
-Padegal Amit, Kashyap, Rayasam, Shekhar, Narayan, Quantifying Modality Contributions via
-Disentangling Multimodal Representations, arXiv 2511.19470, and the code released with it.
+the code of Padegal Amit et al. (Quantifying Modality Contributions via Disentangling Multimodal
+Representations, arXiv 2511.19470): the positions of the token sequences of one sample are the
+observations, and atoms are averaged over samples. A sequence usually has fewer positions than the
+histogram has cells, so most bits appear in any three label lists. If it is no longer than the
+number of codes, each position has its own code, and R is log2 L bits and the other atoms are zero
+for any tokens.
 """
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -23,15 +19,12 @@ from jaxtyping import Float, Int
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition import PID, pid
-from pidlib.decomposition.codes import quantise
+from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.entropies import tabulate
 from pidlib.decomposition.estimate import estimate
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import permutation_p
 from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
-
-if TYPE_CHECKING:
-    from sklearn.cluster import KMeans
 
 VARIABLES = ("vision", "language", "hidden")
 RELEASED_CODES = RELEASED_COMPONENTS = 10
@@ -54,7 +47,6 @@ COLUMNS = Columns(
     },
     required=("protocol", *ATOMS.required),
 )
-
 
 #: The order of atoms that a mixture must show, and the weight of vision; None is a product.
 MIXTURES: Mapping[str, tuple[str, float | None]] = {
@@ -97,7 +89,7 @@ def mixture_rows(preset: Preset, mixture: str, n: int, n_clusters: int) -> pd.Da
     parts = [mixed(mixture, n, seed=seed) for seed in seeds]
     pooled = ([np.mean(part[name], axis=1) for part in parts] for name in VARIABLES)
     options = {"n_clusters": n_clusters, "seed": preset.seed, "allow_degenerate": True}
-    codes = [quantise(*pair, **options) for pair in pooled]
+    codes = [quantize(*pair, **options) for pair in pooled]
     settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # too few samples are part of the audit
@@ -111,34 +103,15 @@ def released(
 ) -> pd.DataFrame:
     """Mean atoms over samples by the released procedure, with the null of permuted positions.
 
-    The sequences of a sample are shortened, scaled to unit length, projected on principal
-    components and clustered; position i of the three label lists is one observation. Two details
-    are our choice: the target is shortened as the sources are, and each list has its own seed, so
-    that no order of centroids is shared.
+    The sequences ``[positions, d]`` of a sample are shortened, scaled to unit length, projected on
+    principal components and clustered; position i of the three label lists is one observation. Two
+    details are our choice: the target is shortened as the sources are, and each list has its own
+    seed, so that no order of centroids is shared. A list has `n_clusters` codes, at most its
+    length.
 
-    Parameters
-    ----------
-    tokens
-        A sequence ``[positions, d]`` per sample and variable, see `Extraction.tokens`.
-    n_clusters, n_bootstrap, seed
-        Codes of each list, at most its length; bootstrap samples of the 95 % interval; seed.
-
-    Returns
-    -------
-    A row per atom, in bits. The corrected value, which the interval belongs to, is the value minus
-    the mean of its null. ``n_observations`` is the mean length.
-
-    Raises
-    ------
-    ValueError
-        If a variable is missing, or the three have different numbers of samples.
+    Rows are atoms in bits. The corrected value, which the 95 % interval belongs to, is the value
+    minus the mean of its null. ``n_observations`` is the mean length.
     """
-    counts = {name: len(tokens.get(name, ())) for name in VARIABLES}
-    if len(set(counts.values())) != 1 or not counts["hidden"]:
-        raise ValueError(
-            f"asked for the released protocol, given {counts} sequences; "
-            f"give one per sample for each of {', '.join(VARIABLES)}"
-        )
     codes = [
         position_codes(sequences, n_clusters, derive_seed(seed, "positions", index))
         for index, sequences in enumerate(zip(*shorten(tokens, seed).values(), strict=True))
@@ -155,10 +128,9 @@ def released(
         null = np.stack([solved.atoms[atom] for solved in permuted])
         corrected = values - null.mean(0)
         low, high = np.quantile(corrected[draws].mean(1), (0.025, 0.975))
+        p = permutation_p(values.mean(), null.mean(1), TOLERANCE)
         row = {"atom": atom, "value_bits": values.mean(), "corrected_bits": corrected.mean()}
-        row |= {"ci_low": low, "ci_high": high, "null_mean": null.mean()}
-        row["null_p"] = permutation_p(values.mean(), null.mean(1), TOLERANCE)
-        rows.append(row)
+        rows.append(row | {"ci_low": low, "ci_high": high, "null_mean": null.mean(), "null_p": p})
     return pd.DataFrame(rows).assign(
         n_samples=len(codes),
         n_codes=n_clusters,
@@ -173,7 +145,7 @@ def shorten(tokens: Tokens, seed: int = 0) -> dict[str, list[Float[np.ndarray, "
     lengths = [min(map(len, pair)) for pair in pairs]
     return {
         name: [
-            _kmeans(sequence, length, 1, derive_seed(seed, "shorten", name, index)).cluster_centers_
+            _kmeans(sequence, length, 1, derive_seed(seed, "shorten", name, index))[0]
             if len(sequence) > length
             else sequence
             for index, (sequence, length) in enumerate(zip(tokens[name], lengths, strict=True))
@@ -199,18 +171,20 @@ def position_codes(
         unit, own_seed = normalize(sequence), derive_seed(seed, name)
         n_components = min(RELEASED_COMPONENTS, *unit.shape)
         points = PCA(n_components, random_state=own_seed).fit_transform(unit)
-        codes.append(_kmeans(points, min(n_clusters, len(unit)), 10, own_seed).labels_)
+        codes.append(_kmeans(points, min(n_clusters, len(unit)), 10, own_seed)[1])
     return np.stack(codes)
 
 
-def _kmeans(points: Float[np.ndarray, "n d"], n_clusters: int, n_init: int, seed: int) -> "KMeans":
-    """Fit k-means; equal tokens give fewer clusters, which the released code accepts too."""
-    from sklearn.cluster import KMeans
+def _kmeans(
+    points: Float[np.ndarray, "n d"], n_clusters: int, n_init: int, seed: int
+) -> tuple[Float[np.ndarray, "clusters d"], Int[np.ndarray, " n"]]:
+    """Centroids and labels; equal tokens give fewer, which the released code accepts too."""
+    from sklearn.cluster import k_means
     from sklearn.exceptions import ConvergenceWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return KMeans(n_clusters, n_init=n_init, random_state=seed).fit(points)
+        return k_means(points, n_clusters, n_init=n_init, random_state=seed)[:2]
 
 
 def _solve(codes: Sequence[Int[np.ndarray, "3 L"]], n_clusters: int) -> PID:
@@ -222,12 +196,12 @@ def _solve(codes: Sequence[Int[np.ndarray, "3 L"]], n_clusters: int) -> PID:
 def finished(
     preset: Preset, tables: list[pd.DataFrame], settings: set[str], columns: Columns
 ) -> pd.DataFrame:
-    """Join tables and add the columns that all rows share; validate.
+    """Join tables, add the columns that all rows share, and validate.
 
     Rows without a fingerprint get that of the settings, fields of the preset.
     """
     own = fingerprint(**preset.model_dump(include=settings))
     tables = [rows if "fingerprint" in rows else rows.assign(fingerprint=own) for rows in tables]
-    table = pd.concat(tables, ignore_index=True)
     shared = {"experiment": "vision_language", "estimator": "exact", "seed": preset.seed}
-    return validate(table.assign(source_a="vision", source_b="language", **shared), columns)
+    shared |= {"source_a": "vision", "source_b": "language"}
+    return validate(pd.concat(tables).assign(**shared), columns)

@@ -11,11 +11,9 @@ to the whole input.
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from filelock import FileLock
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -27,11 +25,9 @@ from pidlib.extraction.extractor import CALIBRATING, identity
 from pidlib.extraction.job import Job
 from pidlib.extraction.masking import Pass
 from pidlib.extraction.reader import Encoded, Reader, Row
-from pidlib.extraction.readout import decide
-from pidlib.extraction.store import Shard, Store
-
-if TYPE_CHECKING:
-    from pidlib.models import LoadedModel
+from pidlib.extraction.result import decide
+from pidlib.extraction.store import Shard, open_store
+from pidlib.models import LoadedModel
 
 PLAYERS = {"vision": 16, "language": 8}  # at most
 N_PERMUTATIONS = 1  # of the players of each sample, each walked in both directions
@@ -67,7 +63,7 @@ def shapley_values(
 
 
 def cached_shares(
-    preset: Preset, model: "LoadedModel", benchmark: str
+    preset: Preset, model: LoadedModel, benchmark: str
 ) -> tuple[Float[np.ndarray, " n"], dict[str, str | int]]:
     """V-SHAP of the first ``n_explained`` samples, computed or read from the cache.
 
@@ -79,21 +75,18 @@ def cached_shares(
     options = {"allow_unpinned": preset.allow_unpinned}
     samples = benchmarks.load(benchmark, preset.split, **size, **options)
     explained, calibrating = samples[: preset.n_explained], samples[:CALIBRATING]
-    described = identity(model, calibrating, ("none",), 0, (), preset.seed) | {
+    described = identity(model, calibrating, seed=preset.seed) | {
         "kind": "vision shares",
         "shapley": code_version(Path(__file__)),
-        "explained": identity(model, explained, (), 0, (), preset.seed)["samples"],
+        "explained": identity(model, explained)["samples"],
         "players": PLAYERS,
         "permutations": N_PERMUTATIONS,
     }
     key = fingerprint(**described)
-    folder = project_root() / preset.cache / key
-    folder.mkdir(parents=True, exist_ok=True)
     reader = Reader(model, samples[0].candidates, (), samples[0].question, preset.batch_size)
     job = Job(reader, calibrating, {}, 0, preset.seed)
-    with FileLock(folder / ".lock"):
-        store = Store(folder, described, {"model": model.name})
-        job.calibrate(store.get("calibration", job.statistics))
+    with open_store(project_root() / preset.cache, described, {"model": model.name}) as store:
+        job.moments = store.get("calibration", job.statistics).arrays
         parts = []
         for start in range(0, len(explained), SHARD):
             compute = partial(_shard, reader, job, explained[start : start + SHARD])

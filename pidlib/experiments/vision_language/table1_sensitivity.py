@@ -9,18 +9,15 @@ accuracy, as partial rank correlation
     {\sqrt{(1 - \rho_{qa}^2)(1 - \rho_{\Delta a}^2)}}.
 
 Where no model beats guessing without the picture, :math:`\Delta_v` and :math:`a` order the models
-alike, so a quantity correlates with both or with neither. The published correlations are below
-ours.
+alike, so a quantity correlates with both or with neither.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from scipy.stats import false_discovery_control
 
@@ -86,22 +83,17 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
     r"""Spearman's rho of each quantity and outcome, by benchmark and group; the published below.
 
+    `models` is a table of `population_table`; there are `n_resamples` permutations, and as many
+    draws of either bootstrap.
+
     The interval ``ci`` resamples models, ``family`` whole families, which share code and sometimes
     a vision tower: the interval to trust, still too narrow if there are few families. ``p_value``
     permutes the models, the same way on all benchmarks; ``q_value`` controls false discoveries
     among all tests of the table (Benjamini and Hochberg). Both take models as exchangeable.
     ``less_synergy`` is rho minus that of synergy with the same outcome; its interval draws the same
-    families for both. ``reliability`` is the share of the outcome's variance over models that is
-    not sampling noise: a benchmark below `MIN_RELIABILITY` does not count in a mean, and is named
-    in ``left_out``. Published rows have a ``grade``; their ``ci`` is ours: Fisher's transform with
-    the variance of Bonett and Wright (2000), as if models were independent.
-
-    Parameters
-    ----------
-    models
-        From `pidlib.experiments.population.population_table`.
-    n_resamples, seed
-        Permutations, and draws of either bootstrap; the seed of both.
+    families for both. ``reliability`` is that of the outcome, see `statistics.reliability`: a
+    benchmark below `MIN_RELIABILITY` does not count in a mean, and is named in ``left_out``.
+    Published rows have a ``grade``; their ``ci`` is ours, see `_published`.
     """
     names = models["benchmark"].unique()
     exact = ("accuracy", "delta_vision")  # smaller differences of the others are ties
@@ -114,12 +106,13 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     columns = _statistics(models, names, members, n_resamples, seed)
     columns["reliability"] = np.full_like(columns["rho"], np.nan)
     columns["reliability"][: len(names)] = reliable
-    facts = []
-    for group, chosen in groups.items():
-        selected = models[models["benchmark"].isin(chosen)]
-        row = {"benchmark": group, "kind": benchmark_kind(group) if len(chosen) == 1 else None}
-        row |= {"converged": bool(selected["converged"].all())}
-        facts.append(row | {"fallback": selected["fallback_vision"].mean()})
+    selected = [models[models["benchmark"].isin(chosen)] for chosen in groups.values()]
+    facts = {
+        "benchmark": list(groups),
+        "kind": [benchmark_kind(group) if group in names else None for group in groups],
+        "converged": [bool(rows["converged"].all()) for rows in selected],
+        "fallback": [rows["fallback_vision"].mean() for rows in selected],
+    }
     n_models, n_families = models["model"].nunique(), models["family"].nunique()
     mini = "mini models" if set(models["model"]) <= set(RECIPES) else "models"
     settings = {"n_resamples": n_resamples, "seed": seed}
@@ -142,10 +135,8 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     table.loc[itself, ["less_synergy", "less_low", "less_high"]] = np.nan
     tested = table["p_value"].notna()
     table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
-    table = pd.concat([table, _published()], ignore_index=True)
-    return validate(
-        table.assign(experiment=models["experiment"].iloc[0]), COLUMNS["table1_sensitivity"]
-    )
+    table = pd.concat([table, _published()]).assign(experiment=models["experiment"].iloc[0])
+    return validate(table, COLUMNS["table1_sensitivity"])
 
 
 def _statistics(
@@ -169,10 +160,10 @@ def _statistics(
 
     x, y = _ranks_of_cells(values)
     rho = means(x, y)
-    orders = (generator.permutation(len(labels)) for _ in range(n))
-    reached = sum(np.abs(means(x, y[order])) >= np.abs(rho) - 1e-9 for order in orders)
-    p_value = np.where(np.isnan(rho), np.nan, (1 + reached) / (1 + n))
-    columns = {"rho": rho, "p_value": p_value, "less_synergy": rho - rho[:, _SYNERGY]}
+    null = np.stack([means(x, y[generator.permutation(len(labels))]) for _ in range(n)])
+    p_value = statistics.permutation_p(np.abs(rho), np.abs(null))
+    columns = {"rho": rho, "p_value": np.where(np.isnan(rho), np.nan, p_value)}
+    columns["less_synergy"] = rho - rho[:, _SYNERGY]
     draws = {}
     for name, members_of in clusters.items():
         orders = statistics.cluster_bootstrap(members_of, n, generator)
@@ -199,15 +190,15 @@ def _reliability(models: pd.DataFrame, names: np.ndarray) -> Float[np.ndarray, "
     for name in ("accuracy", "delta_vision"):
         values, errors = (_pivot(table, name)[names].to_numpy() for table in (models, variances))
         reliable[name] = statistics.reliability(values, errors)
-    outcomes = ("delta_vision" if outcome == GIVEN else outcome for _, outcome in CELLS)
-    return np.stack([reliable[name] for name in outcomes], axis=-1)
+    reliable[GIVEN] = reliable["delta_vision"]
+    return np.stack([reliable[outcome] for _, outcome in CELLS], axis=-1)
 
 
 def _ranks_of_cells(
     values: Float[np.ndarray, "models benchmarks columns"],
 ) -> tuple[Float[np.ndarray, "models benchmarks cells"], ...]:
     """Standardized ranks of quantity and outcome of each cell; their residuals given accuracy."""
-    ranks = statistics.standardised_ranks(values)
+    ranks = statistics.standardized_ranks(values)
     accuracy = ranks[..., [_INDEX["accuracy"]]]
     residuals = statistics.unit_length(ranks - (ranks * accuracy).sum(0) * accuracy)
     return tuple(
@@ -217,7 +208,10 @@ def _ranks_of_cells(
 
 
 def _published() -> pd.DataFrame:
-    """The published correlations, with the interval of as many independent models."""
+    """The published correlations, with the interval of as many independent models.
+
+    Fisher's transform with the variance of Bonett and Wright (2000).
+    """
     table = published("table1_sensitivity")
     rho = table["rho"].to_numpy(float, na_value=np.nan)
     error = np.sqrt((1 + rho**2 / 2) / (table["n_models"].to_numpy(float) - 3))
@@ -234,8 +228,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     families, sizes = (list(table[name].dropna().unique()) for name in ("family", "size"))
     shades = ("white", style.COLORS["synergy"], style.INK, style.FAINT)
     shade_of = dict(zip(sizes, shades, strict=False))
-    result, panels = style.benchmark_panels(list(table["benchmark"].unique()))
-    result.set_size_inches(style.PAGE, 1.45 * math.ceil(len(panels) / 3) + 0.7)
+    result, panels = style.benchmark_panels(list(table["benchmark"].unique()), 1.45, 0.7)
     for benchmark, ax in panels.items():
         for line in (ax.axhline, ax.axvline):
             line(0, color=style.NULL, linewidth=0.8, zorder=0)
@@ -251,9 +244,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
             ax.set_ylabel(r"$\Delta_v$, accuracy")
         if ax.get_subplotspec().is_last_row():
             ax.set_xlabel("synergy $S$ (bits)")
-    look = {"linestyle": "", "color": "white", "markeredgecolor": style.INK, "markersize": 3.8}
+    look = {"color": "white", "markeredgecolor": style.INK, "markersize": 3.8}
     handles = [
-        Line2D([], [], marker=marker, label=style.MODEL_NAMES.get(name, name), **look)
+        style.handle(style.MODEL_NAMES.get(name, name), marker=marker, **look)
         for name, marker in zip(families, style.MARKERS, strict=False)
     ]
     look = {"edgecolor": style.INK, "linewidth": 0.6}

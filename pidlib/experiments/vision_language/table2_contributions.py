@@ -17,12 +17,13 @@ from matplotlib.patches import Rectangle
 
 from pidlib.decomposition.estimate import estimate
 from pidlib.experiments import style, tables
-from pidlib.experiments.decision_profiles import embedding_codes, embedding_request
+from pidlib.experiments.decision_profiles import CODES, embedding_codes, embedding_request
 from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import ATOMS, Columns, of_type
 from pidlib.extraction.masking import SOURCES
 
+EXPERIMENT = "vision_language"
 _SHARES = ("contribution", "contribution_low", "contribution_high")
 _CAPTION = (
     r"per cent with 95\,\% interval; below it $U_v+U_\ell$ in bits, "
@@ -57,20 +58,18 @@ def measure(preset: Preset) -> pd.DataFrame:
     k = preset.contribution_codes
     settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
     profiles = []
-    (request,) = requests(preset)
-    for fitted, applied in extractions(preset, request):
+    for fitted, applied in extractions(preset, *requests(preset)):
         pair = fitted.extraction, applied.extraction
         codes = embedding_codes(*pair, k, preset.seed, allow_degenerate=True)
         result = estimate(*codes, **settings)
         shares = {f"unique_{source}": result.contribution(source) for source in SOURCES}
         rows = pd.DataFrame(result.rows()).join(pd.DataFrame(shares).T, on="atom")
         others = {"fitted": fitted.columns["fingerprint"], "n_clusters": k}
-        columns = applied.row_columns("vision_language", **others, **settings)
+        columns = applied.row_columns(EXPERIMENT, **others, **settings)
         profiles.append(rows.assign(**columns, layer=applied.extraction.layers[-1]))
-    shared = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "n_codes": k}
-    measured = pd.concat(profiles).assign(estimator="exact", **shared)
-    table = pd.concat([measured, published()], ignore_index=True)
-    return tables.validate(table.assign(seed=preset.seed, experiment="vision_language"), COLUMNS)
+    measured = pd.concat(profiles).assign(**CODES, n_codes=k)
+    table = pd.concat([measured, published()]).assign(seed=preset.seed, experiment=EXPERIMENT)
+    return tables.validate(table, COLUMNS)
 
 
 def published() -> pd.DataFrame:
@@ -113,11 +112,10 @@ def figure(table: pd.DataFrame) -> Figure:
         slant = "italic" if low.iloc[row, column] <= 0.5 <= high.iloc[row, column] else "normal"
         look = {"style": slant, "color": "white" if value < 0.25 else style.INK}
         ax.text(column + 0.5, row + 0.5, f"{100 * value:.0f}", **centered, **look)
-    names = [style.benchmark_name(name) for name in matrix.columns]
-    places = np.arange(len(names)) + 0.5
-    ax.set_xticks(places, names, rotation=25, ha="right", rotation_mode="anchor")
-    models = [style.model_name(model) for model in matrix.index]
-    ax.set_yticks(np.arange(len(matrix)) + 0.5, models, fontsize=6.5)
+    rows, columns = (np.arange(size) + 0.5 for size in matrix.shape)
+    slanted = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
+    ax.set_xticks(columns, map(style.benchmark_name, matrix.columns), **slanted)
+    ax.set_yticks(rows, map(style.model_name, matrix.index), fontsize=6.5)
     ax.invert_yaxis()
     ax.tick_params(length=0)
     ax.grid(visible=False)
@@ -138,8 +136,7 @@ def _draw_published(ax: Axes, row) -> Line2D:
         x, y, width, kind, marker = (-0.45, -0.45), ends, 1.6, "range", "|"
     ax.plot(x, y, color=style.INK, linewidth=width, solid_capstyle="butt", clip_on=False)
     words = f"published {kind}: {_place(row)} (grade {row.grade})"
-    look = {"color": style.INK, "linestyle": "", "marker": marker, "markersize": 7}
-    return Line2D([], [], label=words, **look)
+    return style.handle(words, color=style.INK, marker=marker, markersize=7)
 
 
 def latex(table: pd.DataFrame) -> str:
@@ -154,18 +151,16 @@ def latex(table: pd.DataFrame) -> str:
     unique = unique.groupby(["model", "benchmark"])[["value_bits", "null_mean"]].sum()
     rows = [*style.minis_line(shares["model"], len(header)), [wide % _CAPTION]]
     for model, block in shares.groupby("model", sort=False):
-        cells = {row.benchmark: _share_cell(row) for row in block.itertuples()}
         name, mean = style.model_name(model).replace("_", r"\_"), block["contribution"].mean()
-        rows.append([name, *map(cells.get, benchmarks), _percent(mean)])
-        rows.append(["", *(_unique_cell(unique, (model, name)) for name in benchmarks), ""])
+        rows.append([name, *map(_share_cell, block.itertuples()), _percent(mean)])
+        below = unique.loc[model].loc[benchmarks].itertuples(index=False)
+        rows.append(["", *(rf"\scriptsize {bits:.2f} / {null:.2f}" for bits, null in below), ""])
     means = shares.groupby("benchmark", sort=False)["contribution"].mean()
-    means = [*means[benchmarks], shares["contribution"].mean()]
-    rows.append([r"\midrule mean", *map(_percent, means)])
-    for atom in style.VISION_LANGUAGE:
+    rows.append([r"\midrule mean", *map(_percent, (*means, shares["contribution"].mean()))])
+    for index, atom in enumerate(style.VISION_LANGUAGE):
         bits = measured[measured["atom"] == atom].groupby("benchmark")["corrected_bits"].mean()
-        rule = r"\midrule " if atom == style.VISION_LANGUAGE[0] else ""
-        means = (float(value) for value in (*bits[benchmarks], bits.mean()))
-        rows.append([f"{rule}{style.SYMBOLS[atom]}, bits", *means])
+        name = r"\midrule " * (index == 0) + f"{style.SYMBOLS[atom]}, bits"
+        rows.append([name, *map(float, bits[benchmarks]), float(bits.mean())])
     for index, text in enumerate(_published_lines(reported)):
         rows.append([r"\midrule " * (index == 0) + wide % text])
     return tables.latex(header, rows)
@@ -205,13 +200,6 @@ def _share_cell(row) -> str | None:
         return None
     value, low, high = (_percent(getattr(row, name)) for name in _SHARES)
     return f"${value}_{{{low}}}^{{{high}}}$"
-
-
-def _unique_cell(unique: pd.DataFrame, place: tuple[str, str]) -> str:
-    """``.75 / .02``: the unique information and its null."""
-    if place not in unique.index:
-        return ""
-    return rf"\scriptsize {' / '.join(f'{bits:.2f}' for bits in unique.loc[place])}"
 
 
 def _percent(share: float) -> str | None:

@@ -12,14 +12,6 @@ from tqdm.auto import tqdm
 from pidlib.experiments import style, tables
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.vision_language import protocols
-from pidlib.experiments.vision_language.protocols import (
-    LEVEL,
-    MIXTURES,
-    PATCHES,
-    mixed,
-    mixture_rows,
-    released,
-)
 from pidlib.extraction.masking import SOURCES
 
 _SETTINGS = {"n_sequences", "n_embedded", "n_clusters", "n_permutations", "n_bootstrap", "seed"}
@@ -41,13 +33,13 @@ COLUMNS = tables.Columns(
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of the mixtures by each protocol, and whether they show the expected order."""
     profiles = []
-    for name, (expected, _) in tqdm(MIXTURES.items(), desc="known mixtures", unit="mixture"):
+    for name, (expected, _) in tqdm(protocols.MIXTURES.items(), desc="known mixtures"):
         parts = []
-        for protocol, patches in PATCHES.items():
-            tokens = mixed(name, preset.n_sequences, patches=patches, seed=preset.seed)
-            rows = released(tokens, n_bootstrap=preset.n_bootstrap, seed=preset.seed)
+        for protocol, patches in protocols.PATCHES.items():
+            tokens = protocols.mixed(name, preset.n_sequences, patches=patches, seed=preset.seed)
+            rows = protocols.released(tokens, n_bootstrap=preset.n_bootstrap, seed=preset.seed)
             parts.append(rows.assign(protocol=protocol, benchmark=name))
-        parts.append(mixture_rows(preset, name, preset.n_embedded, preset.n_clusters))
+        parts.append(protocols.mixture_rows(preset, name, preset.n_embedded, preset.n_clusters))
         for rows in parts:
             profiles.append(rows.assign(expected=expected, recovered=recovers(rows, expected)))
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
@@ -63,20 +55,17 @@ def recovers(rows: pd.DataFrame, expected: str) -> bool:
     - ``synergy``: it is significant and the largest.
     """
     rows = rows.set_index("atom")
-    value, significant = rows["corrected_bits"].astype(float), rows["null_p"] <= LEVEL
+    value, significant = rows["corrected_bits"].astype(float), rows["null_p"] <= protocols.LEVEL
     if value.isna().any():
         return False
-
     ahead = {}
     for source, other in (SOURCES, SOURCES[::-1]):
         own, other = f"unique_{source}", f"unique_{other}"
-        above = rows.loc[own, "ci_low"] > rows.loc[other, "ci_high"]
-        ahead[source] = significant[own] and above
+        ahead[source] = significant[own] and rows.at[own, "ci_low"] > rows.at[other, "ci_high"]
     if expected == "synergy":
         return bool(significant["synergy"] and value.idxmax() == "synergy")
     if expected == "both":
-        shared = significant["redundancy"] and significant["synergy"]
-        return bool(shared and not any(ahead.values()))
+        return bool(significant[["redundancy", "synergy"]].all() and not any(ahead.values()))
     source = expected.removeprefix("more ")
     alone = source != expected or value[f"unique_{source}"] >= 0.9 * value.clip(lower=0).sum()
     return bool(ahead[source] and alone)
@@ -92,21 +81,18 @@ def latex(table: pd.DataFrame) -> str:
         title = f"{protocol}: {first['n_samples']} samples, {first['n_codes']} codes"
         rule = r"\midrule" * bool(rows)
         rows.append([rf"{rule}\multicolumn{{{len(header)}}}{{l}}{{\emph{{{title}}}}}"])
-        for mixture, group in block.groupby("benchmark", sort=False):
+        keys = ["benchmark", "expected", "recovered"]
+        for (mixture, expected, recovered), group in block.groupby(keys, sort=False):
             atoms = group.set_index("atom").loc[list(style.VISION_LANGUAGE)]
-            first = group.iloc[0]
-            cells = [_cell(row) for row in atoms.itertuples()]
-            null, found = float(atoms["null_mean"].sum()), "yes" if first["recovered"] else "no"
-            rows.append([mixture, _EXPECTED[first["expected"]], *cells, null, found])
+            cells = [*map(_cell, atoms.itertuples()), float(atoms["null_mean"].sum())]
+            rows.append([mixture, _EXPECTED[expected], *cells, "yes" if recovered else "no"])
     return tables.latex(header, rows, align="ll" + "r" * 5 + "l", digits=2)
 
 
 def _cell(row) -> str | None:
     if pd.isna(row.corrected_bits):
         return None
-    value, low, high = (
-        f"{bits + 0.0:.2f}".replace("-0.00", "0.00")
-        for bits in (row.corrected_bits, row.ci_low, row.ci_high)
-    )
+    numbers = row.corrected_bits, row.ci_low, row.ci_high
+    value, low, high = (f"{bits:.2f}".replace("-0.00", "0.00") for bits in numbers)
     text = f"${value}_{{{low}}}^{{{high}}}$"
-    return text if row.null_p <= LEVEL else f"({text})"
+    return text if row.null_p <= protocols.LEVEL else f"({text})"

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.omni.test_depth import SETTINGS, answering, nothing, sight, xor
+from experiments.omni.synthetic import SETTINGS, answering, nothing, sight, xor
 from experiments.omni.test_fig_layers import claim_rows, curves
 from pidlib.benchmarks import micro_av
 from pidlib.experiments.extractions import Extracted
-from pidlib.experiments.omni import depth, fig_gate
+from pidlib.experiments.omni import fig_gate, profiles
 from pidlib.experiments.omni.fig_gate import (
     CLAIMS,
     COLUMNS,
@@ -37,13 +37,13 @@ def test_gate_by_hand():
 
 def test_claims_hold_for_a_gate_and_equal_questions_have_no_difference():
     fused, plain = (
-        depth.trajectory(answering(rules), **SETTINGS)
+        profiles.trajectory(answering(rules), **SETTINGS)
         for rules in ([nothing, sight, sight, xor], [nothing, sight, sight, sight])
     )
-    tested = depth.check_claims(CLAIMS, gate, fused, plain).set_index("statistic")
+    tested = profiles.check_claims(CLAIMS, gate, fused, plain).set_index("statistic")
     assert tested["verdict"].tolist() == ["holds"] * 4
     assert tested.loc["late_synergy", "value"] == pytest.approx(-1, abs=1e-3)
-    same = depth.check_claims(CLAIMS, gate, plain, plain).set_index("statistic")
+    same = profiles.check_claims(CLAIMS, gate, plain, plain).set_index("statistic")
     assert (same["value"] == 0).all() and (same["ci_low"] == 0).all()  # draws of equal samples
     assert same.loc["late_synergy", "verdict"] == "open"
     assert same.loc["vision_parts", "verdict"] == "holds"
@@ -52,7 +52,7 @@ def test_claims_hold_for_a_gate_and_equal_questions_have_no_difference():
 
 def measured(monkeypatch, *rules):
     """The tables of a model with these decisions on the first and the second question."""
-    columns = {"benchmark": depth.FUSION, "model": "m", "n_samples": 64, "fingerprint": "f"}
+    columns = {"benchmark": profiles.FUSION, "model": "m", "n_samples": 64, "fingerprint": "f"}
     answers = [Extracted(answering(rule), columns) for rule in rules]
     monkeypatch.setattr(fig_gate, "extractions", lambda *_: [answers])
     return fig_gate.measure(load_preset("smoke", n_bootstrap=10, tau=0.0, seed=0))

@@ -7,20 +7,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from experiments.omni.test_depth import SETTINGS, answering, nothing, sight, xor
+from experiments.omni.synthetic import SETTINGS, answering, nothing, sight, xor
 from pidlib._common import project_root
 from pidlib.experiments import style
 from pidlib.experiments.extractions import Extracted
-from pidlib.experiments.omni import depth, fig_layers
+from pidlib.experiments.omni import fig_layers, profiles
 from pidlib.experiments.omni.fig_layers import CLAIMS, half_depth, saturation
 from pidlib.experiments.preset import load_preset
-from pidlib.experiments.stages import check_claims, with_stage_depths
+from pidlib.experiments.stages import check_claims
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.training.recipes import RECIPES
 
 MODELS = ("qwen2_5_omni", "qwen2_5_omni_compact_seeing", "qwen2_5_omni_compact")
 SHARED = {"experiment": "omni", "split": "test", "seed": 0, "n_samples": 96}
-SHARED |= {"fingerprint": "f", "converged": True, "benchmark": depth.FUSION}
+SHARED |= {"fingerprint": "f", "converged": True, "benchmark": profiles.FUSION}
 
 
 def curves(models=MODELS, blocks=4, **columns):
@@ -41,8 +41,7 @@ def claim_rows(claims, columns):
     for model in MODELS:
         draws = {name: np.array([0.1, 0.3]) for name in claims}
         values = dict.fromkeys(claims, 0.2) | {next(iter(claims)): np.nan}
-        depths = {"model": model, "early_depth": 0.25, "late_depth": 0.75}
-        rows.append(check_claims(claims, values, draws).assign(**depths, **SHARED))
+        rows.append(check_claims(claims, values, draws, 4).assign(model=model, **SHARED))
     return validate(pd.concat(rows), columns)
 
 
@@ -77,8 +76,8 @@ def test_saturation_by_hand():
 
 
 def verdicts(rules):
-    tested = depth.check_claims(
-        CLAIMS, saturation, trajectory := depth.trajectory(answering(rules), **SETTINGS)
+    tested = profiles.check_claims(
+        CLAIMS, saturation, trajectory := profiles.trajectory(answering(rules), **SETTINGS)
     )
     return tested.set_index("statistic")["verdict"], trajectory
 
@@ -101,18 +100,19 @@ def test_a_first_block_beyond_a_fifth_of_the_depth_refutes_nothing(blocks, expec
     """Everything is there after the first block, which may lie in the middle stage."""
     shown, profile = verdicts([sight] * blocks)
     values, draws = saturation(profile.atoms), saturation(profile.draws)
-    tested = check_claims(CLAIMS, values, draws)
-    assert tested.set_index("statistic").loc["vision_middle", "verdict"] == "against"
+    tested = check_claims(CLAIMS, values, draws, 5).set_index("statistic")
+    assert tested.loc["vision_middle", "verdict"] == "against"
     assert shown["vision_middle"] == expected
-    refuted = with_stage_depths(CLAIMS, tested.assign(verdict="against"), blocks)
+    worst, best = ({name: np.full(3, size) for name in CLAIMS} for size in (-1.0, 2.0))
+    refuted = check_claims(CLAIMS, dict.fromkeys(CLAIMS, -1.0), worst, blocks)
     assert refuted["verdict"].tolist() == ["against", expected, expected, "against"]
     assert refuted["early_depth"].eq(1 / blocks).all()
-    holding = with_stage_depths(CLAIMS, tested.assign(verdict="holds"), blocks)
+    holding = check_claims(CLAIMS, dict.fromkeys(CLAIMS, 2.0), best, blocks)
     assert holding["verdict"].eq("holds").all()
 
 
 def test_tables_of_three_blocks_leave_early_claims_open(monkeypatch):
-    columns = {"benchmark": depth.FUSION, "model": "m", "n_samples": 64, "fingerprint": "f"}
+    columns = {"benchmark": profiles.FUSION, "model": "m", "n_samples": 64, "fingerprint": "f"}
     answer = Extracted(answering([sight, sight, xor]), columns)
     monkeypatch.setattr(fig_layers, "extractions", lambda *_: [(answer,)])
     tables = fig_layers.measure(load_preset("smoke", n_bootstrap=10, tau=0.0, seed=0))

@@ -1,17 +1,22 @@
 """Rows of Sensory profiles for extractions with known atoms."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.special import rel_entr
 from test_sensory import ideal, record, soft
 
+from experiments.omni.synthetic import SETTINGS, answering, nothing, sight, xor
+from pidlib.experiments import tables
 from pidlib.experiments.extractions import Extracted
-from pidlib.experiments.omni.profiles import profile_rows
+from pidlib.experiments.omni.profiles import profile_rows, template_profile, trajectory
 from pidlib.experiments.preset import load_preset
-from pidlib.profiles.clips import diagnose, sensory_profile
-from pidlib.profiles.modes import FLOOR_TOLERANCE
+from pidlib.profiles.clips import sensory_profile
+from pidlib.profiles.modes import FLOOR_TOLERANCE, diagnose
 from pidlib.sensory import REFERENCES, ROLE_PERMUTATIONS, decompose, reference_shift, split_by
 
+SHARED = dict.fromkeys(("experiment", "benchmark", "model", "fingerprint"), "t")
 ATOMS = ("redundancy", "unique_vision", "unique_audio", "synergy", "total")
 
 
@@ -104,3 +109,19 @@ def test_diagnostics_distinguish_the_passes():
     assert result["accuracy_audio"] == result["accuracy_text"] == 0.5
     assert result["entropy_vision_bits"] < 1e-6
     assert result["entropy_audio_bits"] == pytest.approx(1) and result["fallback"] == 0
+
+
+def test_rows_of_a_trajectory():
+    profile = template_profile(answering([sight]), **SETTINGS)
+    expected = {"redundancy": 0, "unique_vision": 1, "unique_audio": 0, "synergy": 0}
+    assert profile.atoms == pytest.approx(expected, abs=1e-3)
+    assert profile.rows["null_mean"].abs().max() < 1e-6
+    rows = trajectory(answering([nothing, sight, xor]), **SETTINGS).rows
+    table = tables.validate(rows.assign(**SHARED), tables.ATOMS)
+    assert table["layer"].tolist() == np.repeat(range(3), 4).tolist()
+    assert (table["given"] == "template").all()
+
+
+def test_a_trajectory_needs_every_block():
+    with pytest.raises(ValueError, match=r"every block from 0; the extraction has \(0, 2\)"):
+        trajectory(replace(answering([nothing, sight]), layers=(0, 2)), **SETTINGS)

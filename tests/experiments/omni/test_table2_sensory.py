@@ -8,7 +8,8 @@ from test_sensory import soft
 from pidlib.experiments.omni.table2_sensory import COLUMNS, figure, latex, published_rows
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.tables import validate
-from pidlib.profiles.clips import diagnose, sensory_profile
+from pidlib.profiles.clips import sensory_profile
+from pidlib.profiles.modes import diagnose
 from pidlib.sensory import REFERENCES, split_by
 
 SHARED = {"experiment": "omni", "fingerprint": "t", "split": "test", "seed": 0}

@@ -7,7 +7,6 @@ import pytest
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.reweighting import settings
 from pidlib.experiments.reweighting.settings import CODE_OF_COMMITTED, TrainingSpec, distinct
-from pidlib.models import load
 
 
 def spec(condition="C", seed=0, preset="smoke", **changes):
@@ -75,7 +74,7 @@ def test_a_base_of_the_hub_is_identified_by_its_commit(monkeypatch):
         TrainingSpec.from_preset(paper, name, "hub/mmbench", "B")
     pinned = TrainingSpec.from_preset(paper, f"{name}@{commit}", "hub/mmbench", "B")
     assert pinned.identity["revision"] == commit
-    monkeypatch.setattr(load, "latest_revision", lambda name: "b" * 40)
+    monkeypatch.setattr(settings, "latest_revision", lambda name: "b" * 40)
     settings._revision.cache_clear()
     unpinned = paper.model_copy(update={"allow_unpinned": True})
     newest = TrainingSpec.from_preset(unpinned, name, "hub/mmbench", "B")

@@ -56,7 +56,7 @@ def test_the_effect_of_the_mechanism_is_separated_from_that_of_the_seed():
     assert seed_only["moved"] < seed_only["null_high"] < 3 and seed_only["null_p"] > 0.05
 
 
-def test_intervals_are_centred_and_tests_are_corrected_together():
+def test_intervals_are_centered_and_tests_are_corrected_together():
     parts = [shares(0.03 * (name == "b"), 0.05).assign(benchmark=name) for name in "abc"]
     rows = mechanism_effect(pd.concat(parts)).set_index("benchmark")
     assert (rows["ci_low"] < rows["moved"]).all() and (rows["moved"] < rows["ci_high"]).all()

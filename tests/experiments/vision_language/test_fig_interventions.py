@@ -62,7 +62,7 @@ def measured(seed=1) -> pd.DataFrame:
             for quantity in QUANTITIES:
                 value = lost if quantity == "synergy" else index + 0.1 * rng.random()
                 rows.append(keys | {"kind": "quantity", "quantity": quantity, "value": value})
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows).assign(converged=None)
 
 
 def test_prediction_within_benchmarks_differs_from_knowledge_of_the_benchmark():
@@ -102,7 +102,7 @@ def test_means_leave_out_unreliable_drops_and_count_the_rest():
 
 
 def test_correlations_of_unsolved_values_are_marked_and_drawn():
-    table = measured().assign(converged=None)
+    table = measured()
     cell = (table["quantity"] == "synergy") & (table["benchmark"] == "a")
     table.loc[cell & (table["model"] == "m0"), "converged"] = False
     rows = correlations(table, OWN_FAMILY, 2, 2, groups={"group": ["b", "c"]})

@@ -82,19 +82,24 @@ def test_synergy_is_found_at_the_block_where_it_arises():
     assert four.loc["silence", "verdict"] == "open" and four["early_depth"].eq(0.25).all()
 
 
-def unsolved(*arguments, **options):
-    result = decision_pid(*arguments, **options)
-    return replace(result, pid=replace(result.pid, converged=False))
+def unsolved_to(tolerance):
+    """`decision_pid`, whose results at one tolerance are not solved."""
+
+    def decompose(*arguments, tol, **options):
+        result = decision_pid(*arguments, tol=tol, **options)
+        return replace(result, pid=replace(result.pid, converged=tol != tolerance))
+
+    return decompose
 
 
 def test_unsolved_blocks_are_marked_in_atoms_and_claims(monkeypatch):
-    monkeypatch.setattr(fig_layers, "decision_pid", unsolved)
+    monkeypatch.setattr(modes, "decision_pid", unsolved_to(fig_layers.TOLERANCE))
     atoms, claims = depth_profile(with_lens(4), n_bootstrap=2, **COLUMNS)
     assert not atoms["converged"].any() and not claims["converged"].any()
 
 
 def test_unsolved_noise_floors_are_marked_in_atoms(monkeypatch):
-    monkeypatch.setattr(modes, "decision_pid", unsolved)
+    monkeypatch.setattr(modes, "decision_pid", unsolved_to(modes.FLOOR_TOLERANCE))
     atoms, claims = depth_profile(with_lens(4), n_bootstrap=2, **COLUMNS)
     assert not atoms["converged"].any() and claims["converged"].all()
 

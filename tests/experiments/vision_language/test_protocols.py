@@ -89,14 +89,6 @@ def test_the_released_protocol_needs_corresponding_positions():
     )
 
 
-@pytest.mark.parametrize(
-    "tokens", [{}, {name: [np.eye(3)] * (1 + (name == "hidden")) for name in VARIABLES}]
-)
-def test_anything_but_a_sequence_per_sample_is_refused(tokens):
-    with pytest.raises(ValueError, match="give one per sample for each of vision, language, hid"):
-        released(tokens)
-
-
 def test_the_pooled_protocol_finds_a_product():
     preset = load_preset("smoke", n_permutations=40, n_bootstrap=40)
     rows = mixture_rows(preset, "product", 800, 4)

@@ -58,7 +58,7 @@ def test_all_players_are_the_full_pass_and_none_is_noise(family):
     reader = Reader(model, four[0].candidates, (), four[0].question, 8)
     keys = (FULL, "vision", "none")
     job = Job(reader, four, {key: Pass.parse(key) for key in keys}, 0, 5)
-    job.calibrate(job.statistics())
+    job.moments = job.statistics().arrays
     shard = job.shard(0).arrays
     encoded = reader.encode(four)[1]
     vision, words = (len(encoded.tokens[name]) for name in ("vision", "language"))
@@ -75,7 +75,7 @@ def test_all_players_are_the_full_pass_and_none_is_noise(family):
 def calibrated(model, chosen, batch_size=8) -> tuple[Reader, Job]:
     reader = Reader(model, chosen[0].candidates, (), chosen[0].question, batch_size)
     job = Job(reader, chosen, {}, 0, 1)
-    job.calibrate(job.statistics())
+    job.moments = job.statistics().arrays
     return reader, job
 
 

@@ -44,7 +44,6 @@ def test_the_pooled_protocol_recovers_mixtures():
 def test_the_table_has_each_protocol_with_a_verdict(monkeypatch, tmp_path):
     chosen = {name: MIXTURES[name] for name in ("vision", "product")}
     monkeypatch.setattr(protocols, "MIXTURES", chosen)
-    monkeypatch.setattr(table_synthetic, "MIXTURES", chosen)
     preset = load_preset("smoke", n_sequences=4, output=str(tmp_path))
     table = measure(preset)
     assert len(table) == 2 * 3 * 4

@@ -1,18 +1,11 @@
-"""Trajectories of extractions whose atoms arise in known blocks."""
-
-from dataclasses import replace
+"""Extractions whose atoms arise in known blocks."""
 
 import numpy as np
-import pytest
 
-from pidlib.experiments.omni.depth import trajectory
-from pidlib.experiments.omni.profiles import template_profile
-from pidlib.experiments.tables import ATOMS, validate
 from pidlib.extraction import Extraction
 from pidlib.sensory import REQUIRED
 
 SETTINGS = {"tau": 0.0, "n_bootstrap": 10, "seed": 0}
-SHARED = dict.fromkeys(("experiment", "benchmark", "model", "fingerprint"), "t")
 
 
 def content(n, seed=0):
@@ -58,19 +51,3 @@ def sight(v, a):
 
 def xor(v, a):
     return {"vision+audio+language": (v ^ a).astype(float)}
-
-
-def test_rows_of_a_trajectory():
-    profile = template_profile(answering([sight]), **SETTINGS)
-    expected = {"redundancy": 0, "unique_vision": 1, "unique_audio": 0, "synergy": 0}
-    assert profile.atoms == pytest.approx(expected, abs=1e-3)
-    assert profile.rows["null_mean"].abs().max() < 1e-6
-    rows = trajectory(answering([nothing, sight, xor]), **SETTINGS).rows
-    table = validate(rows.assign(**SHARED), ATOMS)
-    assert table["layer"].tolist() == np.repeat(range(3), 4).tolist()
-    assert (table["given"] == "template").all()
-
-
-def test_a_trajectory_needs_every_block():
-    with pytest.raises(ValueError, match=r"every block from 0; the extraction has \(0, 2\)"):
-        trajectory(replace(answering([nothing, sight]), layers=(0, 2)), **SETTINGS)
