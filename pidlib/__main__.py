@@ -12,14 +12,15 @@ from pidlib._common import replacing
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pidlib", description=__doc__)
     commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("profile", help="atoms, intervals and diagnostics of a model")
+    formatter = argparse.ArgumentDefaultsHelpFormatter
+    command = commands.add_parser("profile", help="atoms of a model", formatter_class=formatter)
     command.add_argument("model", help="a mini, a folder, or owner/name@commit")
     command.add_argument("samples", metavar="benchmark", help="such as micro/grounding")
-    command.add_argument("--n", type=int, default=256, help="samples (default 256)")
+    command.add_argument("--n", type=int, default=256, help="samples")
     command.add_argument("--partners", type=int, default=32, help="questions per picture")
     command.add_argument("--tau", type=float, default=0.3, help="candidate mass of a fallback")
     command.add_argument("--bootstrap", type=int, default=200, help="resamples per interval")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, default=0, help="of noise, partners and resamples")
     command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     command.add_argument("--batch-size", type=int, default=32, help="samples per forward pass")
     command.add_argument("--cache", help="folder for extractions; an interrupted run resumes there")
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # printed with the profile
             profile = pidlib.profile(n_bootstrap=n_bootstrap, **options)
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     print(profile)
     if out:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -68,21 +69,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a new file to write, which then replaces ``path``: readers see the old or the new."""
-    path = Path(path)
+    path = Path(path).resolve()  # a link stays one
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(f".{os.getpid()}.part{path.suffix}")
-    try:
+    with TemporaryDirectory(prefix=".part-", dir=path.parent) as folder:
+        part = Path(folder, path.name)
         yield part
         with open(part, "rb+") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 @cache

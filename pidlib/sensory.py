@@ -87,6 +87,8 @@ def split_by(
     if (condition == "ignored") != (content is not None):
         text = "condition='ignored' needs content=[(shown, sounding), ...], and no other takes it"
         raise ValueError(f"{text}; got condition={condition!r}, content={content!r:.40}")
+    if not len(extraction) == len(extraction.templates) == len(extraction.questions):
+        raise ValueError("the extraction has no templates and questions; extract its samples again")
     shared = "question" if condition == "question" else "template"
     members: dict[str, list[int]] = {}
     for index, text in enumerate(getattr(extraction, f"{shared}s")):

@@ -87,3 +87,8 @@ def test_a_file_is_replaced_as_a_whole_or_left(tmp_path):
         part.write_text("new")
         assert part.suffix == path.suffix and path.read_text() == "old"
     assert path.read_text() == "new" and list(tmp_path.iterdir()) == [path]
+    link = tmp_path / "link.csv"
+    link.symlink_to(path)
+    with replacing(link) as part:
+        part.write_text("through the link")
+    assert link.is_symlink() and path.read_text() == "through the link"

@@ -198,5 +198,8 @@ def test_quickstart_runs(tmp_path):
     }
     options = {"cwd": tmp_path, "progress_bar": False}
     given = {"n": 32, "preset": "smoke"}  # make gives every notebook the preset
-    papermill.execute_notebook(QUICKSTART, None, given, **options)
+    executed = papermill.execute_notebook(QUICKSTART, None, given, **options)
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", ())]
+    pictures = [output for output in outputs if "image/png" in output.get("data", {})]
+    assert len(pictures) == 2  # a sample and the plot
     assert not list(tmp_path.iterdir())

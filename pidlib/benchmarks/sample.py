@@ -25,8 +25,7 @@ class Sample:
     benchmark, split
         Origin, e.g. ``"micro/grounding"`` and ``"test"``.
     template
-        Form of the question. Samples of one benchmark and template are exchangeable partners when a
-        modality is resampled.
+        Form of the question, shared by its paraphrases and instances.
     question, answer
         Plain text; ``answer`` is one of ``candidates``.
     candidates

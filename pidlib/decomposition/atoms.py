@@ -218,10 +218,8 @@ def sensory_pid(
     if isinstance(joints_by_condition, Mapping):
         joints_by_condition = list(joints_by_condition.values())
     joints = _stacked([to_float64(joint) for joint in joints_by_condition])
-    if weights is None:
-        masses = joints.sum((1, 2, 3))
-    else:
-        masses = to_float64(weights, joints.device, "weights")
+    masses = joints.sum((1, 2, 3)) if weights is None else weights
+    masses = to_float64(masses, joints.device, "weights")
     valid = torch.isfinite(masses).all() and (masses >= 0).all() and masses.sum() > 0
     if masses.shape != joints.shape[:1] or not valid:
         raise ValueError(

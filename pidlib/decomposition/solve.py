@@ -22,7 +22,7 @@ METHODS = ("auto", "newton", "ipfp")
 # Largest n1 n2^2 k^3 (n1 >= n2) for stage 2: 500 values per source with k = 4 take 10 s on a CPU.
 NEWTON_WORK = {"cpu": 1e10, "cuda": 1e13}
 FALLBACK_TOLERANCE = 1e-7  # bits
-MARGINAL_TOLERANCE = 1e-9  # largest allowed difference between the two P(y)
+MARGINAL_TOLERANCE = 1e-9  # largest allowed error of a sum, and difference of the two P(y)
 
 Potentials = tuple[Float[Tensor, "x1 k"], Float[Tensor, "x2 k"]]
 CHUNK = 4096  # rows that are compared with all potentials at a time
@@ -88,7 +88,7 @@ def _check_marginals(a: Tensor, b: Tensor) -> None:
         valid = table.dtype == torch.float64 and (table >= 0).all() and excess <= MARGINAL_TOLERANCE
         if not valid:
             given = f"{table.dtype}, from {table.min():.2g}, with a sum off by {excess:.2g}"
-            raise ValueError(f"marginal {name} must be float64, not negative, of sum one; {given}")
+            raise ValueError(f"marginal {name} must be float64, >= 0, not NaN, of sum one; {given}")
     difference = (a.sum(1) - b.sum(1)).abs().amax().item()
     if difference > MARGINAL_TOLERANCE:
         raise ValueError(

@@ -31,12 +31,13 @@ def extract_model(preset: Preset, model: str, progress: bool = False) -> int:
     for request in all_requests(preset):
         if model in request.models:
             queries.setdefault(tuple(request.benchmarks), {}).update(dict.fromkeys(request.queries))
-    count = sum(module.prepare_model(preset, model) for module in modules_with("prepare_model"))
+    count = 0
     for benchmarks, distinct in queries.items():
         request = Request([model], benchmarks, tuple(distinct))
         for answers in extractions(preset, request, progress=progress):
             count += sum(len(answer.extraction) for answer in answers)
-    return count
+    prepared = (module.prepare_model(preset, model) for module in modules_with("prepare_model"))
+    return count + sum(prepared)
 
 
 def run(preset: Preset, jobs: int = 1) -> None:

@@ -17,7 +17,7 @@ import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from tqdm import tqdm
 
-from pidlib._common import project_root, replacing
+from pidlib._common import project_root, replacing, unknown_name
 from pidlib.experiments.preset import Preset, load_preset
 from pidlib.experiments.tables import Columns, notebook_name, read, unconverged
 
@@ -105,6 +105,8 @@ def main() -> None:
     parser.add_argument("--preset", default="offline", help="smoke, offline, paper or a YAML file")
     arguments = parser.parse_args()
     preset = load_preset(arguments.preset)
+    for name in set(arguments.names) - set(names()):
+        parser.error(unknown_name("notebook", name, names()))
     for name in (bar := tqdm(arguments.names or names(), desc="drawing", unit="figure")):
         bar.set_postfix_str(name)
         bar.write(repr(draw(preset, notebook_module(name))))

@@ -15,8 +15,8 @@ from pidlib.extraction.masking import FULL, OPTIONS, modalities_of
 if TYPE_CHECKING:
     from pidlib.models import LoadedModel
 
-VIDEO = UInt8[np.ndarray, "frames height width 3"]
-SOUND = Float32[np.ndarray, " n"]
+VIDEO, SOUND = "uint8 [frames height width 3]", "float32 [n]"
+KINDS = {VIDEO: UInt8[np.ndarray, "_ _ _ 3"], SOUND: Float32[np.ndarray, "_"]}
 SAMPLING_RATE = 16_000  # Hz, of `Sample.audio`
 
 
@@ -92,13 +92,12 @@ def check_finite(arrays: Mapping[str, Sequence[np.ndarray | Tensor]], sample_ids
 
 def _clip_fault(sample: Sample) -> str | None:
     """Describe the fault of a sample's video or sound."""
-    for name, value, kind in (("video", sample.video, VIDEO), ("sound", sample.audio, SOUND)):
+    for name, value, expected in (("video", sample.video, VIDEO), ("sound", sample.audio, SOUND)):
         if value is None:
             return f"no {name}"
-        if not isinstance(value, kind) or not value.size:
+        if not isinstance(value, KINDS[expected]) or not value.size:
             is_array = isinstance(value, np.ndarray)
             given = f"{value.dtype} {list(value.shape)}" if is_array else type(value).__name__
-            expected = f"{kind.dtypes[0]} [{kind.dim_str}]"
             return f"{name} must be an array of {expected}, got {given}"
     return None if np.isfinite(sample.audio).all() else "NaN or Inf in the sound"
 

@@ -124,4 +124,7 @@ def open_store(cache: str | Path, identity: Mapping, provenance: Mapping) -> Ite
     folder = Path(cache) / fingerprint(**identity)
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        yield Store(folder, identity, provenance)
+        store = Store(folder, identity, provenance)
+        if fingerprint(**store.identity) != folder.name:
+            raise ValueError(f"{folder} holds another computation; delete it to start again")
+        yield store

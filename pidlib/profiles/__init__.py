@@ -48,10 +48,8 @@ def profile(
     ----------
     model
         From `load_model`, or its name. `Decisions` are decomposed without nulls.
-    samples
-        Samples with one set of candidates, or the name of a benchmark.
-    n
-        Number of samples of a benchmark given by name.
+    samples, n
+        Samples with one set of candidates; or the name of a benchmark, and their number.
     partners
         Questions that each picture is paired with in the resampled mode; 0 omits this mode.
     tau
@@ -67,10 +65,19 @@ def profile(
     progress
         Print the number of forward passes first, and show a progress bar.
 
-    Raises a ValueError before any work for invalid options or samples. Every entry of
-    `Profile.warnings` is issued as a UserWarning too.
+    Raises a ValueError before any work for invalid input; issues `Profile.warnings` too.
     """
-    _check_options(partners, tau, given, n_bootstrap)
+    known = sensory.CONDITIONS[:2]
+    checks = {
+        f"partners={partners}; give 0 (no resampled mode) or more": partners >= 0,
+        f"tau={tau} is a share of probability; give 0 to 1": 0 <= tau <= 1,
+        f"n_bootstrap={n_bootstrap}; give 2 or more, and 100 for an interval": n_bootstrap >= 2,
+        f"batch_size={batch_size}; give 1 or more": batch_size >= 1,
+        f"unknown condition {given!r}; choose 'question' or 'template'": given in known,
+    }
+    for text, valid in checks.items():
+        if not valid:
+            raise ValueError(text)
     bootstrap = {"n_bootstrap": n_bootstrap, "seed": seed}
     if isinstance(model, Decisions):
         if samples is not None or n is not None or cache is not None:
@@ -92,6 +99,7 @@ def profile(
     samples = check_samples(samples, passes, partners)
     if isinstance(model, str | Path):
         model = load_model(model, device=device)
+    check_samples(samples, passes, partners, model)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         if progress:
@@ -123,14 +131,3 @@ def profile(
         partners=partners,
         **bootstrap,
     )
-
-
-def _check_options(partners: int, tau: float, given: str, n_bootstrap: int) -> None:
-    if partners < 0:
-        raise ValueError(f"partners={partners}; give 0 (no resampled mode) or more")
-    if not 0 <= tau <= 1:
-        raise ValueError(f"tau={tau} is a share of probability; give 0 to 1")
-    if n_bootstrap < 2:
-        raise ValueError(f"n_bootstrap={n_bootstrap}; give at least 2, and 100 for an interval")
-    if given not in sensory.CONDITIONS[:2]:
-        raise ValueError(f"unknown condition {given!r}; choose 'question' or 'template'")

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +91,7 @@ class Profile:
         if not self.table["readable"].all():
             notes.append("hollow: do not read, see warnings")
         figure.supxlabel("; ".join(notes), fontsize=6)
+        figure._repr_png_ = partial(_png, figure)  # notebooks show it, without pyplot
         return figure
 
     def __repr__(self) -> str:
@@ -116,12 +118,19 @@ class Profile:
         return pd.DataFrame(cells)
 
 
+def _png(figure: "Figure") -> bytes:
+    from IPython.core.pylabtools import print_figure
+
+    return print_figure(figure, dpi=150)
+
+
 def compare(first: Profile, second: Profile) -> pd.DataFrame:
     """Paired differences, second minus first, of two profiles on the same samples.
 
     Returns a row per mode and atom: both values, ``difference``, ``ci_low`` and ``ci_high``, in
-    bits; both bootstraps draw the same samples, so the interval is that of the difference. Raises a
-    ValueError if the samples or settings differ, or no mode is in common.
+    bits; ``readable`` is False where a profile warns against the atom. Both bootstraps draw the
+    same samples, so the interval is that of the difference. Raises a ValueError if the samples or
+    settings differ, or no mode is in common.
     """
     if not (first.sample_ids and second.sample_ids):
         raise ValueError("the decisions have no sample ids; give Decisions(..., ids=...)")
@@ -138,8 +147,9 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
         if values[0] != values[1]:
             raise ValueError(f"the profiles differ in {name}: {values[0]} and {values[1]}")
     keys = ["unimodal", "atom"]
-    values = [profile.table[[*keys, "value_bits"]] for profile in (first, second)]
+    values = [profile.table[[*keys, "value_bits", "readable"]] for profile in (first, second)]
     table = values[0].merge(values[1], on=keys, suffixes=("_first", "_second"))
+    table["readable"] = table.pop("readable_first") & table.pop("readable_second")
     table["difference"] = table["value_bits_second"] - table["value_bits_first"]
     ends = []
     for mode, atom, difference in table[[*keys, "difference"]].itertuples(index=False):
@@ -180,9 +190,8 @@ def report(
             total = max(values.sum(), 0.0)
             notes.append(f"{mode}: the decisions hardly depend on the inputs ({total:.3f} bits)")
         elif values[values.index.str.startswith("unique")].min() < MIN_UNIQUE:
-            equal = "the atoms equal those of the two mutual informations with the total"
-            meaning = f"so that {equal}, min(I1, I2) being the redundancy"
-            notes.append(f"{mode}: a unique atom is 0, {meaning}")
+            meaning = "redundancy is the smaller of the informations of the two sources"
+            notes.append(f"{mode}: a unique atom is 0, so {meaning}")
     for note in notes:
         warnings.warn(note, stacklevel=3)
     rows = rows.assign(readable=~rows["unimodal"].isin(unreadable), **columns)

@@ -12,6 +12,7 @@ from pidlib.decomposition.broja import (
     lower_bound,
     objective,
     scaled_below,
+    thin_product,
 )
 from pidlib.decomposition.gates import GATES, h
 from pidlib.decomposition.ipfp import CHECK_EVERY, ipfp
@@ -122,3 +123,12 @@ def test_unconverged_problems_are_flagged():
     coupling = ipfp(a, b, tol=1e-9, max_iterations=CHECK_EVERY)
     assert not coupling.converged.any() and (coupling.gap > 1e-9).all()
     assert isinstance(coupling, Coupling) and torch.isfinite(coupling.upper).all()
+
+
+@pytest.mark.parametrize("n", [3, 40])
+def test_thin_products_are_products(n):
+    generator = torch.Generator().manual_seed(n)
+    A = torch.rand(2, n, n + 1, generator=generator).double()
+    V = torch.rand(2, n + 1, 4, generator=generator).double()
+    torch.testing.assert_close(thin_product(A, V), A @ V)
+    torch.testing.assert_close(thin_product(A.mT, V[:, :n]), A.mT @ V[:, :n])

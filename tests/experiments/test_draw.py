@@ -121,3 +121,7 @@ def test_figures_are_drawn_from_a_shell(tmp_path, monkeypatch, capsys):
     draw.main()
     assert "table_gates.tex" in capsys.readouterr().out
     assert preset.figure("validation/table_gates").with_suffix(".tex").exists()
+    monkeypatch.setattr("sys.argv", ["draw", "validation/table_gate"])
+    with pytest.raises(SystemExit):
+        draw.main()
+    assert "did you mean 'validation/table_gates'?" in capsys.readouterr().err

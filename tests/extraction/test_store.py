@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from pidlib._common import fingerprint
 from pidlib.extraction import store as store_module
-from pidlib.extraction.store import CorruptShard, Shard, Store
+from pidlib.extraction.store import CorruptShard, Shard, Store, open_store
 
 NAMES = ("a", "b", "c")
 
@@ -149,3 +150,12 @@ def test_full_disk_stops_before_more_work(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="needs about 2 MB and its disk has 1 MB free"):
         store.require(4_100_000)
     store.require(3_000_000)  # 2 MB are stored already
+
+
+def test_a_renamed_folder_of_another_computation_is_refused(tmp_path):
+    with open_store(tmp_path, {"n": 1}, {}) as store:
+        store.write("a", Shard({"x": np.arange(3)}))
+    store.folder.rename(tmp_path / fingerprint(n=2))
+    with pytest.raises(ValueError, match="holds another computation"):
+        with open_store(tmp_path, {"n": 2}, {}):
+            pass

@@ -72,7 +72,7 @@ def test_a_benchmark_and_a_model_can_be_given_by_name(tmp_path):
         (("llava", WORLD), {"tau": 1.5}, "tau=1.5 is a share of probability; give 0 to 1"),
         (("llava", WORLD), {"tau": float("nan")}, "tau=nan is a share of probability"),
         (("llava", WORLD), {"partners": -1}, "partners=-1; give 0"),
-        (("llava", WORLD), {"n_bootstrap": 1}, "n_bootstrap=1; give at least 2"),
+        (("llava", WORLD), {"n_bootstrap": 1}, "n_bootstrap=1; give 2 or more"),
         (("llava", WORLD), {"given": "ignored"}, "unknown condition 'ignored'"),
         (("llava", WORLD), {"n": 4}, "n=4 is for a benchmark given by name; pass samples"),
         (("llava",), {}, "give samples or the name of a benchmark"),
@@ -149,6 +149,8 @@ def test_equal_profiles_have_no_difference(result):
     table = compare(result, again)
     assert len(table) == 8
     assert (table[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
+    readable = result.table.set_index(["unimodal", "atom"])["readable"]
+    assert table.set_index(["unimodal", "atom"])["readable"].equals(readable)
 
 
 def test_differences_are_paired(result):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pidlib.training.lora import Tuning
 
 # Hashes of the code of the committed outcomes, by the sources of their benchmarks and the estimator
-# of their local terms. The current code computes the same, so a change of code changes no
+# of their local terms. The current code gives the same to 1e-6 bits, so a change of code changes no
 # fingerprint; `make clean-cache` trains again and compares with the table. To train all again,
 # delete the constant and its use in `training_code`, run `make outcomes` and commit the table.
 CODE_OF_COMMITTED = {
