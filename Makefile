@@ -116,7 +116,7 @@ minis: $(READY) ## train the mini models again: hours
 	$(PY) -m pidlib.training.minis train
 
 test: $(READY) ## run the tests
-	$(PY) -m pytest
+	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
 
 lint: $(READY) ## check the style of code and notebooks
 	$(PY) -m ruff format --check pidlib tests .ci data/stamps

@@ -178,9 +178,9 @@ def test_a_wrong_parameter_stops_papermill_before_any_work(wrong, message, tmp_p
 
 
 @pytest.mark.parametrize("path", PAPER, ids=name_of)
-def test_a_notebook_runs_and_writes_tables_and_figures_of_its_name(path, notebook_runs):
-    tmp_path, done = notebook_runs[path].result()
-    assert done.returncode == 0, done.stderr[-3000:]
+def test_a_notebook_runs_and_writes_tables_and_figures_of_its_name(path, tmp_path):
+    given = {"preset": "smoke", "output": str(tmp_path)}
+    papermill.execute_notebook(path, None, given, cwd=tmp_path, progress_bar=False)
     written = {file.relative_to(tmp_path).as_posix() for file in tmp_path.rglob("*.*")}
     module, name = draw.notebook_module(name_of(path)), name_of(path)
     parts = [path.stem] if isinstance(module.COLUMNS, tables.Columns) else module.COLUMNS
