@@ -79,7 +79,7 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
     decisions = answer.extraction.masked(preset.tau)
     shared = {"study": "estimator", "source_a": "vision", "unimodal": "masked"}
     start = time.process_time()
-    solved = decision_pid(decisions).pid
+    solved = decision_pid(decisions, device=preset.device).pid
     exact = time.process_time() - start
     rows = pd.DataFrame({"atom": solved.atoms.keys(), "value_bits": solved.atoms.values()})
     rows[["lower_bits", "upper_bits"]] = list(solved.bounds.values())
@@ -108,7 +108,8 @@ def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]
     joint, language = (extraction.decisions(key, preset.tau) for key in (FULL, "language"))
     for key in VISION_PASSES:
         sources = {"vision": extraction.decisions(key, preset.tau), "language": language}
-        rows = measure_decisions(Decisions(joint=joint, sources=sources), **settings).rows
+        decisions, options = Decisions(joint, sources), settings | {"device": preset.device}
+        rows = measure_decisions(decisions, **options).rows
         columns = answer.row_columns(EXPERIMENT, source=key, tau=preset.tau, **settings)
         columns |= {"seed": preset.seed, "fallback": extraction.fallback(key, preset.tau)}
         columns |= {"study": "options", "source_a": key, "unimodal": "masked"}
