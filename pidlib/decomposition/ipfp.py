@@ -21,11 +21,11 @@ from pidlib.decomposition.broja import TINY, Coupling, Incumbents, lower_bound, 
 FLOOR = 1e-2
 # Sweeps of an outer step, and outer steps per additional sweep: momentum stalls if the fit lags.
 SWEEPS, MORE_SWEEPS = 3, 20
-CHECK_EVERY = 5  # outer steps; twice as many in float32, where the certificate is expensive
+CHECK_EVERY = 5  # outer steps; three times as many in float32, where the certificate is expensive
 # Problems with many cells and a coarse tolerance are fitted in float32 and certified in float64.
 # They continue in float64 if the gap falls to no less than STALL of its value PATIENCE checks ago.
 SINGLE_CELLS, SINGLE_TOLERANCE = 200_000, 1e-4
-PATIENCE, STALL = 5, 0.98
+PATIENCE, STALL = 10, 0.98
 SINGLE_TINY, SINGLE_SWEEPS = 1e-30, 4  # in place of TINY and SWEEPS
 
 
@@ -37,7 +37,7 @@ def ipfp(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 1000) ->
     """
     is_single = a.shape[1] * b.shape[1] > SINGLE_CELLS and tol >= SINGLE_TOLERANCE
     p, q = (t.float() if is_single else t for t in (a, b))
-    check_every = CHECK_EVERY * (2 if is_single else 1)
+    check_every = CHECK_EVERY * (3 if is_single else 1)
     last, V = cold_start(a, b)
     floor = last + math.log(FLOOR * math.log(2) * tol)
     last, V, floor = (x.to(p.dtype) for x in (last, V, floor))

@@ -51,6 +51,7 @@ def test_float64_continues_where_float32_stalls(monkeypatch, precisions):
     a, b = pair(soft(120, k=3))
     exact = solve(a, b)
     monkeypatch.setattr(stage_1, "SINGLE_CELLS", 0)
+    monkeypatch.setattr(stage_1, "PATIENCE", 2)
     monkeypatch.setattr(stage_1, "STALL", 0.0)  # every gap counts as stalled
     coupling = ipfp(a, b, tol=1e-3)
     assert [precisions[0], precisions[-1]] == [torch.float32, torch.float64]
