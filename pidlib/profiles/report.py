@@ -79,7 +79,7 @@ class Profile:
             label = label if len(modes) == 1 else f"{row.unimodal} {label}"
             ax.annotate(label, (x, top), (0, 2), **text)
         ax.axhline(0, color="#222222", linewidth=0.6, zorder=4)
-        ax.set_ylim(top=max(1.45 * ax.get_ylim()[1], 0.1))
+        ax.set_ylim(top=max(1.6 * ax.get_ylim()[1], 0.1))
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_xticks(range(len(atoms)), [styles[atom][0] for atom in atoms])
         ax.set_ylabel("bits", fontsize=8)
