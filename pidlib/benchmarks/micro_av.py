@@ -211,8 +211,9 @@ def sensory_truth(template: str, unimodal: str = "masked", *, ignored: bool = Fa
     Examples
     --------
     >>> sensory_truth("gated")
-    PID(redundancy=0.000000, unique_vision=0.500000, unique_audio=0.000000, synergy=0.500000, gap=... bits)
-    """  # noqa: E501
+    PID(redundancy=0.000000, unique_vision=0.500000, unique_audio=0.000000,
+        synergy=0.500000, gap=... bits)
+    """
     weights, tables = zip(*joint(template, unimodal).values(), strict=True)
     if ignored:
         return sensory_pid([np.tensordot(weights, tables, 1)])

@@ -214,10 +214,12 @@ def _write_card(name: str, recipe: Recipe, accuracy: dict[str, float], folder: P
     parameters = sum(value.numel() for value in load_model(folder, device="cpu").model.parameters())
     (folder / "README.md").write_text(f"""# {name}
 
-A mini model: the {recipe.family} architecture of transformers with {parameters:,} parameters, trained from scratch
+A mini model: the {recipe.family} architecture of transformers with {parameters:,} \
+parameters, trained from scratch
 on {data}. It stands in for its large relatives in code path, not in scale or ability.
 
-Made by `python -m pidlib.training.minis train {name}`; weights in float16. Test accuracy, all questions of each test split:
+Made by `python -m pidlib.training.minis train {name}`; weights in \
+float16. Test accuracy, all questions of each test split:
 
 | benchmark | accuracy |
 |---|---|

@@ -1,4 +1,4 @@
-"""The trainings of each table, and those that are committed."""
+"""The trainings of each table, and the committed ones."""
 
 import pytest
 
