@@ -230,7 +230,7 @@ float16. Test accuracy, all questions of each test split:
 ```json
 {json.dumps(asdict(recipe), indent=2)}
 ```
-""")  # noqa: E501
+""")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
