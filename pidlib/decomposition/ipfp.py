@@ -5,6 +5,9 @@ never run to its end, because the next outer step makes up for it. Near the boun
 polytope the plain iteration is sublinear; momentum on log A, restarted whenever it points uphill,
 reaches 1e-4 bits in a few hundred steps.
 
+Momentum makes log U and log V oscillate. In large problems every second lower bound is therefore
+that of their means, weighted as the steps add up to the change of log A, which settles.
+
 References
 ----------
 Banerjee, Rauh, Montufar (2018), Computing the unique information, ISIT.
@@ -14,6 +17,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from pidlib.decomposition.broja import TINY, Coupling, Incumbents, lower_bound, thin_product
 
@@ -26,7 +30,10 @@ CHECK_EVERY = 5  # outer steps; three times as many in float32, where the certif
 # They continue in float64 if the gap falls to no less than STALL of its value PATIENCE checks ago.
 SINGLE_CELLS, SINGLE_TOLERANCE = 200_000, 1e-4
 PATIENCE, STALL = 10, 0.98
-SINGLE_TINY, SINGLE_SWEEPS = 1e-30, 4  # in place of TINY and SWEEPS
+SINGLE_TINY = 1e-30  # in place of TINY
+# There the fit lags the more, the larger the alphabets: outer steps times values in MORE_SWEEPS.
+SINGLE_MORE_SWEEPS = 20_000
+OMITTED = 0.2  # share of the first steps that the means of log U and log V leave out
 
 
 def ipfp(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 1000) -> Coupling:
@@ -38,36 +45,48 @@ def ipfp(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 1000) ->
     is_single = a.shape[1] * b.shape[1] > SINGLE_CELLS and tol >= SINGLE_TOLERANCE
     p, q = (t.float() if is_single else t for t in (a, b))
     check_every = CHECK_EVERY * (3 if is_single else 1)
+    more_sweeps = SINGLE_MORE_SWEEPS / max(p.shape[1], q.shape[1]) if is_single else MORE_SWEEPS
     last, V = cold_start(a, b)
     floor = last + math.log(FLOOR * math.log(2) * tol)
     last, V, floor = (x.to(p.dtype) for x in (last, V, floor))
     ahead, A, G = last.clone(), torch.empty_like(last), torch.empty_like(last)
     age = p.new_zeros(len(a), 1, 1)
     active, best, done = torch.arange(len(a), device=a.device), Incumbents(a, b, tol), 0
-    widths = []
+    # sums of log U, log V and one by the momentum of log A: now, extrapolated, and at each check
+    total = pad(torch.zeros_like(torch.cat([a, b], 1)), (0, 0, 0, 1))
+    previous, total_ahead, totals, widths = total, total, [total], []
     for count in range(1, max_iterations + 1):
         torch.exp(ahead, out=A)
-        sweeps = (SINGLE_SWEEPS if is_single else SWEEPS) + count // MORE_SWEEPS
+        sweeps = SWEEPS + int(count / more_sweeps)
         for _ in range(sweeps):
             U, V = fit(p, q, A, V)
         done += sweeps
         torch.bmm(U, V.mT, out=G)
+        if is_single:
+            potentials = torch.cat([U, V], 1).double().clamp_min_(TINY).log_()
+            previous, total = total, total_ahead + pad(potentials, (0, 0, 0, 1), value=1)
         if count % check_every == 0 or count == max_iterations:
             factors = A.double(), U.double(), V.double()
-            g = torch.bmm(*(x.double() for x in (U, V.mT))) if is_single else G
-            g = g.clamp_min(TINY).log_()
-            lower = lower_bound(a, b, *factors[1:], g)
+            dual = factors[1:]
+            if is_single:
+                totals.append(total)
+            if is_single and count % 2 == 0:
+                change = total - totals[int(OMITTED * len(totals))]
+                dual = (change[:, :-1] / change[:, -1:]).exp_().split([a.shape[1], b.shape[1]], 1)
+            g = torch.bmm(dual[0], dual[1].mT).clamp_min_(TINY).log_()
+            lower = lower_bound(a, b, *dual, g)
             passed = best.update(active, (a, b), factors, lower, done)
             if passed.all() or count == max_iterations:
                 break
             if passed.any():
-                state = (active, a, b, p, q, V, A, G, ahead, last, floor, age)
-                active, a, b, p, q, V, A, G, ahead, last, floor, age = (x[~passed] for x in state)
+                state = (active, a, b, p, q, V, A, G, ahead, last, floor, age, previous, total)
+                state, totals = ([x[~passed] for x in values] for values in (state, totals))
+                active, a, b, p, q, V, A, G, ahead, last, floor, age, previous, total = state
             widths.append((best.upper - best.lower).max().item())
             overflow = is_single and not (U.isfinite().all() and V.isfinite().all())
             stalled = len(widths) > PATIENCE and widths[-1] > STALL * widths[-1 - PATIENCE]
             if is_single and (overflow or stalled):
-                is_single, p, q = False, a, b
+                is_single, p, q, more_sweeps = False, a, b, MORE_SWEEPS
                 state = (V, A, G, ahead, last, floor, age)
                 V, A, G, ahead, last, floor, age = (x.double() for x in state)
                 if overflow:
@@ -75,6 +94,7 @@ def ipfp(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 1000) ->
                     ahead, age = last.clone(), torch.zeros_like(age)
                     continue
         last, ahead, age = extrapolate(last, ahead, A, G, floor, age)
+        total_ahead = total + (age / (age + 3)) * (total - previous)
     return best.coupling()
 
 
