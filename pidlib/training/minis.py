@@ -1,8 +1,10 @@
 """Train the mini models: real architectures of about a million parameters, from scratch.
 
 ``python -m pidlib.training.minis train llava`` trains a mini, first its vision tower, then the
-whole model on questions, and saves it in data/minis/llava. Minis replace large models in code path,
-not in scale: what is measured on a mini is a statement about the mini.
+whole model on questions, then on these and on added tasks, and saves it in data/minis/llava. With
+``--from committed`` the weights in data/minis/llava are trained in the last stage alone. Minis
+replace large models in code path, not in scale: what is measured on a mini is a statement about the
+mini.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from pidlib.models import FAMILIES, LoadedModel, family_of, load_model
 from pidlib.models.load import MINIS
 from pidlib.training.clips import N_AUDIO, N_VISION, clip_loss
 from pidlib.training.loop import encode, fit_stage, step_generator
-from pidlib.training.recipes import RECIPES, ContinuedRecipe, Recipe
+from pidlib.training.recipes import DEEP, RECIPES, ContinuedRecipe, Recipe
 from pidlib.training.tiny import build
 
 TOKENS = 4  # the language model receives a picture as 4 x 4 tokens in every family
@@ -38,7 +40,9 @@ ATTRIBUTES = ["nothing", *(f"{color} {shape}" for color in COLORS for shape in S
 
 def benchmarks_of(family: str) -> tuple[str, ...]:
     """Return the benchmarks that minis of a family are trained and tested on."""
-    return benchmarks.names("clips" if FAMILIES[family].has_audio else "pictures")
+    audio = FAMILIES[family].has_audio
+    pairs = (name for name in benchmarks.names("pairs") if name.startswith("micro_av/") == audio)
+    return (*benchmarks.names("clips" if audio else "pictures"), *pairs)
 
 
 def vocabulary(names: Sequence[str] | None = None, n: int | None = None) -> set[str]:
@@ -56,13 +60,20 @@ def training_words(family: str) -> set[str]:
     return vocabulary(benchmarks_of(family), 512 if FAMILIES[family].has_audio else None)
 
 
-def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str, float]:
+def train(
+    name: str, recipe: Recipe, folder: Path, threads: int = 1, *, committed: bool = False
+) -> dict[str, float]:
     """Train one mini, save it, and return its test accuracy per benchmark.
 
-    Both stages write checkpoints: an interrupted training resumes and ends with equal weights.
+    All stages write checkpoints: an interrupted training resumes and ends with equal weights. If
+    ``committed``, the folder has the weights after the second stage, and the third alone is done.
     """
     torch.set_num_threads(threads)
-    if isinstance(recipe, ContinuedRecipe):
+    extends = committed and not isinstance(recipe, ContinuedRecipe)
+    if extends:
+        start = load_model(folder, device="cpu")
+        model, processor = start.model, start.processor
+    elif isinstance(recipe, ContinuedRecipe):
         start = load_model(recipe.start, device="cpu")
         model, processor = start.model, start.processor
     else:
@@ -70,7 +81,9 @@ def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str
         model, processor = build(recipe.family, words, recipe.size, recipe.seed)
     cpu = torch.device("cpu")
     mini = LoadedModel(name, model, processor, family_of(model), "in training", cpu)
-    if mini.family.has_audio:
+    if extends:
+        pass
+    elif mini.family.has_audio:
         head = _head(mini, recipe, N_VISION + N_AUDIO)
         trained = torch.nn.ModuleDict({"model": model, "head": head})
         loss = clip_loss(mini, head, recipe)
@@ -82,6 +95,8 @@ def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str
         fit_stage(last, loss, recipe.answer_steps, recipe, "answer", folder)
     else:
         _fit_both_stages(mini, recipe, folder)
+    if recipe.added_share:
+        _extend(mini, recipe.extended(), folder)
     model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
     accuracy = evaluate(load_model(folder, device="cpu"))
@@ -99,6 +114,12 @@ def evaluate(mini: LoadedModel, split: str = "test", n: int | None = None) -> di
         full = full_pass(samples[0])
         accuracy[name] = extract(mini, samples, passes=(full,)).accuracy(full)
     return accuracy
+
+
+def _extend(mini: LoadedModel, recipe: Recipe, folder: Path) -> None:
+    """Train on the old and the added tasks, with the loss of answers alone."""
+    loss = clip_loss(mini, None, recipe) if mini.family.has_audio else _answer_loss(mini, recipe)
+    fit_stage(mini.model, loss, recipe.answer_steps, recipe, "added", folder)
 
 
 def _fit_both_stages(mini: LoadedModel, recipe: Recipe, folder: Path) -> None:
@@ -239,14 +260,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m pidlib.training.minis", description=__doc__.split("\n")[0]
     )
     parser.add_argument("command", choices=["train"])
-    parser.add_argument("names", nargs="*", help=f"any of {', '.join(RECIPES)}; default: all")
+    known = RECIPES | DEEP
+    parser.add_argument("names", nargs="*", help=f"any of {', '.join(known)}; default: all")
+    parser.add_argument(
+        "--from",
+        dest="start",
+        choices=["scratch", "committed"],
+        default="scratch",
+        help="committed: the weights in data/minis, where there are any, for the last stage alone",
+    )
     parser.add_argument("--threads", type=int, default=1, help="more pays only on idle cores")
     options = parser.parse_args(arguments)
     for name in options.names:
-        if name not in RECIPES:
-            parser.error(unknown_name("mini", name, RECIPES))
-    for name in options.names or RECIPES:
-        accuracy = train(name, RECIPES[name], MINIS / name, options.threads)
+        if name not in known:
+            parser.error(unknown_name("mini", name, known))
+    committed = options.start == "committed"
+    for name in options.names or known:
+        card = MINIS / name / "README.md"
+        exists = committed and card.exists()
+        if exists and "added_share" in card.read_text():
+            sys.stdout.write(f"{name} is trained on the added tasks\n")
+            continue
+        accuracy = train(name, known[name], card.parent, options.threads, committed=exists)
         lines = "".join(f"\n  {key:20s} {value:.4f}" for key, value in accuracy.items())
         sys.stdout.write(f"wrote {MINIS / name}; test accuracy:{lines}\n")
 
