@@ -11,16 +11,7 @@ from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa
 from pidlib.benchmarks.laws import MODES, FiniteLaw, finite_law
 from pidlib.benchmarks.sample import SPLITS, Sample, listing
 
-__all__ = [
-    "SPLITS",
-    "FiniteLaw",
-    "Sample",
-    "check_available",
-    "finite_laws",
-    "load",
-    "names",
-    "truth",
-]
+__all__ = ["SPLITS", "Sample", "check_available", "finite_laws", "load", "names", "truth"]
 
 _LOCAL = {"micro": micro, "easy_vqa": easy_vqa, "prior": micro, "micro_av": micro_av}
 _EXTERNAL = {"hub": hub, "music_avqa": music_avqa}
@@ -46,9 +37,8 @@ def names(kind: str | None = None) -> tuple[str, ...]:
     """Return the names of all benchmarks, or of one kind.
 
     Kinds are ``"pictures"``; ``"prior"``, captions that are right with known probability, for
-    tuning; ``"clips"``, with sound; ``"pairs"``, pictures and clips whose answer has a part from
-    each source; ``"hub"``, data sets of the hub; and ``"external"``, those read from a commit or a
-    folder.
+    tuning; ``"clips"``, with sound; ``"pairs"``, of both media, whose answer has a part from each
+    source; ``"hub"``, data sets of the hub; ``"external"``, those read from a commit or a folder.
 
     >>> names("clips")
     ('micro_av/audio', 'micro_av/visual', 'micro_av/fusion', 'micro_av/gated', 'micro_av/polarity')

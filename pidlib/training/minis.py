@@ -2,7 +2,7 @@
 
 ``python -m pidlib.training.minis train llava`` trains a mini, first its vision tower, then the
 whole model on questions, then on these and on added tasks, and saves it in data/minis/llava. With
-``--from committed`` the weights in data/minis/llava are trained in the last stage alone. Minis
+``--from-committed`` the weights in data/minis/llava are trained in the last stage alone. Minis
 replace large models in code path, not in scale: what is measured on a mini is a statement about the
 mini.
 """
@@ -81,22 +81,12 @@ def train(
         model, processor = build(recipe.family, words, recipe.size, recipe.seed)
     cpu = torch.device("cpu")
     mini = LoadedModel(name, model, processor, family_of(model), "in training", cpu)
-    if extends:
-        pass
-    elif mini.family.has_audio:
-        head = _head(mini, recipe, N_VISION + N_AUDIO)
-        trained = torch.nn.ModuleDict({"model": model, "head": head})
-        loss = clip_loss(mini, head, recipe)
-        fit_stage(trained, loss, recipe.answer_steps, recipe, "answer", folder)
-    elif isinstance(recipe, ContinuedRecipe):
-        blocks = mini.family.blocks_of(model)
-        last = torch.nn.ModuleList(blocks[-round(recipe.last * len(blocks)) :])
-        loss = _answer_loss(mini, recipe)
-        fit_stage(last, loss, recipe.answer_steps, recipe, "answer", folder)
-    else:
-        _fit_both_stages(mini, recipe, folder)
+    if not extends:
+        _fit_first_stages(mini, recipe, folder)
     if recipe.added_share:
-        _extend(mini, recipe.extended(), folder)
+        third = recipe.extended()
+        loss = clip_loss(mini, None, third) if mini.family.has_audio else _answer_loss(mini, third)
+        fit_stage(model, loss, third.answer_steps, third, "added", folder)
     model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
     accuracy = evaluate(load_model(folder, device="cpu"))
@@ -116,22 +106,26 @@ def evaluate(mini: LoadedModel, split: str = "test", n: int | None = None) -> di
     return accuracy
 
 
-def _extend(mini: LoadedModel, recipe: Recipe, folder: Path) -> None:
-    """Train on the old and the added tasks, with the loss of answers alone."""
-    loss = clip_loss(mini, None, recipe) if mini.family.has_audio else _answer_loss(mini, recipe)
-    fit_stage(mini.model, loss, recipe.answer_steps, recipe, "added", folder)
+def _fit_first_stages(mini: LoadedModel, recipe: Recipe, folder: Path) -> None:
+    model = mini.model
+    if isinstance(recipe, ContinuedRecipe):
+        blocks = mini.family.blocks_of(model)
+        trained = torch.nn.ModuleList(blocks[-round(recipe.last * len(blocks)) :])
+        loss = _answer_loss(mini, recipe)
+    elif mini.family.has_audio:
+        head = _head(mini, recipe, N_VISION + N_AUDIO)
+        trained = torch.nn.ModuleDict({"model": model, "head": head})
+        loss = clip_loss(mini, head, recipe)
+    else:
+        head = _head(mini, recipe, len(ATTRIBUTES) + len(BACKGROUNDS))
+        trained = torch.nn.ModuleDict({"model": model, "head": head})
+        tower_loss, answer_loss = _tower_loss(mini, head, recipe), _answer_loss(mini, recipe)
+        first = recipe.tower_steps
+        fit_stage(trained, tower_loss, first, recipe, "look", _tower_folder(recipe, folder))
 
-
-def _fit_both_stages(mini: LoadedModel, recipe: Recipe, folder: Path) -> None:
-    head = _head(mini, recipe, len(ATTRIBUTES) + len(BACKGROUNDS))
-    trained = torch.nn.ModuleDict({"model": mini.model, "head": head})
-    tower_loss, answer_loss = _tower_loss(mini, head, recipe), _answer_loss(mini, recipe)
-    first = recipe.tower_steps
-    fit_stage(trained, tower_loss, first, recipe, "look", _tower_folder(recipe, folder))
-
-    # With questions alone the tower forgets shapes before the language model uses them.
-    def loss(step: int) -> Tensor:
-        return answer_loss(step) + tower_loss(first + step, recipe.batch // 2)
+        # With questions alone the tower forgets shapes before the language model uses them.
+        def loss(step: int) -> Tensor:
+            return answer_loss(step) + tower_loss(first + step, recipe.batch // 2)
 
     fit_stage(trained, loss, recipe.answer_steps, recipe, "answer", folder)
 
@@ -255,29 +249,23 @@ float16. Test accuracy, all questions of each test split:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line: ``train [NAME ...] [--threads N]``; without names, train all."""
+    """Run the command: ``train [NAME ...] [--from-committed] [--threads N]``, by default all."""
     parser = argparse.ArgumentParser(
         prog="python -m pidlib.training.minis", description=__doc__.split("\n")[0]
     )
     parser.add_argument("command", choices=["train"])
     known = RECIPES | DEEP
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(known)}; default: all")
-    parser.add_argument(
-        "--from",
-        dest="start",
-        choices=["scratch", "committed"],
-        default="scratch",
-        help="committed: the weights in data/minis, where there are any, for the last stage alone",
-    )
+    how = "the last stage alone, for minis that data/minis has"
+    parser.add_argument("--from-committed", action="store_true", help=how)
     parser.add_argument("--threads", type=int, default=1, help="more pays only on idle cores")
     options = parser.parse_args(arguments)
     for name in options.names:
         if name not in known:
             parser.error(unknown_name("mini", name, known))
-    committed = options.start == "committed"
     for name in options.names or known:
         card = MINIS / name / "README.md"
-        exists = committed and card.exists()
+        exists = options.from_committed and card.exists()
         if exists and "added_share" in card.read_text():
             sys.stdout.write(f"{name} is trained on the added tasks\n")
             continue

@@ -57,7 +57,8 @@ class Recipe:
         return replace(
             self,
             answer_steps=round(self.added_share * self.answer_steps),
-            learning_rate=self.learning_rate / 2,
+            learning_rate=self.learning_rate / 4,
+            pool=self.pool // 3,
             mixture=self.mixture | self.added,
         )
 

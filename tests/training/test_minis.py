@@ -119,7 +119,7 @@ def test_training_from_committed_weights_is_the_third_stage_alone(recipe, tmp_pa
 def test_third_stage_has_the_old_and_the_added_tasks(recipe):
     third = recipe.extended()
     assert third.mixture == {"micro/scene": 1.0, "micro/grounding": 1.0, "micro/pair": 1.0}
-    assert third.answer_steps == 2 and third.learning_rate == recipe.learning_rate / 2
+    assert third.answer_steps == 2 and third.learning_rate == recipe.learning_rate / 4
     for name, known in KNOWN.items():
         audio = FAMILIES[known.family].has_audio
         assert all(key.startswith("micro_av/") == audio for key in known.extended().mixture), name
@@ -135,7 +135,7 @@ def test_command_trains_committed_minis_once(tmp_path, monkeypatch, capsys):
     for name, text in (("llava", "old"), ("paligemma", '"added_share": 0.2')):
         (tmp_path / name).mkdir()
         (tmp_path / name / "README.md").write_text(text)
-    minis.main(["train", "llava", "paligemma", "llava_deep", "--from", "committed"])
+    minis.main(["train", "llava", "paligemma", "llava_deep", "--from-committed"])
     assert calls == [("llava", True), ("llava_deep", False)]
     assert "paligemma is trained on the added tasks" in capsys.readouterr().out
     minis.main(["train", "paligemma"])
