@@ -8,9 +8,10 @@ import numpy as np
 from jaxtyping import Float64
 
 from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa
+from pidlib.benchmarks.laws import MODES, FiniteLaw, finite_law
 from pidlib.benchmarks.sample import SPLITS, Sample, listing
 
-__all__ = ["SPLITS", "Sample", "check_available", "load", "names", "truth"]
+__all__ = ["SPLITS", "Sample", "check_available", "finite_laws", "load", "names", "truth"]
 
 _LOCAL = {"micro": micro, "easy_vqa": easy_vqa, "prior": micro, "micro_av": micro_av}
 _EXTERNAL = {"hub": hub, "music_avqa": music_avqa}
@@ -29,22 +30,26 @@ _KINDS = {
     "hub": ("hub",),
     "external": tuple(_EXTERNAL),
 }
+_PAIRS = ("micro/pair", "micro/pair_shared", "micro_av/pair")
 
 
 def names(kind: str | None = None) -> tuple[str, ...]:
     """Return the names of all benchmarks, or of one kind.
 
     Kinds are ``"pictures"``; ``"prior"``, captions that are right with known probability, for
-    tuning; ``"clips"``, with sound; ``"hub"``, data sets of the hub; and ``"external"``, those read
-    from a commit or a folder.
+    tuning; ``"clips"``, with sound; ``"pairs"``, of both media, whose answer has a part from each
+    source; ``"hub"``, data sets of the hub; ``"external"``, those read from a commit or a folder.
 
     >>> names("clips")
     ('micro_av/audio', 'micro_av/visual', 'micro_av/fusion', 'micro_av/gated', 'micro_av/polarity')
     """
     if kind is not None:
-        _check("kind of benchmarks", kind, tuple(_KINDS))
+        _check("kind of benchmarks", kind, (*_KINDS, "pairs"))
+    if kind == "pairs":
+        return _PAIRS
     sources = _TASKS if kind is None else _KINDS[kind]
-    return tuple(f"{source}/{task}" for source in sources for task in _TASKS[source])
+    listed = (f"{source}/{task}" for source in sources for task in _TASKS[source])
+    return tuple(name for name in listed if kind is None or name not in _PAIRS)
 
 
 def load(
@@ -128,16 +133,45 @@ def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t 
     >>> truth("micro/grounding").shape, truth("micro/captioned").sum(0).diagonal().sum().round(6)
     ((24, 4, 4), np.float64(0.95))
     """
-    known = names("pictures") + names("prior")
-    _check("benchmark", benchmark, known)
-    _check("unimodal", unimodal, ("masked", "resampled"))
-    source, task = benchmark.split("/")
-    if source == "easy_vqa":
-        generated = ", ".join(name for name in known if not name.startswith("easy_vqa/"))
-        raise KeyError(
-            f"no truth for {benchmark!r}: its law is unknown; benchmarks with a truth: {generated}"
-        )
+    source, task = _generated(benchmark, ("micro", "prior"))
+    _check("unimodal", unimodal, MODES)
     return _TASKS[source][task].joint(independent=unimodal == "resampled")
+
+
+def finite_laws(
+    benchmark: str, renderings: int = 4, split: str = "test", seed: int = 0
+) -> dict[str, FiniteLaw]:
+    """Return the law of each template of a generated benchmark, with so many renderings of a state.
+
+    A picture task has 4 to 96 samples per rendering; a template of clips has up to 96 with one
+    rendering, and four times as many with two. Raises what `truth` does, and without renderings.
+
+    Examples
+    --------
+    >>> law = finite_laws("micro/pair", renderings=2)["pair"]
+    >>> ideal = np.eye(6)[[s.candidates.index(s.answer) for s in law.samples]]
+    >>> law.weights.shape, law.pid(ideal).unique["language"]
+    ((1, 6, 2), 1.0)
+    """
+    source, task = _generated(benchmark, ("micro", "prior", "micro_av"))
+    _check("split", split, SPLITS)
+    if renderings < 1:
+        raise ValueError(f"{renderings} renderings of {benchmark!r}; give 1 or more of each state")
+    tasks, render = _TASKS[source][task], _LOCAL[source].render
+    tasks = tasks if isinstance(tasks, tuple) else (tasks,)
+    return {part.name: finite_law(part, render, split, renderings, seed) for part in tasks}
+
+
+def _generated(benchmark: str, sources: tuple[str, ...]) -> list[str]:
+    """Split the name of a benchmark whose law is known."""
+    generated = tuple(name for name in names() if name.split("/")[0] in sources)
+    _check("benchmark", benchmark, generated + names("pictures"))
+    if benchmark not in generated:
+        raise KeyError(
+            f"no truth for {benchmark!r}: its law is unknown; benchmarks with a truth:"
+            f" {', '.join(generated)}"
+        )
+    return benchmark.split("/")
 
 
 def _parse(benchmark: str) -> tuple[str, str, str]:

@@ -6,16 +6,23 @@ picture and question, the answer y(v, t), and the wording and picture of a state
 The truth in bits (`pidlib.pid` of `pidlib.benchmarks.truth`): redundancy, unique to vision, unique
 to language, synergy.
 
-==========  ======================  ====================  =====================================
-task        masked                  resampled             case
-==========  ======================  ====================  =====================================
-grounding   0, 0, 0, 2              0, 0, 0, 2            synergy
-existence   .154, .253, 0, .593     .088, .077, 0, .806   as in POPE: a prior and a lure
-knowledge   0, 0, 2, 0              0, 0, 2, 0            unique to language
-relation    0, 0, .278, .722        0, 0, 0, 1            as in Reefknot: a prior in the words
-captioned   1.634, .366, 0, 0       0, 2, 0, 0            redundancy
-scene       0, 2, 0, 0              0, 2, 0, 0            unique to vision
-==========  ======================  ====================  =====================================
+===========  =====================  ====================  ====================================
+task         masked                 resampled             case
+===========  =====================  ====================  ====================================
+grounding    0, 0, 0, 2             0, 0, 0, 2            synergy
+existence    .154, .253, 0, .593    .088, .077, 0, .806   as in POPE: a prior and a lure
+knowledge    0, 0, 2, 0             0, 0, 2, 0            unique to language
+relation     0, 0, .278, .722       0, 0, 0, 1            as in Reefknot: a prior in the words
+captioned    1.634, .366, 0, 0      0, 2, 0, 0            redundancy
+scene        0, 2, 0, 0             0, 2, 0, 0            unique to vision
+pair         0, 1.585, 1, 0         0, 1.585, 1, 0        unique to each
+pair_shared  .354, 1.231, .646, 0   0, 1.585, 1, 0        unique to each, and redundancy
+===========  =====================  ====================  ====================================
+
+The answer of `pair` and `pair_shared` is a code for both states, the shape in the picture and the
+side in the question: the color of this side of this shape in the table `SIDES`. If redundancy were
+min(I(Y;V), I(Y;T)), the other tasks would have the same atoms, but pair 1, .585, 0, 1 and
+pair_shared 1, .585, 0, .646.
 
 The tasks ``prior/25`` to ``prior/95`` are `captioned` with a caption that is right as often as
 their names give in percent. At 25 % caption and picture are independent: on these balanced
@@ -78,6 +85,9 @@ RELATIONS = {
     "below": ("bottom", 0.2),
 }
 CAPTION_AGREES = 0.95
+# pair: the color of each side of each shape; pair_shared: the probability of the left side
+SIDES = dict(zip(product(SHAPES, ("left", "right")), COLORS, strict=False))
+LEFT = {"circle": 0.9, "rectangle": 0.5, "triangle": 0.1}
 BALANCED = "25"
 
 
@@ -85,7 +95,7 @@ def generate(
     task: str, split: str, n: int, seed: int = 0, start: int = 0
 ) -> Iterator[tuple[Sample, Picture]]:
     """Yield samples ``start`` to ``start + n - 1`` of a task, each with its picture."""
-    return generate_samples([(TASKS | PRIORS)[task]], _render, split, n, seed, start)
+    return generate_samples([(TASKS | PRIORS)[task]], render, split, n, seed, start)
 
 
 def load(task: str, split: str, n: int | None = None, seed: int = 0) -> list[Sample]:
@@ -104,7 +114,7 @@ def states(task: str, split: str, n: int, seed: int = 0) -> list[tuple[Hashable,
     return [declared.draw(stream(declared.benchmark, split, index, seed)) for index in range(n)]
 
 
-def _render(task: Task, states: tuple, split: str, rng: Random) -> Picture:
+def render(task: Task, states: tuple, split: str, rng: Random) -> Picture:
     return task.picture(states[0], rng)
 
 
@@ -185,6 +195,19 @@ def _worded(wording: str, states: Mapping | tuple) -> dict[str, tuple[str]]:
     return {t: (wording.format(t),) for t in states}
 
 
+def _pair(name: str, left: Mapping[str, float]) -> Task:
+    """Return a task with v, the shape, and t, a side, named left with a probability given v."""
+    return Task(
+        name=name,
+        benchmark=f"micro/{name}",
+        candidates=tuple(SIDES.values()),
+        law={(v, t): (left[v] if t == "left" else 1 - left[v]) / len(left) for v, t in SIDES},
+        answer=lambda v, t: SIDES[v, t],
+        questions=_worded("what color is the {} of this shape?", ("left", "right")),
+        picture=lambda v, rng: _setting(rng, (_anywhere(rng, v, rng.choice(("black", "gray"))),)),
+    )
+
+
 _COLOR_OF = {thing: color for color, things in THINGS.items() for thing in things}
 TASKS = {
     task.name: task
@@ -247,6 +270,8 @@ TASKS = {
             questions={"scene": ("what scene is this?",)},
             picture=lambda v, rng: _setting(rng, _distractors(rng, 3), v),
         ),
+        _pair("pair", dict.fromkeys(LEFT, 0.5)),
+        _pair("pair_shared", LEFT),
     )
 }
 PRIORS = {

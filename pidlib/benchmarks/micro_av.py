@@ -20,6 +20,7 @@ silent_left         fusion    0, 0, 0, 1          the same          does the sil
 playing             fusion    .531, 0, .469, 0    the same          a visible item likely sounds
 gated               gated     0, .5, 0, .5        0, .189, 0, .311  the question gates the sound
 polarity            polarity  0, 0, 0, 1          0, 0, 0, 0        the question inverts the answer
+pair                pair      .278, 1.722, .722, 0  the same        a code for sight and sound
 ==================  ========  ==================  ================  ================================
 
 With the absent modality resampled, `playing` has 0, 0, 1, 0; the others do not change, as their v
@@ -84,7 +85,7 @@ def generate(
 
     A clip belongs to one split by its layout, and uses the instruments of that split only.
     """
-    return generate_samples(TASKS[task], _render, split, n, seed, start)
+    return generate_samples(TASKS[task], render, split, n, seed, start)
 
 
 def load(task: str, split: str, n: int | None = None, seed: int = 0) -> list[Sample]:
@@ -126,7 +127,7 @@ def _pairs(split: str, n: int, seed: int) -> tuple[tuple[Sample, Sample], ...]:
     for index in range(n):
         rng = stream("micro_av/pairs", split, index, seed)
         v, a, t = fused.draw(rng)
-        clip = draw_in_split(split, lambda: _render(fused, (v, a, t), split, rng))  # noqa: B023
+        clip = draw_in_split(split, lambda: render(fused, (v, a, t), split, rng))  # noqa: B023
         wording = rng.randrange(len(fused.questions[t]))
         named = rng.choice(NAMED)
         color = COLORS[a[0] if named == "sounding" else OTHER[a[0]]]
@@ -220,7 +221,7 @@ def sensory_truth(template: str, unimodal: str = "masked", *, ignored: bool = Fa
     return sensory_pid(tables, weights)
 
 
-def _render(task: Task, states: tuple, split: str, rng: Random) -> Clip:
+def render(task: Task, states: tuple, split: str, rng: Random) -> Clip:
     v, a, _ = states
     rows = rng.sample(ROWS, 2)
     items = tuple(

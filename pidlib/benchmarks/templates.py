@@ -12,6 +12,7 @@ ANSWERS = ("yes", "no", "left", "right", "low", "high", "one", "two")
 COLORS = {"low": "red", "high": "blue"}  # of the item with this instrument
 SHAPES = {"low": "circle", "high": "triangle"}
 AGREES = 0.9  # playing: probability that the visible item is the item that sounds
+LOW = {"left": 0.8, "right": 0.2}  # pair: probability of the low sound, given the red item's way
 OPPOSITE = 0.75  # sounding_left: probability that the items move in opposite directions
 
 BOTH: tuple[Seen, ...] = tuple(product(("left", "right"), repeat=2))
@@ -60,6 +61,7 @@ _THEY = ("which way do they move?", "which way do they go?", "where do they go?"
 _SWAP = ("if it sounds high, swap the answer: ", "swap the answer if it sounds high: ")
 _SOUNDS = dict.fromkeys(HEARD, 1 / 4)
 _EITHER = dict.fromkeys(SINGLE, 1 / 2)
+_CODE = dict(zip(product(BOTH, SINGLE), ANSWERS, strict=True))  # pair: the answer for (v, a)
 _INSTRUMENTS = {color: name for name, color in COLORS.items()}
 
 TEMPLATES = {
@@ -171,6 +173,23 @@ TEMPLATES = {
                 ("low", "high"),
             ),
             answer=lambda v, a, t: _yes((v[0] == "left") == (a[0] == t)),
+        ),
+        _template(
+            name="pair",
+            task="pair",
+            kind="audio-visual",
+            law={
+                (v, a): (LOW[v[0]] if a == ("low",) else 1 - LOW[v[0]]) / 4
+                for v, a in product(BOTH, SINGLE)
+            },
+            questions={
+                "pair": (
+                    "which way do they go and how do they sound?",
+                    "which way do they move and how do they sound?",
+                    "where do they go and how do they sound?",
+                )
+            },
+            answer=lambda v, a, t: _CODE[v, a],
         ),
     )
 }

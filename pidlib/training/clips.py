@@ -117,8 +117,10 @@ def token_labels(clip: Clip, grid: tuple[int, int, int], n_audio: int) -> dict[s
     return {"vision": vision, "audio": [(False in pitches) + 2 * (True in pitches)] * n_audio}
 
 
-def clip_loss(mini: LoadedModel, head: torch.nn.Module, recipe: Recipe) -> Callable[[int], Tensor]:
-    """Return the loss of a step: the cross-entropy of the answer and of the token classes."""
+def clip_loss(
+    mini: LoadedModel, head: torch.nn.Module | None, recipe: Recipe
+) -> Callable[[int], Tensor]:
+    """Return the loss of a step: the cross-entropy of the answer and, by a head, of the tokens."""
     seed = derive_seed(recipe.seed, "answer")
     tasks = [name.split("/")[1] for name in recipe.mixture]
     pools = (micro_av.generate(task, "train", recipe.pool, seed) for task in tasks)
@@ -151,9 +153,12 @@ def clip_loss(mini: LoadedModel, head: torch.nn.Module, recipe: Recipe) -> Calla
         }
         with mask_streams(mini, inputs["input_ids"], masked, generator) as streams:
             logits = mini.model(**inputs, **kwargs).logits[:, -1]
+        at_answer = cross_entropy(logits, answers[questions])
+        if head is None:
+            return at_answer
         vision, audio = head(streams["vision"])[:, :N_VISION], head(streams["audio"])[:, N_VISION:]
         at_vision = cross_entropy(vision, classes["vision"][videos].flatten())
         at_audio = cross_entropy(audio, classes["audio"][sounds].flatten())
-        return cross_entropy(logits, answers[questions]) + 4 * at_vision + at_audio
+        return at_answer + 4 * at_vision + at_audio
 
     return loss

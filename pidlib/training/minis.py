@@ -1,8 +1,10 @@
 """Train the mini models: real architectures of about a million parameters, from scratch.
 
 ``python -m pidlib.training.minis train llava`` trains a mini, first its vision tower, then the
-whole model on questions, and saves it in data/minis/llava. Minis replace large models in code path,
-not in scale: what is measured on a mini is a statement about the mini.
+whole model on questions, then on these and on added tasks, and saves it in data/minis/llava. With
+``--from-committed`` the weights in data/minis/llava are trained in the last stage alone. Minis
+replace large models in code path, not in scale: what is measured on a mini is a statement about the
+mini.
 """
 
 import argparse
@@ -29,7 +31,7 @@ from pidlib.models import FAMILIES, LoadedModel, family_of, load_model
 from pidlib.models.load import MINIS
 from pidlib.training.clips import N_AUDIO, N_VISION, clip_loss
 from pidlib.training.loop import encode, fit_stage, step_generator
-from pidlib.training.recipes import RECIPES, ContinuedRecipe, Recipe
+from pidlib.training.recipes import DEEP, RECIPES, ContinuedRecipe, Recipe
 from pidlib.training.tiny import build
 
 TOKENS = 4  # the language model receives a picture as 4 x 4 tokens in every family
@@ -38,7 +40,9 @@ ATTRIBUTES = ["nothing", *(f"{color} {shape}" for color in COLORS for shape in S
 
 def benchmarks_of(family: str) -> tuple[str, ...]:
     """Return the benchmarks that minis of a family are trained and tested on."""
-    return benchmarks.names("clips" if FAMILIES[family].has_audio else "pictures")
+    audio = FAMILIES[family].has_audio
+    pairs = (name for name in benchmarks.names("pairs") if name.startswith("micro_av/") == audio)
+    return (*benchmarks.names("clips" if audio else "pictures"), *pairs)
 
 
 def vocabulary(names: Sequence[str] | None = None, n: int | None = None) -> set[str]:
@@ -56,13 +60,20 @@ def training_words(family: str) -> set[str]:
     return vocabulary(benchmarks_of(family), 512 if FAMILIES[family].has_audio else None)
 
 
-def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str, float]:
+def train(
+    name: str, recipe: Recipe, folder: Path, threads: int = 1, *, committed: bool = False
+) -> dict[str, float]:
     """Train one mini, save it, and return its test accuracy per benchmark.
 
-    Both stages write checkpoints: an interrupted training resumes and ends with equal weights.
+    All stages write checkpoints: an interrupted training resumes and ends with equal weights. If
+    ``committed``, the folder has the weights after the second stage, and the third alone is done.
     """
     torch.set_num_threads(threads)
-    if isinstance(recipe, ContinuedRecipe):
+    extends = committed and not isinstance(recipe, ContinuedRecipe)
+    if extends:
+        start = load_model(folder, device="cpu")
+        model, processor = start.model, start.processor
+    elif isinstance(recipe, ContinuedRecipe):
         start = load_model(recipe.start, device="cpu")
         model, processor = start.model, start.processor
     else:
@@ -70,18 +81,12 @@ def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str
         model, processor = build(recipe.family, words, recipe.size, recipe.seed)
     cpu = torch.device("cpu")
     mini = LoadedModel(name, model, processor, family_of(model), "in training", cpu)
-    if mini.family.has_audio:
-        head = _head(mini, recipe, N_VISION + N_AUDIO)
-        trained = torch.nn.ModuleDict({"model": model, "head": head})
-        loss = clip_loss(mini, head, recipe)
-        fit_stage(trained, loss, recipe.answer_steps, recipe, "answer", folder)
-    elif isinstance(recipe, ContinuedRecipe):
-        blocks = mini.family.blocks_of(model)
-        last = torch.nn.ModuleList(blocks[-round(recipe.last * len(blocks)) :])
-        loss = _answer_loss(mini, recipe)
-        fit_stage(last, loss, recipe.answer_steps, recipe, "answer", folder)
-    else:
-        _fit_both_stages(mini, recipe, folder)
+    if not extends:
+        _fit_first_stages(mini, recipe, folder)
+    if recipe.added_share:
+        third = recipe.extended()
+        loss = clip_loss(mini, None, third) if mini.family.has_audio else _answer_loss(mini, third)
+        fit_stage(model, loss, third.answer_steps, third, "added", folder)
     model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
     accuracy = evaluate(load_model(folder, device="cpu"))
@@ -101,16 +106,26 @@ def evaluate(mini: LoadedModel, split: str = "test", n: int | None = None) -> di
     return accuracy
 
 
-def _fit_both_stages(mini: LoadedModel, recipe: Recipe, folder: Path) -> None:
-    head = _head(mini, recipe, len(ATTRIBUTES) + len(BACKGROUNDS))
-    trained = torch.nn.ModuleDict({"model": mini.model, "head": head})
-    tower_loss, answer_loss = _tower_loss(mini, head, recipe), _answer_loss(mini, recipe)
-    first = recipe.tower_steps
-    fit_stage(trained, tower_loss, first, recipe, "look", _tower_folder(recipe, folder))
+def _fit_first_stages(mini: LoadedModel, recipe: Recipe, folder: Path) -> None:
+    model = mini.model
+    if isinstance(recipe, ContinuedRecipe):
+        blocks = mini.family.blocks_of(model)
+        trained = torch.nn.ModuleList(blocks[-round(recipe.last * len(blocks)) :])
+        loss = _answer_loss(mini, recipe)
+    elif mini.family.has_audio:
+        head = _head(mini, recipe, N_VISION + N_AUDIO)
+        trained = torch.nn.ModuleDict({"model": model, "head": head})
+        loss = clip_loss(mini, head, recipe)
+    else:
+        head = _head(mini, recipe, len(ATTRIBUTES) + len(BACKGROUNDS))
+        trained = torch.nn.ModuleDict({"model": model, "head": head})
+        tower_loss, answer_loss = _tower_loss(mini, head, recipe), _answer_loss(mini, recipe)
+        first = recipe.tower_steps
+        fit_stage(trained, tower_loss, first, recipe, "look", _tower_folder(recipe, folder))
 
-    # With questions alone the tower forgets shapes before the language model uses them.
-    def loss(step: int) -> Tensor:
-        return answer_loss(step) + tower_loss(first + step, recipe.batch // 2)
+        # With questions alone the tower forgets shapes before the language model uses them.
+        def loss(step: int) -> Tensor:
+            return answer_loss(step) + tower_loss(first + step, recipe.batch // 2)
 
     fit_stage(trained, loss, recipe.answer_steps, recipe, "answer", folder)
 
@@ -234,19 +249,27 @@ float16. Test accuracy, all questions of each test split:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line: ``train [NAME ...] [--threads N]``; without names, train all."""
+    """Run the command: ``train [NAME ...] [--from-committed] [--threads N]``, by default all."""
     parser = argparse.ArgumentParser(
         prog="python -m pidlib.training.minis", description=__doc__.split("\n")[0]
     )
     parser.add_argument("command", choices=["train"])
-    parser.add_argument("names", nargs="*", help=f"any of {', '.join(RECIPES)}; default: all")
+    known = RECIPES | DEEP
+    parser.add_argument("names", nargs="*", help=f"any of {', '.join(known)}; default: all")
+    how = "the last stage alone, for minis that data/minis has"
+    parser.add_argument("--from-committed", action="store_true", help=how)
     parser.add_argument("--threads", type=int, default=1, help="more pays only on idle cores")
     options = parser.parse_args(arguments)
     for name in options.names:
-        if name not in RECIPES:
-            parser.error(unknown_name("mini", name, RECIPES))
-    for name in options.names or RECIPES:
-        accuracy = train(name, RECIPES[name], MINIS / name, options.threads)
+        if name not in known:
+            parser.error(unknown_name("mini", name, known))
+    for name in options.names or known:
+        card = MINIS / name / "README.md"
+        exists = options.from_committed and card.exists()
+        if exists and "added_share" in card.read_text():
+            sys.stdout.write(f"{name} is trained on the added tasks\n")
+            continue
+        accuracy = train(name, known[name], card.parent, options.threads, committed=exists)
         lines = "".join(f"\n  {key:20s} {value:.4f}" for key, value in accuracy.items())
         sys.stdout.write(f"wrote {MINIS / name}; test accuracy:{lines}\n")
 

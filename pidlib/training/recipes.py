@@ -1,6 +1,6 @@
 """Recipes of the minis: everything that determines their weights."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 MIXTURE = {
     "micro/grounding": 3.0,
@@ -13,6 +13,8 @@ MIXTURE = {
     "easy_vqa/shape": 1.0,
     "easy_vqa/color": 1.0,
 }
+ADDED = {"micro/pair": 3.0, "micro/pair_shared": 1.0}
+ADDED_CLIPS = {"micro_av/pair": 4.0}
 PRIORS = {
     "micro/knowledge": 3.0,
     "micro/captioned": 3.0,
@@ -47,6 +49,18 @@ class Recipe:
     wrong_sound_rate: float = 0.0  # share of clips with the sound of another sample
     noise_rate: float = 0.0  # share of videos, and of sounds, with noise for their embeddings
     mixture: dict[str, float] = field(default_factory=MIXTURE.copy)  # benchmark -> weight
+    added: dict[str, float] = field(default_factory=ADDED.copy)  # to the mixture, in a third stage
+    added_share: float = 0.2  # steps of the third stage, as a share of `answer_steps`
+
+    def extended(self) -> "Recipe":
+        """Return the recipe of the third stage, as one that repeats the second."""
+        return replace(
+            self,
+            answer_steps=round(self.added_share * self.answer_steps),
+            learning_rate=self.learning_rate / 4,
+            pool=self.pool // 3,
+            mixture=self.mixture | self.added,
+        )
 
 
 @dataclass(frozen=True)
@@ -73,6 +87,7 @@ def _leaning(family: str) -> ContinuedRecipe:
         pool=1000,
         wrong_image_rate=0.75,
         mixture=LEANING,
+        added_share=0.0,
     )
 
 
@@ -80,6 +95,7 @@ def _omni(
     size: str, answer_steps: int, *, audio: float = 2.0, visual: float = 2.0, **changes
 ) -> Recipe:
     shared = {"batch": 64, "learning_rate": 2e-3, "pool": 3000, "noise_rate": 0.2}
+    shared["added"] = ADDED_CLIPS
     mixture = {
         "micro_av/audio": audio,
         "micro_av/visual": visual,
@@ -129,3 +145,8 @@ for _eighths in (1, 4, 7):
         RECIPES[f"qwen2_5_omni_compact_audio{_eighths}of8_seed{_seed}"] = _omni(
             "compact", 1200, audio=_eighths / 2, visual=4 - _eighths / 2, seed=_seed
         )
+# Minis with 12 blocks, for curves over depth; not in the population.
+DEEP = {
+    "llava_deep": Recipe("llava", "deep", 2000, 3500, batch=64),
+    "qwen2_5_omni_deep": _omni("deep", 2000, learning_rate=1e-3),
+}

@@ -38,7 +38,12 @@ class Size(NamedTuple):
     vision_depth: int
 
 
-SIZES = {"tiny": Size(32, 2, 32, 2), "compact": Size(64, 3, 64, 2), "small": Size(128, 4, 96, 3)}
+SIZES = {
+    "tiny": Size(32, 2, 32, 2),
+    "compact": Size(64, 3, 64, 2),
+    "small": Size(128, 4, 96, 3),
+    "deep": Size(96, 12, 96, 3),
+}
 _WORDS = {*"\n?.,:!", "user", "assistant", "model"}  # in every vocabulary: punctuation and roles
 
 
@@ -54,8 +59,8 @@ def build(
         words) and processor of a saved model. Its weights are not read.
     words : iterable of str
         The closed vocabulary; other words become ``<unk>``.
-    size : {"tiny", "compact", "small"}
-        About 0.05, 0.3 and 1 million parameters.
+    size : {"tiny", "compact", "small", "deep"}
+        About 0.05, 0.3, 1 and 1.5 million parameters; 12 blocks if deep, otherwise up to 4.
     seed : int
         Seed of the initial weights; the global generator is not changed.
 

@@ -13,6 +13,14 @@ from pidlib.benchmarks.sample import SPLITS
 from pidlib.benchmarks.task import split_of
 
 N = 3000
+COLORS_OF_SIDES = {
+    ("circle", "left"): "red",
+    ("circle", "right"): "green",
+    ("rectangle", "left"): "blue",
+    ("rectangle", "right"): "yellow",
+    ("triangle", "left"): "teal",
+    ("triangle", "right"): "brown",
+}
 FROZEN = {
     "grounding": 3096503068,
     "existence": 464852859,
@@ -20,6 +28,8 @@ FROZEN = {
     "relation": 1302430008,
     "captioned": 2316946557,
     "scene": 1752515448,
+    "pair": 3412798093,
+    "pair_shared": 2656550295,
 }
 
 
@@ -47,6 +57,9 @@ def _read(task: str, sample, picture):
         return _cell(circle), next(
             relation for relation in RELATIONS if f" {relation} " in question
         )
+    if task.startswith("pair"):
+        assert picture.items[0].color in ("black", "gray")
+        return picture.items[0].shape, question.split()[4]
     if task == "captioned":
         return picture.items[0].color, question.split()[3].removesuffix(".")
     return picture.background, "scene"
@@ -63,6 +76,8 @@ def _ideal(task: str, v, t) -> str:
     if task == "relation":
         side = {"left of": "left", "right of": "right", "above": "top", "below": "bottom"}[t]
         return "yes" if side in v.split() else "no"
+    if task.startswith("pair"):
+        return COLORS_OF_SIDES[v, t]
     return v
 
 

@@ -32,6 +32,7 @@ DOUBT = (
 HALF = (
     1 + 0.75 * np.log2(0.75) + 0.25 * np.log2(0.25)
 )  # bits, if an unknown question may invert the answer
+LIKELY = -0.8 * np.log2(0.8) - 0.2 * np.log2(0.2)  # bits of a sound, given what likely sounds
 # redundancy, unique to vision, unique to audio, synergy: given the question, and ignoring it
 ATOMS = {
     "sounding": ((0, 0, 1, 0), (0, 0, 0.5, 0)),
@@ -44,6 +45,7 @@ ATOMS = {
     "playing": ((DOUBT, 0, 1 - DOUBT, 0), (DOUBT, 0, 1 - DOUBT, 0)),
     "gated": ((0, 0.5, 0, 0.5), (0, HALF, 0, 0.5 - HALF)),
     "polarity": ((0, 0, 0, 1), (0, 0, 0, 0)),
+    "pair": ((1 - LIKELY, 1 + LIKELY, LIKELY, 0),) * 2,
 }
 FROZEN = {
     "audio": 600441375,
@@ -51,6 +53,7 @@ FROZEN = {
     "fusion": 1856950665,
     "gated": 1348850036,
     "polarity": 2416573848,
+    "pair": 1389626235,
 }
 
 
@@ -77,6 +80,10 @@ def _ideal(question: str, seen: tuple, heard: tuple) -> str:
     ways = dict(zip(("red", "blue"), seen, strict=True))
     if len(heard) == 1:
         ways |= {"sounding": seen[heard == ("high",)], "silent": seen[heard == ("low",)]}
+    if " and how " in question:
+        low, ways = heard == ("low",), ("left", "right")
+        codes = ("yes", "no", "left", "right", "low", "high", "one", "two")  # low before high
+        return codes[4 * ways.index(seen[0]) + 2 * ways.index(seen[1]) + (not low)]
     if "how many" in question:
         return {1: "one", 2: "two"}[len(heard)]
     if "low" in question and "high" in question:
@@ -130,7 +137,8 @@ def test_sampler_follows_the_law_and_every_clip_implies_its_answer(task, split):
 def test_truth_has_the_known_atoms(name):
     for ignored, atoms in zip((False, True), ATOMS[name], strict=True):
         for unimodal in ("masked", "resampled"):
-            expected = (0, 0, 1, 0) if (name, unimodal) == ("playing", "resampled") else atoms
+            changed = {("playing", "resampled"): (0, 0, 1, 0), ("pair", "resampled"): (0, 2, 1, 0)}
+            expected = changed.get((name, unimodal), atoms)
             assert tuple(
                 sensory_truth(name, unimodal, ignored=ignored).atoms.values()
             ) == pytest.approx(expected, abs=2e-6)
@@ -147,9 +155,12 @@ def test_truth_is_a_law_with_certain_and_balanced_answers(name):
                 len(HEARD),
                 len(ANSWERS),
             ) and table.sum() == pytest.approx(1)
-            assert ((table > 0).sum(-1) <= 1).all() and sorted(table.sum((0, 1)))[
-                -2:
-            ] == pytest.approx([0.5, 0.5])
+            assert ((table > 0).sum(-1) <= 1).all()
+            marginal = table.sum((0, 1))
+            if name == "pair":
+                assert ((table > 0).sum((0, 1)) == 1).all()  # the answer tells sight and sound
+            else:
+                assert sorted(marginal)[-2:] == pytest.approx([0.5, 0.5])
 
 
 def test_truth_errors():
@@ -263,7 +274,8 @@ def test_attenuation_softens_the_tones_and_keeps_the_floor():
 def test_names_of_clips():
     with pytest.raises(ValueError, match="did you mean 'micro_av/fusion'"):
         load("micro_av/fusio", "test")
-    assert names("clips") == tuple(f"micro_av/{task}" for task in micro_av.TASKS)
+    clips = tuple(f"micro_av/{task}" for task in micro_av.TASKS)
+    assert (*names("clips"), "micro_av/pair") == clips
     assert (
         load("micro_av/audio", "test", 1, options=True)[0].options
         == "yes, no, left, right, low, high, one or two?"

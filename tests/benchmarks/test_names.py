@@ -8,12 +8,15 @@ import pytest
 from pidlib.benchmarks import SPLITS, load, names, truth
 from pidlib.decomposition import pid
 
-BENCHMARKS = names("pictures")
+PAIRS = tuple(name for name in names("pairs") if name.startswith("micro/"))
+BENCHMARKS = names("pictures") + PAIRS
 MICRO = [name for name in BENCHMARKS if name.startswith("micro/")]
 RESIDUAL = -0.95 * np.log2(0.95) - 0.05 * np.log2(
     0.05 / 3
 )  # conditional entropy given a caption, bits
 PRIOR = 1 + 0.8 * np.log2(0.8) + 0.2 * np.log2(0.2)  # information in a relation word, bits
+THREE = np.log2(3)
+SHARED = (1 + 0.9 * np.log2(0.9) + 0.1 * np.log2(0.1)) * 2 / 3  # two of three shapes have a side
 
 # redundancy, unique to vision, unique to language, synergy: closed forms; existence by Clarabel
 ATOMS = {
@@ -27,6 +30,10 @@ ATOMS = {
     ("micro/relation", "resampled"): (0, 0, 0, 1),
     ("micro/captioned", "masked"): (2 - RESIDUAL, RESIDUAL, 0, 0),
     ("micro/captioned", "resampled"): (0, 2, 0, 0),
+    ("micro/pair", "masked"): (0, THREE, 1, 0),
+    ("micro/pair", "resampled"): (0, THREE, 1, 0),
+    ("micro/pair_shared", "masked"): (SHARED, THREE - SHARED, 1 - SHARED, 0),
+    ("micro/pair_shared", "resampled"): (0, THREE, 1, 0),
     ("micro/existence", "masked"): (0.153561, 0.252996, 0, 0.593443),
     ("micro/existence", "resampled"): (0.088105, 0.077206, 0, 0.805639),
 }
@@ -73,6 +80,18 @@ def test_truth_has_the_known_atoms(benchmark, mode):
     result = pid(truth(benchmark, mode))
     atoms = (result.redundancy, result.unique["vision"], result.unique["language"], result.synergy)
     assert atoms == pytest.approx(ATOMS[benchmark, mode], abs=1e-5)
+
+
+@pytest.mark.parametrize("benchmark", MICRO)
+def test_only_pairs_tell_the_definition_from_the_smaller_information(benchmark):
+    """With R = min(I1, I2) the smaller unique atom is 0, as it is in all tasks but the pairs."""
+    joint = truth(benchmark)
+    shortcut = min(_information(joint.sum(1)), _information(joint.sum(0)))
+    actual = pid(joint)
+    if benchmark in PAIRS:
+        assert min(actual.unique.values()) > 0.3 and shortcut - actual.redundancy > 0.6
+    else:
+        assert actual.redundancy == pytest.approx(shortcut, abs=1e-5)
 
 
 @pytest.mark.parametrize("mode", ["masked", "resampled"])
@@ -139,9 +158,8 @@ def test_unknown_names_are_refused_with_the_nearest(arguments, message):
 
 def test_names_by_kind():
     assert names("clips")[0] == "micro_av/audio" and names("prior")[0] == "prior/25"
-    assert set(names()) == {
-        name for kind in ("pictures", "prior", "clips", "external") for name in names(kind)
-    }
+    kinds = ("pictures", "prior", "clips", "pairs", "external")
+    assert sorted(names()) == sorted(name for kind in kinds for name in names(kind))
     assert set(names("hub")) < set(names("external"))
     with pytest.raises(ValueError, match="did you mean 'clips'"):
         names("clip")

@@ -93,12 +93,12 @@ def test_gradient_reaches_every_weight(family):
 
 
 def test_sizes_grow():
-    assert list(tiny.SIZES) == ["tiny", "compact", "small"]
+    assert list(tiny.SIZES) == ["tiny", "compact", "small", "deep"]
     counts = [
         sum(weight.numel() for weight in random_model("llava", size=size)[0].parameters())
-        for size in tiny.SIZES
+        for size in ("tiny", "compact", "small", "deep")
     ]
-    assert 50_000 < counts[0] < 150_000 < counts[1] < 500_000 < counts[2] < 2_000_000
+    assert 50_000 < counts[0] < 150_000 < counts[1] < 500_000 < counts[2] < counts[3] < 2_000_000
 
 
 def test_every_family_has_a_tiny_instance():

@@ -217,7 +217,7 @@ def test_swapped_pairs_follow_the_law_of_their_template(name):
     independent = all(
         p == pytest.approx(marginals[0][v] * marginals[1][a]) for (v, a), p in law.items()
     )
-    assert independent == (name != "playing")
+    assert independent == (name not in ("playing", "pair"))
     for modality, field, place in (("vision", "video", 1), ("audio", "audio", 2)):
         source = {id(getattr(each, field)): states[each.sample_id][place] for each in samples}
         for seed in range(3):
@@ -231,7 +231,8 @@ def test_swapped_pairs_follow_the_law_of_their_template(name):
                 pairs.append((given, own) if place == 1 else (own, given))
             assert all(law.get(pair, 0) > 0 for pair in pairs)
             if not independent:
-                assert np.mean([law[pair] > 0.2 for pair in pairs]) < 0.8  # the law has 0.9
+                likely = np.mean([law[pair] > 0.1 for pair in pairs])
+                assert likely < sum(p for p in law.values() if p > 0.1) - 0.1
 
 
 @pytest.mark.filterwarnings("ignore:.*calibrate the noise")

@@ -1,0 +1,126 @@
+"""Finite laws: a few renderings of every latent state of a task, as the whole population.
+
+A latent state, such as a red circle, has endless pictures. On finitely many of them a model has an
+exact law P(x1, x2) p(y|x1, x2), known from one answer to each sample, and exact atoms of its own,
+however often it errs. They are the reference of estimates from a draw of these samples,
+``rng.choice(len(law.samples), n, p=law.weights.ravel())``.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+from math import prod
+from random import Random
+
+import numpy as np
+from jaxtyping import Float64
+
+from pidlib._common import unknown_name
+from pidlib.benchmarks.clips import Clip
+from pidlib.benchmarks.pictures import Picture
+from pidlib.benchmarks.sample import Sample
+from pidlib.benchmarks.task import Task, draw_in_split, sample_id, stream
+from pidlib.decomposition import PID, sensory_pid
+
+MODES = ("masked", "resampled")
+
+
+@dataclass(frozen=True)
+class FiniteLaw:
+    """All combinations of the inputs of two sources, with their probabilities.
+
+    Attributes
+    ----------
+    samples
+        A sample for each combination, in the C order of ``weights``.
+    weights
+        Probability of pictures and questions (T = 1), or of texts, videos and sounds.
+    renderings
+        Inputs of each source per latent state, adjacent in ``weights``.
+    sources
+        ``("vision", "language")`` or ``("vision", "audio")``.
+    """
+
+    samples: tuple[Sample, ...]
+    weights: Float64[np.ndarray, "t n1 n2"]
+    renderings: tuple[int, int]
+    sources: tuple[str, str]
+
+    def joint(
+        self,
+        answers: Float64[np.ndarray, "n y"],
+        unimodal: str = "masked",
+        *,
+        latent: bool = False,
+    ) -> Float64[np.ndarray, "t n1 n2 y"]:
+        r"""Tabulate :math:`P(t, x_1, x_2)\,p(y|t, x_1, x_2)`, with p(y | inputs) of each sample.
+
+        ``"resampled"`` has P(x1|t) P(x2|t) in place of P(x1, x2|t). A source's value is the input
+        itself, as in an estimate from samples, so that answers which depend on the rendering count
+        as information of the source. If ``latent``, it is the state: renderings are averaged, and
+        their effect counts as noise. A ValueError if the rows are not one for each sample.
+        """
+        answers = np.asarray(answers, float)
+        if answers.ndim != 2 or len(answers) != len(self.samples):
+            expected = f"expected p(y | inputs) of {len(self.samples)} samples, one row for each"
+            raise ValueError(f"{expected}, but got an array of shape {answers.shape}")
+        if unimodal not in MODES:
+            raise ValueError(unknown_name("mode", unimodal, MODES))
+        weights = self.weights
+        if unimodal == "resampled":
+            weights = weights.sum(2, keepdims=True) * weights.sum(1, keepdims=True)
+            weights = weights / self.weights.sum((1, 2), keepdims=True)
+        table = weights[..., None] * answers.reshape(*weights.shape, -1)
+        if latent:
+            (t, n1, n2, y), (m1, m2) = table.shape, self.renderings
+            table = table.reshape(t, n1 // m1, m1, n2 // m2, m2, y).sum((2, 4))
+        return table
+
+    def pid(self, answers: Float64[np.ndarray, "n y"], *arguments, **options) -> PID:
+        """Decompose a model's own law, for clips given the text; arguments as of `joint`."""
+        return sensory_pid(self.joint(answers, *arguments, **options), sources=self.sources)
+
+
+def finite_law(
+    task: Task,
+    render: Callable[[Task, tuple, str, Random], Picture | Clip],
+    split: str,
+    renderings: int,
+    seed: int,
+) -> FiniteLaw:
+    """Return the finite law of a task or template; all combinations share the same renderings."""
+    clips = task.picture is None
+    firsts, seconds = (list(dict.fromkeys(axis)) for axis in zip(*task.law, strict=True))
+
+    def rendered(field: str, states: Iterable[tuple], own: int = 0) -> Iterator[tuple]:
+        for (index, pair), number in product(enumerate(states), range(renderings)):
+            rng = stream(f"{task.benchmark}/{task.name}/{field}/{index}", split, number, seed)
+            scene = draw_in_split(split, lambda: render(task, (*pair, None), split, rng))  # noqa: B023
+            yield pair[own], {field: scene.media()[field]}
+
+    texts = [(t, {"question": text}) for t, texts in task.questions.items() for text in texts]
+    shares, groups, other = [1.0], [(None, {})], texts
+    if clips:
+        shares = [1 / len(task.questions) / len(task.questions[t]) for t, _ in texts]
+        groups, other = texts, list(rendered("audio", product(firsts[:1], seconds), own=1))
+    visible = list(rendered("video" if clips else "image", product(firsts, seconds[:1])))
+    counts = (renderings, len(other) // len(seconds))
+    pairs = task.joint(given=tuple(task.questions)[:1] if clips else ()).sum(-1)
+    samples = []
+    for index, combined in enumerate(product(groups, visible, other)):
+        (t, text), (v, first), (second, fields) = combined
+        name = f"{task.benchmark}/{task.name}/law{renderings}"
+        sample = Sample(
+            sample_id=sample_id(name, split, index, seed),
+            benchmark=task.benchmark,
+            template=task.name,
+            candidates=task.candidates,
+            answer=task.answer(v, second, t) if clips else task.answer(v, second),
+            split=split,
+            **text | first | fields,
+        )
+        samples.append(sample)
+    weights = pairs.repeat(counts[0], 0).repeat(counts[1], 1) / prod(counts)
+    weights = np.multiply.outer(shares, weights)
+    sources = ("vision", "audio" if clips else "language")
+    return FiniteLaw(tuple(samples), weights, counts, sources)
