@@ -134,7 +134,7 @@ def scores(
     if set(local) != set(ATOMS):
         raise ValueError(f"local terms {', '.join(local)}: the scores need {', '.join(ATOMS)}")
     positive = {name: np.maximum(terms, 0.0) for name, terms in local.items()}
-    rows = decisions.sources["vision"], decisions.sources["language"], decisions.joint
+    rows = decisions.unimodal["vision"], decisions.unimodal["language"], decisions.joint
     h_v, h_t, h_vt = (entr(p).sum(-1) / math.log(2) for p in rows)
     total = sum(positive.values()) + epsilon
     shapes = [terms.shape for terms in (total, h_v, h_t, h_vt)]
@@ -174,7 +174,7 @@ def weights(
     if condition == Condition.UNIFORM:
         return np.ones(n)
     low, high, rows = weighting.shortcut_weight, weighting.gap_weight, np.arange(n)
-    language = decisions.sources["language"]
+    language = decisions.unimodal["language"]
     if condition == Condition.INVERSE_PRIOR:
         return np.clip(1 / (k * np.maximum(language[rows, labels], 1e-300)), low, high)
     gap, shortcut = scores["gap"].to_numpy(), scores["sc"].to_numpy()

@@ -21,12 +21,13 @@ from scipy.special import rel_entr
 
 from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition import PID, mean
-from pidlib.decomposition.decisions import (
-    DecisionPID,
-    Decisions,
+from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid
+from pidlib.decomposition.resampling import (
+    N_HALVES,
     Draws,
+    Halves,
     bootstrap_decisions,
-    decision_pid,
+    solve_halves,
 )
 from pidlib.extraction import Extraction
 
@@ -37,10 +38,6 @@ PASSES = {
     "audio": "audio+language",
     "text": "language",
 }
-TEXT_DRAWS = ("language", "language#1", "language#2")  # the text with independent draws of noise
-# Draws that take the roles of both streams, vision and audio in each estimate of the noise floor.
-ROLE_PERMUTATIONS = ((0, 1, 2), (1, 2, 0), (2, 0, 1))
-REQUIRED = (*PASSES.values(), *TEXT_DRAWS[1:])
 CONDITIONS = ("question", "template", "ignored")
 # Reference distributions that are constant within each condition; the first is P(Y | c).
 REFERENCES = {
@@ -61,8 +58,7 @@ class Group(NamedTuple):
     template: str  # empty if the samples have several
     question: str  # empty unless it is the condition
     decisions: Decisions  # p(y | v, a, t), p(y | v, t) and p(y | a, t)
-    noise_floor: tuple[Decisions, ...]  # noise for both streams, by `ROLE_PERMUTATIONS`
-    text_only: Float[np.ndarray, "3 k"]  # mean of p(y | t) for each draw of the noise
+    text_only: Float[np.ndarray, " k"]  # mean of p(y | t)
 
 
 def split_by(
@@ -72,12 +68,15 @@ def split_by(
     content: Content | None = None,
     tau: float = 0.3,
     layer: int | None = None,
+    permute: np.random.Generator | None = None,
 ) -> list[Group]:
-    """Group the samples of an extraction with the `REQUIRED` passes by one of the `CONDITIONS`.
+    """Group the samples of an extraction with all `PASSES` by one of the `CONDITIONS`.
 
     ``"ignored"`` needs `content`: what each clip shows and sounds like. Decisions are averaged over
-    clips that agree in both streams, or in the only stream that is present. `tau` and `layer` are
-    those of `Extraction.decisions`.
+    draws of noise, and over clips that agree in both streams, or in the only stream that is
+    present. `tau` and `layer` are those of `Extraction.decisions`. With `permute`, answers from one
+    stream are first permuted among the samples and draws of a condition: a null for both streams,
+    in which only noise differs.
 
     Samples alone in their condition are left out. Warns if they are over a tenth, and if the median
     group is below `MIN_SAMPLES`. Raises a ValueError if there is no group.
@@ -93,22 +92,23 @@ def split_by(
     members: dict[str, list[int]] = {}
     for index, text in enumerate(getattr(extraction, f"{shared}s")):
         members.setdefault(text, []).append(index)
-    streams = [extraction.decisions(PASSES[name], tau, layer) for name in ("joint", *SOURCES)]
-    draws = [extraction.decisions(key, tau, layer) for key in TEXT_DRAWS]
-    noise = [[draws[draw] for draw in order] for order in ROLE_PERMUTATIONS]
+    drawn = {
+        name: np.stack([extraction.decisions(key, tau, layer) for key in extraction.draws(passed)])
+        for name, passed in PASSES.items()
+    }
     groups = []
     for text, rows in members.items():
         if len(rows) < 2:
             continue
+        streams = {name: values[:, rows] for name, values in drawn.items()}
         clips = None if content is None else [content[row] for row in rows]
         templates = {extraction.templates[row] for row in rows}
         group = Group(
             condition,
             template=templates.pop() if len(templates) == 1 else "",
             question=text if condition == "question" else "",
-            decisions=_decisions(streams, rows, clips),
-            noise_floor=tuple(_decisions(parts, rows, clips) for parts in noise),
-            text_only=np.stack([draw[rows].mean(0) for draw in draws]),
+            decisions=_decisions(streams, clips, permute),
+            text_only=streams["text"].mean((0, 1)),
         )
         groups.append(group)
     sizes, total = [len(group.decisions) for group in groups], len(extraction)
@@ -125,20 +125,29 @@ def split_by(
     return groups
 
 
-def _decisions(passes: Sequence, rows: list[int], content: Content | None) -> Decisions:
-    joint, *sources = (values[rows] for values in passes)
+def _decisions(
+    drawn: Mapping[str, Float[np.ndarray, "draws n k"]],
+    content: Content | None,
+    permute: np.random.Generator | None,
+) -> Decisions:
+    joint, sources, values = drawn["joint"].mean(0), {}, {}
+    for place, name in enumerate(SOURCES):
+        rows = drawn[name]
+        if permute is not None:
+            rows = permute.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
+        sources[name] = rows.mean(0)
+        if content is not None:
+            values[name] = _numbered([pair[place] for pair in content])
     if content is not None:
-        joint, labels = _averaged(joint, content), zip(*content, strict=True)
-        sources = [_averaged(values, label) for values, label in zip(sources, labels, strict=True)]
-    return Decisions(joint, dict(zip(SOURCES, sources, strict=True)))
+        same = _numbered(content)
+        members = np.eye(same.max() + 1)[same]
+        joint = (members.T @ joint / members.sum(0)[:, None])[same]
+    return Decisions(joint, sources, values=values)
 
 
-def _averaged(rows: Float[np.ndarray, "n k"], labels: Sequence[Hashable]) -> np.ndarray:
-    """Replace each row by the mean of the rows with its label."""
+def _numbered(labels: Sequence[Hashable]) -> np.ndarray:
     numbers: dict[Hashable, int] = {}
-    index = np.array([numbers.setdefault(label, len(numbers)) for label in labels])
-    members = np.eye(len(numbers))[index]
-    return (members.T @ rows / members.sum(0)[:, None])[index]
+    return np.array([numbers.setdefault(label, len(numbers)) for label in labels])
 
 
 class SensoryPID(NamedTuple):
@@ -147,6 +156,7 @@ class SensoryPID(NamedTuple):
     pid: PID  # atoms, bounds and gap in bits; converged if all conditions are
     solved: tuple[DecisionPID, ...]  # the decomposition of each condition
     reconciliation: Mapping[str, float]  # mean total variation by which rows moved to P(Y | c)
+    given: Mapping[str, float]  # I(Y; stream | T) before, in bits
 
 
 def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> SensoryPID:
@@ -160,9 +170,11 @@ def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> Sens
     (0.5, 0.5)
     """
     shares, solved = _shares(decisions), tuple(decision_pid(part, tol=tol) for part in decisions)
-    distances = {name: [part.reconciliation[name] for part in solved] for name in SOURCES}
-    moved = {name: float(shares @ values) for name, values in distances.items()}
-    return SensoryPID(mean([part.pid for part in solved], shares), solved, moved)
+    moved, given = (
+        {name: float(shares @ [getattr(part, field)[name] for part in solved]) for name in SOURCES}
+        for field in ("reconciliation", "given")
+    )
+    return SensoryPID(mean([part.pid for part in solved], shares), solved, moved, given)
 
 
 def _shares(decisions: Sequence[Decisions]) -> Float[np.ndarray, " c"]:
@@ -174,7 +186,6 @@ def reference_shift(
     groups: Sequence[Group],
     reference: str,
     targets: Float[np.ndarray, "c *draws k"] | None = None,
-    permutation: Sequence[int] | None = None,
 ) -> Float[np.ndarray, " *draws"]:
     r"""Return the bits that a reference r other than P(Y | c) adds to redundancy.
 
@@ -185,7 +196,6 @@ def reference_shift(
     `REFERENCES` of the condition, others raise a ValueError: the mean of the samples of a
     ``question`` or ``template``, of all samples (``marginal``), or of p(y | t) (``sample``).
     `targets` is P(Y | c) of each condition, by default that of the decisions, or draws of it.
-    `permutation` is that of a noise floor: p(y | t) then excludes the target's draw.
     """
     condition, allowed = groups[0].condition, REFERENCES[groups[0].condition]
     if reference not in allowed:
@@ -197,8 +207,7 @@ def reference_shift(
         return np.zeros(targets.shape[1:-1])
     shares = _shares([group.decisions for group in groups])
     if reference == "sample":
-        draws = list(range(len(TEXT_DRAWS)) if permutation is None else permutation[1:])
-        means = np.stack([group.text_only[draws].mean(0) for group in groups])
+        means = np.stack([group.text_only for group in groups])
         against = means.reshape(len(groups), *[1] * (targets.ndim - 2), -1)
     else:
         against = np.empty_like(targets)
@@ -222,3 +231,17 @@ def bootstrap(
             atoms[name] += share * values
         targets.append(draws.target)
     return Draws(atoms, None), np.stack(targets)
+
+
+def halve(
+    result: SensoryPID, decisions: Sequence[Decisions], n: int = N_HALVES, seed: int = 0
+) -> Halves:
+    """Informations of halves of the samples of each condition, for `resampling.extrapolate`."""
+    parts = zip(decisions, result.solved, strict=True)
+    halves = [
+        solve_halves(part, solved, n, derive_seed(seed, index))
+        for index, (part, solved) in enumerate(parts)
+    ]
+    shares, columns = _shares(decisions), zip(*halves, strict=True)
+    whole, each, converged = (np.array(column) for column in columns)
+    return Halves(shares @ whole, np.tensordot(shares, each, 1), bool(converged.all()))

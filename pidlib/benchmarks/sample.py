@@ -1,5 +1,6 @@
 """Sample: one question about one input, with its closed set of answers."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,6 +83,16 @@ class Sample:
     def text(self) -> str:
         """The question, and on a new line the options."""
         return "\n".join(part for part in (self.question.strip(), self.options.strip()) if part)
+
+    @property
+    def media(self) -> str:
+        """A hash of picture, frames and sound, equal for equal inputs."""
+        digest = hashlib.sha256()
+        for value in (self.image, self.video, self.audio):
+            if value is not None:
+                array = np.asarray(value)
+                digest.update(repr((array.dtype, array.shape)).encode() + array.tobytes())
+        return digest.hexdigest()
 
 
 def as_displayed(image: Image.Image) -> Image.Image:

@@ -6,9 +6,10 @@ standardized e,
 .. math:: c(a, b, y) = s_y(a)\, \exp(\langle e_1(a, y), e_2(b, y) \rangle / \sqrt d)\, t_y(b),
 
 where Sinkhorn scalings s, t give each slice the row sums p(y | x1_a), column sums p(y | x2_b). The
-networks minimize I_c(X2; Y | X1), which is I_Q - I(Y; X1) at the optimum. BATCH approaches the I_Q
-of `decision_pid` from above as width and steps grow: too short a training makes both unique atoms
-too large, redundancy and synergy too small, by one amount.
+networks minimize I_c(X2; Y | X1), which is I_Q - I(Y; X1) at the optimum. Standardized embeddings
+of size d bound the logarithm of the kernel, so BATCH has a limit of its own, above the I_Q of
+`decision_pid` however long it is trained; it tends to it as the width d and the steps grow. Until
+then both unique atoms are too large, redundancy and synergy too small, by one amount.
 
 References
 ----------
@@ -31,7 +32,7 @@ from pidlib._common import derive_seed, single_thread
 from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.information import to_numpy
-from pidlib.decomposition.marginals import divergence, reconcile
+from pidlib.decomposition.marginals import RECONCILIATIONS, divergence
 
 # Published values: of Adam, of the perceptrons (width and number of hidden layers, size of the
 # embeddings), and of the Sinkhorn scaling.
@@ -60,18 +61,21 @@ def batch_pid(
     batch_size: int = 256,
     epochs: int = 8,
     seed: int = 0,
+    width: int = WIDTH,
 ) -> BatchEstimate:
     """Estimate the decomposition of predictive distributions from random batches, by training.
 
     Rows are drawn by their weights. `embeddings` are the inputs of the networks, [rows, d] by
-    source; the source rows by default. `n_batches` are averaged after training by Adam, with
+    source; p(y | value) by default. `n_batches` are averaged after training by Adam, with
     `batch_size` and `epochs` as published by default; an epoch holds every sample once. `seed` is
-    that of weights and batches. Raises ValueError if embeddings do not fit.
+    that of weights and batches, `width` the size d of the embeddings. The two targets of a batch
+    are reconciled as the decisions say; published ones were not (``"none"``), and atoms were
+    clamped at zero. Raises ValueError if embeddings do not fit.
     """
     inputs = [torch.from_numpy(x.astype(np.float32)) for x in inputs_of(decisions, embeddings)]
     n_rows, k = decisions.joint.shape
     generator = torch.Generator().manual_seed(derive_seed("batch_estimator", seed))
-    networks = [_network([x.shape[1], *[HIDDEN] * N_LAYERS, WIDTH * k], generator) for x in inputs]
+    networks = [_network([x.shape[1], *[HIDDEN] * N_LAYERS, width * k], generator) for x in inputs]
     parameters = [p for network in networks for layer in network for p in layer]
     optimizer = torch.optim.Adam(parameters, lr=LEARNING_RATE)
     size = min(batch_size, n_rows)
@@ -80,11 +84,14 @@ def batch_pid(
     occurrences = torch.zeros(n_rows, dtype=torch.int64)
 
     def draw() -> tuple[Tensor, ...]:
-        """Rows of a batch, p(y | x1) and p(y | x2) reconciled to its mean p(y | v, t), coupling."""
+        """Rows of a batch, p(y | x1) and p(y | x2) with its mean p(y | v, t), coupling."""
         rows = _draw(decisions.weights, size, generator)
         target = torch.as_tensor(decisions.joint[rows]).mean(0)
-        tables = (torch.as_tensor(table[rows]) for table in decisions.sources.values())
-        a, b = ((size * reconcile(table / size, target)).float() for table in tables)
+        a, b = (torch.as_tensor(table[rows]) for table in decisions.unimodal.values())
+        if decisions.reconciliation != "none":
+            reconcile = RECONCILIATIONS[decisions.reconciliation]
+            a, b = (size * reconcile(table / size, target) for table in (a, b))
+        a, b = a.float(), b.float()
         return rows, a, b, _coupling(networks, [x[rows] for x in inputs], a, b)
 
     with single_thread():
@@ -113,7 +120,7 @@ def batch_pid(
 
 def inputs_of(decisions: Decisions, embeddings: Mapping[str, np.ndarray] | None) -> list:
     """The embeddings [rows, d] of both sources, or else their rows; ValueError unless they fit."""
-    given = decisions.sources if embeddings is None else embeddings
+    given = decisions.unimodal if embeddings is None else embeddings
     if set(given) != set(decisions.sources):
         text = f"embeddings of {', '.join(given)} for sources {', '.join(decisions.sources)}"
         raise ValueError(f"{text}: give one array for each by name")
@@ -148,8 +155,9 @@ def _draw(weights: np.ndarray, size: int, generator: torch.Generator) -> Int[Ten
 
 def _coupling(networks: list[Network], inputs: list[Tensor], a: Tensor, b: Tensor) -> Tensor:
     """Coupling [size, size, k] of rows a and b, [size, k]."""
-    e1, e2 = (_embed(network, x) for network, x in zip(networks, inputs, strict=True))
-    kernel = torch.exp(torch.einsum("ayd,byd->yab", e1, e2) / math.sqrt(WIDTH))
+    k = a.shape[1]
+    e1, e2 = (_embed(network, x, k) for network, x in zip(networks, inputs, strict=True))
+    kernel = torch.exp(torch.einsum("ayd,byd->yab", e1, e2) / math.sqrt(e1.shape[-1]))
     a, b = a.T[..., None], b.T[..., None]
     s, t = torch.ones_like(a), b / kernel.sum(1)[..., None]
     for _ in range(SINKHORN_ITERATIONS):
@@ -161,11 +169,11 @@ def _coupling(networks: list[Network], inputs: list[Tensor], a: Tensor, b: Tenso
     return (s * kernel * t.mT).permute(1, 2, 0)
 
 
-def _embed(network: Network, x: Float[Tensor, "size d"]) -> Float[Tensor, "size k w"]:
+def _embed(network: Network, x: Float[Tensor, "size d"], k: int) -> Float[Tensor, "size k w"]:
     *hidden, last = network
     for weight, bias in hidden:
         x = torch.relu(x @ weight.T + bias)
-    e = (x @ last[0].T + last[1]).unflatten(1, (-1, WIDTH))
+    e = (x @ last[0].T + last[1]).unflatten(1, (k, -1))
     return (e - e.mean(-1, keepdim=True)) / torch.sqrt(e.var(-1, keepdim=True) + 1e-8)
 
 

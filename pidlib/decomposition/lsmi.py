@@ -44,7 +44,7 @@ def lsmi(
     prior = np.maximum(decisions.target, LEAST_PROBABILITY)
     i1, i2, i12 = (
         np.log2(np.maximum(rows, LEAST_PROBABILITY) / prior)
-        for rows in (*decisions.sources.values(), decisions.joint)
+        for rows in (*decisions.unimodal.values(), decisions.joint)
     )
     pointwise = np.minimum(h1, h2) - np.minimum(h1 - i1, h2 - i2)
     r, i1, i2, i12 = ((decisions.joint * terms).sum(1) for terms in (pointwise, i1, i2, i12))

@@ -1,7 +1,7 @@
-"""Pair marginals of decisions: the distinct rows of each source, with one P(Y) for both."""
+"""Pair marginals of decisions: the values of each source, with one P(Y) for both."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -10,70 +10,80 @@ from torch import Tensor
 
 from pidlib.decomposition.broja import TINY
 
-NEWTON_STEPS = 30  # also the limit of halvings of each
+LIMIT = 2.0  # largest factor of the odds of an answer in `reconcile`
+MAX_SCALINGS, SCALING_TOLERANCE = 2000, 1e-10
 
 
 def reconcile(
-    a: Float[Tensor, "*draws n k"], target: Float[Tensor, "*draws k"], max_iterations: int = 2000
+    a: Float[Tensor, "*draws n k"], target: Float[Tensor, "*draws k"], limit: float = LIMIT
 ) -> Float[Tensor, "*draws n k"]:
-    r"""Return the table nearest to `a` with the column sums `target` and the row sums of `a`.
+    r"""Give the table `a` the column sums `target`, without adding information about its rows.
 
-    Minimizes KL(a' || a) by scaling columns and rows, so a'(y | x) ~ a(y | x) c(y) and equal rows
-    stay equal: Newton steps for c, alternating scaling where these do not converge. If zeros
-    forbid the sums (one-hot rows), the remaining surplus of columns is moved in proportion to the
-    deficits; the sums hold exactly.
+    Two ways preserve the sums of the rows. Scaling, a'(y | x) ~ a(y | x) c(y) with all c within
+    1 / limit and limit, minimizes KL(a' || a) + log(limit) TV, with the total variation between
+    sums of columns and `target`; the `channel` corrects what remains. Its information can exceed
+    that of `a`. The `channel` alone never tells more of its rows than `a`, but loses some whenever
+    `target` is known from a sample only. The result is their mixture with the most of the first
+    whose information is at most that of `a` (information is convex in the rows).
 
     Rows of `a` are weights times distributions; `target` has the same total.
 
-    >>> reconcile(torch.tensor([[0.25, 0.25], [0.4, 0.1]]), torch.tensor([0.5, 0.5])).sum(0)
-    tensor([0.5000, 0.5000])
+    >>> table, target = torch.tensor([[0.25, 0.25], [0.4, 0.1]]).double(), torch.tensor([0.5, 0.5])
+    >>> reconcile(table, target.double()).sum(0)
+    tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    shape, a, target = a.shape, a.reshape(-1, *a.shape[-2:]), target.reshape(-1, a.shape[-1])
-    mass = a.sum(2, keepdim=True)
-    a = _newton_scaling(a, mass, target)
-    for _ in range(max_iterations):
-        columns = a.sum(1, keepdim=True)
-        far = (columns - target[:, None]).abs().amax((1, 2)) > 4 * torch.finfo(a.dtype).eps
-        if not far.any():
+    passed, scaled = channel(a, target), projection(a, target, limit)
+    allowed, low, high = (_information(table) for table in (a, passed, scaled))
+    share = ((allowed - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
+    share = torch.where(high <= allowed, torch.ones_like(share), share)[..., None, None]
+    return share * scaled + (1 - share) * passed
+
+
+def channel(
+    a: Float[Tensor, "*draws n k"], target: Float[Tensor, "*draws k"]
+) -> Float[Tensor, "*draws n k"]:
+    r"""Pass the answers of the table `a` through one channel, so that they sum to `target`.
+
+    With c the column sums of `a`, every row keeps the share min(1, target(y) / c(y)) of answer y;
+    the rest goes to the answers that are too rare, in proportion to what they lack (the maximal
+    coupling of both distributions of Y). By the data processing inequality the rows cannot tell
+    more of their source than before, and no table with these sums is nearer in total variation.
+    """
+    mass, sums = a.sum(-1, keepdim=True), a.sum(-2, keepdim=True)
+    target = target[..., None, :]
+    a = a * (target / sums.clamp(min=TINY)).clamp(max=1)
+    surplus = (mass - a.sum(-1, keepdim=True)).clamp(min=0)
+    deficit = (target - a.sum(-2, keepdim=True)).clamp(min=0)
+    return a + surplus * (deficit / deficit.sum(-1, keepdim=True).clamp(min=TINY))
+
+
+def projection(
+    a: Float[Tensor, "*draws n k"], target: Float[Tensor, "*draws k"], limit: float = math.inf
+) -> Float[Tensor, "*draws n k"]:
+    r"""Scale the columns of the table `a` by factors within `limit`, and its rows to their sums.
+
+    Without limit the projection on the tables with the sums `target`, which minimizes KL(a' || a).
+    It can create information: where a source hardly has an answer, its factor is huge, and small
+    tails become the answer. The `channel` corrects what zeros or the limit forbid.
+    """
+    mass, factors, target = a.sum(-1, keepdim=True), torch.ones_like(target), target[..., None, :]
+    factors, scaled = factors[..., None, :], a
+    for _ in range(MAX_SCALINGS):
+        step = target / scaled.sum(-2, keepdim=True).clamp(min=TINY)
+        bounded = (factors * step).clamp(1 / limit, limit)
+        if ((bounded / factors - 1).abs() <= SCALING_TOLERANCE).all():
             break
-        rows = slice(None) if far.all() else far  # a slice copies nothing
-        table = a[rows] * (target[rows, None] / columns[rows].clamp(min=TINY))
-        a[rows] = table * (mass[rows] / table.sum(2, keepdim=True).clamp(min=TINY))
-    a = a * (target[:, None] / a.sum(1, keepdim=True).clamp(min=TINY)).clamp(max=1)
-    surplus = (mass - a.sum(2, keepdim=True)).clamp(min=0)
-    deficit = (target[:, None] - a.sum(1, keepdim=True)).clamp(min=0)
-    return (a + surplus * (deficit / deficit.sum(2, keepdim=True).clamp(min=TINY))).view(shape)
+        factors, scaled = bounded, a * bounded
+        scaled = scaled * (mass / scaled.sum(-1, keepdim=True).clamp(min=TINY))
+    return channel(scaled, target[..., 0, :])
 
 
-def _newton_scaling(a: Tensor, mass: Tensor, target: Tensor) -> Tensor:
-    """`a` scaled as in `reconcile`, by Newton steps on the dual; unchanged where they diverge."""
-    theta, tolerance = torch.zeros_like(target), 4 * torch.finfo(a.dtype).eps
+def _information(a: Float[Tensor, "*draws n k"]) -> Float[Tensor, "*draws"]:
+    """The information of the rows of a table about its columns, in bits."""
+    return (a.sum(-1) * divergence(a, a.sum(-2))).sum(-1)
 
-    def at(theta):
-        rows = a * theta.exp()[:, None]
-        total = rows.sum(2, keepdim=True).clamp(min=TINY)
-        return mass * rows / total, products(target, theta) - (mass * total.log()).sum((1, 2))
 
-    scaled, dual = at(theta)
-    for _ in range(NEWTON_STEPS):
-        residual = target - scaled.sum(1)
-        far = residual.abs().amax(1) > tolerance
-        if not far.any():
-            break
-        hessian = scaled.sum(1).diag_embed() - scaled.mT @ (scaled / mass.clamp(min=TINY))
-        step = products(torch.linalg.pinv(hessian, hermitian=True), residual)
-        step *= (far * 4 / step.abs().amax(1).clamp(min=4))[:, None]
-        for _ in range(NEWTON_STEPS):
-            after, higher = at(theta + step)
-            short = far & ~(higher >= dual - 1e-13)
-            if not short.any():
-                break
-            step = torch.where(short[:, None], step / 2, step)
-        theta = theta + step
-        scaled = torch.where(far[:, None, None], after, scaled)
-        dual = torch.where(far, higher, dual)
-    converged = (target - scaled.sum(1)).abs().amax(1) <= 16 * tolerance
-    return torch.where(converged[:, None, None], scaled, a)
+RECONCILIATIONS = {"bounded": reconcile, "channel": channel, "projection": projection}
 
 
 def products(x: Float[Tensor, "b *rows n"], y: Float[Tensor, "b n"]) -> Float[Tensor, "b *rows"]:
@@ -93,44 +103,40 @@ def divergence(rows: Tensor, target: Tensor) -> Tensor:
 
 
 class PairMarginals:
-    """P(x1, y) and P(x2, y) of decisions, under any weights of their rows.
+    """P(x1, y) and P(x2, y) of decisions, under any weights [*draws, M] of their M rows.
 
-    Equal rows of a source are one value of it: `rows` holds the distinct rows of each source, and
-    `index` the number of the distinct row of each of the M rows. Both tables are reconciled to the
-    P(Y) of the joint rows. If `averaged`, source rows are means of the joint rows that share them
-    (resampled decisions) and change with the weights; otherwise they are fixed (masked decisions).
+    The conditional of a value of a source is the mean of the rows with this value. Both tables are
+    reconciled to the P(Y) of the joint rows.
     """
 
-    def __init__(self, joint: np.ndarray, sources: Mapping[str, np.ndarray], averaged: bool):
-        self.joint, self._averaged = torch.as_tensor(joint), averaged
-        distinct = [np.unique(rows, axis=0, return_inverse=True) for rows in sources.values()]
-        self.rows = [torch.as_tensor(rows) for rows, _ in distinct]
-        self.index = [torch.as_tensor(index).view(-1) for _, index in distinct]
+    def __init__(
+        self,
+        joint: Float[np.ndarray, "rows k"],
+        sources: Mapping[str, Float[np.ndarray, "rows k"]],
+        values: Mapping[str, np.ndarray],
+        reconciliation: str,
+    ):
+        self.joint = torch.as_tensor(joint)
+        self._rows = [torch.as_tensor(rows) for rows in sources.values()]
+        # number of the value of each row, by source
+        self.index = [torch.as_tensor(values[name]) for name in sources]
+        self.sizes = [int(index.max()) + 1 for index in self.index]
+        self._reconcile = RECONCILIATIONS[reconciliation]
 
     @property
     def order(self) -> int:
         """Order of the Schur complement that the solver factorizes."""
-        return min(map(len, self.rows)) * self.joint.shape[1]
+        return min(self.sizes) * self.joint.shape[1]
 
     def at(self, weights: Float[np.ndarray, "*draws rows"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Tables [*draws, x, k] of both sources and P(Y), under weights [*draws, M] of sum one."""
-        weights = torch.as_tensor(weights)
-        target = weights @ self.joint
-        tables = (
-            reconcile(total if self._averaged else mass * rows, target)
-            for rows, mass, total in self._sums(weights)
-        )
-        return *tables, target
+        """Tables [*draws, x, k] of both sources and P(Y), under weights of sum one."""
+        target = torch.as_tensor(weights) @ self.joint
+        return *(self._reconcile(table, target) for table in self.given(weights)), target
 
-    def distance_from_means(self, weights: np.ndarray) -> list[Float[Tensor, " rows"]]:
-        """Largest distance of each row from the mean of the joint rows that share it."""
-        sums = zip(self._sums(torch.as_tensor(weights)), self.index, strict=True)
-        return [(total / mass - rows).abs().amax(1)[index] for (rows, mass, total), index in sums]
-
-    def _sums(self, weights: Float[Tensor, "*draws rows"]) -> Iterator[tuple[Tensor, ...]]:
-        """Rows of each source, their mass, weighted sums of the joint rows that share them."""
-        weighted = torch.cat([weights[..., None], weights[..., None] * self.joint], dim=-1)
-        for rows, index in zip(self.rows, self.index, strict=True):
-            sums = weighted.new_zeros(*weighted.shape[:-2], len(rows), weighted.shape[-1])
-            sums.index_add_(-2, index, weighted)
-            yield rows, sums[..., :1], sums[..., 1:]
+    def given(self, weights: Float[np.ndarray, "*draws rows"]) -> list[Tensor]:
+        """The tables [*draws, x, k] of both sources before they are reconciled."""
+        weights, tables = torch.as_tensor(weights), []
+        for rows, index, size in zip(self._rows, self.index, self.sizes, strict=True):
+            table = weights.new_zeros(*weights.shape[:-1], size, rows.shape[1])
+            tables.append(table.index_add_(-2, index, weights[..., None] * rows))
+        return tables

@@ -1,6 +1,6 @@
 """Extraction of a multimodal model's answers with each modality: one extractor for all families."""
 
-from pidlib.extraction.extractor import PASSES, extract
+from pidlib.extraction.extractor import DRAWS, PASSES, extract
 from pidlib.extraction.result import Extraction, Pairs
 
-__all__ = ["PASSES", "Extraction", "Pairs", "extract"]
+__all__ = ["DRAWS", "PASSES", "Extraction", "Pairs", "extract"]

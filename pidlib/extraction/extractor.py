@@ -10,14 +10,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 from tqdm import tqdm
 
-from pidlib._common import code_version, derive_seed, single_thread
+from pidlib._common import code_version, derive_seed, single_thread, unknown_name
 from pidlib.benchmarks import Sample
 from pidlib.extraction.checks import check_samples
 from pidlib.extraction.job import Job
-from pidlib.extraction.masking import FULL, SOURCES, Pass, full_pass, modalities_of
+from pidlib.extraction.masking import FULL, MASKS, SOURCES, Pass, full_pass, modalities_of
 from pidlib.extraction.reader import Reader
 from pidlib.extraction.result import Extraction
 from pidlib.extraction.store import open_store
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pidlib.models import LoadedModel
 
 PASSES = (FULL, *SOURCES)
+DRAWS = 4  # of the noise, in a profile
 SMALL = 50_000_000  # parameters; smaller models gain nothing from threads of the CPU
 CALIBRATING = 32  # samples; the moments of fewer still resemble the samples themselves
 # Modules of this folder that do not determine the numbers of a shard.
@@ -41,6 +41,7 @@ def extract(
     passes: Sequence[str] = PASSES,
     partners: int = 0,
     layers: Sequence[int] = (),
+    mask: str = "noise",
     seed: int = 0,
     tokens: bool = False,
     batch_size: int = 32,
@@ -51,7 +52,7 @@ def extract(
 
     The model's own forward pass runs on the tokens of picture and question, and the input
     embeddings of its language model are replaced: those of vision and audio by the output of the
-    towers (which run once), those of masked modalities by calibrated noise. Position ids remain
+    towers (which run once), those of masked modalities by the `mask`. Position ids remain
     those of the full pass. Answers are read at the last token of the prompt.
 
     Parameters
@@ -61,12 +62,15 @@ def extract(
     samples
         The profiling set, which also calibrates the noise: equal candidates, distinct ids.
     passes
-        Keys; see `Pass.parse`. Text-only samples support ``"vision+language"`` alone; for clips,
-        ``"vision+audio+language"`` masks nothing.
+        Keys; see `Pass.parse`, and `drawn` for several draws of the noise. Text-only samples
+        support ``"vision+language"`` alone; for clips, ``"vision+audio+language"`` masks nothing.
     partners
         Questions paired with each picture independently of it; see `draw_partners`.
     layers
         Blocks whose hidden states and logit lens are saved.
+    mask
+        What replaces the tokens of a masked modality: calibrated ``"noise"``, its ``"mean"``, or
+        the tokens of another sample (``"swapped"``), repeated or cut to the same number.
     tokens
         Save embeddings and last states of single tokens, `Extraction.tokens`, in another pass.
     seed, batch_size
@@ -79,15 +83,19 @@ def extract(
     """
     if isinstance(passes, str):
         raise ValueError(f"passes must be a sequence of keys, such as [{passes!r}]")
+    if mask not in MASKS:
+        raise ValueError(unknown_name("mask", mask, MASKS))
     passes = {key: Pass.parse(key) for key in passes}
     samples = check_samples(samples, passes, partners, loaded)
     masks = any(given.absent(modalities_of(samples[0])) for given in passes.values())
-    if len(samples) < CALIBRATING and masks:
+    if masks and mask == "swapped" and len(samples) < 2:
+        raise ValueError("mask='swapped' takes tokens of another sample, but only one was given")
+    if len(samples) < CALIBRATING and masks and mask != "swapped":
         few = f"only {len(samples)} samples calibrate the noise and may be recognizable in it"
         advice = f"give {CALIBRATING} or more, or request {full_pass(samples[0])!r} alone"
         warnings.warn(f"{few}; {advice}", stacklevel=2)
     reader = Reader(loaded, samples[0].candidates, layers, samples[0].question, batch_size)
-    settings = {"partners": partners, "seed": seed, "tokens": tokens}
+    settings = {"partners": partners, "mask": mask, "seed": seed, "tokens": tokens}
     job = Job(reader, samples, passes, **settings)
     settings |= {"passes": list(passes), "layers": list(reader.layers)}
     described = identity(loaded, samples, depth=len(reader.blocks), **settings)
@@ -115,11 +123,7 @@ def identity(loaded: "LoadedModel", samples: Sequence[Sample], **settings) -> di
     code = code_version(load_model, load_processor, families, derive_seed, Sample, *sorted(paths))
     digest = hashlib.sha256()
     for sample in samples:
-        digest.update(repr(sample).encode())
-        for value in (sample.image, sample.video, sample.audio):
-            if value is not None:
-                array = np.asarray(value)
-                digest.update(repr((array.dtype, array.shape)).encode() + array.tobytes())
+        digest.update(repr(sample).encode() + sample.media.encode())
     return {
         "kind": "extraction",
         "code": code,

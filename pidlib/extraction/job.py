@@ -31,16 +31,24 @@ class Job:
     """
 
     def __init__(
-        self, reader: Reader, samples: Sequence, passes: Mapping, partners=0, seed=0, tokens=False
+        self,
+        reader: Reader,
+        samples: Sequence,
+        passes: Mapping,
+        partners: int = 0,
+        mask: str = "noise",
+        seed: int = 0,
+        tokens: bool = False,
     ):
         self.reader, self.samples, self.passes = reader, samples, passes
-        self.seed, self.tokens = seed, tokens
+        self.mask, self.seed, self.tokens = mask, seed, tokens
         self.modalities, self.full = modalities_of(samples[0]), full_pass(samples[0])
         self.partners = draw_partners(samples, partners, seed) if partners else [{}] * len(samples)
         self.starts = range(0, len(samples), SHARD)
         self.moments: Mapping[str, np.ndarray] = {}  # of the noise: the arrays of `statistics`
         self._encoded: dict[int, list[Encoded]] = {}
         self._questions: dict[int, Question] = {}
+        self._donors: list[Encoded] = []  # of tokens for the mask "swapped"
 
     @property
     def size(self) -> int:
@@ -76,8 +84,16 @@ class Job:
         """Draw the embeddings that replace the masked modalities of a pass."""
         noise = {}
         for name in given.absent(self.modalities):
+            count = len(encoded.tokens[name])
             stream = (self.seed, encoded.sample.sample_id, name, given.draw)
-            noise[name] = draw_noise(self.moments, name, len(encoded.tokens[name]), *stream)
+            if self.mask == "swapped":
+                others = [item for item in self._donors if item.sample is not encoded.sample]
+                place = np.random.default_rng(derive_seed(*stream)).integers(len(others))
+                tokens = others[place].tokens[name].float().cpu()
+                noise[name] = tokens[torch.arange(count) % len(tokens)]
+            else:
+                scale = 0 if self.mask == "mean" else 1
+                noise[name] = draw_noise(self.moments, name, count, scale, *stream)
         if "options" in given.present:
             kept = torch.from_numpy(encoded.question.is_options)[:, None]
             language = encoded.tokens["language"].float().cpu()
@@ -88,6 +104,9 @@ class Job:
         """Extract the `SHARD` samples from ``start``."""
         encoded = self._encoded.pop(start, None)
         encoded = encoded or self.reader.encode(self.samples[start : start + SHARD])
+        self._donors = encoded
+        if self.mask == "swapped" and len(encoded) == 1:
+            self._donors = encoded + self.reader.encode(self.samples[:1])
         arrays, tokens = {}, {}
         for name in self.modalities:
             inputs = [item.tokens[name][:, : self.reader.width].float() for item in encoded]

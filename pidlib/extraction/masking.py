@@ -1,4 +1,4 @@
-"""Masking: replace the token embeddings of a modality by calibrated noise."""
+"""Masking: replace the token embeddings of a modality, by calibrated noise or otherwise."""
 
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +18,7 @@ MODALITIES = ("vision", "audio", "language")
 SOURCES = ("vision", "language")
 FULL = "+".join(SOURCES)
 OPTIONS = "vision+options"
+MASKS = ("noise", "mean", "swapped")
 
 _SUBSETS = ["+".join(names) for size in (3, 2, 1) for names in combinations(MODALITIES, size)]
 _PRESENT = {key: frozenset(key.split("+")) for key in (*_SUBSETS, OPTIONS)} | {"none": frozenset()}
@@ -37,7 +38,7 @@ def full_pass(sample: Sample) -> str:
 
 @dataclass(frozen=True)
 class Pass:
-    """The modalities that a forward pass receives, and the draw of the noise for the others.
+    """The modalities that a forward pass receives, and the draw of the mask for the others.
 
     >>> Pass.parse("vision"), Pass.parse("none#2").absent(("vision", "language"))
     (Pass(present=frozenset({'vision'}), draw=0), ('vision', 'language'))
@@ -63,6 +64,19 @@ class Pass:
         return tuple(name for name in modalities if name not in self.present)
 
 
+def drawn(passes: Sequence[str], count: int) -> tuple[str, ...]:
+    """The passes with `count` draws of the noise; those that mask nothing occur once.
+
+    >>> drawn(("vision+language", "vision"), 2)
+    ('vision+language', 'vision', 'vision#1')
+    """
+    if count < 1:
+        raise ValueError(f"draws={count}: at least 1 draw of the noise is needed; use 4")
+    full = "+".join(MODALITIES) if any("audio" in key for key in passes) else FULL
+    more = [f"{key}#{draw}" for key in passes if key != full for draw in range(1, count)]
+    return *passes, *more
+
+
 class Moments:
     """Running mean and standard deviation in float64 (Chan, Golub and LeVeque, 1983)."""
 
@@ -84,15 +98,18 @@ class Moments:
         return (self._squares / self.count).sqrt()
 
 
-def draw_noise(moments: Mapping[str, np.ndarray], name: str, count: int, *stream: object) -> Tensor:
-    """Draw calibrated normal noise of a modality, float32 [count, d], the same on every device.
+def draw_noise(
+    moments: Mapping[str, np.ndarray], name: str, count: int, scale: float, *stream: object
+) -> Float[Tensor, "count d"]:
+    """Draw calibrated normal noise of a modality, float32, the same on every device.
 
-    ``moments`` has entries ``mean/NAME`` and ``std/NAME``, each [d]; ``stream`` is the seed.
+    ``moments`` has entries ``mean/NAME`` and ``std/NAME``, each [d], ``scale`` multiplies the
+    latter; ``stream`` is the seed.
     """
     generator = torch.Generator().manual_seed(derive_seed(*stream))
     mean = torch.from_numpy(moments[f"mean/{name}"]).float()
     std = torch.from_numpy(moments[f"std/{name}"]).float()
-    return torch.randn(count, len(mean), generator=generator) * std + mean
+    return torch.randn(count, len(mean), generator=generator) * (scale * std) + mean
 
 
 def replace_inputs(decoder: nn.Module, replace: Callable[[Tensor], Mapping]) -> RemovableHandle:

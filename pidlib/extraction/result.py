@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Bool, Float, Float64, Int
-from scipy.special import logsumexp, softmax
+from jaxtyping import Float, Float64, Int
+from scipy.special import logsumexp, rel_entr, softmax
 
 from pidlib._common import fingerprint
 from pidlib.decomposition.decisions import Decisions
+from pidlib.decomposition.regression import cross_fit
 from pidlib.extraction.checks import check_layers
 from pidlib.extraction.masking import FULL, MODALITIES, SOURCES, Pass
 from pidlib.extraction.store import Shard, Store
@@ -17,6 +18,7 @@ from pidlib.extraction.store import Shard, Store
 Rows = Float64[np.ndarray, "n k"]
 # Facts of samples that shards keep: name -> attribute of `Sample`.
 FACTS = {name + "s": name for name in ("sample_id", "answer", "template", "question")}
+FACTS["media"] = "media"
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ class Extraction:
     tokens: Mapping[str, list[Float[np.ndarray, "tokens d"]]] = field(default_factory=dict)
     templates: tuple[str, ...] = ()
     questions: tuple[str, ...] = ()
+    media: tuple[str, ...] = ()  # hashes of picture, frames and sound
     fingerprint: str = ""  # hash of everything that determines these numbers
     depth: int | None = None  # number of blocks, if known
 
@@ -89,6 +92,11 @@ class Extraction:
     def load(cls, folder: str | Path) -> "Extraction":
         """Read a stored extraction without the model; raises if it is missing or incomplete."""
         store = Store(folder)
+        if missing := {"n", "depth", "passes", "layers", "mask"} - store.identity.keys():
+            known = (
+                f"{folder} was written by another version ({', '.join(sorted(missing))} missing)"
+            )
+            raise ValueError(f"{known}; extract it again")
         shards = [store.read(name) for name in store.names if name.startswith("samples-")]
         count = sum(len(shard.facts["sample_ids"]) for shard in shards)
         if count != store.identity["n"]:
@@ -109,48 +117,102 @@ class Extraction:
         """The key of the unmasked pass."""
         return "+".join(MODALITIES) if "audio" in self.embeddings else FULL
 
+    def draws(self, key: str | None = None) -> tuple[str, ...]:
+        """The extracted draws of the noise for a pass; itself, if it names one: ``"vision#1"``."""
+        key = key or self.full
+        self._require(key)
+        every = (key,) if "#" in key else self.logits
+        return tuple(name for name in every if key in (name, name.partition("#")[0]))
+
     def decisions(self, key: str | None = None, tau: float = 0.3, layer: int | None = None) -> Rows:
-        """Compute p(y | inputs of a pass) with `decide`; default: the unmasked pass, last layer."""
-        return decide(*self._logits(key, layer), tau)
+        """Compute p(y | inputs of a pass) with `decide`, the mean over all `draws` of its noise.
+
+        By default of the unmasked pass, at the last layer.
+        """
+        return np.mean(self._drawn(key, tau, layer), axis=0)
+
+    def spread(self, key: str, tau: float = 0.3) -> float:
+        """Compute the mean total variation of a draw's decisions from their mean over draws."""
+        rows = self._drawn(key, tau)
+        return float(np.abs(rows - rows.mean(0)).sum(-1).mean() / 2)
+
+    def information(self, key: str, tau: float = 0.3) -> float:
+        """Compute the information, in bits, of single answers about their sample.
+
+        The mean over draws of I(Y; sample): what would be reported if nothing was averaged, noise
+        included.
+        """
+        rows = self._drawn(key, tau)
+        terms = rel_entr(rows, rows.mean(1, keepdims=True)).sum(-1)
+        return float(terms.mean() / np.log(2))
 
     def fallback(self, key: str | None = None, tau: float = 0.3, layer: int | None = None) -> float:
-        """Compute the share of samples whose decision `decide` makes uniform."""
-        return float(is_undecided(*self._logits(key, layer), tau).mean())
+        """Compute the share of decisions, of samples and draws, that `decide` makes uniform."""
+        logits = (self._logits(name, layer) for name in self.draws(key))
+        return float(np.mean([is_undecided(*each, tau) for each in logits]))
 
-    def correct(self, key: str | None = None) -> Bool[np.ndarray, " n"]:
-        """Compare the most likely candidate of each sample with its answer."""
-        logits, _ = self._logits(key)
-        return np.array(self.candidates)[logits.argmax(-1)] == np.array(self.answers)
+    def correct(self, key: str | None = None) -> Float[np.ndarray, " n"]:
+        """Compute the share of draws in which the most likely candidate is a sample's answer."""
+        names, answers = np.array(self.candidates), np.array(self.answers)
+        chosen = [names[self.logits[name].argmax(-1)] for name in self.draws(key)]
+        return np.mean([each == answers for each in chosen], axis=0)
 
     def accuracy(self, key: str | None = None) -> float:
-        """Compute the share of samples whose most likely candidate is the answer."""
+        """Compute the share of samples and draws whose most likely candidate is the answer."""
         return float(self.correct(key).mean())
 
-    def masked(self, tau: float = 0.3, layer: int | None = None) -> Decisions:
-        """Return decisions whose unimodal rows come from masking the other modality."""
-        self._require(FULL, *SOURCES)
-        sources = {name: self.decisions(name, tau, layer) for name in SOURCES}
-        return Decisions(self.decisions(FULL, tau, layer), sources, ids=self.sample_ids)
+    def masked(
+        self,
+        tau: float = 0.3,
+        layer: int | None = None,
+        permute: np.random.Generator | None = None,
+    ) -> Decisions:
+        """Return decisions whose unimodal rows come from masking the other modality.
+
+        p(y | t) is the mean over all draws of noise and samples with the text t, p(y | v) likewise.
+        With ``permute``, answers from one modality are first permuted among samples and draws: a
+        null for both sources, in which only noise differs.
+        """
+        joint, sources = self.decisions(FULL, tau, layer), {}
+        for name in SOURCES:
+            rows = self._drawn(name, tau, layer)
+            if permute is not None:
+                flat = rows.reshape(-1, rows.shape[-1])
+                rows = permute.permutation(flat).reshape(rows.shape)
+            sources[name] = rows.mean(0)
+        return Decisions(joint, sources, values=self._values(), ids=self.sample_ids)
 
     def resampled(self, tau: float = 0.3, permute: np.random.Generator | None = None) -> Decisions:
         r"""Return decisions with unimodal rows :math:`p(y|do(v)) = \sum_t p(t)\,p(y|v,t)`.
 
-        One row per pair, grouped by picture; both sources average to the same P(Y) exactly. With
-        ``permute``, answers are first permuted among the pairs: a null for both sources.
+        One row per pair; both sources average to the same P(Y) exactly. With ``permute``, answers
+        are first permuted among the pairs: a null for both sources.
         """
         if self.pairs is None:
             raise ValueError("no resampled pairs were extracted; call extract(..., partners=16)")
         joint = decide(self.pairs.logits, self.pairs.log_normalizer, tau)
         if permute is not None:
             joint = joint[permute.permutation(len(joint))]
-        weights, sources = self.pairs.weights, {}
-        for name, groups in zip(SOURCES, self.pairs.index.T, strict=True):  # mean of each group
-            total, mass = np.zeros((len(self), joint.shape[1])), np.zeros(len(self))
-            np.add.at(total, groups, weights[:, None] * joint)
-            np.add.at(mass, groups, weights)
-            sources[name] = total[groups] / mass[groups, None]
-        pictures, ids = self.pairs.index[:, 0], self.sample_ids
-        return Decisions(joint, sources, weights, pictures, averaged=True, ids=ids)
+        columns, known = dict(zip(SOURCES, self.pairs.index.T, strict=True)), self._values()
+        values = {name: known.get(name, np.arange(len(self)))[columns[name]] for name in SOURCES}
+        options = {"groups": self.pairs.index, "values": values, "ids": self.sample_ids}
+        return Decisions(joint, dict.fromkeys(SOURCES, joint), self.pairs.weights, **options)
+
+    def observational(self, tau: float = 0.3, seed: int = 0) -> Decisions:
+        """Return decisions whose unimodal rows are regressed on the embeddings of one modality.
+
+        p(y | v) and p(y | t) are means of p(y | v, t) over the samples, in the law of the inputs
+        and without noise, as far as a linear predictor of the pooled embeddings sees them, see
+        `pidlib.decomposition.regression.cross_fit`.
+        """
+        joint = self.decisions(FULL, tau)
+        rows = {name: cross_fit(self.embeddings[name], joint, seed=seed) for name in SOURCES}
+        return Decisions(joint, rows, values=self._values(), ids=self.sample_ids)
+
+    def _values(self) -> dict[str, np.ndarray]:
+        """Which samples have equal pictures (or clips), and which equal questions."""
+        labels = {"vision": self.media, "language": self.questions}
+        return {name: np.array(each) for name, each in labels.items() if len(each) == len(self)}
 
     def _require(self, *keys: str):
         missing = [key for key in keys if key not in self.logits]
@@ -161,9 +223,12 @@ class Extraction:
             call = f"call extract(..., passes={(*self.logits, *missing)})"
             raise ValueError(f"passes not extracted: {known}; {call}")
 
-    def _logits(self, key: str | None, layer: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-        key = key or self.full
-        self._require(key)
+    def _drawn(
+        self, key: str | None, tau: float, layer: int | None = None
+    ) -> Float64[np.ndarray, "draws n k"]:
+        return np.stack([decide(*self._logits(name, layer), tau) for name in self.draws(key)])
+
+    def _logits(self, key: str, layer: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         if layer is None:
             return self.logits[key], self.log_normalizer[key]
         if self.depth is not None:

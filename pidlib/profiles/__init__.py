@@ -11,15 +11,28 @@ import pandas as pd
 from pidlib import benchmarks, sensory
 from pidlib.benchmarks import Sample
 from pidlib.decomposition.decisions import Decisions
-from pidlib.extraction import PASSES, extract
+from pidlib.decomposition.resampling import N_HALVES
+from pidlib.extraction import DRAWS, PASSES, extract
 from pidlib.extraction.checks import check_samples
 from pidlib.extraction.job import draw_partners
+from pidlib.extraction.masking import drawn
 from pidlib.models import LoadedModel, load_model
 from pidlib.profiles.clips import sensory_profile
-from pidlib.profiles.modes import MODES, NOISE, diagnose, measure_decisions, measure_mode
+from pidlib.profiles.modes import MODES, bootstrapped, diagnose, measure_decisions, measure_mode
 from pidlib.profiles.report import Profile, compare, report
 
-__all__ = ["Profile", "compare", "diagnose", "measure_decisions", "measure_mode", "profile"]
+__all__ = [
+    "Profile",
+    "bootstrapped",
+    "compare",
+    "diagnose",
+    "measure_decisions",
+    "measure_mode",
+    "profile",
+]
+
+
+MIN_REGRESSED = 32  # samples for the observational mode
 
 
 def profile(
@@ -28,9 +41,11 @@ def profile(
     *,
     n: int | None = None,
     partners: int = 32,
+    draws: int = DRAWS,
+    mask: str = "noise",
     tau: float = 0.3,
     given: str = "question",
-    n_bootstrap: int = 200,
+    n_halves: int = N_HALVES,
     seed: int = 0,
     cache: str | Path | None = None,
     batch_size: int = 32,
@@ -40,8 +55,9 @@ def profile(
     """Profile a model: how much of the information about its decisions is in each modality.
 
     Pictures with questions have the sources vision and language, and decisions from one of them in
-    two modes. ``masked``: the tokens of the other are replaced by calibrated noise. ``resampled``:
-    p(y | v) is the mean of p(y | v, t) over questions t drawn independently of v. Clips with sound
+    three modes. ``masked``: the tokens of the other are replaced, by calibrated noise or another
+    `mask`. ``resampled``: p(y | v) is the mean of p(y | v, t) over questions t drawn independently
+    of v. ``observational``: p(y | v) is regressed on the embeddings of pictures. Clips with sound
     have the sources vision and audio given the question (`pidlib.sensory`), masked.
 
     Parameters
@@ -52,12 +68,16 @@ def profile(
         Samples with one set of candidates; or the name of a benchmark, and their number.
     partners
         Questions that each picture is paired with in the resampled mode; 0 omits this mode.
+    draws, mask
+        Draws of the mask that are averaged, so that noise is not counted as information; what
+        replaces masked tokens, as of `pidlib.extract`.
     tau
         Candidate mass below which a decision is replaced by the uniform one (fallback).
     given
         Condition of Sensory PID: ``"question"`` (its text) or ``"template"`` (its form).
-    n_bootstrap, seed
-        Resamples per interval; seed of noise, partners and resamples.
+    n_halves, seed
+        Halves of the samples that correct the bias of finite n and give the intervals, see
+        `pidlib.decomposition.resampling`; seed of noise, partners and halves.
     cache, batch_size
         As of `pidlib.extract`: an interrupted profile resumes, a finished one is read.
     device
@@ -71,23 +91,25 @@ def profile(
     checks = {
         f"partners={partners}; give 0 (no resampled mode) or more": partners >= 0,
         f"tau={tau} is a share of probability; give 0 to 1": 0 <= tau <= 1,
-        f"n_bootstrap={n_bootstrap}; give 2 or more, and 100 for an interval": n_bootstrap >= 2,
+        f"n_halves={n_halves}; give 2 or more, and {N_HALVES} for an interval": n_halves >= 2,
+        f"draws={draws}; give 1 or more, and {DRAWS} to average the noise": draws >= 1,
         f"batch_size={batch_size}; give 1 or more": batch_size >= 1,
         f"unknown condition {given!r}; choose 'question' or 'template'": given in known,
     }
     for text, valid in checks.items():
         if not valid:
             raise ValueError(text)
-    bootstrap = {"n_bootstrap": n_bootstrap, "seed": seed}
+    sampling = {"n_halves": n_halves, "seed": seed}
     if isinstance(model, Decisions):
         if samples is not None or n is not None or cache is not None:
             raise ValueError("got decisions with samples, n or cache; give the decisions alone")
-        rows, draws, *_ = measure_decisions(model, **bootstrap, device=device)
+        rows, halves, *_ = measure_decisions(model, **sampling, device=device)
         first, second = model.sources
         rows = rows.assign(source_a=first, source_b=second, unimodal="decisions", null_mean=np.nan)
-        rows["n_samples"] = len(np.unique(model.groups))
+        rows["n_samples"] = len(np.unique(model.groups.reshape(len(model), -1)[:, 0]))
         labels = {"model": "decisions", "benchmark": "a table"}
-        return report(rows, {"decisions": draws}, model.ids, **labels, **bootstrap)
+        halves = {"decisions": halves}
+        return report(rows, halves, model.ids, decisions=model, **labels, **sampling)
     if samples is None:
         raise ValueError("got a model without samples; give samples or the name of a benchmark")
     if isinstance(samples, str):
@@ -95,7 +117,8 @@ def profile(
     elif n is not None:
         raise ValueError(f"n={n} is for a benchmark given by name; pass samples[:{n}]")
     clips = any(sample.video is not None or sample.audio is not None for sample in samples)
-    passes, partners = (sensory.REQUIRED, 0) if clips else ((*PASSES, *NOISE), partners)
+    passes, partners = (sensory.PASSES.values(), 0) if clips else (PASSES, partners)
+    passes = drawn(tuple(passes), draws)
     samples = check_samples(samples, passes, partners)
     if isinstance(model, str | Path):
         model = load_model(model, device=device)
@@ -107,27 +130,33 @@ def profile(
             count = len(samples) * len(passes) + pairs
             print(f"{model.name}: {count:,} forward passes on {model.device}", file=sys.stderr)
         options = {"seed": seed, "cache": cache, "batch_size": batch_size, "progress": progress}
+        options["mask"] = mask
         extraction = extract(model, samples, passes=passes, partners=partners, **options)
         if clips:
             groups = sensory.split_by(extraction, given, tau=tau)
     if clips:
-        measured = {"masked": sensory_profile(groups, **bootstrap)}
+        measured = {"masked": sensory_profile(extraction, groups, tau=tau, **sampling)}
     else:
-        options = {"tau": tau, "device": model.device, **bootstrap}
-        modes = MODES if partners else MODES[:1]
+        options = {"tau": tau, "device": model.device, **sampling}
+        modes = [mode for mode in MODES if partners or mode != "resampled"]
+        if len(samples) < MIN_REGRESSED:
+            modes.remove("observational")
         measured = {mode: measure_mode(extraction, mode, **options) for mode in modes}
     rows = pd.concat([part.rows for part in measured.values()], ignore_index=True)
     return report(
         rows[rows["atom"] != "total"],
         {mode: part.draws for mode, part in measured.items()},
         extraction.sample_ids,
-        diagnose(extraction, tau, measured["masked"].moved),
+        diagnose(extraction, tau, measured["masked"].solved),
         extraction,
         [str(entry.message) for entry in caught if entry.category is UserWarning],
+        None if clips else extraction.masked(tau),
         model=model.name,
         revision=model.revision,
         benchmark=", ".join(dict.fromkeys(sample.benchmark for sample in samples)),
         tau=tau,
         partners=partners,
-        **bootstrap,
+        draws=draws,
+        mask=mask,
+        **sampling,
     )

@@ -1,68 +1,93 @@
-"""Measure Sensory PID: atoms of clips with bounds, intervals, noise floors and references."""
+"""Measure Sensory PID: atoms of clips with bounds, intervals, nulls and references."""
 
+import warnings
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from pidlib import sensory
-from pidlib.decomposition.decisions import Draws
-from pidlib.profiles.modes import FLOOR_TOLERANCE, Measured
-from pidlib.sensory import ROLE_PERMUTATIONS, Group
+from pidlib.decomposition.resampling import N_HALVES, extrapolate, normal_interval
+from pidlib.extraction import Extraction
+from pidlib.profiles.modes import (
+    N_PERMUTATIONS,
+    PERMUTATION_TOLERANCE,
+    Measured,
+    permutation_test,
+)
+from pidlib.sensory import Group
 
 
 def sensory_profile(
+    extraction: Extraction,
     groups: Sequence[Group],
     references: Sequence[str] | None = None,
     *,
-    n_bootstrap: int = 100,
+    tau: float = 0.3,
+    n_halves: int = N_HALVES,
     seed: int = 0,
-    n_floors: int = len(ROLE_PERMUTATIONS),
+    n_permutations: int = N_PERMUTATIONS,
+    **options: object,
 ) -> Measured:
-    """Sensory atoms and, in the rows, their sum (``total``): bounds, intervals and noise floors.
+    """Sensory atoms and, in the rows, their sum (``total``): bounds, intervals, corrected values.
 
-    The noise floor of an atom is its value with noise for both streams, under the same reference,
-    averaged over `n_floors` permutations of three draws of noise (0 omits it); it is not a null
-    hypothesis. Intervals do not resample p(y | t) as a reference. By default, and in `draws`, the
-    reference is P(Y | c).
+    `groups` are those of the extraction under the same `tau` and options, see `sensory.split_by`.
+    The null permutes the answers from each stream among the samples and draws of a condition
+    (`n_permutations` times, 0 omits it); synergy has none. Halves of the samples of each condition
+    correct the values and give the intervals, except for the reference. By default, and in `draws`,
+    the reference is P(Y | c).
     """
-    decisions = [group.decisions for group in groups]
+    decisions, condition = [group.decisions for group in groups], groups[0].condition
     result = sensory.decompose(decisions)
-    draws, targets = sensory.bootstrap(result, decisions, n_bootstrap, seed)
-    noise = [[group.noise_floor[index] for group in groups] for index in range(n_floors)]
-    floors = [sensory.decompose(parts, tol=FLOOR_TOLERANCE).pid for parts in noise]
-    unshifted = result.pid.atoms | {"total": result.pid.total}
+    halves = sensory.halve(result, decisions, n_halves, seed)
+    corrected = extrapolate(halves, sensory.SOURCES)
     bounds = result.pid.bounds | {"total": (result.pid.total,) * 2}
-    rows, sizes = [], list(map(len, decisions))
-    for reference in references or sensory.REFERENCES[groups[0].condition][:1]:
-        values = _shifted(result.pid.atoms, sensory.reference_shift(groups, reference))
-        shifted = _shifted(draws.atoms, sensory.reference_shift(groups, reference, targets))
-        intervals = Draws(shifted, None).interval(values)
-        null = []
-        for floor, parts, permutation in zip(floors, noise, ROLE_PERMUTATIONS, strict=False):
-            own = np.stack([part.target for part in parts])
-            shift = sensory.reference_shift(groups, reference, own, permutation)
-            null.append(_shifted(floor.atoms, shift))
-        null_mean = pd.DataFrame(null, columns=list(values)).mean()
-        for atom, bits in values.items():
-            ends = [end + (bits - unshifted[atom]) for end in bounds[atom]]
-            rows.append((reference, atom, bits, *intervals[atom], *ends, null_mean[atom]))
-    columns = ["reference", "atom", "value_bits", "ci_low", "ci_high", "lower_bits", "upper_bits"]
+    whole, rows, sizes = result.pid.atoms, [], list(map(len, decisions))
+    nulls = {}
+    if n_permutations:
+        solve = partial(permuted_atoms, extraction, condition, tau=tau, **options)
+        lower = pd.Series({atom: low for atom, (low, _) in bounds.items()})
+        nulls = permutation_test(solve, lower, seed, n_permutations)
+    total = sum(corrected.atoms.values()), sum(corrected.draws.values())
+    intervals = dict(corrected.interval) | {"total": normal_interval(*total)}
+    for reference in references or sensory.REFERENCES[condition][:1]:
+        shift = sensory.reference_shift(groups, reference)
+        best = _shifted(corrected.atoms, shift)
+        for atom, bits in _shifted(whole, shift).items():
+            added = shift if atom in ("redundancy", "total") else 0.0
+            ends = [end + added for end in (*intervals[atom], *bounds[atom])]
+            rows.append((reference, atom, bits, best[atom], *ends))
+    columns = ["reference", "atom", "value_bits", "corrected_bits", "ci_low", "ci_high"]
+    table = pd.DataFrame(rows, columns=[*columns, "lower_bits", "upper_bits"])
+    for name in ("null_mean", "null_p"):
+        table[name] = table["atom"].map(nulls.get(name, {})).astype(float)
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
-    table = pd.DataFrame(rows, columns=[*columns, "null_mean"]).assign(
-        given=groups[0].condition,
+    table = table.assign(
+        given=condition,
         seed=seed,
-        converged=result.pid.converged and all(pid.converged for pid in floors),
+        converged=result.pid.converged and halves.converged,
         n_samples=sum(sizes),
         n_conditions=len(groups),
         n_per_condition=float(np.median(sizes)),
         **fixed,
         **{f"moved_{name}": distance for name, distance in result.reconciliation.items()},
     )
-    return Measured(table, draws.atoms, result.pid.atoms, result.reconciliation)
+    return Measured(table, corrected.draws, corrected.atoms, result)
+
+
+def permuted_atoms(
+    extraction: Extraction, condition: str, generator: np.random.Generator, **options: object
+) -> Mapping[str, float]:
+    """Sensory atoms when the answers from each stream are permuted within conditions."""
+    with warnings.catch_warnings():  # those of the groups were issued before
+        warnings.simplefilter("ignore", UserWarning)
+        groups = sensory.split_by(extraction, condition, permute=generator, **options)
+    decisions = [group.decisions for group in groups]
+    return sensory.decompose(decisions, tol=PERMUTATION_TOLERANCE).pid.atoms
 
 
 def _shifted(atoms: Mapping, shift: np.ndarray) -> dict[str, np.ndarray | float]:
     """Add the shift of a reference to redundancy, and the sum of the atoms as ``total``."""
-    shifted = atoms | {"redundancy": atoms["redundancy"] + shift}
+    shifted = dict(atoms) | {"redundancy": atoms["redundancy"] + shift}
     return shifted | {"total": sum(shifted.values())}

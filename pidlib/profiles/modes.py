@@ -1,7 +1,6 @@
-"""Measure the atoms of decisions: intervals over samples, nulls, and diagnostics."""
+"""Measure the atoms of decisions: sampling errors, nulls, and diagnostics."""
 
-from collections.abc import Mapping
-from itertools import permutations
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -11,26 +10,31 @@ from scipy.special import entr
 
 from pidlib import sensory
 from pidlib._common import derive_seed
-from pidlib.decomposition.decisions import Decisions, bootstrap_decisions, decision_pid
+from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid
+from pidlib.decomposition.resampling import (
+    N_HALVES,
+    bootstrap_decisions,
+    extrapolate,
+    solve_halves,
+)
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, SOURCES
+from pidlib.sensory import SensoryPID
 
-NOISE = ("none", "none#1", "none#2")  # both modalities masked, three independent draws of noise
-N_PERMUTATIONS, PERMUTATION_TOLERANCE = 19, 1e-4  # the least p-value is .05; bits
-FLOOR_TOLERANCE = 1e-3  # bits
-MODES = ("masked", "resampled")
+N_PERMUTATIONS, PERMUTATION_TOLERANCE = 19, 1e-3  # the least p-value is .05; bits
+MODES = ("masked", "resampled", "observational")
 
 
 class Measured(NamedTuple):
-    """Atoms as rows of a table, and by name in bits: their bootstrap draws [n] and values."""
+    """Atoms as rows of a table, and by name in bits: their draws [n] and values."""
 
     rows: pd.DataFrame
     draws: Mapping[str, Float[np.ndarray, " n"]]
     atoms: Mapping[str, float]
-    moved: Mapping[str, float] | None = None  # mean total variation of reconciliation, by source
+    solved: DecisionPID | SensoryPID | None = None
 
 
-def measure_decisions(
+def bootstrapped(
     decisions: Decisions,
     n_bootstrap: int = 100,
     seed: int = 0,
@@ -40,102 +44,105 @@ def measure_decisions(
     """Atoms of decisions with solver bounds and 95 % bootstrap intervals over samples."""
     result = decision_pid(decisions, tol=tol, device=device)
     drawn = bootstrap_decisions(decisions, n_bootstrap, seed, solved=result, device=device)
-    atoms, bounds, intervals = result.pid.atoms, result.pid.bounds, drawn.interval(result.pid.atoms)
-    rows = [(atom, bits, *bounds[atom], *intervals[atom]) for atom, bits in atoms.items()]
+    atoms, intervals = result.pid.atoms, drawn.interval(result.pid.atoms)
+    return Measured(atom_rows(result, intervals), drawn.atoms, atoms, result)
+
+
+def measure_decisions(
+    decisions: Decisions, n_halves: int = N_HALVES, seed: int = 0, device: "Device" = None
+) -> Measured:
+    """Atoms of decisions with solver bounds; corrected for finite n, with 95 % intervals."""
+    result = decision_pid(decisions, device=device)
+    halves = solve_halves(decisions, result, n_halves, seed, device=device)
+    corrected = extrapolate(halves, tuple(decisions.sources))
+    rows = atom_rows(result, corrected.interval)
+    rows["corrected_bits"] = rows["atom"].map(corrected.atoms)
+    rows["converged"] &= halves.converged
+    return Measured(rows, corrected.draws, corrected.atoms, result)
+
+
+def atom_rows(
+    result: DecisionPID | SensoryPID, intervals: Mapping[str, tuple[float, float]]
+) -> pd.DataFrame:
+    """A row per atom: value, bounds of the solver and interval, in bits."""
+    bounds = result.pid.bounds
+    rows = [(name, v, *bounds[name], *intervals[name]) for name, v in result.pid.atoms.items()]
     columns = ["atom", "value_bits", "lower_bits", "upper_bits", "ci_low", "ci_high"]
-    table = pd.DataFrame(rows, columns=columns).assign(converged=result.pid.converged)
-    return Measured(table, drawn.atoms, atoms, result.reconciliation)
+    return pd.DataFrame(rows, columns=columns).assign(converged=result.pid.converged)
 
 
 def measure_mode(
     extraction: Extraction,
     mode: str,
     tau: float = 0.3,
-    n_bootstrap: int = 100,
+    n_halves: int = N_HALVES,
     seed: int = 0,
     device: "Device" = None,
 ) -> Measured:
-    """Atoms of a model's decisions in one mode, with intervals and null.
+    """Atoms of a model's decisions in one of the `MODES`, corrected for finite n, with a null.
 
-    The null of ``"masked"`` is the `noise_floor`, which is not a hypothesis and has no p-value.
-    That of ``"resampled"`` permutes the pairs `N_PERMUTATIONS` times, a test of what either
-    modality carries alone; synergy has none. `tau` is the candidate mass below which a decision is
-    uniform. Raises a ValueError for an unknown mode, and for passes (`pidlib.extraction.PASSES` and
-    `NOISE`) or pairs that were not extracted.
+    The null permutes answers `N_PERMUTATIONS` times, those of masked passes among samples and
+    draws of noise, those of resampled pairs among pairs: a test of what either modality carries
+    alone; synergy has none. Observational decisions are predictions for other samples, whose
+    information is 0 where nothing is predicted, and have no null. `tau` is the candidate mass below
+    which a decision is uniform. Raises a ValueError for an unknown mode, and for passes
+    (`pidlib.extraction.PASSES`) or pairs that were not extracted.
     """
-    options = {"n_bootstrap": n_bootstrap, "seed": seed, "device": device}
     if mode == "masked":
         decisions = extraction.masked(tau)
-        null_mean, converged = noise_floor(extraction, tau, n_bootstrap, seed, device=device)
-        measured = measure_decisions(decisions, **options)
-        nulls = {"null_mean": null_mean}
     elif mode == "resampled":
-        measured = measure_decisions(extraction.resampled(tau), **options)
-        lower = measured.rows.set_index("atom")["lower_bits"]  # a gap of the solver is no evidence
-        nulls, converged = _permutation_test(lower, extraction, tau, seed, device)
+        decisions = extraction.resampled(tau)
+    elif mode == "observational":
+        decisions = extraction.observational(tau, seed)
     else:
         raise ValueError(f"unknown mode {mode!r}; choose {' or '.join(map(repr, MODES))}")
-    rows = measured.rows
-    columns = {name: rows["atom"].map(by_atom) for name, by_atom in nulls.items()}
-    columns |= {"source_a": "vision", "source_b": "language", "unimodal": mode}
-    return measured._replace(rows=rows.assign(converged=rows["converged"] & converged, **columns))
+    measured = measure_decisions(decisions, n_halves, seed, device)
+    columns = {"source_a": "vision", "source_b": "language", "unimodal": mode}
+    rows = measured.rows.assign(**columns, null_mean=np.nan, null_p=np.nan)
+    if mode != "observational":
+        permute = getattr(extraction, mode)
+
+        def solve(generator: np.random.Generator) -> dict[str, float]:
+            decisions = permute(tau, permute=generator)
+            return decision_pid(decisions, tol=PERMUTATION_TOLERANCE, device=device).pid.atoms
+
+        lower = rows.set_index("atom")["lower_bits"]  # a gap of the solver is no evidence
+        for name, by_atom in permutation_test(solve, lower, seed).items():
+            rows[name] = rows["atom"].map(by_atom)
+    return measured._replace(rows=rows)
 
 
-def noise_floor(
-    extraction: Extraction,
-    tau: float = 0.3,
-    n: int = 100,
-    seed: int = 0,
-    layer: int | None = None,
-    device: "Device" = None,
-) -> tuple[dict[str, float], bool]:
-    """Mean atoms over bootstrap draws of three noise passes; and whether all of them converged.
+def permutation_test(
+    solve: Callable[[np.random.Generator], Mapping[str, float]],
+    lower: pd.Series,
+    seed: int,
+    n: int = N_PERMUTATIONS,
+) -> dict[str, pd.Series]:
+    """Mean atoms of permuted answers and p-values, by atom but without synergy.
 
-    The three take all assignments of the roles (both, vision, language). With `layer`, decisions
-    are read by the logit lens after that block.
+    `solve` returns the atoms of answers permuted by a generator; `lower` are the measured atoms.
     """
-    passes = [extraction.decisions(key, tau, layer) for key in NOISE]
-    draws, converged = [], True
-    for role, (joint, vision, language) in enumerate(permutations(passes)):
-        noise = Decisions(joint=joint, sources={"vision": vision, "language": language})
-        result = decision_pid(noise, tol=FLOOR_TOLERANCE, device=device)
-        role_seed = derive_seed(seed, "noise floor", role)
-        options = {"solved": result, "device": device}
-        draws.append(bootstrap_decisions(noise, -(-n // 6), role_seed, **options).atoms)
-        converged &= result.pid.converged
-    means = {atom: float(np.mean([draw[atom] for draw in draws])) for atom in draws[0]}
-    return means, converged
-
-
-def _permutation_test(
-    lower: pd.Series, extraction: Extraction, tau: float, seed: int, device: "Device"
-) -> tuple[dict[str, pd.Series], bool]:
-    """Mean atoms of permuted decisions and p-values, by atom; and whether all solves converged."""
-    generator = np.random.default_rng(derive_seed(seed, "deals"))
-    options = {"tol": PERMUTATION_TOLERANCE, "device": device}
-    results = [
-        decision_pid(extraction.resampled(tau, generator), **options).pid
-        for _ in range(N_PERMUTATIONS)
-    ]
-    draws = pd.DataFrame([result.atoms for result in results]).drop(columns="synergy")
+    generator = np.random.default_rng(derive_seed(seed, "permutations"))
+    draws = pd.DataFrame([solve(generator) for _ in range(n)]).drop(columns="synergy")
     reached = (draws >= lower[draws.columns] - PERMUTATION_TOLERANCE).sum()
-    nulls = {"null_mean": draws.mean(), "null_p": (1 + reached) / (1 + N_PERMUTATIONS)}
-    return nulls, all(result.converged for result in results)
+    return {"null_mean": draws.mean(), "null_p": (1 + reached) / (1 + n)}
 
 
 def diagnose(
-    extraction: Extraction, tau: float = 0.3, moved: Mapping[str, float] | None = None
+    extraction: Extraction, tau: float = 0.3, solved: DecisionPID | SensoryPID | None = None
 ) -> dict[str, float]:
     """Diagnostics of all inputs (without suffix), of each source alone, and of clips' text.
 
     ``accuracy``; mean ``entropy..._bits`` of the decisions; ``fallback``, the share of decisions
-    replaced by the uniform one; and ``moved_...``, the mean total variation by which reconciliation
-    changed each source, as in `Measured`; by default that of masked pictures.
+    replaced by the uniform one. Of each source, masked: ``spread``, the mean total variation of a
+    draw of noise from the mean of all; ``moved``, that by which reconciliation changed the answers;
+    and I(Y; source) in bits: ``answered``, if every answer was a value of the source, ``averaged``
+    over draws and equal inputs, and ``reconciled``. `solved` is the masked decomposition, if known.
     """
     passes = sensory.PASSES
     if passes["joint"] not in extraction.logits:  # pictures
         passes = {"joint": FULL} | {name: name for name in SOURCES}
-        moved = moved or decision_pid(extraction.masked(tau), tol=0.1).reconciliation
+        solved = solved or decision_pid(extraction.masked(tau), tol=0.1)
     values = {}
     for role, key in passes.items():
         suffix = "" if role == "joint" else f"_{role}"
@@ -143,4 +150,10 @@ def diagnose(
         values[f"accuracy{suffix}"] = extraction.accuracy(key)
         values[f"entropy{suffix}_bits"] = float(entropy)
         values[f"fallback{suffix}"] = extraction.fallback(key, tau)
-    return values | {f"moved_{name}": distance for name, distance in (moved or {}).items()}
+    for name in solved.reconciliation if solved else ():
+        values[f"spread_{name}"] = extraction.spread(passes[name], tau)
+        values[f"moved_{name}"] = solved.reconciliation[name]
+        values[f"answered_{name}_bits"] = extraction.information(passes[name], tau)
+        values[f"averaged_{name}_bits"] = solved.given[name]
+        values[f"reconciled_{name}_bits"] = solved.pid.redundancy + solved.pid.unique[name]
+    return values

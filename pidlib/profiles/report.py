@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,9 @@ import pandas as pd
 from jaxtyping import Float
 
 from pidlib._common import ATOM_STYLES, replacing
+from pidlib.decomposition.atoms import atoms
+from pidlib.decomposition.decisions import Decisions
+from pidlib.decomposition.resampling import normal_interval
 from pidlib.extraction import Extraction
 
 if TYPE_CHECKING:
@@ -33,18 +37,19 @@ class Profile:
     A profile of `Decisions` has neither diagnostics nor an extraction.
     """
 
-    # A row per mode and atom: value, solver bounds, 95 % interval and null, in bits.
+    # A row per mode and atom: value of the samples, solver bounds and null, and the value corrected
+    # for finite n with its 95 % interval, in bits.
     table: pd.DataFrame
     diagnostics: Mapping[str, float]  # of `diagnose`
     warnings: tuple[str, ...]  # which atoms should not be read (`readable` is False), and why
     sample_ids: tuple[str, ...]
-    draws: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]]  # bootstrap, by mode and atom
+    draws: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]]  # halves, by mode and atom
     extraction: Extraction | None = None  # all decisions and embeddings
 
     @property
     def atoms(self) -> dict[str, dict[str, float]]:
-        """The atoms in bits, by mode and name."""
-        modes = self.table.set_index("atom").groupby("unimodal", sort=False)["value_bits"]
+        """The corrected atoms in bits, by mode and name."""
+        modes = self.table.set_index("atom").groupby("unimodal", sort=False)["corrected_bits"]
         return {mode: values.to_dict() for mode, values in modes}
 
     def to_csv(self, path: str | Path) -> None:
@@ -70,12 +75,14 @@ class Profile:
             look = {"facecolor": color, "edgecolor": "white", "hatch": hatch, "linewidth": 0}
             if not row.readable:
                 look = {"facecolor": "white", "edgecolor": color, "linewidth": 0.9}
-            ax.bar(x, row.value_bits, 0.86 * width, zorder=2, **look)
+            ax.bar(x, row.corrected_bits, 0.86 * width, zorder=2, **look)
             if pd.notna(row.null_mean):
                 ax.bar(x, row.null_mean, width, color="#d9d9d9", linewidth=0, zorder=1)
             ax.vlines(x, row.ci_low, row.ci_high, color="#222222", linewidth=0.9, zorder=3)
-            top = max(row.value_bits, row.ci_high, 0 if pd.isna(row.null_mean) else row.null_mean)
-            label = f"{row.value_bits:.2f}".replace("-0.00", "0.00")
+            top = max(
+                row.corrected_bits, row.ci_high, 0 if pd.isna(row.null_mean) else row.null_mean
+            )
+            label = f"{row.corrected_bits:.2f}".replace("-0.00", "0.00")
             label = label if len(modes) == 1 else f"{row.unimodal} {label}"
             ax.annotate(label, (x, top), (0, 2), **text)
         ax.axhline(0, color="#222222", linewidth=0.6, zorder=4)
@@ -112,7 +119,7 @@ class Profile:
         cells: dict[str, dict[str, str]] = {mode: {} for mode in self.atoms}
         for row in self.table.itertuples():
             null = "" if pd.isna(row.null_mean) else f" ({row.null_mean:.2f})"
-            text = f"{row.value_bits:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]{null}"
+            text = f"{row.corrected_bits:.2f} [{row.ci_low:.2f}, {row.ci_high:.2f}]{null}"
             text = text.replace("-0.00", "0.00")
             cells[row.unimodal][row.atom] = text if row.readable else f"{text} !"
         return pd.DataFrame(cells)
@@ -127,10 +134,10 @@ def _png(figure: "Figure") -> bytes:
 def compare(first: Profile, second: Profile) -> pd.DataFrame:
     """Paired differences, second minus first, of two profiles on the same samples.
 
-    Returns a row per mode and atom: both values, ``difference``, ``ci_low`` and ``ci_high``, in
-    bits; ``readable`` is False where a profile warns against the atom. Both bootstraps draw the
-    same samples, so the interval is that of the difference. Raises a ValueError if the samples or
-    settings differ, or no mode is in common.
+    Returns a row per mode and atom: both corrected values, ``difference``, ``ci_low`` and
+    ``ci_high``, in bits; ``readable`` is False where a profile warns against the atom. The halves
+    of both are the same samples, so the interval is that of the difference. Raises a ValueError if
+    the samples or settings differ, or no mode is in common.
     """
     if not (first.sample_ids and second.sample_ids):
         raise ValueError("the decisions have no sample ids; give Decisions(..., ids=...)")
@@ -141,42 +148,57 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
         raise ValueError(f"the profiles are of different samples: {where}")
     if not first.draws.keys() & second.draws.keys():
         raise ValueError(f"no mode in common: {', '.join(first.draws)}; {', '.join(second.draws)}")
-    for name in ("given", "seed", "tau", "n_bootstrap", "partners", "source_a", "source_b"):
+    for name in (
+        "given",
+        "seed",
+        "tau",
+        "n_halves",
+        "partners",
+        "draws",
+        "mask",
+        "source_a",
+        "source_b",
+    ):
         columns = [profile.table.get(name, pd.Series([None])) for profile in (first, second)]
         values = [set(column.dropna()) for column in columns]
         if values[0] != values[1]:
             raise ValueError(f"the profiles differ in {name}: {values[0]} and {values[1]}")
     keys = ["unimodal", "atom"]
-    values = [profile.table[[*keys, "value_bits", "readable"]] for profile in (first, second)]
+    values = [profile.table[[*keys, "corrected_bits", "readable"]] for profile in (first, second)]
     table = values[0].merge(values[1], on=keys, suffixes=("_first", "_second"))
     table["readable"] = table.pop("readable_first") & table.pop("readable_second")
-    table["difference"] = table["value_bits_second"] - table["value_bits_first"]
+    table["difference"] = table["corrected_bits_second"] - table["corrected_bits_first"]
     ends = []
     for mode, atom, difference in table[[*keys, "difference"]].itertuples(index=False):
         draws = second.draws[mode][atom] - first.draws[mode][atom]
-        ends.append(np.quantile(draws, (0.025, 0.975)) - draws.mean() + difference)
+        ends.append(normal_interval(difference, draws))
     return table.assign(**dict(zip(("ci_low", "ci_high"), np.transpose(ends), strict=True)))
 
 
 def report(
     rows: pd.DataFrame,
-    draws: Mapping[str, Mapping[str, np.ndarray]],
+    halves: Mapping[str, Mapping[str, np.ndarray]],
     sample_ids: tuple[str, ...],
     diagnostics: Mapping[str, float] | None = None,
     extraction: Extraction | None = None,
     notes: Sequence[str] = (),
+    decisions: Decisions | None = None,
     **columns: object,
 ) -> Profile:
-    """A profile with its warnings, which are issued too; `notes` are earlier ones."""
+    """A profile with its warnings, which are issued too; `notes` are earlier ones.
+
+    `decisions` are those of any mode, whose values and answers are counted.
+    """
     diagnostics = {name: round(value, 4) for name, value in (diagnostics or {}).items()}
     notes = list(dict.fromkeys(notes))
-    unreadable: set[str] = set()
+    unreadable = _degenerate(decisions, notes) if decisions else set()
+    names = set(rows["atom"])
     for key, value in diagnostics.items():
         measure, _, source = key.partition("_")
         limit, meaning = LIMITS.get(measure, (np.inf, ""))
         if value > limit:
-            modes, where = (["masked"], source) if source else (list(draws), "both modalities")
-            unreadable |= set(modes)
+            modes, where = (["masked"], source) if source else (list(halves), "both modalities")
+            unreadable |= set(product(modes, names))
             notes.append(f"{', '.join(modes)}: do not read; {where}: {value:.2f} {meaning}")
     if "n_samples" not in rows:
         rows = rows.assign(n_samples=len(sample_ids))
@@ -194,6 +216,23 @@ def report(
             notes.append(f"{mode}: a unique atom is 0, so {meaning}")
     for note in notes:
         warnings.warn(note, stacklevel=3)
-    rows = rows.assign(readable=~rows["unimodal"].isin(unreadable), **columns)
+    keys = list(zip(rows["unimodal"], rows["atom"], strict=True))
+    readable = [key not in unreadable and ("", key[1]) not in unreadable for key in keys]
+    rows = rows.assign(readable=readable, **columns)
     rows["given"] = rows.get("given", pd.NA)
-    return Profile(rows, diagnostics, tuple(notes), sample_ids, draws, extraction)
+    return Profile(rows, diagnostics, tuple(notes), sample_ids, halves, extraction)
+
+
+def _degenerate(decisions: Decisions, notes: list[str]) -> set[tuple[str, str]]:
+    """Keys of the atoms that too few values or samples leave without meaning; adds notes."""
+    (n, k), found = decisions.joint.shape, set()
+    n = len(np.unique(decisions.groups.reshape(n, -1)[:, 0]))
+    for name, labels in decisions.values.items():
+        if not labels.any():
+            found |= {("", atom) for atom in ("redundancy", f"unique_{name}", "synergy")}
+            text = f"all samples have one value of {name}, which can tell nothing: do not read"
+            notes.append(f"{text} redundancy, unique_{name} and synergy; give samples that differ")
+    if n < k:
+        found |= {("", atom) for atom in atoms(tuple(decisions.sources), 0, 0, 0, 0)}
+        notes.append(f"{n} samples for {k} answers: do not read any atom; give more samples")
+    return found

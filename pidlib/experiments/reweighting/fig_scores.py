@@ -68,9 +68,9 @@ def _scores(preset: Preset, base: str, trained_on: str) -> pd.DataFrame:
         other = replace(spec, weighting=replace(spec.weighting, estimator=estimator))
         table[f"weight_{estimator.lower()}"], _ = sample_weights(preset, other)
     table["p_answer"] = decisions.joint[rows, answers]
-    table["p_answer_language"] = decisions.sources["language"][rows, answers]
+    table["p_answer_language"] = decisions.unimodal["language"][rows, answers]
     reconciliation = decision_pid(decisions, tol=0.1).reconciliation  # the same for every tol
-    for name, source in decisions.sources.items():
+    for name, source in decisions.unimodal.items():
         uniform = np.isclose(source, 1 / source.shape[1], rtol=0, atol=1e-12)
         table[f"fallback_{name}"] = uniform.all(1)
         table[f"moved_{name}"] = reconciliation[name]
