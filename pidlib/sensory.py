@@ -49,6 +49,7 @@ TOLERANCE = 1e-4  # bits
 MIN_SAMPLES = 16  # median samples per condition below which atoms of soft decisions depend on it
 
 Content = Sequence[tuple[Hashable, Hashable]]
+Drawn = Mapping[str, Float[np.ndarray, "draws n k"]]  # decisions by role, as of `PASSES`
 
 
 class Group(NamedTuple):
@@ -59,6 +60,15 @@ class Group(NamedTuple):
     question: str  # empty unless it is the condition
     decisions: Decisions  # p(y | v, a, t), p(y | v, t) and p(y | a, t)
     text_only: Float[np.ndarray, " k"]  # mean of p(y | t)
+    drawn: Drawn  # of the passes, for all draws of noise
+    content: Content | None
+
+    def permuted(self, generator: np.random.Generator) -> Decisions:
+        """Decisions with the answers from each stream permuted among samples and draws of noise.
+
+        A null for both streams, in which only noise differs.
+        """
+        return _decisions(self.drawn, self.content, generator)
 
 
 def split_by(
@@ -68,15 +78,12 @@ def split_by(
     content: Content | None = None,
     tau: float = 0.3,
     layer: int | None = None,
-    permute: np.random.Generator | None = None,
 ) -> list[Group]:
     """Group the samples of an extraction with all `PASSES` by one of the `CONDITIONS`.
 
     ``"ignored"`` needs `content`: what each clip shows and sounds like. Decisions are averaged over
     draws of noise, and over clips that agree in both streams, or in the only stream that is
-    present. `tau` and `layer` are those of `Extraction.decisions`. With `permute`, answers from one
-    stream are first permuted among the samples and draws of a condition: a null for both streams,
-    in which only noise differs.
+    present. `tau` and `layer` are those of `Extraction.decisions`.
 
     Samples alone in their condition are left out. Warns if they are over a tenth, and if the median
     group is below `MIN_SAMPLES`. Raises a ValueError if there is no group.
@@ -107,8 +114,10 @@ def split_by(
             condition,
             template=templates.pop() if len(templates) == 1 else "",
             question=text if condition == "question" else "",
-            decisions=_decisions(streams, clips, permute),
+            decisions=_decisions(streams, clips),
             text_only=streams["text"].mean((0, 1)),
+            drawn=streams,
+            content=clips,
         )
         groups.append(group)
     sizes, total = [len(group.decisions) for group in groups], len(extraction)
@@ -126,9 +135,7 @@ def split_by(
 
 
 def _decisions(
-    drawn: Mapping[str, Float[np.ndarray, "draws n k"]],
-    content: Content | None,
-    permute: np.random.Generator | None,
+    drawn: Drawn, content: Content | None, permute: np.random.Generator | None = None
 ) -> Decisions:
     joint, sources, values = drawn["joint"].mean(0), {}, {}
     for place, name in enumerate(SOURCES):

@@ -1,6 +1,7 @@
 """Atoms of the models of a preset, from their decisions and from their embeddings."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -10,16 +11,16 @@ from jaxtyping import Int
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
+from pidlib.decomposition.resampling import N_HALVES
 from pidlib.experiments.extractions import Extracted, Query, Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.extraction import PASSES, Extraction
-from pidlib.extraction.masking import FULL, SOURCES
-from pidlib.profiles.modes import NOISE, measure_mode
+from pidlib.extraction.masking import FULL, SOURCES, drawn
+from pidlib.profiles.modes import measure_mode
 
 BATCH = {"epochs": 20, "batch_size": 64}  # within the published ranges, for a few hundred samples
-FEW_DRAWS = 30  # at most, for intervals of `mode_profiles`
 # Columns that all atoms of codes share.
 CODES = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
 
@@ -29,7 +30,8 @@ def request(
 ) -> Request:
     """All passes of a profile; by default of the preset's models on all of its benchmarks."""
     partners = preset.partners if "resampled" in preset.unimodal else 0
-    query = Query(preset.split, preset.n_samples, preset.seed, (*PASSES, *NOISE), partners)
+    passes = drawn(PASSES, preset.draws)
+    query = Query(preset.split, preset.n_samples, preset.seed, passes, partners)
     models = preset.models if models is None else models
     return Request(models, preset.benchmarks if benchmarks is None else benchmarks, (query,))
 
@@ -45,7 +47,7 @@ def decision_profiles(
     By default on all benchmarks of the preset. The estimators are those of `decision_profile`.
     """
     profiles = []
-    shared = preset.model_dump(include={"tau", "n_bootstrap", "seed"})
+    shared = preset.model_dump(include={"tau", "n_halves", "seed"})
     for (answer,) in extractions(preset, request(preset, benchmarks)):
         for unimodal, estimator in product(preset.unimodal, estimators):
             settings = shared | {"unimodal": unimodal, "estimator": estimator}
@@ -59,9 +61,8 @@ def decision_profiles(
 
 
 def mode_profiles(preset: Preset, answer: Extracted, experiment: str) -> Iterator[pd.DataFrame]:
-    """Atoms of the decisions of one model for each unimodal mode, with at most `FEW_DRAWS`."""
-    settings = preset.model_dump(include={"tau", "seed"})
-    settings["n_bootstrap"] = min(FEW_DRAWS, preset.n_bootstrap)
+    """Atoms of the decisions of one model for each unimodal mode."""
+    settings = preset.model_dump(include={"tau", "n_halves", "seed"})
     for unimodal in preset.unimodal:
         columns = answer.row_columns(experiment, unimodal=unimodal, **settings)
         options = settings | {"unimodal": unimodal, "device": preset.device}
@@ -84,7 +85,7 @@ def decision_profile(
     unimodal: str,
     estimator: str = "exact",
     tau: float = 0.3,
-    n_bootstrap: int = 100,
+    n_halves: int = N_HALVES,
     n_batches: int = 50,
     seed: int = 0,
     device: str | None = None,
@@ -92,12 +93,12 @@ def decision_profile(
 ) -> pd.DataFrame:
     """Atoms of a model's decisions in a unimodal mode, a row each, with further columns.
 
-    The estimator ``"exact"`` gives certified bounds, interval and null, see
-    `pidlib.profiles.measure_mode`; ``"BATCH"`` gives the range over `n_batches` random batches, and
-    neither bounds nor null.
+    The estimator ``"exact"`` gives certified bounds, corrected values, interval and null, see
+    `pidlib.profiles.measure_mode`; ``"BATCH"``, as published, the range over `n_batches` random
+    batches, and none of these.
     """
     if estimator == "exact":
-        rows = measure_mode(extraction, unimodal, tau, n_bootstrap, seed, device).rows
+        rows = measure_mode(extraction, unimodal, tau, n_halves, seed, device).rows
     elif estimator == "BATCH":
         rows = _batch_rows(extraction, unimodal, tau, n_batches, seed)
     else:
@@ -109,13 +110,11 @@ def decision_profile(
 def _batch_rows(
     extraction: Extraction, unimodal: str, tau: float, n_batches: int, seed: int
 ) -> pd.DataFrame:
-    """Atoms by BATCH and their 95 % range over batches, both clamped at zero as published."""
-    embeddings = dict(extraction.embeddings)
-    if unimodal == "masked":
-        decisions = extraction.masked(tau)
-    else:
-        decisions, index = extraction.resampled(tau), extraction.pairs.index.T
-        pairs = zip(SOURCES, index, strict=True)
+    """Atoms by BATCH and their range over batches, as published: not reconciled, clamped at 0."""
+    embeddings, decisions = dict(extraction.embeddings), getattr(extraction, unimodal)(tau)
+    decisions = replace(decisions, reconciliation="none")
+    if unimodal == "resampled":
+        pairs = zip(SOURCES, extraction.pairs.index.T, strict=True)
         embeddings = {name: embeddings[name][rows] for name, rows in pairs}
     result = batch_pid(decisions, embeddings=embeddings, n_batches=n_batches, seed=seed, **BATCH)
     value, spread = pd.Series(result.atoms), pd.Series(result.spread)

@@ -13,7 +13,7 @@ from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.tables import DIAGNOSTICS, Columns, of_type, published, validate
 from pidlib.extraction import PASSES
-from pidlib.extraction.masking import FULL
+from pidlib.extraction.masking import FULL, drawn
 from pidlib.models.checkpoints import CHECKPOINTS
 from pidlib.profiles.modes import diagnose
 from pidlib.training.recipes import RECIPES
@@ -55,7 +55,8 @@ def request(
     preset: Preset, models: tuple[str, ...] | None = None, names: tuple[str, ...] | None = None
 ) -> Request:
     """Both modalities and each alone, by default for the population on all benchmarks."""
-    query = Query(preset.split, preset.n_population, preset.seed, PASSES)
+    passes = drawn(PASSES, preset.draws)
+    query = Query(preset.split, preset.n_population, preset.seed, passes)
     return Request(models or preset.population, names or preset.benchmarks, (query,))
 
 
@@ -132,7 +133,7 @@ def population_table(
         rows.append(
             answer.row_columns("vision_language", tau=preset.tau, tol=TOLERANCE)
             | {f"{name}_bits": value for name, value in bits.items()}
-            | diagnose(extraction, preset.tau, result.reconciliation)
+            | diagnose(extraction, preset.tau, result)
             | {"delta_vision": delta, "delta_low": low, "delta_high": high}
             | {"converged": all(decomposition.converged for decomposition in solved)}
             | {"family": family, "size": size}

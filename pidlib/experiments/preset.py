@@ -25,7 +25,7 @@ from pidlib import benchmarks
 from pidlib._common import project_root, unknown_name
 
 PRESETS = Path(__file__).with_name("presets")
-MODES = ("masked", "resampled")
+MODES = ("masked", "resampled", "observational")
 _PLAIN = (type(None), bool, int, float, str, list, tuple, dict)  # everything papermill can inject
 _MERGED = {"tuning", "weighting"}  # fields whose overrides replace single entries
 _MAPPINGS = {*_MERGED, "tuned_models"}
@@ -97,8 +97,10 @@ class Preset(BaseModel):
     n_explained: PositiveInt  # questions per benchmark and model with Shapley values
     n_embedded: PositiveInt  # questions per benchmark whose embeddings are clustered
     partners: PositiveInt  # questions each picture is paired with in the resampled mode
-    unimodal: Modes  # how unimodal decisions are obtained: masked, resampled
+    draws: PositiveInt  # draws of the noise that are averaged in masked passes
+    unimodal: Modes  # how unimodal decisions are obtained: masked, resampled, observational
     tau: float = Field(ge=0, le=1)  # candidate mass below which a decision counts as uniform
+    n_halves: Annotated[int, Field(ge=2)]  # halves of the samples that correct decisions' atoms
     n_bootstrap: PositiveInt  # resamples per interval
     n_resamples: PositiveInt  # permutations and bootstrap draws of the models per rank correlation
     n_permutations: PositiveInt  # permutations per null

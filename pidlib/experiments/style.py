@@ -7,6 +7,7 @@ from itertools import zip_longest
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -203,6 +204,14 @@ def floats(values: Any) -> np.ndarray:
     if hasattr(values, "to_numpy"):
         return values.to_numpy(float, na_value=np.nan)
     return np.asarray(values, float)
+
+
+def best(rows: Mapping[str, Any]) -> Any:
+    """Corrected values in bits, and measured ones where none are: of a table, or of one row."""
+    if not isinstance(rows, pd.DataFrame):
+        corrected = rows["corrected_bits"]
+        return rows["value_bits"] if pd.isna(corrected) else corrected
+    return floats(rows["corrected_bits"].fillna(rows["value_bits"]))
 
 
 def forest(

@@ -50,8 +50,14 @@ def diagnostics(*suffixes: str) -> list[str]:
     return [measure.format(suffix) for measure in measures for suffix in suffixes]
 
 
+def masked_diagnostics(*sources: str) -> list[str]:
+    """The names of what `pidlib.profiles.diagnose` says of each source, masked."""
+    measures = ("spread_{}", "moved_{}", "answered_{}_bits", "averaged_{}_bits")
+    return [name.format(source) for name in (*measures, "reconciled_{}_bits") for source in sources]
+
+
 # Of a masked profile: both modalities and each alone, see pidlib.profiles.
-DIAGNOSTICS = [*diagnostics("", "_vision", "_language"), "moved_vision", "moved_language"]
+DIAGNOSTICS = diagnostics("", "_vision", "_language") + masked_diagnostics("vision", "language")
 
 
 def columns_of(name: str) -> Columns:

@@ -118,11 +118,13 @@ class Extraction:
         return "+".join(MODALITIES) if "audio" in self.embeddings else FULL
 
     def draws(self, key: str | None = None) -> tuple[str, ...]:
-        """The extracted draws of the noise for a pass; itself, if it names one: ``"vision#1"``."""
+        """The extracted draws of the noise for a pass; only one if it is named: ``"vision#0"``."""
         key = key or self.full
-        self._require(key)
-        every = (key,) if "#" in key else self.logits
-        return tuple(name for name in every if key in (name, name.partition("#")[0]))
+        base, _, draw = key.partition("#")
+        self._require(key if int(draw or 0) else base)
+        if draw:
+            return (key if int(draw) else base,)
+        return tuple(name for name in self.logits if base == name.partition("#")[0])
 
     def decisions(self, key: str | None = None, tau: float = 0.3, layer: int | None = None) -> Rows:
         """Compute p(y | inputs of a pass) with `decide`, the mean over all `draws` of its noise.

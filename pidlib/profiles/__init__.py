@@ -135,7 +135,7 @@ def profile(
         if clips:
             groups = sensory.split_by(extraction, given, tau=tau)
     if clips:
-        measured = {"masked": sensory_profile(extraction, groups, tau=tau, **sampling)}
+        measured = {"masked": sensory_profile(groups, **sampling)}
     else:
         options = {"tau": tau, "device": model.device, **sampling}
         modes = [mode for mode in MODES if partners or mode != "resampled"]

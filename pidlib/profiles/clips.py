@@ -1,6 +1,5 @@
 """Measure Sensory PID: atoms of clips with bounds, intervals, nulls and references."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -9,7 +8,6 @@ import pandas as pd
 
 from pidlib import sensory
 from pidlib.decomposition.resampling import N_HALVES, extrapolate, normal_interval
-from pidlib.extraction import Extraction
 from pidlib.profiles.modes import (
     N_PERMUTATIONS,
     PERMUTATION_TOLERANCE,
@@ -20,19 +18,15 @@ from pidlib.sensory import Group
 
 
 def sensory_profile(
-    extraction: Extraction,
     groups: Sequence[Group],
     references: Sequence[str] | None = None,
     *,
-    tau: float = 0.3,
     n_halves: int = N_HALVES,
     seed: int = 0,
     n_permutations: int = N_PERMUTATIONS,
-    **options: object,
 ) -> Measured:
     """Sensory atoms and, in the rows, their sum (``total``): bounds, intervals, corrected values.
 
-    `groups` are those of the extraction under the same `tau` and options, see `sensory.split_by`.
     The null permutes the answers from each stream among the samples and draws of a condition
     (`n_permutations` times, 0 omits it); synergy has none. Halves of the samples of each condition
     correct the values and give the intervals, except for the reference. By default, and in `draws`,
@@ -46,9 +40,8 @@ def sensory_profile(
     whole, rows, sizes = result.pid.atoms, [], list(map(len, decisions))
     nulls = {}
     if n_permutations:
-        solve = partial(permuted_atoms, extraction, condition, tau=tau, **options)
         lower = pd.Series({atom: low for atom, (low, _) in bounds.items()})
-        nulls = permutation_test(solve, lower, seed, n_permutations)
+        nulls = permutation_test(partial(permuted_atoms, groups), lower, seed, n_permutations)
     total = sum(corrected.atoms.values()), sum(corrected.draws.values())
     intervals = dict(corrected.interval) | {"total": normal_interval(*total)}
     for reference in references or sensory.REFERENCES[condition][:1]:
@@ -76,14 +69,9 @@ def sensory_profile(
     return Measured(table, corrected.draws, corrected.atoms, result)
 
 
-def permuted_atoms(
-    extraction: Extraction, condition: str, generator: np.random.Generator, **options: object
-) -> Mapping[str, float]:
+def permuted_atoms(groups: Sequence[Group], generator: np.random.Generator) -> Mapping[str, float]:
     """Sensory atoms when the answers from each stream are permuted within conditions."""
-    with warnings.catch_warnings():  # those of the groups were issued before
-        warnings.simplefilter("ignore", UserWarning)
-        groups = sensory.split_by(extraction, condition, permute=generator, **options)
-    decisions = [group.decisions for group in groups]
+    decisions = [group.permuted(generator) for group in groups]
     return sensory.decompose(decisions, tol=PERMUTATION_TOLERANCE).pid.atoms
 
 

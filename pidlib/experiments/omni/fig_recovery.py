@@ -19,7 +19,8 @@ from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import validate
-from pidlib.sensory import CONDITIONS, PASSES, ROLE_PERMUTATIONS, SOURCES, split_by
+from pidlib.profiles.modes import N_PERMUTATIONS
+from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
 
 COLUMNS = profiles.COLUMNS
 _ROW_LABELS = {
@@ -36,7 +37,7 @@ def requests(preset: Preset) -> list[Request]:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Truths and measured atoms by template and condition; noise floors given the question."""
+    """Truths and measured atoms by template and condition; nulls given the question."""
     (request,) = requests(preset)
     tables = [_truths(benchmark) for benchmark in request.benchmarks]
     for (answer,) in extractions(preset, request):
@@ -49,9 +50,10 @@ def measure(preset: Preset) -> pd.DataFrame:
             content = [(v, a) for _, v, a, _ in states] if condition == "ignored" else None
             groups = split_by(extraction, condition, content=content, tau=preset.tau)
             groups.sort(key=lambda group: group.template)
-            n_floors = len(ROLE_PERMUTATIONS) if condition == "question" else 0
+            count = N_PERMUTATIONS if condition == "question" else 0
             for template, members in groupby(groups, key=lambda group: group.template):
-                rows = profiles.profile_rows(preset, answer, list(members), n_floors=n_floors)
+                options = {"groups": list(members), "n_permutations": count}
+                rows = profiles.profile_rows(preset, answer, **options)
                 tables.append(rows.assign(template=template, accuracy=accuracy[template]))
     table = pd.concat(tables, ignore_index=True)
     return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
@@ -109,7 +111,7 @@ def figure(table: pd.DataFrame) -> Figure:
     tick = style.handle("an ideal answerer, so estimated", **tick)
     handles = [*style.atom_handles(style.SENSORY), tick]
     figure.legend(handles=handles, loc="outside upper center", ncols=5)
-    handles = [*style.model_handles(models), style.null_handle("noise floor")]
+    handles = [*style.model_handles(models), style.null_handle("null: answers permuted")]
     note = profiles.training_note(models)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, **note)
     return figure
@@ -130,4 +132,4 @@ def _draw_points(ax: Axes, rows: pd.DataFrame, offset: float, marker: str) -> No
     places = np.arange(4) + offset
     style.null_band(ax, places, rows["null_mean"], 0.2)
     style.interval(ax, places, rows["ci_low"], rows["ci_high"], linewidth=0.5)
-    style.points(ax, places, rows["value_bits"], marker, markersize=2.4, markeredgewidth=0.5)
+    style.points(ax, places, style.best(rows), marker, markersize=2.4, markeredgewidth=0.5)

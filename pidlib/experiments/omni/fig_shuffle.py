@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from pidlib._common import derive_seed, fingerprint
-from pidlib.decomposition.decisions import Draws
+from pidlib.decomposition.resampling import normal_interval
 from pidlib.experiments import statistics, style
 from pidlib.experiments.extractions import Extracted, Request, extractions
 from pidlib.experiments.interventions import accuracy_drop, resample
@@ -92,18 +92,18 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def _quantity_rows(preset: Preset, answer: Extracted) -> Iterator[dict[str, object]]:
-    settings = {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
+    settings = {"n_halves": preset.n_halves, "seed": preset.seed}
     conditions = {"given": "template", "tau": preset.tau}
     columns = answer.row_columns("omni", analysis="streams", **conditions, **settings)
     columns |= {"kind": "quantity", "intervention": "none"}
     for group in split_by(answer.extraction, "template", tau=preset.tau):
-        profile = sensory_profile([group], **settings, n_floors=0)
+        profile = sensory_profile([group], **settings, n_permutations=0)
         columns |= {"template": group.template, "n_samples": len(group.decisions)}
         columns["converged"] = bool(profile.rows["converged"].all())
         values, draws = _quantities(profile.atoms), _quantities(profile.draws)
-        for name, (low, high) in Draws(draws, None).interval(values).items():
-            row = {"quantity": name, "value": values[name], "ci_low": low, "ci_high": high}
-            yield columns | row
+        for name, value in values.items():
+            low, high = normal_interval(value, draws[name])
+            yield columns | {"quantity": name, "value": value, "ci_low": low, "ci_high": high}
 
 
 def _quantities(atoms: Mapping[str, float | np.ndarray]) -> dict[str, float | np.ndarray]:

@@ -1,6 +1,7 @@
 """Sensory profiles of models, of their answers and after every block, as rows of tables."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,14 @@ from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Extracted, Query
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.stages import Claim
-from pidlib.experiments.tables import ATOMS, Columns, diagnostics, of_type
+from pidlib.experiments.tables import ATOMS, Columns, diagnostics, masked_diagnostics, of_type
 from pidlib.extraction import Extraction
-from pidlib.profiles.clips import sensory_profile
-from pidlib.profiles.modes import Measured
-from pidlib.sensory import ROLE_PERMUTATIONS, Group
+from pidlib.extraction.masking import drawn
+from pidlib.profiles.clips import permuted_atoms, sensory_profile
+from pidlib.profiles.modes import N_PERMUTATIONS, Measured, atom_rows, permutation_test
+from pidlib.sensory import Group
 
+N_NULLS = 3  # permutations per block of a trajectory
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
 TRAINED_WITH_NOISE = (
     "all minis but plain had a fifth of each stream as noise in training, "
@@ -30,7 +33,7 @@ COLUMNS = Columns(
         **of_type("string", "source", "grade", "template", "reference"),
         **ATOMS.types,
         **of_type("Float64", *diagnostics("", "_vision", "_audio", "_text")),
-        **of_type("Float64", "moved_vision", "moved_audio", "n_per_condition"),
+        **of_type("Float64", *masked_diagnostics("vision", "audio"), "n_per_condition"),
         **of_type("Int64", "n_conditions", "n_alone"),
     },
     required=ATOMS.required,
@@ -39,21 +42,29 @@ COLUMNS = Columns(
 
 def query(preset: Preset) -> Query:
     """The passes of Sensory PID, read after every block."""
-    return Query(preset.split, preset.n_omni, preset.seed, sensory.REQUIRED, layers=None)
+    passes = drawn(tuple(sensory.PASSES.values()), preset.draws)
+    return Query(preset.split, preset.n_omni, preset.seed, passes, layers=None)
 
 
 def template_profile(
     extraction: Extraction, tau: float, n_bootstrap: int, seed: int, layer: int | None = None
 ) -> Measured:
-    """Sensory atoms given the template, with one permutation of the noise floor.
+    """Sensory atoms given the template with bootstrap draws; the null is the mean of few draws.
 
     For generated clips its truth equals that given the question, and more samples share a template.
     Draws with equal seeds take the same samples at every layer and for equal counts of templates.
     """
     groups = sensory.split_by(extraction, "template", tau=tau, layer=layer)
-    profile = sensory_profile(groups, n_bootstrap=n_bootstrap, seed=seed, n_floors=1)
-    rows = profile.rows.query("atom != 'total'").filter(list(ATOMS.types))
-    return profile._replace(rows=rows.assign(layer=layer))
+    decisions = [group.decisions for group in groups]
+    result = sensory.decompose(decisions)
+    draws, _ = sensory.bootstrap(result, decisions, n_bootstrap, seed)
+    rows = atom_rows(result, draws.interval(result.pid.atoms))
+    lower = rows.set_index("atom")["lower_bits"]
+    null = permutation_test(partial(permuted_atoms, groups), lower, seed, N_NULLS)["null_mean"]
+    fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
+    fixed |= {"given": "template", "layer": layer, "seed": seed, "n_samples": len(extraction)}
+    rows = rows.assign(null_mean=rows["atom"].map(null), **fixed)
+    return Measured(rows, draws.atoms, result.pid.atoms, result)
 
 
 def trajectory(extraction: Extraction, **settings: float) -> Measured:
@@ -95,11 +106,11 @@ def profile_rows(
     answer: Extracted,
     groups: Sequence[Group],
     references: Sequence[str] | None = None,
-    n_floors: int = len(ROLE_PERMUTATIONS),
+    n_permutations: int = N_PERMUTATIONS,
 ) -> pd.DataFrame:
     """Rows of `sensory_profile` with the columns that identify their origin."""
-    settings = {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
-    rows = sensory_profile(groups, references, **settings, n_floors=n_floors).rows
+    settings = {"n_halves": preset.n_halves, "seed": preset.seed}
+    rows = sensory_profile(groups, references, **settings, n_permutations=n_permutations).rows
     settings |= {"analysis": "sensory", "given": groups[0].condition, "tau": preset.tau}
 
     def identify(reference: str) -> object:
@@ -114,7 +125,7 @@ def legend_handles() -> list[Line2D | Patch]:
     dotted = {"linewidth": 0.8, "linestyle": (0, (1, 1))}
     interval = {"color": style.COLORS["synergy"], "alpha": 0.3, "linewidth": 0}
     return [
-        style.handle("noise floor", color=style.FAINT, **dotted),
+        style.handle("null: answers permuted", color=style.FAINT, **dotted),
         Patch(label="bootstrap over clips, 95 %", **interval),
         Patch(label="first and last stage, as published", color=style.NULL, alpha=0.45),
     ]

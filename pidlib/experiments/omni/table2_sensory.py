@@ -103,7 +103,7 @@ def _draw_bars(ax: Axes, rows: pd.DataFrame, models: Sequence[str], **options: f
     for (index, model), (place, atom) in product(enumerate(models), enumerate(present)):
         row = rows[(rows["model"] == model) & (rows["atom"] == atom)]
         x = [place + (index - (len(models) - 1) / 2) * spacing] * len(row)
-        height = row["value_bits"].to_numpy(float)
+        height = style.best(row)
         if atom == "total":
             ax.bar(x, height, width, color=style.FAINT, linewidth=0)
         else:
@@ -139,7 +139,8 @@ def latex(table: pd.DataFrame) -> str:
             rows.append([name, style.model_name(model), *bits, *_percent(block)])
             name = ""
     for index, (model, block) in enumerate(printed.groupby("model", sort=False)):
-        bits, first = block.set_index("atom")["value_bits"], block.iloc[0]
+        first = block.iloc[0]
+        bits = block.assign(bits=style.best(block)).set_index("atom")["bits"]
         bits = [f"{bits[atom]:.{3 if atom == 'redundancy' else 2}f}" for atom in _COLUMN_ORDER]
         grade = f"{first['benchmark']}, published (grade {first['grade']})"
         name = "" if index else rf"\midrule {grade}"
@@ -151,7 +152,7 @@ def _value(atoms: pd.DataFrame, reference: str, atom: str) -> str | None:
     if (reference, atom) not in atoms.index:
         return None
     row = atoms.loc[(reference, atom)]
-    text = f"{round(row['value_bits'], 2) + 0.0:.2f}".replace("-", "$-$")
+    text = f"{round(style.best(row), 2) + 0.0:.2f}".replace("-", "$-$")
     text += rf"\,{{\tiny$\pm${(row['ci_high'] - row['ci_low']) / 2:.2f}}}"
     return rf"\emph{{{text}}}" if row["ci_low"] <= row["null_mean"] + _TOLERANCE else text
 

@@ -78,4 +78,4 @@ def _draw_measured(ax: Axes, rows: pd.DataFrame, marker: str) -> None:
             row = rows[(rows["atom"] == atom) & (rows["estimator"] == estimator)]
             x = [index + offset] * len(row)
             style.interval(ax, x, row["ci_low"], row["ci_high"], linewidth=0.6)
-            style.points(ax, x, row["value_bits"], marker, color=face, markersize=3)
+            style.points(ax, x, style.best(row), marker, color=face, markersize=3)

@@ -11,6 +11,7 @@ Three studies, each with one choice changed:
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -22,9 +23,9 @@ from matplotlib.lines import Line2D
 
 from pidlib._common import derive_seed
 from pidlib.decomposition.batch import batch_pid
-from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.decomposition.decisions import decision_pid
 from pidlib.experiments import decision_profiles, style
-from pidlib.experiments.decision_profiles import FEW_DRAWS, mode_profiles
+from pidlib.experiments.decision_profiles import mode_profiles
 from pidlib.experiments.extractions import Extracted, Query, Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
@@ -103,15 +104,17 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
 
 
 def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
-    settings = {"n_bootstrap": min(FEW_DRAWS, preset.n_bootstrap), "seed": preset.seed}
+    settings = {"n_halves": preset.n_halves, "seed": preset.seed}
     extraction = answer.extraction
-    joint, language = (extraction.decisions(key, preset.tau) for key in (FULL, "language"))
+    masked = extraction.masked(preset.tau)
     for key in VISION_PASSES:
-        sources = {"vision": extraction.decisions(key, preset.tau), "language": language}
-        decisions, options = Decisions(joint, sources), settings | {"device": preset.device}
+        draw = "vision#0" if key == "vision" else key
+        sources = {"vision": extraction.decisions(draw, preset.tau)}
+        decisions = replace(masked, sources=dict(masked.sources) | sources)
+        options = settings | {"device": preset.device}
         rows = measure_decisions(decisions, **options).rows
         columns = answer.row_columns(EXPERIMENT, source=key, tau=preset.tau, **settings)
-        columns |= {"seed": preset.seed, "fallback": extraction.fallback(key, preset.tau)}
+        columns |= {"seed": preset.seed, "fallback": extraction.fallback(draw, preset.tau)}
         columns |= {"study": "options", "source_a": key, "unimodal": "masked"}
         yield rows.assign(estimator="exact", **columns)
 
@@ -149,7 +152,7 @@ def figure(table: pd.DataFrame) -> Figure:
     panels = (masked, resampled, floor), (visible, hidden, _difference(noise, hidden))
     for ax, (rows, reference, null) in zip(axes[1:], panels, strict=True):
         _draw_differences(ax, _difference(rows, reference), null, benchmarks, models)
-    null = style.null_handle("noise: its floor when masked; another draw of it")
+    null = style.null_handle("null when masked; another draw of the noise")
     atoms = [*style.atom_points(), null]
     result.legend(handles=atoms, loc="outside upper center", ncols=5, columnspacing=1)
     result.legend(handles=handles, loc="outside lower center", ncols=3)
@@ -158,9 +161,10 @@ def figure(table: pd.DataFrame) -> Figure:
 
 def _difference(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Differences of atoms with intervals as if both were independent: in quadrature."""
+    rows, reference = (each.assign(bits=style.best(each)) for each in (rows, reference))
     both = rows.merge(reference, on=_KEYS, suffixes=("", "_reference"))
     (value, low, high), (old, old_low, old_high) = (
-        [style.floats(both[name + suffix]) for name in ("value_bits", "ci_low", "ci_high")]
+        [style.floats(both[name + suffix]) for name in ("bits", "ci_low", "ci_high")]
         for suffix in ("", "_reference")
     )
     return both[_KEYS].assign(

@@ -22,17 +22,19 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from pidlib.decomposition.decisions import decision_pid
 from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.stages import FIRST_END, LAST_START, Claim, share_of, stage_blocks
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.extraction import PASSES, Extraction
-from pidlib.profiles.modes import NOISE, measure_decisions, noise_floor
+from pidlib.extraction.masking import drawn
+from pidlib.profiles.modes import PERMUTATION_TOLERANCE, bootstrapped, permutation_test
 
 TOLERANCE = 1e-4  # bits
 MIDDLE = LAST_START - FIRST_END  # the length of the middle stage
-N_FLOOR = 6  # bootstrap draws of the noise floor: one for each assignment of the passes to roles
+N_NULLS = 3  # permutations of the answers after each block
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": stages.CLAIM_COLUMNS}
 
@@ -47,8 +49,9 @@ CLAIMS = {
 
 
 def requests(preset: Preset) -> list[Request]:
-    """Both modalities, each alone and noise alone, after every block."""
-    query = Query(preset.split, preset.n_samples, preset.seed, (*PASSES, *NOISE), layers=None)
+    """Both modalities and each alone, after every block."""
+    passes = drawn(PASSES, preset.draws)
+    query = Query(preset.split, preset.n_samples, preset.seed, passes, layers=None)
     return [Request(preset.models, preset.benchmarks, (query,))]
 
 
@@ -77,9 +80,9 @@ def depth_profile(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Atoms after every block, and the statistics of the three stages.
 
-    The extraction needs every block, else it raises ValueError, and the passes of `PASSES` and
-    `NOISE`. The draws of all blocks take the same samples, so statistics across depths have
-    intervals too. `columns` are further columns, the same in every row.
+    The extraction needs every block, else it raises ValueError, and the passes of `PASSES`. The
+    draws of all blocks take the same samples, so statistics across depths have intervals too.
+    `columns` are further columns, the same in every row.
     """
     n_blocks = len(extraction.layers)
     if extraction.layers != tuple(range(n_blocks)):
@@ -91,12 +94,16 @@ def depth_profile(
     tables, values, draws, solved = [], [], [], True
     for layer in extraction.layers:
         decisions = extraction.masked(tau, layer)
-        measured = measure_decisions(decisions, n_bootstrap, seed, device, tol=TOLERANCE)
-        floor, floor_solved = noise_floor(extraction, tau, N_FLOOR, seed, layer, device)
+        measured = bootstrapped(decisions, n_bootstrap, seed, device, tol=TOLERANCE)
+
+        def solve(generator: np.random.Generator, layer: int = layer) -> dict[str, float]:
+            permuted = extraction.masked(tau, layer, permute=generator)
+            return decision_pid(permuted, tol=PERMUTATION_TOLERANCE, device=device).pid.atoms
+
         rows = measured.rows.assign(layer=layer)
+        null = permutation_test(solve, rows.set_index("atom")["lower_bits"], seed, N_NULLS)
         solved &= rows["converged"].all()
-        rows["converged"] &= floor_solved
-        tables.append(rows.assign(null_mean=rows["atom"].map(floor)))
+        tables.append(rows.assign(null_mean=rows["atom"].map(null["null_mean"])))
         values.append(measured.atoms)
         draws.append(measured.draws)
     statistics = (

@@ -24,8 +24,12 @@ from pidlib.profiles.modes import diagnose
 EXPERIMENT = "vision_language"
 # The order of the panels.
 KINDS = ("synergy-driven", "prior-driven", "picture-driven", "redundant", "kind not known")
-_PARTS = {"value_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
-_NULLS = {"masked": "noise floor", "resampled": "mean of dealt answers"}
+_PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
+_NULLS = {
+    "masked": "mean over permuted answers",
+    "resampled": "mean over permuted answers",
+    "observational": "",
+}
 _COMBINED = list(product(_NULLS, style.VISION_LANGUAGE, _PARTS.values()))
 
 COLUMNS = {
@@ -81,9 +85,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     order = sorted(kinds.index, key=lambda name: KINDS.index(kinds[name]))
     table = table.sort_values("benchmark", key=lambda names: names.map(order.index), kind="stable")
     masked, resampled = (table[table["unimodal"] == mode] for mode in ("masked", "resampled"))
-    bars = resampled.assign(bits=resampled["value_bits"])
+    bars = resampled.assign(bits=resampled["corrected_bits"])
     words = "bars: absent modality resampled; markers: masked"
-    result = compare(bars, masked, words, "null of masked: all noise")
+    result = compare(bars, masked, words, "null of masked: answers permuted")
     for name, ax in zip(order, result.axes, strict=False):
         ax.set_title(f"{style.benchmark_name(name)} ({kinds[name]})")
     return result
@@ -97,7 +101,8 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     header = ["benchmark", "model", *map(style.SYMBOLS.get, style.VISION_LANGUAGE)]
     rows = style.minis_line(table["model"], len(header))
     for mode, null in _NULLS.items():
-        text = f"{mode}: bits with 95\\,\\% interval; after the slash the {null}"
+        slash = f"; after the slash the {null}" if null else ""
+        text = f"{mode}: bits with 95\\,\\% interval{slash}"
         title = rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{text}}}}}"
         rows.append([r"\midrule" * bool(rows) + title])
         for name, row in zip(names, table.to_dict("records"), strict=True):

@@ -43,7 +43,7 @@ def compare(bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str) ->
         for _, row, places in _places(values, x + 0.26 * width):
             style.null_band(ax, places, row["null_mean"], 0.46 * width)
             style.interval(ax, places, row["ci_low"], row["ci_high"], linewidth=0.6)
-            style.points(ax, places, row["value_bits"], style.MARKERS[index])
+            style.points(ax, places, style.best(row), style.MARKERS[index])
     return figure
 
 
