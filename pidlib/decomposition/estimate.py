@@ -4,9 +4,23 @@ R, U1, U2 and I_Q are corrected by their means over permutations of Y against (X
 I(Y; X1, X2), by the entropies of Chao, Wang and Jost and minus its mean over the permutations,
 minus I_Q, so the four still sum to the information.
 
+Where both sources inform alike, I_Q(n) of n samples is too large by O(n^-1/2), as the maximum of
+two equal means is; permutations measure the O(1/n) part N alone. Half-samples measure the rest:
+
+    e = mean I_Q(n/2) - I_Q(n) - N,    I_Q = I_Q(n) - N - max(e, 0) / (sqrt(2) - 1),
+
+where both informations exceed 95 % of their permutations and no unique atom is significant.
+
 An atom is tested against the permutations of every variable whose independence would make it zero:
 Y, X1 and X2 for redundancy and synergy; Y and the source itself for unique information. (Against Y
-alone, one informative source and one of noise would pass for redundant.)
+alone, one informative source and one of noise would pass for redundant.) Unique atoms must also
+pass the test of `pidlib.decomposition.crossfit`, which holds where the sources are redundant.
+
+Intervals are percentiles of half-samples, drawn without replacement: their variance about the
+sample is that of n samples about the law (Politis, Romano, Wolf 1999, Subsampling). In simulations
+(5 laws, 3 and 5 codes, 200 and 1,000 samples) 95 % intervals held the truth in 78-100 % of cases,
+except where Y is a function of both sources: there 28-98 %, worst for R. With 200 samples of 5
+codes the tie cannot be told from a small difference, and S is up to 0.07 bits too large.
 
 Corrected atoms may be negative, which means indistinguishable from zero; nothing is clamped. Where
 Y is nearly a function of the codes, the measured atoms have little bias and the permutations
@@ -25,11 +39,13 @@ from numpy.typing import ArrayLike
 
 from pidlib._common import derive_seed
 from pidlib.decomposition.atoms import PID, pid
+from pidlib.decomposition.crossfit import unique_p
 from pidlib.decomposition.entropies import chao_wang_jost, joint_information, samples_of, tabulate
 
 BIAS_WARNING = 0.05  # bits
 # Tolerance of each permutation and resample: this share of the predicted bias, at most the bits.
 RESAMPLE_SHARE, RESAMPLE_TOLERANCE = 0.01, 1e-4
+SIGNIFICANT = 0.05  # level of the tests that decide on the correction and on shares
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -38,19 +54,20 @@ class Estimate:
 
     measured: PID  # of the counts
     corrected: Mapping[str, float]  # without the sampling bias
-    # percentile interval of the bootstrap, shifted so that its mean is the corrected value; for
-    # synergy somewhat narrow if n is only a few times k1 k2
+    # percentile interval of the draws; its upper end is at least what events unseen in n samples
+    # could add to an atom of zero, so it has a width and includes zero if it lies at the floor
     interval: Mapping[str, tuple[float, float]]
     null_mean: Mapping[str, float]  # over permutations of Y
     # share of permutations, the identity included, whose atom is at least the measured one, the
-    # largest over the permuted variables
+    # largest over the permuted variables; for unique atoms at least that of the cross-fitted test
     p_value: Mapping[str, float]
     n_samples: int
     predicted_bias: float  # of measured synergy
     synergy_estimable: bool  # False with fewer samples than pairs of codes: no correction helps
     converged: bool  # whether all tables, resamples included, were solved to their tolerances
     null: Mapping[str, Float[np.ndarray, " permutations"]]  # in every permutation of Y
-    draws: Mapping[str, Float[np.ndarray, " resamples"]]  # in every resample, shifted likewise
+    # in every half-sample, shifted to the corrected value, spread by the extrapolated bias
+    draws: Mapping[str, Float[np.ndarray, " resamples"]]
 
     def __repr__(self) -> str:
         atoms = ", ".join(
@@ -62,19 +79,16 @@ class Estimate:
     def contribution(self, source: str, level: float = 0.95) -> dict[str, float]:
         r"""Share of a source in the unique information, :math:`C_1 = U_1 / (U_1 + U_2)`, corrected.
 
-        Negative atoms count as zero, in the resamples too. The share and its interval are NaN
-        unless U_1 + U_2 exceeds 95 % of its permutations of Y (``unique_p``) and its interval is
-        positive.
+        Negative atoms count as zero, in the draws too. The share and its interval are NaN unless
+        one of the two atoms is significant at 0.05 (``unique_p``, twice the smaller p-value) and
+        the interval of their sum is positive.
         """
         both = [atom for atom in self.corrected if atom.startswith("unique_")]
         tails = [(1 - level) / 2, (1 + level) / 2]
-        measured, null = (
-            sum(values[atom] for atom in both) for values in (self.measured.atoms, self.null)
-        )
-        p = (1 + int((null >= measured - 1e-6).sum())) / (1 + len(null))
+        p = min(1.0, 2 * min(self.p_value[atom] for atom in both))
         total = sum(self.draws[atom] for atom in both)
         value = low = high = math.nan
-        if p <= 0.05 and np.quantile(total, tails[0]) > 0:
+        if p <= SIGNIFICANT and np.quantile(total, tails[0]) > 0:
             total = sum(np.maximum(self.draws[atom], 0) for atom in both)
             own, present = f"unique_{source}", total > 0
             shares = np.maximum(self.draws[own], 0)[present] / total[present]
@@ -121,7 +135,8 @@ def estimate(
     x1, x2, y
         Labels of both sources and of the target, one for each sample, of any type.
     n_permutations, n_bootstrap, level, seed
-        Permutations of each variable and resamples of the samples, at least 1 each; of intervals.
+        Permutations of each variable and random halves of the samples, at least 1 each; of
+        intervals.
     tol, sources, device
         Requested certified gap in bits, of permutations and resamples 1 % of the predicted bias or
         1e-4 if that is coarser; names and device as in `pid`.
@@ -148,8 +163,9 @@ def estimate(
 
     counts = tabulate(*(labels[None] for labels in codes), sizes)
     nulls = [permuted(codes, sizes, n_permutations, seed, which) for which in (2, 0, 1)]
-    generator = np.random.default_rng(derive_seed("bootstrap", seed))
-    draws = generator.multinomial(n, counts.ravel() / n, n_bootstrap).reshape(-1, *sizes)
+    generator = np.random.default_rng(derive_seed("halves", seed))
+    halves = generator.multivariate_hypergeometric(counts.ravel(), max(n // 2, 1), n_bootstrap)
+    draws = halves.reshape(-1, *sizes)
     measured = pid(counts, sources, tol=tol, device=device)[0]
     coarse = max(tol, min(RESAMPLE_SHARE * bias, RESAMPLE_TOLERANCE))
     solved = pid(np.concatenate([*nulls, draws]), sources, tol=coarse, device=device)
@@ -162,11 +178,15 @@ def estimate(
     null_information = joint_information(nulls[0], chao_wang_jost).mean()
     information = joint_information(counts, chao_wang_jost)[0] - null_information
     corrected["synergy"] = float(information - (measured.upper - of_y.upper.mean()))
+    crossfit = unique_p(codes, sizes, generator, tol=coarse, device=device)
+    excess = _redundancy_bias(measured, of_y, of_draws, crossfit)
+    spread = excess * generator.permutation(np.linspace(-1, 1, n_bootstrap))
     draw_synergy = joint_information(draws, chao_wang_jost) - of_draws.upper
-    shifted = {
-        atom: values - values.mean() + corrected[atom]
-        for atom, values in (of_draws.atoms | {"synergy": draw_synergy}).items()
-    }
+    shifted = {}
+    for atom, values in (of_draws.atoms | {"synergy": draw_synergy}).items():
+        sign = -1 if atom.startswith("unique_") else 1  # I_Q adds to U, lowers R and S
+        corrected[atom] += sign * excess
+        shifted[atom] = values - values.mean() + corrected[atom] + sign * spread
     tails = np.array([(1 - level) / 2, (1 + level) / 2])
     every = (of_y, of_x1, of_x2)
     null_sets = zip(measured.bounds.items(), (every, every[:2], every[::2], every), strict=True)
@@ -175,11 +195,17 @@ def estimate(
         atom: max(int((null.bounds[atom][1] >= low - tol).sum()) for null in null_set)
         for (atom, (low, _)), null_set in null_sets
     }
+    p_value = {atom: (1 + count) / (1 + n_permutations) for atom, count in exceeding.items()}
+    for atom, p in zip(list(p_value)[1:3], crossfit, strict=True):
+        p_value[atom] = max(p_value[atom], p)
+    # a probability of -log(1 - level) / n can go unseen in n samples; each adds log2 ky at most
+    floor = -math.log(max(1 - level, 1e-9)) / n * math.log2(max(sizes[2], 2))
+    ends = {atom: np.quantile(values, tails).tolist() for atom, values in shifted.items()}
     by_atom = {
         "corrected": corrected,
-        "interval": {atom: tuple(np.quantile(v, tails).tolist()) for atom, v in shifted.items()},
+        "interval": {atom: (low, max(high, floor)) for atom, (low, high) in ends.items()},
         "null_mean": null_mean,
-        "p_value": {atom: (1 + count) / (1 + n_permutations) for atom, count in exceeding.items()},
+        "p_value": p_value,
         "null": of_y.atoms,
         "draws": shifted,
     }
@@ -191,6 +217,19 @@ def estimate(
         converged=bool(measured.converged and solved.converged.all()),
         **{name: MappingProxyType(values) for name, values in by_atom.items()},
     )
+
+
+def _redundancy_bias(measured: PID, null: PID, halves: PID, crossfit: tuple[float, float]) -> float:
+    """Bias of I_Q beyond that of permutations, extrapolated from halves; 0 if sources differ."""
+    for source in measured.sources:
+        # I(Y; X) of a source is its unique atom and the redundancy
+        value, by_chance = (each.redundancy + each.unique[source] for each in (measured, null))
+        if value <= np.quantile(by_chance, 1 - SIGNIFICANT):
+            return 0.0
+    if min(crossfit) <= SIGNIFICANT:
+        return 0.0
+    excess = halves.upper.mean() - measured.upper - null.upper.mean()
+    return max(float(excess), 0.0) / (math.sqrt(2) - 1)
 
 
 def _codes(x1: ArrayLike, x2: ArrayLike, y: ArrayLike) -> list[Int[np.ndarray, " n"]]:

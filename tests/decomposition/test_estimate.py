@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from decomposition.sampled_laws import sample_law, sampled_laws
 from pidlib.decomposition import pid
 from pidlib.decomposition.entropies import tabulate
 from pidlib.decomposition.estimate import (
@@ -113,7 +114,7 @@ def test_dependence_is_found_and_corrections_bring_it_nearer_to_the_truth():
     for seed in range(6):
         codes, truth = additive(400, seed=seed)
         found = quietly(codes, seed=seed)
-        assert found.p_value["unique_vision"] < 0.05
+        assert found.p_value["synergy"] < 0.05
         wrong["measured"].append([found.measured.atoms[atom] - truth[atom] for atom in truth])
         wrong["corrected"].append([found.corrected[atom] - truth[atom] for atom in truth])
     bias = {name: np.abs(np.mean(values, axis=0)) for name, values in wrong.items()}
@@ -217,7 +218,7 @@ def test_contribution_is_the_share_of_the_unique_atoms():
     assert of_language["contribution_low"] < share < of_language["contribution_high"]
     assert of_language["contribution"] == pytest.approx(share, abs=0.05)
     assert of_vision["contribution"] + of_language["contribution"] == pytest.approx(1)
-    assert of_language["unique_p"] == pytest.approx(1 / 61)
+    assert of_language["unique_p"] == pytest.approx(2 / 61)
     assert quietly([codes[0], codes[0] * 0, codes[0]]).contribution("language")[
         "contribution"
     ] == pytest.approx(0, abs=1e-9)
@@ -245,3 +246,77 @@ def test_corrections_with_coarse_resamples_are_those_with_precise_ones(monkeypat
     moved = [abs(coarse.corrected[atom] - fine.corrected[atom]) for atom in fine.corrected]
     assert 0 < max(moved) < 1e-4 and coarse.converged and fine.converged
     assert coarse.p_value == fine.p_value
+
+
+SAME = "same noisy channel"
+
+
+def of_law(name, n, k=3, repetitions=20, **options):
+    """Estimates of repeated samples of a law, and its atoms."""
+    law = sampled_laws(k)[name]
+    found = [
+        quietly(sample_law(law, n, seed), seed=seed, n_permutations=39, **options)
+        for seed in range(repetitions)
+    ]
+    return found, pd.Series(pid(law).atoms)
+
+
+def unique_rate(found):
+    """Share of estimates whose first, and second, unique atom is significant at 0.05."""
+    p = pd.DataFrame([each.p_value for each in found])
+    return (p[["unique_vision", "unique_language"]] <= 0.05).mean()
+
+
+def test_unique_information_of_two_equal_channels_is_not_significant(monkeypatch):
+    found, _ = of_law(SAME, 400, n_bootstrap=2, repetitions=40)
+    assert unique_rate(found).max() <= 0.125
+    monkeypatch.setattr("pidlib.decomposition.estimate.unique_p", lambda *_, **__: (0, 0))
+    former, _ = of_law(SAME, 400, n_bootstrap=2, repetitions=10)
+    assert unique_rate(former).min() >= 0.6
+
+
+def test_unique_information_of_a_better_channel_is_significant():
+    better, worse = (share * np.eye(3) + (1 - share) / 3 for share in (0.75, 0.4))
+    law = np.einsum("yi,yj->ijy", better, worse) / 3
+    found = [
+        quietly(sample_law(law, 400, seed), n_permutations=39, n_bootstrap=2) for seed in range(20)
+    ]
+    rate = unique_rate(found)
+    assert rate["unique_vision"] >= 0.9 and rate["unique_language"] <= 0.1
+
+
+def test_no_share_of_the_noise_of_two_equal_channels(monkeypatch):
+    def given(repetitions):
+        found, _ = of_law(SAME, 400, 4, repetitions)
+        return np.mean([not np.isnan(f.contribution("vision")["contribution"]) for f in found])
+
+    assert given(20) <= 0.15
+    monkeypatch.setattr("pidlib.decomposition.estimate.unique_p", lambda *_, **__: (0, 0))
+    assert given(10) >= 0.7
+
+
+def test_bias_where_sources_are_redundant_is_removed(monkeypatch):
+    def bias():
+        found, truth = of_law(SAME, 1000, 5, 12)
+        return pd.DataFrame([each.corrected for each in found]).mean() - truth
+
+    assert bias().abs().max() < 0.04
+    monkeypatch.setattr("pidlib.decomposition.estimate._redundancy_bias", lambda *_: 0.0)
+    assert bias().abs().min() > 0.05
+
+
+def test_intervals_at_the_floor_have_a_width_and_contain_zero():
+    found, truth = of_law("one source alone", 400, repetitions=12)
+    assert truth["unique_language"] == pytest.approx(0, abs=1e-6)
+    ends = np.array([each.interval["unique_language"] for each in found])
+    percentiles = [np.quantile(each.draws["unique_language"], 0.975) for each in found]
+    assert (ends[:, 0] <= 0).all() and (ends[:, 1] > 0).all() and (np.diff(ends) > 1e-3).all()
+    assert np.mean(np.array(percentiles) < 0) > 0.7
+
+
+def test_intervals_hold_the_truth_where_sources_are_redundant():
+    found, truth = of_law(SAME, 1000, 5, 12)
+    held = [
+        low <= truth[atom] <= high for each in found for atom, (low, high) in each.interval.items()
+    ]
+    assert np.mean(held) >= 0.85
