@@ -19,15 +19,17 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--n", type=int, default=256, help="samples")
     command.add_argument("--partners", type=int, default=32, help="questions per picture")
     command.add_argument("--tau", type=float, default=0.3, help="candidate mass of a fallback")
-    command.add_argument("--bootstrap", type=int, default=200, help="resamples per interval")
-    command.add_argument("--seed", type=int, default=0, help="of noise, partners and resamples")
+    command.add_argument("--draws", type=int, default=4, help="draws of the noise to average")
+    command.add_argument("--mask", default="noise", help="of masked tokens: noise, mean, swapped")
+    command.add_argument("--halves", type=int, default=16, help="halves of samples for intervals")
+    command.add_argument("--seed", type=int, default=0, help="of noise, partners and halves")
     command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     command.add_argument("--batch-size", type=int, default=32, help="samples per forward pass")
     command.add_argument("--cache", help="folder for extractions; an interrupted run resumes there")
     command.add_argument("--out", help="write the table to this CSV file")
     command.add_argument("--plot", help="write the figure to this PDF or PNG file")
     options = vars(parser.parse_args(arguments))
-    out, plot, n_bootstrap = (options.pop(name) for name in ("out", "plot", "bootstrap"))
+    out, plot, n_halves = (options.pop(name) for name in ("out", "plot", "halves"))
     for path in (out, plot):
         if path and not Path(path).parent.is_dir():
             sys.exit(f"error: no folder {Path(path).parent} for {path}; create it first")
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # printed with the profile
-            profile = pidlib.profile(n_bootstrap=n_bootstrap, **options)
+            profile = pidlib.profile(n_halves=n_halves, **options)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
     print(profile)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pidlib.extraction import Extraction, Pairs
-from pidlib.profiles.modes import NOISE
+from pidlib.extraction.masking import drawn
 
 N = 64
 
@@ -19,7 +19,7 @@ def extraction(rule: Callable, prefix: str = "a", noise: float = 0.0) -> Extract
     v, t = np.divmod(np.arange(N) % 4, 2)
     sure = np.log(np.array([[1 - 1e-9, 1e-9], [1e-9, 1 - 1e-9]]))
     logits = {"vision+language": sure[rule(v, t)]}
-    for key in ("vision", "language", *NOISE):
+    for key in drawn(("vision", "language"), 4):
         logits[key] = np.log(0.5) + noise * rng.normal(size=(N, 2))
     logits = {key: values - np.logaddexp(*values.T)[:, None] for key, values in logits.items()}
     index = np.array([(i, j) for i in range(N) for j in (0, 1)])

@@ -36,9 +36,9 @@ class Job:
         samples: Sequence,
         passes: Mapping,
         partners: int = 0,
-        mask: str = "noise",
         seed: int = 0,
         tokens: bool = False,
+        mask: str = "noise",
     ):
         self.reader, self.samples, self.passes = reader, samples, passes
         self.mask, self.seed, self.tokens = mask, seed, tokens
@@ -91,9 +91,11 @@ class Job:
                 place = np.random.default_rng(derive_seed(*stream)).integers(len(others))
                 tokens = others[place].tokens[name].float().cpu()
                 noise[name] = tokens[torch.arange(count) % len(tokens)]
+            elif self.mask == "mean":
+                mean = torch.from_numpy(self.moments[f"mean/{name}"]).float()
+                noise[name] = mean.expand(count, -1)
             else:
-                scale = 0 if self.mask == "mean" else 1
-                noise[name] = draw_noise(self.moments, name, count, scale, *stream)
+                noise[name] = draw_noise(self.moments, name, count, *stream)
         if "options" in given.present:
             kept = torch.from_numpy(encoded.question.is_options)[:, None]
             language = encoded.tokens["language"].float().cpu()

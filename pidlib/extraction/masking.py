@@ -98,18 +98,15 @@ class Moments:
         return (self._squares / self.count).sqrt()
 
 
-def draw_noise(
-    moments: Mapping[str, np.ndarray], name: str, count: int, scale: float, *stream: object
-) -> Float[Tensor, "count d"]:
-    """Draw calibrated normal noise of a modality, float32, the same on every device.
+def draw_noise(moments: Mapping[str, np.ndarray], name: str, count: int, *stream: object) -> Tensor:
+    """Draw calibrated normal noise of a modality, float32 [count, d], the same on every device.
 
-    ``moments`` has entries ``mean/NAME`` and ``std/NAME``, each [d], ``scale`` multiplies the
-    latter; ``stream`` is the seed.
+    ``moments`` has entries ``mean/NAME`` and ``std/NAME``, each [d]; ``stream`` is the seed.
     """
     generator = torch.Generator().manual_seed(derive_seed(*stream))
     mean = torch.from_numpy(moments[f"mean/{name}"]).float()
     std = torch.from_numpy(moments[f"std/{name}"]).float()
-    return torch.randn(count, len(mean), generator=generator) * (scale * std) + mean
+    return torch.randn(count, len(mean), generator=generator) * std + mean
 
 
 def replace_inputs(decoder: nn.Module, replace: Callable[[Tensor], Mapping]) -> RemovableHandle:

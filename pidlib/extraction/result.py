@@ -175,6 +175,7 @@ class Extraction:
         With ``permute``, answers from one modality are first permuted among samples and draws: a
         null for both sources, in which only noise differs.
         """
+        self._require(FULL, *SOURCES)
         joint, sources = self.decisions(FULL, tau, layer), {}
         for name in SOURCES:
             rows = self._drawn(name, tau, layer)

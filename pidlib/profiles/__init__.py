@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 
 from pidlib import benchmarks, sensory
+from pidlib._common import unknown_name
 from pidlib.benchmarks import Sample
 from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.resampling import N_HALVES
 from pidlib.extraction import DRAWS, PASSES, extract
 from pidlib.extraction.checks import check_samples
 from pidlib.extraction.job import draw_partners
-from pidlib.extraction.masking import drawn
+from pidlib.extraction.masking import MASKS, drawn
 from pidlib.models import LoadedModel, load_model
 from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import MODES, bootstrapped, diagnose, measure_decisions, measure_mode
@@ -95,6 +96,7 @@ def profile(
         f"draws={draws}; give 1 or more, and {DRAWS} to average the noise": draws >= 1,
         f"batch_size={batch_size}; give 1 or more": batch_size >= 1,
         f"unknown condition {given!r}; choose 'question' or 'template'": given in known,
+        unknown_name("mask", mask, MASKS): mask in MASKS,
     }
     for text, valid in checks.items():
         if not valid:

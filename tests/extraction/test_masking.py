@@ -9,7 +9,7 @@ from small_world import FAMILY_NAMES, loaded, picture, sample, samples
 
 from pidlib.extraction import extract
 from pidlib.extraction.job import Job
-from pidlib.extraction.masking import Moments, Pass, draw_noise, replace_inputs
+from pidlib.extraction.masking import MASKS, Moments, Pass, draw_noise, drawn, replace_inputs
 from pidlib.extraction.reader import Reader
 
 ALL = ("vision+language", "vision", "language", "none", "none#1")
@@ -38,7 +38,7 @@ def twins(request):
 
 
 def _job(model, data):
-    return Job(Reader(model, data[0].candidates, (), data[0].question, 8), data, {}, 0, 0)
+    return Job(Reader(model, data[0].candidates, (), data[0].question, 8), data, {})
 
 
 def test_masked_vision_has_no_influence(twins):
@@ -156,3 +156,48 @@ def test_replace_inputs_is_removed_after_an_error():
         assert layer(inputs_embeds=torch.zeros(1)).item() == 1
         raise KeyError
     assert layer(inputs_embeds=torch.zeros(1)).item() == 0
+
+
+def test_masks_are_noise_the_mean_or_tokens_of_another_sample():
+    model, data = loaded("llava"), samples(6)
+    drawn_by = {}
+    for mask in MASKS:
+        job = Job(Reader(model, data[0].candidates, (), "?", 8), data, {}, mask=mask)
+        job.moments = job.statistics().arrays
+        job.shard(0)  # sets the donors
+        encoded = job.reader.encode(data)
+        drawn_by[mask] = [job.noise(item, Pass.parse("language"))["vision"] for item in encoded]
+    mean = torch.from_numpy(job.moments["mean/vision"]).float()
+    assert all(torch.allclose(tokens, mean) for tokens in drawn_by["mean"])
+    own = [item.tokens["vision"].float() for item in encoded]
+    for index, tokens in enumerate(drawn_by["swapped"]):
+        assert not torch.allclose(tokens, own[index])
+        assert any(torch.allclose(tokens, other, atol=1e-6) for other in own)
+    assert not torch.allclose(drawn_by["noise"][0], drawn_by["noise"][1])
+    with pytest.raises(ValueError, match="mask='swapped' takes tokens of another sample"):
+        extract(model, data[:1], passes=("language",), mask="swapped", progress=False)
+    with pytest.raises(ValueError, match="unknown mask 'noisy'; did you mean 'noise'"):
+        extract(model, data, mask="noisy")
+
+
+def test_answers_are_means_over_draws_and_equal_inputs():
+    """One value of language for each text, one of vision for each picture."""
+    model, data = loaded("llava"), samples(8)
+    data = [replace(item, image=data[index // 2].image) for index, item in enumerate(data)]
+    passes = drawn(("vision+language", "vision", "language"), 3)
+    assert passes[3:] == ("vision#1", "vision#2", "language#1", "language#2")
+    found = extract(model, data, passes=passes, progress=False)
+    single = [found.decisions(f"vision#{draw}", tau=0) for draw in range(3)]
+    np.testing.assert_allclose(found.decisions("vision", tau=0), np.mean(single, axis=0))
+    spread = np.abs(np.array(single) - np.mean(single, axis=0)).sum(-1).mean() / 2
+    assert found.spread("vision", tau=0) == pytest.approx(spread) and spread > 1e-4
+    decisions = found.masked(tau=0)
+    values = decisions.values["vision"]
+    assert values.max() == 3 and (values[::2] == values[1::2]).all()
+    for text in set(found.questions):
+        rows = decisions.unimodal["language"][np.array(found.questions) == text]
+        np.testing.assert_allclose(rows, rows[:1].repeat(len(rows), 0))
+    permuted = found.masked(tau=0, permute=np.random.default_rng(0))
+    answers = [found.decisions(f"language#{draw}", tau=0) for draw in range(3)]
+    assert permuted.sources["language"].sum() == pytest.approx(np.sum(answers) / 3)
+    assert not np.allclose(permuted.unimodal["vision"], decisions.unimodal["vision"])

@@ -48,10 +48,10 @@ def test_product_weights_and_both_marginals():
             rows = index[:, side] == value
             expected = weights[rows] @ joint[rows] / weights[rows].sum()
             np.testing.assert_allclose(
-                decisions.sources[name][rows], np.tile(expected, (rows.sum(), 1)), atol=1e-12
+                decisions.unimodal[name][rows], np.tile(expected, (rows.sum(), 1)), atol=1e-12
             )
-        np.testing.assert_allclose(weights @ decisions.sources[name], decisions.target, atol=1e-12)
-    assert decisions.groups.tolist() == index[:, 0].tolist()
+        np.testing.assert_allclose(weights @ decisions.unimodal[name], decisions.target, atol=1e-12)
+    assert decisions.groups.tolist() == index.tolist()
 
 
 def test_fewer_partners_than_questions_are_drawn_without_replacement():
