@@ -165,6 +165,7 @@ def _coupling(networks: list[Network], inputs: list[Tensor], a: Tensor, b: Tenso
         if (s * rows - a).detach().abs().max() <= SINKHORN_TOLERANCE:
             break
         s = a / rows.clamp(min=1e-30)
+        s = s / s.amax(1, keepdim=True).clamp(min=1e-30)  # else both drift where totals differ
         t = b / (kernel.mT @ s).clamp(min=1e-30)
     return (s * kernel * t.mT).permute(1, 2, 0)
 

@@ -56,8 +56,8 @@ class Decisions:
         p(y | value) is the mean of its rows, so what differs between them (a draw of noise) is not
         counted as information. By default equal rows have one value.
     reconciliation
-        How both sources get the P(Y) of `joint`: ``"channel"`` or ``"projection"``, the functions
-        of `pidlib.decomposition.marginals`; ``"none"`` is for BATCH alone.
+        How both sources get the P(Y) of `joint`: ``"bounded"``, ``"channel"`` or ``"projection"``,
+        see `pidlib.decomposition.marginals`; ``"none"`` is for BATCH alone.
     ids
         Ids of the samples, in order; empty if unknown.
 

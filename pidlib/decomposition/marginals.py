@@ -12,6 +12,7 @@ from pidlib.decomposition.broja import TINY
 
 LIMIT = 2.0  # largest factor of the odds of an answer in `reconcile`
 MAX_SCALINGS, SCALING_TOLERANCE = 2000, 1e-10
+LARGEST = 1e100
 
 
 def reconcile(
@@ -68,13 +69,19 @@ def projection(
     """
     mass, factors, target = a.sum(-1, keepdim=True), torch.ones_like(target), target[..., None, :]
     factors, scaled = factors[..., None, :], a
+    limit = min(limit, LARGEST)  # products with factors of absent answers stay finite
+    moving = torch.ones_like(factors[..., :1], dtype=torch.bool)
     for _ in range(MAX_SCALINGS):
         step = target / scaled.sum(-2, keepdim=True).clamp(min=TINY)
         bounded = (factors * step).clamp(1 / limit, limit)
-        if ((bounded / factors - 1).abs() <= SCALING_TOLERANCE).all():
+        # each of several tables stops by itself
+        moving = moving & ((bounded / factors - 1).abs() > SCALING_TOLERANCE).any(-1, keepdim=True)
+        if not moving.any():
             break
-        factors, scaled = bounded, a * bounded
-        scaled = scaled * (mass / scaled.sum(-1, keepdim=True).clamp(min=TINY))
+        factors = torch.where(moving, bounded, factors)
+        after = a * factors
+        after = after * (mass / after.sum(-1, keepdim=True).clamp(min=TINY))
+        scaled = torch.where(moving, after, scaled)
     return channel(scaled, target[..., 0, :])
 
 

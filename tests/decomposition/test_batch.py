@@ -1,5 +1,7 @@
 """BATCH beside the exact solver: it is an approximation, and how good a one is stated here."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -63,6 +65,64 @@ def test_published_training_is_too_short_and_the_spread_does_not_show_it():
         assert least < off["redundancy"] < 0.5
         assert off["synergy"] == pytest.approx(off["redundancy"], abs=0.02)
         assert off["unique_vision"] == pytest.approx(-off["redundancy"], abs=0.02)
+
+
+def test_wider_embeddings_come_closer_to_the_optimum_than_more_steps():
+    """The embeddings bound the kernel, and so what any number of steps can reach."""
+    off = {"steps": [], "width": []}
+    options = {"steps": {"epochs": 400}, "width": {"width": 80, "epochs": 200}}
+    for seed in range(2):
+        decisions = soft(n=32, k=4, seed=seed)
+        exact = decision_pid(decisions, tol=1e-5).pid.redundancy
+        for name, each in options.items():
+            found = batch_pid(decisions, n_batches=1, seed=seed, **each)
+            off[name].append(exact - found.atoms["redundancy"])
+    assert min(off["width"]) > 0  # from one side
+    assert max(off["width"]) < 0.65 * min(off["steps"])
+
+
+def informations(estimate):
+    atoms = estimate.atoms
+    alone = [atoms["redundancy"] + atoms[f"unique_{name}"] for name in ("vision", "language")]
+    return [*alone, sum(atoms.values())]
+
+
+def apart(n=64):
+    """Decisions whose sources have another P(Y) than the joint rows."""
+    made = soft(n=n)
+    tilted = made.sources["language"] * [4, 1, 1]
+    language = tilted / tilted.sum(1, keepdims=True)
+    return Decisions(made.joint, {"vision": made.sources["vision"], "language": language})
+
+
+def test_targets_are_reconciled_as_the_decisions_say():
+    made, options = apart(), {"epochs": 1, "n_batches": 1, "batch_size": 64}
+    for method in ("bounded", "channel", "projection"):
+        decisions = replace(made, reconciliation=method)
+        exact = decision_pid(decisions, tol=1e-3)
+        alone = [exact.pid.redundancy + value for value in exact.pid.unique.values()]
+        found = informations(batch_pid(decisions, **options))
+        assert found == pytest.approx([*alone, exact.pid.total], abs=1e-6)
+
+
+def test_targets_that_are_not_reconciled_are_compared_with_the_joint_rows():
+    made, options = apart(), {"epochs": 1, "n_batches": 1, "batch_size": 64}
+    found = informations(batch_pid(replace(made, reconciliation="none"), **options))
+    rows = [*made.sources.values(), made.joint]
+    expected = [np.mean(np.sum(each * np.log2(each / made.target), axis=1)) for each in rows]
+    assert found == pytest.approx(expected, abs=1e-6)
+    assert found[1] > informations(batch_pid(made, **options))[1] + 0.1
+
+
+def test_rows_of_one_value_have_one_target():
+    generator = np.random.default_rng(0)
+    v, noise = generator.normal(size=(2, 64, 3)) * 2
+    sources = {"vision": softmax(v, axis=1), "language": softmax(noise, axis=1)}
+    noisy = Decisions(softmax(v, axis=1), sources)
+    options = {"epochs": 1, "n_batches": 2, "batch_size": 64}
+    one_question = replace(noisy, values={"language": np.zeros(64)})
+    before, after = (informations(batch_pid(each, **options)) for each in (noisy, one_question))
+    assert before[1] > 0.3 and after[1] == pytest.approx(0, abs=1e-6)
 
 
 def test_embeddings_can_be_what_the_networks_see():

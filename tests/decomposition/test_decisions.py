@@ -1,16 +1,15 @@
-"""Decisions: validation, decomposition against that of tables, local atoms, bootstrap."""
+"""Decisions: validation, values, decomposition against that of tables, local atoms."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from scipy.special import softmax
 
-from pidlib._common import derive_seed
+from decomposition.made_decisions import masked, resampled, sharp
 from pidlib.decomposition import pid
-from pidlib.decomposition.atoms import atoms as atoms_of
-from pidlib.decomposition.decisions import Decisions, bootstrap_decisions, decision_pid
-from pidlib.decomposition.information import mutual_information
-from pidlib.decomposition.solve import NEWTON_WORK, solve
+from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.decomposition.solve import NEWTON_WORK
 
 AND = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]]) / 4
 XOR = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]]) / 4
@@ -29,70 +28,6 @@ def of_table(p):
     }
     weights = p.sum(2)[x1, x2]
     return Decisions(p[x1, x2] / weights[:, None], sources, weights)
-
-
-def masked(n=60, k=4, seed=0, scale=1.5):
-    """Decisions of a noisy model that adds both logits, with either modality masked."""
-    v, t, noise = np.random.default_rng(seed).normal(size=(3, n, k)) * scale
-    return Decisions(
-        softmax(v + t + noise / 4, axis=1),
-        {"vision": softmax(v, axis=1), "language": softmax(t, axis=1)},
-    )
-
-
-def resampled(n=60, questions=8, k=4, seed=0, scale=1.5):
-    """The same model on all pairs of a picture and a question, with means over the other side."""
-    generator = np.random.default_rng(seed)
-    v, t = (
-        generator.normal(size=(n, 1, k)) * scale,
-        generator.normal(size=(1, questions, k)) * scale,
-    )
-    w = generator.dirichlet(np.full(questions, 5.0))
-    joint = softmax(v + t, axis=2)
-    sources = {"vision": np.einsum("vty,t->vy", joint, w)[:, None], "language": joint.mean(0)[None]}
-    rows = {
-        name: np.broadcast_to(table, joint.shape).reshape(-1, k) for name, table in sources.items()
-    }
-    return Decisions(
-        joint.reshape(-1, k),
-        rows,
-        np.tile(w / n, n),
-        np.repeat(np.arange(n), questions),
-        averaged=True,
-    )
-
-
-def sharp(n=96, k=4, gap=12.0, seed=0):
-    """Near one-hot decisions, 95 % correct, 60 % with one modality; one-hot for an infinite gap."""
-    generator = np.random.default_rng(seed)
-    y = generator.integers(k, size=n)
-
-    def answers(wrong):
-        said = np.eye(k)[np.where(generator.random(n) < wrong, generator.integers(k, size=n), y)]
-        return (
-            said if np.isinf(gap) else softmax(gap * said + generator.normal(size=(n, k)), axis=1)
-        )
-
-    return Decisions(answers(0.05), {"vision": answers(0.4), "language": answers(0.4)})
-
-
-def solved_draws(made, n, seed, tol=1e-3):
-    """The atoms of the draws of the bootstrap, with I_Q of each solved."""
-    samples, groups = np.unique(made.groups, return_inverse=True)
-    generator = np.random.default_rng(derive_seed("bootstrap_decisions", seed))
-    counts = generator.multinomial(len(samples), np.full(len(samples), 1 / len(samples)), n)
-    weights = made.weights * counts[:, groups]
-    weights = weights / weights.sum(1, keepdims=True)
-    a, b, _ = made.marginals.at(weights)
-    i1, i2 = mutual_information(a), mutual_information(b)
-    i12 = mutual_information(weights[..., None] * made.joint)
-    # a draw has no rows for values that it does not contain
-    pairs = ([t[t.sum(1) > 0][None] for t in pair] for pair in zip(a, b, strict=True))
-    couplings = [solve(*pair, tol=tol) for pair in pairs]
-    assert all(coupling.converged for coupling in couplings)
-    iq = torch.cat([coupling.upper for coupling in couplings])
-    named = atoms_of(made.sources, i1, i2, i12, iq)
-    return {name: values.numpy() for name, values in named.items()}
 
 
 def atoms(solved):
@@ -138,8 +73,8 @@ def test_local_terms_are_divergences_from_the_prior():
     made = resampled()
     local, prior = decision_pid(made).local, made.target
     for rows, total in (
-        (made.sources["vision"], local["redundancy"] + local["unique_vision"]),
-        (made.sources["language"], local["redundancy"] + local["unique_language"]),
+        (made.unimodal["vision"], local["redundancy"] + local["unique_vision"]),
+        (made.unimodal["language"], local["redundancy"] + local["unique_language"]),
         (made.joint, sum(local.values())),
     ):
         np.testing.assert_allclose(total, (rows * np.log2(rows / prior)).sum(1), atol=1e-9)
@@ -169,9 +104,7 @@ def test_equal_rows_are_one_value():
 
 def test_swapped_sources_swap_the_unique_atoms():
     made = resampled(n=20, questions=6)
-    swapped = Decisions(
-        made.joint, dict(reversed(made.sources.items())), made.weights, averaged=True
-    )
+    swapped = replace(made, sources=dict(reversed(made.sources.items())))
     one, two = decision_pid(made).pid, decision_pid(swapped).pid
     assert two.sources == ("language", "vision")
     for name in ("redundancy", "synergy", "unique_vision", "unique_language"):
@@ -227,8 +160,6 @@ def test_one_hot_decisions_with_another_prior_stay_finite():
         solved.reconciliation["vision"] == pytest.approx(0.25) == solved.reconciliation["language"]
     )
     np.testing.assert_allclose(atoms(solved), [0, 0, 0, solved.pid.total], atol=1e-9)
-    draws = bootstrap_decisions(made, n=20, solved=solved)
-    assert all(np.isfinite(values).all() for values in draws.atoms.values())
 
 
 def test_unconverged_decisions_warn(monkeypatch):
@@ -249,90 +180,6 @@ def test_many_samples_take_stage_one_and_keep_the_certificate():
     assert 1e-6 < solved.pid.gap < 0.05
     alone = [solved.pid.redundancy + value for value in solved.pid.unique.values()]
     assert max(alone) <= solved.pid.upper <= sum(alone) + 1e-9
-
-
-@pytest.mark.parametrize("made", [masked(n=80), resampled(n=80)], ids=["masked", "resampled"])
-def test_dual_bootstrap_has_the_spread_of_the_exact_one(made):
-    solved = decision_pid(made)
-    priced = bootstrap_decisions(made, n=60, seed=1, solved=solved)
-    exact = solved_draws(made, n=60, seed=1, tol=1e-4)
-    assert repr(priced).startswith("Draws(60 draws of redundancy, ")
-    for name, values in exact.items():
-        assert np.corrcoef(priced.atoms[name], values)[0, 1] > 0.8
-        assert priced.atoms[name].std() == pytest.approx(values.std(), rel=0.3)
-        # draws scatter around the estimate; their distance to exact ones is of second order
-        assert abs(priced.atoms[name].mean() - solved.pid.atoms[name]) < 0.5 * values.std()
-    iq = sum(
-        exact[name] - priced.atoms[name]
-        for name in ("redundancy", "unique_vision", "unique_language")
-    )
-    assert (iq > -1e-3).all()  # the price is a lower bound
-
-
-@pytest.mark.parametrize("made", [sharp(), sharp(gap=np.inf)], ids=["sharp", "one-hot"])
-def test_dual_bootstrap_of_sharp_decisions_respects_the_bounds(made):
-    solved = decision_pid(made)
-    priced = bootstrap_decisions(made, n=40, seed=1, solved=solved).atoms
-    exact = solved_draws(made, n=40, seed=1)
-    for name, values in exact.items():
-        assert priced[name].std() == pytest.approx(
-            values.std(), rel=0.6 if name.startswith("unique") else 0.4
-        )
-        assert abs(priced[name].mean() - values.mean()) < 1.5 * values.std()
-        assert np.corrcoef(priced[name], values)[0, 1] > 0.5
-    assert (
-        min(priced[name].min() for name in ("redundancy", "unique_vision", "unique_language"))
-        > -1e-9
-    )
-
-
-def test_bootstrap_resamples_groups():
-    made = resampled(n=30)
-    one = Decisions(made.joint, made.sources, made.weights, np.zeros(len(made), int), averaged=True)
-    solved = decision_pid(one)
-    still = bootstrap_decisions(one, n=5, solved=solved)
-    for name, value in solved.pid.atoms.items():
-        np.testing.assert_allclose(still.atoms[name], value, atol=1e-9)
-    first, again, other = (bootstrap_decisions(made, n=50, seed=seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first.atoms["synergy"], again.atoms["synergy"])
-    assert not np.allclose(first.atoms["synergy"], other.atoms["synergy"])
-    centre = {name: draws.mean() for name, draws in first.atoms.items()}
-    low, high = first.interval(centre, 0.9)["synergy"]
-    assert np.mean(
-        (low <= first.atoms["synergy"]) & (first.atoms["synergy"] <= high)
-    ) == pytest.approx(0.9, abs=0.03)
-    moved = first.interval(centre | {"synergy": centre["synergy"] + 1}, 0.9)["synergy"]
-    assert moved == pytest.approx((low + 1, high + 1))
-
-
-@pytest.mark.parametrize("made", [masked(n=20), resampled(n=12)], ids=["masked", "resampled"])
-def test_draws_are_independent_of_the_block_size(made, monkeypatch):
-    solved = decision_pid(made)
-    together = bootstrap_decisions(made, n=7, solved=solved)
-    monkeypatch.setattr("pidlib.decomposition.decisions.BLOCK", 1)
-    alone = bootstrap_decisions(made, n=7, solved=solved)
-    for name, values in together.atoms.items():
-        assert len(values) == 7
-        np.testing.assert_array_equal(values, alone.atoms[name])
-    np.testing.assert_array_equal(together.target, alone.target)
-
-
-def test_bootstrap_needs_a_draw():
-    with pytest.raises(ValueError, match="n=0 draws: at least 1"):
-        bootstrap_decisions(masked(n=5), n=0)
-
-
-def test_solved_draws_are_those_of_the_resampled_table():
-    made = resampled(n=10, questions=4)
-    samples = np.random.default_rng(derive_seed("bootstrap_decisions", 3)).multinomial(
-        10, np.full(10, 0.1), 1
-    )[0]
-    w = made.weights.reshape(10, 4)[0] * 10
-    joint = np.repeat(made.joint.reshape(10, 4, 4), samples, axis=0)
-    table = joint * w[None, :, None] / 10
-    drawn = solved_draws(made, n=1, seed=3, tol=1e-6)
-    for name, value in pid(table).atoms.items():
-        assert drawn[name][0] == pytest.approx(value, abs=2e-6)
 
 
 def test_decisions_fill_in_weights_and_groups():
@@ -376,17 +223,146 @@ def test_invalid_distributions_raise():
             Decisions(made.joint, made.sources, weights)
     with pytest.raises(ValueError, match="groups must be integers"):
         Decisions(made.joint, made.sources, groups=np.linspace(0, 1, 5))
+    with pytest.raises(ValueError, match=r"one or two for each of the 5 rows; .* \(5, 3\)"):
+        Decisions(made.joint, made.sources, groups=np.zeros((5, 3), int))
 
 
-def test_averaged_rows_must_be_the_means():
+def test_invalid_values_and_reconciliations_raise():
+    made = masked(n=5)
+    for labels in (np.arange(4), np.zeros((5, 2)), 3 * ["a"]):
+        with pytest.raises(ValueError, match="values of 'vision' must be 5 labels, one for each"):
+            replace(made, values={"vision": labels})
+    with pytest.raises(ValueError, match="source of values 'audio'"):
+        replace(made, values={"audio": np.arange(5)})
+    with pytest.raises(ValueError, match="reconciliation 'least'; known: bounded, channel, none"):
+        replace(made, reconciliation="least")
+    with pytest.raises(ValueError, match="only BATCH takes them"):
+        decision_pid(replace(made, reconciliation="none"))
+
+
+def test_labels_of_values_may_be_texts_and_their_order_means_nothing():
+    made = resampled(n=6, questions=4)
+    number = made.values["language"]
+    texts = [["what", "where", "who", "how"][label] for label in number]
+    shuffled = np.array([30, -1, 7, 2])[number]
+    expected = decision_pid(made)
+    for labels in (texts, shuffled):
+        given = replace(made, values={"vision": made.values["vision"], "language": labels})
+        assert repr(given) == "Decisions(24 rows, 4 candidates; values: 6 of vision, 4 of language)"
+        solved = decision_pid(given)
+        np.testing.assert_allclose(atoms(solved), atoms(expected), atol=2e-6)
+        for name, rows in given.unimodal.items():
+            np.testing.assert_allclose(rows, made.unimodal[name], atol=1e-15)
+
+
+def test_the_answer_to_a_value_is_the_weighted_mean_of_its_rows():
     made = resampled(n=5, questions=3)
-    assert made.averaged and not masked(n=5).averaged
-    sources = dict(made.sources)
-    sources["language"] = sources["language"].copy()
-    sources["language"][1::3] = sources["language"][0]
-    with pytest.raises(
-        ValueError,
-        match=r"averaged=True, but 10 of 15 rows of .language. .* rows 0, 1, 3, 4, 6 \.\.\.",
-    ):
-        Decisions(made.joint, sources, made.weights, averaged=True)
-    assert len(Decisions(made.joint, sources, made.weights)) == 15
+    grid, w = made.joint.reshape(5, 3, 4), made.weights.reshape(5, 3)
+    of_picture = np.einsum("vty,vt->vy", grid, w) / w.sum(1)[:, None]
+    of_question = np.einsum("vty,vt->ty", grid, w) / w.sum(0)[:, None]
+    np.testing.assert_allclose(made.unimodal["vision"], np.repeat(of_picture, 3, axis=0))
+    np.testing.assert_allclose(made.unimodal["language"], np.tile(of_question, (5, 1)))
+    means = replace(made, sources=made.unimodal)
+    np.testing.assert_allclose(atoms(decision_pid(means)), atoms(decision_pid(made)), atol=2e-6)
+
+
+def test_equal_rows_of_different_values_stay_apart_without_a_change_of_the_atoms():
+    made = masked(n=20)
+    index = np.repeat(np.arange(20), 3)
+    sources = {name: rows[index] for name, rows in made.sources.items()}
+    thrice = Decisions(made.joint[index], sources, values=dict.fromkeys(sources, np.arange(60)))
+    solved = decision_pid(thrice, tol=1e-5)
+    assert [len(rows) for rows in solved.potentials] == [60, 60]
+    np.testing.assert_allclose(atoms(solved), atoms(decision_pid(made)), atol=2e-5)
+
+
+def test_noise_between_the_answers_to_one_question_is_no_information():
+    generator = np.random.default_rng(0)
+    v, noise = generator.normal(size=(2, 128, 4)) * 2
+    sources = {"vision": softmax(v, axis=1), "language": softmax(noise, axis=1)}
+    noisy = Decisions(softmax(v, axis=1), sources)
+    one_question = replace(noisy, values={"language": ["what is it?"] * 128})
+    before, after = decision_pid(noisy), decision_pid(one_question)
+    assert before.given["language"] > 0.3 and before.pid.redundancy > 0.3
+    assert after.given["language"] == pytest.approx(0, abs=1e-12)
+    alone = after.pid.redundancy + after.pid.unique["language"]
+    assert alone == pytest.approx(0, abs=1e-9)
+    # what the picture tells is no longer taken for redundant
+    assert after.pid.unique["vision"] == pytest.approx(after.given["vision"], abs=0.01)
+
+
+def red_anyway(n=256, k=4, seed=0):
+    """The picture tells the answer; the language model says the first answer, with small tails."""
+    generator = np.random.default_rng(seed)
+    sure = 0.97 * np.eye(k)[generator.integers(k, size=n)] + 0.03 / k
+    logits = generator.normal(0, 2, (n, k))
+    logits[:, 0] += 20
+    return Decisions(sure, {"vision": sure, "language": softmax(logits, axis=1)})
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_reconciliation_makes_no_answer_out_of_the_tails_of_a_constant_one(seed):
+    made = red_anyway(seed=seed)
+    told = {}
+    for method in ("bounded", "channel", "projection"):
+        solved = decision_pid(replace(made, reconciliation=method), tol=1e-4)
+        assert solved.given["language"] < 1e-4
+        assert solved.pid.unique["vision"] + solved.pid.redundancy == pytest.approx(
+            solved.given["vision"], abs=0.02
+        )
+        told[method] = solved.pid.redundancy + solved.pid.unique["language"]
+        if method != "projection":
+            assert told[method] <= solved.given["language"] + 1e-9
+    assert told["projection"] > 0.5  # of which almost nothing is in the answers
+
+
+def test_tails_of_one_hot_answers_change_nothing():
+    made, exponent = sharp(gap=np.inf), np.random.default_rng(0).uniform(-300, -20, (96, 4))
+
+    def with_tails(tails, **options):
+        sources = {name: np.where(rows > 0, rows, tails) for name, rows in made.sources.items()}
+        return atoms(decision_pid(Decisions(made.joint, sources, **options)))
+
+    expected = atoms(decision_pid(made))
+    for tails in (1e-300, 10**exponent):
+        np.testing.assert_allclose(with_tails(tails), expected, atol=1e-6)
+    # the projection makes redundancy of them
+    assert with_tails(10**exponent, reconciliation="projection")[0] > expected[0] + 0.3
+
+
+def test_given_is_the_information_before_reconciliation():
+    made = masked()
+    solved = decision_pid(made)
+    for name, rows in made.sources.items():
+        expected = np.mean(np.sum(rows * np.log2(rows / rows.mean(0)), axis=1))
+        assert solved.given[name] == pytest.approx(expected, abs=1e-12)
+        after = solved.pid.redundancy + solved.pid.unique[name]
+        assert after <= solved.given[name] + 1e-9
+    fits = decision_pid(resampled())
+    for name, value in fits.given.items():
+        after = fits.pid.redundancy + fits.pid.unique[name]
+        assert after == pytest.approx(value, abs=1e-9)
+
+
+def test_on_samples_of_a_consistent_model_bounded_costs_little_redundancy():
+    """The answers to one modality have the P(Y) of the law, the joint rows that of the sample."""
+    v, t = (np.random.default_rng(seed).normal(size=(n, 4)) for seed, n in ((0, 12), (1, 6)))
+    law = softmax(v[:, None] + t, axis=2)
+
+    def of_pairs(picture, question):
+        means = {"vision": law.mean(1)[picture], "language": law.mean(0)[question]}
+        values = {"vision": picture, "language": question}
+        return Decisions(law[picture, question], means, values=values)
+
+    truth, found = decision_pid(of_pairs(*np.divmod(np.arange(72), 6))), {}
+    samples = []
+    for seed in range(10):
+        generator = np.random.default_rng(seed)
+        samples.append(of_pairs(generator.integers(12, size=64), generator.integers(6, size=64)))
+    for method in ("bounded", "channel"):
+        solved = [decision_pid(replace(made, reconciliation=method)) for made in samples]
+        found[method] = np.abs(np.mean([atoms(each) for each in solved], axis=0) - atoms(truth))
+    redundancy, synergy = 0, 3
+    assert found["bounded"][redundancy] < found["channel"][redundancy] / 2
+    assert found["bounded"][synergy] < found["channel"][synergy] / 2
+    assert found["bounded"].max() < 0.02

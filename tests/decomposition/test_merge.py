@@ -8,9 +8,9 @@ from scipy.special import softmax
 from pidlib.decomposition import decisions as module
 from pidlib.decomposition import ipfp as stage_1
 from pidlib.decomposition import merge
-from pidlib.decomposition.decisions import Decisions, bootstrap_decisions, decision_pid
+from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.ipfp import ipfp
-from pidlib.decomposition.marginals import PairMarginals
+from pidlib.decomposition.resampling import bootstrap_decisions
 from pidlib.decomposition.solve import solve
 
 
@@ -21,8 +21,7 @@ def soft(n, k=2, scale=2, seed=0):
 
 
 def pair(decisions):
-    marginals = PairMarginals(decisions.joint, decisions.sources, decisions.averaged)
-    return [table[None] for table in marginals.at(decisions.weights)[:2]]
+    return [table[None] for table in decisions.marginals.at(decisions.weights)[:2]]
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import torch
 from pidlib._common import single_thread
 from pidlib.decomposition import pid
 from pidlib.decomposition import solve as module
-from pidlib.decomposition.decisions import Decisions, bootstrap_decisions, decision_pid
+from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.decomposition.resampling import bootstrap_decisions
 from pidlib.decomposition.solve import (
     NEWTON_WORK,
     dual_bound,

@@ -24,7 +24,8 @@ def test_a_frame_a_file_and_a_stream_are_the_same(tmp_path):
     frame.to_csv(path, index=False)
     for table in (frame, path, str(path), io.StringIO(path.read_text()), frame[::-1].iloc[::-1]):
         decisions = Decisions.from_table(table)
-        assert tuple(decisions.sources) == ("image", "text") and not decisions.averaged
+        assert tuple(decisions.sources) == ("image", "text")
+        assert decisions.ids == ("a", "b", "c", "d") and decisions.values["text"].max() == 0
         np.testing.assert_array_equal(decisions.joint, frame[["both:no", "both:yes"]])
         assert decision_pid(decisions).pid.synergy == pytest.approx(1, abs=2e-6)
 
