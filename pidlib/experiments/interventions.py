@@ -187,5 +187,5 @@ def _shown(sample: Sample, pixels: np.ndarray) -> Sample:
 
 
 def correct_by_id(extraction: Extraction, key: str | None = None) -> pd.Series:
-    """Whether each decision of a pass is correct, 1 or 0, by sample id."""
+    """The share of draws of a pass in which each decision is correct, by sample id."""
     return pd.Series(extraction.correct(key).astype(float), index=list(extraction.sample_ids))

@@ -113,14 +113,14 @@ def check_claims(
 def draw_trajectories(
     ax: Axes, rows: pd.DataFrame, atoms: Sequence[str] = style.VISION_LANGUAGE, **line_style: Any
 ) -> None:
-    """Draw atoms against relative depth: lines with intervals, and dotted noise floors."""
+    """Draw atoms against relative depth: lines with intervals, and dotted nulls."""
     for index, atom in enumerate(atoms):
         line = rows[rows["atom"] == atom].sort_values("layer")
         depth = (line["layer"].to_numpy(float) + 1) / (line["layer"].max() + 1)
         columns = ("value_bits", "ci_low", "ci_high", "null_mean")
-        value, low, high, floor = (style.floats(line[name]) for name in columns)
+        value, low, high, null = (style.floats(line[name]) for name in columns)
         color = style.COLORS[atom]
-        ax.plot(depth, floor, color=color, linewidth=0.7, linestyle=(0, (1, 1)), zorder=2)
+        ax.plot(depth, null, color=color, linewidth=0.7, linestyle=(0, (1, 1)), zorder=2)
         ax.fill_between(depth, low, high, color=color, alpha=0.18, linewidth=0, zorder=2)
         look = {"marker": style.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, "zorder": 3}
         ax.plot(depth, value, color=color, **look | line_style)

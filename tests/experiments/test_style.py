@@ -1,5 +1,7 @@
 """Colors, hatches and names of all figures."""
 
+import pandas as pd
+
 from pidlib.experiments import style
 
 
@@ -21,3 +23,9 @@ def test_names_of_models_and_benchmarks():
 def test_a_table_names_its_minis():
     assert style.minis_line(["a/llava", "else"], 3) == []
     assert "minis" in style.minis_line(["a/b", "llava"], 3)[0][0]
+
+
+def test_corrected_values_are_the_best_where_they_are_known():
+    rows = pd.DataFrame({"value_bits": [1.0, 2.0], "corrected_bits": [0.5, None]}, dtype="Float64")
+    assert style.best(rows).tolist() == [0.5, 2.0]
+    assert [style.best(row) for _, row in rows.iterrows()] == [0.5, 2.0]

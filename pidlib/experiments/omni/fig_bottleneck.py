@@ -210,7 +210,7 @@ def figure(table: pd.DataFrame) -> Figure:
         *style.atom_lines(atoms=DRAWN),
         *(style.handle(f"seed {n}", marker=style.MARKERS[n], **look) for n in seeds),
         style.handle("ideal answerer", **dashes),
-        style.handle("noise floor", color=style.FAINT, marker="_", markersize=7),
+        style.handle("null: answers permuted", color=style.FAINT, marker="_", markersize=7),
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
@@ -265,7 +265,7 @@ def _draw_by_gain(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def _draw_points(ax: Axes, x: np.ndarray, rows: pd.DataFrame) -> None:
-    """Points with intervals and noise floors, in the color of the atom, by seed."""
+    """Points with intervals and nulls, in the color of the atom, by seed."""
     style.interval(ax, x, rows["ci_low"], rows["ci_high"])
     look = {"color": style.FAINT, "markeredgecolor": style.FAINT, "markersize": 7, "zorder": 3}
     style.points(ax, x, rows["null_mean"], "_", **look)

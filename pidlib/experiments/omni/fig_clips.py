@@ -15,6 +15,7 @@ from pidlib import benchmarks
 from pidlib._common import fingerprint
 from pidlib.benchmarks import micro_av
 from pidlib.benchmarks.clips import RATE
+from pidlib.benchmarks.laws import MODES
 from pidlib.experiments import style, tables
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import ATOMS, Columns, of_type
@@ -35,7 +36,7 @@ _WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of the ideal answerer by template, given the question and with the question ignored."""
     rows = []
-    settings = product(micro_av.TEMPLATES.values(), preset.unimodal, _CONDITIONS)
+    settings = product(micro_av.TEMPLATES.values(), MODES, _CONDITIONS)
     for template, unimodal, given in settings:
         benchmark = f"micro_av/{template.task}"
         if benchmark not in preset.omni_benchmarks:

@@ -62,8 +62,9 @@ def template_profile(
     lower = rows.set_index("atom")["lower_bits"]
     null = permutation_test(partial(permuted_atoms, groups), lower, seed, N_NULLS)["null_mean"]
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
-    fixed |= {"given": "template", "layer": layer, "seed": seed, "n_samples": len(extraction)}
-    rows = rows.assign(null_mean=rows["atom"].map(null), **fixed)
+    fixed |= {"given": "template", "layer": layer, "seed": seed}
+    n_samples = sum(map(len, decisions))
+    rows = rows.assign(n_samples=n_samples, null_mean=rows["atom"].map(null), **fixed)
     return Measured(rows, draws.atoms, result.pid.atoms, result)
 
 
@@ -121,7 +122,7 @@ def profile_rows(
 
 
 def legend_handles() -> list[Line2D | Patch]:
-    """Legend entries of floor, interval and stages."""
+    """Legend entries of null, interval and stages."""
     dotted = {"linewidth": 0.8, "linestyle": (0, (1, 1))}
     interval = {"color": style.COLORS["synergy"], "alpha": 0.3, "linewidth": 0}
     return [

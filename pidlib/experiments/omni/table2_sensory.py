@@ -19,7 +19,7 @@ from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import escape, published, validate
 from pidlib.experiments.tables import latex as latex_table
 from pidlib.profiles.modes import diagnose
-from pidlib.sensory import REFERENCES, split_by
+from pidlib.sensory import REFERENCES, decompose, split_by
 
 COLUMNS = profiles.COLUMNS
 PUBLISHED_SUBSET = "MUSIC-AVQA: audio-visual"
@@ -48,8 +48,9 @@ def measure(preset: Preset) -> pd.DataFrame:
         groups = split_by(answer.extraction, preset.given, tau=preset.tau)
         rows = profiles.profile_rows(preset, answer, groups, REFERENCES[preset.given])
         n_alone = len(answer.extraction) - sum(len(group.decisions) for group in groups)
-        rows = rows.assign(n_alone=n_alone, **diagnose(answer.extraction, preset.tau))
-        tables.append(rows)
+        solved = decompose([group.decisions for group in groups], tol=0.1)  # the same for every tol
+        diagnosed = diagnose(answer.extraction, preset.tau, solved)
+        tables.append(rows.assign(n_alone=n_alone, **diagnosed))
     table = pd.concat([*tables, published_rows()], ignore_index=True)
     return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
 
@@ -86,7 +87,8 @@ def figure(table: pd.DataFrame) -> Figure:
     for ax in axes[: len(subsets) + 1 : columns]:
         ax.set_ylabel("bits")
     total = Patch(facecolor=style.FAINT, label=r"$I(Y; V, A\,|\,T)$, their sum")
-    handles = [*style.atom_handles(style.SENSORY), total, style.null_handle("noise floor")]
+    null = style.null_handle("null: answers permuted")
+    handles = [*style.atom_handles(style.SENSORY), total, null]
     figure.legend(handles=handles, loc="outside upper center", ncols=6)
     named = zip(("minis", "published"), models, strict=True)
     order = [f"{kind}, left to right: {'; '.join(map(style.model_name, m))}" for kind, m in named]
@@ -120,7 +122,7 @@ def latex(table: pd.DataFrame) -> str:
     r"""Atoms in bits, redundancy under three more references, accuracies in percent.
 
     Each value is followed by half the width of its interval, and is in italics if the interval
-    reaches the noise floor.
+    reaches the mean over permuted answers, or 0 for synergy.
     """
     symbols = [style.SYMBOLS[atom] for atom in _COLUMN_ORDER]
     header = ["", "model", *symbols, *_REFERENCES.values(), *_ACCURACIES.values()]
@@ -154,7 +156,8 @@ def _value(atoms: pd.DataFrame, reference: str, atom: str) -> str | None:
     row = atoms.loc[(reference, atom)]
     text = f"{round(style.best(row), 2) + 0.0:.2f}".replace("-", "$-$")
     text += rf"\,{{\tiny$\pm${(row['ci_high'] - row['ci_low']) / 2:.2f}}}"
-    return rf"\emph{{{text}}}" if row["ci_low"] <= row["null_mean"] + _TOLERANCE else text
+    null = 0.0 if pd.isna(row["null_mean"]) else row["null_mean"]
+    return rf"\emph{{{text}}}" if row["ci_low"] <= null + _TOLERANCE else text
 
 
 def _percent(block: pd.DataFrame) -> list[str | None]:

@@ -70,7 +70,7 @@ def _scores(preset: Preset, base: str, trained_on: str) -> pd.DataFrame:
     table["p_answer"] = decisions.joint[rows, answers]
     table["p_answer_language"] = decisions.unimodal["language"][rows, answers]
     reconciliation = decision_pid(decisions, tol=0.1).reconciliation  # the same for every tol
-    for name, source in decisions.unimodal.items():
+    for name, source in decisions.sources.items():
         uniform = np.isclose(source, 1 / source.shape[1], rtol=0, atol=1e-12)
         table[f"fallback_{name}"] = uniform.all(1)
         table[f"moved_{name}"] = reconciliation[name]

@@ -1,7 +1,8 @@
 """What do the questions look like, and which atoms does an ideal answerer need?
 
 The joint distribution (law) of picture, question and answer is known for the micro benchmarks; the
-truth is its decomposition, with the absent modality masked, or resampled independently.
+truth is its decomposition, with the absent modality masked, or resampled independently. An ideal
+answerer's masked answers are those expected under the law, so observational truths are the same.
 """
 
 import textwrap
@@ -30,7 +31,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of the ideal answerer on the generated benchmarks of a preset, in each mode."""
     rows = []
     for benchmark, unimodal in product(generated(preset), preset.unimodal):
-        joint = benchmarks.truth(benchmark, unimodal)
+        joint = benchmarks.truth(benchmark, "masked" if unimodal == "observational" else unimodal)
         columns = {"benchmark": benchmark, "unimodal": unimodal}
         columns["fingerprint"] = fingerprint(joint=joint.tolist())
         rows.append(atom_rows(pid(joint, SOURCES), **columns))

@@ -105,16 +105,17 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
 
 def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
     settings = {"n_halves": preset.n_halves, "seed": preset.seed}
-    extraction = answer.extraction
-    masked = extraction.masked(preset.tau)
+    options, whole = settings | {"device": preset.device}, answer.extraction
     for key in VISION_PASSES:
-        draw = "vision#0" if key == "vision" else key
-        sources = {"vision": extraction.decisions(draw, preset.tau)}
-        decisions = replace(masked, sources=dict(masked.sources) | sources)
-        options = settings | {"device": preset.device}
-        rows = measure_decisions(decisions, **options).rows
+        passes = {FULL: FULL, "vision": key, "language": "language"}
+        logits, normalizer = (
+            {name: each[of] for name, of in passes.items()}
+            for each in (whole.logits, whole.log_normalizer)
+        )
+        part = replace(whole, logits=logits, log_normalizer=normalizer)
+        rows = measure_decisions(part.masked(preset.tau), **options).rows
         columns = answer.row_columns(EXPERIMENT, source=key, tau=preset.tau, **settings)
-        columns |= {"seed": preset.seed, "fallback": extraction.fallback(draw, preset.tau)}
+        columns |= {"seed": preset.seed, "fallback": part.fallback("vision", preset.tau)}
         columns |= {"study": "options", "source_a": key, "unimodal": "masked"}
         yield rows.assign(estimator="exact", **columns)
 
@@ -148,8 +149,8 @@ def figure(table: pd.DataFrame) -> Figure:
     handles = [*style.model_handles(models), *_draw_batch(axes[0], estimator, benchmarks)]
     masked, resampled = (alone[alone["unimodal"] == mode] for mode in ("masked", "resampled"))
     hidden, noise, visible = (listed[listed["source_a"] == key] for key in VISION_PASSES)
-    floor = masked.assign(difference=masked["null_mean"])
-    panels = (masked, resampled, floor), (visible, hidden, _difference(noise, hidden))
+    null = masked.assign(difference=style.floats(masked["null_mean"]))
+    panels = (masked, resampled, null), (visible, hidden, _difference(noise, hidden))
     for ax, (rows, reference, null) in zip(axes[1:], panels, strict=True):
         _draw_differences(ax, _difference(rows, reference), null, benchmarks, models)
     null = style.null_handle("null when masked; another draw of the noise")

@@ -95,15 +95,12 @@ def depth_profile(
     for layer in extraction.layers:
         decisions = extraction.masked(tau, layer)
         measured = bootstrapped(decisions, n_bootstrap, seed, device, tol=TOLERANCE)
-
-        def solve(generator: np.random.Generator, layer: int = layer) -> dict[str, float]:
-            permuted = extraction.masked(tau, layer, permute=generator)
-            return decision_pid(permuted, tol=PERMUTATION_TOLERANCE, device=device).pid.atoms
-
         rows = measured.rows.assign(layer=layer)
-        null = permutation_test(solve, rows.set_index("atom")["lower_bits"], seed, N_NULLS)
         solved &= rows["converged"].all()
-        tables.append(rows.assign(null_mean=rows["atom"].map(null["null_mean"])))
+        lower = rows.set_index("atom")["lower_bits"]
+        null, null_solved = _null(extraction, lower, tau, layer, seed, device)
+        rows["converged"] &= null_solved
+        tables.append(rows.assign(null_mean=rows["atom"].map(null)))
         values.append(measured.atoms)
         draws.append(measured.draws)
     statistics = (
@@ -117,6 +114,21 @@ def depth_profile(
         pd.concat(tables).assign(estimator="exact", **modes, **shared),
         tested.assign(converged=solved, **shared),
     )
+
+
+def _null(
+    extraction: Extraction, lower: pd.Series, tau: float, layer: int, seed: int, device: str | None
+) -> tuple[pd.Series, bool]:
+    """Mean atoms over a few permutations of the answers; and whether all of them converged."""
+    converged = []
+
+    def solve(generator: np.random.Generator) -> dict[str, float]:
+        permuted = extraction.masked(tau, layer, permute=generator)
+        result = decision_pid(permuted, tol=PERMUTATION_TOLERANCE, device=device).pid
+        converged.append(result.converged)
+        return result.atoms
+
+    return permutation_test(solve, lower, seed, N_NULLS)["null_mean"], all(converged)
 
 
 def stage_statistics(
@@ -167,7 +179,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     look = {"color": style.FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1))}
     handles = [
         *style.atom_lines(style.MARKERS),
-        style.handle("noise floor", **look),
+        style.handle("null", **look),
         Patch(color=style.NULL, alpha=0.45, label="first and last stage, as published"),
     ]
     result.legend(handles=handles, loc="outside upper center", ncols=6)

@@ -2,8 +2,9 @@
 
 The information that picture and question hold about a model's decision, its distribution over the
 candidates, is split into redundancy, unique information of each, and synergy (BROJA). The decision
-on one modality alone is obtained with the other masked by noise, as in Fang et al., or resampled
-from other samples. The second table has the diagnostics of each masked profile.
+on one modality alone is obtained with the other masked by noise, as in Fang et al., resampled from
+other samples, or expected given the embedding of the one. The second table has the diagnostics of
+each masked profile.
 """
 
 from collections.abc import Mapping
@@ -52,7 +53,7 @@ COLUMNS = {
 
 
 def requests(preset: Preset) -> list[Request]:
-    """Both modalities, each alone, noise alone, and pictures with questions of other samples."""
+    """Both modalities, each alone, and pictures with questions of other samples."""
     return [decision_profiles.request(preset)]
 
 
@@ -85,7 +86,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     order = sorted(kinds.index, key=lambda name: KINDS.index(kinds[name]))
     table = table.sort_values("benchmark", key=lambda names: names.map(order.index), kind="stable")
     masked, resampled = (table[table["unimodal"] == mode] for mode in ("masked", "resampled"))
-    bars = resampled.assign(bits=resampled["corrected_bits"])
+    bars = resampled.assign(bits=style.best(resampled))
     words = "bars: absent modality resampled; markers: masked"
     result = compare(bars, masked, words, "null of masked: answers permuted")
     for name, ax in zip(order, result.axes, strict=False):
@@ -94,7 +95,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
 
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Atoms with interval and null, by mode; below, the diagnostics."""
+    """Atoms with interval and null, by mode; below, diagnostics and information of each source."""
     table = tables["fig_profiles_diagnostics"]
     labels = table["benchmark"].map(style.benchmark_name), table["model"].map(style.model_name)
     names = list(zip(*(label.str.replace("_", r"\_") for label in labels), strict=True))
@@ -108,13 +109,17 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
         for name, row in zip(names, table.to_dict("records"), strict=True):
             rows.append([*name, *(_cell(row, f"{mode}_{atom}") for atom in style.VISION_LANGUAGE)])
     above = booktabs(header, rows, align="ll" + "r" * 4)
-    symbols = product((r"\mathrm{acc}", "H", "f"), ("", "_v", r"_\ell"))
-    symbols = [*(f"${name}{side}$" for name, side in symbols), "$d_v$", r"$d_\ell$"]
-    values = table[DIAGNOSTICS].itertuples(index=False)
-    rows = [[*name, *row] for name, row in zip(names, values, strict=True)]
-    align = "ll" + "r" * len(symbols)
-    below = booktabs(["benchmark", "model", *symbols], rows, align=align, digits=2)
-    return f"{above}\n\\medskip\n\n{below}"
+    # I is the information of each source as answered, averaged, and reconciled.
+    information = (rf"I^\mathrm{{{name}}}" for name in ("ans", "mean", "rec"))
+    symbols = [*product((r"\mathrm{acc}", "H", "f"), ("", "_v", r"_\ell"))]
+    symbols += product(("s", "d", *information), ("_v", r"_\ell"))
+    named, parts = list(zip(symbols, DIAGNOSTICS, strict=True)), [above]
+    for part in (named[:-6], named[-6:]):
+        values = table[[column for _, column in part]].itertuples(index=False)
+        rows = [[*name, *row] for name, row in zip(names, values, strict=True)]
+        header = ["benchmark", "model", *(f"${symbol}{side}$" for (symbol, side), _ in part)]
+        parts.append(booktabs(header, rows, align="ll" + "r" * len(part), digits=2))
+    return "\n\\medskip\n\n".join(parts)
 
 
 def _cell(row: Mapping[str, float], name: str) -> str | None:

@@ -29,7 +29,8 @@ def test_estimates_of_ideal_decisions_equal_their_truth(name):
     for condition in CONDITIONS:
         clips = content if condition == "ignored" else None
         groups = split_by(extraction, condition, content=clips)
-        atoms = sensory_profile(groups, n_bootstrap=1, n_floors=0).atoms
+        rows = sensory_profile(groups, n_halves=2, n_permutations=0).rows.set_index("atom")
+        atoms = rows["value_bits"].drop("total").to_dict()
         assert atoms == pytest.approx(truth(name, condition).atoms, abs=3e-4), condition
 
 

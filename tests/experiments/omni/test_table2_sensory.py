@@ -22,8 +22,9 @@ def measured(condition="question"):
     for seed, (benchmark, model) in enumerate((b, m) for b in subsets for m in ("one", "two_b")):
         extraction = soft(seed=seed, texts=4, templates=2)
         groups = split_by(extraction, condition)
-        rows = sensory_profile(groups, REFERENCES[condition], n_bootstrap=4, n_floors=1).rows
-        columns = diagnose(extraction) | {"benchmark": benchmark, "model": model}
+        options = {"n_halves": 2, "n_permutations": 2}
+        rows, *_, solved = sensory_profile(groups, REFERENCES[condition], **options)
+        columns = diagnose(extraction, solved=solved) | {"benchmark": benchmark, "model": model}
         tables.append(rows.assign(**columns))
     return validate(pd.concat([*tables, published_rows()]).assign(**SHARED), COLUMNS)
 
@@ -69,7 +70,7 @@ def test_a_preset_cannot_ignore_the_question():
 def test_the_figure_has_a_panel_per_subset_and_bars_within_its_axes(table):
     """Even if the values of the first subset are the smallest."""
     table = table.copy()
-    bits = ["value_bits", "lower_bits", "upper_bits", "ci_low", "ci_high", "null_mean"]
+    bits = ["value_bits", "corrected_bits", "ci_low", "ci_high", "null_mean"]
     table.loc[table["benchmark"] == "micro_av/fusion", bits] /= 10
     panels = [ax for ax in figure(table).axes if ax.axison]
     titles = [ax.get_title() for ax in panels]
@@ -84,6 +85,10 @@ def test_the_figure_has_a_panel_per_subset_and_bars_within_its_axes(table):
 
 def test_the_figure_shows_the_reference_of_the_condition_alone(table):
     other = table["reference"] != table["given"]
-    changed = table.assign(value_bits=table["value_bits"].mask(other.fillna(False), 9.0))
+    other, bits = other.fillna(False), ["value_bits", "corrected_bits"]
+    changed = table.assign(**{name: table[name].mask(other, 9.0) for name in bits})
     heights = [bar.get_height() for ax in figure(changed).axes for bar in ax.patches]
     assert max(heights) < 9
+    heights = [bar.get_height() for ax in figure(table).axes[:1] for bar in ax.patches]
+    own = table[~other & (table["benchmark"] == table["benchmark"][0])]
+    assert set(own["corrected_bits"]) <= set(heights) and not set(own["value_bits"]) <= set(heights)

@@ -12,3 +12,4 @@ def test_atoms_of_the_pure_tasks():
     assert bits["micro/scene", "resampled", "unique_vision"] == pytest.approx(2, abs=1e-6)
     redundancy = bits[:, :, "redundancy"]["micro/captioned"]
     assert redundancy["masked"] > 1.5 and redundancy["resampled"] < 1e-3
+    assert bits[:, "observational"].equals(bits[:, "masked"])  # the law itself, without noise

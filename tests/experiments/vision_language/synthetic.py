@@ -13,13 +13,16 @@ BENCHMARKS = ("micro/grounding", "micro/existence", "micro/scene")
 
 
 def atoms(**columns) -> list[dict]:
-    """Rows of four atoms, the same for the same columns."""
+    """Rows of four atoms, the same for the same columns; synergy has no null."""
     rng = np.random.default_rng(len(str(columns)))
     values = dict(zip(style.VISION_LANGUAGE, rng.dirichlet(np.full(4, 0.4)) * 2, strict=True))
     row = {"experiment": "synthetic", "n_samples": 256, "seed": 0, "converged": True}
     row |= {"fingerprint": "f", "null_mean": 0.02, "estimator": "exact"} | columns
     return [
-        row | {"atom": atom, "value_bits": value, "ci_low": 0.9 * value, "ci_high": 1.1 * value}
+        row
+        | {"atom": atom, "value_bits": 0.95 * value, "corrected_bits": value}
+        | {"ci_low": 0.9 * value, "ci_high": 1.1 * value}
+        | ({"null_mean": None} if atom == "synergy" else {})
         for atom, value in values.items()
     ]
 

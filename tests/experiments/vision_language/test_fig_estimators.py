@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from known_models import N, extraction, xor
 
+from experiments.test_draw import count_labels, styled_figure
 from pidlib.experiments.extractions import Extracted
-from pidlib.experiments.preset import load_preset
+from pidlib.experiments.preset import MODES, load_preset
 from pidlib.experiments.vision_language import fig_estimators
 from pidlib.experiments.vision_language.fig_estimators import N_SEEDS, TRAINING
 from pidlib.extraction.masking import OPTIONS
@@ -16,9 +17,8 @@ from pidlib.extraction.masking import OPTIONS
 @pytest.fixture(scope="module")
 def table():
     whole = extraction(xor)
-    logits = dict(whole.logits) | {"vision#1": whole.logits["none"]}
-    logits[OPTIONS] = whole.logits["vision+language"]
-    # With the picture alone, most of the mass is not on candidates.
+    logits = dict(whole.logits) | {OPTIONS: whole.logits["vision+language"]}
+    # With the picture alone and the first draw of noise, most of the mass is not on candidates.
     normalizer = dict.fromkeys(logits, np.zeros(N)) | {"vision": np.full(N, 9.0)}
     columns = {"model": "synthetic", "revision": "0", "benchmark": "b", "split": "test"}
     columns |= {"n_samples": N, "fingerprint": "f"}
@@ -48,11 +48,12 @@ def test_batch_is_compared_with_the_exact_solver_and_its_cost(table):
         )
 
 
-def test_both_modes_have_interval_and_null(table):
+def test_all_modes_have_an_interval_and_those_that_permute_a_null(table):
     rows = table[table["study"] == "alone"]
-    assert set(rows["unimodal"]) == {"masked", "resampled"} and len(rows) == 8
+    assert set(rows["unimodal"]) == set(MODES) and len(rows) == 12
     assert rows[["ci_low", "ci_high"]].notna().all(axis=None)
-    assert rows["null_mean"].notna().sum() == 7
+    null = rows.groupby("unimodal")["null_mean"].count()  # synergy has none
+    assert null.to_dict() == {"masked": 3, "resampled": 3, "observational": 0}
 
 
 def test_visible_options_change_the_unique_information_of_the_picture(table):
@@ -63,3 +64,7 @@ def test_visible_options_change_the_unique_information_of_the_picture(table):
     assert values(rows[OPTIONS])["unique_vision"] == pytest.approx(1, abs=1e-4)
     fallback = [rows[key]["fallback"].iloc[0] for key in ("vision", "vision#1", OPTIONS)]
     assert fallback == [1, 0, 0]
+
+
+def test_the_figure_needs_no_null_of_synergy(table):
+    assert count_labels(styled_figure(fig_estimators, table)) > 10

@@ -15,7 +15,6 @@ from pidlib.experiments.tables import ATOMS, validate
 from pidlib.experiments.vision_language import fig_layers
 from pidlib.experiments.vision_language.fig_layers import CLAIMS, depth_profile, stage_statistics
 from pidlib.profiles import modes
-from pidlib.profiles.modes import NOISE
 
 NAMES = ("redundancy", "unique_vision", "unique_language", "synergy")
 COLUMNS = dict.fromkeys(("experiment", "benchmark", "fingerprint"), "t")
@@ -57,7 +56,7 @@ def test_steady_growth_accumulates_without_a_middle_stage():
 def with_lens(first, blocks=5):
     """XOR that the logit lens decodes from block ``first`` on; other passes have no information."""
     whole = extraction(xor)
-    passes = ("vision+language", "vision", "language", *NOISE)
+    passes = tuple(whole.logits)
     lens = {key: np.full((N, blocks, 2), np.log(0.5)) for key in passes}
     lens["vision+language"][:, first:] = whole.logits["vision+language"][:, None]
     normalizer = {key: np.zeros((N, blocks)) for key in passes}
@@ -69,6 +68,8 @@ def test_synergy_is_found_at_the_block_where_it_arises():
     atoms, claims = depth_profile(with_lens(4), n_bootstrap=10, **COLUMNS)
     synergy = atoms[atoms["atom"] == "synergy"].set_index("layer")["value_bits"]
     assert synergy.tolist() == pytest.approx([0, 0, 0, 0, 1], abs=1e-3)
+    null = atoms.set_index("atom")["null_mean"]
+    assert null["synergy"].isna().all() and null.drop("synergy").abs().max() < 1e-6
     claims = claims.set_index("statistic")
     holding = ["silence", "late_share", "synergy_slope"]
     assert claims.loc[holding, "verdict"].tolist() == ["holds"] * 3
@@ -98,8 +99,8 @@ def test_unsolved_blocks_are_marked_in_atoms_and_claims(monkeypatch):
     assert not atoms["converged"].any() and not claims["converged"].any()
 
 
-def test_unsolved_noise_floors_are_marked_in_atoms(monkeypatch):
-    monkeypatch.setattr(modes, "decision_pid", unsolved_to(modes.FLOOR_TOLERANCE))
+def test_unsolved_nulls_are_marked_in_atoms(monkeypatch):
+    monkeypatch.setattr(fig_layers, "decision_pid", unsolved_to(modes.PERMUTATION_TOLERANCE))
     atoms, claims = depth_profile(with_lens(4), n_bootstrap=2, **COLUMNS)
     assert not atoms["converged"].any() and claims["converged"].all()
 

@@ -7,14 +7,14 @@ from experiments.vision_language.synthetic import MODELS, profiles
 from pidlib import benchmarks
 from pidlib.experiments.draw import draw
 from pidlib.experiments.population import benchmark_kind
-from pidlib.experiments.preset import load_preset
+from pidlib.experiments.preset import MODES, load_preset
 from pidlib.experiments.tables import ATOMS, DIAGNOSTICS, save, validate
 from pidlib.experiments.vision_language import fig_profiles
 
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pd.DataFrame]:
-    names, modes = benchmarks.names("pictures"), ("masked", "resampled")
+    names, modes = benchmarks.names("pictures"), MODES
     table = validate(profiles(benchmark=names, model=MODELS, unimodal=modes), ATOMS)
     keys = ["benchmark", "model", "n_samples", "fingerprint", "experiment"]
     diagnostics = table.drop_duplicates(["benchmark", "model"])[keys].assign(split="test")
@@ -28,23 +28,33 @@ def tables() -> dict[str, pd.DataFrame]:
 
 def test_atoms_are_columns_of_the_diagnostics(tables):
     table, diagnostics = tables["fig_profiles"], tables["fig_profiles_diagnostics"]
-    assert len(diagnostics) == len(table) / 8 and diagnostics["converged"].all()
-    row = table[(table["unimodal"] == "masked") & (table["atom"] == "synergy")].iloc[0]
-    columns = [f"masked_synergy_{part}" for part in ("bits", "low", "high", "null")]
-    values = row[["value_bits", "ci_low", "ci_high", "null_mean"]]
+    assert len(diagnostics) == len(table) / 12 and diagnostics["converged"].all()
+    row = table[(table["unimodal"] == "masked") & (table["atom"] == "redundancy")].iloc[0]
+    columns = [f"masked_redundancy_{part}" for part in ("bits", "low", "high", "null")]
+    values = row[["corrected_bits", "ci_low", "ci_high", "null_mean"]]
     assert diagnostics.loc[0, columns].tolist() == values.tolist()
     loose = table.assign(converged=table["model"] != "llava")
-    plain = diagnostics.drop(columns="converged").filter(regex="^(?!masked|resampled)")
+    plain = diagnostics.drop(columns="converged").filter(regex=f"^(?!{'|'.join(MODES)})")
     again = fig_profiles.with_atoms(plain, loose)
     assert (again["converged"] == (again["model"] != "llava")).all()
 
 
 def test_benchmarks_are_drawn_in_the_order_of_their_kind(tables):
     text = fig_profiles.latex(tables)
-    assert text.count(r"\begin{tabular}") == 2
+    assert text.count(r"\begin{tabular}") == 3 and text.count("observational: bits") == 1
     assert "^{" in text and "} / 0.02$" in text and "minis" in text
     titles = [ax.get_title() for ax in fig_profiles.figure(tables).axes]
     assert titles[0] == "micro: grounding (synergy-driven)" and "kind not known" in titles[-1]
+
+
+@pytest.mark.parametrize("name", ["corrected_bits", "value_bits"])
+def test_bars_are_corrected_values_where_they_are_known(tables, name):
+    table = tables["fig_profiles"]
+    if name == "value_bits":
+        table = table.assign(corrected_bits=pd.NA).astype({"corrected_bits": "Float64"})
+    panel = fig_profiles.figure(tables | {"fig_profiles": table}).axes[0]
+    shown = table.query("unimodal == 'resampled' and benchmark == 'micro/grounding'")
+    assert set(shown[name]) <= {bar.get_height() for bar in panel.patches}
 
 
 def test_rows_above_the_tolerance_are_drawn_with_a_warning(tables, tmp_path):
@@ -53,5 +63,5 @@ def test_rows_above_the_tolerance_are_drawn_with_a_warning(tables, tmp_path):
     part["fig_profiles"] = part["fig_profiles"].reset_index(drop=True)
     part["fig_profiles"].loc[3, "converged"] = False
     save(preset, fig_profiles, part)
-    with pytest.warns(UserWarning, match="1 of 24 rows are not solved to tolerance"):
+    with pytest.warns(UserWarning, match="1 of 36 rows are not solved to tolerance"):
         draw(preset, fig_profiles)

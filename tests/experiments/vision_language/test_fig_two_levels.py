@@ -11,7 +11,7 @@ from experiments.vision_language.synthetic import MODELS, profiles
 from pidlib import benchmarks
 from pidlib.decomposition.estimate import estimate
 from pidlib.experiments.extractions import Extracted
-from pidlib.experiments.preset import load_preset
+from pidlib.experiments.preset import MODES, load_preset
 from pidlib.experiments.tables import validate
 from pidlib.experiments.vision_language import fig_two_levels
 from pidlib.experiments.vision_language.fig_two_levels import COLUMNS, measure, probe, steps
@@ -76,25 +76,30 @@ def test_the_table_has_both_levels_and_all_possible_steps(monkeypatch):
     monkeypatch.setattr(fig_two_levels, "extractions", lambda *_: iter(both))
     table = measure(load_preset("smoke"))
     steps_of = table.groupby("benchmark")["fingerprint"].nunique().to_dict()
-    assert steps_of == {"micro/existence": 10, "easy_vqa/yes_no": 6}
-    assert len(table) == 64
-    assert table["null_mean"].isna().sum() == 2  # synergy of resampled decisions has no null
+    assert steps_of == {"micro/existence": 11, "easy_vqa/yes_no": 7}
+    assert len(table) == 72
+    missing = table[table["null_mean"].isna()]  # permuted decisions test no synergy
+    assert (missing["sources"] == "samples").all()
+    counts = {"masked": 2, "resampled": 2, "observational": 8}
+    assert missing["unimodal"].value_counts().to_dict() == counts
     decided = table[table["target"] == "decision"]
     assert decided["target_bits"].to_list() == pytest.approx([1] * len(decided))
     assert decided["layer"].isna().all()
     assert set(table.loc[table["target"] == "state", "layer"]) == {3}
     synergy = decided[(decided["sources"] == "samples") & (decided["atom"] == "synergy")]
-    assert synergy["value_bits"].to_list() == pytest.approx([1] * 4, abs=1e-5)
+    regressed = synergy["unimodal"] == "observational"
+    assert synergy.loc[~regressed, "value_bits"].to_list() == pytest.approx([1] * 4, abs=1e-5)
+    assert synergy.loc[regressed, "value_bits"].to_list() == pytest.approx([1] * 2, abs=0.15)
 
 
 def test_the_figure_has_the_steps_in_order():
     panels = {"benchmark": benchmarks.names("pictures")[-4:], "model": MODELS, "target_bits": [2.0]}
-    modes = ("masked", "resampled")
-    rows = profiles(**panels, sources=["samples"], target=["decision"], unimodal=modes)
+    rows = profiles(**panels, sources=["samples"], target=["decision"], unimodal=MODES)
     rows += profiles(**panels, sources=("states", "probe"), target=["decision"])
     rows += profiles(**panels, sources=["codes"], target=("decision", "state"), n_codes=(5, 10))
     rows += profiles(**panels, sources=["states"], target=["state"], n_codes=(5, 10))
     table = pd.DataFrame(rows).eval("corrected_bits = 0.9 * value_bits")
     table = validate(table, COLUMNS)
     labels = list(fig_two_levels._ladder(table))
-    assert labels[:3] == ["masked", "resampled", r"states $\to\hat y$"] and len(labels) == 10
+    assert set(labels[:3]) == set(MODES) and labels[3] == r"states $\to\hat y$"
+    assert len(labels) == 11
