@@ -99,10 +99,7 @@ def split_by(
     members: dict[str, list[int]] = {}
     for index, text in enumerate(getattr(extraction, f"{shared}s")):
         members.setdefault(text, []).append(index)
-    drawn = {
-        name: np.stack([extraction.decisions(key, tau, layer) for key in extraction.draws(passed)])
-        for name, passed in PASSES.items()
-    }
+    drawn = {name: extraction.drawn(key, tau, layer) for name, key in PASSES.items()}
     groups = []
     for text, rows in members.items():
         if len(rows) < 2:

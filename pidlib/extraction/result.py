@@ -131,11 +131,17 @@ class Extraction:
 
         By default of the unmasked pass, at the last layer.
         """
-        return np.mean(self._drawn(key, tau, layer), axis=0)
+        return np.mean(self.drawn(key, tau, layer), axis=0)
+
+    def drawn(
+        self, key: str | None = None, tau: float = 0.3, layer: int | None = None
+    ) -> Float64[np.ndarray, "draws n k"]:
+        """Compute the decisions of each of the `draws` of a pass."""
+        return np.stack([decide(*self._logits(name, layer), tau) for name in self.draws(key)])
 
     def spread(self, key: str, tau: float = 0.3) -> float:
         """Compute the mean total variation of a draw's decisions from their mean over draws."""
-        rows = self._drawn(key, tau)
+        rows = self.drawn(key, tau)
         return float(np.abs(rows - rows.mean(0)).sum(-1).mean() / 2)
 
     def information(self, key: str, tau: float = 0.3) -> float:
@@ -144,7 +150,7 @@ class Extraction:
         The mean over draws of I(Y; sample): what would be reported if nothing was averaged, noise
         included.
         """
-        rows = self._drawn(key, tau)
+        rows = self.drawn(key, tau)
         terms = rel_entr(rows, rows.mean(1, keepdims=True)).sum(-1)
         return float(terms.mean() / np.log(2))
 
@@ -178,7 +184,7 @@ class Extraction:
         self._require(FULL, *SOURCES)
         joint, sources = self.decisions(FULL, tau, layer), {}
         for name in SOURCES:
-            rows = self._drawn(name, tau, layer)
+            rows = self.drawn(name, tau, layer)
             if permute is not None:
                 flat = rows.reshape(-1, rows.shape[-1])
                 rows = permute.permutation(flat).reshape(rows.shape)
@@ -225,11 +231,6 @@ class Extraction:
             known = f"{', '.join(missing)} (extracted: {', '.join(self.logits) or 'none'})"
             call = f"call extract(..., passes={(*self.logits, *missing)})"
             raise ValueError(f"passes not extracted: {known}; {call}")
-
-    def _drawn(
-        self, key: str | None, tau: float, layer: int | None = None
-    ) -> Float64[np.ndarray, "draws n k"]:
-        return np.stack([decide(*self._logits(name, layer), tau) for name in self.draws(key)])
 
     def _logits(self, key: str, layer: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         if layer is None:

@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from pidlib import sensory
+from pidlib.decomposition import PID
 from pidlib.decomposition.resampling import N_HALVES, extrapolate, normal_interval
 from pidlib.profiles.modes import (
     N_PERMUTATIONS,
     PERMUTATION_TOLERANCE,
     Measured,
+    Null,
     permutation_test,
 )
 from pidlib.sensory import Group
@@ -28,9 +30,9 @@ def sensory_profile(
     """Sensory atoms and, in the rows, their sum (``total``): bounds, intervals, corrected values.
 
     The null permutes the answers from each stream among the samples and draws of a condition
-    (`n_permutations` times, 0 omits it); synergy has none. Halves of the samples of each condition
-    correct the values and give the intervals, except for the reference. By default, and in `draws`,
-    the reference is P(Y | c).
+    (`n_permutations` times, 0 omits it); synergy and sum have none. Halves of the samples of each
+    condition correct the values and give the intervals, except for the reference. By default, and
+    in `draws`, the reference is P(Y | c).
     """
     decisions, condition = [group.decisions for group in groups], groups[0].condition
     result = sensory.decompose(decisions)
@@ -38,10 +40,10 @@ def sensory_profile(
     corrected = extrapolate(halves, sensory.SOURCES)
     bounds = result.pid.bounds | {"total": (result.pid.total,) * 2}
     whole, rows, sizes = result.pid.atoms, [], list(map(len, decisions))
-    nulls = {}
+    null = Null({}, {}, True)
     if n_permutations:
         lower = pd.Series({atom: low for atom, (low, _) in bounds.items()})
-        nulls = permutation_test(partial(permuted_atoms, groups), lower, seed, n_permutations)
+        null = permutation_test(partial(permuted_pid, groups), lower, seed, n_permutations)
     total = sum(corrected.atoms.values()), sum(corrected.draws.values())
     intervals = dict(corrected.interval) | {"total": normal_interval(*total)}
     for reference in references or sensory.REFERENCES[condition][:1]:
@@ -50,16 +52,17 @@ def sensory_profile(
         for atom, bits in _shifted(whole, shift).items():
             added = shift if atom in ("redundancy", "total") else 0.0
             ends = [end + added for end in (*intervals[atom], *bounds[atom])]
-            rows.append((reference, atom, bits, best[atom], *ends))
+            tested = null.mean.get(atom, np.nan) + added, null.p.get(atom, np.nan)
+            rows.append((reference, atom, bits, best[atom], *ends, *tested))
     columns = ["reference", "atom", "value_bits", "corrected_bits", "ci_low", "ci_high"]
-    table = pd.DataFrame(rows, columns=[*columns, "lower_bits", "upper_bits"])
-    for name in ("null_mean", "null_p"):
-        table[name] = table["atom"].map(nulls.get(name, {})).astype(float)
+    columns += ["lower_bits", "upper_bits", "null_mean", "null_p"]
+    table = pd.DataFrame(rows, columns=columns)
+    converged = result.pid.converged and halves.converged and null.converged
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
     table = table.assign(
         given=condition,
         seed=seed,
-        converged=result.pid.converged and halves.converged,
+        converged=converged,
         n_samples=sum(sizes),
         n_conditions=len(groups),
         n_per_condition=float(np.median(sizes)),
@@ -69,10 +72,10 @@ def sensory_profile(
     return Measured(table, corrected.draws, corrected.atoms, result)
 
 
-def permuted_atoms(groups: Sequence[Group], generator: np.random.Generator) -> Mapping[str, float]:
-    """Sensory atoms when the answers from each stream are permuted within conditions."""
+def permuted_pid(groups: Sequence[Group], generator: np.random.Generator) -> PID:
+    """Sensory PID when the answers from each stream are permuted within conditions."""
     decisions = [group.permuted(generator) for group in groups]
-    return sensory.decompose(decisions, tol=PERMUTATION_TOLERANCE).pid.atoms
+    return sensory.decompose(decisions, tol=PERMUTATION_TOLERANCE).pid
 
 
 def _shifted(atoms: Mapping, shift: np.ndarray) -> dict[str, np.ndarray | float]:

@@ -10,6 +10,7 @@ from scipy.special import entr
 
 from pidlib import sensory
 from pidlib._common import derive_seed
+from pidlib.decomposition import PID
 from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid
 from pidlib.decomposition.resampling import (
     N_HALVES,
@@ -102,30 +103,41 @@ def measure_mode(
     if mode != "observational":
         permute = getattr(extraction, mode)
 
-        def solve(generator: np.random.Generator) -> dict[str, float]:
+        def solve(generator: np.random.Generator) -> PID:
             decisions = permute(tau, permute=generator)
-            return decision_pid(decisions, tol=PERMUTATION_TOLERANCE, device=device).pid.atoms
+            return decision_pid(decisions, tol=PERMUTATION_TOLERANCE, device=device).pid
 
         lower = rows.set_index("atom")["lower_bits"]  # a gap of the solver is no evidence
-        for name, by_atom in permutation_test(solve, lower, seed).items():
-            rows[name] = rows["atom"].map(by_atom)
+        null = permutation_test(solve, lower, seed)
+        rows["null_mean"], rows["null_p"] = rows["atom"].map(null.mean), rows["atom"].map(null.p)
+        rows["converged"] &= null.converged
     return measured._replace(rows=rows)
 
 
+class Null(NamedTuple):
+    """Of permuted answers, by atom without synergy: mean in bits, p-value; if all were solved."""
+
+    mean: Mapping[str, float]
+    p: Mapping[str, float]
+    converged: bool
+
+
 def permutation_test(
-    solve: Callable[[np.random.Generator], Mapping[str, float]],
+    solve: Callable[[np.random.Generator], PID],
     lower: pd.Series,
     seed: int,
     n: int = N_PERMUTATIONS,
-) -> dict[str, pd.Series]:
-    """Mean atoms of permuted answers and p-values, by atom but without synergy.
+) -> Null:
+    """Compare measured atoms with those of permuted answers.
 
-    `solve` returns the atoms of answers permuted by a generator; `lower` are the measured atoms.
+    `solve` decomposes answers permuted by a generator; `lower` are lower bounds of the measured
+    atoms.
     """
     generator = np.random.default_rng(derive_seed(seed, "permutations"))
-    draws = pd.DataFrame([solve(generator) for _ in range(n)]).drop(columns="synergy")
+    solved = [solve(generator) for _ in range(n)]
+    draws = pd.DataFrame([pid.atoms for pid in solved]).drop(columns="synergy")
     reached = (draws >= lower[draws.columns] - PERMUTATION_TOLERANCE).sum()
-    return {"null_mean": draws.mean(), "null_p": (1 + reached) / (1 + n)}
+    return Null(draws.mean(), (1 + reached) / (1 + n), all(pid.converged for pid in solved))
 
 
 def diagnose(
@@ -136,11 +148,13 @@ def diagnose(
     ``accuracy``; mean ``entropy..._bits`` of the decisions; ``fallback``, the share of decisions
     replaced by the uniform one. Of each source, masked: ``spread``, the mean total variation of a
     draw of noise from the mean of all; ``moved``, that by which reconciliation changed the answers;
-    and I(Y; source) in bits: ``answered``, if every answer was a value of the source, ``averaged``
-    over draws and equal inputs, and ``reconciled``. `solved` is the masked decomposition, if known.
+    and I(Y; source) in bits: ``answered``, if every answer was a value of the source (of pictures
+    and questions only), ``averaged`` over draws and equal inputs, and ``reconciled``; given the
+    text for clips. `solved` is the masked decomposition, if known.
     """
     passes = sensory.PASSES
-    if passes["joint"] not in extraction.logits:  # pictures
+    pictures = passes["joint"] not in extraction.logits
+    if pictures:
         passes = {"joint": FULL} | {name: name for name in SOURCES}
         solved = solved or decision_pid(extraction.masked(tau), tol=0.1)
     values = {}
@@ -153,7 +167,8 @@ def diagnose(
     for name in solved.reconciliation if solved else ():
         values[f"spread_{name}"] = extraction.spread(passes[name], tau)
         values[f"moved_{name}"] = solved.reconciliation[name]
-        values[f"answered_{name}_bits"] = extraction.information(passes[name], tau)
+        if pictures:
+            values[f"answered_{name}_bits"] = extraction.information(passes[name], tau)
         values[f"averaged_{name}_bits"] = solved.given[name]
         values[f"reconciled_{name}_bits"] = solved.pid.redundancy + solved.pid.unique[name]
     return values

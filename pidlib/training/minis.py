@@ -259,7 +259,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     how = "the last stage alone, for minis that data/minis has"
     parser.add_argument("--from-committed", action="store_true", help=how)
     parser.add_argument("--threads", type=int, default=1, help="more pays only on idle cores")
-    options = parser.parse_args(arguments)
+    options = parser.parse_intermixed_args(arguments)
     for name in options.names:
         if name not in known:
             parser.error(unknown_name("mini", name, known))

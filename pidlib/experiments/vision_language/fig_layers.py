@@ -22,6 +22,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from pidlib.decomposition import PID
 from pidlib.decomposition.decisions import decision_pid
 from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Query, Request, extractions
@@ -98,9 +99,14 @@ def depth_profile(
         rows = measured.rows.assign(layer=layer)
         solved &= rows["converged"].all()
         lower = rows.set_index("atom")["lower_bits"]
-        null, null_solved = _null(extraction, lower, tau, layer, seed, device)
-        rows["converged"] &= null_solved
-        tables.append(rows.assign(null_mean=rows["atom"].map(null)))
+
+        def solve(generator: np.random.Generator, layer: int = layer) -> PID:
+            permuted = extraction.masked(tau, layer, permute=generator)
+            return decision_pid(permuted, tol=PERMUTATION_TOLERANCE, device=device).pid
+
+        null = permutation_test(solve, lower, seed, N_NULLS)
+        rows["converged"] &= null.converged
+        tables.append(rows.assign(null_mean=rows["atom"].map(null.mean)))
         values.append(measured.atoms)
         draws.append(measured.draws)
     statistics = (
@@ -114,21 +120,6 @@ def depth_profile(
         pd.concat(tables).assign(estimator="exact", **modes, **shared),
         tested.assign(converged=solved, **shared),
     )
-
-
-def _null(
-    extraction: Extraction, lower: pd.Series, tau: float, layer: int, seed: int, device: str | None
-) -> tuple[pd.Series, bool]:
-    """Mean atoms over a few permutations of the answers; and whether all of them converged."""
-    converged = []
-
-    def solve(generator: np.random.Generator) -> dict[str, float]:
-        permuted = extraction.masked(tau, layer, permute=generator)
-        result = decision_pid(permuted, tol=PERMUTATION_TOLERANCE, device=device).pid
-        converged.append(result.converged)
-        return result.atoms
-
-    return permutation_test(solve, lower, seed, N_NULLS)["null_mean"], all(converged)
 
 
 def stage_statistics(
