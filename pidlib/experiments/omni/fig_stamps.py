@@ -16,7 +16,7 @@ from jaxtyping import Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from scipy.stats import binomtest
+from scipy.stats import binomtest, false_discovery_control
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition.entropies import joint_information, miller_madow, plug_in
@@ -153,7 +153,8 @@ def decompose(
     is then not detected, which does not mean that there is none.
 
     With ``given``, values, null, corrected values and resamples are means over its values, weighted
-    by their share; the p-value is against permutations of the target alone, which is conservative.
+    by their share; p-values of unique atoms are combined by Simes' test, the others are against
+    permutations of the target alone, which is conservative.
     """
     parts = [np.full(len(y), True)] if given is None else [given == g for g in np.unique(given)]
     with warnings.catch_warnings():  # each row has the null, which measures the bias
@@ -171,6 +172,10 @@ def decompose(
     null = np.array([share @ [each.null[atom] for each in estimates] for atom in mean["atom"]])
     draws = np.array([share @ [each.draws[atom] for each in estimates] for atom in mean["atom"]])
     mean["null_p"] = permutation_p(mean["value_bits"].to_numpy(), null.T, 1e-6)
+    for row in mean.index[mean["atom"].str.startswith("unique")]:
+        mean.loc[row, "null_p"] = false_discovery_control(
+            [each["null_p"][row] for each in rows]
+        ).min()
     mean[["ci_low", "ci_high"]] = np.quantile(draws, (0.025, 0.975), axis=1).T
     return _correct_synergy(mean)
 
