@@ -6,6 +6,7 @@ accuracy on the training distribution, on balanced questions and on the other be
 
 import platform
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -22,7 +23,7 @@ from pidlib.experiments.extractions import Query, extracted
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting.questions import evaluation_name, questions
 from pidlib.experiments.reweighting.settings import TrainingSpec
-from pidlib.extraction import PASSES, extract
+from pidlib.extraction import PASSES, Extraction, extract
 from pidlib.extraction.masking import FULL
 from pidlib.extraction.store import Shard, open_store
 from pidlib.models import LoadedModel, load_model
@@ -45,7 +46,7 @@ def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions,
         raise ValueError(
             f"{spec.trained_on}: samples scored and trained on differ; clear the cache"
         )
-    decisions = extraction.masked(spec.tau)
+    decisions = _masked(extraction, spec.tau)
     estimator = spec.weighting.estimator
     identity = {"kind": "local terms", "extraction": columns["fingerprint"], "code": spec.code}
     identity |= {"estimator": estimator, "tau": spec.tau, "seed": spec.seed, "tol": TOLERANCE}
@@ -81,7 +82,7 @@ def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
     options = {"seed": spec.stream, "batch_size": preset.batch_size, "progress": False}
     answer, on = partial(extract, model, **options), spec.trained_on
     profile = answer(profiled, passes=PASSES)
-    solved = decision_pid(profile.masked(spec.tau), tol=TOLERANCE, device=preset.device).pid
+    solved = decision_pid(_masked(profile, spec.tau), tol=TOLERANCE, device=preset.device).pid
     converged = solved.converged and certified
     atoms = solved.atoms | {"total": solved.total}
     rows = [(on, atom, value, len(profile), converged) for atom, value in atoms.items()]
@@ -94,6 +95,14 @@ def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
     facts = {"revision": base.revision, "benchmark": names, "measure": measures, "n": n}
     facts |= {"converged": converged, "n_tuned": len(train), "steps": steps}
     return Shard({"value": np.array(values, float)}, facts)
+
+
+def _masked(extraction: Extraction, tau: float) -> Decisions:
+    """Masked decisions as the committed outcomes were made from: the former way.
+
+    One draw of noise, every sample a picture and a question of its own, projected.
+    """
+    return replace(extraction.masked(tau), values={}, reconciliation="projection")
 
 
 def _trained(
