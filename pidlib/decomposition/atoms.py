@@ -1,5 +1,6 @@
 """The decomposition of joint tables: `pid`, `sensory_pid` under a condition, and their record."""
 
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from pidlib.decomposition.information import (
 from pidlib.decomposition.solve import LARGE, solve
 
 Value = float | np.ndarray
+DUST = 1e-20  # smaller probabilities are dropped, and the bound pays for them
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,16 +166,20 @@ def pid(
     p, swapped = _ordered(p[None] if is_single else p)
     with torch.inference_mode(), single_thread(p.shape[2] * p.shape[3] < LARGE):
         p = probabilities(p, 3)
-        a, b = p.sum(2), p.sum(1)
+        dust = (p > 0) & (p < DUST)
+        p = probabilities(p.masked_fill(dust, 0), 3)
+        # one layout of both sums: the unique atoms of a symmetric joint are equal bit for bit
+        a, b = p.sum(2), p.transpose(1, 2).contiguous().sum(2)
         coupling = solve(a, b, tol=tol, method=method, max_iterations=max_iterations)
         first, second = mutual_information(a), mutual_information(b)
         both = mutual_information(p.flatten(1, 2))
         # P is a coupling, and so is the one that makes the sources independent given Y, whose
         # information is at most first + second
         upper = torch.fmin(coupling.upper, torch.minimum(both, first + second))
+        lower = coupling.lower + 4 * DUST * math.log2(DUST) * dust.sum((1, 2, 3))
         i1, i2 = torch.where(swapped, second, first), torch.where(swapped, first, second)
         i1, i2, both, upper, lower, sweeps = (
-            x.cpu().numpy() for x in (i1, i2, both, upper, coupling.lower, coupling.sweeps)
+            x.cpu().numpy() for x in (i1, i2, both, upper, lower, coupling.sweeps)
         )
     converged = upper - np.minimum(lower, upper) <= tol
     result = PID.from_informations(names, i1, i2, both, lower, upper, converged, sweeps)

@@ -397,3 +397,24 @@ def test_record_from_informations():
     record = PID.from_informations(("a", "b"), 0.5, 0.25, 1.0, **bounds)
     assert (record.lower, record.gap, record.total) == (0.8, 0.0, 1.0)
     assert atoms(record) == pytest.approx([-0.05, 0.55, 0.3, 0.2])
+
+
+def test_a_symmetric_joint_has_equal_unique_atoms_bit_for_bit():
+    joint = np.random.default_rng(0).gamma(1, size=(40, 8, 8, 2))
+    result = pid(joint + joint.transpose(0, 2, 1, 3))
+    assert (result.unique["vision"] == result.unique["language"]).all()
+
+
+def test_letters_of_almost_no_mass_are_solved_in_any_order():
+    rng = np.random.default_rng(1)
+    joint = rng.gamma(1, size=(40, 10, 10, 4))
+    clean = joint.copy()
+    for axis, (letter, mass) in enumerate([(2, 1e-300), (3, 1e-30), (1, 1e-200)], 1):
+        np.moveaxis(joint, axis, 0)[letter] *= mass
+        np.moveaxis(clean, axis, 0)[letter] = 0
+    exact, found = pid(clean), pid(joint)
+    for axis in range(1, 4):
+        joint = joint.take(rng.permutation(joint.shape[axis]), axis=axis)
+    for result in (found, pid(joint)):
+        assert result.converged.all()
+        assert (abs(result.synergy - exact.synergy) <= result.gap + exact.gap).all()
