@@ -13,7 +13,7 @@ from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.solve import solve as couple
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import drawn
-from pidlib.profiles.clips import permuted_pid
+from pidlib.profiles.clips import permuted
 from pidlib.sensory import (
     PASSES,
     REFERENCES,
@@ -204,7 +204,7 @@ def test_answers_permuted_within_conditions_carry_noise_alone():
     """The atoms of streams with information exceed all permutations; those of noise do not."""
     groups = split_by(soft(n=120), "question")
     generator = np.random.default_rng(0)
-    nulls = [permuted_pid(groups, generator).atoms for _ in range(9)]
+    nulls = [decompose(permuted(groups, generator)).pid.atoms for _ in range(9)]
     atoms = decomposed(groups).pid.atoms
     assert atoms["redundancy"] > max(null["redundancy"] for null in nulls)
     noisy = soft(n=120)
@@ -213,11 +213,11 @@ def test_answers_permuted_within_conditions_carry_noise_alone():
         if key.partition("#")[0] in ("vision+language", "audio+language"):
             noisy.logits[key] = rng.normal(size=(120, 4))
     groups = split_by(noisy, "question")
-    nulls = [permuted_pid(groups, generator).atoms for _ in range(9)]
+    nulls = [decompose(permuted(groups, generator)).pid.atoms for _ in range(9)]
     atoms = decomposed(groups).pid.atoms
     for name in ("unique_vision", "unique_audio"):
-        permuted = np.array([null[name] for null in nulls])
-        assert abs(atoms[name] - permuted.mean()) < 4 * permuted.std()
+        drawn = np.array([null[name] for null in nulls])
+        assert abs(atoms[name] - drawn.mean()) < 4 * drawn.std()
     information = atoms["redundancy"] + atoms["unique_vision"]
     raw = noisy.decisions("vision+language#1")
     single = np.mean([divergence(raw[i::3] / 40, raw[i::3].mean(0)) for i in range(3)])

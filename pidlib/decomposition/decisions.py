@@ -14,7 +14,7 @@ order n^(-1/2) where most inputs differ. `pidlib.decomposition.resampling` takes
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
@@ -22,17 +22,20 @@ from types import MappingProxyType
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import pad
 
 from pidlib._common import resolve_device, single_thread, unknown_name
 from pidlib.decomposition.atoms import PID, atoms, checked_sources
 from pidlib.decomposition.information import to_numpy
 from pidlib.decomposition.marginals import RECONCILIATIONS, PairMarginals, divergence
 from pidlib.decomposition.merge import MERGE_CELLS, solve_rows
-from pidlib.decomposition.solve import LARGE, Potentials
+from pidlib.decomposition.solve import LARGE, Potentials, solve
 from pidlib.decomposition.tables import read_decisions
 
 # Default tolerances in bits, and the number of distinct rows above which they are not PRECISE.
 PRECISE, COARSE, MANY = 1e-6, 1e-3, 500
+MAX_STEPS = 1000  # of stage 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -207,7 +210,7 @@ def decision_pid(
     decisions: Decisions,
     *,
     tol: float | None = None,
-    max_iterations: int = 1000,
+    max_iterations: int = MAX_STEPS,
     device: "Device" = None,
 ) -> DecisionPID:
     """Decompose the information in a model's decisions.
@@ -255,6 +258,54 @@ def decision_pid(
         given=MappingProxyType(dict(zip(names, before, strict=True))),
         potentials=solution.potentials,
     )
+
+
+def pid_together(
+    parts: Sequence[tuple[Decisions, Float[np.ndarray, "draws rows"]]],
+    tol: float,
+    device: "Device" = None,
+) -> PID:
+    """Decompose decisions under several weights of their rows: a batch of all draws, in order.
+
+    Up to `MANY` values per source they are solved together, which is faster than `decision_pid`.
+    The sources' names and the reconciliation are those of the first part.
+    """
+    device, first = resolve_device(device), parts[0][0]
+    reconcile, columns = RECONCILIATIONS[first.reconciliation], []
+    for part, weights in parts:
+        marginals, weights = part.marginals, torch.as_tensor(weights)
+        target = weights @ marginals.joint
+        i12 = (weights * divergence(marginals.joint, target)).sum(-1)
+        columns.append([*map(_present, marginals.given(weights)), target, i12])
+    a, b, target, i12 = zip(*columns, strict=True)
+    target, i12 = torch.cat(target), torch.cat(i12)
+    a, b = map(_padded, (a, b))
+    with single_thread(min(a.shape[1], b.shape[1]) * a.shape[2] < LARGE):
+        a, b = reconcile(a, target), reconcile(b, target)
+        i1, i2 = ((table.sum(-1) * divergence(table, target)).sum(-1) for table in (a, b))
+        if max(a.shape[1], b.shape[1]) > MANY:
+            pairs = ([t[t.sum(1) > 0] for t in pair] for pair in zip(a, b, strict=True))
+            solutions = [solve_rows(*pair, tol, MAX_STEPS, device)[:4] for pair in pairs]
+            solved = map(torch.tensor, zip(*solutions, strict=True))
+        else:
+            solved = (each.cpu() for each in solve(a.to(device), b.to(device), tol=tol)[3:])
+    lower, upper, converged, sweeps = solved
+    values = (i1, i2, i12, lower, torch.minimum(upper, i1 + i2), converged, sweeps)
+    return PID.from_informations(tuple(first.sources), *(each.numpy() for each in values))
+
+
+def _present(table: Float[Tensor, "draws n k"]) -> Float[Tensor, "draws m k"]:
+    """The rows with mass, first; as many as the draw with most of them has."""
+    has_mass = table.sum(-1) > 0
+    order = torch.argsort(has_mass.to(torch.uint8), dim=-1, descending=True, stable=True)
+    order = order[:, : int(has_mass.sum(-1).max())]
+    return table.gather(1, order[..., None].expand(-1, -1, table.shape[2]))
+
+
+def _padded(tables: Sequence[Float[Tensor, "draws n k"]]) -> Float[Tensor, "all m k"]:
+    """One stack of tables, with empty rows appended to the shorter ones."""
+    rows = max(table.shape[1] for table in tables)
+    return torch.cat([pad(table, (0, 0, 0, rows - table.shape[1])) for table in tables])
 
 
 def _default_tolerance(decisions: Decisions, i12: np.ndarray, n_distinct: int) -> float:

@@ -12,7 +12,7 @@ jackknife, Shao and Wu 1989), which the bootstrap misses where an atom is zero.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -22,7 +22,7 @@ from scipy import stats
 
 from pidlib._common import derive_seed, single_thread
 from pidlib.decomposition.atoms import atoms
-from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid
+from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid, pid_together
 from pidlib.decomposition.marginals import divergence, products
 from pidlib.decomposition.solve import LARGE, dual_bound
 
@@ -144,24 +144,18 @@ def solve_halves(
     """Decompose `n` random halves of the samples (`groups`); I_Q is the middle of its bounds."""
     if n < 2:
         raise ValueError(f"n={n} halves: at least 2 are needed for a spread; use {N_HALVES}")
-    results = [solved.pid]
-    for weights in _draw_weights(decisions, n, _generators("halves", seed), half=True):
-        keep = weights > 0
-        rows = {name: values[keep] for name, values in decisions.sources.items()}
-        values = {name: labels[keep] for name, labels in decisions.values.items()}
-        columns = {"joint": decisions.joint[keep], "sources": rows, "values": values}
-        columns |= {"groups": decisions.groups[keep], "ids": ()}
-        part = replace(decisions, weights=weights[keep], **columns)
-        results.append(decision_pid(part, tol=tol, device=device).pid)
+    weights = _draw_weights(decisions, n, _generators("halves", seed), half=True)
+    parts = pid_together([(decisions, weights)], tol, device)
     first, second = decisions.sources
-    informations = np.array(
-        [
+    whole, halves = (
+        np.stack(
             [r.redundancy + r.unique[first], r.redundancy + r.unique[second], r.total]
-            + [(r.lower + r.upper) / 2]
-            for r in results
-        ]
+            + [(r.lower + r.upper) / 2],
+            axis=-1,
+        )
+        for r in (solved.pid, parts)
     )
-    return Halves(informations[0], informations[1:], all(r.converged for r in results))
+    return Halves(whole, halves, bool(solved.pid.converged and parts.converged.all()))
 
 
 class Extrapolated(NamedTuple):

@@ -2,7 +2,8 @@
 
 Every decomposition goes through `solve`. With method "auto":
 
-- stage 2 (Newton) if one of its steps costs at most `NEWTON_WORK` operations per problem;
+- stage 2 (Newton) if one of its steps costs at most `NEWTON_WORK` operations per problem, or
+  `COARSE_WORK` where the requested gap is at least `COARSE`;
 - stage 1 (fitting) otherwise, and for problems that stage 2 left unconverged if the requested gap
   is at least `FALLBACK_TOLERANCE` (below it, rounding limits both stages alike). The narrower of
   the two intervals is returned.
@@ -21,6 +22,7 @@ from pidlib.decomposition.newton import newton
 METHODS = ("auto", "newton", "ipfp")
 # Largest n1 n2^2 k^3 (n1 >= n2) for stage 2: 500 values per source with k = 4 take 10 s on a CPU.
 NEWTON_WORK = {"cpu": 1e10, "cuda": 1e13}
+COARSE, COARSE_WORK = 1e-3, 1e7  # bits; 50 values per source with k = 4
 FALLBACK_TOLERANCE = 1e-7  # bits
 MARGINAL_TOLERANCE = 1e-9  # largest allowed error of a sum, and difference of the two P(y)
 
@@ -61,7 +63,8 @@ def solve(
     _check_marginals(a, b)
     n1, n2, k = a.shape[1], b.shape[1], a.shape[2]
     work = max(n1, n2) * min(n1, n2) ** 2 * k**3
-    if method == "ipfp" or (method == "auto" and work > NEWTON_WORK[a.device.type]):
+    affordable = min(NEWTON_WORK[a.device.type], COARSE_WORK if tol >= COARSE else math.inf)
+    if method == "ipfp" or (method == "auto" and work > affordable):
         return ipfp(a, b, tol=tol, **limit)
     steps = limit if method == "newton" else {}
     # stage 2 eliminates the first source, which should be the larger one

@@ -7,11 +7,10 @@ import numpy as np
 import pandas as pd
 
 from pidlib import sensory
-from pidlib.decomposition import PID
+from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.resampling import N_HALVES, extrapolate, normal_interval
 from pidlib.profiles.modes import (
     N_PERMUTATIONS,
-    PERMUTATION_TOLERANCE,
     Measured,
     Null,
     permutation_test,
@@ -43,7 +42,7 @@ def sensory_profile(
     null = Null({}, {}, True)
     if n_permutations:
         lower = pd.Series({atom: low for atom, (low, _) in bounds.items()})
-        null = permutation_test(partial(permuted_pid, groups), lower, seed, n_permutations)
+        null = permutation_test(partial(permuted, groups), lower, seed, n_permutations)
     total = sum(corrected.atoms.values()), sum(corrected.draws.values())
     intervals = dict(corrected.interval) | {"total": normal_interval(*total)}
     for reference in references or sensory.REFERENCES[condition][:1]:
@@ -72,10 +71,9 @@ def sensory_profile(
     return Measured(table, corrected.draws, corrected.atoms, result)
 
 
-def permuted_pid(groups: Sequence[Group], generator: np.random.Generator) -> PID:
-    """Sensory PID when the answers from each stream are permuted within conditions."""
-    decisions = [group.permuted(generator) for group in groups]
-    return sensory.decompose(decisions, tol=PERMUTATION_TOLERANCE).pid
+def permuted(groups: Sequence[Group], generator: np.random.Generator) -> list[Decisions]:
+    """The decisions of each condition, with the answers from each stream permuted within it."""
+    return [group.permuted(generator) for group in groups]
 
 
 def _shifted(atoms: Mapping, shift: np.ndarray) -> dict[str, np.ndarray | float]:

@@ -1,6 +1,6 @@
 """Measure the atoms of decisions: sampling errors, nulls, and diagnostics."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,8 +10,7 @@ from scipy.special import entr
 
 from pidlib import sensory
 from pidlib._common import derive_seed
-from pidlib.decomposition import PID
-from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid
+from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid, pid_together
 from pidlib.decomposition.resampling import (
     N_HALVES,
     bootstrap_decisions,
@@ -103,12 +102,11 @@ def measure_mode(
     if mode != "observational":
         permute = getattr(extraction, mode)
 
-        def solve(generator: np.random.Generator) -> PID:
-            decisions = permute(tau, permute=generator)
-            return decision_pid(decisions, tol=PERMUTATION_TOLERANCE, device=device).pid
+        def draw(generator: np.random.Generator) -> list[Decisions]:
+            return [permute(tau, permute=generator)]
 
         lower = rows.set_index("atom")["lower_bits"]  # a gap of the solver is no evidence
-        null = permutation_test(solve, lower, seed)
+        null = permutation_test(draw, lower, seed, device=device)
         rows["null_mean"], rows["null_p"] = rows["atom"].map(null.mean), rows["atom"].map(null.p)
         rows["converged"] &= null.converged
     return measured._replace(rows=rows)
@@ -123,21 +121,29 @@ class Null(NamedTuple):
 
 
 def permutation_test(
-    solve: Callable[[np.random.Generator], PID],
+    draw: Callable[[np.random.Generator], Sequence[Decisions]],
     lower: pd.Series,
     seed: int,
     n: int = N_PERMUTATIONS,
+    device: "Device" = None,
 ) -> Null:
     """Compare measured atoms with those of permuted answers.
 
-    `solve` decomposes answers permuted by a generator; `lower` are lower bounds of the measured
-    atoms.
+    `draw` returns the decisions of each condition, permuted by a generator; atoms are means over
+    conditions, weighted by rows. `lower` are lower bounds of the measured atoms.
     """
     generator = np.random.default_rng(derive_seed(seed, "permutations"))
-    solved = [solve(generator) for _ in range(n)]
-    draws = pd.DataFrame([pid.atoms for pid in solved]).drop(columns="synergy")
+    parts = [draw(generator) for _ in range(n)]
+    together = [(part, part.weights[None]) for drawn in parts for part in drawn]
+    solved = pid_together(together, PERMUTATION_TOLERANCE, device)
+    shares = np.array([len(part) for part in parts[0]], dtype=float)
+    atoms = {
+        name: values.reshape(n, -1) @ (shares / shares.sum())
+        for name, values in solved.atoms.items()
+    }
+    draws = pd.DataFrame(atoms).drop(columns="synergy")
     reached = (draws >= lower[draws.columns] - PERMUTATION_TOLERANCE).sum()
-    return Null(draws.mean(), (1 + reached) / (1 + n), all(pid.converged for pid in solved))
+    return Null(draws.mean(), (1 + reached) / (1 + n), bool(solved.converged.all()))
 
 
 def diagnose(

@@ -8,7 +8,7 @@ from scipy.special import softmax
 
 from decomposition.made_decisions import masked, resampled, sharp
 from pidlib.decomposition import pid
-from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.decomposition.decisions import Decisions, decision_pid, pid_together
 from pidlib.decomposition.solve import NEWTON_WORK
 
 AND = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]]) / 4
@@ -88,6 +88,26 @@ def test_both_stages_agree(monkeypatch):
     assert precise.pid.gap <= 1e-6 and coarse.pid.gap <= 2e-3
     assert coarse.pid.lower <= precise.pid.upper and precise.pid.lower <= coarse.pid.upper
     np.testing.assert_allclose(atoms(coarse), atoms(precise), atol=2e-3)
+
+
+@pytest.mark.parametrize("many", [500, 10])
+def test_together_is_as_one_by_one(many, monkeypatch):
+    monkeypatch.setattr("pidlib.decomposition.decisions.MANY", many)
+    rng = np.random.default_rng(0)
+    parts = [sharp(30, gap=4), masked(20), resampled(12, questions=6)]
+    weights = [rng.dirichlet(np.full(len(part), 3.0), size=2) for part in parts]
+    weights[1][:, :8] = 0  # a row without weight is absent
+    weights[1] /= weights[1].sum(1, keepdims=True)
+    solved = pid_together(list(zip(parts, weights, strict=True)), tol=1e-5)
+    assert len(solved) == 6 and solved.converged.all()
+    for index, found in enumerate(solved):
+        part, w = parts[index // 2], weights[index // 2][index % 2]
+        keep = w > 0
+        rows = {name: values[keep] for name, values in part.sources.items()}
+        values = {name: values[keep] for name, values in part.values.items()}
+        options = {"weights": w[keep], "values": values}
+        alone = decision_pid(Decisions(part.joint[keep], rows, **options), tol=1e-5).pid
+        assert found.atoms == pytest.approx(alone.atoms, abs=2e-5)
 
 
 def test_equal_rows_are_one_value():

@@ -17,7 +17,7 @@ from pidlib.experiments.stages import Claim
 from pidlib.experiments.tables import ATOMS, Columns, diagnostics, masked_diagnostics, of_type
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import drawn
-from pidlib.profiles.clips import permuted_pid, sensory_profile
+from pidlib.profiles.clips import permuted, sensory_profile
 from pidlib.profiles.modes import N_PERMUTATIONS, Measured, atom_rows, permutation_test
 from pidlib.sensory import Group
 
@@ -60,7 +60,7 @@ def template_profile(
     draws, _ = sensory.bootstrap(result, decisions, n_bootstrap, seed)
     rows = atom_rows(result, draws.interval(result.pid.atoms))
     lower = rows.set_index("atom")["lower_bits"]
-    null = permutation_test(partial(permuted_pid, groups), lower, seed, N_NULLS)
+    null = permutation_test(partial(permuted, groups), lower, seed, N_NULLS)
     rows["converged"] &= null.converged
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
     fixed |= {"given": "template", "layer": layer, "seed": seed}

@@ -22,8 +22,7 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from pidlib.decomposition import PID
-from pidlib.decomposition.decisions import decision_pid
+from pidlib.decomposition.decisions import Decisions
 from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.preset import Preset
@@ -31,7 +30,7 @@ from pidlib.experiments.stages import FIRST_END, LAST_START, Claim, share_of, st
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.extraction import PASSES, Extraction
 from pidlib.extraction.masking import drawn
-from pidlib.profiles.modes import PERMUTATION_TOLERANCE, bootstrapped, permutation_test
+from pidlib.profiles.modes import bootstrapped, permutation_test
 
 TOLERANCE = 1e-4  # bits
 MIDDLE = LAST_START - FIRST_END  # the length of the middle stage
@@ -100,11 +99,10 @@ def depth_profile(
         solved &= rows["converged"].all()
         lower = rows.set_index("atom")["lower_bits"]
 
-        def solve(generator: np.random.Generator, layer: int = layer) -> PID:
-            permuted = extraction.masked(tau, layer, permute=generator)
-            return decision_pid(permuted, tol=PERMUTATION_TOLERANCE, device=device).pid
+        def draw(generator: np.random.Generator, layer: int = layer) -> list[Decisions]:
+            return [extraction.masked(tau, layer, permute=generator)]
 
-        null = permutation_test(solve, lower, seed, N_NULLS)
+        null = permutation_test(draw, lower, seed, N_NULLS, device)
         rows["converged"] &= null.converged
         tables.append(rows.assign(null_mean=rows["atom"].map(null.mean)))
         values.append(measured.atoms)

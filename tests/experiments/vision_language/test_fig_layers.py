@@ -9,7 +9,7 @@ from known_models import N, extraction, xor
 from experiments.vision_language import synthetic
 from experiments.vision_language.synthetic import MODELS
 from pidlib import benchmarks
-from pidlib.decomposition.decisions import decision_pid
+from pidlib.decomposition.decisions import decision_pid, pid_together
 from pidlib.experiments.stages import CLAIM_COLUMNS, verdict
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.experiments.vision_language import fig_layers
@@ -100,7 +100,11 @@ def test_unsolved_blocks_are_marked_in_atoms_and_claims(monkeypatch):
 
 
 def test_unsolved_nulls_are_marked_in_atoms(monkeypatch):
-    monkeypatch.setattr(fig_layers, "decision_pid", unsolved_to(modes.PERMUTATION_TOLERANCE))
+    def unsolved(parts, *options):
+        solved = pid_together(parts, *options)
+        return replace(solved, converged=np.zeros_like(solved.converged))
+
+    monkeypatch.setattr(modes, "pid_together", unsolved)
     atoms, claims = depth_profile(with_lens(4), n_bootstrap=2, **COLUMNS)
     assert not atoms["converged"].any() and claims["converged"].all()
 
