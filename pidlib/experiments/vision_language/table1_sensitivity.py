@@ -242,8 +242,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
         ax.set_xlim(min(left, -_MIN_WIDTH / 20), max(right, _MIN_WIDTH))
         if ax.get_subplotspec().is_first_col():
             ax.set_ylabel(r"$\Delta_v$, accuracy")
-        if ax.get_subplotspec().is_last_row():
-            ax.set_xlabel("synergy $S$ (bits)")
+    for ax in list(panels.values())[-3:]:
+        ax.set_xlabel("synergy $S$ (bits)")
     look = {"color": "white", "markeredgecolor": style.INK, "markersize": 3.8}
     handles = [
         style.handle(style.MODEL_NAMES.get(name, name), marker=marker, **look)
