@@ -192,30 +192,11 @@ def truths() -> list[str]:
     ]
 
 
-def recovery() -> list[str]:
-    table = read("fig_recovery", "validation").set_index(["unimodal", "benchmark", "atom"])
-    truth = table.loc[table["estimator"] == "truth", "value_bits"].astype(float)
-    models = table.set_index("model", append=True)
-    exact, batch = (
-        models.loc[models["estimator"] == name, "value_bits"].astype(float)
-        for name in ("exact", "BATCH")
-    )
-    off = (exact - truth.reindex(exact.index.droplevel("model")).to_numpy()).abs()
-    mean, most = off.groupby(["unimodal", "model"]).mean(), off.groupby("unimodal").max()
-    apart = (exact - batch).abs().groupby("unimodal").mean()
-    return [
-        f"lie {span(mean['resampled'], 3)} bits from the truth on average, at most {short(most['resampled'])}",
-        f"lie {span(mean['masked'])} bits away on average, and up to {most['masked']:.1f}",
-        f"by {short(apart['masked'])} bits on average masked, and by {short(apart['resampled'], 3)} resampled",
-    ]
-
-
 VALIDATION = {
     "fig_solver": solver,
     "fig_bias": bias,
     "table_gates": gates,
     "fig_benchmarks": truths,
-    "fig_recovery": recovery,
 }
 
 

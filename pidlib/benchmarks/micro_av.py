@@ -93,7 +93,7 @@ def load(task: str, split: str, n: int | None = None, seed: int = 0) -> list[Sam
     return list(_samples(task, split, SIZES[split] if n is None else n, seed))
 
 
-@lru_cache(maxsize=12)  # five tasks in two sizes; a hundred samples take 9 MB
+@lru_cache(maxsize=12)  # six tasks in two sizes; a hundred samples take 9 MB
 def _samples(task: str, split: str, n: int, seed: int) -> tuple[Sample, ...]:
     return tuple(sample for sample, _ in generate(task, split, n, seed))
 

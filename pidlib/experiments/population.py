@@ -16,7 +16,7 @@ from pidlib.extraction import PASSES
 from pidlib.extraction.masking import FULL, drawn
 from pidlib.models.checkpoints import CHECKPOINTS
 from pidlib.profiles.modes import diagnose
-from pidlib.training.recipes import RECIPES
+from pidlib.training.recipes import DEEP, RECIPES
 
 TOLERANCE = 1e-4  # bits, of the solver
 DECIMALS = 3  # smaller differences are ties: the solver's last digits have no rank
@@ -24,7 +24,8 @@ ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
 MAX_FALLBACK = 0.5  # mean fallback of vision above which a benchmark counts as collapsed
 ALL, UNCOLLAPSED = "mean of all", "mean of those not collapsed"
 _SIZES = {"below 5 B": 5, "5 to 20 B": 20, "above 20 B": np.inf}  # billions of parameters
-_MINI_SIZES = {"compact": "0.2 to 0.4 M", "small": "1.0 to 1.2 M"}  # of recipes, in parameters
+# Of recipes, in parameters.
+_MINI_SIZES = {"compact": "0.2 to 0.4 M", "small": "1.0 to 1.2 M", "deep": "1.4 to 1.9 M"}
 _KINDS = {
     "synergy": "synergy-driven",
     "unique_language": "prior-driven",
@@ -63,8 +64,8 @@ def request(
 def family_and_size(model: str) -> tuple[str, str | None]:
     """The family of a model and its size class; no size for an unknown checkpoint."""
     name, _, revision = model.partition("@")
-    if name in RECIPES:
-        return RECIPES[name].family, _MINI_SIZES[RECIPES[name].size]
+    if recipe := (RECIPES | DEEP).get(name):
+        return recipe.family, _MINI_SIZES[recipe.size]
     if name in CHECKPOINTS:
         known = CHECKPOINTS[name]
         fitting = (size for size, limit in _SIZES.items() if known.parameters < limit)

@@ -87,12 +87,14 @@ class Preset(BaseModel):
     name: str  # name of the preset, or of its file
     seed: int  # all random streams of the run are derived from it
     models: Names  # shown individually: minis by name, folders, or owner/name@revision of a hub
+    layer_models: Names  # models that are read after every block
     population: Names  # models that correlations are computed over
     options_models: Names  # models trained on questions that list their candidates
     benchmarks: Benchmarks  # names of benchmarks, see pidlib.benchmarks
     split: Literal["train", "validation", "test"]  # the split of each benchmark that is profiled
     n_samples: PositiveInt  # questions per benchmark whose decisions are profiled
     n_population: PositiveInt  # questions per benchmark for each model of the population
+    n_recovered: PositiveInt  # draws from the finite law of each generated benchmark
     n_intervened: PositiveInt  # questions per benchmark and model under each intervention
     n_explained: PositiveInt  # questions per benchmark and model with Shapley values
     n_embedded: PositiveInt  # questions per benchmark whose embeddings are clustered
@@ -120,6 +122,7 @@ class Preset(BaseModel):
     n_fusion_seeds: PositiveInt  # trainings of each fusion mechanism
     fusion_steps: PositiveInt  # batches in the training of a fusion model
     omni_models: Names  # models with vision and audio input, shown individually
+    omni_layer_models: Names  # of these or others, those that are read after every block
     bottleneck_models: Names  # minis that differ in the share of audio questions in training
     omni_benchmarks: Benchmarks  # benchmarks of clips with sound
     given: Literal["question", "template"]  # condition of Sensory PID: exact text, or its form

@@ -84,7 +84,7 @@ def minis_line(models: Iterable[str], columns: int) -> list[list[str]]:
     """A first row of a LaTeX table that names its minis as such; none if there are no minis."""
     if not any(map(_family, models)):
         return []
-    text = "minis: the architectures at 0.2 to 1.4 million parameters, trained from scratch; "
+    text = "minis: the architectures at 0.2 to 1.9 million parameters, trained from scratch; "
     text += "stand-ins in scale, not in code path"
     return [[rf"\multicolumn{{{columns}}}{{l}}{{\emph{{{text}}}}}"]]
 

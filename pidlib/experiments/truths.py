@@ -1,5 +1,6 @@
 """Decompositions that are known exactly, of gates and of the laws of generated tasks."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -32,6 +33,13 @@ def draw_pairs(
             style.bars(ax, [index + offset] * len(value), value, atom, 0.38, alpha=opacity)
     ax.set_xticks(range(len(atoms)), [style.SYMBOLS[atom] for atom in atoms], fontsize=7)
     ax.tick_params(length=0)
+
+
+def scale_bits(ax: Axes, table: pd.DataFrame, **text: float) -> None:
+    """Scale an axis in whole bits from 0, for the largest atom of a table."""
+    top = math.ceil(table["value_bits"].max() - 1e-6)
+    ax.set_yticks(range(top + 1), [*map(str, range(top)), f"{top} bit" + "s" * (top > 1)], **text)
+    ax.set_ylim(0, top)
 
 
 def pair_handles(conditions: Conditions, atoms: Sequence[str]) -> list[Patch]:

@@ -16,6 +16,7 @@ from pidlib.training.recipes import RECIPES
         ("micro/grounding", "synergy-driven"),
         ("micro/knowledge", "prior-driven"),
         ("micro/captioned", "redundant"),
+        ("micro/pair", "picture-driven"),
         ("easy_vqa/shape", None),
         ("hub/pmc_vqa@" + 40 * "a", "prior-driven"),
         ("hub/gqa@/some/folder", None),
@@ -27,6 +28,7 @@ def test_kind_of_a_benchmark(benchmark, kind):
 
 def test_family_and_size_of_minis_and_of_checkpoints():
     assert family_and_size("llava") == ("llava", "1.0 to 1.2 M")
+    assert family_and_size("llava_deep") == ("llava", "1.4 to 1.9 M")
     checkpoint = "Qwen/Qwen2.5-VL-7B-Instruct@" + 40 * "a"
     assert family_and_size(checkpoint) == ("qwen2_5_vl", "5 to 20 B")
 

@@ -19,7 +19,7 @@ from pidlib.benchmarks.laws import MODES
 from pidlib.experiments import style, tables
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import ATOMS, Columns, of_type
-from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles
+from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale_bits
 
 COLUMNS = Columns(
     {**of_type("string", "template", "kind"), **ATOMS.types},
@@ -70,8 +70,8 @@ def figure(table: pd.DataFrame) -> Figure:
         _draw_spectrogram(sheet.add_subplot(grid[1, 0]), sample.audio)
         ax = sheet.add_subplot(grid[:, 1])
         draw_pairs(ax, shown, "given", _CONDITIONS, style.SENSORY)
-        ax.set_yticks([0, 0.5, 1], ["0", ".5", "1 bit"], fontsize=6.5)
-        ax.set(ylim=(0, 1), xlim=(-0.6, 3.6))
+        scale_bits(ax, table, fontsize=6.5)
+        ax.set_xlim(-0.6, 3.6)
     handles = pair_handles(_CONDITIONS, style.SENSORY)
     title = "Atoms of the ideal answerer"
     foot.legend(handles=handles, loc="center", ncols=len(handles), title=title)

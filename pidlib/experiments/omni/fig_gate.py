@@ -54,7 +54,7 @@ def requests(preset: Preset) -> list[Request]:
     query = profiles.query(preset)._replace(n_samples=preset.n_omni_intervened)
     changes = (partial(question_pairs, place=place, seed=preset.seed) for place in NEEDS.values())
     queries = tuple(query._replace(change=change) for change in changes)
-    return [Request(preset.omni_models, [profiles.FUSION], queries)]
+    return [Request(preset.omni_layer_models, [profiles.FUSION], queries)]
 
 
 def question_pairs(samples: Sequence[Sample], place: int, seed: int = 0) -> list[Sample]:

@@ -38,7 +38,7 @@ _DASHED = (0, (4, 2))
 
 def requests(preset: Preset) -> list[Request]:
     """The passes of Sensory PID on the fusion subset, after every block."""
-    return [Request(preset.omni_models, [profiles.FUSION], (profiles.query(preset),))]
+    return [Request(preset.omni_layer_models, [profiles.FUSION], (profiles.query(preset),))]
 
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:

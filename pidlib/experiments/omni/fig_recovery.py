@@ -1,7 +1,8 @@
 """Sensory atoms of the minis against those of the ideal answerer, under three conditions.
 
-Given the question, the estimate should recover the known atoms of each template. Given the
-template, its texts are pooled; with the question ignored, decisions on equal clips are averaged.
+Given the question, the estimate should recover the known atoms of each template, and those of a
+mini that errs, known from its answers to a finite law. Given the template, its texts are pooled;
+with the question ignored, decisions on equal clips are averaged.
 """
 
 from itertools import groupby, product
@@ -11,18 +12,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pidlib.benchmarks import micro_av
+from pidlib.benchmarks import Sample, finite_laws, micro_av
 from pidlib.decomposition import PID, pid
 from pidlib.experiments import style
-from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import validate
+from pidlib.experiments.tables import Columns, validate
+from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
 
-COLUMNS = profiles.COLUMNS
+RENDERINGS = 2  # of each state of a finite law; a template has 48 to 384 samples
+COLUMNS = Columns({**profiles.COLUMNS.types, "truth_bits": "Float64"}, profiles.COLUMNS.required)
 _ROW_LABELS = {
     "question": "given the question",
     "template": "given the template",
@@ -31,17 +34,36 @@ _ROW_LABELS = {
 
 
 def requests(preset: Preset) -> list[Request]:
-    """The passes of Sensory PID, for every model on every generated subset."""
+    """Of every model on every generated subset, the passes of Sensory PID, and its finite laws."""
     generated = [name for name in preset.omni_benchmarks if name.startswith("micro_av/")]
-    return [Request(preset.omni_models, generated, (profiles.query(preset),))]
+    law = Query(preset.split, 1, preset.seed, (PASSES["joint"],), change=law_samples)
+    return [Request(preset.omni_models, generated, (profiles.query(preset), law))]
+
+
+def law_samples(samples: list[Sample]) -> list[Sample]:
+    """Replace samples by those of the finite laws of all templates of their benchmark."""
+    laws = finite_laws(samples[0].benchmark, RENDERINGS, samples[0].split)
+    return [sample for law in laws.values() for sample in law.samples]
+
+
+def own_truths(extraction: Extraction, benchmark: str, split: str, tau: float) -> pd.Series:
+    """Atoms given the question, and their sum, of the answers to `law_samples`, by template."""
+    decisions, start, truths = extraction.decisions(tau=tau), 0, {}
+    for template, law in finite_laws(benchmark, RENDERINGS, split).items():
+        solved = law.pid(decisions[start : start + len(law.samples)])
+        start += len(law.samples)
+        truths |= {(template, name): v for name, v in solved.atoms.items()}
+        truths[template, "total"] = solved.total
+    return pd.Series(truths)
 
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Truths and measured atoms by template and condition; nulls given the question."""
     (request,) = requests(preset)
     tables = [_truths(benchmark) for benchmark in request.benchmarks]
-    for (answer,) in extractions(preset, request):
-        extraction = answer.extraction
+    for answer, law in extractions(preset, request):
+        extraction, place = answer.extraction, (answer.columns["benchmark"], preset.split)
+        own = own_truths(law.extraction, *place, preset.tau)
         task = answer.columns["benchmark"].removeprefix("micro_av/")
         states = micro_av.states(task, preset.split, preset.n_omni, preset.seed)
         answers = correct(extraction, PASSES["joint"]).groupby(np.array(extraction.templates))
@@ -54,6 +76,8 @@ def measure(preset: Preset) -> pd.DataFrame:
             for template, members in groupby(groups, key=lambda group: group.template):
                 options = {"groups": list(members), "n_permutations": count}
                 rows = profiles.profile_rows(preset, answer, **options)
+                if condition == "question":
+                    rows["truth_bits"] = rows["atom"].map(own[template])
                 tables.append(rows.assign(template=template, accuracy=accuracy[template]))
     table = pd.concat(tables, ignore_index=True)
     return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
@@ -89,7 +113,10 @@ def _truths(benchmark: str) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """A row per condition; bars are the truth given the question, ticks that of the estimate."""
+    """A row per condition; bars are the truth given the question, ticks that of the estimate.
+
+    Short lines are the atoms of each model's own law.
+    """
     truths, measured = (table[table["estimator"] == name] for name in ("truth", "exact"))
     templates, models = list(truths["template"].unique()), list(measured["model"].unique())
     figure = Figure(figsize=(style.PAGE, 1.15 * len(_ROW_LABELS) + 1))
@@ -112,6 +139,10 @@ def figure(table: pd.DataFrame) -> Figure:
     handles = [*style.atom_handles(style.SENSORY), tick]
     figure.legend(handles=handles, loc="outside upper center", ncols=5)
     handles = [*style.model_handles(models), style.null_handle("null: answers permuted")]
+    far = (measured["truth_bits"] - style.best(measured)).abs().groupby(measured["model"]).mean()
+    if far.notna().any():
+        words = f"the mini's own law: off by {far.min():.2f} to {far.max():.2f} bits"
+        handles.append(style.handle(words, linestyle="-", color=style.INK, linewidth=1.2))
     note = profiles.training_note(models)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, **note)
     return figure
@@ -132,4 +163,6 @@ def _draw_points(ax: Axes, rows: pd.DataFrame, offset: float, marker: str) -> No
     places = np.arange(4) + offset
     style.null_band(ax, places, rows["null_mean"], 0.2)
     style.interval(ax, places, rows["ci_low"], rows["ci_high"], linewidth=0.5)
+    look = {"color": style.INK, "linewidth": 1.2, "zorder": 4.5}
+    ax.hlines(style.floats(rows["truth_bits"]), places - 0.13, places + 0.13, **look)
     style.points(ax, places, style.best(rows), marker, markersize=2.4, markeredgewidth=0.5)

@@ -252,7 +252,8 @@ def _resample(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, 
 def figure(table: pd.DataFrame) -> Figure:
     """Above, drops against U and U + S of the swapped stream; below, the rank correlations."""
     cells = table[table["kind"].isin(("quantity", "drop"))]
-    colors = dict(zip(cells["benchmark"].unique(), style.OTHERS[1:], strict=False))
+    shades = (*style.OTHERS[1:], style.OTHERS[0])
+    colors = dict(zip(cells["benchmark"].unique(), shades, strict=False))
     markers = dict(zip(cells["model"].unique(), style.MARKERS, strict=False))
     figure = Figure(figsize=(style.PAGE, 5.5))
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])

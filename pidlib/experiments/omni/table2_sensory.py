@@ -72,11 +72,12 @@ def figure(table: pd.DataFrame) -> Figure:
     measured = measured[measured["reference"] == measured["given"]]
     subsets = list(measured["benchmark"].unique())
     models = [list(rows["model"].unique()) for rows in (measured, printed)]
-    columns = 3
-    n_rows = -(-(len(subsets) + 1) // columns)
+    n_panels = len(subsets) + 1
+    columns = 3 if n_panels <= 6 else 4
+    n_rows = -(-n_panels // columns)
     figure = Figure(figsize=(style.PAGE, 1.45 * n_rows + 0.75))
     axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
-    for ax in axes[len(subsets) + 1 :]:
+    for ax in axes[n_panels:]:
         ax.set_axis_off()
     for ax, subset in zip(axes, subsets, strict=False):
         ax.sharey(axes[0])  # before drawing, so that each panel extends the common range
@@ -84,7 +85,7 @@ def figure(table: pd.DataFrame) -> Figure:
         ax.set_title(style.benchmark_name(subset), pad=3)
     _draw_bars(axes[len(subsets)], printed, models[1], alpha=0.55)
     axes[len(subsets)].set_title(f"MUSIC-AVQA, published ({printed['grade'].iloc[0]})", pad=3)
-    for ax in axes[: len(subsets) + 1 : columns]:
+    for ax in axes[:n_panels:columns]:
         ax.set_ylabel("bits")
     total = Patch(facecolor=style.FAINT, label=r"$I(Y; V, A\,|\,T)$, their sum")
     null = style.null_handle("null: answers permuted")

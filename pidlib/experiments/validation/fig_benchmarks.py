@@ -17,7 +17,7 @@ from pidlib._common import fingerprint
 from pidlib.decomposition import pid
 from pidlib.experiments import style, tables
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles
+from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale_bits
 from pidlib.extraction.masking import SOURCES
 
 COLUMNS = tables.ATOMS
@@ -46,7 +46,7 @@ def generated(preset: Preset) -> list[str]:
 
 def figure(table: pd.DataFrame) -> Figure:
     """Samples of every benchmark, loaded here, and the atoms of those whose law is known."""
-    names = benchmarks.names("pictures")
+    names = list(dict.fromkeys((*table["benchmark"], *benchmarks.names("pictures"))))
     rows = len(names) // 2 + 1  # the last cell holds the legend
     figure = Figure(figsize=(style.PAGE, 1.3 * rows))
     sheets = figure.subfigures(rows, 2, squeeze=False, wspace=0.04).ravel()
@@ -60,8 +60,7 @@ def figure(table: pd.DataFrame) -> Figure:
         if len(truth):
             draw_pairs(axes[-1], truth, "unimodal", _MODES, style.VISION_LANGUAGE)
             axes[-1].set_box_aspect(1)
-            axes[-1].set_yticks([0, 1, 2], ["0", "1", "2 bits"], fontsize=7)
-            axes[-1].set_ylim(0, 2)
+            scale_bits(axes[-1], table, fontsize=7)
     handles = pair_handles(_MODES, style.VISION_LANGUAGE)
     look = {"loc": "center", "fontsize": 8, "alignment": "left"}
     sheets[-1].legend(handles=handles, title="Atoms of the ideal answerer", **look)

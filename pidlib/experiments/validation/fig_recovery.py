@@ -1,81 +1,178 @@
-"""Do the atoms measured on trained models match those of the ideal answerer?
+"""Are measured atoms those that a model really has, also if it errs?
 
-The models' decisions are decomposed by the exact solver and by BATCH, the estimator of Liang et al.
-(2023) that trains two networks.
+On a finite law, a few renderings of every state of a generated task, one answer to each sample
+gives the exact atoms of a model, `pidlib.benchmarks.finite_laws`. They are compared with estimates
+from a draw of these samples in each unimodal mode. The resampled estimate has its own truth.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import product
+
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from pidlib.experiments import decision_profiles, style, tables
-from pidlib.experiments.extractions import Request
+from pidlib._common import derive_seed
+from pidlib.benchmarks import Sample, finite_laws
+from pidlib.benchmarks.laws import FiniteLaw
+from pidlib.experiments import style
+from pidlib.experiments.extractions import Extracted, Query, Request, extractions
 from pidlib.experiments.preset import MODES, Preset
+from pidlib.experiments.statistics import percentile_interval
+from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
 from pidlib.experiments.validation import fig_benchmarks
+from pidlib.extraction import PASSES
+from pidlib.extraction.masking import FULL, SOURCES, drawn
+from pidlib.profiles.modes import measure_decisions
 
-COLUMNS = tables.ATOMS
-# Face color, label and offset within the bar of each estimator's markers.
-_ESTIMATORS = {"exact": ("white", "exact solver", -0.17), "BATCH": (style.INK, "BATCH", 0.17)}
+RENDERINGS = 4  # of each state; a law has 16 to 384 samples
+N_DRAWS = 2000  # bootstrap draws of the models
+FLOOR = 1e-3  # bits: an interval this close to a truth contains it
+ALL = "all"
+COLUMNS = Columns(
+    {**ATOMS.types, **of_type("Float64", "truth_bits", "accuracy")},
+    required=(*ATOMS.required, "truth_bits", "accuracy"),
+)
+_ENDS = ["ci_low", "ci_high"]
+_LOOKS = {
+    "masked": ("o", "white"),
+    "resampled": ("D", style.INK),
+    "observational": ("s", "#b0b0b0"),
+}
 
 
 def requests(preset: Preset) -> list[Request]:
-    """Decisions of the models on the generated benchmarks."""
-    return [decision_profiles.request(preset, fig_benchmarks.generated(preset))]
+    """Answers to all samples of each law, and all passes of a draw of them, of the population."""
+    whole = Query(preset.split, 1, preset.seed, (FULL,), change=partial(law_samples, draw=None))
+    passes = drawn(PASSES, preset.draws)
+    change = partial(law_samples, draw=derive_seed(preset.seed, "recovery"))
+    query = Query(preset.split, preset.n_recovered, preset.seed, passes, preset.partners)
+    queries = (whole, query._replace(change=change))
+    return [Request(preset.population, fig_benchmarks.generated(preset), queries)]
+
+
+def law_of(benchmark: str, split: str) -> FiniteLaw:
+    """The finite law of a picture task."""
+    (law,) = finite_laws(benchmark, RENDERINGS, split).values()
+    return law
+
+
+def law_samples(samples: list[Sample], draw: int | None) -> list[Sample]:
+    """Replace samples by all of their task's law, or by as many drawn with a seed."""
+    law = law_of(samples[0].benchmark, samples[0].split)
+    if draw is None:
+        return list(law.samples)
+    weights, generator = law.weights.ravel(), np.random.default_rng(draw)
+    chosen = generator.choice(len(law.samples), len(samples), p=weights)
+    named = ((f"{law.samples[index].sample_id}/{n}", index) for n, index in enumerate(chosen))
+    return [replace(law.samples[index], sample_id=name) for name, index in named]
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """The truth of each generated benchmark, and the atoms of each model by both estimators."""
-    names = fig_benchmarks.generated(preset)
-    options = {"benchmarks": names, "estimators": tuple(_ESTIMATORS)}
-    measured = decision_profiles.decision_profiles(preset, "validation", **options)
-    rows = pd.concat([fig_benchmarks.measure(preset), measured], ignore_index=True)
-    return tables.validate(rows, COLUMNS)
+    """Estimated atoms of every model, task and mode, with those of the model's own law."""
+    answers = extractions(preset, *requests(preset))
+    rows = pd.concat([table for pair in answers for table in _compare(preset, *pair)])
+    return validate(rows.assign(experiment="validation", seed=preset.seed), COLUMNS)
+
+
+def _compare(preset: Preset, whole: Extracted, draw: Extracted) -> Iterator[pd.DataFrame]:
+    law = law_of(draw.columns["benchmark"], draw.columns["split"])
+    decisions = whole.extraction.decisions(FULL, preset.tau)
+    accuracy = law.weights.ravel() @ whole.extraction.correct(FULL)
+    settings = preset.model_dump(include={"n_halves", "seed"})
+    fixed = {"source_a": SOURCES[0], "source_b": SOURCES[1], "estimator": "exact"}
+    for mode in preset.unimodal:
+        truth = law.pid(decisions, "resampled" if mode == "resampled" else "masked").atoms
+        estimated = getattr(draw.extraction, mode)(preset.tau)
+        rows = measure_decisions(estimated, **settings, device=preset.device).rows
+        identified = {"law": whole.columns["fingerprint"], "unimodal": mode, "tau": preset.tau}
+        columns = draw.row_columns("validation", **identified, **settings) | fixed
+        columns |= {"unimodal": mode, "accuracy": accuracy}
+        yield rows.assign(truth_bits=rows["atom"].map(truth), **columns)
+
+
+def errors(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean distances of estimates from truths, by mode: of `ALL`, of a benchmark, of an atom.
+
+    Their 95 % intervals resample the models; ``null`` is the mean distance from the truths of
+    other models on the same benchmark; ``covered`` is the share of truths in their intervals.
+    """
+    low, high = (table[name].astype(float) for name in _ENDS)
+    covered = table["truth_bits"].between(low - FLOOR, high + FLOOR)
+    table = table.assign(bits=style.best(table), covered=covered)
+    wide = table.pivot(index="model", columns=["unimodal", "benchmark", "atom"])
+    bits, truth, covered = (wide[name].astype(float) for name in ("bits", "truth_bits", "covered"))
+    apart = np.abs(bits.to_numpy()[:, None] - truth.to_numpy()[None])
+    own = pd.DataFrame(np.diagonal(apart).T, columns=bits.columns)
+    others = pd.DataFrame(apart[~np.eye(len(bits), dtype=bool)], columns=bits.columns).mean()
+    models = np.random.default_rng(0).integers(len(own), size=(N_DRAWS, len(own)))
+    rows, names = [], dict.fromkeys((*table["benchmark"], *table["atom"], ALL))
+    for mode, name in product(table["unimodal"].unique(), names):
+        chosen = [mode == cell[0] and name in (ALL, *cell[1:]) for cell in own.columns]
+        means = own.loc[:, chosen].mean(axis=1).to_numpy()
+        ends = percentile_interval(means[models].mean(1))
+        shared = others[chosen].mean(), np.nanmean(covered.loc[:, chosen])
+        rows.append((mode, name, means.mean(), *map(float, ends), *shared))
+    columns = ["unimodal", "group", "error_bits", *_ENDS, "null_mean", "covered"]
+    return pd.DataFrame(rows, columns=columns).set_index(["unimodal", "group"])
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """A column per benchmark, a row per mode: bars are the truth, markers the measured atoms."""
-    names = list(table["benchmark"].unique())
-    models = list(table["model"].dropna().unique())
+    """Above, estimates against truths by mode; below, mean errors by benchmark and by atom."""
     modes = [mode for mode in MODES if mode in set(table["unimodal"])]
-    figure = Figure(figsize=(style.PAGE, 1.35 * len(modes) + 0.6))
-    axes = figure.subplots(len(modes), len(names), sharex=True, sharey=True, squeeze=False)
-    for mode, row in zip(modes, axes, strict=True):
-        for benchmark, ax in zip(names, row, strict=True):
-            shown = table[(table["unimodal"] == mode) & (table["benchmark"] == benchmark)]
-            _draw_truth(ax, shown[shown["estimator"] == "truth"])
-            for marker, model in zip(style.MARKERS, models, strict=False):
-                _draw_measured(ax, shown[shown["model"] == model], marker)
-            ax.tick_params(axis="x", length=0, pad=4)
-        row[0].set_ylabel(f"{mode}\nbits")
-    for benchmark, ax in zip(names, axes[0], strict=True):
-        ax.set_title(style.benchmark_name(benchmark).removeprefix("micro: "), pad=4)
-    axes[0, 0].set_ylim(bottom=0)
-    truth = style.handle("truth", linestyle="-", color=style.INK, linewidth=0.9)
-    handles = [*style.atom_handles(), truth]
-    figure.legend(handles=handles, loc="outside upper center", ncols=5)
-    faces = [
-        Patch(facecolor=face, edgecolor=style.INK, label=label)
-        for face, label, _ in _ESTIMATORS.values()
-    ]
-    handles = [*style.model_handles(models), *faces]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(models) + 2)
+    figure = Figure(figsize=(style.PAGE, 5))
+    above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
+    axes = above.subplots(1, len(modes), sharex=True, sharey=True, squeeze=False)[0]
+    summary = errors(table)
+    for mode, ax in zip(modes, axes, strict=True):
+        _draw_estimates(ax, table[table["unimodal"] == mode])
+        error, low, high, covered = summary.loc[mode, ALL][["error_bits", *_ENDS, "covered"]]
+        numbers = f"off by {error:.3f} [{low:.3f}, {high:.3f}] bits\n"
+        numbers += f"{100 * covered:.0f} % of the intervals hold the truth"
+        ax.set_title(rf"$\bf{{{mode}}}$: {numbers}", fontsize=7.5, linespacing=1.1)
+        ax.set_xlabel("atom of the model's own law (bits)")
+    axes[0].set_ylabel("estimate (bits)")
+    above.legend(handles=style.atom_points(), loc="outside upper center", ncols=4)
+    _draw_errors(below, summary, modes, list(table["benchmark"].unique()))
     return figure
 
 
-def _draw_truth(ax: Axes, rows: pd.DataFrame) -> None:
-    ax.set_xticks(range(4), [style.SYMBOLS[atom] for atom in style.VISION_LANGUAGE])
-    ax.set_xlim(-0.6, 3.6)
-    for index, atom in enumerate(style.VISION_LANGUAGE):
-        value = rows.loc[rows["atom"] == atom, "value_bits"]
-        style.bars(ax, [index] * len(value), value, atom, 0.8)
-        ax.hlines(value, index - 0.4, index + 0.4, color=style.INK, linewidth=0.9, zorder=3)
+def _draw_estimates(ax: Axes, rows: pd.DataFrame) -> None:
+    top = style.floats(rows["truth_bits"]).max()
+    ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
+    for atom in style.VISION_LANGUAGE:
+        own, color = rows[rows["atom"] == atom], style.COLORS[atom]
+        x = style.floats(own["truth_bits"])
+        look = {"color": color, "linewidth": 0.4, "alpha": 0.4, "zorder": 2}
+        style.interval(ax, x, own["ci_low"], own["ci_high"], **look)
+        ax.plot(x, style.best(own), ".", color=color, markersize=2.4, alpha=0.7, zorder=3)
+    ax.set_xlim(-0.04 * top, 1.04 * top)
 
 
-def _draw_measured(ax: Axes, rows: pd.DataFrame, marker: str) -> None:
-    for index, atom in enumerate(style.VISION_LANGUAGE):
-        for estimator, (face, _, offset) in _ESTIMATORS.items():
-            row = rows[(rows["atom"] == atom) & (rows["estimator"] == estimator)]
-            x = [index + offset] * len(row)
-            style.interval(ax, x, row["ci_low"], row["ci_high"], linewidth=0.6)
-            style.points(ax, x, style.best(row), marker, color=face, markersize=3)
+def _draw_errors(part: Figure, summary: pd.DataFrame, modes: list[str], names: list[str]) -> None:
+    """Mean errors with intervals on a logarithmic axis, and those of the other models' laws."""
+    ax, groups = part.subplots(), [*names, *style.VISION_LANGUAGE, ALL]
+    places = np.arange(len(groups)) + 0.5 * (np.arange(len(groups)) >= len(names))
+    for offset, mode in zip((-0.26, 0, 0.26), modes, strict=False):
+        rows, (marker, face) = summary.loc[mode].loc[groups], _LOOKS[mode]
+        style.null_band(ax, places + offset, rows["null_mean"], 0.24)
+        style.interval(ax, places + offset, rows["ci_low"], rows["ci_high"])
+        style.points(ax, places + offset, np.maximum(rows["error_bits"], FLOOR), marker, color=face)
+    labels = [style.benchmark_name(name).removeprefix("micro: ") for name in names]
+    labels += [style.SYMBOLS[atom] for atom in style.VISION_LANGUAGE]
+    ax.set_xticks(places, [label.replace(" ", "\n") for label in labels] + [ALL])
+    ax.tick_params(axis="x", length=0)
+    ax.set(yscale="log", ylabel="mean error (bits)", xlim=(-0.6, places[-1] + 0.6))
+    ax.set_yticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])
+    ax.set_ylim(bottom=0.8 * FLOOR)
+    looks = {"markeredgecolor": style.INK, "markersize": 3.8}
+    handles = [
+        style.handle(mode, marker=marker, color=face, **looks)
+        for mode, (marker, face) in _LOOKS.items()
+        if mode in modes
+    ]
+    handles.append(style.null_handle("against the laws of the other models"))
+    part.legend(handles=handles, loc="outside upper center", ncols=4)

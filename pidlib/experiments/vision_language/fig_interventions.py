@@ -294,7 +294,7 @@ def _draw_correlations(part: Figure, rows: pd.DataFrame, outcomes: Sequence[str]
     axes = part.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
     quantities, names = list(rows["quantity"].unique()), list(rows["benchmark"].unique())
     offsets = np.linspace(-0.3, 0.3, len(names))
-    markers = dict(zip(names, [*"oD^s"[: len(names) - 1], "o"], strict=True))
+    markers = dict(zip(names, [*"oD^svP"[: len(names) - 1], "o"], strict=True))
     for ax, outcome in zip(axes, outcomes, strict=True):
         for offset, (name, marker) in zip(offsets, markers.items(), strict=True):
             cell = rows[(rows["intervention"] == outcome) & (rows["benchmark"] == name)]

@@ -52,7 +52,7 @@ def requests(preset: Preset) -> list[Request]:
     """Both modalities and each alone, after every block."""
     passes = drawn(PASSES, preset.draws)
     query = Query(preset.split, preset.n_samples, preset.seed, passes, layers=None)
-    return [Request(preset.models, preset.benchmarks, (query,))]
+    return [Request(preset.layer_models, preset.benchmarks, (query,))]
 
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:

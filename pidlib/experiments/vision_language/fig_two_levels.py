@@ -158,11 +158,16 @@ def figure(table: pd.DataFrame) -> Figure:
         if after:
             ax.axvline(after[0] - 0.5, color=style.FAINT, linewidth=0.6)
         _draw_ladder(ax, steps_of, models)
-    for ax in figure.axes:
+    look = {"rotation": 90, "va": "top", "ha": "center", "fontsize": 7.5}
+    for ax in list(panels.values())[-3:]:
+        ax.set_xticks(range(len(ladder)))
         place = ax.get_subplotspec()
-        if place.is_last_row():
-            ax.set_xticks(range(len(ladder)), list(ladder), rotation=90)
-        if place.is_first_col():
+        for x, label in enumerate(ladder):  # above an empty cell, without space of its own
+            text = ax.text(x, -0.06, label, transform=ax.get_xaxis_transform(), **look)
+            text.set_in_layout(place.is_last_row())
+    for ax in figure.axes:
+        ax.tick_params(labelbottom=False)
+        if ax.get_subplotspec().is_first_col():
             ax.set_ylabel("share of $H(Y)$")
     look = {"color": style.FAINT, "linewidth": 1, "linestyle": "-"}
     total = style.handle("all four atoms", drawstyle="steps-mid", **look)

@@ -29,7 +29,7 @@ from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY
 from pidlib.experiments.tables import Columns, of_type, published, validate
 from pidlib.experiments.tables import latex as booktabs
-from pidlib.training.recipes import RECIPES
+from pidlib.training.recipes import DEEP, RECIPES
 
 GIVEN = "delta_vision given accuracy"
 BASELINES = ("synergy_without_fallback", "added_by_vision", "divergence", "moved_language", "total")
@@ -114,7 +114,7 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
         "fallback": [rows["fallback_vision"].mean() for rows in selected],
     }
     n_models, n_families = models["model"].nunique(), models["family"].nunique()
-    mini = "mini models" if set(models["model"]) <= set(RECIPES) else "models"
+    mini = "mini models" if set(models["model"]) <= set(RECIPES | DEEP) else "models"
     settings = {"n_resamples": n_resamples, "seed": seed}
     cells = pd.DataFrame(CELLS, columns=["quantity", "outcome"])
     table = (
@@ -242,8 +242,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
         ax.set_xlim(min(left, -_MIN_WIDTH / 20), max(right, _MIN_WIDTH))
         if ax.get_subplotspec().is_first_col():
             ax.set_ylabel(r"$\Delta_v$, accuracy")
-        if ax.get_subplotspec().is_last_row():
-            ax.set_xlabel("synergy $S$ (bits)")
+    for ax in list(panels.values())[-3:]:
+        ax.set_xlabel("synergy $S$ (bits)")
     look = {"color": "white", "markeredgecolor": style.INK, "markersize": 3.8}
     handles = [
         style.handle(style.MODEL_NAMES.get(name, name), marker=marker, **look)

@@ -1,11 +1,16 @@
 """Truths of the three estimates, and the figure."""
 
+from dataclasses import replace
+
+import numpy as np
 import pandas as pd
 import pytest
 from test_sensory import ideal
 
+from experiments.omni.synthetic import answering, nothing
+from pidlib import benchmarks
 from pidlib.benchmarks import micro_av
-from pidlib.experiments.omni.fig_recovery import COLUMNS, figure, truth
+from pidlib.experiments.omni.fig_recovery import COLUMNS, figure, law_samples, own_truths, truth
 from pidlib.experiments.tables import validate
 from pidlib.profiles.clips import sensory_profile
 from pidlib.sensory import CONDITIONS, split_by
@@ -34,6 +39,26 @@ def test_estimates_of_ideal_decisions_equal_their_truth(name):
         assert atoms == pytest.approx(truth(name, condition).atoms, abs=3e-4), condition
 
 
+@pytest.mark.parametrize("benchmark", ["micro_av/pair", "micro_av/fusion"])
+def test_the_own_truth_of_a_model_that_errs(benchmark):
+    samples = law_samples(benchmarks.load(benchmark, "test", 1))
+    key = "vision+audio+language"
+    answers = np.array([sample.candidates.index(sample.answer) for sample in samples])
+    for right in (1 - 1e-9, 0.7):
+        k = len(samples[0].candidates)
+        rows = right * np.eye(k)[answers] + (1 - right) / k
+        whole = answering([nothing], n=64)
+        zeros = np.zeros(len(samples))
+        law = replace(whole, logits={key: np.log(rows)}, log_normalizer={key: zeros})
+        own = own_truths(law, benchmark, "test", 0.3)
+        for name, part in own.groupby(level=0):
+            ideal = truth(name, "question").atoms
+            if right > 0.9:
+                assert part[name].drop("total").to_dict() == pytest.approx(ideal, abs=1e-4)
+            assert part[name, "total"] == pytest.approx(part[name].drop("total").sum())
+            assert (part[name, "total"] < 0.8 * sum(ideal.values())) == (right < 0.9)
+
+
 def test_the_figure_has_a_column_per_template_and_a_row_per_condition():
     rows = []
     for name in ("gated", "polarity"):
@@ -43,8 +68,13 @@ def test_the_figure_has_a_column_per_template_and_a_row_per_condition():
                 row = columns | {"atom": atom, "value_bits": bits}
                 rows.append(row | {"estimator": "truth"})
                 ends = {"ci_low": bits - 0.1, "ci_high": bits + 0.1}
-                rows.append(row | ends | {"estimator": "exact", "model": "one", "null_mean": 0.1})
+                own = {"truth_bits": bits - 0.25} if condition == "question" else {}
+                exact = {"estimator": "exact", "model": "one", "null_mean": 0.1}
+                rows.append(row | ends | own | exact)
     shared = {"experiment": "omni", "fingerprint": "t", "seed": 0}
-    axes = figure(validate(pd.DataFrame(rows).assign(**shared), COLUMNS)).axes
+    drawn = figure(validate(pd.DataFrame(rows).assign(**shared), COLUMNS))
+    words = [text.get_text() for legend in drawn.legends for text in legend.get_texts()]
+    assert "the mini's own law: off by 0.25 to 0.25 bits" in words
+    axes = drawn.axes
     assert len(axes) == 6 and [ax.get_title() for ax in axes[:2]] == ["gated", "polarity"]
     assert axes[0].get_ylabel().startswith("given the question")

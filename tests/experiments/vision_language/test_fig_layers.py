@@ -10,11 +10,15 @@ from experiments.vision_language import synthetic
 from experiments.vision_language.synthetic import MODELS
 from pidlib import benchmarks
 from pidlib.decomposition.decisions import decision_pid, pid_together
+from pidlib.experiments.omni import fig_gate
+from pidlib.experiments.omni import fig_layers as omni_layers
+from pidlib.experiments.preset import load_preset
 from pidlib.experiments.stages import CLAIM_COLUMNS, verdict
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.experiments.vision_language import fig_layers
 from pidlib.experiments.vision_language.fig_layers import CLAIMS, depth_profile, stage_statistics
 from pidlib.profiles import modes
+from pidlib.training.recipes import DEEP
 
 NAMES = ("redundancy", "unique_vision", "unique_language", "synergy")
 COLUMNS = dict.fromkeys(("experiment", "benchmark", "fingerprint"), "t")
@@ -81,6 +85,28 @@ def test_synergy_is_found_at_the_block_where_it_arises():
     four = depth_profile(with_lens(0, blocks=4), n_bootstrap=10, **COLUMNS)[1]
     four = four.set_index("statistic")  # first reading after 20 % of the depth
     assert four.loc["silence", "verdict"] == "open" and four["early_depth"].eq(0.25).all()
+
+
+def test_twelve_blocks_are_read_within_the_first_and_the_last_stage():
+    late, early = (
+        depth_profile(with_lens(first, blocks=12), n_bootstrap=10, **COLUMNS)[1]
+        for first in (10, 1)
+    )
+    assert late["early_depth"].eq(2 / 12).all() and late["late_depth"].eq(9 / 12).all()
+    late, early = (claims.set_index("statistic")["verdict"] for claims in (late, early))
+    assert late[["silence", "late_share", "synergy_slope"]].eq("holds").all()
+    assert early[["silence", "late_share"]].eq("against").all()
+
+
+def test_the_deep_minis_are_read_after_every_block():
+    offline = load_preset("offline")
+    requested = [module.requests(offline)[0] for module in (fig_layers, omni_layers, fig_gate)]
+    assert [DEEP.keys() & set(request.models) for request in requested] == [
+        {"llava_deep"},
+        {"qwen2_5_omni_deep"},
+        {"qwen2_5_omni_deep"},
+    ]
+    assert {query.layers for request in requested for query in request.queries} == {None}
 
 
 def unsolved_to(tolerance):

@@ -103,3 +103,5 @@ def test_the_figure_has_the_steps_in_order():
     labels = list(fig_two_levels._ladder(table))
     assert set(labels[:3]) == set(MODES) and labels[3] == r"states $\to\hat y$"
     assert len(labels) == 11
+    written = [[text.get_text() for text in ax.texts] for ax in fig_two_levels.figure(table).axes]
+    assert written[:4] == [[], labels, labels, labels]  # the last panel of each column
