@@ -73,7 +73,8 @@ def profiles() -> list[str]:
 
 
 def embeddings() -> list[str]:
-    table, decisions = read("fig_embeddings"), read("fig_profiles").query("unimodal == 'resampled'")
+    table = read("fig_embeddings").query("estimator == 'exact'")
+    decisions = read("fig_profiles").query("unimodal == 'resampled'")
     bits = table.pivot(index=KEYS, columns="atom", values="corrected_bits").astype(float)
     other = bits.idxmax(axis=1) != decisions.pivot(
         index=KEYS, columns="atom", values="value_bits"

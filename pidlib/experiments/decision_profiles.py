@@ -9,8 +9,9 @@ import pandas as pd
 from jaxtyping import Int
 
 from pidlib.decomposition.batch import batch_pid
-from pidlib.decomposition.codes import quantize
+from pidlib.decomposition.codes import N_COMPONENTS, quantize
 from pidlib.decomposition.estimate import estimate
+from pidlib.decomposition.gaussian import gaussian_pid
 from pidlib.decomposition.resampling import N_HALVES
 from pidlib.experiments.extractions import Extracted, Query, Request, extractions
 from pidlib.experiments.preset import Preset
@@ -23,6 +24,9 @@ from pidlib.profiles.modes import measure_mode
 BATCH = {"epochs": 20, "batch_size": 64}  # within the published ranges, for a few hundred samples
 # Columns that all atoms of codes share.
 CODES = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
+# Of `gaussian_rows`: as many components as codes have; noise, since a function has infinite bits;
+# and draws, which each take a solution (the least p-value is .02).
+GAUSSIAN, N_DRAWS = {"n_components": N_COMPONENTS, "shrinkage": 0.1}, 49
 
 
 def request(
@@ -144,6 +148,21 @@ def embedding_profile(
     result = estimate(*embedding_codes(fitted, applied, n_clusters, seed), **options)
     fixed = CODES | {"layer": applied.layers[-1], "n_codes": n_clusters, "seed": seed}
     return pd.DataFrame(result.rows()).assign(**fixed, **columns)
+
+
+def gaussian_rows(
+    parts: Sequence[np.ndarray], seed: int = 0, n_draws: int = N_DRAWS
+) -> pd.DataFrame:
+    """Atoms of two sources and a target, [n, d] each, by their covariance alone, a row each.
+
+    There are no rows if a part is constant. `GAUSSIAN` adds a tenth of noise to all components, so
+    the bits compare with each other, not with those of codes.
+    """
+    if any(np.ptp(part, axis=0).max() <= 1e-6 * np.abs(part).max() for part in parts):
+        return pd.DataFrame()
+    options = {"n_permutations": n_draws, "n_bootstrap": n_draws, "seed": seed}
+    rows = gaussian_pid(*parts, **GAUSSIAN, **options).rows()
+    return pd.DataFrame(rows).assign(**CODES | {"unimodal": "embeddings", "estimator": "Gaussian"})
 
 
 def embedding_codes(

@@ -19,7 +19,8 @@ class Query(NamedTuple):
     """What to extract from a model on a benchmark; every field changes the numbers.
 
     ``layers`` None means every block; ``options`` lists the candidates in the question; ``tokens``
-    keeps single tokens; ``change`` replaces the samples, as an intervention does.
+    keeps single tokens; ``mask`` replaces absent modalities; ``change`` replaces the samples, as an
+    intervention does.
     """
 
     split: str
@@ -30,6 +31,7 @@ class Query(NamedTuple):
     layers: tuple[int, ...] | None = ()
     options: bool = False
     tokens: bool = False
+    mask: str = "noise"
     change: Callable[[list[Sample]], list[Sample]] = list
 
 
@@ -100,7 +102,8 @@ def extracted(
     samples = query.change(benchmarks.load(*source, options=query.options, **unpinned))
     every = range(len(model.family.blocks_of(model.model)))
     layers = tuple(every if query.layers is None else query.layers)
-    options = {name: getattr(query, name) for name in ("passes", "partners", "seed", "tokens")}
+    names = ("passes", "partners", "seed", "tokens", "mask")
+    options = {name: getattr(query, name) for name in names}
     options |= {"cache": project_root() / preset.cache, "batch_size": preset.batch_size}
     extraction = extract(model, samples, layers=layers, progress=progress, **options)
     columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}

@@ -24,7 +24,11 @@ def permutation_p(
     null: Float[np.ndarray, "n *columns"],
     tolerance: float = 1e-9,
 ) -> np.ndarray:
-    """(1 + number of null draws that reach the value within `tolerance`) / (1 + n)."""
+    """(1 + number of null draws that reach the value within `tolerance`) / (1 + n).
+
+    One-sided, for atoms and for correlations whose sign is predicted; give absolute values for a
+    two-sided test.
+    """
     return (1 + (null >= value - tolerance).sum(0)) / (1 + len(null))
 
 

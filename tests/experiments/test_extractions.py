@@ -50,6 +50,16 @@ def test_a_query_chooses_layers_and_changes_samples(preset):
     assert len({answer.columns["fingerprint"] for answer in (none, every, fewer)}) == 3
 
 
+def test_a_mask_changes_masked_passes_alone(preset):
+    noise, mean = QUERY._replace(passes=(FULL, "vision")), QUERY._replace(mask="mean")
+    mean = mean._replace(passes=noise.passes)
+    ((noise, mean),) = extractions(preset, request(preset, noise, mean))
+    logits = noise.extraction.logits, mean.extraction.logits
+    assert (logits[0][FULL] == logits[1][FULL]).all()
+    assert (logits[0]["vision"] != logits[1]["vision"]).any()
+    assert noise.columns["fingerprint"] != mean.columns["fingerprint"]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

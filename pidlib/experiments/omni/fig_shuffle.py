@@ -82,7 +82,7 @@ def measure(preset: Preset) -> pd.DataFrame:
             swaps = swapped[index * N_SWAPS : (index + 1) * N_SWAPS]
             rows += _drop_rows(preset, full, swaps, name)
     cells = pd.DataFrame(rows)
-    settings = (preset.n_bootstrap, preset.n_permutations, preset.seed)
+    settings = (preset.n_bootstrap, preset.n_resamples, preset.seed)
     correlated = correlations(cells, *settings)
     identities = sorted(cells["fingerprint"].unique())
     correlated["fingerprint"] = fingerprint(cells=identities, settings=settings)
@@ -144,9 +144,9 @@ def correlations(
     subset in which both numbers vary (see `varies`), and the mean of the latter (`MEAN`).
 
     Cells of one subset, template or model are dependent. So the null permutes templates within each
-    subset, alike for all models, and models, alike for all templates. The interval resamples
-    templates within subsets; it is missing for subsets with fewer than `MIN_TEMPLATES`, and for
-    means that include such a subset.
+    subset, alike for all models, and models, alike for all templates; ``null_p`` is one-sided: more
+    information is predicted to lose more. The interval resamples templates within subsets; it is
+    missing for subsets with fewer than `MIN_TEMPLATES`, and for means that include such a subset.
     """
     low, high = (cells[name].astype(float) for name in ("ci_low", "ci_high"))
     cells = cells.assign(variance=statistics.variance_of(low, high))
@@ -168,11 +168,11 @@ def correlations(
     members = x_varies[:, :, None] & y_varies[:, None, :]
     every, generator = np.arange(len(x)), np.random.default_rng(derive_seed(seed, "streams"))
     correlate = partial(_correlate, data, members)
-    value = correlate(every, every)
-    orders = (_permute(data, generator) for _ in range(n_permutations))
-    null = np.stack([correlate(every, order) for order in orders])
+    value = correlate(every, every[:, None])[0]
+    orders = [_permute(data, generator) for _ in range(n_permutations)]
+    null = correlate(every, np.stack(orders, axis=1))
     samples = (_resample(data, generator) for _ in range(n_bootstrap))
-    draws = np.stack([correlate(rows, rows) for rows in samples])
+    draws = np.concatenate([correlate(rows, rows[:, None]) for rows in samples])
     ends, null_ends = (
         np.array(statistics.percentile_interval(drawn, most=0.5)) for drawn in (draws, null)
     )
@@ -213,21 +213,24 @@ def _correlate(
     cells: _Cells,
     members: Bool[np.ndarray, "subsets p q"],
     rows: Int[np.ndarray, " n"],
-    drops: Int[np.ndarray, " n"],
-) -> Float[np.ndarray, "subsets+3 p q"]:
+    drops: Int[np.ndarray, "n draws"],
+) -> Float[np.ndarray, "draws subsets+3 p q"]:
     """Rho within subsets, their mean, over means of subsets, and over cells: x[rows], y[drops]."""
     x, y, subset, model = cells.x[rows], cells.y[drops], cells.subset[rows], cells.model[rows]
-    within = np.stack([_rho(x[subset == i], y[subset == i]) for i in range(len(members))])
-    within = np.where(members, within, np.nan)
+    within = [_rho(x[subset == i], y[subset == i]) for i in range(len(members))]
+    within = np.where(members, np.stack(within, axis=1), np.nan)
     _, group = np.unique(subset * (model.max() + 1) + model, return_inverse=True)
     means = np.eye(group.max() + 1)[group].T
     means /= means.sum(1, keepdims=True)
     mean = statistics.group_mean(within, members[None])
-    return np.concatenate([within, mean, _rho(means @ x, means @ y)[None], _rho(x, y)[None]])
+    overall = mean, _rho(means @ x, np.tensordot(means, y, 1)), _rho(x, y)
+    return np.concatenate([within, np.stack(overall, axis=1)], axis=1)
 
 
-def _rho(x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n q"]) -> Float[np.ndarray, "p q"]:
-    return standardized_ranks(x).T @ standardized_ranks(y)
+def _rho(
+    x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n draws q"]
+) -> Float[np.ndarray, "draws p q"]:
+    return np.tensordot(standardized_ranks(x), standardized_ranks(y), (0, 0)).swapaxes(0, 1)
 
 
 def _permute(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, " cells"]:

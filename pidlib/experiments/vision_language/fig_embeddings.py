@@ -2,7 +2,8 @@
 
 The sources are the pooled vision and language embeddings at the input of the language model, the
 target is the state at the answer position after the last block; all three become k-means codes, by
-codebooks of other samples. Padegal Amit et al. measure at this level (arXiv 2511.19470).
+codebooks of other samples, or are decomposed by their covariance (estimator ``Gaussian``). Padegal
+Amit et al. measure at this level (arXiv 2511.19470).
 """
 
 import numpy as np
@@ -10,11 +11,19 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pidlib._common import fingerprint
-from pidlib.experiments.decision_profiles import embedding_profile, embedding_request
+from pidlib.experiments import style, tables
+from pidlib.experiments.decision_profiles import (
+    GAUSSIAN,
+    N_DRAWS,
+    embedding_profile,
+    embedding_request,
+    gaussian_rows,
+)
 from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.experiments.vision_language.panels import compare
+from pidlib.extraction.masking import SOURCES
 
 COLUMNS = ATOMS
 
@@ -32,14 +41,35 @@ def measure(preset: Preset) -> pd.DataFrame:
         names = zip(("fitted", "applied"), pair, strict=True)
         identities = {name: answer.columns["fingerprint"] for name, answer in names}
         columns = pair[1].columns | {"fingerprint": fingerprint(**identities, **settings)}
-        states = (answer.extraction for answer in pair)
+        states = [answer.extraction for answer in pair]
         profiles.append(embedding_profile(*states, **settings, **columns))
+        parts = [*(states[1].embeddings[name] for name in SOURCES), states[1].hidden[:, -1]]
+        options = {"seed": preset.seed, "n_draws": min(N_DRAWS, preset.n_permutations)}
+        key = fingerprint(applied=identities["applied"], **GAUSSIAN, **options)
+        fixed = {"layer": states[1].layers[-1], "seed": preset.seed, "fingerprint": key}
+        profiles.append(gaussian_rows(parts, **options).assign(**columns | fixed))
     return validate(pd.concat(profiles).assign(experiment="vision_language"), COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> Figure:
     """Atoms corrected for sampling bias as bars, plug-in values as markers."""
+    table = table[table["estimator"] == "exact"]
     bars = table.assign(bits=table["corrected_bits"])
     plug_in = table.assign(ci_low=np.nan, ci_high=np.nan)  # the interval is of the corrected value
     words = "bars: corrected for bias; markers: plug-in"
     return compare(bars, plug_in, words, "null of plug-in: shuffled")
+
+
+def latex(table: pd.DataFrame) -> str:
+    """Corrected atoms in bits by codes and by covariance; dashes where a source is constant."""
+    keys = ["benchmark", "model"]
+    columns = {"index": keys, "columns": ["estimator", "atom"], "values": "corrected_bits"}
+    cells = table.pivot(**columns).reindex(index=table.set_index(keys).index.unique())
+    chosen = [(name, atom) for name in ("exact", "Gaussian") for atom in style.VISION_LANGUAGE]
+    cells = cells.reindex(columns=pd.MultiIndex.from_tuples(chosen)).astype(float)
+    symbols = [f"{style.SYMBOLS[atom]}{' Gaussian' * (name != 'exact')}" for name, atom in chosen]
+    rows = [
+        [style.benchmark_name(benchmark), style.model_name(model), *cells.loc[benchmark, model]]
+        for benchmark, model in cells.index
+    ]
+    return tables.latex(["benchmark", "model", *symbols], rows, align="ll" + "r" * 8)

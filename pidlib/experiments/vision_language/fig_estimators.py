@@ -1,9 +1,10 @@
 """How much does a profile of decisions depend on how it is measured?
 
-Three studies, each with one choice changed:
+Four studies, each with one choice changed:
 
 - ``estimator``: BATCH against the exact solver, on the masked decisions of the first model;
 - ``alone``: the absent modality masked against resampled, both by the exact solver;
+- ``mask``: masked by the mean of all tokens, or by tokens of another sample, instead of noise;
 - ``options``: for models trained on questions that list their candidates, the picture with question
   and options hidden (``vision``, and with another draw of the noise, ``vision#1``), or with the
   options visible (``vision+options``).
@@ -30,7 +31,7 @@ from pidlib.experiments.extractions import Extracted, Query, Request, extraction
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
-from pidlib.extraction.masking import FULL, OPTIONS, SOURCES
+from pidlib.extraction.masking import FULL, OPTIONS, SOURCES, drawn
 from pidlib.profiles.modes import measure_decisions
 
 EXPERIMENT = "vision_language"
@@ -38,11 +39,11 @@ EXPERIMENT = "vision_language"
 TRAINING = ({"epochs": 10, "batch_size": 256}, {"epochs": 20, "batch_size": 64})
 N_SEEDS = 3  # of BATCH
 VISION_PASSES = ("vision", "vision#1", OPTIONS)
-STUDIES = ("estimator", "alone", "options")
+STUDIES = ("alone", "options")  # of the second and third panel
 
 COLUMNS = Columns(
     {
-        "study": "string",
+        **of_type("string", "study", "mask"),
         **ATOMS.types,
         **of_type("Int64", "epochs", "batch_size"),
         **of_type("Float64", "seconds", "ratio", "fallback"),
@@ -52,20 +53,26 @@ COLUMNS = Columns(
 
 
 def requests(preset: Preset) -> list[Request]:
-    """The queries of the profiles of decisions; of questions with options, those of `options`."""
+    """The queries of profiles of decisions, of other masks, and of questions with `options`."""
+    source = preset.split, preset.n_samples, preset.seed
     passes = (FULL, *SOURCES, *VISION_PASSES[1:])
-    query = Query(preset.split, preset.n_samples, preset.seed, passes, options=True)
-    listed = Request(preset.options_models, preset.benchmarks, (query,))
-    return [decision_profiles.request(preset), listed]
+    listed = Query(*source, passes, options=True)
+    queries = {
+        "mean": Query(*source, passes[:3], mask="mean"),  # one draw is as another
+        "swapped": Query(*source, drawn(passes[:3], preset.draws), mask="swapped"),
+    }
+    masked = [Request(preset.models, preset.benchmarks, (query,)) for query in queries.values()]
+    listed = Request(preset.options_models, preset.benchmarks, (listed,))
+    return [decision_profiles.request(preset), listed, *masked]
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms of all three studies.
+    """Atoms of all studies.
 
     ``fallback`` is that of the vision row of the study ``options``. ``seconds``, and the ``ratio``
     to those of the exact solver, are CPU time on the machine that wrote the table.
     """
-    profiled, listed = requests(preset)
+    profiled, listed, *masked = requests(preset)
     tables = []
     for (answer,) in extractions(preset, profiled):
         tables += [rows.assign(study="alone") for rows in mode_profiles(preset, answer, EXPERIMENT)]
@@ -73,7 +80,20 @@ def measure(preset: Preset) -> pd.DataFrame:
         tables += _compare_estimators(preset, answer)
     for (answer,) in extractions(preset, listed):
         tables += _compare_passes(preset, answer)
+    for request in masked:
+        mask = request.queries[0].mask
+        for (answer,) in extractions(preset, request):
+            tables.append(_masked(preset, answer).assign(study="mask", mask=mask))
     return validate(pd.concat(tables).assign(source_b="language"), COLUMNS)
+
+
+def _masked(preset: Preset, answer: Extracted) -> pd.DataFrame:
+    settings = {"n_halves": preset.n_halves, "seed": preset.seed}
+    decisions = answer.extraction.masked(preset.tau)
+    rows = measure_decisions(decisions, **settings, device=preset.device).rows
+    columns = answer.row_columns(EXPERIMENT, tau=preset.tau, **settings)
+    columns |= {"seed": preset.seed, "source_a": "vision", "unimodal": "masked"}
+    return rows.assign(estimator="exact", **columns)
 
 
 def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
@@ -123,10 +143,30 @@ def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]
 _KEYS = ["benchmark", "model", "atom"]
 _OFFSETS = dict(zip(style.VISION_LANGUAGE, (-0.3, -0.1, 0.1, 0.3), strict=True))
 _PANELS = {
-    "estimator": "BATCH $-$ exact",
+    "mask": "other mask $-$ noise",
     "absent modality": "masked $-$ resampled",
     "listed options": "visible $-$ hidden",
 }
+
+
+def alternatives(table: pd.DataFrame) -> pd.DataFrame:
+    """How far other masks and modes are from noise: a row each, over atoms, models, benchmarks.
+
+    The mean absolute difference in bits, the mean half width of its interval, and the share of the
+    ``n`` differences whose interval leaves 0 out.
+    """
+    alone, other = (table[table["study"] == study] for study in ("alone", "mask"))
+    parts = {**dict(list(other.groupby("mask"))), **dict(list(alone.groupby("unimodal")))}
+    noise = parts.pop("masked")
+    rows = {}
+    for name, part in parts.items():
+        apart = _difference(part, noise)
+        width = (apart["high"] - apart["low"]).mean() / 2
+        beyond = ((apart["low"] > 0) | (apart["high"] < 0)).mean()
+        columns = ("difference_bits", "half_width_bits", "beyond", "n")
+        values = apart["difference"].abs().mean(), width, beyond, len(apart)
+        rows[name] = dict(zip(columns, values, strict=True))
+    return pd.DataFrame(rows).T
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -145,12 +185,12 @@ def figure(table: pd.DataFrame) -> Figure:
         ax.tick_params(axis="y", length=0)
     axes[0].set_yticks(range(len(benchmarks)), map(style.benchmark_name, benchmarks))
     axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
-    estimator, alone, listed = (table[table["study"] == name] for name in STUDIES)
-    handles = [*style.model_handles(models), *_draw_batch(axes[0], estimator, benchmarks)]
+    alone, listed = (table[table["study"] == name] for name in STUDIES)
     masked, resampled = (alone[alone["unimodal"] == mode] for mode in ("masked", "resampled"))
     hidden, noise, visible = (listed[listed["source_a"] == key] for key in VISION_PASSES)
     null = masked.assign(difference=style.floats(masked["null_mean"]))
     panels = (masked, resampled, null), (visible, hidden, _difference(noise, hidden))
+    handles = [*style.model_handles(models), *_draw_masks(axes[0], table, benchmarks)]
     for ax, (rows, reference, null) in zip(axes[1:], panels, strict=True):
         _draw_differences(ax, _difference(rows, reference), null, benchmarks, models)
     null = style.null_handle("null when masked; another draw of the noise")
@@ -189,20 +229,19 @@ def _draw_differences(
         _draw_point(ax, row, y, style.MARKERS[models.index(row.model)])
 
 
-def _draw_batch(ax: Axes, rows: pd.DataFrame, benchmarks: list[str]) -> list[Line2D]:
-    """Draw the mean and range over seeds of each training; return legend entries with its cost."""
-    exact, batch = (rows[rows["estimator"] == name] for name in ("exact", "BATCH"))
-    merged = batch.merge(exact, on=_KEYS, suffixes=("", "_exact"))
-    merged["difference"] = merged["value_bits"] - merged["value_bits_exact"]
+def _draw_masks(ax: Axes, table: pd.DataFrame, benchmarks: list[str]) -> list[Line2D]:
+    """Draw the mean and range over models of each mask; return legend entries with its effect."""
+    noise = table[(table["study"] == "alone") & (table["unimodal"] == "masked")]
+    other, effects = table[table["study"] == "mask"], alternatives(table)
     handles = []
-    for index, ((epochs, size), part) in enumerate(merged.groupby(["epochs", "batch_size"])):
+    for index, (mask, part) in enumerate(other.groupby("mask")):
         face = None if index else "white"
-        seeds = part.groupby(_KEYS, sort=False)["difference"]
-        for row in seeds.agg(difference="mean", low="min", high="max").reset_index().itertuples():
+        cells = _difference(part, noise).groupby(["benchmark", "atom"], sort=False)["difference"]
+        for row in cells.agg(difference="mean", low="min", high="max").reset_index().itertuples():
             y = benchmarks.index(row.benchmark) + _OFFSETS[row.atom] + (index - 0.5) * 0.09
             _draw_point(ax, row, y, "o", face)
-        ratio = f"{part['ratio'].median():.0f} times exact's CPU"
-        label = f"BATCH, {epochs} epochs of {size}: {ratio}"
+        bits, _, beyond, _ = effects.loc[mask]
+        label = f"mask: {mask}, {bits:.2f} bits off noise, {beyond:.0%} beyond interval"
         look = {"marker": "o", "markeredgecolor": style.INK, "color": face or style.FAINT}
         handles.append(style.handle(label, **look))
     return handles

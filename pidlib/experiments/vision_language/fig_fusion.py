@@ -39,7 +39,7 @@ from pidlib.models import load_model
 
 PARTS = (*SOURCES, "hidden")
 TARGETS = ("hidden", "hidden, same sources", "answer")
-N_DRAWS = 2000  # permutations of the mechanisms within each seed, and bootstrap samples of seeds
+N_DRAWS = 10_000  # permutations of the mechanisms within each seed, and bootstrap samples of seeds
 TOLERANCE = 1e-4  # bits
 _SETTINGS = {"n_permutations", "n_bootstrap", "seed"}
 _MECHANISMS = {

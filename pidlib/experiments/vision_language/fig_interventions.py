@@ -73,7 +73,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     rows = pd.DataFrame([*_drops(preset), *_shares(preset)])
     table = pd.concat([_quantities(models), rows])
     table = table.assign(experiment="vision_language", seed=preset.seed)
-    sizes = preset.n_bootstrap, preset.n_permutations
+    sizes = preset.n_bootstrap, preset.n_resamples
     correlated = correlations(table, families, *sizes, preset.seed, groups)
     return validate(pd.concat([table, correlated]), COLUMNS)
 

@@ -22,6 +22,7 @@ from pidlib.decomposition import PID, pid
 from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.entropies import tabulate
 from pidlib.decomposition.estimate import estimate
+from pidlib.experiments.decision_profiles import N_DRAWS, gaussian_rows
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import permutation_p
 from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
@@ -33,7 +34,7 @@ TOLERANCE = 1e-3  # bits, certified; the published iteration stops within it of 
 LEVEL = 0.05  # of significance
 WIDTH, POSITIONS = 4, 16  # of the vectors and of the sequences of mixtures
 EQUAL, LONGER = "released, equal lengths", "released, longer picture"
-POOLED = "dataset level"
+POOLED, COVARIANCE = "dataset level", "dataset level, covariance"
 PATCHES = {EQUAL: 1, LONGER: 4}  # vision tokens per language token
 
 Tokens = Mapping[str, Sequence[Float[np.ndarray, "positions d"]]]
@@ -96,6 +97,14 @@ def mixture_rows(preset: Preset, mixture: str, n: int, n_clusters: int) -> pd.Da
         rows = pd.DataFrame(estimate(*codes, **settings).rows())
     columns = {"protocol": POOLED, "benchmark": mixture}
     return rows.assign(**columns, n_codes=n_clusters, n_observations=n)
+
+
+def covariance_rows(preset: Preset, mixture: str, n: int) -> pd.DataFrame:
+    """Atoms of the same n samples by their covariance, without codes."""
+    samples = mixed(mixture, n, seed=derive_seed(preset.seed, "applied"))
+    parts = [np.mean(samples[name], axis=1) for name in VARIABLES]
+    rows = gaussian_rows(parts, preset.seed, min(N_DRAWS, preset.n_permutations))
+    return rows.assign(protocol=COVARIANCE, benchmark=mixture, n_observations=n)
 
 
 def released(
@@ -198,10 +207,12 @@ def finished(
 ) -> pd.DataFrame:
     """Join tables, add the columns that all rows share, and validate.
 
-    Rows without a fingerprint get that of the settings, fields of the preset.
+    Rows without a fingerprint get that of the settings, fields of the preset, and rows without an
+    estimator are ``exact``.
     """
     own = fingerprint(**preset.model_dump(include=settings))
-    tables = [rows if "fingerprint" in rows else rows.assign(fingerprint=own) for rows in tables]
-    shared = {"experiment": "vision_language", "estimator": "exact", "seed": preset.seed}
+    missing = {"fingerprint": own, "estimator": "exact"}
+    tables = [rows.assign(**{k: v for k, v in missing.items() if k not in rows}) for rows in tables]
+    shared = {"experiment": "vision_language", "seed": preset.seed}
     shared |= {"source_a": "vision", "source_b": "language"}
     return validate(pd.concat(tables).assign(**shared), columns)

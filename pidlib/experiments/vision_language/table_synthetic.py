@@ -2,8 +2,8 @@ r"""Which protocol recovers known mixtures?
 
 The target is a source, a weighted sum of both sources, or their product, so the order of the atoms
 is known. Each mixture is decomposed by the released protocol, with sequences of equal length and
-with a longer picture, and at the level of the data set (see `protocols`). Padegal Amit et al.,
-arXiv 2511.19470.
+with a longer picture, and at the level of the data set, by codes and by covariance (see
+`protocols`). Padegal Amit et al., arXiv 2511.19470.
 """
 
 import pandas as pd
@@ -40,6 +40,7 @@ def measure(preset: Preset) -> pd.DataFrame:
             rows = protocols.released(tokens, n_bootstrap=preset.n_bootstrap, seed=preset.seed)
             parts.append(rows.assign(protocol=protocol, benchmark=name))
         parts.append(protocols.mixture_rows(preset, name, preset.n_embedded, preset.n_clusters))
+        parts.append(protocols.covariance_rows(preset, name, preset.n_embedded))
         for rows in parts:
             profiles.append(rows.assign(expected=expected, recovered=recovers(rows, expected)))
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
@@ -78,7 +79,8 @@ def latex(table: pd.DataFrame) -> str:
     rows = []
     for protocol, block in table.groupby("protocol", sort=False):
         first = block.iloc[0]
-        title = f"{protocol}: {first['n_samples']} samples, {first['n_codes']} codes"
+        codes = "" if pd.isna(first["n_codes"]) else f", {first['n_codes']} codes"
+        title = f"{protocol}: {first['n_samples']} samples{codes}"
         rule = r"\midrule" * bool(rows)
         rows.append([rf"{rule}\multicolumn{{{len(header)}}}{{l}}{{\emph{{{title}}}}}"])
         keys = ["benchmark", "expected", "recovered"]

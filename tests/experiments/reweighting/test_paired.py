@@ -46,6 +46,19 @@ def test_ends_agree_with_a_t_interval(n):
     assert (row["ci_high"] - row["ci_low"]) / 2 == pytest.approx(half, rel=0.035)
 
 
+def test_skewed_differences_are_flagged_by_the_studentized_test():
+    rng = np.random.default_rng(0)
+    rejected = {}
+    for name, draw in (("normal", rng.normal), ("skewed", lambda size: rng.exponential(size=size))):
+        values = draw(size=(400, 20)) - (name == "skewed")
+        rows = pd.DataFrame([mean_difference(each, 200, seed) for seed, each in enumerate(values)])
+        rejected[name] = (rows[["p_value", "p_studentized"]] <= 0.05).mean()
+    assert rejected["normal"].max() < 0.075
+    assert rejected["skewed"]["p_value"] > 0.07 > rejected["skewed"]["p_studentized"] > 0.02
+    assert mean_difference(rng.normal(1, 1, 20), 999)["p_studentized"] < 0.05
+    assert np.isnan(mean_difference(np.full(5, 0.1), 50)["p_studentized"])
+
+
 def test_one_seed_has_only_a_mean():
     assert mean_difference(np.array([0.2])) == {"difference": 0.2, "n_pairs": 1}
     assert mean_difference(np.array([0.2, np.nan, 0.4]), 50)["n_pairs"] == 2

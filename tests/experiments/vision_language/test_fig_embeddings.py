@@ -30,7 +30,21 @@ def test_the_last_block_has_the_atoms_of_the_profile(preset):
     assert table["layer"].tolist() == [layer for layer in range(last + 1) for _ in range(4)]
     names = ["atom", "layer", "value_bits", "corrected_bits", "null_p", "ci_low", "n_samples"]
     rows = table.loc[table["layer"] == last, names].reset_index(drop=True)
+    assert set(profile["estimator"]) == {"exact"}  # a constant source has no covariance
     pd.testing.assert_frame_equal(rows, profile[names])
+
+
+def test_the_table_has_dashes_where_there_is_no_gaussian_estimate():
+    table = synthetic(estimator=["exact", "Gaussian"])
+    absent = (table["benchmark"] == table["benchmark"].iloc[0]) & (table["estimator"] != "exact")
+    text = fig_embeddings.latex(table[~absent])
+    lines = [line for line in text.splitlines() if "mini" in line]
+    assert len(lines) == 5 * len(MODELS) and sum("--" in line for line in lines) == len(MODELS)
+    assert style_bars(table) == style_bars(table[table["estimator"] == "exact"])
+
+
+def style_bars(table: pd.DataFrame) -> int:
+    return sum(len(ax.patches) for ax in fig_embeddings.figure(table).axes)
 
 
 def synthetic(**choices) -> pd.DataFrame:

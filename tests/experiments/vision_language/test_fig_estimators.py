@@ -1,4 +1,4 @@
-"""The three studies on a model that answers XOR, and answers rightly if the options are visible."""
+"""The four studies on a model that answers XOR, and answers rightly if the options are visible."""
 
 from dataclasses import replace
 
@@ -10,7 +10,7 @@ from experiments.test_draw import count_labels, styled_figure
 from pidlib.experiments.extractions import Extracted
 from pidlib.experiments.preset import MODES, load_preset
 from pidlib.experiments.vision_language import fig_estimators
-from pidlib.experiments.vision_language.fig_estimators import N_SEEDS, TRAINING
+from pidlib.experiments.vision_language.fig_estimators import N_SEEDS, TRAINING, alternatives
 from pidlib.extraction.masking import OPTIONS
 
 
@@ -54,6 +54,22 @@ def test_all_modes_have_an_interval_and_those_that_permute_a_null(table):
     assert rows[["ci_low", "ci_high"]].notna().all(axis=None)
     null = rows.groupby("unimodal")["null_mean"].count()  # synergy has none
     assert null.to_dict() == {"masked": 3, "resampled": 3, "observational": 0}
+
+
+def test_other_masks_and_modes_are_compared_with_noise(table):
+    masks = table[table["study"] == "mask"]
+    assert masks.groupby("mask").size().to_dict() == {"mean": 4, "swapped": 4}
+    requests = fig_estimators.requests(load_preset("smoke"))[2:]
+    assert [request.queries[0].mask for request in requests] == ["mean", "swapped"]
+    moved = table.copy()
+    chosen = (moved["mask"] == "mean") & (moved["atom"] == "synergy")
+    for name in ("value_bits", "corrected_bits", "ci_low", "ci_high"):
+        moved.loc[chosen, name] += 5
+    effects = alternatives(moved)
+    assert set(effects.index) == {"mean", "swapped", "resampled", "observational"}
+    assert effects.loc["mean", "difference_bits"] == pytest.approx(5 / 4, abs=0.05)
+    assert effects.loc["mean", "beyond"] == 1 / 4 and effects.loc["swapped", "beyond"] == 0
+    assert (effects["n"] == 4).all()
 
 
 def test_visible_options_change_the_unique_information_of_the_picture(table):

@@ -7,7 +7,7 @@ from experiments.vision_language.synthetic import profiles
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.tables import save, validate
 from pidlib.experiments.vision_language import protocols, table_synthetic
-from pidlib.experiments.vision_language.protocols import MIXTURES, mixture_rows
+from pidlib.experiments.vision_language.protocols import MIXTURES, covariance_rows, mixture_rows
 from pidlib.experiments.vision_language.table_synthetic import COLUMNS, latex, measure, recovers
 
 ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
@@ -41,12 +41,21 @@ def test_the_pooled_protocol_recovers_mixtures():
         assert recovers(mixture_rows(preset, name, 800, 4), MIXTURES[name][0]), name
 
 
+def test_covariance_recovers_sums_and_cannot_see_a_product():
+    preset = load_preset("smoke", n_permutations=49)
+    for name in ("vision", "sum", "0.4 vision + 0.6 language"):
+        assert recovers(covariance_rows(preset, name, 400), MIXTURES[name][0]), name
+    product = covariance_rows(preset, "product", 400)
+    assert not recovers(product, "synergy") and product["corrected_bits"].abs().max() < 0.1
+
+
 def test_the_table_has_each_protocol_with_a_verdict(monkeypatch, tmp_path):
     chosen = {name: MIXTURES[name] for name in ("vision", "product")}
     monkeypatch.setattr(protocols, "MIXTURES", chosen)
     preset = load_preset("smoke", n_sequences=4, output=str(tmp_path))
     table = measure(preset)
-    assert len(table) == 2 * 3 * 4
+    assert len(table) == 2 * 4 * 4
+    assert set(table.loc[table["n_codes"].isna(), "estimator"]) == {"Gaussian"}
     assert table["recovered"].notna().all() and set(table["expected"]) == {"vision", "synergy"}
     assert table["null_mean"].notna().all() and table["converged"].all()
     save(preset, table_synthetic, table)
