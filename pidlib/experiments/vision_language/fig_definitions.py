@@ -86,7 +86,7 @@ def redundancies(joint: np.ndarray) -> dict[str, float | bool]:
     solved = pid(joint, SOURCES)
     values = {"broja": solved.redundancy, "gap": solved.gap, "total": solved.total}
     values |= {name: solved.redundancy + solved.unique[name] for name in SOURCES}
-    measures = OTHERS if np.size(joint) <= MAX_CELLS else OF_PAIRS
+    measures = OTHERS if np.asarray(joint).size <= MAX_CELLS else OF_PAIRS
     values |= {name: decompose(joint, name)["redundancy"] for name in measures}
     return {f"{name}_bits": value for name, value in values.items()} | {
         "converged": solved.converged
