@@ -1,12 +1,16 @@
 """Masked profiles and accuracies of many models, shared by the figures that correlate them."""
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Float
 from scipy.special import rel_entr
 
 from pidlib import benchmarks
 from pidlib.decomposition import pid
 from pidlib.decomposition.decisions import decision_pid
+from pidlib.experiments import statistics
 from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.preset import Preset
@@ -21,6 +25,7 @@ from pidlib.training.recipes import DEEP, RECIPES
 TOLERANCE = 1e-4  # bits, of the solver
 DECIMALS = 3  # smaller differences are ties: the solver's last digits have no rank
 ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
+OUTCOMES = ("accuracy", "delta_vision")
 MAX_FALLBACK = 0.5  # mean fallback of vision above which a benchmark counts as collapsed
 ALL, UNCOLLAPSED = "mean of all", "mean of those not collapsed"
 _SIZES = {"below 5 B": 5, "5 to 20 B": 20, "above 20 B": np.inf}  # billions of parameters
@@ -55,9 +60,13 @@ COLUMNS = Columns(
 def request(
     preset: Preset, models: tuple[str, ...] | None = None, names: tuple[str, ...] | None = None
 ) -> Request:
-    """Both modalities and each alone, by default for the population on all benchmarks."""
+    """Both modalities and each alone; by default of the population on all benchmarks, with pairs.
+
+    Pairs serve the resampled mode; they are left out if the preset leaves out this mode.
+    """
     passes = drawn(PASSES, preset.draws)
-    query = Query(preset.split, preset.n_population, preset.seed, passes)
+    partners = preset.partners if models is None and "resampled" in preset.unimodal else 0
+    query = Query(preset.split, preset.n_population, preset.seed, passes, partners)
     return Request(models or preset.population, names or preset.benchmarks, (query,))
 
 
@@ -158,3 +167,34 @@ def benchmark_groups(population: pd.DataFrame) -> dict[str, list[str]]:
         groups[UNCOLLAPSED] = uncollapsed
     single = {name: [name] for name in names}
     return single | {name: members for name, members in groups.items() if len(members) > 1}
+
+
+def reliability(
+    models: pd.DataFrame, outcomes: Sequence[str] = OUTCOMES
+) -> Float[np.ndarray, "benchmarks outcomes"]:
+    """The reliability of each outcome on each benchmark, see `statistics.reliability`."""
+    accuracy = models["accuracy"]
+    variances = models.assign(
+        accuracy=accuracy * (1 - accuracy) / models["n_samples"],
+        delta_vision=statistics.variance_of(models["delta_low"], models["delta_high"]),
+    )
+    wide = ([by_model(table, name) for table in (models, variances)] for name in outcomes)
+    return np.stack([statistics.reliability(*pair) for pair in wide], axis=-1)
+
+
+def members(
+    models: pd.DataFrame,
+    groups: Mapping[str, Sequence[str]],
+    reliable: Float[np.ndarray, "benchmarks columns"],
+) -> Bool[np.ndarray, "groups benchmarks columns"]:
+    """Which benchmarks count in the mean of a group: reliable ones, or the only one."""
+    names = models["benchmark"].unique()
+    inside = np.stack([np.isin(names, group) for group in groups.values()])[..., None]
+    return inside & ((reliable >= statistics.MIN_RELIABILITY) | (inside.sum(1, keepdims=True) == 1))
+
+
+def by_model(models: pd.DataFrame, column: str) -> Float[np.ndarray, "models benchmarks"]:
+    """The values of a column, with models and benchmarks in the order of their first rows."""
+    wide = models.pivot(index="model", columns="benchmark", values=column)
+    wide = wide.loc[models["model"].unique(), models["benchmark"].unique()]
+    return wide.astype(float).to_numpy()

@@ -71,6 +71,24 @@ def group_mean(
         return (members * np.nan_to_num(rho)).sum(1) / (members & ~np.isnan(rho)).sum(1)
 
 
+def clustered_correlations(
+    x: Float[np.ndarray, "models benchmarks columns"],
+    y: Float[np.ndarray, "models benchmarks columns"],
+    members: Bool[np.ndarray, "groups benchmarks columns"],
+    clusters: Sequence[Int[np.ndarray, " members"]],
+    n: int,
+    generator: np.random.Generator,
+) -> tuple[Float[np.ndarray, "groups columns"], Float[np.ndarray, "n groups columns"]]:
+    """Spearman's rho of each column over the models, mean over groups; and n draws of clusters."""
+
+    def means(order: Int[np.ndarray, " models"]) -> np.ndarray:
+        products = standardized_ranks(x[order]) * standardized_ranks(y[order])
+        return group_mean(products.sum(0), members)
+
+    orders = cluster_bootstrap(clusters, n, generator)
+    return means(np.arange(len(x))), np.stack([means(order) for order in orders])
+
+
 def reliability(
     values: Float[np.ndarray, "models *columns"], variances: Float[np.ndarray, "models *columns"]
 ) -> Float[np.ndarray, "*columns"]:

@@ -230,12 +230,22 @@ def forest(
 
 
 def benchmark_panels(
-    benchmarks: Sequence[str], height: float = 1.3, margin: float = 0.5, **layout: Any
+    benchmarks: Sequence[str],
+    height: float = 1.3,
+    margin: float = 0.5,
+    below: float = 0,
+    **layout: Any,
 ) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a panel for each benchmark, three in a row; sizes in inches."""
+    """A figure with a panel for each benchmark, three in a row; sizes in inches.
+
+    If there is a height `below`, it is left free as the second of two subfigures.
+    """
     columns = min(3, len(benchmarks))
     rows = math.ceil(len(benchmarks) / columns)
-    figure = Figure(figsize=(PAGE, height * rows + margin))
+    above = height * rows + margin
+    whole = figure = Figure(figsize=(PAGE, above + below))
+    if below:
+        figure, _ = whole.subfigures(2, 1, height_ratios=(above, below))
     axes = figure.subplots(rows, columns, squeeze=False, **layout)
     for ax in axes.flat[len(benchmarks) :]:
         ax.set_axis_off()
@@ -243,4 +253,4 @@ def benchmark_panels(
         ax.set_title(benchmark_name(benchmark))
     for ax in axes[:, 0]:
         ax.set_ylabel("bits")
-    return figure, dict(zip(benchmarks, axes.flat, strict=False))
+    return whole, dict(zip(benchmarks, axes.flat, strict=False))

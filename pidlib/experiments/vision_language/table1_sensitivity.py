@@ -24,11 +24,18 @@ from scipy.stats import false_discovery_control
 from pidlib._common import derive_seed, fingerprint
 from pidlib.experiments import population, statistics, style
 from pidlib.experiments.extractions import Request
-from pidlib.experiments.population import DECIMALS, MAX_FALLBACK, benchmark_groups, benchmark_kind
-from pidlib.experiments.preset import Preset
+from pidlib.experiments.population import (
+    DECIMALS,
+    MAX_FALLBACK,
+    OUTCOMES,
+    benchmark_groups,
+    benchmark_kind,
+)
+from pidlib.experiments.preset import MODES, Preset
 from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY
 from pidlib.experiments.tables import Columns, of_type, published, validate
 from pidlib.experiments.tables import latex as booktabs
+from pidlib.experiments.vision_language import variants
 from pidlib.training.recipes import DEEP, RECIPES
 
 GIVEN = "delta_vision given accuracy"
@@ -63,7 +70,14 @@ COLUMNS = {
         required=("experiment", "source", "quantity", "outcome", "n_models"),
     ),
     "table1_sensitivity_models": population.COLUMNS,
+    "table1_sensitivity_variants": Columns(
+        {"experiment": "string", **variants.CORRELATIONS},
+        required=("experiment", "benchmark", "procedure", "quantity", "outcome", "n_models"),
+    ),
 }
+# Quantities of the variants by definition of redundancy; R - S is the same by all.
+_DEFINED = {"synergy": ("broja", "mmi"), "unique_language": ("broja", "mmi")}
+_DEFINED |= {"co_information": (variants.ANY,)}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -72,12 +86,39 @@ def requests(preset: Preset) -> list[Request]:
 
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
-    """Correlations over the models, and the values of each model on each benchmark."""
+    """Correlations over the models, their values on each benchmark, and the variants."""
     models = population.population_table(preset, without_fallback=True)
+    procedures = [name for name in variants.PROCEDURES if name not in {*MODES} - {*preset.unimodal}]
+    table = variants.informations_table(preset, procedures)
     return {
         "table1_sensitivity": correlations(models, preset.n_resamples, preset.seed),
         "table1_sensitivity_models": models,
+        "table1_sensitivity_variants": variant_correlations(
+            models, table, preset.n_resamples, preset.seed
+        ),
     }
+
+
+def variant_correlations(
+    models: pd.DataFrame, table: pd.DataFrame, n_resamples: int, seed: int = 0
+) -> pd.DataFrame:
+    """The correlations by every procedure and definition, see `variants.correlations`.
+
+    `table` is one of `variants.informations_table`. Answers without one P(Y) have no BROJA.
+    """
+    cells = [
+        (procedure, definition, quantity, outcome)
+        for procedure in table["procedure"].unique()
+        for quantity, definitions in _DEFINED.items()
+        for definition in definitions
+        for outcome in ("delta_vision", "accuracy")
+        if (procedure, definition) != (variants.AS_ANSWERED, "broja")
+    ]
+    names = ["procedure", "definition", "quantity", "outcome"]
+    cells = pd.DataFrame(cells, columns=names)
+    result = variants.correlations(models, table, cells, n_resamples, seed)
+    result = result.assign(experiment=models["experiment"].iloc[0])
+    return validate(result, COLUMNS["table1_sensitivity_variants"])
 
 
 def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
@@ -96,14 +137,15 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     Published rows have a ``grade``; their ``ci`` is ours, see `_published`.
     """
     names = models["benchmark"].unique()
-    exact = ("accuracy", "delta_vision")  # smaller differences of the others are ties
-    models = models.round({VALUES[name]: 9 if name in exact else DECIMALS for name in VALUES})
+    # smaller differences of the others are ties
+    models = models.round({VALUES[name]: 9 if name in OUTCOMES else DECIMALS for name in VALUES})
     groups = benchmark_groups(models)  # the single benchmarks first
-    reliable = _reliability(models, names)
+    outcomes = ("delta_vision" if outcome == GIVEN else outcome for _, outcome in CELLS)
+    reliable = population.reliability(models, tuple(outcomes))
+    members = population.members(models, groups, reliable)
     inside = np.stack([np.isin(names, group) for group in groups.values()])[..., None]
-    members = inside & ((reliable >= MIN_RELIABILITY) | (inside.sum(1, keepdims=True) == 1))
     left_out = np.moveaxis(inside & ~members, 1, 2).reshape(-1, len(names))
-    columns = _statistics(models, names, members, n_resamples, seed)
+    columns = _statistics(models, members, n_resamples, seed)
     columns["reliability"] = np.full_like(columns["rho"], np.nan)
     columns["reliability"][: len(names)] = reliable
     selected = [models[models["benchmark"].isin(chosen)] for chosen in groups.values()]
@@ -141,15 +183,13 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
 
 def _statistics(
     models: pd.DataFrame,
-    names: np.ndarray,
     members: Bool[np.ndarray, "groups benchmarks cells"],
     n: int,
     seed: int,
 ) -> dict[str, Float[np.ndarray, "groups cells"]]:
     """Correlations, p-values and intervals by column."""
     labels = models["model"].unique()
-    wide = [_pivot(models, column).loc[labels, names] for column in VALUES.values()]
-    values = np.stack(wide, axis=-1)
+    values = np.stack([population.by_model(models, name) for name in VALUES.values()], axis=-1)
     families = models.drop_duplicates("model").groupby("family", sort=False).indices
     clusters = {"ci": list(np.arange(len(labels))[:, None]), "family": list(families.values())}
     few = len(families) < MIN_CLUSTERS
@@ -173,25 +213,6 @@ def _statistics(
         low, high = statistics.percentile_interval(values, few and name != "ci")
         columns |= {f"{name}_low": low, f"{name}_high": high}
     return columns
-
-
-def _pivot(models: pd.DataFrame, column: str) -> pd.DataFrame:
-    return models.pivot(index="model", columns="benchmark", values=column).astype(float)
-
-
-def _reliability(models: pd.DataFrame, names: np.ndarray) -> Float[np.ndarray, "benchmarks cells"]:
-    """The reliability of the outcome of each cell, see `statistics.reliability`."""
-    accuracy = models["accuracy"]
-    variances = models.assign(
-        accuracy=accuracy * (1 - accuracy) / models["n_samples"],
-        delta_vision=statistics.variance_of(models["delta_low"], models["delta_high"]),
-    )
-    reliable = {}
-    for name in ("accuracy", "delta_vision"):
-        values, errors = (_pivot(table, name)[names].to_numpy() for table in (models, variances))
-        reliable[name] = statistics.reliability(values, errors)
-    reliable[GIVEN] = reliable["delta_vision"]
-    return np.stack([reliable[outcome] for _, outcome in CELLS], axis=-1)
 
 
 def _ranks_of_cells(
@@ -223,12 +244,12 @@ _MIN_WIDTH = 0.5  # bits: the least range of an axis of synergy
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Accuracy lost without the picture against synergy; a marker for each model."""
+    """Accuracy lost against synergy, a marker for each model; below the variants' correlations."""
     table = tables["table1_sensitivity_models"]
     families, sizes = (list(table[name].dropna().unique()) for name in ("family", "size"))
     shades = ("white", style.COLORS["synergy"], style.INK, style.FAINT)
     shade_of = dict(zip(sizes, shades, strict=False))
-    result, panels = style.benchmark_panels(list(table["benchmark"].unique()), 1.45, 0.7)
+    result, panels = style.benchmark_panels(list(table["benchmark"].unique()), 1.45, 0.7, below=2.5)
     for benchmark, ax in panels.items():
         for line in (ax.axhline, ax.axvline):
             line(0, color=style.NULL, linewidth=0.8, zorder=0)
@@ -253,7 +274,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     handles += [
         Patch(fc=color, label=f"{size} parameters", **look) for size, color in shade_of.items()
     ]
-    result.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+    result.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)))
+    correlations = tables["table1_sensitivity"]
+    variants.draw(result.subfigs[1], tables["table1_sensitivity_variants"], correlations, _SYMBOLS)
     return result
 
 

@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
+from experiments.test_draw import count_labels, styled_figure
 from experiments.vision_language.synthetic import models_table
+from experiments.vision_language.test_variants import informed
 from pidlib.experiments.tables import validate
-from pidlib.experiments.vision_language import table1_sensitivity
+from pidlib.experiments.vision_language import table1_sensitivity, variants
 from pidlib.experiments.vision_language.table1_sensitivity import (
     COLUMNS,
     GIVEN,
@@ -145,3 +147,25 @@ def test_latex_has_the_published_numbers_below(table):
     assert rows["micro: grounding"][1].endswith(r"\rlap{$^\ast$}")
     assert "20 models of 7 families" in text
     assert len({len(row) for row in rows.values() if len(row) > 1}) == 1
+
+
+def test_variants_are_drawn_below_the_models_with_the_published_range(table):
+    models = models_table(benchmarks=("micro/grounding", "micro/existence", "micro/scene"))
+    rows = pd.concat(
+        [
+            informed(models, 0.5, procedure=name)
+            for name in (variants.AS_ANSWERED, "masked", "resampled")
+        ],
+        ignore_index=True,
+    )
+    made = table1_sensitivity.variant_correlations(models, rows, 20)
+    assert len(made.query("benchmark == 'micro/grounding'")) == 3 * 10 - 4
+    answered = made[made["procedure"] == variants.AS_ANSWERED]
+    assert set(answered["definition"]) == {"mmi", variants.ANY}
+    named = {"table1_sensitivity": table, "table1_sensitivity_models": models}
+    figure = styled_figure(table1_sensitivity, named | {"table1_sensitivity_variants": made})
+    assert count_labels(figure) > 20
+    titles = [ax.get_title(loc="left") for ax in figure.subfigs[1].axes]
+    synergy = made.query("benchmark == 'mean of synergy-driven' and quantity == 'synergy'")
+    rho = synergy.query("outcome == 'delta_vision'")["rho"]
+    assert titles[0].endswith(f": {rho.min():.2f} to {rho.max():.2f}")

@@ -1,0 +1,251 @@
+r"""When does a decomposition say more than two informations, and what depends on its definition?
+
+Given :math:`I_v`, :math:`I_l` and :math:`I`, a definition of redundancy is one number, see
+`variants`. R of MMI needs no decomposition; it exceeds that of BROJA by the smaller unique atom of
+BROJA. Where this atom is zero, both are one, and BROJA says no more than the two informations.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pidlib import benchmarks
+from pidlib._common import fingerprint
+from pidlib.decomposition import pid
+from pidlib.decomposition.entropies import tabulate
+from pidlib.decomposition.gates import GATES
+from pidlib.decomposition.measures import OF_JOINTS, OF_PAIRS, decompose
+from pidlib.experiments import population, style
+from pidlib.experiments.decision_profiles import embedding_codes, embedding_request
+from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments.population import ATOMS, OUTCOMES, population_table
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import Columns, of_type, validate
+from pidlib.experiments.vision_language import variants
+from pidlib.extraction.masking import SOURCES
+
+MAX_CELLS = 128  # of a table by CCS or dep, which take seconds for larger ones
+TIE = 0.01  # bits: smaller differences of atoms do not decide which leads
+NOTABLE = 0.05  # bits: above it, a smaller unique atom counts as more than nothing
+OTHERS = (*OF_PAIRS, *OF_JOINTS)  # definitions compared with BROJA
+RANKED = ("synergy", "redundancy")
+
+COLUMNS = {
+    "fig_definitions": Columns(
+        {
+            **of_type("string", "experiment", "kind", "benchmark", "split", "model", "revision"),
+            "procedure": "string",
+            **variants.INFORMATIONS,
+            **of_type("Float64", *(f"{name}_bits" for name in OF_JOINTS), *OUTCOMES),
+            **of_type("Int64", "n_samples", "n_codes", "seed"),
+            "fingerprint": "string",
+        },
+        required=("experiment", "kind", "benchmark", "broja_bits", "mmi_bits", "fingerprint"),
+    ),
+    "fig_definitions_conclusions": Columns(
+        {
+            **of_type("string", "experiment", "conclusion", "atom"),
+            "share": "Float64",
+            **variants.CORRELATIONS,
+        },
+        required=("experiment", "conclusion", "benchmark", "procedure", "definition"),
+    ),
+}
+
+
+def requests(preset: Preset) -> list[Request]:
+    """Masked and paired answers of the population, and the states of the preset's models."""
+    return [population.request(preset), embedding_request(preset)]
+
+
+def measure(preset: Preset) -> dict[str, pd.DataFrame]:
+    """Informations and redundancies of tables and decisions; what definitions agree on."""
+    references = pd.DataFrame([*_tables(preset), *_codes(preset)])
+    models = population_table(preset)
+    decisions = variants.informations_table(preset, preset.unimodal)
+    outcomes = models[["model", "benchmark", *OUTCOMES]]
+    rows = decisions.merge(outcomes, on=["model", "benchmark"]).assign(kind="decisions")
+    table = pd.concat([references, rows]).assign(experiment="vision_language", seed=preset.seed)
+    conclusions = pd.concat(
+        [leading_atoms(decisions, models), _correlations(preset, models, decisions)]
+    )
+    conclusions = conclusions.assign(experiment="vision_language", seed=preset.seed)
+    named = {"fig_definitions": table, "fig_definitions_conclusions": conclusions}
+    return {name: validate(each, COLUMNS[name]) for name, each in named.items()}
+
+
+def redundancies(joint: np.ndarray) -> dict[str, float | bool]:
+    """Informations of a table [x1, x2, y] and its redundancy by each definition, in bits.
+
+    CCS and dep are missing above `MAX_CELLS`.
+    """
+    solved = pid(joint, SOURCES)
+    values = {"broja": solved.redundancy, "gap": solved.gap, "total": solved.total}
+    values |= {name: solved.redundancy + solved.unique[name] for name in SOURCES}
+    measures = OTHERS if np.asarray(joint).size <= MAX_CELLS else OF_PAIRS
+    values |= {name: decompose(joint, name)["redundancy"] for name in measures}
+    return {f"{name}_bits": value for name, value in values.items()} | {
+        "converged": solved.converged
+    }
+
+
+def _tables(preset: Preset) -> Iterator[dict[str, object]]:
+    """The gates, and the laws of the ideal answerers of the generated benchmarks."""
+    generated = (name for name in preset.benchmarks if name.startswith("micro/"))
+    pairs = (name for name in benchmarks.names("pairs") if name.startswith("micro/"))
+    laws: dict[str, Callable] = {f"gate/{name}": gate.joint for name, gate in GATES.items()}
+    laws |= {name: lambda name=name: benchmarks.truth(name) for name in (*generated, *pairs)}
+    for name, law in laws.items():
+        joint = np.asarray(law())
+        kind = "gates" if name.startswith("gate/") else "ideal answerers"
+        identity = {"kind": kind, "benchmark": name}
+        identity["fingerprint"] = fingerprint(joint=joint.tolist())
+        yield identity | redundancies(joint)
+
+
+def _codes(preset: Preset) -> Iterator[dict[str, object]]:
+    """The coded tables of `fig_embeddings`: pooled embeddings, and the state at the answer."""
+    k, seed = preset.n_clusters, preset.seed
+    for fitted, applied in extractions(preset, embedding_request(preset)):
+        codes = embedding_codes(fitted.extraction, applied.extraction, k, seed)
+        counts = tabulate(*(each[None] for each in codes), (k, k, k))[0]
+        fitted_to = fitted.columns["fingerprint"]
+        columns = applied.row_columns("vision_language", fitted=fitted_to, k=k, seed=seed)
+        yield columns | {"kind": "codes", "n_codes": k} | redundancies(counts)
+
+
+def leading_atoms(decisions: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
+    """The largest atom of the mean over models, and the share of models that agree with BROJA.
+
+    A model agrees if the largest atom by BROJA is within `TIE` of the largest by the definition.
+    The rows of all benchmarks have no largest atom.
+    """
+    rows = []
+    decisions = pd.concat([decisions, decisions.assign(benchmark=population.ALL)])
+    for definition in variants.DEFINITIONS:
+        for keys, group in decisions.groupby(["benchmark", "procedure"], sort=False):
+            values = variants.quantities(group, definition)[list(ATOMS)]
+            by_broja = variants.quantities(group, "broja")[list(ATOMS)].to_numpy().argmax(1)
+            leading = np.take_along_axis(values.to_numpy(), by_broja[:, None], 1)[:, 0]
+            row = dict(zip(("benchmark", "procedure"), keys, strict=True))
+            row["definition"] = definition
+            row["atom"] = None if row["benchmark"] == population.ALL else values.mean().idxmax()
+            row["share"] = (leading >= values.max(axis=1) - TIE).mean()
+            row["converged"] = bool(group["converged"].all())
+            rows.append(row | {"fingerprint": fingerprint(population=list(group["fingerprint"]))})
+    counts = {"n_models": models["model"].nunique(), "n_samples": models["n_samples"].min()}
+    return pd.DataFrame(rows).assign(conclusion="leading atom", **counts)
+
+
+def _correlations(preset: Preset, models: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
+    """Of S and R of each definition with those of BROJA, and with the loss of accuracy."""
+    cells = [
+        (procedure, definition, quantity, outcome)
+        for procedure in decisions["procedure"].unique()
+        for definition in variants.DEFINITIONS
+        for quantity in RANKED
+        for outcome in ("broja", *OUTCOMES)
+        if (definition, outcome) != ("broja", "broja")
+    ]
+    names = ["procedure", "definition", "quantity", "outcome"]
+    cells = pd.DataFrame(cells, columns=names)
+    seed = preset.seed
+    table = variants.correlations(models, decisions, cells, preset.n_resamples, seed)
+    ranking = table["outcome"] == "broja"
+    return table.assign(conclusion=np.where(ranking, "ranking of models", "rank correlation"))
+
+
+_LOOKS = {
+    "broja": ("o", style.INK, "BROJA"),
+    "mmi": ("D", "white", "MMI"),
+    "i_min": ("^", style.OTHERS[1], r"$I_{\min}$"),
+    "ccs": ("s", style.OTHERS[0], r"$I_{\mathrm{ccs}}$"),
+    "dep": ("v", style.OTHERS[3], r"$I_{\mathrm{dep}}$"),
+}
+_TITLES = {"gates": "gates", "ideal answerers": "ideal answerers", "codes": "codes"}
+
+
+def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Distances of redundancies from BROJA above; below what the definitions agree on."""
+    table, conclusions = tables["fig_definitions"], tables["fig_definitions_conclusions"]
+    result = Figure(figsize=(style.PAGE, 5.4))
+    above, below = result.subfigures(2, 1, height_ratios=(1, 1.05))
+    tabled = table[table["kind"] != "decisions"].assign(panel=table["kind"].map(_TITLES))
+    answered = table[table["kind"] == "decisions"].assign(panel=table["procedure"])
+    panels = [*tabled.groupby("panel", sort=False), *answered.groupby("panel", sort=False)]
+    axes = above.subplots(1, len(panels), sharey=True)
+    for ax, (name, rows) in zip(axes, panels, strict=True):
+        _draw_distances(ax, rows)
+        ax.set_title(name)
+    axes[0].set_ylabel("$R$ minus $R$ of BROJA (bits)")
+    above.supxlabel("smaller unique atom of BROJA (bits)", fontsize="medium")
+    _draw_conclusions(below.subplots(1, 4, sharey=True), conclusions)
+    handles = [
+        style.handle(words, marker=marker, color=color, markeredgecolor=style.INK, markersize=3.8)
+        for marker, color, words in _LOOKS.values()
+    ]
+    result.legend(handles=handles, loc="outside upper center", ncols=5)
+    return result
+
+
+def _draw_distances(ax: Axes, rows: pd.DataFrame) -> None:
+    """R of each definition beyond that of BROJA; on the diagonal is MMI."""
+    broja = style.floats(rows["broja_bits"])
+    smaller = style.floats(rows["mmi_bits"]) - broja
+    ax.axline((0, 0), slope=1, color=style.NULL, linewidth=0.8, zorder=0)
+    ax.axhline(0, color=style.FAINT, linewidth=0.6, zorder=1)
+    for name, (marker, color, _) in _LOOKS.items():
+        values = style.floats(rows[f"{name}_bits"]) - broja
+        if name != "broja" and not np.isnan(values).all():
+            look = {"color": color, "markeredgecolor": style.INK, "markeredgewidth": 0.4}
+            ax.plot(smaller, values, marker, markersize=3, alpha=0.75, zorder=2, **look)
+    notable = int((smaller > NOTABLE).sum())
+    words = f"above {NOTABLE} bits:\n{notable} of {len(rows)}"
+    ax.text(0.97, 0.03, words, ha="right", va="bottom", fontsize=7, transform=ax.transAxes)
+    ax.set_xlim(-0.05, max(0.5, 1.08 * smaller.max()))
+    ax.grid(visible=False)
+
+
+def _draw_conclusions(axes: np.ndarray, table: pd.DataFrame) -> None:
+    """A panel for each conclusion: benchmarks as dots, their mean as a marker by definition."""
+    procedures = list(table["procedure"].unique())
+    rank, loss = "ranking of models", "rank correlation"
+    leading = table[table["conclusion"] == "leading atom"]
+    panels = {
+        "same leading atom": (leading[leading["definition"] != "broja"], "share"),
+        "models ranked by $S$": (_select(table, rank, "synergy", "broja"), "rho"),
+        "models ranked by $R$": (_select(table, rank, "redundancy", "broja"), "rho"),
+        r"$S$ with $\Delta_v$": (_select(table, loss, "synergy", "delta_vision"), "rho"),
+    }
+    for ax, (title, (rows, column)) in zip(axes, panels.items(), strict=True):
+        rows = rows[rows[column].notna()]
+        for definition, procedure in itertools.product(variants.DEFINITIONS, procedures):
+            chosen = (rows["definition"] == definition) & (rows["procedure"] == procedure)
+            drawn = rows[chosen].set_index("benchmark")
+            if drawn.empty:
+                continue
+            y = procedures.index(procedure) + 0.25 * (variants.DEFINITIONS.index(definition) - 1)
+            dots = style.floats(drawn[column][~drawn.index.str.startswith("mean of")])
+            look = {"color": style.FAINT, "markersize": 3.5, "markeredgewidth": 0}
+            ax.plot(dots, np.full(len(dots), y), ".", zorder=2, **look)
+            mean = drawn.loc[population.ALL if population.ALL in drawn.index else drawn.index[0]]
+            ends = style.floats(mean[["family_low", "family_high"]])
+            ax.hlines(y, *ends, color=style.INK, linewidth=0.8, zorder=3)
+            marker, color, _ = _LOOKS[definition]
+            look = {"markeredgecolor": style.INK, "markeredgewidth": 0.5, "markersize": 4}
+            ax.plot([mean[column]], [y], marker, color=color, zorder=4, clip_on=False, **look)
+        label = r"rank correlation $\rho$" if column == "rho" else "share of models"
+        ax.set(title=title, xlabel=label, xlim=(-0.02 if column == "share" else -1.05, 1.05))
+        ax.set_ylim(len(procedures) - 0.5, -0.5)
+        ax.axvline(0, color=style.NULL, linewidth=0.8, zorder=0)
+        ax.grid(visible=False)
+    axes[0].set_yticks(range(len(procedures)), procedures)
+
+
+def _select(table: pd.DataFrame, conclusion: str, quantity: str, outcome: str) -> pd.DataFrame:
+    chosen = (table["conclusion"] == conclusion) & (table["quantity"] == quantity)
+    return table[chosen & (table["outcome"] == outcome)]

@@ -1,0 +1,251 @@
+r"""Decompositions of a population's decisions by several procedures and definitions of redundancy.
+
+A procedure says how decisions from one modality are obtained, and how both get one P(Y). Given the
+informations :math:`I_v`, :math:`I_l` and :math:`I` of picture, question and both, a definition is
+one number R:
+
+.. math:: U_v = I_v - R, \quad U_l = I_l - R, \quad S = I - I_v - I_l + R,
+
+so R - S is the same by all definitions, and two definitions differ by one amount in all atoms.
+MMI, :math:`R = \min(I_v, I_l)`, is the largest R without a negative unique atom; it exceeds that of
+BROJA by the smaller unique atom of BROJA. See `pidlib.decomposition.measures`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import torch
+from matplotlib.figure import SubFigure
+from matplotlib.patches import Patch
+
+from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition.atoms import atoms
+from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.decomposition.marginals import divergence
+from pidlib.decomposition.measures import OF_PAIRS, decompose_pairs
+from pidlib.experiments import population, style
+from pidlib.experiments.extractions import extractions
+from pidlib.experiments.population import DECIMALS, OUTCOMES, TOLERANCE, by_model
+from pidlib.experiments.preset import MODES, Preset
+from pidlib.experiments.statistics import (
+    MIN_CLUSTERS,
+    clustered_correlations,
+    percentile_interval,
+)
+from pidlib.experiments.tables import of_type
+from pidlib.extraction import Extraction
+from pidlib.extraction.masking import FULL, SOURCES
+
+AS_ANSWERED, ONE_DRAW, PROJECTED = "as answered", "projected, one draw", "projected"
+PROCEDURES = (AS_ANSWERED, ONE_DRAW, PROJECTED, *MODES)
+DEFINITIONS = ("broja", *OF_PAIRS)
+ANY = "any"  # definition of a quantity that is the same by all
+
+# Columns of the informations and redundancies of one decomposition.
+INFORMATIONS = {
+    **of_type("Float64", "vision_bits", "language_bits", "total_bits"),
+    **of_type("Float64", *(f"{name}_bits" for name in DEFINITIONS), "gap_bits"),
+    "converged": "boolean",
+}
+
+
+def decisions_by(procedure: str, extraction: Extraction, tau: float, seed: int = 0) -> Decisions:
+    """The decisions of an extraction by one of the `PROCEDURES`.
+
+    ``"as answered"``: masked, one draw of noise, every answer a value of its source, with a P(Y) of
+    each source, as published; ``"projected, one draw"``: then both projected on one P(Y);
+    ``"projected"``: answers to equal inputs and all draws averaged first. The others are modes.
+    """
+    if procedure == "observational":
+        return extraction.observational(tau, seed)
+    if procedure in MODES:
+        return getattr(extraction, procedure)(tau)
+    if procedure == PROJECTED:
+        return replace(extraction.masked(tau), reconciliation="projection")
+    rows = {name: extraction.decisions(f"{name}#0", tau) for name in SOURCES}
+    reconciliation = "none" if procedure == AS_ANSWERED else "projection"
+    return Decisions(extraction.decisions(FULL, tau), rows, reconciliation=reconciliation)
+
+
+def informations(decisions: Decisions, device: str = "cpu") -> dict[str, float | bool]:
+    """Informations of both sources and of both together, and redundancy by definition, in bits.
+
+    Without reconciliation, those of the sources are means of KL(p(y|x) || P(Y)) with the P(Y) of
+    both modalities, as in BATCH, and there is no coupling: MMI alone is defined.
+    """
+    if decisions.reconciliation == "none":
+        target = torch.as_tensor(decisions.target)
+        first, second, both = (
+            (decisions.weights @ divergence(torch.as_tensor(rows), target).numpy()).item()
+            for rows in (*decisions.sources.values(), decisions.joint)
+        )
+        redundancies = dict.fromkeys(DEFINITIONS, np.nan) | {"mmi": min(first, second)}
+        gap, converged = 0.0, True
+    else:
+        solved = decision_pid(decisions, tol=TOLERANCE, device=device).pid
+        first, second = (solved.redundancy + solved.unique[name] for name in SOURCES)
+        both, gap, converged = solved.total, solved.gap, solved.converged
+        a, b, _ = decisions.marginals.at(decisions.weights)
+        by_pairs = {name: decompose_pairs(a, b, both, name)["redundancy"] for name in OF_PAIRS}
+        redundancies = {"broja": solved.redundancy} | by_pairs
+    values = {"vision": first, "language": second, "total": both, "gap": gap} | redundancies
+    return {f"{name}_bits": value for name, value in values.items()} | {"converged": converged}
+
+
+def informations_table(preset: Preset, procedures: Sequence[str]) -> pd.DataFrame:
+    """The `informations` of each model of the population on each benchmark by each procedure."""
+    rows, shared = [], {"tau": preset.tau, "tol": TOLERANCE}
+    for (answer,) in extractions(preset, population.request(preset)):
+        for procedure in procedures:
+            settings = shared | {"procedure": procedure, "seed": preset.seed}
+            columns = answer.row_columns("vision_language", **settings) | {"procedure": procedure}
+            decisions = decisions_by(procedure, answer.extraction, preset.tau, preset.seed)
+            rows.append(columns | informations(decisions, preset.device))
+    return pd.DataFrame(rows).astype(INFORMATIONS)
+
+
+def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
+    """The atoms of each row of `INFORMATIONS` by a definition, and ``co_information``, in bits."""
+    names = ("vision_bits", "language_bits", "total_bits", f"{definition}_bits")
+    vision, language, total, redundancy = (table[name].astype(float) for name in names)
+    values = atoms(SOURCES, vision, language, total, vision + language - redundancy)
+    return pd.DataFrame(values | {"co_information": vision + language - total})
+
+
+# Columns of `correlations`.
+CORRELATIONS = {
+    **of_type("string", "benchmark", "procedure", "definition", "quantity", "outcome"),
+    **of_type("Float64", "rho", "family_low", "family_high"),
+    **of_type("Float64", "less_default", "less_low", "less_high"),
+    **of_type("Int64", "n_benchmarks", "n_models", "n_families", "n_samples", "seed"),
+    "converged": "boolean",
+    "fingerprint": "string",
+}
+
+
+def correlations(
+    models: pd.DataFrame, table: pd.DataFrame, cells: pd.DataFrame, n_resamples: int, seed: int
+) -> pd.DataFrame:
+    """Spearman's rho over the models, for each group of benchmarks and each of the `cells`.
+
+    `models` is a table of `population_table`, `table` one of `informations_table`. A cell has a
+    ``procedure``, ``definition`` and ``quantity``, and an ``outcome``: an outcome of the models, or
+    ``"broja"``, the same quantity by BROJA. The interval ``family`` draws whole families;
+    ``less_default`` is rho minus that of the masked mode by BROJA, drawn with the same families;
+    a constant quantity has no rho, and a benchmark without one does not count in a mean.
+    Values are rounded to 1e-`DECIMALS` bits; benchmarks whose outcome is unreliable count in no
+    mean, as in `table1_sensitivity`.
+    """
+    groups = population.benchmark_groups(models)
+    identified = table[["model", "benchmark"]]
+    known: dict[tuple[str, ...], np.ndarray] = {}
+
+    def wide(procedure: str, definition: str, quantity: str) -> np.ndarray:
+        key = procedure, definition, quantity
+        if key not in known:
+            values = quantities(table, "mmi" if definition == ANY else definition)[quantity]
+            rows = identified.assign(value=values.round(DECIMALS))
+            rows = rows[table["procedure"] == procedure]
+            known[key] = by_model(rows, "value")
+        return known[key]
+
+    outcomes = {name: by_model(models, name).round(9) for name in OUTCOMES}
+    reliable = dict(zip(OUTCOMES, population.reliability(models).T, strict=True))
+    reliable["broja"] = np.ones(models["benchmark"].nunique())
+    x, y = [], []
+    for cell in cells.itertuples():
+        x.append(wide(cell.procedure, cell.definition, cell.quantity))
+        reference = cell.outcome not in OUTCOMES
+        y.append(
+            wide(cell.procedure, "broja", cell.quantity) if reference else outcomes[cell.outcome]
+        )
+    counted = np.stack([reliable[name] for name in cells["outcome"]], axis=-1)
+    members = population.members(models, groups, counted)
+    families = list(models.drop_duplicates("model").groupby("family", sort=False).indices.values())
+    generator = np.random.default_rng(derive_seed(seed, "variants"))
+    options = members, families, n_resamples, generator
+    rho, draws = clustered_correlations(np.stack(x, -1), np.stack(y, -1), *options)
+    same = _default_of(cells)
+    columns = {"rho": rho, "less_default": np.where(same < 0, np.nan, rho - rho[:, same])}
+    few = len(families) < MIN_CLUSTERS
+    less = np.where(same < 0, np.nan, draws - draws[..., same])
+    for name, values in {"family": draws, "less": less}.items():
+        columns[f"{name}_low"], columns[f"{name}_high"] = percentile_interval(values, few)
+    single = rho[: members.shape[1]]  # the first groups
+    columns["n_benchmarks"] = (members & ~np.isnan(single)).sum(1)
+    result = pd.DataFrame({"benchmark": list(groups)}).merge(cells, how="cross")
+    converged = table.groupby("procedure")["converged"].all()
+    settings = {"n_resamples": n_resamples, "seed": seed}
+    return result.assign(
+        **{name: values.ravel() for name, values in columns.items()},
+        n_models=models["model"].nunique(),
+        n_families=len(families),
+        n_samples=models["n_samples"].min(),
+        seed=seed,
+        converged=result["procedure"].map(converged),
+        fingerprint=fingerprint(population=table["fingerprint"].tolist(), **settings),
+    )
+
+
+def _default_of(cells: pd.DataFrame) -> np.ndarray:
+    """The position of the cell of the masked mode by BROJA, same quantity and outcome; else -1."""
+    key = list(zip(cells["quantity"], cells["outcome"], strict=True))
+    is_default = (cells["procedure"] == "masked") & cells["definition"].isin(("broja", ANY))
+    places = {key[place]: place for place in np.flatnonzero(is_default)}
+    own = zip(key, is_default, strict=True)
+    return np.array([-1 if default else places.get(each, -1) for each, default in own])
+
+
+_PANELS = (
+    *((name, "delta_vision") for name in ("synergy", "co_information", "unique_language")),
+    ("synergy", "accuracy"),
+)
+_DEFINITIONS = {"broja": ("o", style.INK), "mmi": ("D", "white"), ANY: ("s", style.FAINT)}
+
+
+def draw(
+    figure: SubFigure,
+    table: pd.DataFrame,
+    correlations: pd.DataFrame,
+    symbols: Mapping[str, str],
+) -> None:
+    """Rank correlations by procedure (rows) and definition (markers), and the published range."""
+    groups = list(table["benchmark"].unique())
+    group = next((name for name in groups if name.startswith("mean of synergy")), groups[-1])
+    table = table[table["benchmark"] == group]
+    published = correlations[
+        correlations["grade"].notna() & (correlations["kind"] == "synergy-driven")
+    ]
+    procedures = list(table["procedure"].unique())
+    axes = figure.subplots(1, len(_PANELS), sharey=True)
+    for ax, (quantity, outcome) in zip(axes, _PANELS, strict=True):
+        known = published[(published["quantity"] == quantity) & (published["outcome"] == outcome)]
+        low, high = (style.floats(known["rho"].agg([end]))[0] for end in ("min", "max"))
+        ax.axvspan(low, high, color=style.NULL, linewidth=0, zorder=0)
+        ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=1)
+        rows = table[(table["quantity"] == quantity) & (table["outcome"] == outcome)]
+        for name, (marker, color) in _DEFINITIONS.items():
+            drawn = rows[(rows["definition"] == name) & rows["rho"].notna()]
+            shift = {"broja": -0.17, "mmi": 0.17}.get(name, 0)
+            y = [procedures.index(procedure) + shift for procedure in drawn["procedure"]]
+            ends = (style.floats(drawn[f"family_{end}"]) for end in ("low", "high"))
+            ax.hlines(y, *ends, color=style.INK, linewidth=0.8, zorder=2)
+            look = {"markersize": 3.8, "markeredgewidth": 0.6, "clip_on": False, "zorder": 3}
+            if len(drawn):  # an empty unclipped line has no place in the layout
+                rho = style.floats(drawn["rho"])
+                ax.plot(rho, y, marker, color=color, markeredgecolor=style.INK, **look)
+        span = style.floats(rows["rho"].agg(["min", "max"]))
+        words = "" if np.isnan(span).any() else f": {span[0]:.2f} to {span[1]:.2f}"
+        ax.set_title(symbols[quantity] + ", " + symbols[outcome] + words.replace("-", "\u2212"))
+        ax.set(xlim=(-1.05, 1.05), xticks=[-1, 0, 1], ylim=(len(procedures) - 0.5, -0.5))
+        ax.grid(visible=False)
+    axes[0].set_yticks(range(len(procedures)), procedures)
+    figure.supxlabel(rf"rank correlation $\rho$ over models, {group}", fontsize="medium")
+    labels = ("by BROJA", "by MMI", "the same by all")
+    looks = zip(labels, _DEFINITIONS.values(), strict=True)
+    look = {"markeredgecolor": style.INK, "markersize": 3.8, "markeredgewidth": 0.6}
+    handles = [style.handle(x, marker=marker, color=c, **look) for x, (marker, c) in looks]
+    handles.append(Patch(fc=style.NULL, label="published, synergy-driven"))
+    figure.figure.legend(handles=handles, loc="outside lower center", ncols=4)
