@@ -43,7 +43,9 @@ ATOMS = style.VISION_LANGUAGE
 N_CODES, N_BOOTSTRAP, N_PERMUTATIONS = 4, 100, 200
 MORE_CODES = 4  # times as many repetitions of codes, which are cheap
 BLOCK = 5  # repetitions that are cached together
-MOST_INPUTS = 10 * 1024**2  # pairs of inputs in all repetitions of the law whose inputs are all new
+# Pairs of inputs in all repetitions of the law whose inputs are all new (a sample of 1,024 takes
+# over a minute), and repetitions below which a cell is left out.
+MOST_INPUTS, LEAST_REPEATS = 4 * 1024**2, 20
 BAND = 0.90, 0.98  # coverage that counts as right: few repetitions do not tell it from 95 %
 TOLERANCE = 1e-6  # bits, of the solver
 TABLE = "validation/fig_coverage"
@@ -83,9 +85,11 @@ def plan(preset: Preset) -> list[Cell]:
         for kind in KINDS:
             for law in laws.sampled_laws(N_CODES) if kind == "codes" else _answer_laws():
                 repeats = preset.n_coverage * (MORE_CODES if kind == "codes" else 1)
+                least = min(repeats, LEAST_REPEATS)
                 if kind != "codes" and all(_answer_laws()[law].new):
-                    repeats = min(repeats, max(MOST_INPUTS // n**2, 1))
-                cells.append(Cell(kind, law, n, repeats, preset.seed))
+                    repeats = min(repeats, MOST_INPUTS // n**2)
+                if repeats >= least:
+                    cells.append(Cell(kind, law, n, repeats, preset.seed))
     return cells
 
 
@@ -225,7 +229,8 @@ def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5
 
 def figure(table: pd.DataFrame) -> Figure:
     """Coverage against the number of samples, by kind and law; below, rejections of codes."""
-    figure = Figure(figsize=(style.PAGE, 7.0))
+    figure = Figure(figsize=(style.PAGE, 7.0), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.1, rect=(0, 0, 1, 0.98))  # room for headings
     axes = figure.subplots(len(KINDS) + 1, len(laws.answer_laws()), sharex=True, sharey="row")
     for kind, row in zip(KINDS, axes, strict=False):
         shown = table[table["kind"] == kind]
@@ -235,7 +240,7 @@ def figure(table: pd.DataFrame) -> Figure:
             for estimator in ESTIMATORS[kind][::-1]:
                 _lines(ax, rows[rows["estimator"] == estimator], "coverage", estimator)
             ax.set_title(law, fontsize=7.5)
-        _head(row[0], f"{_words(kind)}: {summary(shown)}", row[0].get_title("left"))
+        _head(row[0], f"{_words(kind)}: {summary(shown)}", 17)
         row[0].set_ylabel("coverage")
         for ax in row:
             ax.set_yscale("function", functions=(_cube, np.cbrt))
@@ -247,7 +252,7 @@ def figure(table: pd.DataFrame) -> Figure:
         is_zero = rows["truth_bits"].abs() <= TOLERANCE
         _lines(ax, rows[~is_zero], "rejected", "bootstrap")
         _lines(ax, rows[is_zero], "rejected", "codes")
-    _head(axes[-1, 0], f"Codes: share of p-values up to .05; {_type_one(codes)}")
+    _head(axes[-1, 0], f"Codes: share of p-values up to .05; {_type_one(codes)}", 4)
     axes[-1, 0].set_ylabel("rejected")
     sizes = sorted(table["n_samples"].unique())
     for ax in axes[-1]:
@@ -272,10 +277,9 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _head(ax: Axes, text: str, title: str = "") -> None:
-    """A heading of a row of panels; a title of two lines keeps its place."""
-    ax.set_title(f"\n{title}" if title else " ", fontsize=7.5)
-    place = {"xytext": (0, 17 if title else 5), "textcoords": "offset points"}
+def _head(ax: Axes, text: str, height: int) -> None:
+    """A heading of a row of panels, some points above the first."""
+    place = {"xytext": (0, height), "textcoords": "offset points"}
     ax.annotate(text, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
 
 

@@ -51,7 +51,7 @@ def test_coverage_is_the_share_of_intervals_that_hold_the_truth():
 
 
 def test_halves_hold_truths_that_the_bootstrap_misses(tmp_path):
-    rows = fig_coverage.measure_cell(preset(tmp_path), CELL._replace(n_repeats=20))
+    rows = fig_coverage.measure_cell(preset(tmp_path), CELL._replace(n_repeats=12))
     held = rows.set_index(["estimator", "atom"])["coverage"]
     assert (held["halves"] - held["bootstrap"])[["redundancy", "unique_vision"]].min() > 0.4
     bias = rows.set_index(["estimator", "atom"])["bias_bits"].abs()
@@ -78,13 +78,14 @@ def test_an_interrupted_cell_goes_on_and_is_the_same(tmp_path, monkeypatch):
 
 def test_cells_are_made_or_read_and_those_of_neither_kind_are_refused(tmp_path):
     settings = load_preset("offline", cache=str(tmp_path), n_coverage=3, n_remade_cells=1)
-    with pytest.raises(ValueError, match=r"\d+ of 45 cells .* with n_remade_cells 45"):
+    with pytest.raises(ValueError, match=r"\d+ of 43 cells .* with n_remade_cells 43"):
         fig_coverage.measure(settings)
     cells = fig_coverage.plan(load_preset("offline"))
     assert len({cell.identity["law"] + cell.kind for cell in cells}) == 15
     repeats = {cell[:3]: cell.n_repeats for cell in cells}
     assert repeats["codes", "minimum", 64] == 4 * repeats["masked", "finite, soft", 1024]
-    assert repeats["masked", "all inputs new", 1024] == 10
+    assert repeats["masked", "all inputs new", 256] == 64
+    assert ("masked", "all inputs new", 1024) not in repeats  # too few to tell
 
 
 def test_a_cell_that_differs_from_the_committed_table_is_refused():
