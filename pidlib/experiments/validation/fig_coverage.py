@@ -83,7 +83,7 @@ def plan(preset: Preset) -> list[Cell]:
     cells = []
     for n in preset.coverage_samples:
         for kind in KINDS:
-            for law in laws.sampled_laws(N_CODES) if kind == "codes" else _answer_laws():
+            for law in law_names(kind):
                 repeats = preset.n_coverage * (MORE_CODES if kind == "codes" else 1)
                 least = min(repeats, LEAST_REPEATS)
                 if kind != "codes" and all(_answer_laws()[law].new):
@@ -199,6 +199,11 @@ def repeat(cell: Cell, number: int) -> Float[np.ndarray, "estimators atoms 5"]:
     )
 
 
+def law_names(kind: str) -> list[str]:
+    """The laws of decisions, or of codes."""
+    return list(laws.sampled_laws(N_CODES) if kind == "codes" else _answer_laws())
+
+
 @cache
 def _answer_laws() -> dict[str, laws.Answers]:
     return laws.answer_laws()
@@ -236,7 +241,8 @@ def figure(table: pd.DataFrame) -> Figure:
     axes = figure.subplots(len(KINDS) + 1, len(laws.answer_laws()), sharex=True, sharey="row")
     for kind, row in zip(KINDS, axes, strict=False):
         shown = table[table["kind"] == kind]
-        for ax, (law, rows) in zip(row, shown.groupby("law", sort=False), strict=False):
+        for ax, law in zip(row, law_names(kind), strict=True):
+            rows = shown[shown["law"] == law]  # none where the cells are not made yet
             ax.axhspan(*BAND, color=style.NULL, alpha=0.6, linewidth=0, zorder=0)
             ax.axhline(0.95, color=style.FAINT, linewidth=0.6, zorder=1)
             for estimator in ESTIMATORS[kind][::-1]:
@@ -249,7 +255,8 @@ def figure(table: pd.DataFrame) -> Figure:
             ax.set_yticks([0, 0.6, 0.8, 0.95], ["0", ".60", ".80", ".95"])
             ax.set_ylim(-0.35, 1.02)
     codes = table[table["kind"] == "codes"]
-    for ax, (_, rows) in zip(axes[-1], codes.groupby("law", sort=False), strict=False):
+    for ax, law in zip(axes[-1], law_names("codes"), strict=True):
+        rows = codes[codes["law"] == law]
         ax.axhline(0.05, color=style.INK, linewidth=0.7, zorder=1)
         is_zero = rows["truth_bits"].abs() <= TOLERANCE
         _lines(ax, rows[~is_zero], "rejected", "bootstrap")
