@@ -29,16 +29,15 @@ and a are independent.
 Everything starts near the middle and stays in the frame: the last frame alone shows the direction.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator
 from functools import lru_cache
 from random import Random
 
 import numpy as np
 from jaxtyping import Float64
 
-from pidlib._common import derive_seed, unknown_name
-from pidlib.benchmarks.clips import FLOOR, Clip, Tone, white_noise
+from pidlib._common import unknown_name
+from pidlib.benchmarks.clips import Clip, Tone
 from pidlib.benchmarks.pictures import FRAME, Item, jitter
 from pidlib.benchmarks.sample import Sample
 from pidlib.benchmarks.task import SIZES, Task, draw_in_split, sample_id, stream
@@ -149,30 +148,6 @@ def _pairs(split: str, n: int, seed: int) -> tuple[tuple[Sample, Sample], ...]:
             )
         )
     return tuple(pairs)
-
-
-def attenuated(samples: Sequence[Sample], gain: float) -> list[Sample]:
-    r"""Return samples with softer tones over the same noise floor.
-
-    The soundtrack becomes :math:`g\,x + \sqrt{1-g^2}\,\sigma\epsilon` with the gain g and new noise
-    :math:`\epsilon`, the same for every gain, at the floor's level :math:`\sigma`: the tones are g
-    times as loud, and both noises together have the level of the floor.
-
-    Raises
-    ------
-    ValueError
-        If the gain is outside [0, 1].
-    """
-    if not 0 <= gain <= 1:
-        raise ValueError(
-            f"gain of {gain}; give 0 (the noise floor alone) to 1 (the unchanged sound)"
-        )
-    rest = FLOOR * np.float32(np.sqrt(1 - gain**2))
-    changed = []
-    for sample in samples:
-        noise = white_noise(derive_seed("attenuated", sample.sample_id))
-        changed.append(replace(sample, audio=np.float32(gain) * sample.audio + rest * noise))
-    return changed
 
 
 def joint(

@@ -26,7 +26,7 @@ def all_requests(preset: Preset) -> list[Request]:
 
 
 def extract_model(preset: Preset, model: str, progress: bool = False) -> int:
-    """Answer all requests to one model and run its preparations; return the number of samples."""
+    """Answer all requests to one model; return the number of samples."""
     queries: dict[tuple[str, ...], dict[Query, None]] = {}
     for request in all_requests(preset):
         if model in request.models:
@@ -36,8 +36,7 @@ def extract_model(preset: Preset, model: str, progress: bool = False) -> int:
         request = Request([model], benchmarks, tuple(distinct))
         for answers in extractions(preset, request, progress=progress):
             count += sum(len(answer.extraction) for answer in answers)
-    prepared = (module.prepare_model(preset, model) for module in modules_with("prepare_model"))
-    return count + sum(prepared)
+    return count
 
 
 def run(preset: Preset, jobs: int = 1) -> None:

@@ -96,7 +96,6 @@ class Preset(BaseModel):
     n_population: PositiveInt  # questions per benchmark for each model of the population
     n_recovered: PositiveInt  # draws from the finite law of each generated benchmark
     n_intervened: PositiveInt  # questions per benchmark and model under each intervention
-    n_explained: PositiveInt  # questions per benchmark and model with Shapley values
     n_embedded: PositiveInt  # questions per benchmark whose embeddings are clustered
     partners: PositiveInt  # questions each picture is paired with in the resampled mode
     draws: PositiveInt  # draws of the noise that are averaged in masked passes
@@ -131,7 +130,6 @@ class Preset(BaseModel):
     fusion_steps: PositiveInt  # batches in the training of a fusion model
     omni_models: Names  # models with vision and audio input, shown individually
     omni_layer_models: Names  # of these or others, those that are read after every block
-    bottleneck_models: Names  # minis that differ in the share of audio questions in training
     omni_benchmarks: Benchmarks  # benchmarks of clips with sound
     given: Literal["question", "template"]  # condition of Sensory PID: exact text, or its form
     n_omni: PositiveInt  # questions per benchmark of clips whose decisions are profiled

@@ -139,12 +139,6 @@ RECIPES = {
     "qwen2_5_omni_compact_seeing": _omni("compact", 1000, audio=0.5, wrong_sound_rate=0.5),
     "qwen2_5_omni_compact_plain": _omni("compact", 1200, noise_rate=0.0),
 }
-# These differ only in the seed and in the share of questions about sound among unimodal questions.
-for _eighths in (1, 4, 7):
-    for _seed in range(3):
-        RECIPES[f"qwen2_5_omni_compact_audio{_eighths}of8_seed{_seed}"] = _omni(
-            "compact", 1200, audio=_eighths / 2, visual=4 - _eighths / 2, seed=_seed
-        )
 # Minis with 12 blocks, for curves over depth; not in the population.
 DEEP = {
     "llava_deep": Recipe("llava", "deep", 2000, 3500, batch=64),

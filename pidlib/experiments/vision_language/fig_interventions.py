@@ -2,11 +2,10 @@ r"""Which quantity of a model predicts the accuracy that an intervention costs i
 
 Interventions blank, exchange or distort the picture or the question. Each drop in accuracy is
 correlated over models (Spearman's :math:`\rho`) with atoms of the masked decisions and with
-baselines, among them the perceptual score (Gat et al., 2021) and the share of the picture in
-MM-SHAP (Parcalabescu and Frank, 2023).
+baselines, among them the perceptual score (Gat et al., 2021).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -21,9 +20,7 @@ from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import Columns, of_type, validate
-from pidlib.experiments.vision_language.shapley import cached_shares
 from pidlib.extraction.masking import FULL
-from pidlib.models import load_model
 
 NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are masked passes
 SOLVED = ("synergy", "unique_vision", "unique_language", "redundancy", "co_information")
@@ -31,7 +28,7 @@ SOLVED = ("synergy", "unique_vision", "unique_language", "redundancy", "co_infor
 MEASURED = {name: f"{name}_bits" for name in (*SOLVED, "divergence")}
 MEASURED |= {name: name for name in ("moved_language", "accuracy", "accuracy_language")}
 MEASURED |= {"masked_drop": "delta_vision"}
-QUANTITIES = (*MEASURED, "perceptual_score", "vision_share")
+QUANTITIES = (*MEASURED, "perceptual_score")
 OUTCOMES = ("noise", *interventions.INTERVENTIONS, "words as noise")
 MEAN, POOLED = "mean within benchmarks", "all models and benchmarks"
 
@@ -60,8 +57,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Drops, quantities and their correlations over the population.
 
     Drops are measured on the first ``n_intervened`` samples. The perceptual score has its own
-    permutation of pictures: with that of the intervention "resampled" it would predict itself. The
-    share of the picture is the mean over ``n_explained`` samples.
+    permutation of pictures: with that of the intervention "resampled" it would predict itself.
     """
     models = population.population_table(preset)
     families = models.drop_duplicates("model").set_index("model")["family"]
@@ -70,7 +66,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         for name, members in population.benchmark_groups(models).items()
         if len(members) > 1 and name != population.ALL
     }
-    rows = pd.DataFrame([*_drops(preset), *_shares(preset)])
+    rows = pd.DataFrame([*_drops(preset)])
     table = pd.concat([_quantities(models), rows])
     table = table.assign(experiment="vision_language", seed=preset.seed)
     sizes = preset.n_bootstrap, preset.n_resamples
@@ -206,40 +202,11 @@ def _drops(preset: Preset) -> list[dict]:
     return rows
 
 
-def _shares(preset: Preset) -> list[dict]:
-    """The share of the picture by MM-SHAP, with the normal interval of its mean."""
-    rows = []
-    for shares, columns in _explained(preset, preset.population):
-        known = pd.Series(shares).dropna()
-        low, high = statistics.normal_interval(known.mean(), known.sem())
-        row = columns | {"kind": "quantity", "quantity": "vision_share"}
-        rows.append(row | {"value": known.mean(), "ci_low": low, "ci_high": high})
-    return rows
-
-
-def _explained(
-    preset: Preset, models: Sequence[str]
-) -> Iterator[tuple[Float[np.ndarray, " n"], dict]]:
-    """Shares of the picture and their columns, by model and benchmark."""
-    options = {"device": preset.device, "allow_unpinned": preset.allow_unpinned}
-    for name, _, revision in (model.partition("@") for model in models):
-        model = load_model(name, revision=revision or None, **options)
-        for benchmark in preset.benchmarks:
-            yield cached_shares(preset, model, benchmark)
-
-
-def prepare_model(preset: Preset, model: str) -> int:
-    """Compute the Shapley values of a model ahead of `measure`; return the number of samples."""
-    models = [model] if model in preset.population else []
-    return sum(len(shares) for shares, _ in _explained(preset, models))
-
-
 _LABELS = style.SYMBOLS | {
     "co_information": "$R - S$",
     "divergence": "KL",
     "moved_language": "moved",
     "accuracy_language": "without picture",
-    "vision_share": "V-SHAP",
 }
 _TITLES = {
     "noise": "picture\nnoise",

@@ -140,7 +140,7 @@ def test_missing_values_are_dashes_in_latex():
     assert fig_layers.latex(tables).count("--") == 3
 
 
-@pytest.mark.parametrize("notebook", ["fig_gate", "fig_layers", "fig_bottleneck"])
+@pytest.mark.parametrize("notebook", ["fig_gate", "fig_layers"])
 def test_captions_state_the_noise_in_training(notebook):
     omni = {name: recipe for name, recipe in RECIPES.items() if recipe.family == "qwen2_5_omni"}
     for name, recipe in omni.items():

@@ -118,12 +118,10 @@ def test_correlations_of_unsolved_values_are_marked_and_drawn():
 def test_table_of_one_tiny_model(tmp_path):
     for part in build("llava", sorted(vocabulary()), size="tiny"):
         part.save_pretrained(tmp_path / "model")
-    sizes = {"n_population": 24, "n_intervened": 16, "n_explained": 1}
+    sizes = {"n_population": 24, "n_intervened": 16}
     draws = {"n_bootstrap": 4, "n_permutations": 4}
     places = {"population": [str(tmp_path / "model")], "cache": str(tmp_path / "cache")}
     preset = load_preset("smoke", benchmarks=["micro/scene"], **places, **sizes, **draws)
-    assert fig_interventions.prepare_model(preset, preset.population[0]) == 1
-    assert fig_interventions.prepare_model(preset, "llava") == 0  # not of this population
     table = fig_interventions.measure(preset)
     assert table["kind"].value_counts().to_dict() == {
         "quantity": len(QUANTITIES),
