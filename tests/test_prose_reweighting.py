@@ -1,10 +1,8 @@
 """Numbers that the reweighting notebooks state in their text, computed again from the committed tables."""
 
-import numpy as np
 import pandas as pd
 import pytest
 from test_prose import read, short, told
-from test_prose_profiles import span
 
 from pidlib._common import project_root
 from pidlib.experiments.preset import load_preset
@@ -105,88 +103,6 @@ def conditions() -> list[str]:
         f"only to {short(atoms['prior/80', 'G'])} under G",
         f"under G ({short(total['G'])} bits, uniform {short(total['B'])})",
         f"(captions: {short(alone['prior/80', 'G'])} and {short(alone['prior/80', 'E'])} bits, uniform {short(alone['prior/80', 'B'])};",
-    ]
-
-
-def lists() -> list[str]:
-    table = read("fig_scores", "reweighting")
-    means = table.groupby(["benchmark", "weight"])[
-        ["right", "p_answer_language", "gap_bits"]
-    ].mean()
-    up, down = ([means.loc[(name, weight)] for name in TRAININGS] for weight in (3.0, 0.5))
-    raised, lowered = (
-        {name: rows for name, rows in table[table["weight"] == weight].groupby("benchmark")}
-        for weight in (3.0, 0.5)
-    )
-    agreed = (
-        [(raised[name]["weight_batch"] == 3).sum() for name in TRAININGS],
-        [(lowered[name]["weight_batch"] == 0.5).sum() for name in TRAININGS],
-    )
-    captions = raised["prior/80"]
-    agrees = [
-        asked.startswith(f"the shape is {right}.")
-        for asked, right in zip(captions["question"], captions["answer"], strict=True)
-    ]
-    hollow = [
-        [(some[name]["p_answer_language"] < 0.5).sum() for some in (raised, lowered)]
-        for name in TRAININGS
-    ]
-    whole = table[table["benchmark"] == "prior/80"]
-    says = [
-        asked.startswith(f"the shape is {right}.")
-        for asked, right in zip(whole["question"], whole["answer"], strict=True)
-    ]
-    more, less = (whole.loc[np.array(says) == one, "fp_bits"].mean() for one in (True, False))
-    fell = table.groupby("benchmark")[["fallback_vision", "fallback_language"]].mean()
-    assert fell.loc["easy_vqa/yes_no"].eq(0).all() and hollow[0][0] == 0
-    easy = raised["easy_vqa/yes_no"]["weight_lsmi"], lowered["easy_vqa/yes_no"]["weight_lsmi"]
-    return [
-        f"the base already has all raised samples right ({up[0]['right']:.2f} and {up[1]['right']:.2f})",
-        f"the right answer a mean probability of {short(up[0]['p_answer_language'])} on captions and "
-        f"{short(up[1]['p_answer_language'])} on easy-VQA",
-        f"({short(down[0]['right'])} on captions, {short(down[1]['right'])} on easy-VQA), and language alone gives the right answer "
-        f"{short(down[0]['p_answer_language'])} and {short(down[1]['p_answer_language'])}",
-        f"All {sum(agrees)} raised captions agree with the picture, and none of their dots is hollow; of the {len(lowered['prior/80'])} "
-        f"lowered ones {hollow[0][1]} are. On easy-VQA {hollow[1][0]} of the raised and {hollow[1][1]} of the lowered",
-        f"$FP$ is {short(more, 3)} bits in the mean where caption and picture agree, {short(less, 3)} where they do not",
-        f"There {100 * fell.loc['prior/80', 'fallback_vision']:.0f} % of the decisions from the picture alone count as uniform",
-        f"the mean of the raised list is {short(up[0]['gap_bits'])} bits on captions and {short(up[1]['gap_bits'])} on easy-VQA",
-        f"of the {len(raised['prior/80'])} raised samples it also raises {agreed[0][0]} on captions and {agreed[0][1]} on easy-VQA, and of "
-        f"the {len(lowered['prior/80'])} lowered it lowers {agreed[1][0]} and {agreed[1][1]}",
-        f"on what is raised ({(easy[0] == 3).sum()} of {len(easy[0])}) but not on what is lowered ({(easy[1] == 0.5).sum()}, as by chance)",
-        f"it lowers {(raised['prior/80']['weight_lsmi'] == 0.5).sum()} of the {len(raised['prior/80'])} that the exact scores raise",
-    ]
-
-
-def gain() -> list[str]:
-    table = read("fig_gain", "reweighting")
-    levels = table[table["kind"] == "rank"].set_index(["against", "level"])
-    ranks = levels.xs("all", level="level")
-    kept, rest = (
-        levels.xs("no fallback", level="level"),
-        levels.loc["B"].filter(like="without", axis=0),
-    )
-    over, without, others = (
-        ranks.loc["B"],
-        rest.loc["without micro/grounding"],
-        rest.drop("without micro/grounding"),
-    )
-    mean = table[(table["kind"] == "gain") & (table["against"] == "B")]
-    trained = mean[mean["benchmark"].str.endswith("balanced")]
-    grounding = mean[
-        (mean["base"] == "llava_leaning") & (mean["benchmark"] == "micro/grounding")
-    ].set_index("trained_on")["difference"]
-    assert ((trained["difference"] < 0).sum(), len(trained)) == (5, 6)
-    return [
-        f"$\\rho$ = {short(over['value'])} [{short(over['ci_low'])}, {short(over['ci_high'])}], beyond its null (up to "
-        f"{short(over['null_high'])}; p = {short(over['p_value'], 3)}, q = {short(over['q_value'], 3)})",
-        f"{_signed(grounding['prior/80'])} points after captions, {_signed(grounding['easy_vqa/yes_no'])} after easy-VQA",
-        f"{(mean['difference'].abs() < 0.005).sum()} of the {len(mean)} differences are below half a point",
-        f"is {span(others['value'])} (p = {span(others['p_value'], 3)}), without grounding it is {short(without['value'])} "
-        f"(p = {short(without['p_value'], 3)})",
-        f"$\\rho$ is {short(kept.loc['B', 'value'])} over uniform weights (p = {short(kept.loc['B', 'p_value'], 3)}), and "
-        f"{short(kept.loc['A', 'value'])} over the base (p = {short(kept.loc['A', 'p_value'], 3)})",
-        f"there is nothing to see: {short(ranks.loc['A', 'value'])}, its null up to {short(ranks.loc['A', 'null_high'])}",
     ]
 
 
@@ -324,8 +240,6 @@ def trade() -> list[str]:
 
 TOLD = {
     "table3_reweighting": conditions,
-    "fig_scores": lists,
-    "fig_gain": gain,
     "fig_when": when,
     "fig_ablation": numbers,
     "fig_tradeoff": trade,
