@@ -62,6 +62,7 @@ class Weighting:
     shortcut_weight: float = 0.5
     epsilon: float = 1e-6  # bits, in the shares; a gap or SC up to epsilon counts as 0
     estimator: str = "exact"  # of the local terms, one of `ESTIMATORS`
+    reconciliation: str = "bounded"  # of the masked decisions, see `pidlib.Decisions`
 
     def __post_init__(self):
         if not (0 <= self.top_gap <= 1 and 0 <= self.top_shortcut <= 1):

@@ -5,6 +5,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from pidlib.benchmarks import names
+from pidlib.decomposition.marginals import RECONCILIATIONS
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
 from pidlib.reweighting import CONDITIONS, ESTIMATORS, Condition
@@ -26,8 +27,16 @@ ABLATION: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         for up, down in ((2.0, 0.75), (3.0, 0.5), (6.0, 0.0))
     },
     "local scores": {name: {"weighting": {"estimator": name}} for name in ESTIMATORS},
+    "reconciliation": {name: {"weighting": {"reconciliation": name}} for name in RECONCILIATIONS},
     "blocks adapted": {
         f"last {share:.0%}": {"tuning": {"last": share}} for share in (0.2, 0.5, 1.0)
+    },
+    # A positive control: weights that leave out wrong labels must win if scores reach the training.
+    "control": {
+        "wrong shortcut labels left out": {
+            "mislabeled": True,
+            "weighting": {"shortcut_weight": 0.0},
+        }
     },
     FALLBACK: {f"{tau:g}": {"tau": tau} for tau in (0.3, 0.0)},
 }

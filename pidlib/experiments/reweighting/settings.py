@@ -14,21 +14,6 @@ from pidlib.reweighting import CONDITIONS, Condition, Weighting
 if TYPE_CHECKING:
     from pidlib.training.lora import Tuning
 
-# Hashes of the code of the committed outcomes, by the sources of their benchmarks and the estimator
-# of their local terms. The current code gives the same to 1e-6 bits, so a change of code changes no
-# fingerprint; `make clean-cache` trains again and compares with the table. To train all again,
-# delete the constant and its use in `training_code`, run `make outcomes` and commit the table.
-CODE_OF_COMMITTED = {
-    ("easy_vqa micro", "exact"): "a99c6e606423d49c",
-    ("easy_vqa micro", "BATCH"): "af9fb1f5d18fb864",
-    ("easy_vqa micro", "LSMI"): "da50fb98fc8702a6",
-    ("easy_vqa micro prior", "exact"): "505dda4ebfba5f48",
-    ("easy_vqa micro prior", "BATCH"): "279bf758d4aa8211",
-    ("easy_vqa micro prior", "LSMI"): "d9bfcab5dd7a6eaf",
-    ("micro prior", "exact"): "627e2059fc14e5c1",  # of the smoke preset
-    ("micro prior", "BATCH"): "8397917e8216df8e",
-    ("micro prior", "LSMI"): "234600a88f3186a9",
-}
 # The modules that make an outcome: of all, of an estimator, of a source. The solver is not among
 # them: atoms are certified, and weights were the same for local terms at 1e-4, 1e-6 and 1e-8 bits.
 _MODULES = {
@@ -64,7 +49,9 @@ class TrainingSpec:
     n_retained: int  # and of each of the other benchmarks
     retained: tuple[str, ...]  # other benchmarks
     tau: float
+    draws: int  # of the noise, averaged in masked answers
     stream: int  # ``seed`` of the preset
+    mislabeled: bool = False  # whether the samples listed as shortcuts have a wrong label
 
     @classmethod
     def from_preset(
@@ -78,6 +65,7 @@ class TrainingSpec:
         tuning: Mapping[str, Any] | None = None,
         weighting: Mapping[str, Any] | None = None,
         tau: float | None = None,
+        mislabeled: bool = False,
     ) -> "TrainingSpec":
         """A training with the numbers of a preset, or with replacements: ``tuning={"steps": 120}``.
 
@@ -100,7 +88,8 @@ class TrainingSpec:
         identity = base, trained_on, Condition(condition), seed, tuned, weighted
         sizes = ("n_tuned", "n_profiled", "n_evaluated", "n_retained")
         numbers = {name: getattr(preset, name) for name in sizes} | {"stream": preset.seed}
-        numbers["tau"] = preset.tau if tau is None else tau
+        numbers |= {"tau": preset.tau if tau is None else tau, "draws": preset.draws}
+        numbers["mislabeled"] = mislabeled
         others = tuple(name for name in preset.retained_benchmarks if name != trained_on)
         return cls(*identity, retained=others, **numbers)
 
@@ -126,9 +115,10 @@ class TrainingSpec:
     def columns(self) -> dict[str, Any]:
         """Columns that identify the training; hyperparameters without effect are left out."""
         tuning, weighting = ("learning_rate", "rank", "last"), ("top_gap", "top_shortcut")
-        weighting += ("gap_weight", "shortcut_weight", "estimator")
+        weighting += ("gap_weight", "shortcut_weight", "estimator", "reconciliation")
         columns = {"base": self.base, "trained_on": self.trained_on, "condition": self.condition}
         columns |= {"seed": self.seed, "fingerprint": self.fingerprint}
+        columns["mislabeled"] = self.mislabeled
         if self.condition != Condition.BASE:
             columns |= {name: getattr(self.tuning, name) for name in tuning}
         if self.condition not in (Condition.BASE, Condition.UNIFORM):
@@ -144,8 +134,6 @@ def distinct(specs: Iterable[TrainingSpec]) -> list[TrainingSpec]:
 @cache
 def training_code(sources: str, estimator: str) -> str:
     """The hash of the code that makes an outcome, for benchmarks of these sources."""
-    if (sources, estimator) in CODE_OF_COMMITTED:
-        return CODE_OF_COMMITTED[sources, estimator]
     parts = ["", *sources.split()] + ([] if estimator == "exact" else [estimator])
     for part in parts:
         if part not in _MODULES:

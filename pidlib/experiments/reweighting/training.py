@@ -23,11 +23,11 @@ from pidlib.experiments.extractions import Query, extracted
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting.questions import evaluation_name, questions
 from pidlib.experiments.reweighting.settings import TrainingSpec
-from pidlib.extraction import PASSES, Extraction, extract
-from pidlib.extraction.masking import FULL
+from pidlib.extraction import PASSES, extract
+from pidlib.extraction.masking import FULL, drawn
 from pidlib.extraction.store import Shard, open_store
 from pidlib.models import LoadedModel, load_model
-from pidlib.reweighting import Condition
+from pidlib.reweighting import Condition, Weighting
 
 TOLERANCE = 1e-4  # bits, of the solver
 _PACKAGES = ("numpy", "torch", "transformers", "peft")  # whose versions are provenance
@@ -40,16 +40,19 @@ def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions,
     """
     train = questions(spec, allow_unpinned=preset.allow_unpinned).train
     base = _load(spec.base, preset.device, preset.allow_unpinned)
-    query = Query("train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed), PASSES)
+    passes = drawn(PASSES, spec.draws)
+    query = Query("train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed), passes)
     extraction, columns = extracted(preset, query, base, spec.trained_on)
     if extraction.sample_ids != tuple(sample.sample_id for sample in train):
         raise ValueError(
             f"{spec.trained_on}: samples scored and trained on differ; clear the cache"
         )
-    decisions = _masked(extraction, spec.tau)
+    decisions = extraction.masked(spec.tau)
+    decisions = replace(decisions, reconciliation=spec.weighting.reconciliation)
     estimator = spec.weighting.estimator
     identity = {"kind": "local terms", "extraction": columns["fingerprint"], "code": spec.code}
     identity |= {"estimator": estimator, "tau": spec.tau, "seed": spec.seed, "tol": TOLERANCE}
+    identity["reconciliation"] = spec.weighting.reconciliation
 
     def make() -> Shard:
         seed = derive_seed(spec.stream, "local terms", spec.seed)
@@ -76,13 +79,15 @@ def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
     base = _load(spec.base, preset.device, preset.allow_unpinned)
     train, profiled, evaluated = questions(spec, allow_unpinned=preset.allow_unpinned)
     model, certified, steps = base, True, None
+    if spec.mislabeled:
+        train = mislabeled(preset, spec, train)
     if spec.condition != Condition.BASE:
         model, certified = _trained(preset, spec, base, train)
         steps = spec.tuning.length(len(train))
     options = {"seed": spec.stream, "batch_size": preset.batch_size, "progress": False}
     answer, on = partial(extract, model, **options), spec.trained_on
-    profile = answer(profiled, passes=PASSES)
-    solved = decision_pid(_masked(profile, spec.tau), tol=TOLERANCE, device=preset.device).pid
+    profile = answer(profiled, passes=drawn(PASSES, spec.draws))
+    solved = decision_pid(profile.masked(spec.tau), tol=TOLERANCE, device=preset.device).pid
     converged = solved.converged and certified
     atoms = solved.atoms | {"total": solved.total}
     rows = [(on, atom, value, len(profile), converged) for atom, value in atoms.items()]
@@ -97,12 +102,16 @@ def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
     return Shard({"value": np.array(values, float)}, facts)
 
 
-def _masked(extraction: Extraction, tau: float) -> Decisions:
-    """Masked decisions as the committed outcomes were made from: the former way.
-
-    One draw of noise, every sample a picture and a question of its own, projected.
-    """
-    return replace(extraction.masked(tau), values={}, reconciliation="projection")
+def mislabeled(preset: Preset, spec: TrainingSpec, train: list[Sample]) -> list[Sample]:
+    """Give the samples that PID weights list as shortcuts the next candidate as their answer."""
+    plain = replace(spec, mislabeled=False, weighting=Weighting(), condition=Condition.PID)
+    listed = sample_weights(preset, plain)[0] < 1
+    result = []
+    for sample, wrong in zip(train, listed, strict=True):
+        following = sample.candidates.index(sample.answer) + 1
+        answer = sample.candidates[following % len(sample.candidates)]
+        result.append(replace(sample, answer=answer) if wrong else sample)
+    return result
 
 
 def _trained(

@@ -124,6 +124,28 @@ def test_weights_depend_on_the_condition_and_the_samples(preset):
     assert sorted(random) == sorted(weights) and np.array_equal(sampling, weights)
 
 
+def test_the_control_gives_the_samples_that_pid_lists_wrong_labels(preset, monkeypatch):
+    lists = {"top_gap": 0.25, "top_shortcut": 0.25}
+    options = {"mislabeled": True, "weighting": {"shortcut_weight": 0.0} | lists}
+    specs = [training_spec(preset, condition, **options) for condition in "BC"]
+    trained, dropped = [], []
+
+    def spy(_, train, *, weights, **__):
+        trained.append([sample.answer for sample in train])
+        dropped.append(weights == 0)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr(lora, "tune", spy)
+    for spec in specs:
+        with pytest.raises(RuntimeError, match="seen"):
+            outcome(preset, spec)
+    truth = [sample.answer for sample in questions(specs[0]).train]
+    wrong = np.array(trained[0]) != truth
+    assert trained[0] == trained[1] and 0 < wrong.sum() < len(wrong)
+    assert not dropped[0].any() and dropped[1][wrong].mean() > 0.5  # lists of other lengths
+    assert specs[0].fingerprint != training_spec(preset, "B").fingerprint
+
+
 def test_weights_that_did_not_converge_mark_the_outcome(preset, monkeypatch):
     weights = np.ones(preset.n_tuned)
     monkeypatch.setattr(training, "sample_weights", lambda *_: (weights, False))

@@ -6,7 +6,7 @@ import pytest
 
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.reweighting import settings
-from pidlib.experiments.reweighting.settings import CODE_OF_COMMITTED, TrainingSpec, distinct
+from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
 
 
 def spec(condition="C", seed=0, preset="smoke", **changes):
@@ -57,14 +57,6 @@ def test_numbers_replace_single_entries_of_the_preset():
     changed = spec(tuning={"targets": ["q_proj"]}).tuning
     assert changed == replace(spec().tuning, targets=("q_proj",))
     assert spec().tuning.steps == load_preset("smoke").tuning["steps"]
-
-
-def test_committed_outcomes_keep_the_code_that_made_them():
-    """The constant covers the offline and the smoke preset; delete this test with it."""
-    for preset in ("smoke", "offline"):
-        for estimator in ("exact", "BATCH", "LSMI"):
-            codes = {spec(preset=preset, weighting={"estimator": estimator}).code}
-            assert codes <= set(CODE_OF_COMMITTED.values())
 
 
 def test_a_base_of_the_hub_is_identified_by_its_commit(monkeypatch):
