@@ -41,7 +41,7 @@ def test_the_fallback_axis_has_all_seeds_and_random_weights(preset):
 def test_defaults_of_the_ablation_are_trainings_of_table_3(preset):
     known = {spec.fingerprint for spec in plan.all_conditions(preset)}
     last = preset.tuning.get("last", Tuning().last)
-    default = {"gap and shortcut", "top 20%", "3 and 0.5", "exact", f"{preset.tau:g}"}
+    default = {"gap and shortcut", "top 20%", "3 and 0.5", "exact", "bounded", f"{preset.tau:g}"}
     arms = [arm for arm in plan.ablation_arms(preset) if arm.spec.condition == "C"]
     same = {arm.level for arm in arms if arm.spec.fingerprint in known}
     assert same == default | {f"last {last:.0%}"}

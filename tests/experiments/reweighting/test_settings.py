@@ -35,7 +35,7 @@ def test_the_fingerprint_changes_with_what_changes_an_outcome_and_nothing_else()
 
 def test_columns_leave_out_hyperparameters_without_effect():
     base, uniform, pid = (spec(letter).columns for letter in "ABC")
-    assert set(base) == {"base", "trained_on", "condition", "seed", "fingerprint"}
+    assert set(base) == {"base", "trained_on", "condition", "seed", "fingerprint", "mislabeled"}
     assert set(uniform) - set(base) == {"learning_rate", "rank", "last"}
     assert set(pid) - set(uniform) >= {"top_gap", "gap_weight", "estimator"}
 
