@@ -206,14 +206,19 @@ def report(
         notes.append(f"{count} samples: estimates are biased; give {MIN_SAMPLES} or more")
     for mode, group in rows.groupby("unimodal", sort=False):
         values = group.set_index("atom")["value_bits"]
+        unique = values.index.str.startswith("unique")
         if not group["converged"].all():
             notes.append(f"{mode}: solved only to the bounds in the table")
         if values.sum() < MIN_BITS:
             total = max(values.sum(), 0.0)
             notes.append(f"{mode}: the decisions hardly depend on the inputs ({total:.3f} bits)")
-        elif values[values.index.str.startswith("unique")].min() < MIN_UNIQUE:
+        elif values[unique].min() < MIN_UNIQUE:
             meaning = "redundancy is the smaller of the informations of the two sources"
             notes.append(f"{mode}: a unique atom is 0, so {meaning}")
+        low = group.set_index("atom")["ci_low"][unique]
+        if (low <= 0).all() and values["redundancy"] > MIN_BITS:
+            bias = "redundancy is too small, unique atoms are too large, by up to half an interval"
+            notes.append(f"{mode}: the sources may tell the same; then {bias} (fig_coverage)")
     for note in notes:
         warnings.warn(note, stacklevel=3)
     keys = list(zip(rows["unimodal"], rows["atom"], strict=True))

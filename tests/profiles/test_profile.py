@@ -255,6 +255,11 @@ def test_limits_of_a_profile_without_warnings():
             "a unique atom is 0",
             {"masked", "resampled"},
         ),
+        (
+            {"rows": measured().eval("ci_low = ci_low * (atom in ('redundancy', 'synergy'))")},
+            "the sources may tell the same",
+            {"masked", "resampled"},
+        ),
     ],
 )
 def test_each_limit_has_a_warning(changes, message, modes):
