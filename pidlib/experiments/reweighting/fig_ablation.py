@@ -29,8 +29,9 @@ def trainings(preset: Preset) -> list[TrainingSpec]:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Compare PID with uniform weights at each level of each axis."""
-    return paired.compare_arms(preset, plan.ablation_arms(preset))
+    """Compare PID with uniform weights at each level of each axis, and at a tuned level."""
+    arms = plan.ablation_arms(preset)
+    return paired.compare_arms(preset, [*arms, *paired.tuned_arms(preset, arms)])
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -53,7 +54,7 @@ def figure(table: pd.DataFrame) -> Figure:
         ax.grid(visible=False, axis="y")
     axes[0].set_yticks(y.to_list(), [f"{axis}: {level}" for axis, level in y.index], fontsize=6.5)
     axes[0].set_ylim(y.max() + 0.6, -0.6)
-    figure.supxlabel("PID weights less uniform", fontsize="medium")
+    figure.supxlabel("PID weights minus uniform", fontsize="medium")
     line = {"linestyle": "-", "linewidth": 0.9}
     handles = [
         style.handle(style.benchmark_name(name), color=color, marker=marker, **line)

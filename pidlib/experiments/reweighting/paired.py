@@ -31,6 +31,7 @@ from pidlib.experiments.reweighting.questions import evaluation_name
 from pidlib.experiments.tables import Columns, of_type, validate
 from pidlib.reweighting import Condition
 
+TUNED_AXES = ("lists", "fraction", "weights")
 MEASURES = ("accuracy", "synergy", "unique_language")
 CELL = ("base", "trained_on", "benchmark", "measure")
 _TEST = (*CELL, "condition", "against", "difference", "p_value")  # equal in rows of one test
@@ -77,6 +78,31 @@ def compare_arms(preset: Preset, arms: Sequence[Arm]) -> pd.DataFrame:
     by, seed = ["axis", "level", *CELL], preset.seed
     rows = rows.merge(levels, on="fingerprint")
     return comparison_table([compare(rows, _ARM_PAIRS, by, preset.n_resamples, seed)], seed)
+
+
+def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
+    """PID weights tuned as uniform training is: each half of the seeds has the level, of all arms
+    that change lists, shares or weights, whose accuracy is best for the other half.
+    """
+    varied = [arm for arm in arms if arm.axis in TUNED_AXES]
+    rows = outcomes(preset, [arm.spec for arm in varied]).table
+    rows = rows[rows["measure"] == "accuracy"].set_index(["fingerprint", "benchmark"])["value"]
+    places = [(arm.spec.fingerprint, evaluation_name(arm.spec.trained_on)) for arm in varied]
+    fields = ("base", "trained_on", "condition", "seed")
+    table = pd.DataFrame([[getattr(arm.spec, name) for name in fields] for arm in varied])
+    table = table.set_axis(fields, axis=1).assign(
+        arm=varied, level=[(arm.axis, arm.level) for arm in varied], value=rows[places].to_numpy()
+    )
+    chosen = []
+    for _, group in table.groupby(["base", "trained_on"], sort=False):
+        first = group["seed"] % 2 == 0
+        for own in (first, ~first):
+            pid = group[group["condition"] == Condition.PID]
+            if own.all() or not own.any():
+                continue  # one seed only
+            best = pid[~own].groupby("level", sort=False)["value"].mean().idxmax()
+            chosen += list(group["arm"][own & (group["level"] == best)])
+    return [arm._replace(axis="tuned", level="best for other seeds") for arm in chosen]
 
 
 def sign_flip(differences: Float[np.ndarray, " n"]) -> float:

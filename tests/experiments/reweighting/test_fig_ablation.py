@@ -11,12 +11,27 @@ def test_a_training_counts_at_every_level_that_it_belongs_to():
     pid = pid[pid["trained_on"] == "prior/80"]
     random, uniform = (pid[pid["against"] == condition] for condition in "DB")
     assert set(random["level"]) == set(ABLATION[FALLBACK]) and pid["difference"].notna().all()
-    assert set(uniform["level"]) == {level for levels in ABLATION.values() for level in levels}
+    levels = {level for levels in ABLATION.values() for level in levels}
+    assert set(uniform["level"]) == levels | {"best for other seeds"}
     assert set(uniform["benchmark"]) == {"prior/80 balanced"}
     same = uniform.set_index("level")["difference"]
     assert same["gap and shortcut"] == same["top 20%"] == same["exact"] != same["BATCH"]
     synergy = table[table["measure"] == "synergy"]
     assert set(synergy["benchmark"]) == {"prior/80", "easy_vqa/yes_no"}
+
+
+def test_the_tuned_level_is_chosen_by_other_seeds():
+    """A level that is best by luck on half of the seeds does not count on that half."""
+    preset = synthetic.preset(tuned_models=synthetic.ONE_BASE)
+
+    def lucky(rows):
+        six = (rows["gap_weight"].fillna(1) == 6) & (rows["measure"] == "accuracy")
+        return rows.assign(value=rows["value"] + 0.3 * (six & (rows["seed"] % 2 == 0)))
+
+    table = synthetic.measured(fig_ablation, preset, change=lucky)
+    shown = table.query("condition == 'C' and against == 'B' and measure == 'accuracy'")
+    gain = shown.set_index("level")["difference"].astype(float)
+    assert gain["6 and 0"] > 0.15 and gain["best for other seeds"] < 0.08
 
 
 def test_the_figure_with_fewer_bases_and_seeds():
