@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from pidlib.benchmarks import micro_av
 from pidlib.decomposition import PID, pid
@@ -102,15 +103,16 @@ def figure(table: pd.DataFrame) -> Figure:
             _draw_truth(ax, ideal["question"], ideal[condition])
             own = measured[(measured["template"] == template) & (measured["given"] == condition)]
             for index, model in enumerate(models):
-                offset = (index - (len(models) - 1) / 2) * 0.26
+                offset = (index - (len(models) - 1) / 2) * 0.2
                 _draw_points(ax, own[own["model"] == model], offset, style.MARKERS[index])
         row[0].set_ylabel(f"{label}\nbits", fontsize=6.5)
     for ax, template in zip(axes[0], templates, strict=True):
         ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
     tick = {"color": style.OTHERS[0], "linewidth": 1.4, "linestyle": "-"}
     tick = style.handle("an ideal answerer, so estimated", **tick)
-    handles = [*style.atom_handles(style.SENSORY), tick]
-    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    bars = Patch(facecolor=style.FAINT, alpha=0.6, label="bars: truth given the question")
+    handles = [*style.atom_handles(style.SENSORY), bars, tick]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     handles = [*style.model_handles(models), style.null_handle("null: answers permuted")]
     note = profiles.training_note(models)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, **note)

@@ -146,6 +146,9 @@ def figure(table: pd.DataFrame) -> Figure:
         ax.set_title(title + _rho(rows[(rows["kind"] == "rank") & (rows["level"] == "all")]))
     square = {"linestyle": "", "marker": "s", "markersize": 3.6}
     handles = style.model_handles(bases) + style.color_handles(colors, "trained on ", **square)
+    handles.append(style.handle("dots: single seeds", marker=".", color=style.FAINT, markersize=3))
+    line = {"linestyle": "-", "color": style.INK, "linewidth": 0.8}
+    handles.append(style.handle("95 % interval over seeds", **line))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 

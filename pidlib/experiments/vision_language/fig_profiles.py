@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from pidlib.experiments import decision_profiles, style
 from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.population import benchmark_kind
-from pidlib.experiments.preset import Preset
+from pidlib.experiments.preset import MODES, Preset
 from pidlib.experiments.tables import ATOMS, DIAGNOSTICS, Columns, of_type, validate
 from pidlib.experiments.tables import latex as booktabs
 from pidlib.experiments.vision_language.panels import compare
@@ -79,16 +79,16 @@ def with_atoms(diagnostics: pd.DataFrame, atoms: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
-    """Bars of resampled profiles, markers of masked ones; benchmarks in the order of their kind."""
+    """Bars of resampled profiles, markers of the other modes; benchmarks in order of their kind."""
     table, diagnostics = tables["fig_profiles"], tables["fig_profiles_diagnostics"]
     kinds = diagnostics.groupby("benchmark", sort=False)["kind"].first()
     kinds = kinds.astype(object).fillna(KINDS[-1])
     order = sorted(kinds.index, key=lambda name: KINDS.index(kinds[name]))
     table = table.sort_values("benchmark", key=lambda names: names.map(order.index), kind="stable")
-    masked, resampled = (table[table["unimodal"] == mode] for mode in ("masked", "resampled"))
+    masked, resampled, observational = (table[table["unimodal"] == mode] for mode in MODES)
     bars = resampled.assign(bits=style.best(resampled))
-    words = "bars: absent modality resampled; markers: masked"
-    result = compare(bars, masked, words, "null of masked: answers permuted")
+    words = "bars: resampled; white: masked; black: observational"
+    result = compare(bars, masked, words, "null of masked: answers permuted", observational)
     for name, ax in zip(order, result.axes, strict=False):
         ax.set_title(f"{style.benchmark_name(name)} ({kinds[name]})")
     return result

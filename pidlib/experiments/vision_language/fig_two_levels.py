@@ -165,7 +165,7 @@ def figure(table: pd.DataFrame) -> Figure:
         if place.is_first_col():
             ax.set_ylabel("share of $H(Y)$")
     look = {"color": style.FAINT, "linewidth": 1, "linestyle": "-"}
-    total = style.handle("all four atoms", drawstyle="steps-mid", **look)
+    total = style.handle("all four atoms, mean", drawstyle="steps-mid", **look)
     handles = [*style.atom_points(list(_SHOWN)), total, style.null_handle("null")]
     handles += style.model_handles(models)
     figure.legend(handles=handles, loc="outside upper center", ncols=4 + len(models))
@@ -178,7 +178,8 @@ def _ladder(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     for sources, target in _PATH:
         rows = table[(table["sources"] == sources) & (table["target"] == target)]
         decided = sources == "samples"
-        for key, step in rows.groupby("unimodal" if decided else "n_codes", dropna=False):
+        named = rows.groupby("unimodal" if decided else "n_codes", dropna=False, sort=not decided)
+        for key, step in named:
             source = f"{key} codes" if sources == "codes" else sources
             end = r"$\to\hat y$" if target == "decision" else rf"$\to {key}$ of $h$"
             ladder[key if decided else f"{source} {end}"] = step

@@ -12,11 +12,18 @@ from pidlib.experiments import style
 _SPREAD = 0.84  # share of an atom's place on the axis that all models take
 
 
-def compare(bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str) -> Figure:
+def compare(
+    bars: pd.DataFrame,
+    markers: pd.DataFrame,
+    words: str,
+    null: str,
+    filled: pd.DataFrame | None = None,
+) -> Figure:
     """A panel for each benchmark, with a bar and a marker for each atom and model.
 
     Rows of `bars` have the height in ``bits`` and an interval, rows of `markers` ``value_bits``, an
-    interval and ``null_mean``, drawn as a band. The legend has `words` and `null`.
+    interval and ``null_mean``, drawn as a band; rows of `filled` are black markers without a null.
+    The legend has `words` and `null`.
     """
     table = pd.concat([bars, markers])
     models = list(table["model"].unique())
@@ -42,8 +49,15 @@ def compare(bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str) ->
             style.interval(ax, places, row["ci_low"], row["ci_high"])
         for _, row, places in _places(values, x + 0.26 * width):
             style.null_band(ax, places, row["null_mean"], 0.46 * width)
-            style.interval(ax, places, row["ci_low"], row["ci_high"], linewidth=0.6)
-            style.points(ax, places, style.best(row), style.MARKERS[index])
+        right = 0.26 if filled is None else 0.14
+        for rows, shift, color in ((values, right, "white"), (filled, 0.42, style.INK)):
+            if rows is None:
+                continue
+            rows = rows[(rows["benchmark"] == benchmark) & (rows["model"] == model)]
+            for _, row, places in _places(rows, x + shift * width):
+                style.interval(ax, places, row["ci_low"], row["ci_high"], linewidth=0.6)
+                look = {"color": color, "markersize": 3.6 if filled is None else 2.8}
+                style.points(ax, places, style.best(row), style.MARKERS[index], **look)
     return figure
 
 
