@@ -64,7 +64,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-.PHONY: FORCE help setup paper notebooks extract figures bench outcomes minis test lint lab clean clean-cache
+.PHONY: FORCE help setup paper notebooks extract figures bench outcomes coverage minis test lint lab clean clean-cache
 help: ## list the targets
 	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
 	@echo "All notebooks of the experiments have the parameters seed and output; others belong to single notebooks, which are targets:"
@@ -111,6 +111,9 @@ bench: $(READY) ## time the solver against other software
 
 outcomes: $(READY) ## repeat all trainings of the reweighting experiment: about an hour
 	$(PY) -m pidlib.experiments.reweighting --preset $(PRESET) --jobs $(JOBS) --retrain
+
+coverage: $(READY) ## repeat the study of intervals and p-values: about an hour of CPU time
+	$(PY) -m pidlib.experiments.validation --preset $(PRESET) --jobs $(JOBS)
 
 minis: $(READY) ## train the mini models again: hours
 	$(PY) -m pidlib.training.minis train

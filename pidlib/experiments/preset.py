@@ -109,6 +109,9 @@ class Preset(BaseModel):
     bias_samples: Sizes  # sample sizes of the bias study
     bias_codes: Sizes  # alphabet sizes of both sources in the bias study
     n_repeats: PositiveInt  # independent draws per point of the bias study
+    coverage_samples: Sizes  # sample sizes of the coverage study
+    n_coverage: PositiveInt  # repetitions per cell of the coverage study
+    n_remade_cells: PositiveInt  # cells of it that a notebook reruns; the others are committed
     n_contributions: PositiveInt  # questions per benchmark; half as many fit the codebooks
     contribution_codes: PositiveInt  # codes; their cube should be well below n_contributions
     n_sequences: PositiveInt  # samples whose token sequences the released protocol uses

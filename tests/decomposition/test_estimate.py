@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from decomposition.sampled_laws import sample_law, sampled_laws
 from pidlib.decomposition import pid
 from pidlib.decomposition.entropies import tabulate
 from pidlib.decomposition.estimate import (
@@ -14,6 +13,7 @@ from pidlib.decomposition.estimate import (
     estimate,
     permuted,
 )
+from pidlib.experiments.validation.laws import sample_law, sampled_laws
 
 QUICK = {"n_permutations": 60, "n_bootstrap": 60, "tol": 1e-3}
 

@@ -1,1 +1,1 @@
-"""Gates, bias, recovery and speed: validation of the estimators."""
+"""Gates, bias, coverage, recovery and speed: validation of the estimators."""

@@ -1,0 +1,380 @@
+"""Do 95 % intervals hold the truth, and is the type-I error of p-values 5 %?
+
+Samples of laws with known atoms are drawn many times. Decisions of both kinds get the value and
+interval of `pidlib.profile`, extrapolated from halves, and, for comparison, the plug-in value with
+a bootstrap interval; codes those of `pidlib.estimate`, with its p-value. ``make coverage`` makes
+all cells (a kind, a law, a number of samples); a notebook remakes the first ``n_remade_cells`` of
+them, compares them with the committed table, and reads the others.
+"""
+
+import warnings
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from scipy.stats import binomtest
+from tqdm.auto import tqdm
+
+from pidlib import decomposition
+from pidlib._common import code_version, derive_seed, fingerprint, project_root
+from pidlib.decomposition import pid
+from pidlib.decomposition.estimate import estimate
+from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions
+from pidlib.experiments import style, tables
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.processes import run_all
+from pidlib.experiments.tables import Columns, of_type
+from pidlib.experiments.validation import laws
+from pidlib.extraction.masking import SOURCES
+from pidlib.extraction.store import Shard, open_store
+from pidlib.profiles.modes import measure_decisions
+
+KINDS = ("masked", "resampled", "codes")
+ESTIMATORS = {**dict.fromkeys(KINDS[:2], ("halves", "bootstrap")), "codes": ("codes",)}
+ATOMS = style.VISION_LANGUAGE
+N_CODES, N_BOOTSTRAP, N_PERMUTATIONS = 4, 100, 200
+MORE_CODES = 4  # times as many repetitions of codes, which are cheap
+BLOCK = 5  # repetitions that are cached together
+# Pairs of inputs in all repetitions of the law whose inputs are all new (a sample of 1,024 takes
+# over a minute), and repetitions below which a cell is left out.
+MOST_INPUTS, LEAST_REPEATS = 4 * 1024**2, 20
+BAND = 0.90, 0.98  # coverage that counts as right: few repetitions do not tell it from 95 %
+TOLERANCE = 1e-6  # bits, of the solver
+TABLE = "validation/fig_coverage"
+_TYPES = {
+    **of_type("string", "kind", "law"),
+    "n_samples": "Int64",
+    **of_type("string", "atom", "estimator"),
+    **of_type("Float64", "truth_bits", "value_bits", "bias_bits", "deviation_bits"),
+    **of_type("Float64", "coverage", "coverage_low", "coverage_high", "width_bits", "rejected"),
+    **of_type("Int64", "n_repeats", "seed"),
+    "converged": "boolean",
+    "fingerprint": "string",
+}
+COLUMNS = Columns(_TYPES, required=[name for name in _TYPES if name != "rejected"])
+
+
+class Cell(NamedTuple):
+    """Repeated samples of one size of one law."""
+
+    kind: str
+    law: str
+    n_samples: int
+    n_repeats: int
+    seed: int
+
+    @property
+    def identity(self) -> dict:
+        """Everything that is meant to change the numbers, but code."""
+        counts = {"halves": N_HALVES, "bootstrap": N_BOOTSTRAP, "permutations": N_PERMUTATIONS}
+        return self._asdict() | counts | {"codes": N_CODES, "partners": laws.PARTNERS}
+
+
+def plan(preset: Preset) -> list[Cell]:
+    """All cells of a preset."""
+    cells = []
+    for n in preset.coverage_samples:
+        for kind in KINDS:
+            for law in law_names(kind):
+                repeats = preset.n_coverage * (MORE_CODES if kind == "codes" else 1)
+                least = min(repeats, LEAST_REPEATS)
+                if kind != "codes" and all(_answer_laws()[law].new):
+                    repeats = min(repeats, MOST_INPUTS // n**2)
+                if repeats >= least:
+                    cells.append(Cell(kind, law, n, repeats, preset.seed))
+    return cells
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Remake the first ``n_remade_cells`` cells, and read the others from the committed table.
+
+    Warns of cells that are not committed; raises a ValueError if none is, and as `check`.
+    """
+    cells, path = plan(preset), project_root() / "data" / "results" / f"{TABLE}.csv"
+    committed = tables.read(path) if path.exists() else tables.validate([], COLUMNS)
+    others = {fingerprint(**cell.identity) for cell in cells[preset.n_remade_cells :]}
+    missing = others - set(committed["fingerprint"])
+    text = f"{len(missing)} of {len(cells)} cells are neither made here nor committed"
+    if missing and missing == others:
+        raise ValueError(
+            f"{text}: for other numbers than those of the offline preset, make all here, with "
+            f"n_remade_cells {len(cells)}"
+        )
+    if missing:
+        warnings.warn(f"{text}; `make coverage` makes them", stacklevel=2)
+    made = make(preset, cells[: preset.n_remade_cells])
+    check(made, committed)
+    read = committed[committed["fingerprint"].isin(others)]
+    return tables.validate(pd.concat([made, read], ignore_index=True), COLUMNS)
+
+
+def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
+    """Rows of both tables; a ValueError if they differ by more than two repetitions or .005 bits.
+
+    Machines round differently, so a repetition at the edge of an interval may fall to either side.
+    """
+    keys = ["fingerprint", "atom", "estimator"]
+    both = made.merge(committed, on=keys, suffixes=("", "_committed"))
+    for name, allowed in {"coverage": 2 / both["n_repeats"], "value_bits": 0.005}.items():
+        far = both[(both[name] - both[f"{name}_committed"]).abs() > allowed + 1e-9]
+        if len(far):
+            row = far.iloc[0]
+            raise ValueError(
+                f"{name} of {len(far)} rows made here differs from the committed table, the first: "
+                f"{row['kind']}, {row['law']}, n = {row['n_samples']}, {row['atom']}: "
+                f"{row[name]:.4f}, committed {row[name + '_committed']:.4f}. Find the reason; then "
+                "`make coverage` makes all again"
+            )
+    return both
+
+
+def make(preset: Preset, cells: Sequence[Cell], jobs: int = 1) -> pd.DataFrame:
+    """Make cells, or read them from the cache, `jobs` at a time."""
+    single = {"initializer": torch.set_num_threads, "initargs": (1,)}
+    tasks = [partial(_numbered, preset, number, cell) for number, cell in enumerate(cells)]
+    results = tqdm(run_all(tasks, jobs, **single), "coverage", len(tasks), unit="cell")
+    parts = [rows for _, rows in sorted(results, key=lambda result: result[0])]
+    return tables.validate(pd.concat(parts) if parts else [], COLUMNS)
+
+
+def _numbered(preset: Preset, number: int, cell: Cell) -> tuple[int, pd.DataFrame]:
+    return number, measure_cell(preset, cell)
+
+
+def measure_cell(preset: Preset, cell: Cell) -> pd.DataFrame:
+    """The rows of a cell; blocks of repetitions are cached, so an interrupted run goes on."""
+    identity = cell.identity | {"experiment": "coverage", "code": _code()}
+    identity.pop("n_repeats")  # further repetitions go on from those that are cached
+    parts = []
+    with open_store(project_root() / preset.cache, identity, {}) as store:
+        for start in range(0, cell.n_repeats, BLOCK):
+            stop = min(start + BLOCK, cell.n_repeats)
+            make_block = partial(_block, cell, range(start, stop))
+            parts.append(store.get(f"{start:04}-{stop:04}", make_block).arrays["repeats"])
+    return summarize(cell, np.concatenate(parts))
+
+
+@cache
+def _code() -> str:
+    folder = Path(decomposition.__file__).parent
+    return code_version(laws, *sorted(folder.glob("*.py")), measure_decisions, repeat)
+
+
+def _block(cell: Cell, numbers: range) -> Shard:
+    return Shard({"repeats": np.stack([repeat(cell, number) for number in numbers])})
+
+
+def repeat(cell: Cell, number: int) -> Float[np.ndarray, "estimators atoms 5"]:
+    """Value, both ends of the interval, p-value, and convergence, of one sample of a law."""
+    seed = derive_seed(cell.seed, "coverage", cell.kind, cell.law, cell.n_samples, number)
+    if cell.kind == "codes":
+        codes = laws.sample_law(laws.sampled_laws(N_CODES)[cell.law], cell.n_samples, seed)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*predicted bias")
+            result = estimate(*codes, n_permutations=N_PERMUTATIONS, seed=seed)
+        estimates = [(result.corrected, result.interval)]
+        p_value, converged = result.p_value, result.converged
+    else:
+        sample = getattr(_answer_laws()[cell.law], cell.kind)
+        decisions = sample(cell.n_samples, np.random.default_rng(seed))
+        measured = measure_decisions(decisions, N_HALVES, seed)
+        rows, plug_in = measured.rows.set_index("atom"), measured.solved.pid.atoms
+        drawn = bootstrap_decisions(decisions, N_BOOTSTRAP, seed, solved=measured.solved)
+        halves = dict(zip(rows.index, rows[["ci_low", "ci_high"]].to_numpy(), strict=True))
+        estimates = [(measured.atoms, halves), (plug_in, drawn.interval(plug_in))]
+        p_value, converged = dict.fromkeys(ATOMS, np.nan), bool(rows["converged"].all())
+    return np.array(
+        [
+            [(value[atom], *interval[atom], p_value[atom], converged) for atom in ATOMS]
+            for value, interval in estimates
+        ]
+    )
+
+
+def law_names(kind: str) -> list[str]:
+    """The laws of decisions, or of codes."""
+    return list(laws.sampled_laws(N_CODES) if kind == "codes" else _answer_laws())
+
+
+@cache
+def _answer_laws() -> dict[str, laws.Answers]:
+    return laws.answer_laws()
+
+
+def true_atoms(kind: str, law: str) -> dict[str, float]:
+    """The atoms of a law in bits, by name."""
+    if kind != "codes":
+        return _answer_laws()[law].atoms
+    return dict(pid(laws.sampled_laws(N_CODES)[law], SOURCES, tol=1e-7).atoms)
+
+
+def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5"]) -> pd.DataFrame:
+    """A row of `COLUMNS` per estimator and atom; the interval of the coverage is Wilson's."""
+    truth, rows = true_atoms(cell.kind, cell.law), []
+    for e, estimator in enumerate(ESTIMATORS[cell.kind]):
+        for a, atom in enumerate(ATOMS):
+            value, low, high, p, converged = repeats[:, e, a].T
+            held = (low <= truth[atom] + TOLERANCE) & (truth[atom] - TOLERANCE <= high)
+            ends = binomtest(int(held.sum()), len(held)).proportion_ci(method="wilson")
+            rejected = np.nan if np.isnan(p).any() else (p <= 0.05).mean()
+            bits = truth[atom], value.mean(), value.mean() - truth[atom], value.std()
+            shares = held.mean(), ends.low, ends.high, (high - low).mean(), rejected
+            rows.append((atom, estimator, *bits, *shares, converged.all()))
+    names = [name for name in _TYPES if name not in (*Cell._fields, "fingerprint")]
+    table = pd.DataFrame(rows, columns=names)
+    columns = cell._asdict() | {"fingerprint": fingerprint(**cell.identity)}
+    return tables.validate(table.assign(**columns), COLUMNS)
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Coverage against the number of samples, by kind and law; below, rejections of codes."""
+    figure = Figure(figsize=(style.PAGE, 7.0), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.1, rect=(0, 0, 1, 0.98))  # room for headings
+    axes = figure.subplots(len(KINDS) + 1, len(laws.answer_laws()), sharex=True, sharey="row")
+    for kind, row in zip(KINDS, axes, strict=False):
+        shown = table[table["kind"] == kind]
+        for ax, law in zip(row, law_names(kind), strict=True):
+            rows = shown[shown["law"] == law]  # none where the cells are not made yet
+            ax.axhspan(*BAND, color=style.NULL, alpha=0.6, linewidth=0, zorder=0)
+            ax.axhline(0.95, color=style.FAINT, linewidth=0.6, zorder=1)
+            for estimator in ESTIMATORS[kind][::-1]:
+                _lines(ax, rows[rows["estimator"] == estimator], "coverage", estimator)
+            ax.set_title(law, fontsize=7.5)
+        _head(row[0], f"{_words(kind)}: {summary(shown)}", 17)
+        row[0].set_ylabel("coverage")
+        for ax in row:
+            ax.set_yscale("function", functions=(_cube, np.cbrt))
+            ax.set_yticks([0, 0.6, 0.8, 0.95], ["0", ".60", ".80", ".95"])
+            ax.set_ylim(-0.35, 1.02)
+    codes = table[table["kind"] == "codes"]
+    for ax, law in zip(axes[-1], law_names("codes"), strict=True):
+        rows = codes[codes["law"] == law]
+        ax.axhline(0.05, color=style.INK, linewidth=0.7, zorder=1)
+        is_zero = rows["truth_bits"].abs() <= TOLERANCE
+        _lines(ax, rows[~is_zero], "rejected", "bootstrap")
+        _lines(ax, rows[is_zero], "rejected", "codes")
+    _head(axes[-1, 0], f"Codes: share of p-values up to .05; {_type_one(codes)}", 4)
+    axes[-1, 0].set_ylabel("rejected")
+    sizes = sorted(table["n_samples"].unique())
+    for ax in axes[-1]:
+        ax.set_yscale("function", functions=(_root, np.square))
+        ax.set_yticks([0, 0.05, 0.25, 1], ["0", ".05", ".25", "1"])
+        ax.set_xscale("log", base=2)
+        ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
+        ax.set(xlim=(min(sizes) * 0.6, max(sizes) * 1.7), ylim=(0, 1.04), xlabel="samples $n$")
+        ax.minorticks_off()
+    looks = {
+        "as reported; below: truth 0": ("-", style.INK),
+        "bootstrap; below: truth above 0": (":", "white"),
+    }
+    look = {"marker": "o", "markersize": 3, "color": style.INK, "linewidth": 0.9}
+    handles = [
+        style.handle(label, linestyle=dash, markerfacecolor=face, **look)
+        for label, (dash, face) in looks.items()
+    ]
+    band = Patch(facecolor=style.NULL, alpha=0.6, label=f"{_short(BAND[0])} to {_short(BAND[1])}")
+    handles = [*style.atom_lines(style.MARKERS), *handles, band]
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure
+
+
+def _head(ax: Axes, text: str, height: int) -> None:
+    """A heading of a row of panels, some points above the first."""
+    place = {"xytext": (0, height), "textcoords": "offset points"}
+    ax.annotate(text, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
+
+
+def _cube(share: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """A scale that widens the shares near 1."""
+    return share**3
+
+
+def _root(share: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
+    """A scale that widens the shares near 0."""
+    return np.sqrt(np.maximum(share, 0))
+
+
+def _words(kind: str) -> str:
+    return kind.capitalize() + (" decisions" if kind != "codes" else "")
+
+
+def _lines(ax: Axes, rows: pd.DataFrame, column: str, estimator: str) -> None:
+    """A line per atom with its marker; hollow and dotted for `bootstrap`."""
+    for number, (atom, marker) in enumerate(zip(ATOMS, style.MARKERS, strict=False)):
+        shown = rows[rows["atom"] == atom].sort_values("n_samples")
+        n = style.floats(shown["n_samples"]) * 1.12 ** (number - 1.5)
+        former, color = estimator == "bootstrap", style.COLORS[atom]
+        look = {"color": color, "marker": marker, "markersize": 2.6}
+        look |= {"linestyle": ":" if former else "-", "linewidth": 0.8, "zorder": 3}
+        look["markerfacecolor"] = "white" if former else color
+        ax.plot(n, style.floats(shown[column]), **look)
+        if column == "coverage" and not former:
+            ends = shown["coverage_low"], shown["coverage_high"]
+            style.interval(ax, n, *ends, color=color, linewidth=0.6, alpha=0.6, zorder=2)
+
+
+def summary(table: pd.DataFrame) -> str:
+    """How many atoms of cells have a coverage of at least .90, and the worst, by estimator."""
+    texts = []
+    for estimator, rows in table.groupby("estimator", sort=False):
+        enough, worst = (rows["coverage"] >= BAND[0]).sum(), rows.loc[rows["coverage"].idxmin()]
+        by = "" if estimator == "codes" else f" by {estimator}"
+        where = f"{style.SYMBOLS[worst['atom']]}, {worst['law']}, {worst['n_samples']}"
+        text = f"at least .90 in {enough} of {len(rows)}{by}, worst {_short(worst['coverage'])}"
+        texts.append(text if estimator == "bootstrap" else f"{text} ({where})")
+    return "; ".join(texts).replace("; at least .90 in", ";")
+
+
+def short(table: pd.DataFrame) -> pd.DataFrame:
+    """Reported intervals whose coverage is below .90, the worst first."""
+    rows = table[(table["estimator"] != "bootstrap") & (table["coverage"] < BAND[0])]
+    names = ["kind", "law", "n_samples", "atom", "truth_bits", "bias_bits", "width_bits"]
+    return rows.sort_values("coverage")[[*names, "coverage", "n_repeats"]]
+
+
+def answer(table: pd.DataFrame) -> str:
+    """Sentences on the coverage of each kind, and on the type-I error of codes."""
+    kinds = table.groupby("kind", sort=False)
+    lines = [f"{_words(kind)}: coverage {summary(rows)}." for kind, rows in kinds]
+    codes = table[table["kind"] == "codes"]
+    return "\n".join([*lines, f"p-values up to .05 {_type_one(codes)}."] if len(codes) else lines)
+
+
+def _type_one(codes: pd.DataFrame) -> str:
+    zero = codes[codes["truth_bits"].abs() <= TOLERANCE]
+    worst = zero.loc[zero["rejected"].idxmax()]
+    where = f"{style.SYMBOLS[worst['atom']]}, {worst['law']}, {worst['n_samples']}"
+    mean = _short(zero["rejected"].mean())
+    return f"where the truth is 0, {mean} on average, at most {_short(worst['rejected'])} ({where})"
+
+
+def _short(share: float) -> str:
+    return f"{share:.2f}".removeprefix("0")
+
+
+def latex(table: pd.DataFrame) -> str:
+    """A row per cell: coverage as reported and by bootstrap, then rejections of codes."""
+    wide = table.pivot(
+        index="fingerprint", columns=["estimator", "atom"], values=["coverage", "rejected"]
+    )
+    header = ["kind", "law", "$n$", "samples"]
+    header += [f"{style.SYMBOLS[atom]}{mark}" for mark in ("", "*", r"\dag") for atom in ATOMS]
+    rows = []
+    for cell in table.drop_duplicates("fingerprint").itertuples():
+        reported = "codes" if cell.kind == "codes" else "halves"
+        groups = ("coverage", reported), ("coverage", "bootstrap"), ("rejected", "codes")
+        shares = [
+            wide.loc[cell.fingerprint].get((*group, atom), pd.NA)
+            for group in groups
+            for atom in ATOMS
+        ]
+        rows.append([cell.kind, cell.law, cell.n_samples, cell.n_repeats, *shares])
+    return tables.latex(header, rows, "llrr" + "r" * 12, digits=2)
