@@ -1,0 +1,186 @@
+r"""How do unique information and synergy depend on the number of samples, and where do they end?
+
+The logits of two independent Gaussian sources add, and a source alone answers by its own logits:
+p(y | v) = softmax(v), p(y | v, t) = softmax(v + t). Every input is new. The larger logits majorize
+the smaller ones, and their law does not change if answers are relabeled, so the weaker source is a
+degraded version of the stronger one and
+
+.. math:: U_{weaker} = 0, \quad R = I(Y; X_{weaker}), \quad S = I(Y; V, T) - I(Y; X_{stronger}).
+
+All informations of the law are by quadrature. A sample has too much I_Q, so U is too large and S
+too small; BATCH adds what its networks cannot express, see `pidlib.decomposition.batch`.
+"""
+
+import math
+from collections.abc import Iterator
+from functools import reduce
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from scipy.linalg import null_space
+from scipy.special import entr, softmax
+from tqdm.auto import tqdm
+
+from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition.atoms import atoms
+from pidlib.decomposition.batch import WIDTH, batch_pid
+from pidlib.decomposition.decisions import Decisions
+from pidlib.experiments import style
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.statistics import normal_interval
+from pidlib.experiments.tables import ATOMS, Columns, validate
+from pidlib.extraction.masking import SOURCES
+from pidlib.profiles.modes import measure_decisions
+
+K, NODES = 4, 40  # answers; nodes of the quadrature in each dimension
+LAWS = {"sources of one law": (2.0, 2.0), "sources of unequal strength": (2.0, 1.0)}
+N_HALVES = 4
+# Of BATCH: widths, the first as published; steps; and sizes of samples, each a single batch.
+WIDTHS, STEPS, BATCH_SIZES = (WIDTH, 40, 80), 300, (32, 128)
+
+COLUMNS = Columns({**ATOMS.types, "width": "Int64"}, required=ATOMS.required)
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Mean atoms by law, number of samples and estimator, and their limit.
+
+    The largest sample is cut into smaller ones, so all means are over the same inputs. Intervals
+    are 1.96 standard errors of the mean from the spread over the samples of one size, pooled over
+    sizes as if it fell as n^(-1/2). The difference of BATCH to the exact solver is that of the
+    first sample, added to the mean of the exact solver, so the chance of one sample cancels; it has
+    no interval.
+    """
+    sizes, largest = preset.sample_sizes, max(preset.sample_sizes)
+    parts = []
+    for law, scales in LAWS.items():
+        solved = [pd.DataFrame(limit(scales).items(), columns=["atom", "value_bits"])]
+        solved[0]["estimator"] = "limit"
+        whole, repeats, batches = inputs(scales, largest, preset.seed), [], []
+        for n in tqdm(sizes, desc=law, unit="size"):
+            cut = whole[:, : largest // n * n]
+            samples = [decisions(part) for part in np.split(cut, largest // n, axis=1)]
+            rows = [measure_decisions(each, N_HALVES).rows.assign(n_samples=n) for each in samples]
+            repeats += rows
+            if n in BATCH_SIZES:
+                means = pd.concat(rows).groupby("atom")["value_bits"].mean()
+                offset = means - rows[0].set_index("atom")["value_bits"]
+                batches += _batch(samples[0], offset, preset.seed)
+        solved += [_means(pd.concat(repeats)), *batches]
+        parts.append(pd.concat(solved).assign(benchmark=law))
+    settings = {"sizes": sizes, "seed": preset.seed, "laws": LAWS, "n_halves": N_HALVES}
+    identity = fingerprint(**settings, batch=(*WIDTHS, STEPS, *BATCH_SIZES))
+    shared = {"experiment": "validation", "seed": preset.seed, "fingerprint": identity}
+    names = dict(zip(("source_a", "source_b"), SOURCES, strict=True))
+    return validate(pd.concat(parts).assign(**shared, **names, unimodal="masked"), COLUMNS)
+
+
+def inputs(scales: tuple[float, float], n: int, seed: int = 0) -> Float[np.ndarray, "2 n k"]:
+    """Draw the logits of both sources for n samples."""
+    generator = np.random.default_rng(derive_seed("fig_samples", seed))
+    return generator.normal(size=(2, n, K)) * np.reshape(scales, (2, 1, 1))
+
+
+def decisions(logits: Float[np.ndarray, "2 n k"]) -> Decisions:
+    """The answers from both sources and from each alone."""
+    alone = dict(zip(SOURCES, softmax(logits, axis=2), strict=True))
+    return Decisions(softmax(logits.sum(0), axis=1), alone)
+
+
+def limit(scales: tuple[float, float]) -> dict[str, float]:
+    """The atoms of the law in bits, see above."""
+    first, second, both = (information(scale) for scale in (*scales, math.hypot(*scales)))
+    return atoms(SOURCES, first, second, both, max(first, second))
+
+
+def information(scale: float) -> float:
+    """Bits that softmax(scale z), with standard normal z, tells of its answer.
+
+    By Gauss-Hermite quadrature over the logits minus their mean; its error is below .001 bits.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    grid = np.stack(np.meshgrid(*[nodes] * (K - 1)), axis=-1).reshape(-1, K - 1)
+    weights = reduce(np.multiply.outer, [weights / weights.sum()] * (K - 1)).ravel()
+    rows = softmax(scale * grid @ null_space(np.ones((1, K))).T, axis=1)
+    return float(math.log2(K) - weights @ entr(rows).sum(1) / math.log(2))
+
+
+def _means(repeats: pd.DataFrame) -> pd.DataFrame:
+    parts = []
+    for estimator, column in (("plug-in", "value_bits"), ("extrapolated", "corrected_bits")):
+        groups = repeats.groupby(["n_samples", "atom"], sort=False)
+        rows = groups[column].agg(value_bits="mean", count="size", variance="var").reset_index()
+        rows["converged"] = groups["converged"].all().to_numpy()
+        free = rows["count"] - 1
+        squares = (rows["variance"].fillna(0) * free * rows["n_samples"]).groupby(rows["atom"])
+        pooled = (squares.sum() / free.groupby(rows["atom"]).sum())[rows["atom"]].to_numpy()
+        error = np.sqrt(pooled / (rows["count"] * rows["n_samples"]))
+        rows["ci_low"], rows["ci_high"] = normal_interval(rows["value_bits"], error)
+        parts.append(rows.drop(columns=["count", "variance"]).assign(estimator=estimator))
+    return pd.concat(parts)
+
+
+def _batch(sample: Decisions, offset: pd.Series, seed: int) -> Iterator[pd.DataFrame]:
+    n = len(sample)
+    for width in WIDTHS:
+        options = {"batch_size": n, "epochs": STEPS, "n_batches": 1, "width": width}
+        result = batch_pid(sample, seed=seed, **options)
+        rows = (pd.Series(result.atoms) + offset).rename_axis("atom").reset_index(name="value_bits")
+        yield rows.assign(estimator="BATCH", n_samples=n, width=width)
+
+
+_LOOKS = {"plug-in": {"marker": "o", "markerfacecolor": "white"}, "extrapolated": {"marker": "s"}}
+_BATCH_LOOKS = {
+    width: {"marker": marker, "color": color, "markersize": 4}
+    for width, marker, color in zip(WIDTHS, "v^D", style.OTHERS[:3], strict=True)
+}
+
+
+def figure(table: pd.DataFrame) -> Figure:
+    """Unique information above and synergy below, against the number of samples; law by column."""
+    figure = Figure(figsize=(style.PAGE, 4.2))
+    axes = figure.subplots(2, len(LAWS), sharex=True, sharey="row")
+    for row, atom in zip(axes, ("unique_vision", "synergy"), strict=True):
+        own = table[table["atom"] == atom]
+        row[0].set(xscale="log", ylim=(own["value_bits"].min() - 0.05, own["ci_high"].max() + 0.05))
+        for ax, law in zip(row, LAWS, strict=True):
+            _draw(ax, own[own["benchmark"] == law], style.COLORS[atom])
+        row[0].set_ylabel(f"{style.SYMBOLS[atom]} (bits)")
+    for ax, law in zip(axes[0], LAWS, strict=True):
+        ax.set_title(law)
+    sizes = sorted(table["n_samples"].dropna().unique())
+    axes[0, 0].set_xticks(sizes, [str(n) for n in sizes])
+    axes[0, 0].minorticks_off()
+    for ax in axes[1]:
+        ax.set_xlabel("samples $n$")
+    handles = [style.handle("limit of many samples", color=style.INK, linestyle="--")]
+    handles += [
+        style.handle(f"exact, {name}", color=style.INK, linestyle="-", markersize=3.6, **look)
+        for name, look in _LOOKS.items()
+    ]
+    handles += [style.handle(f"BATCH, width {w}", **look) for w, look in _BATCH_LOOKS.items()]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    return figure
+
+
+def _draw(ax: Axes, rows: pd.DataFrame, color: str) -> None:
+    """Draw the limit and the means of the estimators, and write values of the largest sample."""
+    end = rows.loc[rows["estimator"] == "limit", "value_bits"].item()
+    ax.axhline(end, color=style.INK, linewidth=0.8, linestyle="--", zorder=1)
+    words = [f"limit {end:.3f}"]
+    for estimator, look in _LOOKS.items():
+        part = rows[rows["estimator"] == estimator].sort_values("n_samples")
+        n, mean = style.floats(part["n_samples"]), style.floats(part["value_bits"])
+        style.interval(ax, n, part["ci_low"], part["ci_high"], color=color)
+        ax.plot(n, mean, color=color, markersize=3.6, linewidth=1, zorder=4, **look)
+        words.append(f"{estimator} {mean[-1]:.3f}")
+    for width, look in _BATCH_LOOKS.items():
+        part = rows[(rows["estimator"] == "BATCH") & (rows["width"] == width)]
+        shifted = style.floats(part["n_samples"]) * 1.05 ** (1 + WIDTHS.index(width))
+        style.points(ax, shifted, part["value_bits"], **look)
+    text = f"$n$ = {n[-1]:.0f}: " + ", ".join(words[1:]) + f"\n{words[0]}"
+    look = {"transform": ax.transAxes, "ha": "right", "fontsize": 6.5}
+    is_low = end < np.mean(ax.get_ylim())
+    ax.text(0.98, 0.96 if is_low else 0.04, text, va="top" if is_low else "bottom", **look)
