@@ -8,6 +8,7 @@ however often it errs. They are the reference of estimates from a draw of these 
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from math import prod
 from random import Random
@@ -95,7 +96,8 @@ def finite_law(
     def rendered(field: str, states: Iterable[tuple], own: int = 0) -> Iterator[tuple]:
         for (index, pair), number in product(enumerate(states), range(renderings)):
             rng = stream(f"{task.benchmark}/{task.name}/{field}/{index}", split, number, seed)
-            scene = draw_in_split(split, lambda: render(task, (*pair, None), split, rng))  # noqa: B023
+            draw = partial(render, task, (*pair, None), split, rng)
+            scene = draw_in_split(split, draw)
             yield pair[own], {field: scene.media()[field]}
 
     texts = [(t, {"question": text}) for t, texts in task.questions.items() for text in texts]

@@ -323,17 +323,17 @@ def red_anyway(n=256, k=4, seed=0):
 @pytest.mark.parametrize("seed", range(3))
 def test_reconciliation_makes_no_answer_out_of_the_tails_of_a_constant_one(seed):
     made = red_anyway(seed=seed)
-    told = {}
+    bits = {}
     for method in ("bounded", "channel", "projection"):
         solved = decision_pid(replace(made, reconciliation=method), tol=1e-4)
         assert solved.given["language"] < 1e-4
         assert solved.pid.unique["vision"] + solved.pid.redundancy == pytest.approx(
             solved.given["vision"], abs=0.02
         )
-        told[method] = solved.pid.redundancy + solved.pid.unique["language"]
+        bits[method] = solved.pid.redundancy + solved.pid.unique["language"]
         if method != "projection":
-            assert told[method] <= solved.given["language"] + 1e-9
-    assert told["projection"] > 0.5  # of which almost nothing is in the answers
+            assert bits[method] <= solved.given["language"] + 1e-9
+    assert bits["projection"] > 0.5  # of which almost nothing is in the answers
 
 
 def test_tails_of_one_hot_answers_change_nothing():

@@ -128,8 +128,8 @@ def test_the_projection_takes_tails_for_answers():
     # of rows that all say the same, the tails become the information
     always = torch.as_tensor(np.where(np.arange(4) == 0, 1.0, tails))
     always = always / always.sum()
-    told = {name: information(move(always, target)) for name, move in RECONCILIATIONS.items()}
-    assert told["bounded"] < 1e-6 and told["channel"] < 1e-6 and told["projection"] > 0.5
+    bits = {name: information(move(always, target)) for name, move in RECONCILIATIONS.items()}
+    assert bits["bounded"] < 1e-6 and bits["channel"] < 1e-6 and bits["projection"] > 0.5
 
 
 def test_the_projection_is_finite_where_an_answer_is_never_given():

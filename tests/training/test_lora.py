@@ -230,7 +230,8 @@ def test_extraction_distinguishes_adapted_model_and_base(tmp_path):
 def test_training_is_silent_and_without_side_effects(tmp_path, monkeypatch, capfd, recwarn):
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    states = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()  # noqa: NPY002
+    legacy = np.random.get_state()[1].tolist()  # noqa: NPY002
+    states = torch.get_rng_state(), legacy, random.getstate()
     trained(tmp_path / "there")
     assert torch.equal(states[0], torch.get_rng_state())
     assert states[1:] == (np.random.get_state()[1].tolist(), random.getstate())  # noqa: NPY002

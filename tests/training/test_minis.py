@@ -135,7 +135,7 @@ def test_command_trains_committed_minis_once(tmp_path, monkeypatch, capsys):
     for name, text in (("llava", "old"), ("paligemma", '"added_share": 0.2')):
         (tmp_path / name).mkdir()
         (tmp_path / name / "README.md").write_text(text)
-    minis.main(["train", "llava", "paligemma", "llava_deep", "--from-committed"])
+    minis.main(["train", "--from-committed", "llava", "paligemma", "llava_deep"])
     assert calls == [("llava", True), ("llava_deep", False)]
     assert "paligemma is trained on the added tasks" in capsys.readouterr().out
     minis.main(["train", "paligemma"])

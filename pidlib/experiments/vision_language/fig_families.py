@@ -21,7 +21,7 @@ from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import permutation_p, standardized_ranks
 from pidlib.experiments.tables import Columns, of_type, validate
 
-MEASURES = {"profile": ("o", "atoms as they are"), "deviation": ("D", "beside the mean model")}
+MEASURES = {"profile": ("o", "atoms"), "deviation": ("D", "minus the mean model")}
 GROUPS = ("same family", "same family and size", "same size", "alike in accuracy")
 
 COLUMNS = Columns(
@@ -123,7 +123,7 @@ def figure(table: pd.DataFrame) -> Figure:
     image = _draw_pairs(left, table[table["kin"].isna()])
     place = {"location": "bottom", "shrink": 0.9, "aspect": 35, "pad": 0.03}
     bar = result.colorbar(image, ax=left, ticks=[-1, -0.5, 0, 0.5, 1], **place)
-    bar.set_label("below: atoms as they are; above: beside the mean model")
+    bar.set_label("below: atoms; above: atoms minus those of the mean model")
     for index, (name, rows) in enumerate(table.groupby("measure", sort=False)):
         pairs = rows[rows["kin"].isna()]
         y = np.arange(len(GROUPS)) + (index - 0.5) * 0.42
