@@ -95,12 +95,12 @@ def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
     )
     chosen = []
     for _, group in table.groupby(["base", "trained_on"], sort=False):
-        first = group["seed"] % 2 == 0
-        for own in (first, ~first):
-            pid = group[group["condition"] == Condition.PID]
+        even = group["seed"] % 2 == 0
+        for own in (even, ~even):
             if own.all() or not own.any():
                 continue  # one seed only
-            best = pid[~own].groupby("level", sort=False)["value"].mean().idxmax()
+            others = group[~own & (group["condition"] == Condition.PID)]
+            best = others.groupby("level", sort=False)["value"].mean().idxmax()
             chosen += list(group["arm"][own & (group["level"] == best)])
     return [arm._replace(axis="tuned", level="best for other seeds") for arm in chosen]
 
