@@ -191,7 +191,7 @@ def mechanism_effect(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     :math:`\sqrt{(F / F_q - 1) / s}` times the latter, q = .975 and .025 (normal effects, Searle
     1971). ``moved`` is the range of the mechanisms' means. No difference of two means is off by
     more than :math:`q_{.95}` residual standard errors, q of the studentized range (Tukey), so
-    neither is their range: the interval holds it in at least .95 of cases, and is cut at 0 and 100. The
+    neither is their range: the interval holds it in at least .95 of cases (cut to 0 to 100). The
     null permutes the mechanisms within each seed, and ``null_q`` is corrected for all rows
     (Benjamini and Hochberg). ``moved_once`` is the mean range within a seed. Seeds that lack a
     share are left out; with fewer than two, all columns are missing.
