@@ -28,6 +28,7 @@ from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.lsmi import lsmi
+from pidlib.decomposition.marginals import RECONCILIATIONS
 
 ESTIMATORS = ("exact", "BATCH", "LSMI")
 ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
@@ -72,6 +73,8 @@ class Weighting:
             raise ValueError(f"need 0 <= shortcut_weight <= gap_weight and epsilon > 0; got {self}")
         if self.estimator not in ESTIMATORS:
             raise ValueError(unknown_name("estimator", self.estimator, ESTIMATORS))
+        if self.reconciliation not in RECONCILIATIONS:
+            raise ValueError(unknown_name("reconciliation", self.reconciliation, RECONCILIATIONS))
 
 
 class LocalTerms(NamedTuple):

@@ -268,9 +268,12 @@ def pid_together(
     """Decompose decisions under several weights of their rows: a batch of all draws, in order.
 
     Up to `MANY` values per source they are solved together, which is faster than `decision_pid`.
-    The sources' names and the reconciliation are those of the first part.
+    Raises a ValueError unless all parts have the same sources and reconciliation.
     """
     device, first = resolve_device(device), parts[0][0]
+    kinds = {(tuple(part.sources), part.reconciliation) for part, _ in parts}
+    if len(kinds) > 1:
+        raise ValueError(f"decisions of different sources or reconciliation: {sorted(kinds)}")
     reconcile, columns = RECONCILIATIONS[first.reconciliation], []
     for part, weights in parts:
         marginals, weights = part.marginals, torch.as_tensor(weights)

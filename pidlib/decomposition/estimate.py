@@ -59,7 +59,8 @@ class Estimate:
     interval: Mapping[str, tuple[float, float]]
     null_mean: Mapping[str, float]  # over permutations of Y
     # share of permutations, the identity included, whose atom is at least the measured one, the
-    # largest over the permuted variables; for unique atoms at least that of the cross-fitted test
+    # largest over the permuted variables; for unique atoms at least that of the cross-fitted test,
+    # and missing where there is none
     p_value: Mapping[str, float]
     n_samples: int
     predicted_bias: float  # of measured synergy

@@ -20,7 +20,7 @@ in latent Gaussian distributions, NeurIPS (Gaussian couplings are optimal).
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -99,9 +99,10 @@ def gaussian_pid(
     """Estimate the atoms of continuous variables, with their bias, significance and intervals.
 
     Columns are standardized and projected on principal components. The bias of an atom is its mean
-    change over samples drawn with replacement, which also give the intervals; p-values are those of
-    `pidlib.estimate`. Redundancy and synergy stay too low by order n^(-1/2) where the sources are
-    equally good channels, because the sampled channels differ.
+    change over samples drawn with replacement, which also give the intervals. Redundancy and
+    synergy stay too low by order n^(-1/2) where the sources are equally good channels, because the
+    sampled channels differ. Unique atoms have no p-value: permutations cannot test whether two
+    sources tell the same.
 
     Raises ValueError if variables differ in length, are not finite or constant, or if samples are
     too few for the components.
@@ -113,8 +114,9 @@ def gaussian_pid(
     n_components
         Largest number of principal components of each variable.
     shrinkage
-        Weight from 0 to below 1 of the identity in the covariance of all components. All atoms
-        become smaller, which is not corrected, so use it only where samples are too few.
+        Weight from 0 to below 1 of the identity in the covariance of all components: independent
+        noise on each. All informations become smaller, and redundancy that comes from noise common
+        to both sources turns in part into synergy. Neither is corrected.
     sources, n_permutations, n_bootstrap, level, tol, seed
         As in `pidlib.estimate`.
 
@@ -154,36 +156,36 @@ def gaussian_pid(
 
     samples = np.hstack(parts)
     measured = solved(samples, tol)
-    nulls = [_atoms(map(solved, permuted(which))) for which in (2, 0, 1)]
     rows = np.random.default_rng(derive_seed("bootstrap", seed)).integers(n, size=(n_bootstrap, n))
-    draws = _atoms(solved(samples[index]) for index in rows)
+    sets = [map(solved, permuted(which)) for which in (2, 0, 1)]
+    sets = [list(pids) for pids in (*sets, (solved(samples[index]) for index in rows))]
+    *nulls, draws = map(_atoms, sets)
     bias = {atom: draws[atom].mean() - value for atom, value in measured.atoms.items()}
     draws = {atom: values - 2 * bias[atom] for atom, values in draws.items()}
     tails = (1 - level) / 2, (1 + level) / 2
-    null_sets = zip(measured.atoms.items(), (nulls, nulls[:2], nulls[::2], nulls), strict=True)
-    # permutations within both gaps of the measured atom count as exceeding it
-    exceeding = {
-        atom: max(int((null[atom] >= value - 2 * coarse).sum()) for null in null_set)
-        for (atom, value), null_set in null_sets
-    }
+    p_value = dict.fromkeys(draws, math.nan)
+    for atom in ("redundancy", "synergy"):
+        # permutations within both gaps of the measured atom count as exceeding it
+        value = measured.atoms[atom] - 2 * coarse
+        exceeding = max(int((null[atom] >= value).sum()) for null in nulls)
+        p_value[atom] = (1 + exceeding) / (1 + n_permutations)
     return Estimate(
         measured=measured,
         corrected={atom: float(values.mean()) for atom, values in draws.items()},
         interval={atom: tuple(np.quantile(v, tails).tolist()) for atom, v in draws.items()},
         null_mean={atom: float(values.mean()) for atom, values in nulls[0].items()},
-        p_value={atom: (1 + count) / (1 + n_permutations) for atom, count in exceeding.items()},
+        p_value=p_value,
         n_samples=n,
         predicted_bias=float(bias["synergy"]),
         synergy_estimable=True,
-        converged=measured.converged,
+        converged=measured.converged and all(pid.converged for pids in sets for pid in pids),
         null=nulls[0],
         draws=draws,
     )
 
 
-def _atoms(pids: Iterable[PID]) -> dict[str, Float[np.ndarray, " n"]]:
-    rows = [pid.atoms for pid in pids]
-    return {atom: np.array([row[atom] for row in rows]) for atom in rows[0]}
+def _atoms(pids: Sequence[PID]) -> dict[str, Float[np.ndarray, " n"]]:
+    return {atom: np.array([pid.atoms[atom] for pid in pids]) for atom in pids[0].atoms}
 
 
 def _components(x: ArrayLike, n_components: int, name: str) -> Float[np.ndarray, "n r"]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pidlib.decomposition.broja import TINY
 
-LIMIT = 2.0  # largest factor of the odds of an answer in `reconcile`
+LIMIT = 2.0  # largest factor of an answer in `reconcile`; odds change by at most its square
 MAX_SCALINGS, SCALING_TOLERANCE = 2000, 1e-10
 LARGEST = 1e100
 
@@ -21,11 +21,11 @@ def reconcile(
     r"""Give the table `a` the column sums `target`, without adding information about its rows.
 
     Two ways preserve the sums of the rows. Scaling, a'(y | x) ~ a(y | x) c(y) with all c within
-    1 / limit and limit, minimizes KL(a' || a) + log(limit) TV, with the total variation between
+    1 / limit and limit, minimizes KL(a' || a) + 2 log(limit) TV, with the total variation between
     sums of columns and `target`; the `channel` corrects what remains. Its information can exceed
     that of `a`. The `channel` alone never tells more of its rows than `a`, but loses some whenever
-    `target` is known from a sample only. The result is their mixture with the most of the first
-    whose information is at most that of `a` (information is convex in the rows).
+    `target` is known from a sample only. The result is a mixture of both that tells no more than
+    `a`: information is convex in the rows, so the chord between them bounds that of the mixture.
 
     Rows of `a` are weights times distributions; `target` has the same total.
 

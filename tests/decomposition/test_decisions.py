@@ -108,6 +108,9 @@ def test_together_is_as_one_by_one(many, monkeypatch):
         options = {"weights": w[keep], "values": values}
         alone = decision_pid(Decisions(part.joint[keep], rows, **options), tol=1e-5).pid
         assert found.atoms == pytest.approx(alone.atoms, abs=2e-5)
+    other = replace(parts[1], reconciliation="channel")
+    with pytest.raises(ValueError, match=r"different sources or reconciliation: .*'channel'"):
+        pid_together([(parts[0], weights[0]), (other, weights[1])], tol=1e-5)
 
 
 def test_equal_rows_are_one_value():

@@ -33,8 +33,7 @@ COLUMNS = Columns(
         **of_type("Int64", "seed", "n_tuned", "steps", "rank"),
         **of_type("Float64", "learning_rate", "last", "top_gap", "top_shortcut"),
         **of_type("Float64", "gap_weight", "shortcut_weight"),
-        **of_type("string", "estimator", "reconciliation", "benchmark", "measure"),
-        "mislabeled": "boolean",
+        **of_type("string", "estimator", "reconciliation", "mislabeled", "benchmark", "measure"),
         "value": "Float64",  # a share for accuracy, bits for total and the atoms
         "n": "Int64",
         "converged": "boolean",

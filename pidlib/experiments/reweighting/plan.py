@@ -31,12 +31,11 @@ ABLATION: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "blocks adapted": {
         f"last {share:.0%}": {"tuning": {"last": share}} for share in (0.2, 0.5, 1.0)
     },
-    # A positive control: weights that leave out wrong labels must win if scores reach the training.
-    "control": {
-        "wrong shortcut labels left out": {
-            "mislabeled": True,
-            "weighting": {"shortcut_weight": 0.0},
-        }
+    # Shortcuts are left out. Where they have the wrong labels, this must win if weights reach the
+    # training; where as many other labels are wrong, it must not.
+    "wrong labels": {
+        words: {"mislabeled": which, "weighting": {"shortcut_weight": 0.0}}
+        for which, words in {"shortcuts": "of shortcuts", "random": "at random"}.items()
     },
     FALLBACK: {f"{tau:g}": {"tau": tau} for tau in (0.3, 0.0)},
 }

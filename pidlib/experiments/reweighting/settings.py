@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # them: atoms are certified, and weights were the same for local terms at 1e-4, 1e-6 and 1e-8 bits.
 _MODULES = {
     "": "reweighting experiments.reweighting.questions experiments.reweighting.training "
+    "decomposition.decisions decomposition.marginals "
     "training.lora training.loop models.families models.load benchmarks.pictures "
     "benchmarks.task benchmarks.sample "
     "extraction.extractor extraction.job extraction.reader extraction.prompts extraction.masking "
@@ -31,6 +32,10 @@ _MODULES = {
     "micro_av": "benchmarks.micro_av",
     "music_avqa": "benchmarks.music_avqa",
 }
+
+
+# Nowhere, where PID weights list a shortcut, or for as many samples at random.
+MISLABELED = ("", "shortcuts", "random")
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,7 @@ class TrainingSpec:
     tau: float
     draws: int  # of the noise, averaged in masked answers
     stream: int  # ``seed`` of the preset
-    mislabeled: bool = False  # whether the samples listed as shortcuts have a wrong label
+    mislabeled: str = ""  # samples with a wrong label, of `MISLABELED`
 
     @classmethod
     def from_preset(
@@ -65,26 +70,29 @@ class TrainingSpec:
         tuning: Mapping[str, Any] | None = None,
         weighting: Mapping[str, Any] | None = None,
         tau: float | None = None,
-        mislabeled: bool = False,
+        mislabeled: str = "",
     ) -> "TrainingSpec":
         """A training with the numbers of a preset, or with replacements: ``tuning={"steps": 120}``.
 
         Numbers without effect take their defaults, so that equal outcomes have equal fingerprints:
         the base has no seed and no training, uniform weights have no `Weighting`. Raises a
-        ValueError for an unknown condition, number (with the nearest known one) or base.
+        ValueError for an unknown condition, number (with the nearest known one), kind of wrong
+        labels or base.
         """
         from pidlib.training.lora import Tuning
 
         if condition not in CONDITIONS:
             raise ValueError(unknown_name("condition", condition, CONDITIONS))
+        if mislabeled not in MISLABELED:
+            raise ValueError(unknown_name("kind of wrong labels", mislabeled, MISLABELED))
         name, _, revision = base.partition("@")
         resolve(name, revision or None, allow_unpinned=preset.allow_unpinned)
         tuned = _replaced(Tuning, "tuning", preset.tuning, tuning)
         weighted = _replaced(Weighting, "weighting", preset.weighting, weighting)
-        if condition in (Condition.BASE, Condition.UNIFORM):
-            weighted = Weighting()
         if condition == Condition.BASE:
-            tuned, seed = Tuning(), 0
+            tuned, seed, mislabeled = Tuning(), 0, ""
+        if condition in (Condition.BASE, Condition.UNIFORM) and not mislabeled:
+            weighted = Weighting()
         identity = base, trained_on, Condition(condition), seed, tuned, weighted
         sizes = ("n_tuned", "n_profiled", "n_evaluated", "n_retained")
         numbers = {name: getattr(preset, name) for name in sizes} | {"stream": preset.seed}
@@ -118,7 +126,7 @@ class TrainingSpec:
         weighting += ("gap_weight", "shortcut_weight", "estimator", "reconciliation")
         columns = {"base": self.base, "trained_on": self.trained_on, "condition": self.condition}
         columns |= {"seed": self.seed, "fingerprint": self.fingerprint}
-        columns["mislabeled"] = self.mislabeled
+        columns |= {"mislabeled": self.mislabeled} if self.mislabeled else {}
         if self.condition != Condition.BASE:
             columns |= {name: getattr(self.tuning, name) for name in tuning}
         if self.condition not in (Condition.BASE, Condition.UNIFORM):

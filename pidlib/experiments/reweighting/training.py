@@ -27,7 +27,7 @@ from pidlib.extraction import PASSES, extract
 from pidlib.extraction.masking import FULL, drawn
 from pidlib.extraction.store import Shard, open_store
 from pidlib.models import LoadedModel, load_model
-from pidlib.reweighting import Condition, Weighting
+from pidlib.reweighting import Condition
 
 TOLERANCE = 1e-4  # bits, of the solver
 _PACKAGES = ("numpy", "torch", "transformers", "peft")  # whose versions are provenance
@@ -103,9 +103,11 @@ def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
 
 
 def mislabeled(preset: Preset, spec: TrainingSpec, train: list[Sample]) -> list[Sample]:
-    """Give the samples that PID weights list as shortcuts the next candidate as their answer."""
-    plain = replace(spec, mislabeled=False, weighting=Weighting(), condition=Condition.PID)
-    listed = sample_weights(preset, plain)[0] < 1
+    """Give the samples listed as shortcuts, or as many, the next candidate as their answer."""
+    listed = sample_weights(preset, replace(spec, mislabeled="", condition=Condition.PID))[0] < 1
+    if spec.mislabeled == "random":
+        seed = derive_seed(spec.stream, "mislabeled", spec.base, spec.trained_on, spec.seed)
+        listed = np.random.default_rng(seed).permutation(listed)
     result = []
     for sample, wrong in zip(train, listed, strict=True):
         following = sample.candidates.index(sample.answer) + 1

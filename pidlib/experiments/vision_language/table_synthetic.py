@@ -49,6 +49,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 def recovers(rows: pd.DataFrame, expected: str) -> bool:
     """Whether four corrected atoms show the order expected of a mixture.
 
+    An atom is significant by its p-value or, if it has none, by an interval above zero.
+
     - ``vision``: its unique atom is significant, its interval lies above that of the other unique
       atom, and it is nine tenths of the sum of all atoms;
     - ``more vision``: the same without the last condition;
@@ -56,7 +58,7 @@ def recovers(rows: pd.DataFrame, expected: str) -> bool:
     - ``synergy``: it is significant and the largest.
     """
     rows = rows.set_index("atom")
-    value, significant = rows["corrected_bits"].astype(float), rows["null_p"] <= protocols.LEVEL
+    value, significant = rows["corrected_bits"].astype(float), _significant(rows)
     if value.isna().any():
         return False
     ahead = {}
@@ -70,6 +72,11 @@ def recovers(rows: pd.DataFrame, expected: str) -> bool:
     source = expected.removeprefix("more ")
     alone = source != expected or value[f"unique_{source}"] >= 0.9 * value.clip(lower=0).sum()
     return bool(ahead[source] and alone)
+
+
+def _significant(rows: pd.DataFrame) -> pd.Series:
+    p, low = rows["null_p"].astype(float), rows["ci_low"].astype(float)
+    return (p <= protocols.LEVEL) | (p.isna() & (low > 0))
 
 
 def latex(table: pd.DataFrame) -> str:
@@ -86,6 +93,7 @@ def latex(table: pd.DataFrame) -> str:
         keys = ["benchmark", "expected", "recovered"]
         for (mixture, expected, recovered), group in block.groupby(keys, sort=False):
             atoms = group.set_index("atom").loc[list(style.VISION_LANGUAGE)]
+            atoms = atoms.assign(significant=_significant(atoms))
             cells = [*map(_cell, atoms.itertuples()), float(atoms["null_mean"].sum())]
             rows.append([mixture, _EXPECTED[expected], *cells, "yes" if recovered else "no"])
     return tables.latex(header, rows, align="ll" + "r" * 5 + "l", digits=2)
@@ -97,4 +105,4 @@ def _cell(row) -> str | None:
     numbers = row.corrected_bits, row.ci_low, row.ci_high
     value, low, high = (f"{bits:.2f}".replace("-0.00", "0.00") for bits in numbers)
     text = f"${value}_{{{low}}}^{{{high}}}$"
-    return text if row.null_p <= protocols.LEVEL else f"({text})"
+    return text if row.significant else f"({text})"

@@ -124,9 +124,10 @@ def test_weights_depend_on_the_condition_and_the_samples(preset):
     assert sorted(random) == sorted(weights) and np.array_equal(sampling, weights)
 
 
-def test_the_control_gives_the_samples_that_pid_lists_wrong_labels(preset, monkeypatch):
+@pytest.mark.parametrize("which", ["shortcuts", "random"])
+def test_the_controls_give_listed_or_random_samples_wrong_labels(preset, monkeypatch, which):
     lists = {"top_gap": 0.25, "top_shortcut": 0.25}
-    options = {"mislabeled": True, "weighting": {"shortcut_weight": 0.0} | lists}
+    options = {"mislabeled": which, "weighting": {"shortcut_weight": 0.0} | lists}
     specs = [training_spec(preset, condition, **options) for condition in "BC"]
     trained, dropped = [], []
 
@@ -142,7 +143,8 @@ def test_the_control_gives_the_samples_that_pid_lists_wrong_labels(preset, monke
     truth = [sample.answer for sample in questions(specs[0]).train]
     wrong = np.array(trained[0]) != truth
     assert trained[0] == trained[1] and 0 < wrong.sum() < len(wrong)
-    assert not dropped[0].any() and dropped[1][wrong].mean() > 0.5  # lists of other lengths
+    assert not dropped[0].any() and dropped[1].sum() == wrong.sum()
+    assert (dropped[1] == wrong).all() == (which == "shortcuts")
     assert specs[0].fingerprint != training_spec(preset, "B").fingerprint
 
 

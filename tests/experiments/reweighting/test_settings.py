@@ -25,17 +25,19 @@ def test_the_fingerprint_changes_with_what_changes_an_outcome_and_nothing_else()
         spec(tau=0.1),
         replace(one, trained_on="prior/70"),
         replace(one, base="paligemma"),
+        spec(mislabeled="random"),
     ]
     assert len({other.fingerprint for other in (one, *others)}) == 1 + len(others)
     assert spec().fingerprint == one.fingerprint and distinct([one, spec(), one]) == [one]
     untrained = spec("A", seed=3, tuning={"steps": 3})
     assert untrained.fingerprint == spec("A").fingerprint
+    assert spec("A", mislabeled="random").fingerprint == spec("A").fingerprint
     assert spec("B", weighting={"top_gap": 0.1}).fingerprint == spec("B").fingerprint
 
 
 def test_columns_leave_out_hyperparameters_without_effect():
     base, uniform, pid = (spec(letter).columns for letter in "ABC")
-    assert set(base) == {"base", "trained_on", "condition", "seed", "fingerprint", "mislabeled"}
+    assert set(base) == {"base", "trained_on", "condition", "seed", "fingerprint"}
     assert set(uniform) - set(base) == {"learning_rate", "rank", "last"}
     assert set(pid) - set(uniform) >= {"top_gap", "gap_weight", "estimator"}
 
@@ -46,6 +48,8 @@ def test_columns_leave_out_hyperparameters_without_effect():
         ({"condition": "Z"}, "unknown condition 'Z'"),
         ({"tuning": {"step": 3}}, "unknown number of tuning 'step'; did you mean 'steps'"),
         ({"weighting": {"gap": 3}}, "unknown number of weighting 'gap'"),
+        ({"weighting": {"reconciliation": "channels"}}, "'channels'; did you mean 'channel'"),
+        ({"mislabeled": "shortcut"}, "wrong labels 'shortcut'; did you mean 'shortcuts'"),
     ],
 )
 def test_unknown_names_are_refused(changes, hint):
