@@ -1,27 +1,20 @@
 """Atoms of the models of a preset, from their decisions and from their embeddings."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from itertools import product
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
 
-from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.codes import N_COMPONENTS, quantize
 from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.gaussian import gaussian_pid
-from pidlib.decomposition.resampling import N_HALVES
-from pidlib.experiments.extractions import Extracted, Query, Request, extractions
+from pidlib.experiments.extractions import Extracted, Query, Request
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.statistics import normal_interval
-from pidlib.experiments.tables import ATOMS, validate
 from pidlib.extraction import PASSES, Extraction
 from pidlib.extraction.masking import FULL, SOURCES, drawn
 from pidlib.profiles.modes import measure_mode
 
-BATCH = {"epochs": 20, "batch_size": 64}  # within the published ranges, for a few hundred samples
 # Columns that all atoms of codes share.
 CODES = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
 # Of `gaussian_rows`: as many components as codes have; noise, since a function has infinite bits;
@@ -29,48 +22,26 @@ CODES = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "est
 GAUSSIAN, N_DRAWS = {"n_components": N_COMPONENTS, "shrinkage": 0.1}, 49
 
 
-def request(
-    preset: Preset, benchmarks: Sequence[str] | None = None, models: Sequence[str] | None = None
-) -> Request:
-    """All passes of a profile; by default of the preset's models on all of its benchmarks."""
+def request(preset: Preset, benchmarks: Sequence[str] = ()) -> Request:
+    """All passes of a profile of the preset's models, by default on all of its benchmarks."""
     partners = preset.partners if "resampled" in preset.unimodal else 0
     passes = drawn(PASSES, preset.draws)
     query = Query(preset.split, preset.n_samples, preset.seed, passes, partners)
-    models = preset.models if models is None else models
-    return Request(models, preset.benchmarks if benchmarks is None else benchmarks, (query,))
+    return Request(preset.models, benchmarks or preset.benchmarks, (query,))
 
 
-def decision_profiles(
-    preset: Preset,
-    experiment: str,
-    benchmarks: Sequence[str] | None = None,
-    estimators: Sequence[str] = ("exact",),
-) -> pd.DataFrame:
-    """Atoms of the models' decisions, for each unimodal mode and each estimator.
+def mode_profiles(
+    preset: Preset, answer: Extracted, experiment: str, **identified: str
+) -> Iterator[pd.DataFrame]:
+    """Atoms of the decisions of one model for each unimodal mode, see `measure_mode`.
 
-    By default on all benchmarks of the preset. The estimators are those of `decision_profile`.
+    `identified` goes into the fingerprints, with the mode and the settings.
     """
-    profiles = []
-    shared = preset.model_dump(include={"tau", "n_halves", "seed"})
-    for (answer,) in extractions(preset, request(preset, benchmarks)):
-        for unimodal, estimator in product(preset.unimodal, estimators):
-            settings = shared | {"unimodal": unimodal, "estimator": estimator}
-            if estimator == "BATCH":
-                settings["n_batches"] = preset.n_batches
-            training = BATCH if estimator == "BATCH" else {}
-            columns = answer.row_columns(experiment, **settings, **training)
-            options = settings | {"device": preset.device}
-            profiles.append(decision_profile(answer.extraction, **options, **columns))
-    return validate(pd.concat(profiles, ignore_index=True), ATOMS)
-
-
-def mode_profiles(preset: Preset, answer: Extracted, experiment: str) -> Iterator[pd.DataFrame]:
-    """Atoms of the decisions of one model for each unimodal mode."""
     settings = preset.model_dump(include={"tau", "n_halves", "seed"})
     for unimodal in preset.unimodal:
-        columns = answer.row_columns(experiment, unimodal=unimodal, **settings)
-        options = settings | {"unimodal": unimodal, "device": preset.device}
-        yield decision_profile(answer.extraction, **options, **columns)
+        measured = measure_mode(answer.extraction, unimodal, **settings, device=preset.device)
+        columns = answer.row_columns(experiment, unimodal=unimodal, **settings, **identified)
+        yield measured.rows.assign(**columns, estimator="exact", seed=preset.seed)
 
 
 def embedding_request(preset: Preset) -> Request:
@@ -81,50 +52,6 @@ def embedding_request(preset: Preset) -> Request:
         for split in (fitted, preset.split)
     )
     return Request(preset.models, preset.benchmarks, queries)
-
-
-def decision_profile(
-    extraction: Extraction,
-    *,
-    unimodal: str,
-    estimator: str = "exact",
-    tau: float = 0.3,
-    n_halves: int = N_HALVES,
-    n_batches: int = 50,
-    seed: int = 0,
-    device: str | None = None,
-    **columns: object,
-) -> pd.DataFrame:
-    """Atoms of a model's decisions in a unimodal mode, a row each, with further columns.
-
-    The estimator ``"exact"`` gives certified bounds, corrected values, interval and null, see
-    `pidlib.profiles.measure_mode`; ``"BATCH"``, as published, the range over `n_batches` random
-    batches, and none of these.
-    """
-    if estimator == "exact":
-        rows = measure_mode(extraction, unimodal, tau, n_halves, seed, device).rows
-    elif estimator == "BATCH":
-        rows = _batch_rows(extraction, unimodal, tau, n_batches, seed)
-    else:
-        raise ValueError(f"unknown estimator {estimator!r}; choose 'exact' or 'BATCH'")
-    fixed = {"source_a": "vision", "source_b": "language", "unimodal": unimodal, "seed": seed}
-    return rows.assign(**fixed, estimator=estimator, **columns)
-
-
-def _batch_rows(
-    extraction: Extraction, unimodal: str, tau: float, n_batches: int, seed: int
-) -> pd.DataFrame:
-    """Atoms by BATCH and their range over batches, as published: not reconciled, clamped at 0."""
-    embeddings, decisions = dict(extraction.embeddings), getattr(extraction, unimodal)(tau)
-    decisions = replace(decisions, reconciliation="none")
-    if unimodal == "resampled":
-        pairs = zip(SOURCES, extraction.pairs.index.T, strict=True)
-        embeddings = {name: embeddings[name][rows] for name, rows in pairs}
-    result = batch_pid(decisions, embeddings=embeddings, n_batches=n_batches, seed=seed, **BATCH)
-    value, spread = pd.Series(result.atoms), pd.Series(result.spread)
-    low, high = normal_interval(value, spread)
-    rows = pd.DataFrame({"value_bits": value, "ci_low": low, "ci_high": high})
-    return rows.clip(lower=0).reset_index(names="atom")
 
 
 def embedding_profile(

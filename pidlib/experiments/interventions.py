@@ -117,23 +117,15 @@ def resample(
     ]
 
 
-def _each(change: Callable[[Sample], Sample]) -> Intervention:
-    return lambda samples, seed: [change(sample) for sample in samples]
-
-
-def _each_seeded(change: Callable[[Sample, int], Sample]) -> Intervention:
-    return lambda samples, seed: [change(sample, seed) for sample in samples]
-
-
 # On the picture, then on the question.
 INTERVENTIONS: dict[str, Intervention] = {
-    "blank": _each(blank),
-    "no image": _each(no_image),
+    "blank": lambda samples, seed: list(map(blank, samples)),
+    "no image": lambda samples, seed: list(map(no_image, samples)),
     "resampled": lambda samples, seed: resample(samples, "vision", seed),
-    "pixels": _each_seeded(shuffle_pixels),
-    "patches": _each_seeded(shuffle_patches),
-    "blurred": _each(blur),
-    "words": _each_seeded(shuffle_words),
+    "pixels": lambda samples, seed: [shuffle_pixels(sample, seed) for sample in samples],
+    "patches": lambda samples, seed: [shuffle_patches(sample, seed) for sample in samples],
+    "blurred": lambda samples, seed: list(map(blur, samples)),
+    "words": lambda samples, seed: [shuffle_words(sample, seed) for sample in samples],
     "question": lambda samples, seed: resample(samples, "language", seed),
 }
 

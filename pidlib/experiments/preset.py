@@ -103,17 +103,13 @@ class Preset(BaseModel):
     tau: float = Field(ge=0, le=1)  # candidate mass below which a decision counts as uniform
     n_halves: Annotated[int, Field(ge=2)]  # halves of the samples that correct decisions' atoms
     n_bootstrap: PositiveInt  # resamples per interval
-    n_resamples: (
-        PositiveInt  # permutations and bootstrap draws where they are cheap: of models, of seeds
-    )
+    n_resamples: PositiveInt  # permutations and bootstrap draws of models and of seeds
     n_permutations: PositiveInt  # permutations per null
     n_clusters: PositiveInt  # codes per modality of pooled embeddings
     n_batches: PositiveInt  # random batches of the BATCH estimator
     bias_samples: Sizes  # sample sizes of the bias study
     bias_codes: Sizes  # alphabet sizes of both sources in the bias study
-    sample_sizes: (
-        Sizes  # sample sizes of the study of decisions; the largest is cut into the others
-    )
+    sample_sizes: Sizes  # of the study of decisions; the largest sample is cut into the others
     n_repeats: PositiveInt  # independent draws per point of the bias study
     coverage_samples: Sizes  # sample sizes of the coverage study
     n_coverage: PositiveInt  # repetitions per cell of the coverage study

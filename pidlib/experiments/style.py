@@ -169,13 +169,16 @@ def _label(atom: str) -> str:
     return f"{SYMBOLS[atom]}  {WORDS[atom]}"
 
 
+def marker_handles(entries: Iterable[tuple[str, str, str]], **look: Any) -> list[Line2D]:
+    """Legend entries of outlined markers: each a label, a marker and a color."""
+    look = {"markeredgecolor": INK, "markersize": 3.8} | look
+    return [handle(label, marker=marker, color=color, **look) for label, marker, color in entries]
+
+
 def model_handles(models: Sequence[str]) -> list[Line2D]:
     """Legend entries of models: marker and name."""
-    look = {"color": "white", "markeredgecolor": INK, "markersize": 3.8}
-    return [
-        handle(model_name(model), marker=marker, **look)
-        for model, marker in zip(models, MARKERS, strict=False)
-    ]
+    marked = zip(models, MARKERS, strict=False)
+    return marker_handles((model_name(model), marker, "white") for model, marker in marked)
 
 
 def color_handles(colors: Mapping[str, Any], prefix: str = "", **look: Any) -> list[Line2D]:
@@ -186,12 +189,9 @@ def color_handles(colors: Mapping[str, Any], prefix: str = "", **look: Any) -> l
 
 def condition_handles(letters: Iterable[str], names: Mapping[str, str]) -> list[Line2D]:
     """Legend entries of weighting conditions: marker, letter and words."""
-    edge = {"markeredgecolor": INK, "markeredgewidth": 0.5, "markersize": 4}
-    looks = {letter: CONDITION_STYLES[letter] for letter in letters}
-    return [
-        handle(f"{letter} {names[letter]}", color=color, marker=marker, **edge)
-        for letter, (color, marker) in looks.items()
-    ]
+    looks = ((letter, *CONDITION_STYLES[letter]) for letter in letters)
+    entries = ((f"{letter} {names[letter]}", marker, color) for letter, color, marker in looks)
+    return marker_handles(entries, markeredgewidth=0.5, markersize=4)
 
 
 def null_handle(label: str) -> Patch:
@@ -234,11 +234,14 @@ def benchmark_panels(
     height: float = 1.3,
     margin: float = 0.5,
     below: float = 0,
+    ylabel: str = "bits",
+    xlabel: str = "",
     **layout: Any,
 ) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a panel for each benchmark, three in a row; sizes in inches.
 
-    If there is a height `below`, it is left free as the second of two subfigures.
+    The lowest panel of each column has the `xlabel`. If there is a height `below`, it is left free
+    as the second of two subfigures.
     """
     columns = min(3, len(benchmarks))
     rows = math.ceil(len(benchmarks) / columns)
@@ -252,5 +255,7 @@ def benchmark_panels(
     for benchmark, ax in zip(benchmarks, axes.flat, strict=False):
         ax.set_title(benchmark_name(benchmark))
     for ax in axes[:, 0]:
-        ax.set_ylabel("bits")
+        ax.set_ylabel(ylabel)
+    for ax in axes.flat[len(benchmarks) - columns : len(benchmarks)]:
+        ax.set_xlabel(xlabel)
     return whole, dict(zip(benchmarks, axes.flat, strict=False))

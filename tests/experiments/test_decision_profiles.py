@@ -6,17 +6,16 @@ import pytest
 from known_models import N, extraction, xor
 
 from pidlib.experiments.decision_profiles import (
-    decision_profile,
-    decision_profiles,
     embedding_codes,
     embedding_profile,
     embedding_request,
+    mode_profiles,
     request,
 )
-from pidlib.experiments.extractions import extractions
+from pidlib.experiments.extractions import Extracted, extractions
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.tables import ATOMS, validate
-from pidlib.experiments.vision_language import fig_embeddings
+from pidlib.experiments.vision_language import fig_embeddings, fig_profiles
 from pidlib.training.minis import vocabulary
 from pidlib.training.tiny import build
 
@@ -45,15 +44,15 @@ def folders(preset):
 
 
 def test_decisions_are_extracted_once_for_all_modes(preset):
-    table = decision_profiles(preset, "vision_language")
+    table = fig_profiles.measure(preset)["fig_profiles"]
     assert len(table) == 4 * len(preset.unimodal)
     assert set(table["n_samples"]) == {16} and set(table["experiment"]) == {"vision_language"}
     assert table["fingerprint"].nunique() == len(preset.unimodal)
     assert table.loc[0, "revision"] and table["seed"].eq(0).all()
     before = folders(preset)
-    assert decision_profiles(preset, "vision_language").equals(table)
+    assert fig_profiles.measure(preset)["fig_profiles"].equals(table)
     assert folders(preset) == before
-    more = decision_profiles(preset.model_copy(update={"n_samples": 17}), "vision_language")
+    more = fig_profiles.measure(preset.model_copy(update={"n_samples": 17}))["fig_profiles"]
     assert set(more["fingerprint"]).isdisjoint(table["fingerprint"])
     assert len(folders(preset)) == len(before) + 1
 
@@ -80,22 +79,15 @@ def test_an_unknown_model_stops_before_the_first_is_loaded(preset):
 
 
 def test_rows_of_decisions_fit_the_columns_of_atoms():
-    profile = decision_profile(extraction(xor), unimodal="resampled", n_halves=4, **COLUMNS)
+    answer = Extracted(extraction(xor), {"benchmark": "b", "fingerprint": "f"})
+    preset = load_preset("smoke", unimodal="resampled", n_halves=4)
+    (profile,) = mode_profiles(preset, answer, "vision_language")
     table = validate(profile, ATOMS)
     assert values(table)["synergy"] == pytest.approx(1, abs=1e-5)
     assert values(table, "corrected_bits")["synergy"] == pytest.approx(1, abs=0.03)
     assert set(table["source_a"]) == {"vision"} and set(table["unimodal"]) == {"resampled"}
-
-
-def test_batch_agrees_with_the_exact_solver():
-    options = {"unimodal": "masked"}
-    table = decision_profile(extraction(xor), estimator="BATCH", n_batches=5, **options)
-    assert values(table)["synergy"] == pytest.approx(1, abs=0.1)
-    assert set(table["estimator"]) == {"BATCH"} and "converged" not in table
-    with pytest.raises(ValueError, match="unknown estimator 'batch'"):
-        decision_profile(extraction(xor), estimator="batch", **options)
-    with pytest.raises(ValueError, match="unknown mode 'mask'"):
-        decision_profile(extraction(xor), unimodal="mask")
+    (other,) = mode_profiles(preset, answer, "vision_language", estimator="exact")
+    assert set(other["fingerprint"]).isdisjoint(table["fingerprint"])
 
 
 def test_embeddings_of_xor_have_synergy():

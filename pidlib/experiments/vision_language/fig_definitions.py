@@ -1,12 +1,10 @@
 r"""When does a decomposition say more than two informations, and what depends on its definition?
 
-Given :math:`I_v`, :math:`I_l` and :math:`I`, a definition of redundancy is one number, see
-`variants`. R of MMI needs no decomposition; it exceeds that of BROJA by the smaller unique atom of
-BROJA. Where this atom is zero, both are one, and BROJA says no more than the two informations.
+A definition of redundancy is one number, see `variants`. Where the smaller unique atom of BROJA is
+zero, BROJA is MMI, and says no more than the informations of both sources.
 """
 
-import itertools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
@@ -83,28 +81,20 @@ def redundancies(joint: np.ndarray) -> dict[str, float | bool]:
 
     CCS and dep are missing above `MAX_CELLS`.
     """
-    solved = pid(joint, SOURCES)
-    values = {"broja": solved.redundancy, "gap": solved.gap, "total": solved.total}
-    values |= {name: solved.redundancy + solved.unique[name] for name in SOURCES}
     measures = OTHERS if np.asarray(joint).size <= MAX_CELLS else OF_PAIRS
-    values |= {name: decompose(joint, name)["redundancy"] for name in measures}
-    return {f"{name}_bits": value for name, value in values.items()} | {
-        "converged": solved.converged
-    }
+    by_others = {name: decompose(joint, name)["redundancy"] for name in measures}
+    return variants.solved_informations(pid(joint, SOURCES), by_others)
 
 
 def _tables(preset: Preset) -> Iterator[dict[str, object]]:
     """The gates, and the laws of the ideal answerers of the generated benchmarks."""
-    generated = (name for name in preset.benchmarks if name.startswith("micro/"))
-    pairs = (name for name in benchmarks.names("pairs") if name.startswith("micro/"))
-    laws: dict[str, Callable] = {f"gate/{name}": gate.joint for name, gate in GATES.items()}
-    laws |= {name: lambda name=name: benchmarks.truth(name) for name in (*generated, *pairs)}
-    for name, law in laws.items():
-        joint = np.asarray(law())
+    names = (*preset.benchmarks, *benchmarks.names("pairs"))
+    joints = {f"gate/{name}": np.asarray(gate.joint()) for name, gate in GATES.items()}
+    joints |= {name: benchmarks.truth(name) for name in names if name.startswith("micro/")}
+    for name, joint in joints.items():
         kind = "gates" if name.startswith("gate/") else "ideal answerers"
         identity = {"kind": kind, "benchmark": name}
-        identity["fingerprint"] = fingerprint(joint=joint.tolist())
-        yield identity | redundancies(joint)
+        yield identity | {"fingerprint": fingerprint(joint=joint.tolist())} | redundancies(joint)
 
 
 def _codes(preset: Preset) -> Iterator[dict[str, object]]:
@@ -127,13 +117,13 @@ def leading_atoms(decisions: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame
     rows = []
     decisions = pd.concat([decisions, decisions.assign(benchmark=population.ALL)])
     for definition in variants.DEFINITIONS:
-        for keys, group in decisions.groupby(["benchmark", "procedure"], sort=False):
+        named = decisions.groupby(["benchmark", "procedure"], sort=False)
+        for (benchmark, procedure), group in named:
             values = variants.quantities(group, definition)[list(ATOMS)]
             by_broja = variants.quantities(group, "broja")[list(ATOMS)].to_numpy().argmax(1)
             leading = np.take_along_axis(values.to_numpy(), by_broja[:, None], 1)[:, 0]
-            row = dict(zip(("benchmark", "procedure"), keys, strict=True))
-            row["definition"] = definition
-            row["atom"] = None if row["benchmark"] == population.ALL else values.mean().idxmax()
+            row = {"benchmark": benchmark, "procedure": procedure, "definition": definition}
+            row["atom"] = None if benchmark == population.ALL else values.mean().idxmax()
             row["share"] = (leading >= values.max(axis=1) - TIE).mean()
             row["converged"] = bool(group["converged"].all())
             rows.append(row | {"fingerprint": fingerprint(population=list(group["fingerprint"]))})
@@ -151,10 +141,7 @@ def _correlations(preset: Preset, models: pd.DataFrame, decisions: pd.DataFrame)
         for outcome in ("broja", *OUTCOMES)
         if (definition, outcome) != ("broja", "broja")
     ]
-    names = ["procedure", "definition", "quantity", "outcome"]
-    cells = pd.DataFrame(cells, columns=names)
-    seed = preset.seed
-    table = variants.correlations(models, decisions, cells, preset.n_resamples, seed)
+    table = variants.correlations(models, decisions, cells, preset.n_resamples, preset.seed)
     ranking = table["outcome"] == "broja"
     return table.assign(conclusion=np.where(ranking, "ranking of models", "rank correlation"))
 
@@ -166,7 +153,6 @@ _LOOKS = {
     "ccs": ("s", style.OTHERS[0], r"$I_{\mathrm{ccs}}$"),
     "dep": ("v", style.OTHERS[3], r"$I_{\mathrm{dep}}$"),
 }
-_TITLES = {"gates": "gates", "ideal answerers": "ideal answerers", "codes": "codes"}
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
@@ -174,9 +160,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     table, conclusions = tables["fig_definitions"], tables["fig_definitions_conclusions"]
     result = Figure(figsize=(style.PAGE, 5.4))
     above, below = result.subfigures(2, 1, height_ratios=(1, 1.05))
-    tabled = table[table["kind"] != "decisions"].assign(panel=table["kind"].map(_TITLES))
-    answered = table[table["kind"] == "decisions"].assign(panel=table["procedure"])
-    panels = [*tabled.groupby("panel", sort=False), *answered.groupby("panel", sort=False)]
+    names = table["kind"].mask(table["kind"] == "decisions", table["procedure"])
+    panels = list(table.groupby(names, sort=False))
     axes = above.subplots(1, len(panels), sharey=True)
     for ax, (name, rows) in zip(axes, panels, strict=True):
         _draw_distances(ax, rows)
@@ -184,11 +169,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     axes[0].set_ylabel("$R$ minus $R$ of BROJA (bits)")
     above.supxlabel("smaller unique atom of BROJA (bits)", fontsize="medium")
     _draw_conclusions(below.subplots(1, 4, sharey=True), conclusions)
-    handles = [
-        style.handle(words, marker=marker, color=color, markeredgecolor=style.INK, markersize=3.8)
-        for marker, color, words in _LOOKS.values()
-    ]
-    result.legend(handles=handles, loc="outside upper center", ncols=5)
+    entries = ((words, marker, color) for marker, color, words in _LOOKS.values())
+    result.legend(handles=style.marker_handles(entries), loc="outside upper center", ncols=5)
     return result
 
 
@@ -213,39 +195,24 @@ def _draw_distances(ax: Axes, rows: pd.DataFrame) -> None:
 def _draw_conclusions(axes: np.ndarray, table: pd.DataFrame) -> None:
     """A panel for each conclusion: benchmarks as dots, their mean as a marker by definition."""
     procedures = list(table["procedure"].unique())
-    rank, loss = "ranking of models", "rank correlation"
+    cells = dict(list(table.groupby(["conclusion", "quantity", "outcome"])))
     leading = table[table["conclusion"] == "leading atom"]
     panels = {
         "same leading atom": (leading[leading["definition"] != "broja"], "share"),
-        "models ranked by $S$": (_select(table, rank, "synergy", "broja"), "rho"),
-        "models ranked by $R$": (_select(table, rank, "redundancy", "broja"), "rho"),
-        r"$S$ with $\Delta_v$": (_select(table, loss, "synergy", "delta_vision"), "rho"),
+        "models ranked by $S$": (cells["ranking of models", "synergy", "broja"], "rho"),
+        "models ranked by $R$": (cells["ranking of models", "redundancy", "broja"], "rho"),
+        r"$S$ with $\Delta_v$": (cells["rank correlation", "synergy", "delta_vision"], "rho"),
     }
+    shifts = zip(variants.DEFINITIONS, (-0.25, 0, 0.25), strict=True)
+    looks = {name: (*_LOOKS[name][:2], shift) for name, shift in shifts}
     for ax, (title, (rows, column)) in zip(axes, panels.items(), strict=True):
-        rows = rows[rows[column].notna()]
-        for definition, procedure in itertools.product(variants.DEFINITIONS, procedures):
-            chosen = (rows["definition"] == definition) & (rows["procedure"] == procedure)
-            drawn = rows[chosen].set_index("benchmark")
-            if drawn.empty:
-                continue
-            y = procedures.index(procedure) + 0.25 * (variants.DEFINITIONS.index(definition) - 1)
-            dots = style.floats(drawn[column][~drawn.index.str.startswith("mean of")])
-            look = {"color": style.FAINT, "markersize": 3.5, "markeredgewidth": 0}
-            ax.plot(dots, np.full(len(dots), y), ".", zorder=2, **look)
-            mean = drawn.loc[population.ALL if population.ALL in drawn.index else drawn.index[0]]
-            ends = style.floats(mean[["family_low", "family_high"]])
-            ax.hlines(y, *ends, color=style.INK, linewidth=0.8, zorder=3)
-            marker, color, _ = _LOOKS[definition]
-            look = {"markeredgecolor": style.INK, "markeredgewidth": 0.5, "markersize": 4}
-            ax.plot([mean[column]], [y], marker, color=color, zorder=4, clip_on=False, **look)
+        single = rows[~rows["benchmark"].str.startswith("mean of")]
+        y = variants.heights(single, procedures, looks)
+        look = {"color": style.FAINT, "markersize": 3.5, "markeredgewidth": 0, "zorder": 1}
+        ax.plot(style.floats(single[column]), y, ".", **look)
+        means = rows[rows["benchmark"] == population.ALL]  # none for a single benchmark
+        variants.draw_rows(ax, single if means.empty else means, column, procedures, looks)
         label = r"rank correlation $\rho$" if column == "rho" else "share of models"
         ax.set(title=title, xlabel=label, xlim=(-0.02 if column == "share" else -1.05, 1.05))
-        ax.set_ylim(len(procedures) - 0.5, -0.5)
         ax.axvline(0, color=style.NULL, linewidth=0.8, zorder=0)
-        ax.grid(visible=False)
     axes[0].set_yticks(range(len(procedures)), procedures)
-
-
-def _select(table: pd.DataFrame, conclusion: str, quantity: str, outcome: str) -> pd.DataFrame:
-    chosen = (table["conclusion"] == conclusion) & (table["quantity"] == quantity)
-    return table[chosen & (table["outcome"] == outcome)]

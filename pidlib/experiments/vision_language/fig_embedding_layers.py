@@ -1,8 +1,7 @@
 """How do the atoms of embeddings change from block to block?
 
-The sources are the pooled vision and language embeddings at the input of the language model, the
-target is the state at the answer position after each block, with a codebook for each block. Padegal
-Amit et al. decompose layer by layer too (arXiv 2511.19470).
+The sources are those of `fig_embeddings`, the target is the state at the answer position after each
+block, with a codebook for each block.
 """
 
 import pandas as pd
@@ -46,7 +45,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> Figure:
     """Corrected atoms against the relative depth of the block; filled markers are significant."""
     models = list(table["model"].unique())
-    figure, panels = style.benchmark_panels(list(table["benchmark"].unique()))
+    names = list(table["benchmark"].unique())
+    figure, panels = style.benchmark_panels(names, xlabel="relative depth")
     for benchmark, ax in panels.items():
         for index, model in enumerate(models):
             rows = table[(table["benchmark"] == benchmark) & (table["model"] == model)]
@@ -56,11 +56,8 @@ def figure(table: pd.DataFrame) -> Figure:
                 _draw_line(ax, line, style.COLORS[atom], style.MARKERS[index], shift)
         ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
         ax.set_xlim(0, 1.06)
-    for ax in list(panels.values())[-3:]:
-        ax.set_xlabel("relative depth")
-    marker = {"marker": "o", "markersize": 3.4, "markeredgecolor": style.FAINT}
-    faces = {"clears its null": style.FAINT, "does not": "white"}
-    filled = [style.handle(words, color=face, **marker) for words, face in faces.items()]
+    filled = ("clears its null", "o", style.FAINT), ("does not", "o", "white")
+    filled = style.marker_handles(filled, markersize=3.4, markeredgecolor=style.FAINT)
     figure.legend(handles=style.atom_lines(), loc="outside upper center", ncols=4)
     handles = [*style.model_handles(models), *filled]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))

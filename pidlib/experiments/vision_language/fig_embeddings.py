@@ -2,8 +2,7 @@
 
 The sources are the pooled vision and language embeddings at the input of the language model, the
 target is the state at the answer position after the last block; all three become k-means codes, by
-codebooks of other samples, or are decomposed by their covariance (estimator ``Gaussian``). Padegal
-Amit et al. measure at this level (arXiv 2511.19470).
+codebooks of other samples, or are decomposed by their covariance (estimator ``Gaussian``).
 """
 
 import numpy as np
@@ -37,16 +36,15 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of each model on each benchmark, with null, correction and interval."""
     settings = preset.model_dump(include={"n_clusters", "n_permutations", "n_bootstrap", "seed"})
     profiles = []
-    for pair in extractions(preset, *requests(preset)):
-        names = zip(("fitted", "applied"), pair, strict=True)
-        identities = {name: answer.columns["fingerprint"] for name, answer in names}
-        columns = pair[1].columns | {"fingerprint": fingerprint(**identities, **settings)}
-        states = [answer.extraction for answer in pair]
-        profiles.append(embedding_profile(*states, **settings, **columns))
-        parts = [*(states[1].embeddings[name] for name in SOURCES), states[1].hidden[:, -1]]
+    for fitted, (states, columns) in extractions(preset, *requests(preset)):
+        applied = columns["fingerprint"]
+        key = fingerprint(fitted=fitted.columns["fingerprint"], applied=applied, **settings)
+        columns = columns | {"fingerprint": key}
+        profiles.append(embedding_profile(fitted.extraction, states, **settings, **columns))
+        parts = [*(states.embeddings[name] for name in SOURCES), states.hidden[:, -1]]
         options = {"seed": preset.seed, "n_draws": min(N_DRAWS, preset.n_permutations)}
-        key = fingerprint(applied=identities["applied"], **GAUSSIAN, **options)
-        fixed = {"layer": states[1].layers[-1], "seed": preset.seed, "fingerprint": key}
+        key = fingerprint(applied=applied, **GAUSSIAN, **options)
+        fixed = {"layer": states.layers[-1], "seed": preset.seed, "fingerprint": key}
         profiles.append(gaussian_rows(parts, **options).assign(**columns | fixed))
     return validate(pd.concat(profiles).assign(experiment="vision_language"), COLUMNS)
 

@@ -5,9 +5,8 @@ Four studies, each with one choice changed:
 - ``estimator``: BATCH against the exact solver, on the masked decisions of the first model;
 - ``alone``: the absent modality masked against resampled, both by the exact solver;
 - ``mask``: masked by the mean of all tokens, or by tokens of another sample, instead of noise;
-- ``options``: for models trained on questions that list their candidates, the picture with question
-  and options hidden (``vision``, and with another draw of the noise, ``vision#1``), or with the
-  options visible (``vision+options``).
+- ``options``: for models trained on questions that list their candidates, the picture with options
+  hidden (``vision``; by another draw of the noise, ``vision#1``) or visible (``vision+options``).
 """
 
 import time
@@ -31,6 +30,8 @@ from pidlib.experiments.extractions import Extracted, Query, Request, extraction
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
+from pidlib.experiments.truths import atom_rows
+from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, OPTIONS, SOURCES, drawn
 from pidlib.profiles.modes import measure_decisions
 
@@ -39,7 +40,6 @@ EXPERIMENT = "vision_language"
 TRAINING = ({"epochs": 10, "batch_size": 256}, {"epochs": 20, "batch_size": 64})
 N_SEEDS = 3  # of BATCH
 VISION_PASSES = ("vision", "vision#1", OPTIONS)
-STUDIES = ("alone", "options")  # of the second and third panel
 
 COLUMNS = Columns(
     {
@@ -56,13 +56,11 @@ def requests(preset: Preset) -> list[Request]:
     """The queries of profiles of decisions, of other masks, and of questions with `options`."""
     source = preset.split, preset.n_samples, preset.seed
     passes = (FULL, *SOURCES, *VISION_PASSES[1:])
-    listed = Query(*source, passes, options=True)
-    queries = {
-        "mean": Query(*source, passes[:3], mask="mean"),  # one draw is as another
-        "swapped": Query(*source, drawn(passes[:3], preset.draws), mask="swapped"),
-    }
-    masked = [Request(preset.models, preset.benchmarks, (query,)) for query in queries.values()]
-    listed = Request(preset.options_models, preset.benchmarks, (listed,))
+    mean = Query(*source, passes[:3], mask="mean")  # one draw is as another
+    swapped = Query(*source, drawn(passes[:3], preset.draws), mask="swapped")
+    masked = [Request(preset.models, preset.benchmarks, (query,)) for query in (mean, swapped)]
+    options = Query(*source, passes, options=True)
+    listed = Request(preset.options_models, preset.benchmarks, (options,))
     return [decision_profiles.request(preset), listed, *masked]
 
 
@@ -83,17 +81,20 @@ def measure(preset: Preset) -> pd.DataFrame:
     for request in masked:
         mask = request.queries[0].mask
         for (answer,) in extractions(preset, request):
-            tables.append(_masked(preset, answer).assign(study="mask", mask=mask))
+            rows = _decomposed(preset, answer, answer.extraction)
+            tables.append(rows.assign(source_a="vision", study="mask", mask=mask))
     return validate(pd.concat(tables).assign(source_b="language"), COLUMNS)
 
 
-def _masked(preset: Preset, answer: Extracted) -> pd.DataFrame:
+def _decomposed(
+    preset: Preset, answer: Extracted, extraction: Extraction, **identified: str
+) -> pd.DataFrame:
+    """Atoms of the masked decisions of an extraction, with the columns of the answer."""
     settings = {"n_halves": preset.n_halves, "seed": preset.seed}
-    decisions = answer.extraction.masked(preset.tau)
+    decisions = extraction.masked(preset.tau)
     rows = measure_decisions(decisions, **settings, device=preset.device).rows
-    columns = answer.row_columns(EXPERIMENT, tau=preset.tau, **settings)
-    columns |= {"seed": preset.seed, "source_a": "vision", "unimodal": "masked"}
-    return rows.assign(estimator="exact", **columns)
+    columns = answer.row_columns(EXPERIMENT, **identified, tau=preset.tau, **settings)
+    return rows.assign(estimator="exact", unimodal="masked", seed=preset.seed, **columns)
 
 
 def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
@@ -102,11 +103,9 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
     start = time.process_time()
     solved = decision_pid(decisions, device=preset.device).pid
     exact = time.process_time() - start
-    rows = pd.DataFrame({"atom": solved.atoms.keys(), "value_bits": solved.atoms.values()})
-    rows[["lower_bits", "upper_bits"]] = list(solved.bounds.values())
     columns = answer.row_columns(EXPERIMENT, tau=preset.tau) | {"seconds": exact, "ratio": 1.0}
-    columns |= {"estimator": "exact", "seed": preset.seed, "converged": solved.converged}
-    yield rows.assign(**shared, **columns)
+    columns |= {"estimator": "exact", "seed": preset.seed}
+    yield atom_rows(solved).assign(**shared, **columns)
     for training, repeat in product(TRAINING, range(N_SEEDS)):
         # With a batch of all samples, all batches are the same.
         n_batches = preset.n_batches if training["batch_size"] < len(decisions) else 1
@@ -124,8 +123,7 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
 
 
 def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
-    settings = {"n_halves": preset.n_halves, "seed": preset.seed}
-    options, whole = settings | {"device": preset.device}, answer.extraction
+    whole = answer.extraction
     for key in VISION_PASSES:
         passes = {FULL: FULL, "vision": key, "language": "language"}
         logits, normalizer = (
@@ -133,11 +131,9 @@ def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]
             for each in (whole.logits, whole.log_normalizer)
         )
         part = replace(whole, logits=logits, log_normalizer=normalizer)
-        rows = measure_decisions(part.masked(preset.tau), **options).rows
-        columns = answer.row_columns(EXPERIMENT, source=key, tau=preset.tau, **settings)
-        columns |= {"seed": preset.seed, "fallback": part.fallback("vision", preset.tau)}
-        columns |= {"study": "options", "source_a": key, "unimodal": "masked"}
-        yield rows.assign(estimator="exact", **columns)
+        rows = _decomposed(preset, answer, part, source=key)
+        fallback = part.fallback("vision", preset.tau)
+        yield rows.assign(study="options", source_a=key, fallback=fallback)
 
 
 _KEYS = ["benchmark", "model", "atom"]
@@ -161,11 +157,12 @@ def alternatives(table: pd.DataFrame) -> pd.DataFrame:
     rows = {}
     for name, part in parts.items():
         apart = _difference(part, noise)
-        width = (apart["high"] - apart["low"]).mean() / 2
-        beyond = ((apart["low"] > 0) | (apart["high"] < 0)).mean()
-        columns = ("difference_bits", "half_width_bits", "beyond", "n")
-        values = apart["difference"].abs().mean(), width, beyond, len(apart)
-        rows[name] = dict(zip(columns, values, strict=True))
+        rows[name] = {
+            "difference_bits": apart["difference"].abs().mean(),
+            "half_width_bits": (apart["high"] - apart["low"]).mean() / 2,
+            "beyond": ((apart["low"] > 0) | (apart["high"] < 0)).mean(),
+            "n": len(apart),
+        }
     return pd.DataFrame(rows).T
 
 
@@ -185,7 +182,7 @@ def figure(table: pd.DataFrame) -> Figure:
         ax.tick_params(axis="y", length=0)
     axes[0].set_yticks(range(len(benchmarks)), map(style.benchmark_name, benchmarks))
     axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
-    alone, listed = (table[table["study"] == name] for name in STUDIES)
+    alone, listed = (table[table["study"] == name] for name in ("alone", "options"))
     masked, resampled = (alone[alone["unimodal"] == mode] for mode in ("masked", "resampled"))
     hidden, noise, visible = (listed[listed["source_a"] == key] for key in VISION_PASSES)
     null = masked.assign(difference=style.floats(masked["null_mean"]))
@@ -193,8 +190,7 @@ def figure(table: pd.DataFrame) -> Figure:
     handles = [*style.model_handles(models), *_draw_masks(axes[0], table, benchmarks)]
     for ax, (rows, reference, null) in zip(axes[1:], panels, strict=True):
         _draw_differences(ax, _difference(rows, reference), null, benchmarks, models)
-    null = style.null_handle("null when masked; another draw of the noise")
-    atoms = [*style.atom_points(), null]
+    atoms = [*style.atom_points(), style.null_handle("null when masked; another draw of the noise")]
     result.legend(handles=atoms, loc="outside upper center", ncols=5, columnspacing=1)
     result.legend(handles=handles, loc="outside lower center", ncols=3)
     return result

@@ -1,9 +1,8 @@
 r"""Are the profiles of two models alike if they share a family, a size, or only their accuracy?
 
 Spearman's :math:`\rho` of each pair of models over the atoms on all benchmarks. ``profile``
-correlates the atoms; it is high for any two models that do their task, because the benchmarks
-decide which atom is large. ``deviation`` first subtracts the mean over models from each atom on
-each benchmark; it is about -1 / (n - 1) for unrelated models.
+correlates the atoms; ``deviation`` first subtracts the mean over models from each atom on each
+benchmark, and is about -1 / (n - 1) for unrelated models.
 """
 
 import numpy as np
@@ -142,12 +141,10 @@ def figure(table: pd.DataFrame) -> Figure:
     right.set_ylim(len(GROUPS) - 0.5, -0.5)
     right.grid(visible=False)
     right.axvline(0, color=style.NULL, linewidth=0.8, zorder=0)
-    handles = [
-        style.handle(f"mean, {words}", marker=marker, color=style.INK, markersize=4)
-        for marker, words in MEASURES.values()
-    ]
-    handles.append(style.handle("pairs", marker=".", color=style.OTHERS[1]))
-    handles.append(style.null_handle("95 % of means, labels shuffled"))
+    entries = ((f"mean, {words}", marker, style.INK) for marker, words in MEASURES.values())
+    handles = style.marker_handles(entries, markersize=4)
+    pairs = style.handle("pairs", marker=".", color=style.OTHERS[1])
+    handles += [pairs, style.null_handle("95 % of means, labels shuffled")]
     result.legend(handles=handles, loc="outside upper center", ncols=4)
     return result
 

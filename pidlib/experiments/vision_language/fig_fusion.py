@@ -258,13 +258,10 @@ def figure(table: pd.DataFrame) -> Figure:
     axes[2, 0].set_yticks(range(len(_LOOKS)), [name.removeprefix("hidden, ") for name in _LOOKS])
     axes[2, 0].set_ylim(len(_LOOKS) - 0.4, -0.6)
     axes[2, 0].set_xlim(left=0)
-    look = {"markeredgecolor": style.INK, "markersize": 4}
-    handles = [
-        style.handle(words, marker=shape, color=face, **look)
-        for _, shape, face, words in _LOOKS.values()
-    ]
-    handles.append(style.handle("mean", marker="|", markersize=8, color=style.INK))
-    handles.append(style.null_handle("null"))
+    entries = ((words, marker, face) for _, marker, face, words in _LOOKS.values())
+    handles = style.marker_handles(entries, markersize=4)
+    mean = style.handle("mean", marker="|", markersize=8, color=style.INK)
+    handles += [mean, style.null_handle("null")]
     figure.legend(handles=handles, loc="outside upper center", ncols=5)
     handles = []
     for row in published.itertuples():

@@ -61,13 +61,9 @@ def measure(preset: Preset) -> pd.DataFrame:
     """
     models = population.population_table(preset)
     families = models.drop_duplicates("model").set_index("model")["family"]
-    groups = {
-        name: members
-        for name, members in population.benchmark_groups(models).items()
-        if len(members) > 1 and name != population.ALL
-    }
-    rows = pd.DataFrame([*_drops(preset)])
-    table = pd.concat([_quantities(models), rows])
+    groups = population.benchmark_groups(models)
+    groups = {n: names for n, names in groups.items() if len(names) > 1 and n != population.ALL}
+    table = pd.concat([_quantities(models), pd.DataFrame(_drops(preset))])
     table = table.assign(experiment="vision_language", seed=preset.seed)
     sizes = preset.n_bootstrap, preset.n_resamples
     correlated = correlations(table, families, *sizes, preset.seed, groups)
@@ -85,11 +81,10 @@ def correlations(
     """Spearman's rho of each quantity and drop: by benchmark, in means, and over all cells.
 
     A benchmark with a ``reliability`` of the drop below `MIN_RELIABILITY` does not count in a mean;
-    ``n_benchmarks`` is the number that count. Correlations over all cells also reflect which
-    benchmarks lose most, which any property of the benchmarks predicts. The interval resamples
-    whole families; the null permutes models, on all benchmarks alike (95 % of permutations), so
-    that over all cells it shows what the benchmarks alone predict. Missing for fewer than
-    `MIN_CLUSTERS` models or families, and for constant columns.
+    ``n_benchmarks`` is the number that count. The interval resamples whole families; the null
+    permutes models, on all benchmarks alike (95 % of permutations), so that over all cells it shows
+    what the benchmarks alone predict. Missing for fewer than `MIN_CLUSTERS` models or families, and
+    for constant columns.
 
     `table` has rows of kind ``quantity`` and ``drop``, the latter with their intervals; `families`
     is the family by model, and `groups` the benchmarks of further means, by name.
@@ -279,10 +274,8 @@ def _draw_correlations(part: Figure, rows: pd.DataFrame, outcomes: Sequence[str]
     axes[0].set_yticks(range(len(quantities)), labels)
     axes[0].invert_yaxis()
     part.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
-    look = {"markeredgecolor": style.INK, "markersize": 3.4}
-    handles = [
-        style.handle(name, marker=marker, color="white" if name == POOLED else style.INK, **look)
-        for name, marker in markers.items()
-    ]
+    faces = ("white" if name == POOLED else style.INK for name in markers)
+    entries = zip(markers, markers.values(), faces, strict=True)
+    handles = style.marker_handles(entries, markersize=3.4)
     handles.append(style.null_handle("models permuted, 95 %"))
     part.legend(handles=handles, loc="outside upper center", ncols=3)

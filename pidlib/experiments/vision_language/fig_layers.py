@@ -1,16 +1,8 @@
 r"""At which depth of a model does its answer arise?
 
 The masked decisions are decomposed after every block (logit lens), and the three stages of Fang et
-al. (`pidlib.experiments.stages`) are tested as statistics of the atoms, with
-:math:`I = R + U_v + U_\ell + S`, the readings e and m at the end of the first and of the second
-stage, and depth 1 at the last block:
-
-- silence: :math:`I(e) / \max_d I(d)`;
-- accumulation: :math:`(I - S)(m) - (I - S)(e)`, positive for any curve that grows in between; the
-  middle share, the same over :math:`\max_d (I - S)(d)`, tests for more than steady growth;
-- late share of synergy: :math:`1 - S(m) / S(1)`; slopes of S and :math:`U_\ell` from m to 1.
-
-The published stages are stated in words; thresholds and margins are ours.
+al. (`pidlib.experiments.stages`) are tested as statistics of the atoms, see `stage_statistics`. The
+published stages are stated in words; thresholds and margins are ours.
 """
 
 from collections.abc import Mapping
@@ -64,9 +56,8 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         options = settings | {"device": preset.device}
         profiles.append(depth_profile(answer.extraction, **options, **columns))
     tables = map(pd.concat, zip(*profiles, strict=True))
-    return {
-        name: validate(table, COLUMNS[name]) for name, table in zip(COLUMNS, tables, strict=True)
-    }
+    named = zip(COLUMNS.items(), tables, strict=True)
+    return {name: validate(table, columns) for (name, columns), table in named}
 
 
 def depth_profile(
@@ -81,8 +72,7 @@ def depth_profile(
     """Atoms after every block, and the statistics of the three stages.
 
     The extraction needs every block, else it raises ValueError, and the passes of `PASSES`. The
-    draws of all blocks take the same samples, so statistics across depths have intervals too.
-    `columns` are further columns, the same in every row.
+    draws of all blocks take the same samples. `columns` are further columns of every row.
     """
     n_blocks = len(extraction.layers)
     if extraction.layers != tuple(range(n_blocks)):
@@ -125,7 +115,8 @@ def stage_statistics(
 ) -> dict[str, Float[np.ndarray, " *draws"]]:
     """The statistics of `CLAIMS` for atoms in bits after all L blocks.
 
-    A share is missing if the quantity that it is a share of is below `MIN_BITS`.
+    Accumulation is positive for any curve that grows in the middle stage; the middle share tests
+    for more than steady growth. A share of less than `MIN_BITS` is missing.
 
     >>> curves = {"redundancy": [0, 0, 0, 0], "unique_vision": [0, 0.5, 1, 1]}
     >>> curves |= {"unique_language": [0, 0.5, 1, 0.5], "synergy": [0, 0, 0.2, 1]}
@@ -165,10 +156,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for ax, model in zip(axes[:, 0], models, strict=True):
         ax.set_ylabel(f"{style.model_name(model)}\nbits")
     result.supxlabel("relative depth of the block", fontsize="medium")
-    look = {"color": style.FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1))}
     handles = [
         *style.atom_lines(style.MARKERS),
-        style.handle("null", **look),
+        style.handle("null", color=style.FAINT, linewidth=0.8, linestyle=(0, (1, 1))),
         Patch(color=style.NULL, alpha=0.45, label="first and last stage, as published"),
     ]
     result.legend(handles=handles, loc="outside upper center", ncols=6)

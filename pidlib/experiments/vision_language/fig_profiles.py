@@ -1,10 +1,7 @@
 """What do the models take from the picture, from the question, and from both together?
 
-The information that picture and question hold about a model's decision, its distribution over the
-candidates, is split into redundancy, unique information of each, and synergy (BROJA). The decision
-on one modality alone is obtained with the other masked by noise, as in Fang et al., resampled from
-other samples, or expected given the embedding of the one. The second table has the diagnostics of
-each masked profile.
+Atoms of the models' decisions, for each way to obtain the decision on one modality alone. The
+second table has the diagnostics of each masked profile.
 """
 
 from collections.abc import Mapping
@@ -26,12 +23,7 @@ EXPERIMENT = "vision_language"
 # The order of the panels.
 KINDS = ("synergy-driven", "prior-driven", "picture-driven", "redundant", "kind not known")
 _PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
-_NULLS = {
-    "masked": "mean over permuted answers",
-    "resampled": "mean over permuted answers",
-    "observational": "",
-}
-_COMBINED = list(product(_NULLS, style.VISION_LANGUAGE, _PARTS.values()))
+_COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
 
 COLUMNS = {
     "fig_profiles": ATOMS,
@@ -59,11 +51,11 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms by model, benchmark and mode, and the diagnostics of each model on each benchmark."""
-    atoms = decision_profiles.decision_profiles(preset, EXPERIMENT)
-    rows = [
-        answer.columns | diagnose(answer.extraction, preset.tau)
-        for (answer,) in extractions(preset, *requests(preset))
-    ]
+    profiles, rows = [], []
+    for (answer,) in extractions(preset, *requests(preset)):
+        profiles += decision_profiles.mode_profiles(preset, answer, EXPERIMENT, estimator="exact")
+        rows.append(answer.columns | diagnose(answer.extraction, preset.tau))
+    atoms = validate(pd.concat(profiles), ATOMS)
     rows = pd.DataFrame(rows).assign(experiment=EXPERIMENT)
     rows["kind"] = rows["benchmark"].map(benchmark_kind)
     return {"fig_profiles": atoms, "fig_profiles_diagnostics": with_atoms(rows, atoms)}
@@ -101,9 +93,10 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     names = list(zip(*(label.str.replace("_", r"\_") for label in labels), strict=True))
     header = ["benchmark", "model", *map(style.SYMBOLS.get, style.VISION_LANGUAGE)]
     rows = style.minis_line(table["model"], len(header))
-    for mode, null in _NULLS.items():
-        slash = f"; after the slash the {null}" if null else ""
-        text = f"{mode}: bits with 95\\,\\% interval{slash}"
+    for mode in MODES:
+        text = f"{mode}: bits with 95\\,\\% interval"
+        if mode != "observational":  # has no null
+            text += "; after the slash the mean over permuted answers"
         title = rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{text}}}}}"
         rows.append([r"\midrule" * bool(rows) + title])
         for name, row in zip(names, table.to_dict("records"), strict=True):

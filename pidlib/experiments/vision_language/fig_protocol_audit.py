@@ -1,8 +1,7 @@
 """How much of what a protocol estimates is signal?
 
 Both protocols of `protocols` are compared with their nulls: on independent labels, on a known
-mixture for several lengths and alphabets, and on the tokens of the preset's models. Padegal Amit et
-al., arXiv 2511.19470, and the files released with it.
+mixture for several lengths and alphabets, and on the tokens of the preset's models.
 """
 
 from itertools import product

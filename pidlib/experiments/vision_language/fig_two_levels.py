@@ -8,8 +8,7 @@ Steps from the decisions of a model to codes of its embeddings, one change at a 
 - ``codes``: k-means codes of the same embeddings.
 
 Targets: ``decision``, the likeliest candidate :math:`\hat y`; ``state``, a code of h, the state at
-the answer position after the last block. With more codes than answers, the target can distinguish
-questions too, and its information about a single source is unique to that source.
+the answer position after the last block.
 """
 
 import warnings
@@ -109,9 +108,8 @@ def probe(
 def _decision_rows(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
     profiles = mode_profiles(preset, answer, "vision_language")
     for unimodal, rows in zip(preset.unimodal, profiles, strict=True):
-        decisions = getattr(answer.extraction, unimodal)(preset.tau)
-        bits = entropy(decisions.target).item()
-        yield rows.assign(sources="samples", target="decision", target_bits=bits)
+        target = getattr(answer.extraction, unimodal)(preset.tau).target
+        yield rows.assign(sources="samples", target="decision", target_bits=entropy(target).item())
 
 
 def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterator[pd.DataFrame]:
@@ -152,7 +150,8 @@ def figure(table: pd.DataFrame) -> Figure:
         table[name] = table[name].div(table["target_bits"].where(table["target_bits"] > 0))
     ladder = _ladder(table)
     after = [x for x, label in enumerate(ladder) if label.startswith("states") and "$h$" in label]
-    figure, panels = style.benchmark_panels(benchmarks, 1.25, 1.4, sharex=True, sharey=True)
+    layout = {"ylabel": "share of $H(Y)$", "sharex": True, "sharey": True}
+    figure, panels = style.benchmark_panels(benchmarks, 1.25, 1.4, **layout)
     for benchmark, ax in panels.items():
         steps_of = [step[step["benchmark"] == benchmark] for step in ladder.values()]
         if after:
@@ -167,8 +166,6 @@ def figure(table: pd.DataFrame) -> Figure:
             text.set_in_layout(place.is_last_row())
     for ax in figure.axes:
         ax.tick_params(labelbottom=False)
-        if ax.get_subplotspec().is_first_col():
-            ax.set_ylabel("share of $H(Y)$")
     look = {"color": style.FAINT, "linewidth": 1, "linestyle": "-"}
     total = style.handle("all four atoms, mean", drawstyle="steps-mid", **look)
     handles = [*style.atom_points(list(_SHOWN)), total, style.null_handle("null")]

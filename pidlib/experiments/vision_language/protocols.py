@@ -4,10 +4,8 @@ At the level of a data set, each sample is pooled to one observation of three co
 other samples; null and correction are those of `pidlib.decomposition.estimate`. `released` follows
 the code of Padegal Amit et al. (Quantifying Modality Contributions via Disentangling Multimodal
 Representations, arXiv 2511.19470): the positions of the token sequences of one sample are the
-observations, and atoms are averaged over samples. A sequence usually has fewer positions than the
-histogram has cells, so most bits appear in any three label lists. If it is no longer than the
-number of codes, each position has its own code, and R is log2 L bits and the other atoms are zero
-for any tokens.
+observations, and atoms are averaged over samples. If a sequence is no longer than the number of
+codes, each position has its own code, and R is log2 L bits and the other atoms are zero.
 """
 
 import warnings

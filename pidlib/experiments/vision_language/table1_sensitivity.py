@@ -2,12 +2,7 @@ r"""Is synergy correlated with the need for the picture, over the models of a po
 
 Spearman's :math:`\rho` over models of a quantity and an outcome: the accuracy lost without the
 picture, :math:`\Delta_v = a - a_\ell`, the accuracy :math:`a`, or :math:`\Delta_v` given the
-accuracy, as partial rank correlation
-
-.. math::
-    \rho_{q\Delta \cdot a} = \frac{\rho_{q\Delta} - \rho_{qa}\rho_{\Delta a}}
-    {\sqrt{(1 - \rho_{qa}^2)(1 - \rho_{\Delta a}^2)}}.
-
+accuracy: the partial correlation, that of the ranks' residuals given the ranks of the accuracy.
 Where no model beats guessing without the picture, :math:`\Delta_v` and :math:`a` order the models
 alike, so a quantity correlates with both or with neither.
 """
@@ -90,12 +85,11 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     models = population.population_table(preset, without_fallback=True)
     procedures = [name for name in variants.PROCEDURES if name not in {*MODES} - {*preset.unimodal}]
     table = variants.informations_table(preset, procedures)
+    options = preset.n_resamples, preset.seed
     return {
-        "table1_sensitivity": correlations(models, preset.n_resamples, preset.seed),
+        "table1_sensitivity": correlations(models, *options),
         "table1_sensitivity_models": models,
-        "table1_sensitivity_variants": variant_correlations(
-            models, table, preset.n_resamples, preset.seed
-        ),
+        "table1_sensitivity_variants": variant_correlations(models, table, *options),
     }
 
 
@@ -114,8 +108,6 @@ def variant_correlations(
         for outcome in ("delta_vision", "accuracy")
         if (procedure, definition) != (variants.AS_ANSWERED, "broja")
     ]
-    names = ["procedure", "definition", "quantity", "outcome"]
-    cells = pd.DataFrame(cells, columns=names)
     result = variants.correlations(models, table, cells, n_resamples, seed)
     result = result.assign(experiment=models["experiment"].iloc[0])
     return validate(result, COLUMNS["table1_sensitivity_variants"])
@@ -125,16 +117,14 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     r"""Spearman's rho of each quantity and outcome, by benchmark and group; the published below.
 
     `models` is a table of `population_table`; there are `n_resamples` permutations, and as many
-    draws of either bootstrap.
-
-    The interval ``ci`` resamples models, ``family`` whole families, which share code and sometimes
-    a vision tower: the interval to trust, still too narrow if there are few families. ``p_value``
-    permutes the models, the same way on all benchmarks; ``q_value`` controls false discoveries
-    among all tests of the table (Benjamini and Hochberg). Both take models as exchangeable.
-    ``less_synergy`` is rho minus that of synergy with the same outcome; its interval draws the same
-    families for both. ``reliability`` is that of the outcome, see `statistics.reliability`: a
-    benchmark below `MIN_RELIABILITY` does not count in a mean, and is named in ``left_out``.
-    Published rows have a ``grade``; their ``ci`` is ours, see `_published`.
+    draws of either bootstrap. The interval ``ci`` resamples models, ``family`` whole families,
+    which share code and sometimes a vision tower: the interval to trust, still too narrow if there
+    are few families. ``p_value`` permutes the models, the same way on all benchmarks; ``q_value``
+    controls false discoveries among all tests of the table (Benjamini and Hochberg). Both take
+    models as exchangeable. ``less_synergy`` is rho minus that of synergy with the same outcome; its
+    interval draws the same families for both. ``reliability`` is that of the outcome, see
+    `statistics.reliability`: a benchmark below `MIN_RELIABILITY` does not count in a mean, and is
+    named in ``left_out``. Published rows have a ``grade``; their ``ci`` is ours, see `_published`.
     """
     names = models["benchmark"].unique()
     # smaller differences of the others are ties
@@ -182,10 +172,7 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
 
 
 def _statistics(
-    models: pd.DataFrame,
-    members: Bool[np.ndarray, "groups benchmarks cells"],
-    n: int,
-    seed: int,
+    models: pd.DataFrame, members: Bool[np.ndarray, "groups benchmarks cells"], n: int, seed: int
 ) -> dict[str, Float[np.ndarray, "groups cells"]]:
     """Correlations, p-values and intervals by column."""
     labels = models["model"].unique()
@@ -249,7 +236,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     families, sizes = (list(table[name].dropna().unique()) for name in ("family", "size"))
     shades = ("white", style.COLORS["synergy"], style.INK, style.FAINT)
     shade_of = dict(zip(sizes, shades, strict=False))
-    result, panels = style.benchmark_panels(list(table["benchmark"].unique()), 1.45, 0.7, below=2.5)
+    labels = {"ylabel": r"$\Delta_v$, accuracy", "xlabel": "synergy $S$ (bits)"}
+    names = list(table["benchmark"].unique())
+    result, panels = style.benchmark_panels(names, 1.45, 0.7, below=2.5, **labels)
     for benchmark, ax in panels.items():
         for line in (ax.axhline, ax.axvline):
             line(0, color=style.NULL, linewidth=0.8, zorder=0)
@@ -261,15 +250,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
             style.points(ax, x, [row.delta_vision], style.MARKERS[marker], **look)
         left, right = ax.get_xlim()
         ax.set_xlim(min(left, -_MIN_WIDTH / 20), max(right, _MIN_WIDTH))
-        if ax.get_subplotspec().is_first_col():
-            ax.set_ylabel(r"$\Delta_v$, accuracy")
-    for ax in list(panels.values())[-3:]:
-        ax.set_xlabel("synergy $S$ (bits)")
-    look = {"color": "white", "markeredgecolor": style.INK, "markersize": 3.8}
-    handles = [
-        style.handle(style.MODEL_NAMES.get(name, name), marker=marker, **look)
-        for name, marker in zip(families, style.MARKERS, strict=False)
-    ]
+    marked = zip(families, style.MARKERS, strict=False)
+    entries = ((style.MODEL_NAMES.get(name, name), marker, "white") for name, marker in marked)
+    handles = style.marker_handles(entries)
     look = {"edgecolor": style.INK, "linewidth": 0.6}
     handles += [
         Patch(fc=color, label=f"{size} parameters", **look) for size, color in shade_of.items()
@@ -301,9 +284,8 @@ _LOWER = [(name, "delta_vision") for name in ("synergy", *BASELINES, "accuracy")
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     """Our correlations with the interval over families, the published ones, and baselines.
 
-    A star: false-discovery rate below .05, and an interval over families without 0. Brackets: more
-    than half of the outcome's variance is sampling noise. A dagger: a collapsed benchmark, see
-    `benchmark_groups`. Below the baselines is the interval of their difference from S.
+    A star is a false-discovery rate below .05, and an interval over families without 0. Below the
+    baselines is the interval of their difference from S.
     """
     table = tables["table1_sensitivity"]
     table = table.assign(benchmark=table["benchmark"].fillna("benchmarks unnamed"))

@@ -89,11 +89,7 @@ def published() -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> Figure:
-    """A map of the shares of language, with models sorted by their mean.
-
-    Italics mark intervals that contain one half, hatching a missing share. Next to the color scale
-    are published values: a bar is a range, a tick a single share.
-    """
+    """A map of the shares of language, with models sorted by their mean; published values aside."""
     shares = table[table["grade"].isna() & (table["atom"] == "unique_language")]
     cells = {"index": "model", "columns": "benchmark", "sort": False, "dropna": False}
     matrix, low, high = (shares.pivot_table(values=n, **cells).astype(float) for n in _SHARES)

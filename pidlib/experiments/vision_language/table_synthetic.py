@@ -1,9 +1,7 @@
 r"""Which protocol recovers known mixtures?
 
-The target is a source, a weighted sum of both sources, or their product, so the order of the atoms
-is known. Each mixture is decomposed by the released protocol, with sequences of equal length and
-with a longer picture, and at the level of the data set, by codes and by covariance (see
-`protocols`). Padegal Amit et al., arXiv 2511.19470.
+Each mixture is decomposed by the released protocol, with sequences of equal length and with a
+longer picture, and at the level of the data set, by codes and by covariance (see `protocols`).
 """
 
 import pandas as pd

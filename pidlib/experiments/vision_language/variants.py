@@ -1,14 +1,10 @@
 r"""Decompositions of a population's decisions by several procedures and definitions of redundancy.
 
 A procedure says how decisions from one modality are obtained, and how both get one P(Y). Given the
-informations :math:`I_v`, :math:`I_l` and :math:`I` of picture, question and both, a definition is
-one number R:
-
-.. math:: U_v = I_v - R, \quad U_l = I_l - R, \quad S = I - I_v - I_l + R,
-
-so R - S is the same by all definitions, and two definitions differ by one amount in all atoms.
-MMI, :math:`R = \min(I_v, I_l)`, is the largest R without a negative unique atom; it exceeds that of
-BROJA by the smaller unique atom of BROJA. See `pidlib.decomposition.measures`.
+informations of picture, question and both, a definition is one number, the redundancy R; so R - S
+is the same by all definitions, and two definitions differ by one amount in all atoms. MMI is the
+largest R without a negative unique atom; it exceeds that of BROJA by the smaller unique atom of
+BROJA. See `pidlib.decomposition.measures`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,10 +13,12 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Patch
 
 from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition import PID
 from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.marginals import divergence
@@ -29,11 +27,7 @@ from pidlib.experiments import population, style
 from pidlib.experiments.extractions import extractions
 from pidlib.experiments.population import DECIMALS, OUTCOMES, TOLERANCE, by_model
 from pidlib.experiments.preset import MODES, Preset
-from pidlib.experiments.statistics import (
-    MIN_CLUSTERS,
-    clustered_correlations,
-    percentile_interval,
-)
+from pidlib.experiments.statistics import MIN_CLUSTERS, clustered_correlations, percentile_interval
 from pidlib.experiments.tables import of_type
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, SOURCES
@@ -81,17 +75,21 @@ def informations(decisions: Decisions, device: str = "cpu") -> dict[str, float |
             (decisions.weights @ divergence(torch.as_tensor(rows), target).numpy()).item()
             for rows in (*decisions.sources.values(), decisions.joint)
         )
-        redundancies = dict.fromkeys(DEFINITIONS, np.nan) | {"mmi": min(first, second)}
-        gap, converged = 0.0, True
-    else:
-        solved = decision_pid(decisions, tol=TOLERANCE, device=device).pid
-        first, second = (solved.redundancy + solved.unique[name] for name in SOURCES)
-        both, gap, converged = solved.total, solved.gap, solved.converged
-        a, b, _ = decisions.marginals.at(decisions.weights)
-        by_pairs = {name: decompose_pairs(a, b, both, name)["redundancy"] for name in OF_PAIRS}
-        redundancies = {"broja": solved.redundancy} | by_pairs
-    values = {"vision": first, "language": second, "total": both, "gap": gap} | redundancies
-    return {f"{name}_bits": value for name, value in values.items()} | {"converged": converged}
+        values = {"vision": first, "language": second, "total": both, "gap": 0.0}
+        values |= dict.fromkeys(DEFINITIONS, np.nan) | {"mmi": min(first, second)}
+        return {f"{name}_bits": value for name, value in values.items()} | {"converged": True}
+    solved = decision_pid(decisions, tol=TOLERANCE, device=device).pid
+    pairs = decisions.marginals.at(decisions.weights)[:2]
+    by_pairs = {n: decompose_pairs(*pairs, solved.total, n)["redundancy"] for n in OF_PAIRS}
+    return solved_informations(solved, by_pairs)
+
+
+def solved_informations(solved: PID, by_others: Mapping[str, float]) -> dict[str, float | bool]:
+    """The `INFORMATIONS` of a decomposition, with redundancies by definitions besides BROJA."""
+    values = {name: solved.redundancy + solved.unique[name] for name in SOURCES}
+    values |= {"total": solved.total, "gap": solved.gap, "broja": solved.redundancy} | by_others
+    bits = {f"{name}_bits": value for name, value in values.items()}
+    return bits | {"converged": solved.converged}
 
 
 def informations_table(preset: Preset, procedures: Sequence[str]) -> pd.DataFrame:
@@ -126,18 +124,19 @@ CORRELATIONS = {
 
 
 def correlations(
-    models: pd.DataFrame, table: pd.DataFrame, cells: pd.DataFrame, n_resamples: int, seed: int
+    models: pd.DataFrame, table: pd.DataFrame, cells: Sequence[tuple], n_resamples: int, seed: int
 ) -> pd.DataFrame:
     """Spearman's rho over the models, for each group of benchmarks and each of the `cells`.
 
     `models` is a table of `population_table`, `table` one of `informations_table`. A cell has a
-    ``procedure``, ``definition`` and ``quantity``, and an ``outcome``: an outcome of the models, or
+    procedure, a definition, a quantity, and an outcome: an outcome of the models, or
     ``"broja"``, the same quantity by BROJA. The interval ``family`` draws whole families;
     ``less_default`` is rho minus that of the masked mode by BROJA, drawn with the same families;
     a constant quantity has no rho, and a benchmark without one does not count in a mean.
     Values are rounded to 1e-`DECIMALS` bits; benchmarks whose outcome is unreliable count in no
     mean, as in `table1_sensitivity`.
     """
+    cells = pd.DataFrame(cells, columns=["procedure", "definition", "quantity", "outcome"])
     groups = population.benchmark_groups(models)
     identified = table[["model", "benchmark"]]
     known: dict[tuple[str, ...], np.ndarray] = {}
@@ -202,14 +201,36 @@ _PANELS = (
     *((name, "delta_vision") for name in ("synergy", "co_information", "unique_language")),
     ("synergy", "accuracy"),
 )
-_DEFINITIONS = {"broja": ("o", style.INK), "mmi": ("D", "white"), ANY: ("s", style.FAINT)}
+# Marker, color and place within its row of each definition.
+Looks = Mapping[str, tuple[str, str, float]]
+_LOOKS = {"broja": ("o", style.INK, -0.17), "mmi": ("D", "white", 0.17), ANY: ("s", style.FAINT, 0)}
+
+
+def heights(rows: pd.DataFrame, procedures: Sequence[str], looks: Looks) -> list[float]:
+    """The place of each row of `correlations` on the axis of procedures."""
+    named = zip(rows["procedure"], rows["definition"], strict=True)
+    return [procedures.index(procedure) + looks[name][-1] for procedure, name in named]
+
+
+def draw_rows(
+    ax: Axes, rows: pd.DataFrame, column: str, procedures: Sequence[str], looks: Looks
+) -> None:
+    """Draw values and intervals over families by procedure (rows) and definition (markers)."""
+    for name, (marker, color, _) in looks.items():
+        drawn = rows[(rows["definition"] == name) & rows[column].notna()]
+        if drawn.empty:  # an empty unclipped line has no place in the layout
+            continue
+        y = heights(drawn, procedures, looks)
+        ends = (style.floats(drawn[f"family_{end}"]) for end in ("low", "high"))
+        ax.hlines(y, *ends, color=style.INK, linewidth=0.8, zorder=2)
+        look = {"color": color, "markersize": 3.8, "markeredgewidth": 0.6, "zorder": 3}
+        style.points(ax, style.floats(drawn[column]), y, marker, **look)
+    ax.set_ylim(len(procedures) - 0.5, -0.5)
+    ax.grid(visible=False)
 
 
 def draw(
-    figure: SubFigure,
-    table: pd.DataFrame,
-    correlations: pd.DataFrame,
-    symbols: Mapping[str, str],
+    figure: SubFigure, table: pd.DataFrame, correlations: pd.DataFrame, symbols: Mapping[str, str]
 ) -> None:
     """Rank correlations by procedure (rows) and definition (markers), and the published range."""
     groups = list(table["benchmark"].unique())
@@ -222,30 +243,21 @@ def draw(
     axes = figure.subplots(1, len(_PANELS), sharey=True)
     for ax, (quantity, outcome) in zip(axes, _PANELS, strict=True):
         known = published[(published["quantity"] == quantity) & (published["outcome"] == outcome)]
-        low, high = (style.floats(known["rho"].agg([end]))[0] for end in ("min", "max"))
-        ax.axvspan(low, high, color=style.NULL, linewidth=0, zorder=0)
+        ax.axvspan(
+            *style.floats(known["rho"].agg(["min", "max"])), color=style.NULL, linewidth=0, zorder=0
+        )
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=1)
         rows = table[(table["quantity"] == quantity) & (table["outcome"] == outcome)]
-        for name, (marker, color) in _DEFINITIONS.items():
-            drawn = rows[(rows["definition"] == name) & rows["rho"].notna()]
-            shift = {"broja": -0.17, "mmi": 0.17}.get(name, 0)
-            y = [procedures.index(procedure) + shift for procedure in drawn["procedure"]]
-            ends = (style.floats(drawn[f"family_{end}"]) for end in ("low", "high"))
-            ax.hlines(y, *ends, color=style.INK, linewidth=0.8, zorder=2)
-            look = {"markersize": 3.8, "markeredgewidth": 0.6, "clip_on": False, "zorder": 3}
-            if len(drawn):  # an empty unclipped line has no place in the layout
-                rho = style.floats(drawn["rho"])
-                ax.plot(rho, y, marker, color=color, markeredgecolor=style.INK, **look)
+        draw_rows(ax, rows, "rho", procedures, _LOOKS)
         span = style.floats(rows["rho"].agg(["min", "max"]))
         words = "" if np.isnan(span).any() else f": {span[0]:.2f} to {span[1]:.2f}"
         ax.set_title(symbols[quantity] + ", " + symbols[outcome] + words.replace("-", "\u2212"))
-        ax.set(xlim=(-1.05, 1.05), xticks=[-1, 0, 1], ylim=(len(procedures) - 0.5, -0.5))
-        ax.grid(visible=False)
+        ax.set(xlim=(-1.05, 1.05), xticks=[-1, 0, 1])
     axes[0].set_yticks(range(len(procedures)), procedures)
     figure.supxlabel(rf"rank correlation $\rho$ over models, {group}", fontsize="medium")
     labels = ("by BROJA", "by MMI", "the same by all")
-    looks = zip(labels, _DEFINITIONS.values(), strict=True)
-    look = {"markeredgecolor": style.INK, "markersize": 3.8, "markeredgewidth": 0.6}
-    handles = [style.handle(x, marker=marker, color=c, **look) for x, (marker, c) in looks]
+    looks = zip(labels, _LOOKS.values(), strict=True)
+    entries = ((label, marker, color) for label, (marker, color, _) in looks)
+    handles = style.marker_handles(entries, markeredgewidth=0.6)
     handles.append(Patch(fc=style.NULL, label="published, synergy-driven"))
     figure.figure.legend(handles=handles, loc="outside lower center", ncols=4)

@@ -91,16 +91,13 @@ def test_correlations_are_spearmans_and_differ_from_the_default_by_zero_where_eq
     rng = np.random.default_rng(0)
     noisy = table["procedure"] == "resampled"
     table.loc[noisy, "total_bits"] = rng.uniform(1, 2, noisy.sum())
-    cells = pd.DataFrame(
-        [
-            ("masked", "broja", "synergy", "delta_vision"),
-            ("masked", "mmi", "synergy", "delta_vision"),
-            ("masked", "mmi", "synergy", "broja"),
-            ("resampled", "broja", "synergy", "delta_vision"),
-            ("masked", variants.ANY, "co_information", "delta_vision"),
-        ],
-        columns=["procedure", "definition", "quantity", "outcome"],
-    )
+    cells = [
+        ("masked", "broja", "synergy", "delta_vision"),
+        ("masked", "mmi", "synergy", "delta_vision"),
+        ("masked", "mmi", "synergy", "broja"),
+        ("resampled", "broja", "synergy", "delta_vision"),
+        ("masked", variants.ANY, "co_information", "delta_vision"),
+    ]
     result = variants.correlations(models, table, cells, 100, 0)
     rows = result[result["benchmark"] == "micro/grounding"].reset_index(drop=True)
     s, d = (by_model(models, name)[:, 0] for name in ("synergy_bits", "delta_vision"))
