@@ -86,10 +86,9 @@ class TrainingSpec:
         if condition == Condition.BASE:
             tuned, seed = Tuning(), 0
         identity = base, trained_on, Condition(condition), seed, tuned, weighted
-        sizes = ("n_tuned", "n_profiled", "n_evaluated", "n_retained")
+        sizes = ("n_tuned", "n_profiled", "n_evaluated", "n_retained", "draws")
         numbers = {name: getattr(preset, name) for name in sizes} | {"stream": preset.seed}
-        numbers |= {"tau": preset.tau if tau is None else tau, "draws": preset.draws}
-        numbers["mislabeled"] = mislabeled
+        numbers |= {"tau": preset.tau if tau is None else tau, "mislabeled": mislabeled}
         others = tuple(name for name in preset.retained_benchmarks if name != trained_on)
         return cls(*identity, retained=others, **numbers)
 
@@ -114,11 +113,10 @@ class TrainingSpec:
     @property
     def columns(self) -> dict[str, Any]:
         """Columns that identify the training; hyperparameters without effect are left out."""
+        names = ("base", "trained_on", "condition", "seed", "fingerprint", "mislabeled")
         tuning, weighting = ("learning_rate", "rank", "last"), ("top_gap", "top_shortcut")
         weighting += ("gap_weight", "shortcut_weight", "estimator", "reconciliation")
-        columns = {"base": self.base, "trained_on": self.trained_on, "condition": self.condition}
-        columns |= {"seed": self.seed, "fingerprint": self.fingerprint}
-        columns["mislabeled"] = self.mislabeled
+        columns = {name: getattr(self, name) for name in names}
         if self.condition != Condition.BASE:
             columns |= {name: getattr(self.tuning, name) for name in tuning}
         if self.condition not in (Condition.BASE, Condition.UNIFORM):
