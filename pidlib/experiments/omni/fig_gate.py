@@ -42,9 +42,10 @@ CLAIMS = {  # differences are without need for fusion minus with it, in bits
     "audio_parts": Claim(r"$|\Delta U_a|(\mathrm{before})$", above=False, bound=0.1),
 }
 CONSEQUENCES = ("late_synergy",)  # follow from correct answers to both questions
-_QUESTIONS = {  # words and dashes
-    "both": ("which way does the sounding one move?", "-"),
-    "vision": ("which way does the red (or blue) one move?", (0, (3, 1.5))),
+_HOLLOW = {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"}
+_QUESTIONS = {  # words and look
+    "both": ("which way does the sounding one move?", {"linestyle": "-"}),
+    "vision": ("which way does the red (or blue) one move?", _HOLLOW),
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 
@@ -120,17 +121,13 @@ def accuracy_by_named_object(extraction: Extraction) -> dict[str, float]:
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """A row per model with its accuracies, a column per atom: solid with need for fusion."""
-    table = tables["fig_gate"]
-    models = list(table["model"].unique())
+    models = tables["fig_gate"].groupby("model", sort=False)
     figure = Figure(figsize=(style.PAGE, 1.3 * len(models) + 0.8))
     axes = figure.subplots(len(models), len(_ATOMS), sharex=True, sharey=True, squeeze=False)
-    for row, model in zip(axes, models, strict=True):
-        own = table[table["model"] == model]
+    for row, (model, own) in zip(axes, models, strict=True):
         for ax, atom in zip(row, _ATOMS, strict=True):
             stages.draw_stages(ax)
-            for needs, (_, dashes) in _QUESTIONS.items():
-                face = style.COLORS[atom] if needs == "both" else "white"
-                look = {"linestyle": dashes, "markerfacecolor": face}
+            for needs, (_, look) in _QUESTIONS.items():
                 stages.draw_trajectories(ax, own[own["needs"] == needs], [atom], **look)
         row[0].set_ylabel(style.model_name(model).replace(", ", ",\n") + "\nbits")
         accuracy = own.groupby("needs")[list(_ACCURACIES)].first()
@@ -142,12 +139,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for ax, atom in zip(axes[0], _ATOMS, strict=True):
         ax.set_title(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}")
     figure.supxlabel("relative depth of the block", fontsize="medium")
-    look = {"color": style.INK, "marker": "o", "markersize": 2.4}
-    faces = {"both": style.INK, "vision": "white"}
-    handles = [
-        style.handle(f"“{words}”", linestyle=dashes, markerfacecolor=faces[needs], **look)
-        for needs, (words, dashes) in _QUESTIONS.items()
-    ]
+    dot = {"color": style.INK, "marker": "o", "markersize": 2.4}
+    handles = [style.handle(f"“{words}”", **dot, **look) for words, look in _QUESTIONS.values()]
     handles += profiles.legend_handles()
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure

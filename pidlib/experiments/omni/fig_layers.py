@@ -96,12 +96,10 @@ def saturation(
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """A panel per model with atoms by relative depth and the half depths of U_vision and S."""
-    table = tables["fig_layers"]
-    models = list(table["model"].unique())
+    models = tables["fig_layers"].groupby("model", sort=False)
     figure = Figure(figsize=(style.PAGE, 2.7))
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
-    for ax, model in zip(axes, models, strict=True):
-        rows = table[table["model"] == model]
+    for ax, (model, rows) in zip(axes, models, strict=True):
         stages.draw_stages(ax)
         stages.draw_trajectories(ax, rows, style.SENSORY)
         for atom in ("unique_vision", "synergy"):

@@ -1,8 +1,7 @@
 """Sensory atoms of the minis against those of the ideal answerer, under three conditions.
 
-Given the question, the estimate should recover the known atoms of each template, and those of a
-mini that errs, known from its answers to a finite law. Given the template, its texts are pooled;
-with the question ignored, decisions on equal clips are averaged.
+Given the question, the estimate should recover the atoms of each template, and of a mini that errs.
+Given the template, texts are pooled; ignoring the question averages answers to equal clips.
 """
 
 from itertools import groupby, product
@@ -32,6 +31,7 @@ _ROW_LABELS = {
     "template": "given the template",
     "ignored": "question ignored",
 }
+_TICK = {"color": style.OTHERS[0], "linewidth": 1.4}  # of the estimate for an ideal answerer
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -63,9 +63,9 @@ def measure(preset: Preset) -> pd.DataFrame:
     (request,) = requests(preset)
     tables = [_truths(benchmark) for benchmark in request.benchmarks]
     for answer, law in extractions(preset, request):
-        extraction, place = answer.extraction, (answer.columns["benchmark"], preset.split)
-        own = own_truths(law.extraction, *place, preset.tau)
-        task = answer.columns["benchmark"].removeprefix("micro_av/")
+        extraction, benchmark = answer.extraction, answer.columns["benchmark"]
+        own = own_truths(law.extraction, benchmark, preset.split, preset.tau)
+        task = benchmark.removeprefix("micro_av/")
         states = micro_av.states(task, preset.split, preset.n_omni, preset.seed)
         answers = correct(extraction, PASSES["joint"]).groupby(np.array(extraction.templates))
         accuracy = answers.mean()
@@ -75,8 +75,7 @@ def measure(preset: Preset) -> pd.DataFrame:
             groups.sort(key=lambda group: group.template)
             count = N_PERMUTATIONS if condition == "question" else 0
             for template, members in groupby(groups, key=lambda group: group.template):
-                options = {"groups": list(members), "n_permutations": count}
-                rows = profiles.profile_rows(preset, answer, **options)
+                rows = profiles.profile_rows(preset, answer, list(members), n_permutations=count)
                 if condition == "question":
                     rows["truth_bits"] = rows["atom"].map(own[template])
                 tables.append(rows.assign(template=template, accuracy=accuracy[template]))
@@ -123,11 +122,10 @@ def figure(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(style.PAGE, 1.15 * len(_ROW_LABELS) + 1))
     shared = {"sharex": True, "sharey": "row", "squeeze": False}
     axes = figure.subplots(len(_ROW_LABELS), len(templates), **shared)
+    ideal = truths.set_index(["template", "given", "atom"])["value_bits"].sort_index()
     for row, (condition, label) in zip(axes, _ROW_LABELS.items(), strict=True):
         for ax, template in zip(row, templates, strict=True):
-            ideal = truths[truths["template"] == template].set_index(["given", "atom"])
-            ideal = ideal["value_bits"]
-            _draw_truth(ax, ideal["question"], ideal[condition])
+            _draw_truth(ax, ideal[template, "question"], ideal[template, condition])
             own = measured[(measured["template"] == template) & (measured["given"] == condition)]
             for index, model in enumerate(models):
                 offset = (index - (len(models) - 1) / 2) * 0.2
@@ -135,8 +133,7 @@ def figure(table: pd.DataFrame) -> Figure:
         row[0].set_ylabel(f"{label}\nbits", fontsize=6.5)
     for ax, template in zip(axes[0], templates, strict=True):
         ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
-    tick = {"color": style.OTHERS[0], "linewidth": 1.4, "linestyle": "-"}
-    tick = style.handle("an ideal answerer, so estimated", **tick)
+    tick = style.handle("an ideal answerer, so estimated", linestyle="-", **_TICK)
     bars = Patch(facecolor=style.FAINT, alpha=0.6, label="bars: truth given the question")
     handles = [*style.atom_handles(style.SENSORY), bars, tick]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
@@ -153,8 +150,7 @@ def figure(table: pd.DataFrame) -> Figure:
 def _draw_truth(ax: Axes, bars: pd.Series, ticks: pd.Series) -> None:
     for index, atom in enumerate(style.SENSORY):
         style.bars(ax, [index], [bars[atom]], atom, 0.84, alpha=0.6)
-        color = style.OTHERS[0]
-        ax.hlines(ticks[atom], index - 0.46, index + 0.46, color=color, linewidth=1.4, zorder=3)
+        ax.hlines(ticks[atom], index - 0.46, index + 0.46, zorder=3, **_TICK)
     ax.set_xticks(range(4), [style.SYMBOLS[atom] for atom in style.SENSORY], fontsize=6)
     ax.set_xlim(-0.6, 3.6)
     ax.tick_params(axis="x", length=0, pad=3)

@@ -266,8 +266,7 @@ def figure(table: pd.DataFrame) -> Figure:
         x = cells[cells["quantity"] == quantity].set_index(_CELL)
         y = cells[cells["intervention"] == swap].set_index(_CELL).loc[x.index]
         _draw_cells(ax, x, y, colors, markers)
-        ax.set_xlabel(f"{_SYMBOLS[quantity]}, bits")
-        ax.set_title(swap, pad=3)
+        ax.set(xlabel=f"{_SYMBOLS[quantity]}, bits", title=swap)
     axes[0].set_ylabel("accuracy lost")
     handles = style.color_handles(colors, linewidth=2.4) + style.model_handles(list(markers))
     above.legend(handles=handles, loc="outside upper center", ncols=4)
@@ -302,13 +301,10 @@ def _draw_correlations(figure: Figure, table: pd.DataFrame) -> None:
         for offset, (scope, (_, face)) in zip((-0.26, 0, 0.26), _SCOPES.items(), strict=True):
             rows = correlated.reindex(pd.MultiIndex.from_product([[swap], [scope], _SYMBOLS]))
             style.forest(ax, places + offset, rows, 0.24, facecolors=face, **point)
-        for place, quantity in enumerate(_SYMBOLS):
-            if (swap, quantity) in known.index:
-                ax.plot(known[swap, quantity], place, zorder=6, clip_on=False, **diamond)
+        reported = known.reindex(pd.MultiIndex.from_product([[swap], _SYMBOLS]))
+        ax.plot(style.floats(reported), places, zorder=6, clip_on=False, **diamond)
         ax.axvline(0, color=style.INK, linewidth=0.6)
-        ax.set_xlim(-1.1, 1.1)
-        ax.set_xticks([-1, -0.5, 0, 0.5, 1])
-        ax.set_title(swap, pad=3)
+        ax.set(xlim=(-1.1, 1.1), xticks=[-1, -0.5, 0, 0.5, 1], title=swap)
     axes[0].set_yticks(places, _SYMBOLS.values())
     axes[0].invert_yaxis()
     figure.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")

@@ -7,7 +7,7 @@ codes, and ``probe``, the target predicted by a linear probe.
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -172,10 +172,9 @@ def decompose(
     null = np.array([share @ [each.null[atom] for each in estimates] for atom in mean["atom"]])
     draws = np.array([share @ [each.draws[atom] for each in estimates] for atom in mean["atom"]])
     mean["null_p"] = permutation_p(mean["value_bits"].to_numpy(), null.T, 1e-6)
-    for row in mean.index[mean["atom"].str.startswith("unique")]:
-        mean.loc[row, "null_p"] = false_discovery_control(
-            [each["null_p"][row] for each in rows]
-        ).min()
+    unique = mean["atom"].str.startswith("unique")
+    p_values = np.array([each.loc[unique, "null_p"] for each in rows], float)
+    mean.loc[unique, "null_p"] = false_discovery_control(p_values, axis=0).min(0)
     mean[["ci_low", "ci_high"]] = np.quantile(draws, (0.025, 0.975), axis=1).T
     return _correct_synergy(mean)
 
@@ -222,11 +221,9 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> Figure:
     table = measured["fig_stamps"]
     keys = ("source_a", "source_b", "given")
     first, second, given = (table[column].map(_SOURCES) for column in keys)
-    pair = first + (", " + second + ",\ngiven " + given).fillna(",\n" + second)
-    table = table.assign(pair=pair)
+    table = table.assign(pair=first + (", " + second + ",\ngiven " + given).fillna(",\n" + second))
     kinds = [kind for kind in _KINDS if kind in set(table["unimodal"])]
-    targets = table.groupby("benchmark", sort=False)
-    pairs = {target: list(rows["pair"].unique()) for target, rows in targets}
+    pairs = table.groupby("benchmark", sort=False)["pair"].unique().to_dict()
     figure = Figure(figsize=(style.PAGE, 1.35 * len(kinds) + 0.9))
     widths = [*map(len, pairs.values())]
     shared = {"squeeze": False, "sharex": "col", "sharey": "row"}
@@ -249,7 +246,7 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _draw_pairs(ax: Axes, rows: pd.DataFrame, pairs: list[str]) -> None:
+def _draw_pairs(ax: Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> None:
     width = 0.8 / 4  # four bars take this share of a pair's space
     for center, pair in enumerate(pairs):
         group = rows[rows["pair"] == pair]

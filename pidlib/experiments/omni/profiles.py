@@ -64,8 +64,7 @@ def template_profile(
     rows["converged"] &= null.converged
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
     fixed |= {"given": "template", "layer": layer, "seed": seed}
-    n_samples = sum(map(len, decisions))
-    rows = rows.assign(n_samples=n_samples, null_mean=rows["atom"].map(null.mean), **fixed)
+    rows = rows.assign(null_mean=rows["atom"].map(null.mean), **fixed)
     return Measured(rows, draws.atoms, result.pid.atoms, result)
 
 
@@ -114,11 +113,8 @@ def profile_rows(
     settings = {"n_halves": preset.n_halves, "seed": preset.seed}
     rows = sensory_profile(groups, references, **settings, n_permutations=n_permutations).rows
     settings |= {"analysis": "sensory", "given": groups[0].condition, "tau": preset.tau}
-
-    def identify(reference: str) -> object:
-        return answer.row_columns("omni", reference=reference, **settings)["fingerprint"]
-
-    columns = answer.columns | {"fingerprint": rows["reference"].map(identify)}
+    named = (answer.row_columns("omni", reference=name, **settings) for name in rows["reference"])
+    columns = answer.columns | {"fingerprint": [each["fingerprint"] for each in named]}
     return rows.assign(**{key: columns[key] for key in columns if key not in rows})
 
 

@@ -75,12 +75,10 @@ def split(features: Features, seed: int = 0) -> tuple[Observations, Observations
     the part, so the parts share neither pictures nor captions. In the second part languages are
     assigned evenly, by `seed`.
     """
-    clips = features.clips.assign(row=range(len(features.clips)))
+    clips = features.clips.reset_index(names="row")
     clips = clips.pivot(index="stamp_id", columns="spoken", values="row").dropna()
-    stamps = features.stamps.assign(row=range(len(features.stamps)))
-    stamps = stamps.set_index("stamp_id", drop=False)
-    kept = stamps["category"].isin(CATEGORIES) & stamps.index.isin(clips.index)
-    stamps = stamps[kept]
+    stamps = features.stamps.reset_index(names="row").set_index("stamp_id")
+    stamps = stamps[stamps["category"].isin(CATEGORIES) & stamps.index.isin(clips.index)]
     clips = clips.loc[stamps.index].astype(int)
     digests = stamps["caption"].map(lambda text: hashlib.sha256(text.encode()).digest())
     in_first = digests.str[0].to_numpy() % 2 == 0

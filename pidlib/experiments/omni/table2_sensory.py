@@ -58,9 +58,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 def published_rows() -> pd.DataFrame:
     """The paper's table of Sensory PID with a row for each atom, and accuracies as shares."""
     table = published("table2_sensory")
-    atoms = [name for name in table if name in _COLUMN_ORDER]
-    others = [name for name in table if name not in atoms]
-    rows = table.melt(others, atoms, "atom", "value_bits")
+    others = [name for name in table if name not in _COLUMN_ORDER]
+    rows = table.melt(others, var_name="atom", value_name="value_bits")
     fixed = {"benchmark": PUBLISHED_SUBSET, "estimator": "published", "fingerprint": "published"}
     shares = {name: rows[name] / 100 for name in ("accuracy", "accuracy_vision")}
     return rows.assign(**fixed, **shares)
@@ -72,21 +71,13 @@ def figure(table: pd.DataFrame) -> Figure:
     measured = measured[measured["reference"] == measured["given"]]
     subsets = list(measured["benchmark"].unique())
     models = [list(rows["model"].unique()) for rows in (measured, printed)]
-    n_panels = len(subsets) + 1
-    columns = 3 if n_panels <= 6 else 4
-    n_rows = -(-n_panels // columns)
-    figure = Figure(figsize=(style.PAGE, 1.45 * n_rows + 0.75))
-    axes = figure.subplots(n_rows, columns, squeeze=False).ravel()
-    for ax in axes[n_panels:]:
-        ax.set_axis_off()
-    for ax, subset in zip(axes, subsets, strict=False):
-        ax.sharey(axes[0])  # before drawing, so that each panel extends the common range
+    figure, panels = style.benchmark_panels([*subsets, PUBLISHED_SUBSET], 1.45, 0.75)
+    last = panels.pop(PUBLISHED_SUBSET)
+    for subset, ax in panels.items():
+        ax.sharey(panels[subsets[0]])  # before drawing, so that each extends the common range
         _draw_bars(ax, measured[measured["benchmark"] == subset], models[0])
-        ax.set_title(style.benchmark_name(subset), pad=3)
-    _draw_bars(axes[len(subsets)], printed, models[1], alpha=0.55)
-    axes[len(subsets)].set_title(f"MUSIC-AVQA, published ({printed['grade'].iloc[0]})", pad=3)
-    for ax in axes[:n_panels:columns]:
-        ax.set_ylabel("bits")
+    _draw_bars(last, printed, models[1], alpha=0.55)
+    last.set_title(f"MUSIC-AVQA, published ({printed['grade'].iloc[0]})")
     total = Patch(facecolor=style.FAINT, label=r"$I(Y; V, A\,|\,T)$, their sum")
     null = style.null_handle("null: answers permuted")
     handles = [*style.atom_handles(style.SENSORY), total, null]
@@ -94,8 +85,7 @@ def figure(table: pd.DataFrame) -> Figure:
     named = zip(("minis", "published"), models, strict=True)
     order = [f"{kind}, left to right: {'; '.join(map(style.model_name, m))}" for kind, m in named]
     note = profiles.training_note(models[0])
-    handles = list(map(style.handle, order))
-    figure.legend(handles=handles, loc="outside lower center", ncols=1, **note)
+    figure.legend(handles=[*map(style.handle, order)], loc="outside lower center", ncols=1, **note)
     return figure
 
 

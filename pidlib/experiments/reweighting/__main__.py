@@ -13,8 +13,7 @@ from pidlib.experiments.reweighting.outcomes import TABLE, complete
 from pidlib.experiments.reweighting.plan import all_trainings
 from pidlib.experiments.tables import write
 
-
-def main() -> None:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pidlib.experiments.reweighting")
     parser.add_argument("--preset", default="offline", help="smoke, offline, paper or a YAML file")
     parser.add_argument("--jobs", type=int, default=1, help="trainings at a time; 1 on one GPU")
@@ -23,7 +22,3 @@ def main() -> None:
     preset = load_preset(chosen.preset)
     table = complete(preset, all_trainings(preset), chosen.jobs, retrain=chosen.retrain)
     tqdm.write(f"wrote {len(table):,} rows to {write(table, preset.table(TABLE))}")
-
-
-if __name__ == "__main__":
-    main()

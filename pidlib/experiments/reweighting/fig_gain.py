@@ -45,9 +45,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     gains = {str(other): (values[Condition.PID] - values[other]).dropna() for other in _TITLES}
     seeds = pd.concat(gains, names=["against"]).rename("difference").reset_index()
     seeds = seeds.assign(kind="seed", condition=str(Condition.PID))
-    for table in (cells, seeds):
-        places = pd.MultiIndex.from_frame(table[["base", "benchmark"]])
-        table[[_BITS, _WITHOUT_FALLBACK]] = synergy.reindex(places).to_numpy(float)
+    cells, seeds = (table.join(synergy, on=["base", "benchmark"]) for table in (cells, seeds))
     ranks = []
     for against, group in seeds.dropna(subset=_BITS).groupby("against"):
         others = sorted(set(group["benchmark"]) - set(group["trained_on"].map(evaluation_name)))
@@ -56,8 +54,8 @@ def measure(preset: Preset) -> pd.DataFrame:
         for level, part in levels.items():
             ranks.append({"against": against, "level": level} | rank_correlation(part, draws, seed))
     ranks = pd.DataFrame(ranks).assign(kind="rank", benchmark="all", measure="accuracy")
-    ranks["fingerprint"] = paired.joint_fingerprint(cells["fingerprint"])
-    ranks["condition"] = str(Condition.PID)
+    identity = paired.joint_fingerprint(cells["fingerprint"])
+    ranks = ranks.assign(fingerprint=identity, condition=str(Condition.PID))
     ranks = paired.with_q_values(ranks, ranks["level"] == "all")
     return paired.comparison_table([cells, seeds, ranks], seed)
 
@@ -77,11 +75,10 @@ def _with_evaluation(rows: pd.DataFrame, synergy: pd.DataFrame) -> pd.DataFrame:
     Synergy without fallback is that on the training benchmark.
     """
     own = rows[(rows["condition"] == Condition.BASE) & (rows["measure"] == "synergy")]
-    trained = pd.MultiIndex.from_frame(own[["base", "trained_on"]])
-    places = pd.MultiIndex.from_arrays([own["base"], own["trained_on"].map(evaluation_name)])
-    without = synergy[_WITHOUT_FALLBACK].reindex(trained).to_numpy()
-    values = {_BITS: own["value"].to_numpy(float), _WITHOUT_FALLBACK: without}
-    table = pd.concat([pd.DataFrame(values, places), synergy])
+    own = own.join(synergy[_WITHOUT_FALLBACK], on=["base", "trained_on"])
+    own = own.assign(benchmark=own["trained_on"].map(evaluation_name), **{_BITS: own["value"]})
+    own = own.set_index(["base", "benchmark"])[list(synergy)].astype(float)
+    table = pd.concat([own, synergy])
     return table[~table.index.duplicated()]  # hub benchmarks have one name for both
 
 
@@ -120,9 +117,8 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
         return {"value": np.nan, "n_seeds": n}
     low, high = statistics.percentile_interval(np.array(drawn[:n_resamples]))
     null = np.abs(drawn[n_resamples:])
-    p_value = statistics.permutation_p(abs(rho), null)
-    test = {"null_high": np.quantile(null, 0.95), "p_value": p_value}
-    return {"value": rho, "ci_low": low, "ci_high": high, "n_seeds": n} | test
+    row = {"value": rho, "ci_low": low, "ci_high": high, "null_high": np.quantile(null, 0.95)}
+    return row | {"p_value": statistics.permutation_p(abs(rho), null), "n_seeds": n}
 
 
 def figure(table: pd.DataFrame) -> Figure:
@@ -142,8 +138,8 @@ def figure(table: pd.DataFrame) -> Figure:
             look = {"color": colors[row["trained_on"]], "markeredgewidth": 0.4}
             style.points(ax, [row[_BITS]], [y], style.MARKERS[bases.index(row["base"])], **look)
         ax.set_xlabel("synergy $S$ of the base there (balanced: of its profile), bits")
-        ax.set_ylabel("accuracy, points")
-        ax.set_title(title + _rho(rows[(rows["kind"] == "rank") & (rows["level"] == "all")]))
+        claim = rows[(rows["kind"] == "rank") & (rows["level"] == "all")]
+        ax.set(ylabel="accuracy, points", title=title + _rho(claim))
     square = {"linestyle": "", "marker": "s", "markersize": 3.6}
     handles = style.model_handles(bases) + style.color_handles(colors, "trained on ", **square)
     handles.append(style.handle("dots: single seeds", marker=".", color=style.FAINT, markersize=3))

@@ -45,11 +45,10 @@ _COUNT = 4  # samples shown of each extreme
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Scores and weights of the training questions.
+    """Scores and weights of the training questions, also by other estimators of the local terms.
 
-    ``weight_batch`` and ``weight_lsmi`` use other local terms. ``moved`` is the mean total
-    variation between the decisions of a source and those reconciled with one P(Y), which the local
-    terms use. ``fallback`` marks decisions that count as uniform, see ``tau``.
+    ``moved`` is the mean total variation between the decisions of a source and those reconciled
+    with one P(Y), ``fallback`` marks decisions that count as uniform.
     """
     table = pd.concat([_scores(preset, *first) for first in first_bases(preset)])
     return validate(table.assign(experiment="reweighting"), COLUMNS)
@@ -86,14 +85,13 @@ def figure(table: pd.DataFrame) -> Figure:
     A dot is a sample, in the color of its weight; hollow if the question alone makes the correct
     answer less likely than 1/2. Pictures are not in the table: drawing loads the samples.
     """
-    names = list(table["benchmark"].unique())
+    benchmarked = table.groupby("benchmark", sort=False)
     weights = sorted(table["weight"].unique(), reverse=True)
     three = style.OTHERS[0], style.FAINT, style.OTHERS[1]
     colors = dict(zip(weights, three if len(weights) == 3 else style.OTHERS, strict=False))
-    figure = Figure(figsize=(style.PAGE, 3.35 * len(names) + 0.3))
-    blocks = figure.subfigures(len(names), 1, squeeze=False)[:, 0]
-    for block, name in zip(blocks, names, strict=True):
-        rows = table[table["benchmark"] == name]
+    figure = Figure(figsize=(style.PAGE, 3.35 * len(benchmarked) + 0.3))
+    blocks = figure.subfigures(len(benchmarked), 1, squeeze=False)[:, 0]
+    for block, (name, rows) in zip(blocks, benchmarked, strict=True):
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.75))
         shares, bits = left.subplots(2, 1)
         _draw_dots(shares, rows, "sr", "sc", colors)

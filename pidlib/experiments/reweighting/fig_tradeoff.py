@@ -99,12 +99,11 @@ def _draw_means(ax: Axes, block: pd.DataFrame) -> None:
 
 def _draw_benchmarks(ax: Axes, block: pd.DataFrame) -> None:
     """PID and random weights: the training benchmark first, then the others by kind."""
-    kinds = block.drop_duplicates("benchmark").set_index("benchmark")["kind"].map(_LETTERS)
-    own = own_benchmarks(block["trained_on"].iloc[0])
-    kinds = kinds.mask(kinds.index.isin(own), "").fillna("")
-    kinds = kinds.mask(kinds.index == block["trained_on"].iloc[0], "trained")
-    order = {name: (own.get(name, len(own)), _ORDER.index(kind)) for name, kind in kinds.items()}
-    names = sorted(kinds.index, key=order.get)
+    trained_on = block["trained_on"].iloc[0]
+    own = own_benchmarks(trained_on)
+    kinds = dict(zip(block["benchmark"], block["kind"].map(_LETTERS).fillna(""), strict=True))
+    kinds |= {name: "trained" * (name == trained_on) for name in own if name in kinds}
+    names = sorted(kinds, key=lambda name: (own.get(name, len(own)), _ORDER.index(kinds[name])))
     places = pd.Series(np.arange(len(names), dtype=float), names)
     for condition, side in ((Condition.PID, -0.17), (Condition.RANDOM, 0.17)):
         rows = block[block["condition"] == condition]
@@ -112,11 +111,9 @@ def _draw_benchmarks(ax: Axes, block: pd.DataFrame) -> None:
         difference, low, high = (100 * style.floats(rows[name]) for name in _DIFFERENCE)
         color, marker = style.CONDITION_STYLES[condition]
         ax.hlines(y, low, high, color=style.INK, linewidth=0.7)
-        edge = {"markeredgecolor": style.INK, "markeredgewidth": 0.5}
-        ax.plot(difference, y, marker, color=color, markersize=3.6, **edge)
+        style.points(ax, difference, y, marker, color=color, markeredgewidth=0.5)
     ax.axvline(0, color=style.FAINT, linewidth=0.6)
-    notes = [f" ({kinds[name]})" if kinds[name] else "" for name in names]
-    labels = [style.benchmark_name(name) + note for name, note in zip(names, notes, strict=True)]
+    labels = [f"{style.benchmark_name(name)} ({kinds[name]})".removesuffix(" ()") for name in names]
     ax.set_yticks(places, labels, fontsize=6.5)
     ax.set_ylim(len(names) - 0.5, -0.5)
     ax.grid(visible=True, axis="x")

@@ -21,7 +21,6 @@ _AXES = {
     "training length": "steps of training",
     "base": "base (a column each)",
 }
-_SHOWN = (Condition.BASE, Condition.UNIFORM, Condition.PID)
 
 
 def trainings(preset: Preset) -> list[TrainingSpec]:
@@ -58,12 +57,11 @@ def figure(table: pd.DataFrame) -> Figure:
         if name == "base":
             labels, size = [re.sub(",? ", "\n", style.model_name(each)) for each in labels], 6
         below.set_xticks(range(len(levels)), labels, fontsize=size)
-        below.set_xlim(-0.5, len(levels) - 0.5)
-        below.set_xlabel(_AXES[name])
+        below.set(xlim=(-0.5, len(levels) - 0.5), xlabel=_AXES[name])
     axes[0, 0].set_ylabel("accuracy, balanced questions")
     axes[1, 0].set_ylabel("PID less uniform, points")
     colors = dict(zip(trained, TRAINED_COLORS, strict=False))
-    handles = style.condition_handles(_SHOWN, CONDITIONS)
+    handles = style.condition_handles(plan.USUAL, CONDITIONS)
     handles += style.color_handles(colors, "trained on ", linewidth=1.2)
     handles.append(style.null_handle("signs at random, 95 %"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
@@ -74,7 +72,7 @@ def _draw_accuracies(
     ax: Axes, rows: pd.DataFrame, places: pd.Series, color: str, joined: bool
 ) -> None:
     """Accuracies with the standard deviation over seeds, joined if the levels are ordered."""
-    for condition in _SHOWN:
+    for condition in plan.USUAL:
         part = rows[rows["condition"] == condition].drop_duplicates("level")
         x = places[part["level"]].to_numpy()
         value, spread = (style.floats(part[name]) for name in ("value", "spread"))

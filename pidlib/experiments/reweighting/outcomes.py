@@ -74,8 +74,7 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
             "n_tuning_seeds 3 and n_remade_seeds 3. If code was, "
             "`python -m pidlib.experiments.reweighting` makes the missing trainings"
         )
-    folders = [cache_folder(preset, spec.fingerprint) for spec in here]
-    cached = sum((folder / MANIFEST).exists() for folder in folders)
+    cached = sum((cache_folder(preset, spec.fingerprint) / MANIFEST).exists() for spec in here)
     made = make_outcomes(preset, here)
     both = check_committed(made, committed)
     summary = f"{len(here) - cached} trainings made now, {cached} made here before"
@@ -95,10 +94,8 @@ def complete(
     committed = load_committed().iloc[: 0 if retrain else None]
     known = set(committed["fingerprint"])
     made = make_outcomes(preset, [spec for spec in specs if spec.fingerprint not in known], jobs)
-    order = {spec.fingerprint: place for place, spec in enumerate(specs)}
-    table = pd.concat([committed, made], ignore_index=True)
-    places = table["fingerprint"].map(order).dropna().sort_values(kind="stable")
-    return table.loc[places.index].reset_index(drop=True)
+    table = pd.concat([committed, made]).set_index("fingerprint", drop=False)
+    return table.loc[[spec.fingerprint for spec in specs]].reset_index(drop=True)
 
 
 def rerun(preset: Preset, jobs: int = 1) -> str:

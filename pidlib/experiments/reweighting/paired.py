@@ -12,8 +12,7 @@ The percentiles of a bootstrap of few seeds are too narrow. The ends are therefo
 All tests are two-sided. Signs test the mean only if the differences are symmetric: for exponential
 ones they reject .09 at .05. ``p_studentized`` does not assume that: it is the bootstrap t test
 (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 16.4), which rejects .05 of
-these for n = 10 and 20, but .08 for 5 and of log-normal ones. A difference that is significant by
-signs alone may be skewed; `mean_difference` has both.
+these for n = 10 and 20, but .08 for 5 and of log-normal ones.
 """
 
 from collections.abc import Iterable, Sequence
@@ -26,7 +25,7 @@ from scipy.stats import false_discovery_control, norm, t
 from pidlib._common import derive_seed, fingerprint
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting.outcomes import outcomes
-from pidlib.experiments.reweighting.plan import Arm
+from pidlib.experiments.reweighting.plan import USUAL, Arm
 from pidlib.experiments.reweighting.questions import evaluation_name
 from pidlib.experiments.tables import Columns, of_type, validate
 from pidlib.reweighting import Condition
@@ -35,12 +34,7 @@ TUNED_AXES = ("lists", "fraction", "weights")
 MEASURES = ("accuracy", "synergy", "unique_language")
 CELL = ("base", "trained_on", "benchmark", "measure")
 _TEST = (*CELL, "condition", "against", "difference", "p_value")  # equal in rows of one test
-_ARM_PAIRS = (
-    (Condition.BASE, Condition.UNIFORM),
-    (Condition.UNIFORM, Condition.UNIFORM),
-    (Condition.PID, Condition.UNIFORM),
-    (Condition.PID, Condition.RANDOM),
-)
+_ARM_PAIRS = [*((own, Condition.UNIFORM) for own in USUAL), (Condition.PID, Condition.RANDOM)]
 
 COLUMNS = Columns(
     {
@@ -88,11 +82,9 @@ def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
     rows = outcomes(preset, [arm.spec for arm in varied]).table
     rows = rows[rows["measure"] == "accuracy"].set_index(["fingerprint", "benchmark"])["value"]
     places = [(arm.spec.fingerprint, evaluation_name(arm.spec.trained_on)) for arm in varied]
-    fields = ("base", "trained_on", "condition", "seed")
-    table = pd.DataFrame([[getattr(arm.spec, name) for name in fields] for arm in varied])
-    table = table.set_axis(fields, axis=1).assign(
-        arm=varied, level=[(arm.axis, arm.level) for arm in varied], value=rows[places].to_numpy()
-    )
+    table = pd.DataFrame([arm.spec.columns for arm in varied])
+    levels = [(arm.axis, arm.level) for arm in varied]
+    table = table.assign(arm=varied, level=levels, value=rows[places].to_numpy())
     chosen = []
     for _, group in table.groupby(["base", "trained_on"], sort=False):
         even = group["seed"] % 2 == 0

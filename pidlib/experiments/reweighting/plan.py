@@ -10,6 +10,7 @@ from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
 from pidlib.reweighting import CONDITIONS, ESTIMATORS, Condition
 
+USUAL = (Condition.BASE, Condition.UNIFORM, Condition.PID)  # of `when_arms`
 FALLBACK = "uniform below a mass of"  # the axis that varies tau
 #: What the ablation varies: axis -> level -> arguments of `TrainingSpec.from_preset`.
 ABLATION: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
@@ -57,8 +58,7 @@ def first_bases(preset: Preset) -> list[tuple[str, str]]:
 def all_conditions(preset: Preset) -> list[TrainingSpec]:
     """All conditions with all seeds, of the first base of each training benchmark."""
     cases = product(first_bases(preset), CONDITIONS, range(preset.n_tuning_seeds))
-    specs = (TrainingSpec.from_preset(preset, *first, *case) for first, *case in cases)
-    return distinct(specs)
+    return distinct(TrainingSpec.from_preset(preset, *first, *case) for first, *case in cases)
 
 
 def ablation_arms(preset: Preset) -> list[Arm]:
@@ -79,21 +79,16 @@ def ablation_arms(preset: Preset) -> list[Arm]:
 def when_arms(preset: Preset) -> list[Arm]:
     """Base, uniform and PID weights with half the seeds, by the axes of fig_when."""
     firsts = first_bases(preset)
-    prior_bases = [base for base, benchmark in firsts if benchmark in names("prior")]
-    base = (prior_bases or [firsts[0][0]])[0]
-    cases: list[tuple[str, str, str, str, Mapping[str, int]]] = [
-        ("prior strength", f"{strength}", base, f"prior/{strength}", {})
-        for strength in preset.prior_strengths
-    ]
+    base = next((base for base, benchmark in firsts if benchmark in names("prior")), firsts[0][0])
+    cases = [("prior strength", f"{n}", base, f"prior/{n}", {}) for n in preset.prior_strengths]
     for steps, first in product(preset.tuning_lengths, firsts):
         cases.append(("training length", f"{steps}", *first, {"steps": steps}))
     for benchmark, bases in preset.tuned_models.items():
         cases += [("base", base, base, benchmark, {}) for base in bases]
-    conditions = Condition.BASE, Condition.UNIFORM, Condition.PID
     return [
         Arm(axis, level, TrainingSpec.from_preset(preset, *case, condition, seed, tuning=tuning))
         for axis, level, *case, tuning in cases
-        for condition, seed in product(conditions, _half(preset))
+        for condition, seed in product(USUAL, _half(preset))
     ]
 
 

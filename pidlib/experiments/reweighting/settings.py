@@ -94,10 +94,9 @@ class TrainingSpec:
         if condition in (Condition.BASE, Condition.UNIFORM) and not mislabeled:
             weighted = Weighting()
         identity = base, trained_on, Condition(condition), seed, tuned, weighted
-        sizes = ("n_tuned", "n_profiled", "n_evaluated", "n_retained")
+        sizes = ("n_tuned", "n_profiled", "n_evaluated", "n_retained", "draws")
         numbers = {name: getattr(preset, name) for name in sizes} | {"stream": preset.seed}
-        numbers |= {"tau": preset.tau if tau is None else tau, "draws": preset.draws}
-        numbers["mislabeled"] = mislabeled
+        numbers |= {"tau": preset.tau if tau is None else tau, "mislabeled": mislabeled}
         others = tuple(name for name in preset.retained_benchmarks if name != trained_on)
         return cls(*identity, retained=others, **numbers)
 
@@ -122,10 +121,10 @@ class TrainingSpec:
     @property
     def columns(self) -> dict[str, Any]:
         """Columns that identify the training; hyperparameters without effect are left out."""
+        names = ("base", "trained_on", "condition", "seed", "fingerprint")
         tuning, weighting = ("learning_rate", "rank", "last"), ("top_gap", "top_shortcut")
         weighting += ("gap_weight", "shortcut_weight", "estimator", "reconciliation")
-        columns = {"base": self.base, "trained_on": self.trained_on, "condition": self.condition}
-        columns |= {"seed": self.seed, "fingerprint": self.fingerprint}
+        columns = {name: getattr(self, name) for name in names}
         columns |= {"mislabeled": self.mislabeled} if self.mislabeled else {}
         if self.condition != Condition.BASE:
             columns |= {name: getattr(self.tuning, name) for name in tuning}

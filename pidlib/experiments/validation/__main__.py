@@ -11,8 +11,7 @@ from pidlib.experiments.preset import load_preset
 from pidlib.experiments.tables import write
 from pidlib.experiments.validation.fig_coverage import TABLE, make, plan
 
-
-def main() -> None:
+if __name__ == "__main__":
     parser = argparse.ArgumentParser(prog="python -m pidlib.experiments.validation")
     parser.add_argument("--preset", default="offline", help="smoke, offline, paper or a YAML file")
     parser.add_argument("--jobs", type=int, default=1, help="cells at a time")
@@ -20,7 +19,3 @@ def main() -> None:
     preset = load_preset(chosen.preset)
     table = make(preset, plan(preset), chosen.jobs)
     tqdm.write(f"wrote {len(table):,} rows to {write(table, preset.table(TABLE))}")
-
-
-if __name__ == "__main__":
-    main()

@@ -37,12 +37,11 @@ def measure(preset: Preset) -> pd.DataFrame:
     settings = list(itertools.product(preset.bias_codes, preset.bias_samples))
     for k, n in tqdm(settings, desc="independent codes", unit="setting"):
         options = {"n": n, "k": k, "n_repeats": preset.n_repeats, "seed": preset.seed}
-        repeats = spurious_synergy(**options).groupby("correction", sort=False)["synergy_bits"]
-        rows = pd.DataFrame({"value_bits": repeats.mean()}).reset_index(names="estimator")
-        ends = normal_interval(rows["value_bits"], repeats.std().to_numpy())
-        rows["ci_low"], rows["ci_high"] = ends
+        repeats = spurious_synergy(**options)
+        low, high = normal_interval(repeats.mean(), repeats.std())
+        rows = pd.DataFrame({"value_bits": repeats.mean(), "ci_low": low, "ci_high": high})
         columns = {"n_samples": n, "n_codes": k, "fingerprint": fingerprint(**options)}
-        parts.append(rows.assign(**columns))
+        parts.append(rows.reset_index(names="estimator").assign(**columns))
     shared = {"experiment": "validation", "benchmark": "independent", "atom": "synergy"}
     table = pd.concat(parts).assign(seed=preset.seed, **shared)
     return tables.validate(table, COLUMNS)
@@ -57,8 +56,7 @@ def figure(table: pd.DataFrame) -> Figure:
     left, right = table["n_samples"].min() * 0.7, table["n_samples"].max() * 1.3
     for (above, below), k in zip(axes.T, codes, strict=True):
         for ax in (above, below):
-            edge = max(k * k, left)
-            ax.axvspan(left, edge, color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
+            ax.axvspan(left, max(k * k, left), color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
         above.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
         for estimator, line in lines.items():
             rows = table[(table["n_codes"] == k) & (table["estimator"] == estimator)]
@@ -90,10 +88,10 @@ def _line_styles(names: list[str]) -> dict[str, dict]:
 def spurious_synergy(
     n: int, k: int, *, n_repeats: int = 8, n_permutations: int = 50, seed: int = 0
 ) -> pd.DataFrame:
-    """Synergy in bits of independent, uniform codes by every correction; the truth is zero.
+    """Synergy in bits of independent, uniform codes: a row per repeat, a column per correction.
 
-    I_Q is uncorrected for "plug-in"; its permutation mean is subtracted for all others, which
-    differ in I(Y; X1, X2).
+    The truth is zero. I_Q is uncorrected for "plug-in"; its permutation mean is subtracted for all
+    others, which differ in I(Y; X1, X2).
     """
     ky = TARGET_CODES
     shape = (k, k, ky)
@@ -106,7 +104,7 @@ def spurious_synergy(
         counts.append(np.concatenate([counted, null]))
     unions = pid(np.concatenate(counts), tol=1e-4).upper.reshape(n_repeats, -1)
     rows = []
-    for repeat, (joints, union) in enumerate(zip(counts, unions, strict=True)):
+    for joints, union in zip(counts, unions, strict=True):
         estimates = {name: joint_information(joints, f) for name, f in ENTROPIES.items()}
         information = {name: values[0] for name, values in estimates.items()}
         plain, chao = estimates["plug-in"], estimates["Chao-Wang-Jost"]
@@ -115,11 +113,9 @@ def spurious_synergy(
         shuffled = shuffled_information(joints[:1], generator, 10).item()
         null = shuffled_information(joints[1:], generator).mean()
         information["Panzeri, null"] = shuffled - null
-        for name, value in information.items():
-            shared = union[0] - (0 if name == "plug-in" else union[1:].mean())
-            rows.append([n, k, repeat, name, value - shared])
-    names = ["n_samples", "n_codes", "repeat", "correction", "synergy_bits"]
-    return pd.DataFrame(rows, columns=names)
+        shared = dict.fromkeys(information, union[0] - union[1:].mean()) | {"plug-in": union[0]}
+        rows.append({name: value - shared[name] for name, value in information.items()})
+    return pd.DataFrame(rows)
 
 
 def shuffled_information(

@@ -10,6 +10,7 @@ them, compares them with the committed table, and reads the others.
 import warnings
 from collections.abc import Sequence
 from functools import cache, partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,6 +61,8 @@ _TYPES = {
     "fingerprint": "string",
 }
 COLUMNS = Columns(_TYPES, required=[name for name in _TYPES if name != "rejected"])
+_DOTTED = {"linestyle": ":", "markerfacecolor": "white"}  # of the bootstrap
+_answer_laws = cache(laws.answer_laws)
 
 
 class Cell(NamedTuple):
@@ -81,15 +84,14 @@ class Cell(NamedTuple):
 def plan(preset: Preset) -> list[Cell]:
     """All cells of a preset."""
     cells = []
-    for n in preset.coverage_samples:
-        for kind in KINDS:
-            for law in law_names(kind):
-                repeats = preset.n_coverage * (MORE_CODES if kind == "codes" else 1)
-                least = min(repeats, LEAST_REPEATS)
-                if kind != "codes" and all(_answer_laws()[law].new):
-                    repeats = min(repeats, MOST_INPUTS // n**2)
-                if repeats >= least:
-                    cells.append(Cell(kind, law, n, repeats, preset.seed))
+    for n, kind in product(preset.coverage_samples, KINDS):
+        for law in law_names(kind):
+            repeats = preset.n_coverage * (MORE_CODES if kind == "codes" else 1)
+            least = min(repeats, LEAST_REPEATS)
+            if kind != "codes" and all(_answer_laws()[law].new):
+                repeats = min(repeats, MOST_INPUTS // n**2)
+            if repeats >= least:
+                cells.append(Cell(kind, law, n, repeats, preset.seed))
     return cells
 
 
@@ -104,10 +106,8 @@ def measure(preset: Preset) -> pd.DataFrame:
     missing = others - set(committed["fingerprint"])
     text = f"{len(missing)} of {len(cells)} cells are neither made here nor committed"
     if missing and missing == others:
-        raise ValueError(
-            f"{text}: for other numbers than those of the offline preset, make all here, with "
-            f"n_remade_cells {len(cells)}"
-        )
+        text += ": for other numbers than those of the offline preset, make all here"
+        raise ValueError(f"{text}, with n_remade_cells {len(cells)}")
     if missing:
         warnings.warn(f"{text}; `make coverage` makes them", stacklevel=2)
     made = make(preset, cells[: preset.n_remade_cells])
@@ -139,14 +139,11 @@ def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
 def make(preset: Preset, cells: Sequence[Cell], jobs: int = 1) -> pd.DataFrame:
     """Make cells, or read them from the cache, `jobs` at a time."""
     single = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    tasks = [partial(_numbered, preset, number, cell) for number, cell in enumerate(cells)]
-    results = tqdm(run_all(tasks, jobs, **single), "coverage", len(tasks), unit="cell")
-    parts = [rows for _, rows in sorted(results, key=lambda result: result[0])]
+    tasks = [partial(measure_cell, preset, cell) for cell in cells]
+    made = tqdm(run_all(tasks, jobs, **single), "coverage", len(tasks), unit="cell")
+    by_cell = {rows["fingerprint"].iloc[0]: rows for rows in made}
+    parts = [by_cell[fingerprint(**cell.identity)] for cell in cells]
     return tables.validate(pd.concat(parts) if parts else [], COLUMNS)
-
-
-def _numbered(preset: Preset, number: int, cell: Cell) -> tuple[int, pd.DataFrame]:
-    return number, measure_cell(preset, cell)
 
 
 def measure_cell(preset: Preset, cell: Cell) -> pd.DataFrame:
@@ -204,11 +201,6 @@ def law_names(kind: str) -> list[str]:
     return list(laws.sampled_laws(N_CODES) if kind == "codes" else _answer_laws())
 
 
-@cache
-def _answer_laws() -> dict[str, laws.Answers]:
-    return laws.answer_laws()
-
-
 def true_atoms(kind: str, law: str) -> dict[str, float]:
     """The atoms of a law in bits, by name."""
     if kind != "codes":
@@ -219,15 +211,14 @@ def true_atoms(kind: str, law: str) -> dict[str, float]:
 def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5"]) -> pd.DataFrame:
     """A row of `COLUMNS` per estimator and atom; the interval of the coverage is Wilson's."""
     truth, rows = true_atoms(cell.kind, cell.law), []
-    for e, estimator in enumerate(ESTIMATORS[cell.kind]):
-        for a, atom in enumerate(ATOMS):
-            value, low, high, p, converged = repeats[:, e, a].T
-            held = (low <= truth[atom] + TOLERANCE) & (truth[atom] - TOLERANCE <= high)
-            ends = binomtest(int(held.sum()), len(held)).proportion_ci(method="wilson")
-            rejected = np.nan if np.isnan(p).any() else (p <= 0.05).mean()
-            bits = truth[atom], value.mean(), value.mean() - truth[atom], value.std()
-            shares = held.mean(), ends.low, ends.high, (high - low).mean(), rejected
-            rows.append((atom, estimator, *bits, *shares, converged.all()))
+    for (e, estimator), (a, atom) in product(enumerate(ESTIMATORS[cell.kind]), enumerate(ATOMS)):
+        value, low, high, p, converged = repeats[:, e, a].T
+        held = (low <= truth[atom] + TOLERANCE) & (truth[atom] - TOLERANCE <= high)
+        ends = binomtest(int(held.sum()), len(held)).proportion_ci(method="wilson")
+        rejected = np.nan if np.isnan(p).any() else (p <= 0.05).mean()
+        bits = truth[atom], value.mean(), value.mean() - truth[atom], value.std()
+        shares = held.mean(), ends.low, ends.high, (high - low).mean(), rejected
+        rows.append((atom, estimator, *bits, *shares, converged.all()))
     names = [name for name in _TYPES if name not in (*Cell._fields, "fingerprint")]
     table = pd.DataFrame(rows, columns=names)
     columns = cell._asdict() | {"fingerprint": fingerprint(**cell.identity)}
@@ -250,8 +241,8 @@ def figure(table: pd.DataFrame) -> Figure:
             ax.set_title(law, fontsize=7.5)
         _head(row[0], f"{_words(kind)}: {summary(shown)}", 17)
         row[0].set_ylabel("coverage")
-        for ax in row:
-            ax.set_yscale("function", functions=(_cube, np.cbrt))
+        for ax in row:  # widen the shares near 1
+            ax.set_yscale("function", functions=(lambda share: share**3, np.cbrt))
             ax.set_yticks([0, 0.6, 0.8, 0.95], ["0", ".60", ".80", ".95"])
             ax.set_ylim(-0.35, 1.02)
     codes = table[table["kind"] == "codes"]
@@ -264,24 +255,20 @@ def figure(table: pd.DataFrame) -> Figure:
     _head(axes[-1, 0], f"Codes: share of p-values up to .05; {_type_one(codes)}", 4)
     axes[-1, 0].set_ylabel("rejected")
     sizes = sorted(table["n_samples"].unique())
-    for ax in axes[-1]:
-        ax.set_yscale("function", functions=(_root, np.square))
+    for ax in axes[-1]:  # widen the shares near 0
+        ax.set_yscale("function", functions=(lambda share: np.sqrt(share.clip(0)), np.square))
         ax.set_yticks([0, 0.05, 0.25, 1], ["0", ".05", ".25", "1"])
         ax.set_xscale("log", base=2)
         ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
         ax.set(xlim=(min(sizes) * 0.6, max(sizes) * 1.7), ylim=(0, 1.04), xlabel="samples $n$")
         ax.minorticks_off()
-    looks = {
-        "as reported; below: truth 0": ("-", style.INK),
-        "bootstrap; below: truth above 0": (":", "white"),
-    }
     look = {"marker": "o", "markersize": 3, "color": style.INK, "linewidth": 0.9}
     handles = [
-        style.handle(label, linestyle=dash, markerfacecolor=face, **look)
-        for label, (dash, face) in looks.items()
+        *style.atom_lines(style.MARKERS),
+        style.handle("as reported; below: truth 0", linestyle="-", **look),
+        style.handle("bootstrap; below: truth above 0", **look, **_DOTTED),
+        Patch(facecolor=style.NULL, alpha=0.6, label=" to ".join(map(_short, BAND))),
     ]
-    band = Patch(facecolor=style.NULL, alpha=0.6, label=f"{_short(BAND[0])} to {_short(BAND[1])}")
-    handles = [*style.atom_lines(style.MARKERS), *handles, band]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
 
@@ -292,31 +279,19 @@ def _head(ax: Axes, text: str, height: int) -> None:
     ax.annotate(text, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
 
 
-def _cube(share: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """A scale that widens the shares near 1."""
-    return share**3
-
-
-def _root(share: Float[np.ndarray, "*n"]) -> Float[np.ndarray, "*n"]:
-    """A scale that widens the shares near 0."""
-    return np.sqrt(np.maximum(share, 0))
-
-
 def _words(kind: str) -> str:
     return kind.capitalize() + (" decisions" if kind != "codes" else "")
 
 
 def _lines(ax: Axes, rows: pd.DataFrame, column: str, estimator: str) -> None:
     """A line per atom with its marker; hollow and dotted for `bootstrap`."""
+    look = {"markersize": 2.6, "linewidth": 0.8, "zorder": 3}
+    look |= _DOTTED if estimator == "bootstrap" else {}
     for number, (atom, marker) in enumerate(zip(ATOMS, style.MARKERS, strict=False)):
-        shown = rows[rows["atom"] == atom].sort_values("n_samples")
+        shown, color = rows[rows["atom"] == atom].sort_values("n_samples"), style.COLORS[atom]
         n = style.floats(shown["n_samples"]) * 1.12 ** (number - 1.5)
-        former, color = estimator == "bootstrap", style.COLORS[atom]
-        look = {"color": color, "marker": marker, "markersize": 2.6}
-        look |= {"linestyle": ":" if former else "-", "linewidth": 0.8, "zorder": 3}
-        look["markerfacecolor"] = "white" if former else color
-        ax.plot(n, style.floats(shown[column]), **look)
-        if column == "coverage" and not former:
+        ax.plot(n, style.floats(shown[column]), color=color, marker=marker, **look)
+        if column == "coverage" and estimator != "bootstrap":
             ends = shown["coverage_low"], shown["coverage_high"]
             style.interval(ax, n, *ends, color=color, linewidth=0.6, alpha=0.6, zorder=2)
 
@@ -362,19 +337,15 @@ def _short(share: float) -> str:
 
 def latex(table: pd.DataFrame) -> str:
     """A row per cell: coverage as reported and by bootstrap, then rejections of codes."""
-    wide = table.pivot(
-        index="fingerprint", columns=["estimator", "atom"], values=["coverage", "rejected"]
-    )
+    columns, values = ["estimator", "atom"], ["coverage", "rejected"]
+    wide = table.pivot(index="fingerprint", columns=columns, values=values)
     header = ["kind", "law", "$n$", "samples"]
     header += [f"{style.SYMBOLS[atom]}{mark}" for mark in ("", "*", r"\dag") for atom in ATOMS]
     rows = []
     for cell in table.drop_duplicates("fingerprint").itertuples():
         reported = "codes" if cell.kind == "codes" else "halves"
         groups = ("coverage", reported), ("coverage", "bootstrap"), ("rejected", "codes")
-        shares = [
-            wide.loc[cell.fingerprint].get((*group, atom), pd.NA)
-            for group in groups
-            for atom in ATOMS
-        ]
+        places = [(*group, atom) for group, atom in product(groups, ATOMS)]
+        shares = wide.loc[cell.fingerprint].reindex(places)
         rows.append([cell.kind, cell.law, cell.n_samples, cell.n_repeats, *shares])
     return tables.latex(header, rows, "llrr" + "r" * 12, digits=2)

@@ -168,11 +168,8 @@ def _draw_errors(part: Figure, summary: pd.DataFrame, modes: list[str], names: l
     ax.set(yscale="log", ylabel="mean error (bits)", xlim=(-0.6, places[-1] + 0.6))
     ax.set_yticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])
     ax.set_ylim(bottom=0.8 * FLOOR)
-    looks = {"markeredgecolor": style.INK, "markersize": 3.8}
-    handles = [
-        style.handle(mode, marker=marker, color=face, **looks)
-        for mode, (marker, face) in _LOOKS.items()
-        if mode in modes
-    ]
+    edge = {"markeredgecolor": style.INK, "markersize": 3.8}
+    looks = {mode: _LOOKS[mode] for mode in modes}
+    handles = [style.handle(mode, marker=m, color=c, **edge) for mode, (m, c) in looks.items()]
     handles.append(style.null_handle("against the laws of the other models"))
     part.legend(handles=handles, loc="outside upper center", ncols=4)

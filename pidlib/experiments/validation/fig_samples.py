@@ -6,9 +6,6 @@ the smaller ones, and their law does not change if answers are relabeled, so the
 degraded version of the stronger one and
 
 .. math:: U_{weaker} = 0, \quad R = I(Y; X_{weaker}), \quad S = I(Y; V, T) - I(Y; X_{stronger}).
-
-All informations of the law are by quadrature. A sample has too much I_Q, so U is too large and S
-too small; BATCH adds what its networks cannot express, see `pidlib.decomposition.batch`.
 """
 
 import math
@@ -49,9 +46,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 
     The largest sample is cut into smaller ones, so all means are over the same inputs. Intervals
     are 1.96 standard errors of the mean from the spread over the samples of one size, pooled over
-    sizes as if it fell as n^(-1/2). The difference of BATCH to the exact solver is that of the
-    first sample, added to the mean of the exact solver, so the chance of one sample cancels; it has
-    no interval.
+    sizes as if it fell as n^(-1/2). BATCH minus the exact solver, on the first sample, is added to
+    the mean of the exact solver, so the chance of one sample cancels; it has no interval.
     """
     sizes, largest = preset.sample_sizes, max(preset.sample_sizes)
     parts = []
@@ -111,8 +107,8 @@ def _means(repeats: pd.DataFrame) -> pd.DataFrame:
     parts = []
     for estimator, column in (("plug-in", "value_bits"), ("extrapolated", "corrected_bits")):
         groups = repeats.groupby(["n_samples", "atom"], sort=False)
-        rows = groups[column].agg(value_bits="mean", count="size", variance="var").reset_index()
-        rows["converged"] = groups["converged"].all().to_numpy()
+        rows = groups[column].agg(value_bits="mean", count="size", variance="var")
+        rows = rows.join(groups["converged"].all()).reset_index()
         free = rows["count"] - 1
         squares = (rows["variance"].fillna(0) * free * rows["n_samples"]).groupby(rows["atom"])
         pooled = (squares.sum() / free.groupby(rows["atom"]).sum())[rows["atom"]].to_numpy()
@@ -148,13 +144,12 @@ def figure(table: pd.DataFrame) -> Figure:
         for ax, law in zip(row, LAWS, strict=True):
             _draw(ax, own[own["benchmark"] == law], style.COLORS[atom])
         row[0].set_ylabel(f"{style.SYMBOLS[atom]} (bits)")
-    for ax, law in zip(axes[0], LAWS, strict=True):
-        ax.set_title(law)
+    for above, below, law in zip(*axes, LAWS, strict=True):
+        above.set_title(law)
+        below.set_xlabel("samples $n$")
     sizes = sorted(table["n_samples"].dropna().unique())
     axes[0, 0].set_xticks(sizes, [str(n) for n in sizes])
     axes[0, 0].minorticks_off()
-    for ax in axes[1]:
-        ax.set_xlabel("samples $n$")
     handles = [style.handle("limit of many samples", color=style.INK, linestyle="--")]
     handles += [
         style.handle(f"exact, {name}", color=style.INK, linestyle="-", markersize=3.6, **look)
@@ -169,7 +164,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, color: str) -> None:
     """Draw the limit and the means of the estimators, and write values of the largest sample."""
     end = rows.loc[rows["estimator"] == "limit", "value_bits"].item()
     ax.axhline(end, color=style.INK, linewidth=0.8, linestyle="--", zorder=1)
-    words = [f"limit {end:.3f}"]
+    words = []
     for estimator, look in _LOOKS.items():
         part = rows[rows["estimator"] == estimator].sort_values("n_samples")
         n, mean = style.floats(part["n_samples"]), style.floats(part["value_bits"])
@@ -180,7 +175,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, color: str) -> None:
         part = rows[(rows["estimator"] == "BATCH") & (rows["width"] == width)]
         shifted = style.floats(part["n_samples"]) * 1.05 ** (1 + WIDTHS.index(width))
         style.points(ax, shifted, part["value_bits"], **look)
-    text = f"$n$ = {n[-1]:.0f}: " + ", ".join(words[1:]) + f"\n{words[0]}"
+    text = f"$n$ = {n[-1]:.0f}: {', '.join(words)}\nlimit {end:.3f}"
     look = {"transform": ax.transAxes, "ha": "right", "fontsize": 6.5}
     is_low = end < np.mean(ax.get_ylim())
     ax.text(0.98, 0.96 if is_low else 0.04, text, va="top" if is_low else "bottom", **look)

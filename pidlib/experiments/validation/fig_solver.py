@@ -75,13 +75,9 @@ def measure(preset: Preset) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> Figure:
     """Error against time: a panel per size; a marker at the largest error, a line to the median."""
     sizes = table["size"].unique()
-    rows, columns = -(-len(sizes) // 3), min(3, len(sizes))
-    figure = Figure(figsize=(style.PAGE, 1.6 * rows + 1.1))
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    figure, axes = style.benchmark_panels(sizes, 1.6, 1.1, sharex=True, sharey=True)
     line = {"color": style.INK, "linewidth": 0.7, "zorder": 1}
-    for ax in axes.flat[len(sizes) :]:
-        ax.set_axis_off()
-    for size, ax in zip(sizes, axes.flat, strict=False):
+    for size, ax in axes.items():
         shown = table[table["size"] == size]
         ax.axhspan(FLOOR / 3, FLOOR * 1.6, color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
         for tolerance, (dash, _) in _TOLERANCES.items():
@@ -91,15 +87,13 @@ def figure(table: pd.DataFrame) -> Figure:
             low, high = np.maximum((row.median_error_bits, row.error_bits), FLOOR)
             ax.vlines(row.seconds, low, high, color=look["color"], linewidth=0.8)
             ax.plot(row.seconds, high, **look)
-        label = size.replace("x", "\u00d7")
-        ax.set_title(f"{label}  ({shown['tables'].iloc[0]} tables)")
-        ax.set(xscale="log", yscale="log", ylim=(FLOOR / 3, 0.3))
+        title = f"{size}  ({shown['tables'].iloc[0]} tables)".replace("x", "\u00d7")
+        ax.set(title=title, xscale="log", yscale="log", ylim=(FLOOR / 3, 0.3))
     figure.supxlabel("time per table (CPU seconds)", fontsize=8)
-    figure.supylabel("distance from the optimum (bits)", fontsize=8)
+    figure.supylabel("distance from the optimum", fontsize=8)
     shown = [name for name in METHODS if name in set(table["method"])]
     handles = [style.handle(name, **METHODS[name].look) for name in shown]
-    dashes = _TOLERANCES.values()
-    handles += [style.handle(label, linestyle=dash, **line) for dash, label in dashes]
+    handles += [style.handle(words, linestyle=dash, **line) for dash, words in _TOLERANCES.values()]
     handles.append(Patch(facecolor=style.NULL, alpha=0.45, label="accuracy of the optimum"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure

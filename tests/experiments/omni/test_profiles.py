@@ -129,7 +129,6 @@ def test_rows_of_a_trajectory():
     null = values(profile.rows, "null_mean")
     assert null["redundancy"] == pytest.approx(0, abs=1e-6) and np.isnan(null["synergy"])
     assert null["unique_vision"] == pytest.approx(0.5, abs=0.15)  # of the mean of two answers
-    assert set(profile.rows["n_samples"]) == {64}
     rows = trajectory(answering([nothing, sight, xor]), **SETTINGS).rows
     table = tables.validate(rows.assign(**SHARED), tables.ATOMS)
     assert table["layer"].tolist() == np.repeat(range(3), 4).tolist()
