@@ -217,8 +217,8 @@ def report(
             notes.append(f"{mode}: a unique atom is 0, so {meaning}")
         low = group.set_index("atom")["ci_low"][unique]
         if (low <= 0).all() and values["redundancy"] > MIN_BITS:
-            bias = "redundancy is too small, unique atoms are too large, by up to half an interval"
-            notes.append(f"{mode}: the sources may tell the same; then {bias} (fig_coverage)")
+            bias = "redundancy is too small and unique atoms are too large (fig_coverage)"
+            notes.append(f"{mode}: both sources may carry the same information; then {bias}")
     for note in notes:
         warnings.warn(note, stacklevel=3)
     keys = list(zip(rows["unimodal"], rows["atom"], strict=True))

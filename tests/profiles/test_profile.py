@@ -257,7 +257,7 @@ def test_limits_of_a_profile_without_warnings():
         ),
         (
             {"rows": measured().eval("ci_low = ci_low * (atom in ('redundancy', 'synergy'))")},
-            "the sources may tell the same",
+            "both sources may carry the same information",
             {"masked", "resampled"},
         ),
     ],

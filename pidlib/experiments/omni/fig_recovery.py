@@ -1,7 +1,8 @@
 """Sensory atoms of the minis against those of the ideal answerer, under three conditions.
 
-Given the question, the estimate should recover the atoms of each template, and of a mini that errs.
-Given the template, texts are pooled; ignoring the question averages answers to equal clips.
+Given the question, the estimate should recover the atoms of each template and come near those of a
+mini that errs, up to the draw of clips and the noise of masking. Given the template, texts are
+pooled; ignoring the question averages answers to equal clips.
 """
 
 from itertools import groupby, product
@@ -138,7 +139,8 @@ def figure(table: pd.DataFrame) -> Figure:
     handles = [*style.atom_handles(style.SENSORY), bars, tick]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     handles = [*style.model_handles(models), style.null_handle("null: answers permuted")]
-    far = (measured["truth_bits"] - style.best(measured)).abs().groupby(measured["model"]).mean()
+    atoms = measured[measured["atom"] != "total"]
+    far = (atoms["truth_bits"] - style.best(atoms)).abs().groupby(atoms["model"]).mean()
     if far.notna().any():
         words = f"the mini's own law: off by {far.min():.2f} to {far.max():.2f} bits"
         handles.append(style.handle(words, linestyle="-", color=style.INK, linewidth=1.2))

@@ -12,7 +12,7 @@ The percentiles of a bootstrap of few seeds are too narrow. The ends are therefo
 All tests are two-sided. Signs test the mean only if the differences are symmetric: for exponential
 ones they reject .09 at .05. ``p_studentized`` does not assume that: it is the bootstrap t test
 (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 16.4), which rejects .05 of
-these for n = 10 and 20, but .08 for 5 and of log-normal ones.
+these for n = 10 and 20 and .07 for n = 5, but .09 to .11 of log-normal ones.
 """
 
 from collections.abc import Iterable, Sequence
@@ -75,8 +75,10 @@ def compare_arms(preset: Preset, arms: Sequence[Arm]) -> pd.DataFrame:
 
 
 def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
-    """PID weights tuned as uniform training is: each half of the seeds has the level, of all arms
-    that change lists, shares or weights, whose accuracy is best for the other half.
+    """PID weights with the best numbers: each half of the seeds has the level, of all arms that
+    change lists, shares or weights, whose accuracy is best for the other half.
+
+    Chosen and judged on the same questions, which favors PID; both halves depend on each other.
     """
     varied = [arm for arm in arms if arm.axis in TUNED_AXES]
     rows = outcomes(preset, [arm.spec for arm in varied]).table

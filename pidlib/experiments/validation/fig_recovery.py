@@ -1,4 +1,4 @@
-"""Are measured atoms those that a model really has, also if it errs?
+"""Are measured atoms those that a model really has, even when it errs?
 
 On a finite law, a few renderings of every state of a generated task, one answer to each sample
 gives the exact atoms of a model, `pidlib.benchmarks.finite_laws`. They are compared with estimates

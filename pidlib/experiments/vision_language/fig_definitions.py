@@ -1,7 +1,7 @@
-r"""When does a decomposition say more than two informations, and what depends on its definition?
+r"""When does a decomposition say more than informations, and what depends on its definition?
 
 A definition of redundancy is one number, see `variants`. Where the smaller unique atom of BROJA is
-zero, BROJA is MMI, and says no more than the informations of both sources.
+zero, BROJA is MMI: the informations of each source and of both say as much.
 """
 
 from collections.abc import Iterator, Mapping

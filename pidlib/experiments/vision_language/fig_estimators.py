@@ -185,12 +185,11 @@ def figure(table: pd.DataFrame) -> Figure:
     alone, listed = (table[table["study"] == name] for name in ("alone", "options"))
     masked, resampled = (alone[alone["unimodal"] == mode] for mode in ("masked", "resampled"))
     hidden, noise, visible = (listed[listed["source_a"] == key] for key in VISION_PASSES)
-    null = masked.assign(difference=style.floats(masked["null_mean"]))
-    panels = (masked, resampled, null), (visible, hidden, _difference(noise, hidden))
+    panels = (masked, resampled, None), (visible, hidden, _difference(noise, hidden))
     handles = [*style.model_handles(models), *_draw_masks(axes[0], table, benchmarks)]
-    for ax, (rows, reference, null) in zip(axes[1:], panels, strict=True):
-        _draw_differences(ax, _difference(rows, reference), null, benchmarks, models)
-    atoms = [*style.atom_points(), style.null_handle("null when masked; another draw of the noise")]
+    for ax, (rows, reference, redrawn) in zip(axes[1:], panels, strict=True):
+        _draw_differences(ax, _difference(rows, reference), redrawn, benchmarks, models)
+    atoms = [*style.atom_points(), style.null_handle("another draw of the noise")]
     result.legend(handles=atoms, loc="outside upper center", ncols=5, columnspacing=1)
     result.legend(handles=handles, loc="outside lower center", ncols=3)
     return result
@@ -212,15 +211,20 @@ def _difference(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_differences(
-    ax: Axes, rows: pd.DataFrame, null: pd.DataFrame, benchmarks: list[str], models: list[str]
+    ax: Axes,
+    rows: pd.DataFrame,
+    redrawn: pd.DataFrame | None,
+    benchmarks: list[str],
+    models: list[str],
 ) -> None:
+    """Draw differences of atoms, in front of those that another draw of the noise makes."""
     present = [model for model in models if model in set(rows["model"])]
-    null = null.set_index(_KEYS)["difference"]
+    redrawn = {} if redrawn is None else redrawn.set_index(_KEYS)["difference"]
     height = 0.15 / len(present) if present else 0
     for row in rows.itertuples():
         offset = (present.index(row.model) - (len(present) - 1) / 2) * height
         y = benchmarks.index(row.benchmark) + _OFFSETS[row.atom] + offset
-        width = null.get((row.benchmark, row.model, row.atom), np.nan)
+        width = redrawn.get((row.benchmark, row.model, row.atom), np.nan)
         ax.barh(y, width, height, color=style.NULL, linewidth=0, zorder=1.5)
         _draw_point(ax, row, y, style.MARKERS[models.index(row.model)])
 

@@ -55,7 +55,7 @@ COLUMNS = {
             **of_type("string", "quantity", "outcome"),
             **of_type("Float64", "rho", "abs_rho_at_most"),
             **of_type("Float64", "ci_low", "ci_high", "family_low", "family_high"),
-            **of_type("Float64", "less_synergy", "less_low", "less_high"),
+            **of_type("Float64", "less_synergy", "minus_low", "minus_high"),
             **of_type("Float64", "p_value", "q_value", "reliability", "fallback"),
             "left_out": "string",
             **of_type("Int64", "n_models", "n_families", "n_samples", "seed"),
@@ -164,7 +164,7 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
         )
     )
     itself = table["quantity"] == "synergy"
-    table.loc[itself, ["less_synergy", "less_low", "less_high"]] = np.nan
+    table.loc[itself, ["less_synergy", "minus_low", "minus_high"]] = np.nan
     tested = table["p_value"].notna()
     table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
     table = pd.concat([table, _published()]).assign(experiment=models["experiment"].iloc[0])

@@ -116,7 +116,7 @@ def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
 CORRELATIONS = {
     **of_type("string", "benchmark", "procedure", "definition", "quantity", "outcome"),
     **of_type("Float64", "rho", "family_low", "family_high"),
-    **of_type("Float64", "less_default", "less_low", "less_high"),
+    **of_type("Float64", "minus_default", "minus_low", "minus_high"),
     **of_type("Int64", "n_benchmarks", "n_models", "n_families", "n_samples", "seed"),
     "converged": "boolean",
     "fingerprint": "string",
@@ -131,7 +131,7 @@ def correlations(
     `models` is a table of `population_table`, `table` one of `informations_table`. A cell has a
     procedure, a definition, a quantity, and an outcome: an outcome of the models, or
     ``"broja"``, the same quantity by BROJA. The interval ``family`` draws whole families;
-    ``less_default`` is rho minus that of the masked mode by BROJA, drawn with the same families;
+    ``minus_default`` is rho minus that of the masked mode by BROJA, drawn with the same families;
     a constant quantity has no rho, and a benchmark without one does not count in a mean.
     Values are rounded to 1e-`DECIMALS` bits; benchmarks whose outcome is unreliable count in no
     mean, as in `table1_sensitivity`.
@@ -167,7 +167,7 @@ def correlations(
     options = members, families, n_resamples, generator
     rho, draws = clustered_correlations(np.stack(x, -1), np.stack(y, -1), *options)
     same = _default_of(cells)
-    columns = {"rho": rho, "less_default": np.where(same < 0, np.nan, rho - rho[:, same])}
+    columns = {"rho": rho, "minus_default": np.where(same < 0, np.nan, rho - rho[:, same])}
     few = len(families) < MIN_CLUSTERS
     less = np.where(same < 0, np.nan, draws - draws[..., same])
     for name, values in {"family": draws, "less": less}.items():

@@ -48,7 +48,7 @@ def test_rho_is_spearmans_and_partial_correlation_follows_its_formula(table):
     assert given["rho"] == pytest.approx(partial)
     difference = select(table, "micro/existence", "accuracy")
     assert difference["less_synergy"] == pytest.approx(da - sd)
-    assert difference["less_low"] < difference["less_synergy"] < difference["less_high"]
+    assert difference["minus_low"] < difference["less_synergy"] < difference["minus_high"]
     assert pd.isna(select(table, "micro/existence", outcome="accuracy")["less_synergy"])
 
 

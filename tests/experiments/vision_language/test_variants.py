@@ -104,9 +104,9 @@ def test_correlations_are_spearmans_and_differ_from_the_default_by_zero_where_eq
     assert rows["rho"][0] == pytest.approx(spearmanr(s, d).statistic, abs=0.01)
     assert rows["rho"][1] == pytest.approx(rows["rho"][0]) and rows["rho"][2] == pytest.approx(1)
     assert rows["rho"][4] == pytest.approx(-rows["rho"][0])
-    assert rows["less_default"].isna().tolist() == [True, False, True, False, True]
-    assert rows["less_low"][1] == rows["less_high"][1] == 0
-    assert rows["less_high"][3] < 0 and abs(rows["rho"][3]) < 0.5
+    assert rows["minus_default"].isna().tolist() == [True, False, True, False, True]
+    assert rows["minus_low"][1] == rows["minus_high"][1] == 0
+    assert rows["minus_high"][3] < 0 and abs(rows["rho"][3]) < 0.5
     assert (rows["family_low"] <= rows["rho"]).all() and (rows["rho"] <= rows["family_high"]).all()
     flat = result[(result["benchmark"] == "micro/scene") & (result["outcome"] == "delta_vision")]
     assert flat["rho"].isna().all() and (flat["n_benchmarks"] == 0).all()
