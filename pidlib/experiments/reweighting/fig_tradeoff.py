@@ -70,7 +70,7 @@ def figure(table: pd.DataFrame) -> Figure:
         _draw_benchmarks(ax_benchmarks, block[~block["benchmark"].str.startswith(MEAN)])
     shown = set(table["condition"]) - {Condition.BASE}
     handles = style.condition_handles([name for name in CONDITIONS if name in shown], CONDITIONS)
-    label = "accuracy less that of uniform weights, points"
+    label = "accuracy minus that of uniform weights, points"
     above.supxlabel(f"synergy-driven: {label}", fontsize="medium")
     above.supylabel("prior-driven", fontsize="medium")
     above.legend(handles=handles, loc="outside upper center", ncols=4)

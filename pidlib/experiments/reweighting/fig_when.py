@@ -59,7 +59,7 @@ def figure(table: pd.DataFrame) -> Figure:
         below.set_xticks(range(len(levels)), labels, fontsize=size)
         below.set(xlim=(-0.5, len(levels) - 0.5), xlabel=_AXES[name])
     axes[0, 0].set_ylabel("accuracy, balanced questions")
-    axes[1, 0].set_ylabel("PID less uniform, points")
+    axes[1, 0].set_ylabel("PID minus uniform, points")
     colors = dict(zip(trained, TRAINED_COLORS, strict=False))
     handles = style.condition_handles(plan.USUAL, CONDITIONS)
     handles += style.color_handles(colors, "trained on ", linewidth=1.2)

@@ -99,7 +99,7 @@ def _title(block: pd.DataFrame, planned: pd.DataFrame) -> str:
     seeds = " to ".join(f"{count}" for count in sorted({counts.min(), counts.max()}))
     title += f", {seeds} seed" if seeds == "1" else f", {seeds} seeds"
     tests = (
-        f"{row.condition} less {row.against} p {_p(row.p_value)}" for row in planned.itertuples()
+        f"{row.condition} minus {row.against} p {_p(row.p_value)}" for row in planned.itertuples()
     )
     return f"{title}; balanced accuracy: {', '.join(tests)}" if len(planned) else title
 

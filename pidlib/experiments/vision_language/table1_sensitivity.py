@@ -55,7 +55,7 @@ COLUMNS = {
             **of_type("string", "quantity", "outcome"),
             **of_type("Float64", "rho", "abs_rho_at_most"),
             **of_type("Float64", "ci_low", "ci_high", "family_low", "family_high"),
-            **of_type("Float64", "less_synergy", "minus_low", "minus_high"),
+            **of_type("Float64", "minus_synergy", "minus_low", "minus_high"),
             **of_type("Float64", "p_value", "q_value", "reliability", "fallback"),
             "left_out": "string",
             **of_type("Int64", "n_models", "n_families", "n_samples", "seed"),
@@ -121,8 +121,8 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     which share code and sometimes a vision tower: the interval to trust, still too narrow if there
     are few families. ``p_value`` permutes the models, the same way on all benchmarks; ``q_value``
     controls false discoveries among all tests of the table (Benjamini and Hochberg). Both take
-    models as exchangeable. ``less_synergy`` is rho minus that of synergy with the same outcome; its
-    interval draws the same families for both. ``reliability`` is that of the outcome, see
+    models as exchangeable. ``minus_synergy`` is rho minus that of synergy with the same outcome,
+    with an interval that draws the same families. ``reliability`` is that of the outcome, see
     `statistics.reliability`: a benchmark below `MIN_RELIABILITY` does not count in a mean, and is
     named in ``left_out``. Published rows have a ``grade``; their ``ci`` is ours, see `_published`.
     """
@@ -164,7 +164,7 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
         )
     )
     itself = table["quantity"] == "synergy"
-    table.loc[itself, ["less_synergy", "minus_low", "minus_high"]] = np.nan
+    table.loc[itself, ["minus_synergy", "minus_low", "minus_high"]] = np.nan
     tested = table["p_value"].notna()
     table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
     table = pd.concat([table, _published()]).assign(experiment=models["experiment"].iloc[0])
@@ -190,12 +190,12 @@ def _statistics(
     null = np.stack([means(x, y[generator.permutation(len(labels))]) for _ in range(n)])
     p_value = statistics.permutation_p(np.abs(rho), np.abs(null))
     columns = {"rho": rho, "p_value": np.where(np.isnan(rho), np.nan, p_value)}
-    columns["less_synergy"] = rho - rho[:, _SYNERGY]
+    columns["minus_synergy"] = rho - rho[:, _SYNERGY]
     draws = {}
     for name, members_of in clusters.items():
         orders = statistics.cluster_bootstrap(members_of, n, generator)
         draws[name] = np.stack([means(*_ranks_of_cells(values[order])) for order in orders])
-    draws["less"] = draws["family"] - draws["family"][..., _SYNERGY]
+    draws["minus"] = draws["family"] - draws["family"][..., _SYNERGY]
     for name, values in draws.items():
         low, high = statistics.percentile_interval(values, few and name != "ci")
         columns |= {f"{name}_low": low, f"{name}_high": high}
@@ -299,7 +299,7 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     rows.append([r"\midrule", *_header(_LOWER)])
     words = r"in brackets the 95\,\% interval of the difference from $S$"
     title = f"{ours['source'].iloc[0]}; {words}"
-    rows += _block("", title, ours, _LOWER, ("less",))
+    rows += _block("", title, ours, _LOWER, ("minus",))
     return booktabs(["", *_header(_UPPER)], rows)
 
 

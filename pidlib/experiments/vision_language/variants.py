@@ -170,7 +170,7 @@ def correlations(
     columns = {"rho": rho, "minus_default": np.where(same < 0, np.nan, rho - rho[:, same])}
     few = len(families) < MIN_CLUSTERS
     less = np.where(same < 0, np.nan, draws - draws[..., same])
-    for name, values in {"family": draws, "less": less}.items():
+    for name, values in {"family": draws, "minus": less}.items():
         columns[f"{name}_low"], columns[f"{name}_high"] = percentile_interval(values, few)
     single = rho[: members.shape[1]]  # the first groups
     columns["n_benchmarks"] = (members & ~np.isnan(single)).sum(1)

@@ -1,5 +1,7 @@
 """A training counts at every level that it belongs to."""
 
+import numpy as np
+
 from experiments.reweighting import synthetic
 from pidlib.experiments.reweighting import fig_ablation
 from pidlib.experiments.reweighting.plan import ABLATION, FALLBACK
@@ -26,12 +28,13 @@ def test_the_tuned_level_is_chosen_by_other_seeds():
 
     def lucky(rows):
         six = (rows["gap_weight"].fillna(1) == 6) & (rows["measure"] == "accuracy")
-        return rows.assign(value=rows["value"] + 0.3 * (six & (rows["seed"] % 2 == 0)))
+        luck = np.where(rows["seed"] % 2 == 0, 0.3, -0.3)
+        return rows.assign(value=rows["value"] + luck * six)
 
     table = synthetic.measured(fig_ablation, preset, change=lucky)
     shown = table.query("condition == 'C' and against == 'B' and measure == 'accuracy'")
     gain = shown.set_index("level")["difference"].astype(float)
-    assert gain["6 and 0"] > 0.15 and gain["best for other seeds"] < 0.08
+    assert gain["6 and 0"] > 0.1 and gain["best for other seeds"] < 0
 
 
 def test_the_figure_with_fewer_bases_and_seeds():

@@ -82,7 +82,7 @@ def test_the_latex_table_has_a_column_per_condition_and_the_published_block(tabl
     assert own == [6, 8]
     evaluation = lines[8].split(" & ")
     assert evaluation[3].endswith(r"\rlap{$^\ast$}") and "ast" not in evaluation[4]
-    planned = "6 seeds; balanced accuracy: C less B p = .0312, C less D p = .0"
+    planned = "6 seeds; balanced accuracy: C minus B p = .0312, C minus D p = .0"
     assert "minis" in text and "3 seeds" in text and planned in text
 
 

@@ -47,9 +47,9 @@ def test_rho_is_spearmans_and_partial_correlation_follows_its_formula(table):
     given = select(table, "micro/existence", outcome=GIVEN)
     assert given["rho"] == pytest.approx(partial)
     difference = select(table, "micro/existence", "accuracy")
-    assert difference["less_synergy"] == pytest.approx(da - sd)
-    assert difference["minus_low"] < difference["less_synergy"] < difference["minus_high"]
-    assert pd.isna(select(table, "micro/existence", outcome="accuracy")["less_synergy"])
+    assert difference["minus_synergy"] == pytest.approx(da - sd)
+    assert difference["minus_low"] < difference["minus_synergy"] < difference["minus_high"]
+    assert pd.isna(select(table, "micro/existence", outcome="accuracy")["minus_synergy"])
 
 
 def test_intervals_and_p_values_of_linked_and_unlinked_quantities(table):
