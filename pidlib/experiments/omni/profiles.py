@@ -94,12 +94,11 @@ def check_claims(
     **columns: Any,
 ) -> pd.DataFrame:
     """Test claims on statistics of the atoms of trajectories; a row each."""
-    first = trajectories[0]
     values = statistics(*(profile.atoms for profile in trajectories))
     draws = statistics(*(profile.draws for profile in trajectories))
-    tested = stages.check_claims(claims, values, draws, len(first.atoms["synergy"]))
-    shared = {"seed": first.rows["seed"].iloc[0], "converged": first.rows["converged"].all()}
-    return tested.assign(**shared | columns)
+    tested = stages.check_claims(claims, values, draws, len(trajectories[0].atoms["synergy"]))
+    rows = pd.concat([each.rows for each in trajectories])
+    return tested.assign(seed=rows["seed"].iloc[0], converged=rows["converged"].all(), **columns)
 
 
 def profile_rows(
