@@ -53,7 +53,8 @@ def figure(table: pd.DataFrame) -> Figure:
     """Atoms corrected for sampling bias as bars, plug-in values as markers."""
     table = table[table["estimator"] == "exact"]
     bars = table.assign(bits=table["corrected_bits"])
-    plug_in = table.assign(ci_low=np.nan, ci_high=np.nan)  # the interval is of the corrected value
+    # the interval is of the corrected value
+    plug_in = table.assign(corrected_bits=np.nan, ci_low=np.nan, ci_high=np.nan)
     words = "bars: corrected for bias; markers: plug-in"
     return compare(bars, plug_in, words, "null of plug-in: shuffled")
 

@@ -43,6 +43,15 @@ def test_the_table_has_dashes_where_there_is_no_gaussian_estimate():
     assert style_bars(table) == style_bars(table[table["estimator"] == "exact"])
 
 
+def test_markers_are_plug_in_values_and_bars_corrected_ones():
+    table = synthetic()
+    axes = [ax for ax in fig_embeddings.figure(table).axes if ax.patches]
+    markers = {round(y, 6) for ax in axes for line in ax.lines[1:] for y in line.get_ydata()}
+    assert {round(value, 6) for value in table["value_bits"].astype(float)} <= markers
+    heights = {round(bar.get_height(), 6) for ax in axes for bar in ax.patches}
+    assert {round(value, 6) for value in table["corrected_bits"].astype(float)} <= heights
+
+
 def style_bars(table: pd.DataFrame) -> int:
     return sum(len(ax.patches) for ax in fig_embeddings.figure(table).axes)
 
