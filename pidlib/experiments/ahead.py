@@ -42,8 +42,9 @@ def extract_model(preset: Preset, model: str, progress: bool = False) -> int:
 def run(preset: Preset, jobs: int = 1) -> None:
     """Answer all requests and run all preparations, `jobs` processes at a time."""
     models = list(dict.fromkeys(name for each in all_requests(preset) for name in each.models))
-    tasks = [partial(extract_model, preset, model, progress=jobs == 1) for model in models]
-    tasks += [partial(module.prepare, preset) for module in modules_with("prepare")]
+    # first the longest: no core should be left alone with it at the end
+    tasks = [partial(module.prepare, preset) for module in modules_with("prepare")]
+    tasks += [partial(extract_model, preset, model, progress=jobs == 1) for model in models]
     counts = tqdm(run_all(tasks, jobs), "models and trainings", len(tasks))
     count = sum(filter(None, counts))  # preparations of a notebook return None
     tqdm.write(f"{len(models)} models answered {count:,} questions; cached in {preset.cache}")
