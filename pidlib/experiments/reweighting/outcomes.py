@@ -1,12 +1,13 @@
 """Outcomes of trainings: made here, or read from the committed table.
 
-A notebook makes those of the first ``n_remade_seeds`` seeds, compares them with the committed
-table, and reads the others. ``python -m pidlib.experiments.reweighting`` makes those not committed.
+A notebook makes the first ``n_remade_seeds`` seeds of each condition, compares them with the
+committed table, and reads the others. ``python -m pidlib.experiments.reweighting`` makes those that
+are not committed.
 """
 
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -17,7 +18,7 @@ from tqdm import tqdm
 from pidlib._common import project_root
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.processes import run_all
-from pidlib.experiments.reweighting.plan import all_trainings
+from pidlib.experiments.reweighting.plan import all_conditions, all_trainings
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
 from pidlib.experiments.reweighting.training import cache_folder, cached_shard, train_and_measure
 from pidlib.experiments.tables import Columns, of_type, read, validate
@@ -57,15 +58,15 @@ class Outcomes(NamedTuple):
 
 
 def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
-    """Make the outcomes of the first ``n_remade_seeds`` seeds, and read those of the others.
+    """Make the outcomes of the first seeds, as `_made_here` says, and read the others.
 
     Raises a ValueError for an outcome that is neither made here nor committed, and as
     `check_committed` does.
     """
     specs, committed = distinct(specs), load_committed()
-    here = [spec for spec in specs if spec.seed < preset.n_remade_seeds]
-    others = {spec.fingerprint: spec for spec in specs if spec.seed >= preset.n_remade_seeds}
     known = set(committed["fingerprint"])
+    here = _made_here(preset, specs, known)
+    others = {spec.fingerprint: spec for spec in specs if spec not in here}
     missing = [spec for key, spec in others.items() if key not in known]
     if missing:
         raise ValueError(
@@ -98,9 +99,19 @@ def complete(
     return table.loc[[spec.fingerprint for spec in specs]].reset_index(drop=True)
 
 
+def _made_here(
+    preset: Preset, specs: Sequence[TrainingSpec], known: Collection[str]
+) -> list[TrainingSpec]:
+    """Of the first ``n_remade_seeds`` seeds, those of table 3 and those that are not committed."""
+    always = {spec.fingerprint for spec in all_conditions(preset)}
+    first = [spec for spec in specs if spec.seed < preset.n_remade_seeds]
+    return [s for s in first if s.fingerprint in always or s.fingerprint not in known]
+
+
 def rerun(preset: Preset, jobs: int = 1) -> str:
     """Make the outcomes of the first seeds, as the notebooks do; return a summary."""
-    specs = [spec for spec in all_trainings(preset) if spec.seed < preset.n_remade_seeds]
+    known = set(load_committed()["fingerprint"])
+    specs = _made_here(preset, all_trainings(preset), known)
     rows = make_outcomes(preset, specs, jobs)
     return f"{len(rows):,} outcomes of {len(specs)} trainings cached in {preset.cache}"
 
