@@ -7,7 +7,7 @@ are not committed.
 
 import shutil
 import warnings
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -100,18 +100,17 @@ def complete(
 
 
 def _made_here(
-    preset: Preset, specs: Sequence[TrainingSpec], known: Collection[str]
+    preset: Preset, specs: Sequence[TrainingSpec], known: set[str]
 ) -> list[TrainingSpec]:
     """Of the first ``n_remade_seeds`` seeds, those of table 3 and those that are not committed."""
-    always = {spec.fingerprint for spec in all_conditions(preset)}
-    first = [spec for spec in specs if spec.seed < preset.n_remade_seeds]
-    return [s for s in first if s.fingerprint in always or s.fingerprint not in known]
+    known = known - {spec.fingerprint for spec in all_conditions(preset)}
+    first = (spec for spec in specs if spec.seed < preset.n_remade_seeds)
+    return [spec for spec in first if spec.fingerprint not in known]
 
 
 def rerun(preset: Preset, jobs: int = 1) -> str:
     """Make the outcomes of the first seeds, as the notebooks do; return a summary."""
-    known = set(load_committed()["fingerprint"])
-    specs = _made_here(preset, all_trainings(preset), known)
+    specs = _made_here(preset, all_trainings(preset), set(load_committed()["fingerprint"]))
     rows = make_outcomes(preset, specs, jobs)
     return f"{len(rows):,} outcomes of {len(specs)} trainings cached in {preset.cache}"
 
