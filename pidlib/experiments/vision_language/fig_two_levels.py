@@ -83,7 +83,9 @@ def steps(
         result["states", "decision", None] = (*states[1], decision)
         result["probe", "decision", None] = (*map(probe, *pooled, states[0]), decision)
     for k in (n_clusters, 2 * n_clusters):
-        *sources, state = embedding_codes(fitted, applied, k, seed)
+        # of twice as many codes some may occur in the samples for the codebooks only
+        options = {"allow_degenerate": k > n_clusters}
+        *sources, state = embedding_codes(fitted, applied, k, seed, **options)
         result["codes", "decision", k] = (*sources, decision)
         result["codes", "state", k] = (*sources, state)
         if states is not None:
