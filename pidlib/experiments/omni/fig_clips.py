@@ -93,7 +93,7 @@ def _draw_video(ax: Axes, video: np.ndarray) -> None:
 def _draw_spectrogram(ax: Axes, audio: np.ndarray) -> None:
     units = {"Fs": RATE / 1000, "mode": "magnitude", "scale": "dB"}  # kHz, so that times are in ms
     look = {"cmap": "Greys", "vmin": -87, "vmax": -22}
-    ax.specgram(audio, NFFT=800, noverlap=700, **units, **look)
+    ax.specgram(audio.astype(float), NFFT=800, noverlap=700, **units, **look)
     ax.set(xlim=(0, 1000), ylim=(0, 2), yticks=[0, 1, 2], ylabel="kHz")
     ax.set_xticks([0, 1000], ["0", "1 s"])
     ax.grid(False)

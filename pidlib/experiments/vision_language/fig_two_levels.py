@@ -82,10 +82,8 @@ def steps(
         pooled = ([each.embeddings[name] for name in SOURCES] for each in (fitted, applied))
         result["states", "decision", None] = (*states[1], decision)
         result["probe", "decision", None] = (*map(probe, *pooled, states[0]), decision)
-    for k in (n_clusters, 2 * n_clusters):
-        # of twice as many codes some may occur in the samples for the codebooks only
-        options = {"allow_degenerate": k > n_clusters}
-        *sources, state = embedding_codes(fitted, applied, k, seed, **options)
+    for k in (n_clusters, 2 * n_clusters):  # of twice as many, some may occur in `fitted` only
+        *sources, state = embedding_codes(fitted, applied, k, seed, allow_degenerate=k > n_clusters)
         result["codes", "decision", k] = (*sources, decision)
         result["codes", "state", k] = (*sources, state)
         if states is not None:
