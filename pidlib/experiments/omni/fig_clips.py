@@ -29,6 +29,8 @@ _CONDITIONS = {
     "question": ("given the question", -0.2, 1.0),
     "nothing": ("question ignored", 0.2, 0.45),
 }
+# Spectrogram: window and hop in samples, highest frequency in Hz.
+_WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -91,10 +93,14 @@ def _draw_video(ax: Axes, video: np.ndarray) -> None:
 
 
 def _draw_spectrogram(ax: Axes, audio: np.ndarray) -> None:
-    units = {"Fs": RATE / 1000, "mode": "magnitude", "scale": "dB"}  # kHz, so that times are in ms
-    look = {"cmap": "Greys", "vmin": -87, "vmax": -22}
-    ax.specgram(audio.astype(float), NFFT=800, noverlap=700, **units, **look)
-    ax.set(xlim=(0, 1000), ylim=(0, 2), yticks=[0, 1, 2], ylabel="kHz")
-    ax.set_xticks([0, 1000], ["0", "1 s"])
+    frames = np.lib.stride_tricks.sliding_window_view(audio, _WINDOW)[::_HOP]
+    spectrum = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW)))
+    power = spectrum[:, : _WINDOW * _MAX_FREQUENCY // RATE + 1].T
+    edge = _WINDOW / RATE / 2
+    extent = (edge, 1 - edge, 0, _MAX_FREQUENCY / 1000)
+    look = {"cmap": "Greys", "aspect": "auto", "origin": "lower", "vmin": -35, "vmax": 30}
+    ax.imshow(20 * np.log10(power), extent=extent, **look)
+    ax.set(xlim=(0, 1), xticks=[0, 1], yticks=[0, 1, 2], ylabel="kHz")
+    ax.set_xticks([0, 1], ["0", "1 s"])
     ax.grid(False)
     ax.tick_params(labelsize=6.5, length=2)
