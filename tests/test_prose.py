@@ -10,7 +10,7 @@ from pidlib._common import project_root
 from pidlib.experiments import tables
 
 
-def told(notebook: str) -> str:
+def text_of(notebook: str) -> str:
     """The text of a notebook, a space between words."""
     path = project_root() / f"notebooks/validation/{notebook}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
@@ -107,5 +107,5 @@ VALIDATION = {
 
 @pytest.mark.parametrize(("notebook", "statements"), VALIDATION.items())
 def test_what_the_validation_says_is_what_its_tables_hold(notebook, statements):
-    text = told(notebook)
+    text = text_of(notebook)
     assert [statement for statement in statements() if statement not in text] == []

@@ -75,6 +75,8 @@ def _save_figure(figure: Figure, stem: Path) -> tuple[Path, ...]:
     figure.set_layout_engine("none")
     for part in figure.findobj(SubFigure):
         part.patch.set_visible(False)  # invisible, but its corner may be written as 0 or as -0
+    for ax in figure.axes:  # the last bit of the layout can differ between drawings
+        ax.set_position([round(side, 12) for side in ax.get_position(original=True).bounds])
     undated = {".pdf": {"CreationDate": None}, ".png": {"Software": None}}
     for suffix, metadata in undated.items():
         with replacing(stem.with_suffix(suffix)) as part:
