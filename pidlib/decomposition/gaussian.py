@@ -102,7 +102,7 @@ def gaussian_pid(
     change over samples drawn with replacement, which also give the intervals. Redundancy and
     synergy stay too low by order n^(-1/2) where the sources are equally good channels, because the
     sampled channels differ. Unique atoms have no p-value: permutations cannot test whether two
-    sources tell the same.
+    sources carry the same information.
 
     Raises ValueError if variables differ in length, are not finite or constant, or if samples are
     too few for the components.
