@@ -1,29 +1,32 @@
-"""A folder of named array shards: written atomically, verified on read, resumable."""
+"""Named array shards of one computation: written atomically, verified on read, resumable."""
 
 import hashlib
+import io
 import json
 import logging
+import os
 import shutil
+import tarfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from pidlib._common import fingerprint, replacing
+from pidlib.extraction.claims import Held, claimed, without_waiting
 
 log = logging.getLogger(__name__)
-MANIFEST = "manifest.json"
+_SUFFIX = ".safetensors"
 _HEADER = "shard"  # with two metadata keys, safetensors files differ from run to run
 
 
 class CorruptShard(ValueError):
-    """A shard that does not match its manifest: missing, truncated, changed or swapped."""
+    """A shard that does not match its checksum, its name or its computation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,96 +38,159 @@ class Shard:
 
 
 class Store:
-    """A folder of ``*.safetensors`` shards with a ``manifest.json``.
+    """The shards of one computation: files of a folder, joined in ``FOLDER.tar`` once complete.
 
-    A shard is flushed to disk and renamed before its SHA-256 enters the manifest, which therefore
-    lists complete shards only: after a killed run, the next run computes the missing shards.
+    A shard is a safetensors file, renamed once it is on disk, with its name, its checksum and the
+    identity of the computation in its header. Nothing else has to be kept consistent: processes
+    write without locks, a killed run leaves complete shards, and `claimed` only saves work.
 
-    A new folder needs ``identity``, everything that determines the numbers, as JSON; `open_store`
-    names the folder after it. ``provenance`` (device, versions) is saved in the manifest too.
+    A new store needs ``identity``, everything that determines the numbers, as JSON; `open_store`
+    names the folder after it. ``provenance`` (device, versions) is saved in each shard.
     """
 
     def __init__(
         self, folder: str | Path, identity: Mapping | None = None, provenance: Mapping | None = None
     ):
         self.folder = Path(folder)
-        path = self.folder / MANIFEST
-        if not path.exists():
-            if identity is None:
-                raise FileNotFoundError(f"no {MANIFEST} in {self.folder}: nothing is stored there")
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.identity, self.provenance, self._shards = identity, provenance or {}, {}
-            return
-        try:
-            manifest = json.loads(path.read_text())
-            self.identity, self.provenance = manifest["identity"], manifest["provenance"]
-            self._shards = dict(manifest["shards"].items())
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            problem = f"{path} is not a manifest of shards ({error})"
-            raise ValueError(f"{problem}; delete {self.folder} to start again") from error
+        self.file = self.folder.with_name(f"{self.folder.name}.tar")
+        self.provenance = dict(provenance or {})
+        self.identity = json.loads(json.dumps(identity))
+        if identity is None:
+            if not self.names:
+                raise FileNotFoundError(f"nothing is stored in {self.folder} or {self.file.name}")
+            self.read(self.names[0])
 
     @property
     def names(self) -> tuple[str, ...]:
         """The stored shards, sorted by name."""
-        return tuple(sorted(self._shards))
+        files: list[Path] = []
+        with suppress(FileNotFoundError):  # first the folder: it is removed after it was joined
+            files = list(map(Path, os.listdir(self.folder)))
+        names = {file.stem for file in files if file.suffix == _SUFFIX}
+        return tuple(sorted(names | {name for name, _ in self._joined()}))
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all shards were made and joined."""
+        return self.file.exists() and not self.folder.exists()
 
     def get(self, name: str, make: Callable[[], Shard]) -> Shard:
-        """Read a shard; make and write it first if it is missing or corrupt."""
-        if name in self._shards:
-            try:
-                return self.read(name)
-            except CorruptShard as error:
-                log.warning("%s; computing it again", error)
-        self.write(name, make())
-        return self.read(name)
+        """Read a shard; make and write it first if it is missing or corrupt.
+
+        Waits while another process makes it, or raises `Held`: see `claimed`.
+        """
+        if (shard := self._intact(name)) is None:
+            with claimed(self.folder / f".{name}.claim"):
+                if (shard := self._intact(name)) is None:  # nobody made it meanwhile
+                    self.write(name, make())
+                    shard = self.read(name)
+        return shard
+
+    def fill(
+        self,
+        parts: Mapping[str, Callable[[], Shard]],
+        done: Callable[[Shard], object] = lambda shard: None,
+    ) -> list[Shard]:
+        """`get` all shards of a computation, last those that other processes make, and join them.
+
+        ``done`` is called with each shard.
+        """
+        shards: dict[str, Shard] = {}
+        for name, make in parts.items():
+            with suppress(Held), without_waiting():
+                shards[name] = self.get(name, make)
+                done(shards[name])
+        for name in [name for name in parts if name not in shards]:
+            shards[name] = self.get(name, parts[name])
+            done(shards[name])
+        if self.folder.exists():
+            self._join()
+        return [shards[name] for name in parts]
 
     def read(self, name: str) -> Shard:
-        """Read a shard; raises `CorruptShard` if it does not match its checksum."""
-        path, entry = self._path(name), self._shards[name]
-        if not path.exists():
-            raise CorruptShard(f"shard {path} is missing")
-        data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-            sizes = f"{len(data)} bytes, expected {entry['bytes']} of another SHA-256"
-            raise CorruptShard(f"shard {path} is corrupt: {sizes}")
+        """Read a shard.
+
+        Raises a FileNotFoundError if it is not stored, and `CorruptShard`.
+        """
+        place = f"shard {self.folder / name}"
         try:
-            length = int.from_bytes(data[:8], "little")
-            facts = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_HEADER])
-            return Shard(load(data), facts)
-        except (SafetensorError, ValueError, KeyError) as error:
-            raise CorruptShard(f"{path} is not a shard of this store: {error}") from error
+            data = self._bytes(name)
+            header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+            note, arrays = json.loads(header["__metadata__"][_HEADER]), load(data)
+            is_intact = note.pop("sha256") == _digest(note, arrays)
+        except (SafetensorError, tarfile.ReadError, ValueError, KeyError, TypeError) as error:
+            raise CorruptShard(f"{place} is corrupt: {error}") from error
+        if not is_intact:
+            raise CorruptShard(f"{place} is corrupt: its SHA-256 differs")
+        self.identity = note["identity"] if self.identity is None else self.identity
+        if (note["name"], note["identity"]) != (name, self.identity):
+            raise CorruptShard(f"{place} is corrupt: it is {note['name']!r} of another computation")
+        return Shard(arrays, note["facts"])
 
-    def write(self, name: str, shard: Shard):
-        """Write a shard, then the manifest that lists it."""
+    def write(self, name: str, shard: Shard) -> None:
+        """Write a shard."""
         arrays = {key: np.ascontiguousarray(value) for key, value in shard.arrays.items()}
-        facts = json.dumps(shard.facts, sort_keys=True, separators=(",", ":"))
-        data = save(arrays, metadata={_HEADER: facts})
-        with replacing(self._path(name)) as part:
-            part.write_bytes(data)
-        self._shards[name] = {"sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
-        described = {"identity": self.identity, "provenance": self.provenance}
-        text = json.dumps(described | {"shards": self._shards}, indent=1, sort_keys=True) + "\n"
-        with replacing(self.folder / MANIFEST) as part:
-            part.write_text(text, encoding="utf-8")
+        note = {"identity": self.identity, "name": name}
+        note = json.loads(json.dumps(note | {"facts": shard.facts, "provenance": self.provenance}))
+        text = json.dumps(note | {"sha256": _digest(note, arrays)}, sort_keys=True)
+        data = save(arrays, metadata={_HEADER: text})
+        for _ in range(9):
+            with suppress(FileNotFoundError):  # the folder is gone: another process joined it
+                with replacing(self.folder / f"{name}{_SUFFIX}") as part:
+                    part.write_bytes(data)
+                return
+        raise FileNotFoundError(f"cannot write to {self.folder}: it is removed again and again")
 
-    def require(self, size: int):
-        """Raise an OSError if the disk has no space for ``size`` bytes, minus those stored."""
-        missing = size - sum(entry["bytes"] for entry in self._shards.values())
-        if missing > (free := shutil.disk_usage(self.folder).free):
-            needed = f"about {missing / 1e6:,.0f} MB and its disk has {free / 1e6:,.0f} MB free"
+    def require(self, size: float) -> None:
+        """Raise an OSError if the disk has no space for ``size`` bytes."""
+        if size > (free := shutil.disk_usage(self.folder.parent).free):
+            needed = f"about {size / 1e6:,.0f} MB and its disk has {free / 1e6:,.0f} MB free"
             raise OSError(f"{self.folder} needs {needed}: request fewer samples or layers")
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.safetensors"
+    def _join(self) -> None:
+        """Join all shards in one file: the same bytes, whichever process does it."""
+        with replacing(self.file) as part:
+            with tarfile.open(part, "w") as joined:
+                for name in self.names:
+                    data, entry = self._bytes(name), tarfile.TarInfo(f"{name}{_SUFFIX}")
+                    entry.size = len(data)
+                    joined.addfile(entry, io.BytesIO(data))
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _intact(self, name: str) -> Shard | None:
+        try:
+            return self.read(name)
+        except FileNotFoundError:
+            return None
+        except CorruptShard as error:
+            log.warning("%s; computing it again", error)
+            return None
+
+    def _bytes(self, name: str) -> bytes:
+        with suppress(FileNotFoundError):
+            return (self.folder / f"{name}{_SUFFIX}").read_bytes()
+        for other, data in self._joined():
+            if other == name:
+                return data()
+        raise FileNotFoundError(f"no shard {name} in {self.folder} or {self.file.name}")
+
+    def _joined(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
+        """The names of joined shards, and functions that read them; up to where a file is cut."""
+        with suppress(FileNotFoundError, tarfile.ReadError), tarfile.open(self.file) as joined:
+            for entry in filter(tarfile.TarInfo.isfile, joined):
+                yield entry.name.removesuffix(_SUFFIX), joined.extractfile(entry).read
+
+
+def _digest(note: Mapping, arrays: Mapping[str, np.ndarray]) -> str:
+    digest = hashlib.sha256(json.dumps(note, sort_keys=True).encode())
+    for name in sorted(arrays):
+        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+        digest.update(arrays[name].tobytes())
+    return digest.hexdigest()
 
 
 @contextmanager
 def open_store(cache: str | Path, identity: Mapping, provenance: Mapping) -> Iterator[Store]:
-    """Open the subfolder of a cache that is named by the fingerprint, locked while it is open."""
-    folder = Path(cache) / fingerprint(**identity)
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):
-        store = Store(folder, identity, provenance)
-        if fingerprint(**store.identity) != folder.name:
-            raise ValueError(f"{folder} holds another computation; delete it to start again")
-        yield store
+    """Open the store of a cache that is named by the fingerprint of the identity."""
+    Path(cache).mkdir(parents=True, exist_ok=True)
+    yield Store(Path(cache) / fingerprint(**identity), identity, provenance)

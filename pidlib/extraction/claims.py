@@ -1,0 +1,53 @@
+"""Claims keep two processes from doing the same work; results are right without them."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import cache
+from pathlib import Path
+
+from filelock import SoftFileLease, Timeout
+
+log = logging.getLogger(__name__)
+LEASE = 120.0  # seconds; a claim that was not renewed for so long is that of a dead process
+_waits = ContextVar("waits", default=True)
+
+
+class Held(RuntimeError):
+    """Another process is doing this work."""
+
+
+@contextmanager
+def without_waiting() -> Iterator[None]:
+    """Let `claimed` raise `Held` where it would wait."""
+    token = _waits.set(False)
+    try:
+        yield
+    finally:
+        _waits.reset(token)
+
+
+@contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """Hold a claim, a file that a thread renews; wait first until its holder is done or dead."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lease = _lease(path)
+    try:
+        lease.acquire(timeout=0)
+    except Timeout:
+        owner = lease.owner and f"process {lease.owner.pid} of {lease.owner.hostname}"
+        held = f"{path.stem.strip('.')} in {path.parent} is being made by {owner}"
+        if not _waits.get():
+            raise Held(held) from None
+        log.warning("waiting: %s", held)
+        lease.acquire(poll_interval=0.2)
+    try:
+        yield
+    finally:
+        lease.release()
+
+
+@cache  # a lease expires for those who have watched it for its duration
+def _lease(path: Path) -> SoftFileLease:
+    return SoftFileLease(path, lease_duration=LEASE)
