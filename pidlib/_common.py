@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -113,6 +113,16 @@ def _is_ignored(node: Any) -> bool:
         return all(map(_is_ignored, node.body))
     constant = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     return constant or isinstance(node, ast.Import | ast.ImportFrom)
+
+
+class Deferred:
+    """An object that is made when an attribute other than the ``known`` ones is first read."""
+
+    def __init__(self, make: Callable[[], Any], **known: Any):
+        self.__dict__ |= known | {"_make": cache(make)}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["_make"](), name)
 
 
 def resolve_device(device: "Device", default: "Device" = "cpu") -> "torch.device":

@@ -4,26 +4,29 @@ import hashlib
 import sys
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from tqdm import tqdm
 
-from pidlib._common import code_version, derive_seed, single_thread, unknown_name
+from pidlib._common import Deferred, code_version, derive_seed, single_thread, unknown_name
 from pidlib.benchmarks import Sample
-from pidlib.extraction.checks import check_samples
+from pidlib.extraction.checks import check_layers, check_samples
 from pidlib.extraction.job import Job
 from pidlib.extraction.masking import FULL, MASKS, SOURCES, Pass, full_pass, modalities_of
 from pidlib.extraction.reader import Reader
 from pidlib.extraction.result import Extraction
-from pidlib.extraction.store import open_store
+from pidlib.extraction.store import Shard, open_store
 from pidlib.models import families
 from pidlib.models.load import load_model, load_processor
 
 if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+
     from pidlib.models import LoadedModel
 
 PASSES = (FULL, *SOURCES)
@@ -31,7 +34,7 @@ DRAWS = 4  # of the noise, in a profile
 SMALL = 50_000_000  # parameters; smaller models gain nothing from threads of the CPU
 CALIBRATING = 32  # samples; the moments of fewer still resemble the samples themselves
 # Modules of this folder that do not determine the numbers of a shard.
-NOT_HASHED = {"__init__.py", "checks.py", "store.py"}
+NOT_HASHED = {"__init__.py", "checks.py", "claims.py", "store.py"}
 
 
 def extract(
@@ -76,8 +79,8 @@ def extract(
     seed, batch_size
         Seed of noise and partners; rows per forward pass, halved when memory runs out.
     cache
-        Folder with a locked subfolder for each extraction, named by its fingerprint: an interrupted
-        extraction is resumed, a complete extraction is read.
+        Folder with a `Store` for each extraction, named by its fingerprint: an interrupted
+        extraction is resumed, a complete extraction is read without weights and processor.
     progress
         Show a progress bar in a terminal or an interactive notebook.
     """
@@ -86,7 +89,7 @@ def extract(
     if mask not in MASKS:
         raise ValueError(unknown_name("mask", mask, MASKS))
     passes = {key: Pass.parse(key) for key in passes}
-    samples = check_samples(samples, passes, partners, loaded)
+    samples = check_samples(samples, passes, partners)
     masks = any(given.absent(modalities_of(samples[0])) for given in passes.values())
     if masks and mask == "swapped" and len(samples) < 2:
         raise ValueError("mask='swapped' takes tokens of another sample, but only one was given")
@@ -94,26 +97,40 @@ def extract(
         few = f"only {len(samples)} samples calibrate the noise and may be recognizable in it"
         advice = f"give {CALIBRATING} or more, or request {full_pass(samples[0])!r} alone"
         warnings.warn(f"{few}; {advice}", stacklevel=2)
-    reader = Reader(loaded, samples[0].candidates, layers, samples[0].question, batch_size)
     settings = {"partners": partners, "mask": mask, "seed": seed, "tokens": tokens}
-    job = Job(reader, samples, passes, **settings)
-    settings |= {"passes": list(passes), "layers": list(reader.layers)}
-    described = identity(loaded, samples, depth=len(reader.blocks), **settings)
-    provenance = {"model": loaded.name, "device": str(loaded.device), "batch_size": batch_size}
+    described = identity(loaded, samples, passes=list(passes), **settings)
+    described["layers"] = list(layers := check_layers(layers, described["depth"]))
+    provenance = {"model": loaded.name, "batch_size": batch_size}
     provenance |= {name: version(name) for name in ("torch", "transformers")}
     opened = nullcontext() if cache is None else open_store(cache, described, provenance)
     hidden = not (progress and _is_interactive())
     bar = tqdm(total=len(samples), desc=f"extract {loaded.name}", unit="sample", disable=hidden)
-    small = loaded.model.device.type == "cpu" and loaded.model.num_parameters() < SMALL
-    with opened as store, bar, single_thread(small):
+    with opened as store, bar, ExitStack() as stack:
+
+        def open_reader() -> Reader:
+            check_samples(samples, passes, partners, loaded)
+            model = loaded.model
+            small = model.device.type == "cpu" and model.num_parameters() < SMALL
+            stack.enter_context(single_thread(small))
+            first = samples[0]
+            job.reader = Reader(loaded, first.candidates, layers, first.question, batch_size)
+            if store:
+                store.provenance["device"] = str(loaded.device)
+                store.require(job.size * len(parts.keys() - store.names) / len(parts))
+            return job.reader
+
+        def counted(shard: Shard) -> Shard:
+            bar.update(len(shard.facts["sample_ids"]))
+            return shard
+
+        job = Job(Deferred(open_reader), samples, passes, **settings)
+        parts = {f"samples-{start:06d}": partial(job.shard, start) for start in job.starts}
         get = store.get if store else lambda name, make: make()
-        if store:
-            store.require(job.size)
         job.moments = get("calibration", job.statistics).arrays
-        shards = []
-        for start in job.starts:
-            shards.append(get(f"samples-{start:06d}", partial(job.shard, start)))
-            bar.update(len(shards[-1].facts["sample_ids"]))
+        if store:
+            shards = store.fill(parts, counted)
+        else:
+            shards = [counted(make()) for make in parts.values()]
     return Extraction.from_shards(shards, described)
 
 
@@ -121,20 +138,24 @@ def identity(loaded: "LoadedModel", samples: Sequence[Sample], **settings) -> di
     """Describe everything that determines an extraction, as JSON; ``settings`` as of `extract`."""
     paths = [path for path in Path(__file__).parent.glob("*.py") if path.name not in NOT_HASHED]
     code = code_version(load_model, load_processor, families, derive_seed, Sample, *sorted(paths))
+    facts = getattr(loaded, "facts", None)
+    facts = facts or model_facts(loaded.model.config, loaded.revision, loaded.model.dtype)
+    return {"kind": "extraction", "code": code, **facts, **sample_facts(samples), **settings}
+
+
+def model_facts(config: "PretrainedConfig", revision: str, dtype: torch.dtype) -> dict[str, object]:
+    """Describe a model for `identity`, as far as it determines an extraction, without weights."""
+    facts = {"family": config.model_type, "depth": config.get_text_config().num_hidden_layers}
+    return facts | {"revision": revision, "dtype": str(dtype)}
+
+
+def sample_facts(samples: Sequence[Sample]) -> dict[str, object]:
+    """Describe samples for `identity`."""
     digest = hashlib.sha256()
     for sample in samples:
         digest.update(repr(sample).encode() + sample.media.encode())
-    return {
-        "kind": "extraction",
-        "code": code,
-        "candidates": list(samples[0].candidates),
-        "samples": digest.hexdigest(),
-        "n": len(samples),
-        "family": loaded.family.name,
-        "revision": loaded.revision,
-        "dtype": str(loaded.model.dtype),
-        **settings,
-    }
+    facts = {"candidates": list(samples[0].candidates), "n": len(samples)}
+    return facts | {"samples": digest.hexdigest()}
 
 
 def _is_interactive() -> bool:

@@ -3,6 +3,7 @@
 import copy
 import logging
 import sys
+import tarfile
 import warnings
 from dataclasses import fields, replace
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_world import CANDIDATES, FAMILY_NAMES, loaded, sample, samples, sized, tiled
+from small_world import CANDIDATES, FAMILY_NAMES, hearing, loaded, sample, samples, sized, tiled
 
 from pidlib.extraction import Extraction, extract, extractor, job, store
 from pidlib.extraction.extractor import CALIBRATING
@@ -206,8 +207,7 @@ def test_killed_run_resumes_and_equals_an_uninterrupted_one(
     )
     assert_same(extract(model, data, cache=tmp_path / "killed", **EVERYTHING), uninterrupted)
     assert computed == [0, 4, 8][count:]
-    for path in sorted(whole.iterdir()):
-        assert path.read_bytes() == (killed / path.name).read_bytes()
+    assert whole.with_suffix(".tar").read_bytes() == killed.with_suffix(".tar").read_bytes()
 
 
 def test_stored_extraction_equals_a_fresh_one(tmp_path, monkeypatch, shards_of_four):
@@ -215,8 +215,7 @@ def test_stored_extraction_equals_a_fresh_one(tmp_path, monkeypatch, shards_of_f
     fresh = extract(model, data, **EVERYTHING)
     assert_same(extract(model, data, cache=tmp_path, **EVERYTHING), fresh)
     assert_same(Extraction.load(tmp_path / fresh.fingerprint), fresh)
-    monkeypatch.setattr(Reader, "_forward", None)
-    monkeypatch.setattr(Reader, "_encode", None)
+    monkeypatch.setattr(extractor, "Reader", None)  # a complete extraction needs none
     assert_same(extract(model, data, cache=tmp_path, **EVERYTHING), fresh)
 
 
@@ -226,8 +225,8 @@ def test_space_on_disk_is_estimated_before_any_work(tmp_path, monkeypatch, token
     options = OPTIONS | {"tokens": tokens}
     monkeypatch.setattr(Store, "require", lambda self, size: sizes.append(size))
     extraction = extract(model, data, cache=tmp_path, **options)
-    files = (tmp_path / extraction.fingerprint).glob("samples-*")
-    assert sizes == [pytest.approx(sum(path.stat().st_size for path in files), rel=0.2)]
+    shard = Store(tmp_path / extraction.fingerprint).read("samples-000000")
+    assert sizes == [pytest.approx(sum(a.nbytes for a in shard.arrays.values()), rel=0.2)]
     monkeypatch.undo()
     monkeypatch.setattr(Reader, "encode", None)
     monkeypatch.setattr(store.shutil, "disk_usage", lambda folder: SimpleNamespace(free=9))
@@ -238,8 +237,12 @@ def test_space_on_disk_is_estimated_before_any_work(tmp_path, monkeypatch, token
 def test_corrupt_shard_is_named_and_recomputed_alone(tmp_path, monkeypatch, caplog, shards_of_four):
     model, data = loaded("llava"), samples(11)
     first = extract(model, data, cache=tmp_path, **EVERYTHING)
-    path = tmp_path / first.fingerprint / "samples-000004.safetensors"
-    path.write_bytes(path.read_bytes()[:-1])
+    path = tmp_path / f"{first.fingerprint}.tar"
+    with tarfile.open(path) as joined:
+        place = joined.getmember("samples-000004.safetensors").offset_data
+    damaged = bytearray(path.read_bytes())
+    damaged[place + 4000] ^= 1
+    path.write_bytes(damaged)
     computed, real = [], job.Job.shard
     monkeypatch.setattr(
         job.Job, "shard", lambda self, start: computed.append(start) or real(self, start)
@@ -299,7 +302,8 @@ def test_cache_holds_each_extraction_under_its_fingerprint(tmp_path, monkeypatch
     first = extract(model, data, cache=tmp_path, **OPTIONS)
     assert_same(Extraction.load(tmp_path / first.fingerprint), first)
     other = extract(model, data, cache=tmp_path, **OPTIONS | {"seed": 1})
-    assert {path.name for path in tmp_path.iterdir()} == {first.fingerprint, other.fingerprint}
+    files = {f"{extraction.fingerprint}.tar" for extraction in (first, other)}
+    assert {path.name for path in tmp_path.iterdir()} == files
     real = extractor.identity
     monkeypatch.setattr(extractor, "identity", lambda *a, **b: calls.append(a) or real(*a, **b))
     monkeypatch.setattr(Reader, "_forward", None)
@@ -516,3 +520,11 @@ def test_options_pass_requires_options():
             passes=["vision+options#1"],
             progress=False,
         )
+
+
+@pytest.mark.parametrize("family", [*FAMILY_NAMES, "hearing"])
+def test_the_configuration_states_the_number_of_blocks(family):
+    model = hearing() if family == "hearing" else loaded(family)
+    facts = extractor.model_facts(model.model.config, model.revision, model.model.dtype)
+    assert facts["depth"] == len(model.family.blocks_of(model.model))
+    assert facts["dtype"] == "torch.float32" and facts["revision"] == "0" * 40
