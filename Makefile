@@ -110,10 +110,10 @@ bench: $(READY) ## time the solver against other software
 	@$(MAKE) --no-print-directory $(RUNS)/validation/fig_solver.ipynb
 
 outcomes: $(READY) ## repeat all trainings of the reweighting experiment: about an hour
-	$(PY) -m pidlib.experiments.reweighting --preset $(PRESET) --jobs $(JOBS) --retrain
+	$(PY) -m pidlib.experiments outcomes --preset $(PRESET) --jobs $(JOBS) --retrain
 
 coverage: $(READY) ## repeat the study of intervals and p-values: about an hour of CPU time
-	$(PY) -m pidlib.experiments.validation --preset $(PRESET) --jobs $(JOBS)
+	$(PY) -m pidlib.experiments coverage --preset $(PRESET) --jobs $(JOBS)
 
 minis: $(READY) ## train the mini models again: hours
 	$(PY) -m pidlib.training.minis train

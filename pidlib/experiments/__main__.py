@@ -1,22 +1,76 @@
-"""Run the models of a preset: ``python -m pidlib.experiments extract --preset offline --jobs 2``.
+"""Run the models and the trainings of a preset, the first step of all experiments.
 
-This is the first step of all experiments; the notebooks then find everything in the cache.
+``extract`` makes what the notebooks read. ``outcomes`` and ``coverage`` make committed tables
+again: all trainings of the reweighting experiment, and the study of intervals. Start a command as
+often as you like, on machines that share the cache: each process does what no other does, and the
+result is the same byte for byte. ``sbatch`` prints a job array for Slurm that extracts.
 """
 
 import argparse
+import signal
+import sys
 
-from pidlib.experiments import ahead
+from tqdm import tqdm
+
+from pidlib._common import project_root
+from pidlib.experiments import ahead, cluster
 from pidlib.experiments.preset import load_preset
+from pidlib.experiments.processes import launch, work
+from pidlib.experiments.reweighting.outcomes import TABLE, complete, load_committed
+from pidlib.experiments.reweighting.plan import all_trainings
+from pidlib.experiments.tables import write
+from pidlib.experiments.validation import fig_coverage
 
 
-def main() -> None:
+def main() -> int:
+    """Run the command; the exit code is 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m pidlib.experiments", description=__doc__)
-    parser.add_argument("command", choices=["extract"])
+    parser.add_argument("command", choices=["extract", "outcomes", "coverage", "sbatch"])
     parser.add_argument("--preset", default="offline", help="smoke, offline, paper or a YAML file")
-    parser.add_argument("--jobs", type=int, default=1, help="models at a time; 1 on a single GPU")
+    parser.add_argument("--models", default="", help="A,B: these models of the preset alone")
+    parser.add_argument("--jobs", type=int, default=1, help="processes; 1 on a single GPU")
+    parser.add_argument("--gpus", action="store_true", help="a process for each visible GPU")
+    parser.add_argument("--retrain", action="store_true", help="outcomes: ignore committed ones")
+    slurm = parser.add_argument_group("sbatch")
+    slurm.add_argument("--partition", default="gpu")
+    slurm.add_argument("--time", default="04:00:00", help="of a task; submit again to go on")
+    slurm.add_argument("--gpus-per-task", type=int, default=1, help="0: on the CPU")
+    slurm.add_argument("--at-once", type=int, default=4, help="number of tasks")
     chosen = parser.parse_args()
-    ahead.run(load_preset(chosen.preset), chosen.jobs)
+    if chosen.jobs < 1 or chosen.at_once < 1:
+        parser.error(f"--jobs {chosen.jobs} --at-once {chosen.at_once}: give 1 or more")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # gives claims back
+    command = ["--preset", chosen.preset] + ["--models", chosen.models] * bool(chosen.models)
+    preset = load_preset(chosen.preset)
+    if chosen.command == "sbatch":
+        print(cluster.script(preset, ["extract", *command], chosen), end="")
+        return 0
+    if chosen.command == "extract":
+        tasks = ahead.extract_tasks(preset, tuple(filter(None, chosen.models.split(","))))
+    elif chosen.command == "outcomes":
+        known = set() if chosen.retrain else set(load_committed()["fingerprint"])
+        specs = [spec for spec in all_trainings(preset) if spec.fingerprint not in known]
+        tasks = ahead.training_tasks(preset, specs)
+    else:
+        tasks = ahead.coverage_tasks(preset)
+    if chosen.jobs > 1 or chosen.gpus:
+        command += ["--retrain"] * chosen.retrain
+        if code := launch([chosen.command, *command], chosen.jobs, chosen.gpus):
+            return code
+    elif failures := work(tasks, project_root() / preset.cache):
+        for name, error in failures.items():
+            tqdm.write(f"failed: {name}: {type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    tqdm.write(f"{len(tasks)} extractions and trainings are in {preset.cache}")
+    if chosen.command == "extract":
+        return 0
+    if chosen.command == "outcomes":
+        name, table = TABLE, complete(preset, all_trainings(preset), retrain=chosen.retrain)
+    else:
+        name, table = fig_coverage.TABLE, fig_coverage.make(preset, fig_coverage.plan(preset))
+    tqdm.write(f"wrote {len(table):,} rows to {write(table, preset.table(name))}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,18 +1,19 @@
-"""The first step of all experiments: run the models and the trainings that notebooks need.
+"""The first step of all experiments: run the models and the trainings that notebooks need."""
 
-The functions are not in ``__main__``, where worker processes could not import them.
-"""
-
+from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from types import ModuleType
 
-from tqdm import tqdm
-
+from pidlib._common import single_thread, unknown_name
 from pidlib.experiments.draw import names, notebook_module
-from pidlib.experiments.extractions import Query, Request, extractions
+from pidlib.experiments.extractions import Query, Request, check_names, extract_missing
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.processes import run_all
-from pidlib.experiments.reweighting import outcomes
+from pidlib.experiments.processes import Task
+from pidlib.experiments.reweighting.outcomes import load_committed, made_here, outcome
+from pidlib.experiments.reweighting.plan import all_trainings
+from pidlib.experiments.reweighting.settings import TrainingSpec
+from pidlib.experiments.validation import fig_coverage
 
 
 def modules_with(function: str) -> list[ModuleType]:
@@ -25,27 +26,61 @@ def all_requests(preset: Preset) -> list[Request]:
     return [each for module in modules_with("requests") for each in module.requests(preset)]
 
 
-def extract_model(preset: Preset, model: str, progress: bool = False) -> int:
-    """Answer all requests to one model; return the number of samples."""
-    queries: dict[tuple[str, ...], dict[Query, None]] = {}
+def queries(preset: Preset) -> dict[str, list[tuple[str, Query]]]:
+    """The different queries of all notebooks by model, with their benchmarks; checks all names."""
+    by_model: dict[str, dict[tuple[str, Query], None]] = {}
     for request in all_requests(preset):
-        if model in request.models:
-            queries.setdefault(tuple(request.benchmarks), {}).update(dict.fromkeys(request.queries))
-    count = 0
-    for benchmarks, distinct in queries.items():
-        request = Request([model], benchmarks, tuple(distinct))
-        for answers in extractions(preset, request, progress=progress):
-            count += sum(len(answer.extraction) for answer in answers)
-    return count
+        check_names(preset, request.models, request.benchmarks)
+        for model in request.models:
+            pairs = [(name, query) for name in request.benchmarks for query in request.queries]
+            by_model.setdefault(model, {}).update(dict.fromkeys(pairs))
+    return {model: list(pairs) for model, pairs in by_model.items()}
 
 
-def run(preset: Preset, jobs: int = 1) -> None:
-    """Answer all requests and run all preparations, `jobs` processes at a time."""
-    models = list(dict.fromkeys(name for each in all_requests(preset) for name in each.models))
-    # first the longest: no core should be left alone with it at the end
-    tasks = [partial(module.prepare, preset) for module in modules_with("prepare")]
-    tasks += [partial(extract_model, preset, model, progress=jobs == 1) for model in models]
-    counts = tqdm(run_all(tasks, jobs), "models and trainings", len(tasks))
-    count = sum(filter(None, counts))  # preparations of a notebook return None
-    tqdm.write(f"{len(models)} models answered {count:,} questions; cached in {preset.cache}")
-    tqdm.write(outcomes.rerun(preset, jobs))
+def extract_tasks(preset: Preset, models: Sequence[str] = ()) -> list[Task]:
+    """All extractions and trainings of a preset, or those of some models; the longest first."""
+    tasks = [
+        Task(
+            module.__name__.rpartition(".")[2], preset.fusion_tower, partial(module.prepare, preset)
+        )
+        for module in modules_with("prepare")
+    ]
+    known = set(load_committed()["fingerprint"])
+    tasks += training_tasks(preset, made_here(preset, all_trainings(preset), known))
+    for model, pairs in queries(preset).items():
+        for benchmark, query in pairs:
+            tasks.append(
+                Task(model, model, partial(extract_missing, preset, query, model, benchmark))
+            )
+    known = {task.model for task in tasks}
+    for model in models:
+        if model not in known:
+            raise ValueError(unknown_name(f"model of preset {preset.name}", model, known))
+    return [task for task in tasks if not models or task.model in models]
+
+
+def training_tasks(preset: Preset, specs: Sequence[TrainingSpec]) -> list[Task]:
+    """Trainings; those of a group share scores."""
+    parts = attrgetter("base", "trained_on", "seed")
+    return [
+        Task("{} on {}, seed {}".format(*parts(spec)), spec.base, partial(_train, preset, spec))
+        for spec in sorted(specs, key=parts)
+    ]
+
+
+def coverage_tasks(preset: Preset) -> list[Task]:
+    """The cells of the coverage study."""
+    return [
+        Task(f"{cell.kind} {cell.law} {cell.n_samples}", "", partial(_measure, preset, cell))
+        for cell in fig_coverage.plan(preset)
+    ]
+
+
+def _train(preset: Preset, spec: TrainingSpec) -> None:
+    with single_thread():
+        outcome(preset, spec)
+
+
+def _measure(preset: Preset, cell: fig_coverage.Cell) -> None:
+    with single_thread():
+        fig_coverage.measure_cell(preset, cell)

@@ -1,18 +1,22 @@
 """Queries to the models of a preset, and the cached extractions that answer them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache, partial
 from types import ModuleType
 from typing import NamedTuple
 
+import torch
 from tqdm.auto import tqdm
 
 from pidlib import benchmarks
-from pidlib._common import fingerprint, project_root
+from pidlib._common import Deferred, fingerprint, project_root
 from pidlib.benchmarks import Sample
 from pidlib.experiments.preset import Preset
 from pidlib.extraction import Extraction, extract
-from pidlib.models import LoadedModel, load_model
-from pidlib.models.load import resolve
+from pidlib.extraction.extractor import identity, model_facts, sample_facts
+from pidlib.extraction.store import Store
+from pidlib.models import FAMILIES, LoadedModel, load_model
+from pidlib.models.load import folder_revision, latest_revision, resolve
 
 
 class Query(NamedTuple):
@@ -55,24 +59,28 @@ class Extracted(NamedTuple):
         return self.columns | {"experiment": experiment, "fingerprint": identified}
 
 
+def check_names(preset: Preset, models: Sequence[str], names: Sequence[str]) -> None:
+    """Raise the ValueErrors of models and benchmarks that cannot be loaded, before any is."""
+    for name, _, revision in (name.partition("@") for name in models):
+        resolve(name, revision or None, allow_unpinned=preset.allow_unpinned)
+    for benchmark in names:
+        benchmarks.check_available(benchmark, allow_unpinned=preset.allow_unpinned)
+
+
 def extractions(
     preset: Preset, request: Request, *, progress: bool = False
 ) -> Iterator[tuple[Extracted, ...]]:
     """Extract, or read from the cache, for every model and benchmark; one result per query.
 
-    A folder of the cache is named by the hash of everything that changes its numbers (weights,
-    questions, pictures, passes, seed), so it is never stale; an interrupted extraction resumes. All
-    names are checked before the first model is loaded. With `progress` each extraction has a bar.
+    The cache is named by the hash of everything that changes its numbers (weights, questions,
+    pictures, passes, seed), so it is never stale; an interrupted extraction resumes. All names are
+    checked first. With `progress` each extraction has a bar.
     """
-    for name, _, revision in (name.partition("@") for name in request.models):
-        resolve(name, revision or None, allow_unpinned=preset.allow_unpinned)
-    for benchmark in request.benchmarks:
-        benchmarks.check_available(benchmark, allow_unpinned=preset.allow_unpinned)
+    check_names(preset, request.models, request.benchmarks)
     total = len(request.models) * len(request.benchmarks)
-    options = {"device": preset.device, "allow_unpinned": preset.allow_unpinned}
     with tqdm(total=total, desc="models x benchmarks", unit="run") as bar:
         for name in request.models:
-            model = load_model(name, **options)
+            model = find_model(preset, name)
             for benchmark in request.benchmarks:
                 bar.set_postfix_str(f"{model.name} {benchmark}")
                 yield tuple(
@@ -93,20 +101,67 @@ def extract_requests(preset: Preset, module: ModuleType) -> str:
     return f"{len(sizes)} extractions of {sum(sizes):,} samples in {preset.cache}"
 
 
+def find_model(preset: Preset, name: str) -> LoadedModel:
+    """A model that is described by its configuration; its weights are loaded when first needed."""
+    return _find(name, preset.device, preset.dtype, preset.allow_unpinned)
+
+
+def _find(name: str, device: str, dtype: str, allow_unpinned: bool) -> LoadedModel:
+    from pidlib.models._transformers import transformers
+
+    name, _, revision = name.partition("@")
+    folder, revision = resolve(name, revision or None, allow_unpinned=allow_unpinned)
+    revision = revision or (folder_revision(folder) if folder else latest_revision(name))
+    commit = None if folder else revision
+    config = transformers.AutoConfig.from_pretrained(
+        str(folder or name), revision=commit, trust_remote_code=False
+    )
+    saved, family = config.dtype, FAMILIES.get(config.model_type)
+    if family and family.submodel:
+        config = getattr(config, f"{family.submodel}_config")
+    number = (saved or torch.float32) if dtype == "auto" else getattr(torch, dtype)
+    load = partial(load_model, name, revision=commit, device=device, dtype=number)
+    facts = model_facts(config, revision, number)
+    return Deferred(load, name=name, revision=revision, facts=facts)
+
+
+_find_once = lru_cache(maxsize=1)(_find)  # the weights of one model in memory
+
+
 def extracted(
     preset: Preset, query: Query, model: LoadedModel, benchmark: str, progress: bool = False
 ) -> Extracted:
     """Answer one query of one model on one benchmark, or read the answer from the cache."""
-    unpinned = {"allow_unpinned": preset.allow_unpinned}
-    source = benchmark, query.split, query.n_samples, query.seed
-    samples = query.change(benchmarks.load(*source, options=query.options, **unpinned))
-    every = range(len(model.family.blocks_of(model.model)))
-    layers = tuple(every if query.layers is None else query.layers)
-    names = ("passes", "partners", "seed", "tokens", "mask")
-    options = {name: getattr(query, name) for name in names}
-    options |= {"cache": project_root() / preset.cache, "batch_size": preset.batch_size}
-    extraction = extract(model, samples, layers=layers, progress=progress, **options)
+    samples = _samples(preset, query, benchmark)
+    cached = {"cache": project_root() / preset.cache, "batch_size": preset.batch_size}
+    extraction = extract(model, samples, progress=progress, **_settings(query, model), **cached)
     columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
     columns |= {"revision": model.revision, "n_samples": len(samples)}
     columns["fingerprint"] = extraction.fingerprint
     return Extracted(extraction, columns)
+
+
+_known: dict[tuple[str, Query], Mapping] = {}  # facts of samples that were loaded before
+
+
+def extract_missing(preset: Preset, query: Query, name: str, benchmark: str) -> None:
+    """Make an extraction unless the cache has it, complete; it is not read then."""
+    model = _find_once(name, preset.device, preset.dtype, preset.allow_unpinned)
+    key = benchmark, query
+    if key not in _known:
+        _known[key] = sample_facts(_samples(preset, query, benchmark))
+    described = identity(model, _known[key], **_settings(query, model))
+    if not Store(project_root() / preset.cache / fingerprint(**described), described).is_complete:
+        extracted(preset, query, model, benchmark)
+
+
+def _samples(preset: Preset, query: Query, benchmark: str) -> list[Sample]:
+    source = benchmark, query.split, query.n_samples, query.seed
+    unpinned = {"allow_unpinned": preset.allow_unpinned}
+    return query.change(benchmarks.load(*source, options=query.options, **unpinned))
+
+
+def _settings(query: Query, model: LoadedModel) -> dict[str, object]:
+    settings = {name: getattr(query, name) for name in ("partners", "seed", "tokens", "mask")}
+    layers = tuple(range(model.facts["depth"])) if query.layers is None else query.layers
+    return settings | {"passes": list(query.passes), "layers": layers}

@@ -149,6 +149,7 @@ class Preset(BaseModel):
     batch_size: PositiveInt  # samples per forward pass; never changes a fingerprint
     cache: Path  # folder of extractions
     output: Path  # folder for data/results and figures
+    dtype: Literal["auto", "float32", "bfloat16", "float16"]  # of weights; auto: as they are saved
 
     @property
     def bases(self) -> tuple[str, ...]:

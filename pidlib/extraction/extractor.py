@@ -3,7 +3,7 @@
 import hashlib
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from functools import partial
 from importlib.metadata import version
@@ -98,8 +98,7 @@ def extract(
         advice = f"give {CALIBRATING} or more, or request {full_pass(samples[0])!r} alone"
         warnings.warn(f"{few}; {advice}", stacklevel=2)
     settings = {"partners": partners, "mask": mask, "seed": seed, "tokens": tokens}
-    described = identity(loaded, samples, passes=list(passes), **settings)
-    described["layers"] = list(layers := check_layers(layers, described["depth"]))
+    described = identity(loaded, samples, passes=list(passes), layers=layers, **settings)
     provenance = {"model": loaded.name, "batch_size": batch_size}
     provenance |= {name: version(name) for name in ("torch", "transformers")}
     opened = nullcontext() if cache is None else open_store(cache, described, provenance)
@@ -113,7 +112,8 @@ def extract(
             small = model.device.type == "cpu" and model.num_parameters() < SMALL
             stack.enter_context(single_thread(small))
             first = samples[0]
-            job.reader = Reader(loaded, first.candidates, layers, first.question, batch_size)
+            numbers = described["layers"], first.question, batch_size
+            job.reader = Reader(loaded, first.candidates, *numbers)
             if store:
                 store.provenance["device"] = str(loaded.device)
                 store.require(job.size * len(parts.keys() - store.names) / len(parts))
@@ -134,13 +134,24 @@ def extract(
     return Extraction.from_shards(shards, described)
 
 
-def identity(loaded: "LoadedModel", samples: Sequence[Sample], **settings) -> dict[str, object]:
-    """Describe everything that determines an extraction, as JSON; ``settings`` as of `extract`."""
+def identity(
+    loaded: "LoadedModel",
+    samples: Sequence[Sample] | Mapping[str, object],
+    layers: Sequence[int] = (),
+    **settings,
+) -> dict[str, object]:
+    """Describe everything that determines an extraction, as JSON; ``settings`` as of `extract`.
+
+    ``samples`` may be their `sample_facts`; a model with the attribute ``facts``, its
+    `model_facts`, is not loaded.
+    """
     paths = [path for path in Path(__file__).parent.glob("*.py") if path.name not in NOT_HASHED]
     code = code_version(load_model, load_processor, families, derive_seed, Sample, *sorted(paths))
     facts = getattr(loaded, "facts", None)
     facts = facts or model_facts(loaded.model.config, loaded.revision, loaded.model.dtype)
-    return {"kind": "extraction", "code": code, **facts, **sample_facts(samples), **settings}
+    settings |= {"layers": list(check_layers(layers, facts["depth"]))}
+    known = samples if isinstance(samples, Mapping) else sample_facts(samples)
+    return {"kind": "extraction", "code": code, **facts, **known, **settings}
 
 
 def model_facts(config: "PretrainedConfig", revision: str, dtype: torch.dtype) -> dict[str, object]:

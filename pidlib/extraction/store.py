@@ -7,7 +7,7 @@ import logging
 import os
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,8 +103,7 @@ class Store:
         for name in [name for name in parts if name not in shards]:
             shards[name] = self.get(name, parts[name])
             done(shards[name])
-        if self.folder.exists():
-            self._join()
+        self.join(parts)
         return [shards[name] for name in parts]
 
     def read(self, name: str) -> Shard:
@@ -147,8 +146,10 @@ class Store:
             needed = f"about {size / 1e6:,.0f} MB and its disk has {free / 1e6:,.0f} MB free"
             raise OSError(f"{self.folder} needs {needed}: request fewer samples or layers")
 
-    def _join(self) -> None:
-        """Join all shards in one file: the same bytes, whichever process does it."""
+    def join(self, names: Iterable[str]) -> None:
+        """Once these shards are stored, join all in one file: equal bytes, whoever does it."""
+        if not self.folder.exists() or set(names) - set(self.names):
+            return
         with replacing(self.file) as part:
             with tarfile.open(part, "w") as joined:
                 for name in self.names:

@@ -1,14 +1,19 @@
 """Queries to the models of a preset: checked first, answered once, identified in every row."""
 
+import shutil
+import signal
 from types import SimpleNamespace
 
 import pytest
+import torch
 
+from pidlib import benchmarks
 from pidlib.experiments import __main__ as shell
 from pidlib.experiments import ahead
 from pidlib.experiments import extractions as module
 from pidlib.experiments.extractions import Query, Request, extract_requests, extractions
 from pidlib.experiments.preset import load_preset
+from pidlib.extraction import extract
 from pidlib.extraction.masking import FULL
 from pidlib.training.minis import vocabulary
 from pidlib.training.tiny import build
@@ -91,25 +96,90 @@ def test_all_requests_include_every_notebook():
     assert {*preset.models, *preset.population, *preset.omni_models} <= models
 
 
+def test_a_complete_cache_is_read_without_weights(preset, monkeypatch):
+    queries = QUERY._replace(layers=None), QUERY._replace(passes=(FULL, "vision"), tokens=True)
+    (first,) = extractions(preset, request(preset, *queries))
+    loads = []
+    monkeypatch.setattr(module, "load_model", lambda name, **_: loads.append(name) or 1 / 0)
+    (second,) = extractions(preset, request(preset, *queries))
+    for before, after in zip(first, second, strict=True):
+        assert before.columns == after.columns and len(after.extraction) == 4
+        assert (before.extraction.logits[FULL] == after.extraction.logits[FULL]).all()
+    with pytest.raises(ZeroDivisionError):
+        next(extractions(preset, request(preset, QUERY._replace(n_samples=5))))
+    assert loads == list(preset.models)
+
+
+def test_a_model_that_is_not_loaded_has_the_identity_of_the_loaded_one(preset):
+    ((answer,),) = extractions(preset, request(preset, QUERY))
+    model = module.load_model(preset.models[0], device="cpu", dtype=torch.float32)
+    direct = extract(model, benchmarks.load("micro/existence", "test", 4), passes=(FULL,))
+    assert direct.fingerprint == answer.columns["fingerprint"]
+
+
+def test_dtype_comes_from_the_preset(preset):
+    as_saved = preset.model_copy(update={"dtype": "auto"})
+    half = preset.model_copy(update={"dtype": "bfloat16"})
+    marks = {}
+    for name, each in {"float32": preset, "auto": as_saved, "bfloat16": half}.items():
+        ((answer,),) = extractions(each, request(each, QUERY))
+        marks[name] = answer.columns["fingerprint"]
+    assert marks["auto"] == marks["float32"] != marks["bfloat16"]
+    assert module.find_model(half, half.models[0]).model.dtype == torch.bfloat16
+
+
+def test_a_complete_extraction_is_not_read_by_the_first_step(preset, monkeypatch):
+    arguments = preset, QUERY._replace(n_samples=6), preset.models[0], "micro/existence"
+    module.extract_missing(*arguments)
+    monkeypatch.setattr(module, "extract", None)
+    monkeypatch.setattr(module, "_samples", None)  # they are identified once in a process
+    module.extract_missing(*arguments)
+
+
 def test_equal_queries_of_notebooks_are_answered_once(preset, monkeypatch):
     more = QUERY._replace(n_samples=3)
     requests = [request(preset, QUERY), request(preset, QUERY, more)]
     monkeypatch.setattr(ahead, "all_requests", lambda _: requests)
-    monkeypatch.setattr(ahead, "names", list)  # without preparations
-    assert ahead.extract_model(preset, preset.models[0]) == 7
-    assert ahead.extract_model(preset, "nobody") == 0
+    pairs = [("micro/existence", QUERY), ("micro/existence", more)]
+    assert ahead.queries(preset) == {preset.models[0]: pairs}
 
 
-def test_the_shell_answers_all_requests_and_trains(preset, monkeypatch, capsys):
-    from pidlib.experiments.reweighting import outcomes
+@pytest.fixture
+def shell_of(preset, monkeypatch, tmp_path):
+    """Run a command of the shell on two models, without trainings; the second has no weights."""
+    folder = tmp_path / "broken"
+    shutil.copytree(preset.models[0], folder)
+    (folder / "model.safetensors").unlink()
+    both = preset.model_copy(update={"models": (str(folder), *preset.models)})
 
+    def run(*arguments):
+        asked = [request(both, QUERY, QUERY._replace(n_samples=7))]
+        monkeypatch.setattr(ahead, "all_requests", lambda _: asked)
+        monkeypatch.setattr(ahead, "names", list)
+        monkeypatch.setattr(ahead, "all_trainings", lambda _: [])
+        monkeypatch.setattr(shell, "load_preset", lambda _: both)
+        monkeypatch.setattr(signal, "signal", lambda *_: None)
+        monkeypatch.setattr("sys.argv", ["experiments", *arguments])
+        return shell.main()
+
+    return run
+
+
+def test_the_shell_names_the_models_that_failed_and_does_the_others(preset, shell_of, capsys):
+    assert shell_of("extract") == 1
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "failed:" in line]
+    assert "broken: OSError: " in line and "model.safetensors" in line
+    assert shell_of("extract", "--models", preset.models[0]) == 0
+    assert capsys.readouterr().out == f"2 extractions and trainings are in {preset.cache}\n"
+
+
+def test_the_shell_knows_the_models_of_a_preset(shell_of):
+    with pytest.raises(ValueError, match="unknown model of preset smoke 'nobody'"):
+        shell_of("extract", "--models", "nobody")
+
+
+def test_several_processes_run_the_same_command(shell_of, monkeypatch):
     calls = []
-    monkeypatch.setattr(outcomes, "rerun", lambda *arguments: calls.append(arguments) or "trained")
-    monkeypatch.setattr(ahead, "all_requests", lambda _: [request(preset, QUERY)])
-    monkeypatch.setattr(ahead, "names", list)
-    monkeypatch.setattr(shell, "load_preset", lambda _: preset)
-    monkeypatch.setattr("sys.argv", ["experiments", "extract", "--preset", "smoke"])
-    shell.main()
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith("1 models answered 4 questions") and lines[1:] == ["trained"]
-    assert calls == [(preset, 1)]
+    monkeypatch.setattr(shell, "launch", lambda *arguments: calls.append(arguments) or 3)
+    assert shell_of("extract", "--preset", "smoke", "--jobs", "2") == 3
+    assert calls == [(["extract", "--preset", "smoke"], 2, False)]

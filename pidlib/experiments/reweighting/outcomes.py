@@ -1,28 +1,25 @@
 """Outcomes of trainings: made here, or read from the committed table.
 
 A notebook makes the first ``n_remade_seeds`` seeds of each condition, compares them with the
-committed table, and reads the others. ``python -m pidlib.experiments.reweighting`` makes those that
+committed table, and reads the others. ``python -m pidlib.experiments outcomes`` makes those that
 are not committed.
 """
 
-import shutil
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import pandas as pd
-import torch
 from tqdm import tqdm
 
 from pidlib._common import project_root
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.processes import run_all
-from pidlib.experiments.reweighting.plan import all_conditions, all_trainings
+from pidlib.experiments.reweighting.plan import all_conditions
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
 from pidlib.experiments.reweighting.training import cache_folder, cached_shard, train_and_measure
 from pidlib.experiments.tables import Columns, of_type, read, validate
-from pidlib.extraction.store import MANIFEST
+from pidlib.extraction.store import Store
 
 TABLE = "reweighting/outcomes"
 QUESTIONS, SHARE, BITS = 3, 0.01, 0.02  # tolerances between machines
@@ -58,14 +55,14 @@ class Outcomes(NamedTuple):
 
 
 def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
-    """Make the outcomes of the first seeds, as `_made_here` says, and read the others.
+    """Make the outcomes of the first seeds, as `made_here` says, and read the others.
 
     Raises a ValueError for an outcome that is neither made here nor committed, and as
     `check_committed` does.
     """
     specs, committed = distinct(specs), load_committed()
     known = set(committed["fingerprint"])
-    here = _made_here(preset, specs, known)
+    here = made_here(preset, specs, known)
     others = {spec.fingerprint: spec for spec in specs if spec not in here}
     missing = [spec for key, spec in others.items() if key not in known]
     if missing:
@@ -73,9 +70,9 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
             f"{len(missing)} of {len(specs)} trainings are neither made here nor committed, the "
             f"first {_describe(missing[0].columns)}. If numbers were changed, make all seeds here: "
             "n_tuning_seeds 3 and n_remade_seeds 3. If code was, "
-            "`python -m pidlib.experiments.reweighting` makes the missing trainings"
+            "`python -m pidlib.experiments outcomes` makes the missing trainings"
         )
-    cached = sum((cache_folder(preset, spec.fingerprint) / MANIFEST).exists() for spec in here)
+    cached = sum(Store(cache_folder(preset, spec.fingerprint), {}).is_complete for spec in here)
     made = make_outcomes(preset, here)
     both = check_committed(made, committed)
     summary = f"{len(here) - cached} trainings made now, {cached} made here before"
@@ -88,63 +85,37 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
 
 
 def complete(
-    preset: Preset, specs: Iterable[TrainingSpec], jobs: int = 1, *, retrain: bool = False
+    preset: Preset, specs: Iterable[TrainingSpec], *, retrain: bool = False
 ) -> pd.DataFrame:
     """Outcomes in the order of the trainings, committed or, all with ``retrain``, made here."""
     specs = distinct(specs)
     committed = load_committed().iloc[: 0 if retrain else None]
     known = set(committed["fingerprint"])
-    made = make_outcomes(preset, [spec for spec in specs if spec.fingerprint not in known], jobs)
+    made = make_outcomes(preset, [spec for spec in specs if spec.fingerprint not in known])
     table = pd.concat([committed, made]).set_index("fingerprint", drop=False)
     return table.loc[[spec.fingerprint for spec in specs]].reset_index(drop=True)
 
 
-def _made_here(
-    preset: Preset, specs: Sequence[TrainingSpec], known: set[str]
-) -> list[TrainingSpec]:
+def made_here(preset: Preset, specs: Sequence[TrainingSpec], known: set[str]) -> list[TrainingSpec]:
     """Of the first ``n_remade_seeds`` seeds, those of table 3 and those that are not committed."""
     known = known - {spec.fingerprint for spec in all_conditions(preset)}
     first = (spec for spec in specs if spec.seed < preset.n_remade_seeds)
     return [spec for spec in first if spec.fingerprint not in known]
 
 
-def rerun(preset: Preset, jobs: int = 1) -> str:
-    """Make the outcomes of the first seeds, as the notebooks do; return a summary."""
-    specs = _made_here(preset, all_trainings(preset), set(load_committed()["fingerprint"]))
-    rows = make_outcomes(preset, specs, jobs)
-    return f"{len(rows):,} outcomes of {len(specs)} trainings cached in {preset.cache}"
-
-
-def make_outcomes(preset: Preset, specs: Sequence[TrainingSpec], jobs: int = 1) -> pd.DataFrame:
+def make_outcomes(preset: Preset, specs: Sequence[TrainingSpec]) -> pd.DataFrame:
     """Train and measure, or read the cache: a row of `COLUMNS` per measure and benchmark."""
-    groups: dict[tuple, list[TrainingSpec]] = {}  # that share scores, so one process makes them
-    for spec in specs:
-        groups.setdefault((spec.base, spec.trained_on, spec.seed), []).append(spec)
-    parts = list(groups.values())
-    if jobs == 1:
-        parts = [[spec] for group in parts for spec in group]
-    tasks = [partial(_several, preset, part) for part in parts]
-    # A single thread each: two are far slower on batches this small.
-    single = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    made: dict[str, pd.DataFrame] = {}
-    with tqdm(total=len(specs), desc="trainings", unit="training") as bar:
-        for part in run_all(tasks, jobs, **single):
-            made |= part
-            bar.update(len(part))
-    tables = [made[spec.fingerprint] for spec in specs]
+    bar = tqdm(specs, desc="trainings", unit="training")
+    tables = [outcome(preset, spec) for spec in bar]
     return validate(pd.concat(tables) if tables else [], COLUMNS)
-
-
-def _several(preset: Preset, specs: Sequence[TrainingSpec]) -> dict[str, pd.DataFrame]:
-    return {spec.fingerprint: outcome(preset, spec) for spec in specs}
 
 
 def outcome(preset: Preset, spec: TrainingSpec) -> pd.DataFrame:
     """The rows of one training."""
     make = partial(train_and_measure, preset, spec)
     shard = cached_shard(preset, spec.identity, "outcome", make)
-    for adapter in cache_folder(preset, spec.fingerprint).glob("adapter-*"):
-        shutil.rmtree(adapter, ignore_errors=True)  # it served to resume an interrupted training
+    # This also removes adapters, which served to resume an interrupted training.
+    Store(cache_folder(preset, spec.fingerprint)).join(["outcome"])
     rows = pd.DataFrame(shard.facts | {"value": shard.arrays["value"]})
     return validate(rows.assign(**spec.columns), COLUMNS)
 

@@ -16,7 +16,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -31,7 +30,6 @@ from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions
 from pidlib.experiments import style, tables
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.processes import run_all
 from pidlib.experiments.tables import Columns, of_type
 from pidlib.experiments.validation import laws
 from pidlib.extraction.masking import SOURCES
@@ -136,13 +134,9 @@ def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     return both
 
 
-def make(preset: Preset, cells: Sequence[Cell], jobs: int = 1) -> pd.DataFrame:
-    """Make cells, or read them from the cache, `jobs` at a time."""
-    single = {"initializer": torch.set_num_threads, "initargs": (1,)}
-    tasks = [partial(measure_cell, preset, cell) for cell in cells]
-    made = tqdm(run_all(tasks, jobs, **single), "coverage", len(tasks), unit="cell")
-    by_cell = {rows["fingerprint"].iloc[0]: rows for rows in made}
-    parts = [by_cell[fingerprint(**cell.identity)] for cell in cells]
+def make(preset: Preset, cells: Sequence[Cell]) -> pd.DataFrame:
+    """Make cells, or read them from the cache."""
+    parts = [measure_cell(preset, cell) for cell in tqdm(cells, "coverage", unit="cell")]
     return tables.validate(pd.concat(parts) if parts else [], COLUMNS)
 
 
@@ -150,13 +144,12 @@ def measure_cell(preset: Preset, cell: Cell) -> pd.DataFrame:
     """The rows of a cell; blocks of repetitions are cached, so an interrupted run goes on."""
     identity = cell.identity | {"experiment": "coverage", "code": _code()}
     identity.pop("n_repeats")  # further repetitions go on from those that are cached
-    parts = []
+    starts = range(0, cell.n_repeats, BLOCK)
+    blocks = [range(start, min(start + BLOCK, cell.n_repeats)) for start in starts]
+    parts = {f"{block.start:04}-{block.stop:04}": partial(_block, cell, block) for block in blocks}
     with open_store(project_root() / preset.cache, identity, {}) as store:
-        for start in range(0, cell.n_repeats, BLOCK):
-            stop = min(start + BLOCK, cell.n_repeats)
-            make_block = partial(_block, cell, range(start, stop))
-            parts.append(store.get(f"{start:04}-{stop:04}", make_block).arrays["repeats"])
-    return summarize(cell, np.concatenate(parts))
+        shards = store.fill(parts)
+    return summarize(cell, np.concatenate([shard.arrays["repeats"] for shard in shards]))
 
 
 @cache

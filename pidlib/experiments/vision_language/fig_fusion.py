@@ -28,6 +28,7 @@ from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
 from pidlib.experiments import style, tables
 from pidlib.experiments.decision_profiles import CODES
+from pidlib.experiments.extractions import find_model
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import permutation_p
 from pidlib.experiments.tables import ATOMS, Columns, of_type
@@ -35,7 +36,6 @@ from pidlib.experiments.vision_language import fusion_models
 from pidlib.extraction.extractor import identity
 from pidlib.extraction.masking import SOURCES
 from pidlib.extraction.store import Shard, open_store
-from pidlib.models import load_model
 
 PARTS = (*SOURCES, "hidden")
 TARGETS = ("hidden", "hidden, same sources", "answer")
@@ -73,8 +73,7 @@ COLUMNS = Columns(
 
 def prepare(preset: Preset) -> None:
     """Train the models that `measure` reads and the cache lacks; the first step calls this."""
-    for _ in trained(preset):
-        pass
+    list(trained(preset))
 
 
 def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
@@ -106,21 +105,23 @@ def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     learned = (questions(name, "train", count, seed) for name, count in counts.items())
     sets = product((fitted, preset.split), names)
     measured = [questions(name, split, preset.n_embedded, seed) for split, name in sets]
-    parts = [sum(learned, []), *measured]
-    tower = load_model(preset.fusion_tower, device=preset.device)
-    asked = [identity(tower, part, seed=seed) for part in parts]
+    groups = [sum(learned, []), *measured]
+    tower = find_model(preset, preset.fusion_tower)
+    asked = [identity(tower, part, seed=seed) for part in groups]
     key = {"kind": "fusion", "code": code_version(fusion_models), "asked": asked}
     key |= {"steps": preset.fusion_steps, "seed": seed}
     columns = {"fingerprint": fingerprint(**key), "split": preset.split}
     opened = open_store(project_root() / preset.cache, key, {"torch": torch.__version__})
-    encoded = cache(partial(fusion_models.encode_questions, parts, tower))
+    encoded = cache(partial(fusion_models.encode_questions, groups, tower))
     models = list(product(range(preset.n_fusion_seeds), fusion_models.MECHANISMS))
-    with opened as store, tqdm(models, desc="fusion", unit="model") as bar:
-        for seed, mechanism in bar:
-            bar.set_postfix_str(f"{mechanism} {seed}")
-            make = partial(_train, preset, mechanism, seed, encoded)
-            states = store.get(f"{mechanism}-{seed}", make)
-            yield columns | {"model": mechanism, "seed": seed}, states
+    parts = {
+        f"{mechanism}-{seed}": partial(_train, preset, mechanism, seed, encoded)
+        for seed, mechanism in models
+    }
+    with opened as store, tqdm(total=len(parts), desc="fusion", unit="model") as bar:
+        shards = store.fill(parts, lambda _: bar.update())
+    for (seed, mechanism), states in zip(models, shards, strict=True):
+        yield columns | {"model": mechanism, "seed": seed}, states
 
 
 def _train(preset: Preset, mechanism: str, seed: int, encoded: Callable[[], list]) -> Shard:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from pidlib import benchmarks
+from pidlib.experiments import ahead
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.reweighting import outcomes, training
 from pidlib.experiments.reweighting.outcomes import check_committed, make_outcomes, outcome
@@ -253,13 +254,15 @@ def test_only_missing_outcomes_are_made_and_those_no_table_needs_are_dropped(pre
 
 
 def test_the_first_step_makes_the_outcomes_of_the_first_seeds(preset, monkeypatch):
-    requested = []
-    monkeypatch.setattr(
-        outcomes, "make_outcomes", lambda _, specs, jobs: requested.extend(specs) or []
-    )
-    summary = outcomes.rerun(preset)
+    made = []
+    monkeypatch.setattr(ahead, "names", list)
+    monkeypatch.setattr(ahead, "outcome", lambda _, spec: made.append(spec))
+    tasks = ahead.extract_tasks(preset)
+    for task in tasks:
+        task.run()
     first = [spec for spec in all_trainings(preset) if spec.seed == 0]
-    assert requested == first and f"of {len(first)} trainings cached" in summary
+    assert sorted(map(repr, made)) == sorted(map(repr, first))
+    assert {task.model for task in tasks} == set(preset.bases)
 
 
 def test_drawing_loads_no_model_library():

@@ -56,7 +56,7 @@ def test_committed_outcomes_are_those_that_the_tables_need():
     missing, extra = needed.keys() - known, known - needed.keys()
     assert not missing and not extra, (
         f"{TABLE}: {len(missing)} of {len(needed)} trainings are missing, {len(extra)} are not "
-        "needed; run `python -m pidlib.experiments.reweighting --preset offline --jobs 2`"
+        "needed; run `python -m pidlib.experiments outcomes --preset offline --jobs 2`"
     )
     assert rows["converged"].all()
     assert not rows.duplicated(["fingerprint", "benchmark", "measure"]).any()
