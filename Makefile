@@ -64,7 +64,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-.PHONY: FORCE help setup paper notebooks extract figures bench outcomes coverage minis test lint lab clean clean-cache
+.PHONY: FORCE help setup paper notebooks extract figures bench outcomes coverage minis test slurm-test lint lab clean clean-cache
 help: ## list the targets
 	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
 	@echo "All notebooks of the experiments have the parameters seed and output; others belong to single notebooks, which are targets:"
@@ -120,6 +120,9 @@ minis: $(READY) ## train the mini models again: hours
 
 test: $(READY) ## run the tests
 	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
+
+slurm-test: $(READY) ## run a job array on a Slurm of this machine alone; needs root, slurm-wlm and munge
+	$(PY) -m pytest -rs tests/slurm/check_slurm.py
 
 lint: $(READY) ## check the style of code and notebooks
 	$(PY) -m ruff format --check pidlib tests .ci data/stamps

@@ -30,6 +30,8 @@ def main() -> int:
     parser.add_argument("--models", default="", help="A,B: these models of the preset alone")
     parser.add_argument("--jobs", type=int, default=1, help="processes; 1 on a single GPU")
     parser.add_argument("--gpus", action="store_true", help="a process for each visible GPU")
+    parser.add_argument("--dry-run", action="store_true", help="say what extract would cost")
+    parser.add_argument("--fetch", action="store_true", help="download what extract needs")
     parser.add_argument("--retrain", action="store_true", help="outcomes: ignore committed ones")
     slurm = parser.add_argument_group("sbatch")
     slurm.add_argument("--partition", default="gpu")
@@ -45,8 +47,16 @@ def main() -> int:
     if chosen.command == "sbatch":
         print(cluster.script(preset, ["extract", *command], chosen), end="")
         return 0
+    models = tuple(filter(None, chosen.models.split(",")))
+    if chosen.dry_run or chosen.fetch:
+        queries = ahead.queries(preset, models, strict=chosen.fetch)
+        if chosen.fetch:
+            cluster.fetch(preset, queries)
+        else:
+            print(cluster.report(preset, cluster.costs(preset, queries)))
+        return 0
     if chosen.command == "extract":
-        tasks = ahead.extract_tasks(preset, tuple(filter(None, chosen.models.split(","))))
+        tasks = ahead.extract_tasks(preset, models)
     elif chosen.command == "outcomes":
         known = set() if chosen.retrain else set(load_committed()["fingerprint"])
         specs = [spec for spec in all_trainings(preset) if spec.fingerprint not in known]

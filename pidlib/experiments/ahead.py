@@ -26,36 +26,41 @@ def all_requests(preset: Preset) -> list[Request]:
     return [each for module in modules_with("requests") for each in module.requests(preset)]
 
 
-def queries(preset: Preset) -> dict[str, list[tuple[str, Query]]]:
-    """The different queries of all notebooks by model, with their benchmarks; checks all names."""
+def queries(
+    preset: Preset, models: Sequence[str] = (), *, strict: bool = True
+) -> dict[str, list[tuple[str, Query]]]:
+    """The different queries of all notebooks to each model, or to some, with their benchmarks.
+
+    Raises a ValueError for an unknown model, and if ``strict`` one for all names without a commit.
+    """
     by_model: dict[str, dict[tuple[str, Query], None]] = {}
     for request in all_requests(preset):
-        check_names(preset, request.models, request.benchmarks)
         for model in request.models:
             pairs = [(name, query) for name in request.benchmarks for query in request.queries]
             by_model.setdefault(model, {}).update(dict.fromkeys(pairs))
-    return {model: list(pairs) for model, pairs in by_model.items()}
+    for model in models:
+        if model not in by_model:
+            raise ValueError(unknown_name(f"model of preset {preset.name}", model, by_model))
+    chosen = {model: list(by_model[model]) for model in models or by_model}
+    if strict:
+        names = dict.fromkeys(name for pairs in chosen.values() for name, _ in pairs)
+        check_names(preset, list(chosen), list(names))
+    return chosen
 
 
 def extract_tasks(preset: Preset, models: Sequence[str] = ()) -> list[Task]:
     """All extractions and trainings of a preset, or those of some models; the longest first."""
+    asked = queries(preset, models)
     tasks = [
-        Task(
-            module.__name__.rpartition(".")[2], preset.fusion_tower, partial(module.prepare, preset)
-        )
+        Task(module.__name__, preset.fusion_tower, partial(module.prepare, preset))
         for module in modules_with("prepare")
     ]
-    known = set(load_committed()["fingerprint"])
-    tasks += training_tasks(preset, made_here(preset, all_trainings(preset), known))
-    for model, pairs in queries(preset).items():
-        for benchmark, query in pairs:
-            tasks.append(
-                Task(model, model, partial(extract_missing, preset, query, model, benchmark))
-            )
-    known = {task.model for task in tasks}
-    for model in models:
-        if model not in known:
-            raise ValueError(unknown_name(f"model of preset {preset.name}", model, known))
+    if not models or set(models) & set(preset.bases):
+        known = set(load_committed()["fingerprint"])
+        tasks += training_tasks(preset, made_here(preset, all_trainings(preset), known))
+    for model, pairs in asked.items():
+        for name, query in pairs:
+            tasks.append(Task(model, model, partial(extract_missing, preset, query, model, name)))
     return [task for task in tasks if not models or task.model in models]
 
 

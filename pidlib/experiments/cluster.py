@@ -1,13 +1,29 @@
 """What a cluster needs before a run: a job script, the cost, and the downloads."""
 
 import shlex
+import shutil
 import sys
+import time
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 
+import pandas as pd
+import torch
+from huggingface_hub import try_to_load_from_cache
+from tqdm import tqdm
+
+from pidlib import benchmarks
 from pidlib._common import project_root
+from pidlib.experiments.extractions import Query, find_model
 from pidlib.experiments.preset import Preset
+from pidlib.extraction import extract
+from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
+from pidlib.models.load import resolve
 
+Queries = Mapping[str, Sequence[tuple[str, Query]]]  # by model: a benchmark and a query each
+# Where nothing can be measured: an H100 at 30 % of its peak, and a photo with a question.
+FLOPS, TOKENS, CANDIDATES = 3e14, 700, 4
 SCRIPT = """\
 #!/bin/bash
 #SBATCH --job-name=pidlib-{name}
@@ -17,7 +33,6 @@ SCRIPT = """\
 #SBATCH --ntasks=1
 #SBATCH --cpus-per-task={cpus}
 #SBATCH --output={logs}/%A_%a.log
-#SBATCH --open-mode=append
 {gpus}# Equal tasks: each does what no other does. After a time limit or a failure, submit it again.
 cd {root}
 export PYTHONPATH=. PYTHONHASHSEED=0 OMP_NUM_THREADS=${{OMP_NUM_THREADS:-1}} HF_HUB_OFFLINE=1
@@ -28,19 +43,113 @@ srun --ntasks=1 {python} -m pidlib.experiments {command}
 
 def script(preset: Preset, command: Sequence[str], chosen: Namespace) -> str:
     """A job array for Slurm; ``sbatch`` reads it from a pipe and takes further options."""
-    root = project_root()
+    root, count = project_root(), chosen.gpus_per_task
     logs = root / preset.output / "slurm"
     logs.mkdir(parents=True, exist_ok=True)  # Slurm does not make it
-    gpus = chosen.gpus_per_task
     return SCRIPT.format(
-        name=preset.name,
-        partition=chosen.partition,
-        time=chosen.time,
-        at_once=chosen.at_once,
-        cpus=max(1, 4 * gpus),
-        logs=logs,
-        gpus=f"#SBATCH --gpus-per-task={gpus}\n" * bool(gpus),
+        **vars(chosen) | {"name": preset.name, "logs": logs, "cpus": 4 * count or 1},
         root=shlex.quote(str(root)),
+        gpus=f"#SBATCH --gpus-per-task={count}\n" * bool(count),
         python=shlex.quote(sys.executable),
         command=shlex.join(command),
     )
+
+
+def costs(preset: Preset, queries: Queries) -> pd.DataFrame:
+    """The expected cost of the extractions of each model, a row each; reads nothing of the hub.
+
+    Models in folders are timed with a batch on this machine. Hours of others are those of `TOKENS`
+    tokens a pass at `FLOPS`, two operations per parameter and token. Trainings are not counted, and
+    questions of external data sets count as different.
+    """
+    rows = [_cost(preset, *each) for each in tqdm(queries.items(), "models", unit="model")]
+    return pd.DataFrame(rows).set_index("model")
+
+
+def _cost(preset: Preset, name: str, pairs: Sequence[tuple[str, Query]]) -> dict[str, object]:
+    base, _, revision = name.partition("@")
+    folder, _ = resolve(base, revision or None, allow_unpinned=True)
+    if folder:
+        size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
+        depth, width, rate = _measured(preset, name, *pairs[0])
+        download, tokens, memory = 0.0, 64, size * MARGIN / 2**30
+    else:  # shape and rate by the number of parameters: 12 d^2 a block, 128 d blocks
+        known = CHECKPOINTS.get(base)
+        parameters = 1e9 * known.parameters if known else float("nan")
+        width = (parameters * 128 / 12) ** (1 / 3)
+        depth, rate, tokens = width / 128, FLOPS / (2 * parameters * TOKENS), TOKENS
+        cached = try_to_load_from_cache(base, "config.json", revision=revision or None)
+        memory = known.memory if known else float("nan")
+        download = 0.0 if isinstance(cached, str) else 2 * parameters / 1e9
+    passes = size = 0.0
+    for benchmark, query in pairs:
+        n, layers = query.n_samples, depth if query.layers is None else len(query.layers)
+        partners = min(n, query.partners) and _partners(benchmark, query)
+        vectors = 2 + layers + 2 * tokens * query.tokens
+        numbers = len(query.passes) * (1 + layers) + partners
+        passes += n * (len(query.passes) + partners + query.tokens)
+        size += 4 * n * (vectors * width + numbers * (CANDIDATES + 1))
+    return {
+        "model": name,
+        "download_GB": download,
+        "memory_GiB": memory,
+        "extractions": len(pairs),
+        "passes": passes,
+        "hours": passes / rate / 3600,
+        "cache_GB": size / 1e9,
+    }
+
+
+@cache
+def _partners(benchmark: str, query: Query) -> int:
+    """The number of questions that each picture is paired with."""
+    if benchmark.partition("@")[0] in benchmarks.names("external"):
+        return query.partners
+    samples = benchmarks.load(benchmark, query.split, query.n_samples, query.seed)
+    return min(query.partners, len({sample.text for sample in samples}))
+
+
+def _measured(
+    preset: Preset, name: str, benchmark: str, query: Query
+) -> tuple[float, float, float]:
+    """Number of blocks, width, and passes per second in a batch, of a model in a folder."""
+    model, count = find_model(preset, name), min(preset.batch_size, query.n_samples)
+    samples = benchmarks.load(benchmark, query.split, count, query.seed)
+    options = {"passes": query.passes, "batch_size": preset.batch_size, "progress": False}
+    seconds = []
+    for _ in range(2):  # the first loads the weights
+        start = time.perf_counter()
+        extraction = extract(model, samples, **options)
+        seconds.append(time.perf_counter() - start)
+    rate = len(samples) * len(query.passes) / seconds[-1]
+    return model.facts["depth"], extraction.embeddings["vision"].shape[1], rate
+
+
+def report(preset: Preset, table: pd.DataFrame) -> str:
+    """The costs by model, their sum, and what this machine has."""
+    total = table.sum().to_frame("all").T.assign(memory_GiB=table["memory_GiB"].max())
+    text = pd.concat([table, total]).to_string(float_format="{:,.1f}".format)
+    cache = project_root() / preset.cache
+    free = shutil.disk_usage(next(path for path in cache.parents if path.exists())).free
+    count = torch.cuda.device_count()
+    sizes = [torch.cuda.get_device_properties(index).total_memory for index in range(count)]
+    gpus = ", ".join(f"{size / 2**30:.0f} GiB" for size in sizes) or "none"
+    return f"{text}\n\nhere: {free / 1e9:,.0f} GB free for {preset.cache}; GPUs: {gpus}"
+
+
+def fetch(preset: Preset, queries: Queries) -> None:
+    """Download weights and data sets, so that compute nodes need no network (HF_HUB_OFFLINE=1)."""
+    from huggingface_hub import snapshot_download
+
+    for name in tqdm(dict.fromkeys((*queries, *preset.bases)), "models", unit="model"):
+        base, _, revision = name.partition("@")
+        folder, revision = resolve(base, revision or None, allow_unpinned=preset.allow_unpinned)
+        if folder is None:
+            files = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
+            snapshot_download(base, revision=revision, allow_patterns=files)
+    sets = {(name, q.split, q.n_samples, q.seed) for pairs in queries.values() for name, q in pairs}
+    sets |= {(name, "test", preset.n_retained, preset.seed) for name in preset.base_benchmarks}
+    external = benchmarks.names("external")
+    for source in tqdm(sorted(sets), "data sets", unit="part"):
+        if source[0].partition("@")[0] in external:
+            benchmarks.load(*source, allow_unpinned=preset.allow_unpinned)

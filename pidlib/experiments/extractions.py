@@ -60,11 +60,18 @@ class Extracted(NamedTuple):
 
 
 def check_names(preset: Preset, models: Sequence[str], names: Sequence[str]) -> None:
-    """Raise the ValueErrors of models and benchmarks that cannot be loaded, before any is."""
+    """Raise one ValueError for all models and benchmarks that cannot be loaded, before any is."""
+    unpinned, faults = {"allow_unpinned": preset.allow_unpinned}, []
+    checks = [partial(benchmarks.check_available, name, **unpinned) for name in names]
     for name, _, revision in (name.partition("@") for name in models):
-        resolve(name, revision or None, allow_unpinned=preset.allow_unpinned)
-    for benchmark in names:
-        benchmarks.check_available(benchmark, allow_unpinned=preset.allow_unpinned)
+        checks.append(partial(resolve, name, revision or None, **unpinned))
+    for check in checks:
+        try:
+            check()
+        except ValueError as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("\n".join(faults))
 
 
 def extractions(

@@ -53,14 +53,11 @@ KillWait=5
 NodeName={host} NodeAddr=127.0.0.1 CPUs={cpus} Gres=gpu:2 State=UNKNOWN
 PartitionName=gpu Nodes={host} Default=YES MaxTime=00:30:00 State=UP
 """
-SMALL = {
-    "population": "llava",
-    "benchmarks": "micro/grounding",
-    "omni_benchmarks": "micro_av/fusion",
-}
-SMALL |= {"unimodal": "masked", "draws": 1, "partners": 2, "n_embedded": 32, "n_contributions": 32}
-SMALL |= {"n_omni": 32, "n_omni_intervened": 32, "n_fusion_seeds": 1, "n_fusion_questions": 32}
-SMALL |= {"n_tuning_seeds": 1, "n_remade_seeds": 1, "prior_strengths": "80", "tuning_lengths": "2"}
+MODELS = "llava", "llava_compact_blind"  # their extractions and trainings
+SMALL = {"population": "llava", "benchmarks": "micro/grounding", "unimodal": "masked"}
+SMALL |= {"draws": 1, "partners": 2, "n_embedded": 32, "n_contributions": 32, "n_fusion_seeds": 1}
+SMALL |= {"n_fusion_questions": 32, "n_tuning_seeds": 1, "n_remade_seeds": 1}
+SMALL |= {"prior_strengths": "80", "tuning_lengths": "2"}
 
 
 def run(*command: str, text: str | None = None) -> str:
@@ -150,7 +147,8 @@ def workers(preset: Path) -> list[int]:
 def submit(preset: Path, monkeypatch, capsys, *options: str) -> str:
     """Submit the array that the command prints; return the number of the job."""
     command = ["pidlib", "sbatch", "--preset", str(preset), "--partition", "gpu", "--time", "20"]
-    monkeypatch.setattr("sys.argv", [*command, "--gpus-per-task", "1", *options])
+    command += ["--models", ",".join(MODELS), "--gpus-per-task", "1", *options]
+    monkeypatch.setattr("sys.argv", command)
     assert shell.main() == 0
     return run("sbatch", "--parsable", "--cpus-per-task=1", text=capsys.readouterr().out).strip()
 
@@ -172,7 +170,7 @@ def test_a_broken_array_ends_with_the_bytes_of_a_single_run(slurm, tmp_path, mon
     kept = {name: data for name, data in content(cache).items() if name.endswith(".tar")}
     job = submit(preset, monkeypatch, capsys, "--at-once", "2")
     alone = load_preset(str(small_preset(whole)))
-    tasks = ahead.extract_tasks(alone)
+    tasks = ahead.extract_tasks(alone, MODELS)
     assert work(tasks, alone.cache) == {}
     eventually(lambda: not jobs(), "an empty queue")
     logs = [path.read_text() for path in sorted((broken / "slurm").glob(f"{job}_*.log"))]

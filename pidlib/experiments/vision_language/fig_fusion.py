@@ -1,8 +1,8 @@
 r"""Does the way modalities are fused change what each contributes?
 
-The models differ in the fusion mechanism and in the seed only (see `fusion_models`). The sources
-are the pooled tokens of each encoder before fusion; the target is the hidden layer after it, or the
-answer. The quantity is the share of language in the unique information,
+The models of `pidlib.training.fusion` differ in the fusion mechanism and in the seed only. The
+sources are the pooled tokens of each encoder before fusion; the target is the hidden layer after
+it, or the answer. The quantity is the share of language in the unique information,
 :math:`C_{language} = U_\ell / (U_\ell + U_v)`. Padegal Amit et al., arXiv 2511.19470.
 """
 
@@ -32,10 +32,10 @@ from pidlib.experiments.extractions import find_model
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import permutation_p
 from pidlib.experiments.tables import ATOMS, Columns, of_type
-from pidlib.experiments.vision_language import fusion_models
 from pidlib.extraction.extractor import identity
 from pidlib.extraction.masking import SOURCES
 from pidlib.extraction.store import Shard, open_store
+from pidlib.training import fusion
 
 PARTS = (*SOURCES, "hidden")
 TARGETS = ("hidden", "hidden, same sources", "answer")
@@ -108,12 +108,12 @@ def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     groups = [sum(learned, []), *measured]
     tower = find_model(preset, preset.fusion_tower)
     asked = [identity(tower, part, seed=seed) for part in groups]
-    key = {"kind": "fusion", "code": code_version(fusion_models), "asked": asked}
+    key = {"kind": "fusion", "code": code_version(fusion), "asked": asked}
     key |= {"steps": preset.fusion_steps, "seed": seed}
     columns = {"fingerprint": fingerprint(**key), "split": preset.split}
     opened = open_store(project_root() / preset.cache, key, {"torch": torch.__version__})
-    encoded = cache(partial(fusion_models.encode_questions, groups, tower))
-    models = list(product(range(preset.n_fusion_seeds), fusion_models.MECHANISMS))
+    encoded = cache(partial(fusion.encode_questions, groups, tower))
+    models = list(product(range(preset.n_fusion_seeds), fusion.MECHANISMS))
     parts = {
         f"{mechanism}-{seed}": partial(_train, preset, mechanism, seed, encoded)
         for seed, mechanism in models
@@ -127,7 +127,7 @@ def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
 def _train(preset: Preset, mechanism: str, seed: int, encoded: Callable[[], list]) -> Shard:
     learned, *measured = encoded()
     seed = derive_seed(preset.seed, seed)
-    model = fusion_models.train(mechanism, seed, learned, preset.fusion_steps)
+    model = fusion.train(mechanism, seed, learned, preset.fusion_steps)
     arrays, facts = {}, {"accuracy": {}, "prior": {}}
     sets = product(("fitted", "applied"), preset.fusion_benchmarks)
     for (which, name), tensors in zip(sets, measured, strict=True):

@@ -9,7 +9,7 @@ import pytest
 from pidlib.experiments import tables
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.statistics import centered_interval
-from pidlib.experiments.vision_language import fig_fusion, fusion_models
+from pidlib.experiments.vision_language import fig_fusion
 from pidlib.experiments.vision_language.fig_fusion import (
     TARGETS,
     _effect,
@@ -17,7 +17,8 @@ from pidlib.experiments.vision_language.fig_fusion import (
     mechanism_effect,
     questions,
 )
-from pidlib.experiments.vision_language.fusion_models import MECHANISMS
+from pidlib.training import fusion
+from pidlib.training.fusion import MECHANISMS
 
 
 def test_questions_of_a_source_come_from_all_its_benchmarks():
@@ -94,16 +95,16 @@ def test_seeds_without_a_share_are_left_out_and_one_seed_has_no_effect():
 def test_training_resumes_after_an_interruption(tmp_path, monkeypatch):
     names = ("concatenation", "product")
     chosen = {name: MECHANISMS[name] for name in names}
-    monkeypatch.setattr(fusion_models, "MECHANISMS", chosen)
+    monkeypatch.setattr(fusion, "MECHANISMS", chosen)
     options = {"cache": str(tmp_path), "output": str(tmp_path), "n_embedded": 32}
     preset = load_preset("smoke", **options, fusion_steps=1)
-    trainings, train = [], fusion_models.train
+    trainings, train = [], fusion.train
 
     def count(mechanism, *options):
         trainings.append(mechanism)
         return train(mechanism, *options)
 
-    monkeypatch.setattr(fusion_models, "train", count)
+    monkeypatch.setattr(fusion, "train", count)
     interrupted = fig_fusion.trained(preset)
     next(interrupted), next(interrupted)
     interrupted.close()

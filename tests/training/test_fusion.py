@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pidlib.experiments.vision_language.fusion_models import (
+from pidlib.training.fusion import (
     MECHANISMS,
     WIDTH,
     Fusion,
