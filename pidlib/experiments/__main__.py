@@ -9,6 +9,7 @@ result is the same byte for byte. ``sbatch`` prints a job array for Slurm that e
 import argparse
 import signal
 import sys
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -42,8 +43,9 @@ def main() -> int:
     if chosen.jobs < 1 or chosen.at_once < 1:
         parser.error(f"--jobs {chosen.jobs} --at-once {chosen.at_once}: give 1 or more")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # gives claims back
-    command = ["--preset", chosen.preset] + ["--models", chosen.models] * bool(chosen.models)
-    preset = load_preset(chosen.preset)
+    preset, path = load_preset(chosen.preset), Path(chosen.preset)
+    command = ["--preset", str(path.resolve()) if path.suffix else chosen.preset]
+    command += ["--models", chosen.models] * bool(chosen.models)
     if chosen.command == "sbatch":
         print(cluster.script(preset, ["extract", *command], chosen), end="")
         return 0

@@ -24,35 +24,30 @@ from pidlib.models.load import resolve
 Queries = Mapping[str, Sequence[tuple[str, Query]]]  # by model: a benchmark and a query each
 # Where nothing can be measured: an H100 at 30 % of its peak, and a photo with a question.
 FLOPS, TOKENS, CANDIDATES = 3e14, 700, 4
-SCRIPT = """\
-#!/bin/bash
-#SBATCH --job-name=pidlib-{name}
-#SBATCH --partition={partition}
-#SBATCH --time={time}
-#SBATCH --array=1-{at_once}
-#SBATCH --ntasks=1
-#SBATCH --cpus-per-task={cpus}
-#SBATCH --output={logs}/%A_%a.log
-{gpus}# Equal tasks: each does what no other does. After a time limit or a failure, submit it again.
-cd {root}
-export PYTHONPATH=. PYTHONHASHSEED=0 OMP_NUM_THREADS=${{OMP_NUM_THREADS:-1}} HF_HUB_OFFLINE=1
-# srun passes signals on to Python, which then gives its claims back.
-srun --ntasks=1 {python} -m pidlib.experiments {command}
-"""
 
 
 def script(preset: Preset, command: Sequence[str], chosen: Namespace) -> str:
     """A job array for Slurm; ``sbatch`` reads it from a pipe and takes further options."""
-    root, count = project_root(), chosen.gpus_per_task
+    root, gpus = project_root(), chosen.gpus_per_task
     logs = root / preset.output / "slurm"
     logs.mkdir(parents=True, exist_ok=True)  # Slurm does not make it
-    return SCRIPT.format(
-        **vars(chosen) | {"name": preset.name, "logs": logs, "cpus": 4 * count or 1},
-        root=shlex.quote(str(root)),
-        gpus=f"#SBATCH --gpus-per-task={count}\n" * bool(count),
-        python=shlex.quote(sys.executable),
-        command=shlex.join(command),
-    )
+    command = shlex.join([sys.executable, "-m", "pidlib.experiments", *command])
+    return f"""\
+#!/bin/bash
+#SBATCH --job-name=pidlib-{preset.name}
+#SBATCH --partition={chosen.partition}
+#SBATCH --time={chosen.time}
+#SBATCH --array=1-{chosen.at_once}
+#SBATCH --ntasks=1
+#SBATCH --cpus-per-task={4 * gpus or 1}
+#SBATCH --output="{logs}/%A_%a.log"
+{f"#SBATCH --gpus-per-task={gpus}" if gpus else "# on CPUs"}
+# Equal tasks: each does what no other does. After a time limit or a failure, submit it again.
+cd {shlex.quote(str(root))}
+export PYTHONPATH=. PYTHONHASHSEED=0 OMP_NUM_THREADS=${{OMP_NUM_THREADS:-1}} HF_HUB_OFFLINE=1
+# srun passes signals on to Python, which then gives its claims back.
+srun --ntasks=1 {command}
+"""
 
 
 def costs(preset: Preset, queries: Queries) -> pd.DataFrame:
