@@ -20,6 +20,7 @@ __all__ = [
     "canonical",
     "check_available",
     "finite_laws",
+    "is_external",
     "load",
     "load_table",
     "names",
@@ -140,6 +141,11 @@ def revision(benchmark: str, *, allow_unpinned: bool = False) -> str:
     """Return the commit of a data set, or a hash of its files; "" of a generated benchmark."""
     kind, task, source = _parse(benchmark)
     return _EXTERNAL[kind].revision(task, source, allow_unpinned) if kind in _EXTERNAL else ""
+
+
+def is_external(benchmark: str) -> bool:
+    """Whether a benchmark is read from files, and not generated."""
+    return re.split("[/:]", benchmark)[0] in _EXTERNAL
 
 
 def canonical(benchmark: str) -> str:

@@ -9,7 +9,7 @@ from types import ModuleType
 from tqdm import tqdm
 
 from pidlib.experiments.draw import names, notebook_module
-from pidlib.experiments.extractions import Query, Request, extractions
+from pidlib.experiments.extractions import Query, Request, check_names, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.processes import run_all
 from pidlib.experiments.reweighting import outcomes
@@ -41,7 +41,9 @@ def extract_model(preset: Preset, model: str, progress: bool = False) -> int:
 
 def run(preset: Preset, jobs: int = 1) -> None:
     """Answer all requests and run all preparations, `jobs` processes at a time."""
-    models = list(dict.fromkeys(name for each in all_requests(preset) for name in each.models))
+    requests = all_requests(preset)
+    check_names(preset, requests)
+    models = list(dict.fromkeys(name for each in requests for name in each.models))
     # first the longest: no core should be left alone with it at the end
     tasks = [partial(module.prepare, preset) for module in modules_with("prepare")]
     tasks += [partial(extract_model, preset, model, progress=jobs == 1) for model in models]

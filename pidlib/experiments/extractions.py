@@ -1,6 +1,8 @@
 """Queries to the models of a preset, and the cached extractions that answer them."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -9,7 +11,7 @@ from tqdm.auto import tqdm
 from pidlib import benchmarks
 from pidlib._common import fingerprint, project_root
 from pidlib.benchmarks import Sample
-from pidlib.experiments.preset import Preset
+from pidlib.experiments.preset import Preset, parse_model
 from pidlib.extraction import Extraction, extract
 from pidlib.models import LoadedModel, load_model
 from pidlib.models.load import resolve
@@ -44,15 +46,17 @@ class Request(NamedTuple):
 
 
 class Extracted(NamedTuple):
-    """The extraction of one query, and the columns that identify it in every row of a table."""
+    """The extraction of one query, the columns that identify it, and the family of the model."""
 
     extraction: Extraction
     columns: dict[str, str | int]
+    family: str = ""
 
     def row_columns(self, experiment: str, **settings: object) -> dict[str, object]:
-        """Columns with the experiment and a fingerprint of the extraction and the settings."""
+        """Columns with the experiment, tau, and a fingerprint of extraction and settings."""
         identified = fingerprint(extraction=self.columns["fingerprint"], **settings)
-        return self.columns | {"experiment": experiment, "fingerprint": identified}
+        named = {"experiment": experiment, "fingerprint": identified}
+        return self.columns | named | {"tau": settings.get("tau")}
 
 
 def extractions(
@@ -64,15 +68,11 @@ def extractions(
     questions, pictures, passes, seed), so it is never stale; an interrupted extraction resumes. All
     names are checked before the first model is loaded. With `progress` each extraction has a bar.
     """
-    for name, _, revision in (name.partition("@") for name in request.models):
-        resolve(name, revision or None, allow_unpinned=preset.allow_unpinned)
-    for benchmark in request.benchmarks:
-        benchmarks.check_available(benchmark, allow_unpinned=preset.allow_unpinned)
+    check_names(preset, [request])
     total = len(request.models) * len(request.benchmarks)
-    options = {"device": preset.device, "allow_unpinned": preset.allow_unpinned}
     with tqdm(total=total, desc="models x benchmarks", unit="run") as bar:
         for name in request.models:
-            model = load_model(name, **options)
+            model = load_named(name, preset.device, preset.allow_unpinned)
             for benchmark in request.benchmarks:
                 bar.set_postfix_str(f"{model.name} {benchmark}")
                 yield tuple(
@@ -80,6 +80,29 @@ def extractions(
                     for query in request.queries
                 )
                 bar.update()
+
+
+def check_names(preset: Preset, requests: Sequence[Request]) -> None:
+    """Raise one ValueError for all models and benchmarks that cannot be loaded; load nothing."""
+    faults, unpinned = [], {"allow_unpinned": preset.allow_unpinned}
+    models = dict.fromkeys(name for request in requests for name in request.models)
+    checks = [partial(resolve, *parse_model(name)[1:], **unpinned) for name in models]
+    names = dict.fromkeys(name for request in requests for name in request.benchmarks)
+    checks += [partial(benchmarks.check_available, name, **unpinned) for name in names]
+    for check in checks:
+        try:
+            check()
+        except (ValueError, OSError) as error:
+            faults.append(str(error))
+    if faults:
+        raise ValueError("\n".join(faults))
+
+
+def load_named(name: str, device: str, allow_unpinned: bool) -> LoadedModel:
+    """Load a model of a preset; its name is the label, if it has one."""
+    label, place, revision = parse_model(name)
+    options = {"revision": revision, "device": device, "allow_unpinned": allow_unpinned}
+    return replace(load_model(place, **options), name=label)
 
 
 def extract_requests(preset: Preset, module: ModuleType) -> str:
@@ -108,5 +131,7 @@ def extracted(
     extraction = extract(model, samples, layers=layers, progress=progress, **options)
     columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
     columns |= {"revision": model.revision, "n_samples": len(samples)}
+    columns["benchmark_revision"] = benchmarks.revision(benchmark, **unpinned) or None
+    columns |= {"dtype": str(model.model.dtype).removeprefix("torch."), "partners": query.partners}
     columns["fingerprint"] = extraction.fingerprint
-    return Extracted(extraction, columns)
+    return Extracted(extraction, columns, model.family.name)

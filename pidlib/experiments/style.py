@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pidlib._common import ATOM_STYLES
+from pidlib._common import ATOM_STYLES, project_root
 
 PAGE = 7.0  # width of two columns in inches
 
@@ -75,7 +76,7 @@ def model_name(model: str) -> str:
     """``llava_compact_brief`` -> ``LLaVA mini, compact brief``; a hub name without its owner."""
     family = _family(model)
     if not family:
-        return model.rsplit("/", 1)[-1].split("@")[0]
+        return PurePath(model.partition("@")[0]).name
     kind = model.removeprefix(family).removeprefix("_").replace("_", " ")
     return f"{MODEL_NAMES[family]} mini" + (f", {kind}" if kind else "")
 
@@ -92,11 +93,14 @@ def minis_line(models: Iterable[str], columns: int) -> list[list[str]]:
 def _family(model: str) -> str:
     """The family in the name of a mini; empty for hub models and folders, which have a slash."""
     known = (name for name in MODEL_NAMES if f"{model}_".startswith(f"{name}_"))
-    return "" if "/" in model else max(known, key=len, default="")
+    is_mini = (project_root() / "data" / "minis" / model / "config.json").is_file()
+    return max(known, key=len, default="") if is_mini and "/" not in model else ""
 
 
 def benchmark_name(benchmark: str) -> str:
     """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``, ``prior/80`` -> ``captions: 80 % right``."""
+    if benchmark.startswith("table:"):
+        return PurePath(benchmark.removeprefix("table:")).stem
     source, _, task = benchmark.partition("/")
     if source == "hub":
         return HUB_NAMES[task.partition("@")[0]]

@@ -29,9 +29,15 @@ def of_type(kind: str, *names: str) -> dict[str, str]:
     return dict.fromkeys(names, kind)
 
 
+# What was measured: columns of each table that names a model.
+ORIGIN = {
+    **of_type("string", "benchmark", "split", "model", "revision", "benchmark_revision", "dtype"),
+    **{"partners": "Int64", "tau": "Float64"},
+}
 ATOMS = Columns(
     {
-        **of_type("string", "experiment", "benchmark", "split", "model", "revision"),
+        "experiment": "string",
+        **ORIGIN,
         "layer": "Int64",
         **of_type("string", "estimator", "unimodal", "source_a", "source_b", "given", "atom"),
         **of_type("Float64", "value_bits", "corrected_bits", "lower_bits", "upper_bits"),

@@ -74,7 +74,11 @@ def _scores(preset: Preset, base: str, trained_on: str) -> pd.DataFrame:
         table[f"fallback_{name}"] = uniform.all(1)
         table[f"moved_{name}"] = reconciliation[name]
     table["right"] = decisions.joint.argmax(1) == answers
-    columns = {"base": base, "benchmark": trained_on, "fingerprint": spec.fingerprint}
+    columns = {
+        "base": spec.columns["base"],
+        "benchmark": trained_on,
+        "fingerprint": spec.fingerprint,
+    }
     columns["seed"] = derive_seed(spec.stream, "tuning", spec.seed)
     return table.assign(n_samples=len(samples), **columns)
 
