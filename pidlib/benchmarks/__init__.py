@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 _LOCAL = {"micro": micro, "easy_vqa": easy_vqa, "prior": micro, "micro_av": micro_av}
-_EXTERNAL = {"hub": hub, "music_avqa": music_avqa, "table": table}
+_EXTERNAL = {"hub": hub, "music_avqa": music_avqa}
 _TASKS = {
     "micro": micro.TASKS,
     "easy_vqa": easy_vqa.TASKS,
@@ -43,7 +43,7 @@ _KINDS = {
     "prior": ("prior",),
     "clips": ("micro_av",),
     "hub": ("hub",),
-    "external": ("hub", "music_avqa"),
+    "external": tuple(_EXTERNAL),
 }
 _PAIRS = ("micro/pair", "micro/pair_shared", "micro_av/pair")
 
@@ -133,19 +133,23 @@ def check_available(benchmark: str, *, allow_unpinned: bool = False) -> None:
     Nothing is downloaded, no media are decoded.
     """
     kind, task, source = _parse(benchmark)
-    if kind in _EXTERNAL:
-        _EXTERNAL[kind].check(task, source, allow_unpinned)
+    if kind == "table":
+        table.check(task, source)
+    elif kind in _EXTERNAL:
+        hub.resolve(*_EXTERNAL[kind].origin(task), source, allow_unpinned)
 
 
 def revision(benchmark: str, *, allow_unpinned: bool = False) -> str:
     """Return the commit of a data set, or a hash of its files; "" of a generated benchmark."""
     kind, task, source = _parse(benchmark)
+    if kind == "table":
+        return table.revision(task)
     return _EXTERNAL[kind].revision(task, source, allow_unpinned) if kind in _EXTERNAL else ""
 
 
 def is_external(benchmark: str) -> bool:
     """Whether a benchmark is read from files, and not generated."""
-    return re.split("[/:]", benchmark)[0] in _EXTERNAL
+    return re.split("[/:]", benchmark)[0] in ("table", *_EXTERNAL)
 
 
 def canonical(benchmark: str) -> str:

@@ -103,11 +103,6 @@ def revision(task: str, source: str = "", allow_unpinned: bool = False) -> str:
     return _read(task, *resolve(*origin(task), source, allow_unpinned)).revision
 
 
-def check(task: str, source: str = "", allow_unpinned: bool = False) -> None:
-    """Raise what `resolve` does; read nothing."""
-    resolve(*origin(task), source, allow_unpinned)
-
-
 def origin(task: str) -> tuple[str, str | None, str]:
     """Return a benchmark's name, its repository on the hub and its files, for `resolve`."""
     return f"hub/{task}", SOURCES[task].repository, SOURCES[task].files

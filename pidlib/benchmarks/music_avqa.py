@@ -115,11 +115,6 @@ def revision(task: str, source: str = "", allow_unpinned: bool = False) -> str:
     return commit or _on_hub(None)(_FILES["test"]).parent.name
 
 
-def check(task: str, source: str = "", allow_unpinned: bool = False) -> None:
-    """Raise what `resolve` does; read nothing."""
-    resolve(*origin(task), source, allow_unpinned)
-
-
 def origin(task: str) -> tuple[str, str, str]:
     """Return a benchmark's name, its repository on the hub and its files, for `resolve`."""
     files = f"{', '.join(_FILES.values())} and the clips, VIDEO_ID.mp4"

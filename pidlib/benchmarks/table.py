@@ -23,6 +23,7 @@ Only question and answer are required. A cell of candidates or options can also 
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from random import Random
 from string import ascii_uppercase
@@ -38,37 +39,22 @@ if TYPE_CHECKING:
 
     Table = str | Path | Dataset | pd.DataFrame | Sequence[Mapping[str, Any]]
 
-MEDIA = ("picture", "video", "audio")
-COLUMNS = ("question", "answer", *MEDIA, "candidates", "options", "template", "split", "id")
-SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
+REQUIRED, MEDIA = ("question", "answer"), ("picture", "video", "audio")
+LISTS, TEXTS = ("candidates", "options"), ("template", "split", "id")
+COLUMNS = (*REQUIRED, *MEDIA, *LISTS, *TEXTS)
 MAX_CANDIDATES = 20  # that are collected from the answers
 N_SHOWN = 10  # faults in a message
 
 
+Faults = list[tuple[int, str, object]]  # row, column, and what is wrong
+
+
 class _Row(NamedTuple):
-    """One question, and the files or contents of its media."""
+    """One question: arguments of its `Sample`, and the files or contents of its media."""
 
     index: int
-    facts: dict[str, Any]  # arguments of `Sample`
+    facts: dict[str, Any]
     media: dict[str, Any]
-
-
-class _Faults(list):
-    """Faults of rows, raised together; `names` are those of columns in the table."""
-
-    def __init__(self, names: Mapping[str, str]):
-        self.names = names
-
-    def add(self, row: int, column: str, text: object) -> None:
-        column = self.names.get(column, column)
-        self.append((row, f"row {row + 1}, column {column!r}: {text}"))
-
-    def check(self, name: str) -> None:
-        if self:
-            shown = [text for _, text in sorted(self)[:N_SHOWN]]
-            rest = [f"and {len(self) - N_SHOWN} more"] if len(self) > N_SHOWN else []
-            head = f"{name}: {len(self)} faults; row 1 is the first below the header"
-            raise ValueError("\n  ".join([head, *shown, *rest]))
 
 
 def load_table(
@@ -95,19 +81,19 @@ def load_table(
     candidates
         The answers to choose from, or the name of their column.
     lettered, listed
-        Append the candidates to each question: as lettered options, so that letters are answered
-        (`Sample.candidates` are the letters), or as words, "red, green or blue?".
+        Show the candidates after each question: as lettered options, so that the candidates are the
+        letters; or as words, "red, green or blue?".
     n_frames, seconds
-        Frames and length of clips: longer clips are cut, shorter clips padded. By default all are
-        as long as the longest, with a frame per second and at least four.
+        Frames and length of clips, which are cut or padded. By default all are as long as the
+        longest, with a frame per second and at least four.
     **columns
-        Names of columns that differ from those above: ``question="prompt", picture="file"``.
+        Columns with other names than those above: ``question="prompt", picture="file"``.
 
     Raises
     ------
     ValueError
         If a column is missing or unknown, or rows are incomplete or contradictory, or their media
-        cannot be read. The message names the first ten rows with their columns.
+        cannot be read. The message names the first ten faults with row and column.
     FileNotFoundError
         If there is no such table.
 
@@ -122,46 +108,36 @@ def load_table(
 
 
 def load(
-    path: str,
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    source: str = "",
-    allow_unpinned: bool = False,
-    listed: bool = False,
+    path: str, split: str, n: int | None = None, seed: int = 0, pin: str = "", listed: bool = False
 ) -> list[Sample]:
     """Load the first n questions of the split in an order shuffled by the seed.
 
-    If there are fewer, all are returned, with a warning. Raises what `load_table` does, of media
-    for these questions alone; a ValueError if the split is empty or ``source`` is not the table's
-    `revision`.
+    If there are fewer, all are returned, with a warning. Raises what `check` does; what
+    `load_table` does for media of these questions; and a ValueError if the split is empty.
     """
-    check(path, source)
+    check(path, pin)
     name, rows = _rows(path, listed=listed)
     chosen = [row for row in rows if row.facts.get("split", split) == split]
     if not chosen:
-        held = ", ".join(sorted({row.facts["split"] for row in rows}))
-        raise ValueError(f"{name} has no rows of the split {split!r}; its splits are {held}")
+        known = ", ".join(sorted({row.facts["split"] for row in rows}))
+        raise ValueError(f"{name} has no rows of the split {split!r}; it has {known}")
     Random(derive_seed(seed, "table", Path(path).name, split)).shuffle(chosen)
     warn_if_fewer(name, split, n, len(chosen))
     return _samples(name, chosen[:n], split)
 
 
-def check(path: str, source: str = "", allow_unpinned: bool = False) -> None:
-    """Raise a ValueError if the table has faults, or ``source`` is not its `revision`."""
+def check(path: str, pin: str = "") -> None:
+    """Raise what `load_table` does, except for media, and a ValueError for another `revision`."""
     actual = revision(path)
-    if source not in ("", actual):
-        raise ValueError(
-            f"table:{path} has the revision {actual}, a hash of its files, and not {source}: they"
-            " have changed; give that one, or none"
-        )
+    if pin not in ("", actual):
+        known = f"table:{path} has the revision {actual}, a hash of its files, and not {pin}"
+        raise ValueError(f"{known}: a file has changed; give this one, or none")
 
 
-def revision(path: str, source: str = "", allow_unpinned: bool = False) -> str:
+def revision(path: str) -> str:
     """Hash the bytes of a table and of all its media."""
-    _, rows = _rows(path)
-    media = (value for row in rows for value in row.media.values() if isinstance(value, Path))
-    return content_hash([Path(path), *dict.fromkeys(media)])
+    media = [value for row in _rows(path)[1] for value in row.media.values()]
+    return content_hash([Path(path), *(file for file in media if isinstance(file, Path))])
 
 
 def _rows(
@@ -180,29 +156,29 @@ def _rows(
     if isinstance(candidates, str):
         columns["candidates"], candidates = candidates, None
     names, cells = _cells(name, table, columns)
-    faults, rows = _Faults(names), []
-    ids = Counter(cell.get("id") for cell in cells)
-    has_media = any(column in cell for cell in cells for column in MEDIA)
+    faults, rows = [], []
+    repeated = Counter(cell.get("id") for cell in cells)
+    has_media = any(column in names for column in MEDIA)
     answers = _answers(cells, candidates, lettered, listed, faults)
     for index, (cell, facts) in enumerate(zip(cells, answers, strict=True)):
-        if "question" not in cell:
-            faults.add(index, "question", "it is empty")
-        if has_media and ("picture" in cell) == ("video" in cell):
-            faults.add(index, "picture", "give a picture or a video")
-        if "audio" in cell and "video" not in cell:
-            faults.add(index, "audio", "give the video too")
-        if "id" in cell and ids[cell["id"]] > 1:
-            faults.add(index, "id", f"{cell['id']!r} is repeated")
-        if cell.get("split", "test") not in SPLITS:
-            faults.add(index, "split", f"{cell['split']!r} is none of {', '.join(SPLITS)}")
         media = {column: _located(folder, cell[column]) for column in MEDIA if column in cell}
-        for column, value in media.items():
-            if isinstance(value, Path) and not value.is_file():
-                faults.add(index, column, f"there is no file {value}")
+        problems = [
+            ("question", "question" not in cell, "it is empty"),
+            ("picture", has_media and ("picture" in media) == ("video" in media), "give a picture"),
+            ("audio", "audio" in media and "video" not in media, "give its video"),
+            ("id", "id" in cell and repeated[cell["id"]] > 1, f"{cell.get('id')!r} is repeated"),
+            ("split", cell.get("split", "test") not in SPLITS, f"give {', '.join(SPLITS)}"),
+        ]
+        for column, file in media.items():
+            absent = isinstance(file, Path) and not file.is_file()
+            problems.append((column, absent, f"there is no file {file}"))
+        for column, is_fault, text in problems:
+            if is_fault:
+                faults.append((index, column, text))
         facts |= {key: cell[key] for key in ("question", "split") if key in cell}
         facts |= {"sample_id": cell.get("id", f"{name}/{index + 1:06d}"), "benchmark": name}
         rows.append(_Row(index, facts | {"template": cell.get("template", name)}, media))
-    faults.check(name)
+    _raise_any(faults, name, names)
     return name, rows
 
 
@@ -210,65 +186,60 @@ def _cells(
     name: str, table: "Table", columns: Mapping[str, str]
 ) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Return the names of `COLUMNS` in the table, and the cells of each row that are not empty."""
-    records = _records(table)
-    held = list(dict.fromkeys(column for record in records for column in record))
-    if not records:
+    frame = _frame(table)
+    if frame.empty:
         raise ValueError(f"{name} has no rows")
     for column in columns.keys() - set(COLUMNS):
         raise ValueError(unknown_name("column", column, COLUMNS))
-    names = {}
-    for column in COLUMNS:
-        given = columns.get(column, column)
-        if given in held:
-            names[column] = given
-        elif column in columns or column in ("question", "answer"):
+    names = {column: columns.get(column, column) for column in COLUMNS}
+    for column, given in names.items():
+        if given not in frame and (column in columns or column in REQUIRED):
             hint = f"name the column of each {column} as {column}='...'"
-            raise ValueError(f"{name}: {unknown_name('column', given, held)}; {hint}")
-    whole = {*MEDIA, "candidates", "options"}
-    cells = [
+            raise ValueError(f"{name}: {unknown_name('column', given, frame)}; {hint}")
+    names = {column: given for column, given in names.items() if given in frame}
+    records = frame[list(names.values())].set_axis(list(names), axis=1).to_dict("records")
+    return names, [
         {
-            column: record[given] if column in whole else _text(record[given])
-            for column, given in names.items()
-            if not _is_empty(record.get(given))
+            column: cell if column in (*MEDIA, *LISTS) else _text(cell)
+            for column, cell in record.items()
+            if not _is_empty(cell)
         }
         for record in records
     ]
-    return names, cells
 
 
-def _records(table: "Table") -> list[Mapping[str, Any]]:
-    """Return the rows as dictionaries, with encoded pictures."""
-    if isinstance(table, str | Path):
-        return _read(Path(table))
-    if hasattr(table, "cast_column"):  # a Dataset
-        import datasets
-
-        for column, feature in table.features.items():
-            if isinstance(feature, datasets.Image):
-                table = table.cast_column(column, datasets.Image(decode=False))
-        labels = {c: f for c, f in table.features.items() if isinstance(f, datasets.ClassLabel)}
-        return [row | {c: f.int2str(row[c]) for c, f in labels.items()} for row in table.to_list()]
-    return table.to_dict("records") if hasattr(table, "to_dict") else list(table)
-
-
-def _read(path: Path) -> list[Mapping[str, Any]]:
+def _frame(table: "Table") -> "pd.DataFrame":
+    """Read a table; pictures stay encoded."""
     import pandas as pd
-    import pyarrow.parquet as pq
 
-    if path.suffix not in SUFFIXES:
-        raise ValueError(f"{path} is no table; give a file that ends in {', '.join(SUFFIXES)}")
-    if not path.is_file():
-        raise FileNotFoundError(f"no table {path} in {Path.cwd()}")
-    try:
-        if path.suffix == ".parquet":
-            return pq.read_table(path).to_pylist()
-        if path.suffix == ".jsonl":
-            lines = path.read_text(encoding="utf-8-sig").splitlines()
-            return [dict(json.loads(line)) for line in lines if line.strip()]
-        options = {"sep": "\t" if path.suffix == ".tsv" else ",", "encoding": "utf-8-sig"}
-        return pd.read_csv(path, dtype=str, keep_default_na=False, **options).to_dict("records")
-    except (ValueError, TypeError, OSError) as error:
-        raise ValueError(f"{path} cannot be read: {error}") from error
+    if isinstance(table, str | Path):
+        text = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
+        readers = {
+            ".csv": partial(pd.read_csv, **text),
+            ".tsv": partial(pd.read_csv, sep="\t", **text),
+            ".jsonl": partial(pd.read_json, lines=True, dtype=False, convert_dates=False),
+            ".parquet": pd.read_parquet,
+        }
+        path = Path(table)
+        if path.suffix not in readers:
+            raise ValueError(f"{path} is no table; give a file that ends in {', '.join(readers)}")
+        if not path.is_file():
+            raise FileNotFoundError(f"there is no table {path.absolute()}")
+        try:
+            return readers[path.suffix](path)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path} cannot be read: {error}") from error
+    if not hasattr(table, "cast_column"):
+        return pd.DataFrame(table)
+    import datasets
+
+    labels = {}
+    for column, feature in table.features.items():
+        if isinstance(feature, datasets.Image):
+            table = table.cast_column(column, datasets.Image(decode=False))
+        if isinstance(feature, datasets.ClassLabel):
+            labels[column] = [feature.int2str(value) for value in table[column]]
+    return table.to_pandas().assign(**labels)
 
 
 def _answers(
@@ -276,37 +247,39 @@ def _answers(
     candidates: Sequence[str] | None,
     lettered: bool,
     listed: bool,
-    faults: _Faults,
+    faults: Faults,
 ) -> Iterator[dict[str, Any]]:
     """Yield candidates, answer and options of each row."""
-    lists = [_texts(cell.get("options")) for cell in cells]
-    declared = [_texts(cell.get("candidates")) for cell in cells]
+    lists, declared = ([_texts(cell.get(column)) for cell in cells] for column in reversed(LISTS))
+    of_rows = any(lists)
+    lettered |= of_rows
     common = tuple(map(_text, candidates or ())) or declared[0]
-    lettered |= any(lists)
-    if not common and not any(lists):
+    if not common and not of_rows:
         common = tuple(sorted({cell["answer"] for cell in cells if "answer" in cell}))
         if len(common) > MAX_CANDIDATES:
-            known = f"{', '.join(map(repr, common[:3]))} ..."
-            faults.add(0, "answer", f"{len(common)} different answers, {known}; give candidates")
-    size = max(map(len, lists)) or len(common)
-    letters = tuple(ascii_uppercase[:size])
+            known = ", ".join(map(repr, common[:3]))
+            faults.append((0, "answer", f"{len(common)} different, {known} ...; give candidates"))
+    letters = tuple(ascii_uppercase[: max(map(len, lists)) or len(common)])
     for index, cell in enumerate(cells):
-        choices, answer = lists[index] if any(lists) else common, cell.get("answer")
-        if any(lists) and not choices:
-            faults.add(index, "options", "it is no list, and in other rows it is")
-        if declared[index] and declared[index] != common and not any(lists):
-            faults.add(index, "candidates", f"not those of row 1, {', '.join(common)}")
-        text = cell.get("options") or (listing(common) if listed else "")
+        choices, answer = lists[index] if of_rows else common, cell.get("answer")
+        by_text = dict(zip(choices, letters, strict=False))
+        if not of_rows and declared[index] not in ((), common):
+            faults.append((index, "candidates", f"not {', '.join(common)}, as in row 1"))
+        if lettered and not 2 <= len(choices) == len(by_text):
+            faults.append(
+                (index, "options", "give 2 to 26 different texts, as a list or between bars")
+            )
+        if lettered and answer in letters and by_text.get(answer, answer) != answer:
+            faults.append(
+                (index, "answer", f"{answer!r} is a letter and another option; rename it")
+            )
+        known, text = common, cell.get("options") or (listing(common) if listed else "")
         if lettered:
-            text = lettered_options(choices)
-            by_text = {choice: letter for letter, choice in zip(letters, choices, strict=False)}
-            if answer in by_text and answer in letters and by_text[answer] != answer:
-                faults.add(index, "answer", f"{answer!r} is a letter and another option; rename it")
             answer = by_text.get(answer, answer)
-        known = letters[: len(choices)] if lettered else choices
+            known, text = letters[: len(choices)], lettered_options(choices)
         if answer not in known:
             fault = f"{answer!r} is none of {', '.join(known)}" if answer else "it is empty"
-            faults.add(index, "answer", fault)
+            faults.append((index, "answer", fault))
         yield {"answer": answer, "candidates": letters if lettered else common, "options": text}
 
 
@@ -327,8 +300,8 @@ def _text(cell: Any) -> str:
 
 
 def _is_empty(cell: Any) -> bool:
-    is_nan = isinstance(cell, float) and cell != cell
-    return cell is None or is_nan or (isinstance(cell, str) and not cell.strip())
+    is_blank = isinstance(cell, str) and not cell.strip()
+    return cell is None or is_blank or (isinstance(cell, float) and cell != cell)
 
 
 def _located(folder: Path, cell: Any) -> Any:
@@ -346,38 +319,33 @@ def _samples(
     seconds: float | None = None,
 ) -> list[Sample]:
     """Decode the media of rows; `split` is that of a table without splits."""
-    faults, samples = _Faults({}), []
-    clips = _clips(rows, n_frames, seconds, faults)
+    faults, samples, decode = [], [], None
+    if sounds := [
+        row.media.get("audio", row.media["video"]) for row in rows if "video" in row.media
+    ]:
+        from pidlib.benchmarks import media  # late: only clips need its package
+
+        seconds = seconds or max(map(media.duration, sounds))
+        n_frames = n_frames or max(4, 2 * round(seconds / 2))
+        decode = cache(partial(media.decode, n_frames=n_frames, seconds=seconds or None))
     for row in rows:
+        image, clip, sound = map(row.media.get, MEDIA)
         try:
-            video, audio = clips.get(_clip(row), (None, None))
-            media = {"image": row.media.get("picture"), "video": video, "audio": audio}
-            samples.append(Sample(**{"split": split} | row.facts | media))
+            video, audio = decode(clip, sound=sound) if clip else (None, None)
+            facts = {"split": split} | row.facts
+            samples.append(Sample(**facts, image=image, video=video, audio=audio))
         except ValueError as error:
-            faults.add(row.index, "picture", error)
-    faults.check(name)
+            faults.append((row.index, "video" if clip else "picture", error))
+    _raise_any(faults, name, {})
     return samples
 
 
-def _clip(row: _Row) -> tuple[Path | None, Path | None]:
-    return row.media.get("video"), row.media.get("audio")
-
-
-def _clips(
-    rows: Sequence[_Row], n_frames: int | None, seconds: float | None, faults: _Faults
-) -> dict[tuple, tuple]:
-    """Decode each clip once."""
-    first = {_clip(row): row.index for row in reversed(rows) if "video" in row.media}
-    if not first:
-        return {}
-    from pidlib.benchmarks import media  # late: only clips need its package
-
-    seconds = seconds or max(media.duration(audio or video) for video, audio in first) or None
-    n_frames = n_frames or max(4, 2 * round((seconds or 0) / 2))
-    clips = {}
-    for (video, audio), index in first.items():
-        try:
-            clips[video, audio] = media.decode(video, n_frames, seconds, audio)
-        except ValueError as error:
-            faults.add(index, "video", f"{video}: {error}")
-    return clips
+def _raise_any(faults: Faults, name: str, names: Mapping[str, str]) -> None:
+    """Raise a ValueError with the first faults; `names` are those of columns in the table."""
+    faults = sorted(faults, key=lambda fault: fault[0])
+    lines = [f"row {i + 1}, column {names.get(c, c)!r}: {text}" for i, c, text in faults[:N_SHOWN]]
+    if len(faults) > N_SHOWN:
+        lines.append(f"and {len(faults) - N_SHOWN} more")
+    if faults:
+        head = f"{name} has faults ({len(faults)}); row 1 is the first below the header"
+        raise ValueError("\n  ".join([head, *lines]))

@@ -105,7 +105,9 @@ def resolve(
     folders = [MINIS / name] * is_bare + [Path(name)]
     found = [path for path in folders if (path / "config.json").is_file()]
     if len(found) > 1:
-        warnings.warn(f"{name} is a mini, which is loaded, and a folder; give ./{name}", stacklevel=2)
+        warnings.warn(
+            f"{name} is a mini, which is loaded, and a folder; give ./{name}", stacklevel=2
+        )
     for folder in found[:1]:
         if revision is not None and revision != (actual := folder_revision(folder)):
             given = f"{actual}, the hash of its files, and not {revision!r}"
