@@ -153,14 +153,13 @@ def is_external(benchmark: str) -> bool:
 
 
 def canonical(benchmark: str) -> str:
-    """Return the name in results: without commit or folder.
+    """Return the name in results, without commit or folder; a ValueError for an unknown name.
 
     >>> canonical("hub/pope@FOLDER"), canonical("table:mine/cars.csv"), canonical("prior/80")
     ('hub/pope', 'table:cars.csv', 'prior/80')
     """
-    if benchmark.startswith("table:"):
-        return f"table:{PurePath(_parse(benchmark)[1]).name}"
-    return benchmark.partition("@")[0]
+    kind, task, _ = _parse(benchmark)
+    return f"table:{PurePath(task).name}" if kind == "table" else f"{kind}/{task}"
 
 
 def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t y"]:

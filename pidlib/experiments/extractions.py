@@ -46,11 +46,10 @@ class Request(NamedTuple):
 
 
 class Extracted(NamedTuple):
-    """The extraction of one query, the columns that identify it, and the family of the model."""
+    """The extraction of one query, and the columns that identify it in every row of a table."""
 
     extraction: Extraction
     columns: dict[str, str | int]
-    family: str = ""
 
     def row_columns(self, experiment: str, **settings: object) -> dict[str, object]:
         """Columns with the experiment, tau, and a fingerprint of extraction and settings."""
@@ -130,8 +129,8 @@ def extracted(
     options |= {"cache": project_root() / preset.cache, "batch_size": preset.batch_size}
     extraction = extract(model, samples, layers=layers, progress=progress, **options)
     columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
-    columns |= {"revision": model.revision, "n_samples": len(samples)}
+    columns |= {"revision": model.revision, "family": model.family.name, "n_samples": len(samples)}
     columns["benchmark_revision"] = benchmarks.revision(benchmark, **unpinned) or None
     columns |= {"dtype": str(model.model.dtype).removeprefix("torch."), "partners": query.partners}
     columns["fingerprint"] = extraction.fingerprint
-    return Extracted(extraction, columns, model.family.name)
+    return Extracted(extraction, columns)

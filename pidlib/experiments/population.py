@@ -10,12 +10,12 @@ from scipy.special import rel_entr
 from pidlib import benchmarks
 from pidlib.decomposition import pid
 from pidlib.decomposition.decisions import decision_pid
-from pidlib.experiments import statistics
+from pidlib.experiments import statistics, tables
 from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
-from pidlib.experiments.tables import DIAGNOSTICS, ORIGIN, Columns, of_type, published, validate
+from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, Columns, of_type, published, validate
 from pidlib.extraction import PASSES
 from pidlib.extraction.masking import FULL, drawn
 from pidlib.models.checkpoints import CHECKPOINTS
@@ -40,19 +40,15 @@ _KINDS = {
 
 COLUMNS = Columns(
     {
-        **{"experiment": "string", **ORIGIN, "family": "string", "size": "string"},
+        **{"experiment": "string", **ORIGIN, "size": "string"},
         **of_type("Float64", *(f"{atom}_bits" for atom in ATOMS)),
         **of_type("Float64", "co_information_bits", "added_by_vision_bits", "total_bits"),
         **of_type("Float64", "gap_bits", "divergence_bits", "synergy_without_fallback_bits"),
-        **of_type("Float64", *DIAGNOSTICS, "delta_vision", "delta_low", "delta_high"),
+        **of_type("Float64", *tables.DIAGNOSTICS, "delta_vision", "delta_low", "delta_high"),
         "n_samples": "Int64",
-        "converged": "boolean",
-        "fingerprint": "string",
+        **COMPUTED,
     },
-    required=(
-        *("experiment", "benchmark", "model", "synergy_bits", "accuracy"),
-        *("converged", "n_samples", "fingerprint"),
-    ),
+    required=(*ROW, "synergy_bits", "accuracy", "converged"),
 )
 
 
@@ -136,7 +132,7 @@ def population_table(
             | diagnose(extraction, preset.tau, result)
             | {"delta_vision": delta, "delta_low": low, "delta_high": high}
             | {"converged": all(decomposition.converged for decomposition in solved)}
-            | {"family": answer.family, "size": size_class(answer.columns["model"])}
+            | {"size": size_class(answer.columns["model"])}
         )
     return validate(rows, COLUMNS)
 

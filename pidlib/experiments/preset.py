@@ -11,17 +11,9 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
+import pydantic
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    PrivateAttr,
-    ValidationError,
-)
+from pydantic import AfterValidator, Field, PositiveInt
 
 from pidlib import benchmarks
 from pidlib._common import project_root, unknown_name
@@ -69,42 +61,26 @@ def _distinct(values: tuple, label: Callable[[Any], Any]) -> tuple:
     return values
 
 
-def _mode(name: str) -> str:
-    if name not in MODES:
-        raise ValueError(unknown_name("mode", name, MODES))
-    return name
-
-
-def _benchmark(name: str) -> str:
-    """Check a name of a known source; those of other sources are checked on loading."""
-    known, pinned = benchmarks.names(), benchmarks.names("external")
-    base = name.partition("@")[0]
-    sources = {entry.split("/")[0] for entry in known}
-    if name.split("/")[0] in sources and (base if base in pinned else name) not in known:
-        raise ValueError(unknown_name("benchmark", name, known))
-    return name
-
-
 def _list_of(item: Any, label: Callable[[Any], Any] = lambda value: value) -> Any:
     """A list that is not empty, has distinct labels, and may be a comma-separated string."""
-    distinct = AfterValidator(partial(_distinct, label=label))
-    return Annotated[tuple[item, ...], BeforeValidator(_split), Field(min_length=1), distinct]
+    split, distinct = pydantic.BeforeValidator(_split), partial(_distinct, label=label)
+    return Annotated[tuple[item, ...], split, Field(min_length=1), AfterValidator(distinct)]
 
 
 Names = _list_of(str)
 Models = _list_of(Annotated[str, Field(min_length=1)], _label)
 Sizes = _list_of(PositiveInt)
-Modes = _list_of(Annotated[str, AfterValidator(_mode)])
-Benchmark = Annotated[str, AfterValidator(_benchmark)]
+Modes = _list_of(Literal[MODES])
+Benchmark = Annotated[str, AfterValidator(lambda name: benchmarks.canonical(name) and name)]
 Benchmarks = _list_of(Benchmark, benchmarks.canonical)
 Tables = _list_of(Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*){2}$")])
 
 
-class Preset(BaseModel):
+class Preset(pydantic.BaseModel):
     """All parameters of the experiments. The YAML files state every field: no hidden defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    _declared: tuple[str, ...] = PrivateAttr(())  # parameters of the notebook that loaded it
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    _declared: tuple[str, ...] = pydantic.PrivateAttr(())  # parameters of its notebook
 
     name: str  # name of the preset, or of its file
     seed: int  # all random streams of the run are derived from it
@@ -192,12 +168,9 @@ class Preset(BaseModel):
 
     def _repr_html_(self) -> str:
         values = self.model_dump(mode="json")
-        shown = [key for key in values if key in self._declared] or list(values)
-        rest = [key for key in values if key not in shown]
-        if not rest:
-            return _html(values, shown)
-        summary = f"<summary>{len(rest)} other parameters</summary>"
-        return f"{_html(values, shown)}<details>{summary}{_html(values, rest)}</details>"
+        shown = {key: values.pop(key) for key in self._declared if key in values}
+        summary = f"<summary>{len(values)} other parameters</summary>"
+        return f"{_html(shown)}<details>{summary}{_html(values)}</details>"
 
 
 def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
@@ -232,7 +205,7 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
             raise ValueError(f"{key}: got a truth value in {fields[key]!r}; give numbers or names")
     try:
         return Preset(name=path.stem, **fields)
-    except ValidationError as error:
+    except pydantic.ValidationError as error:
         raise ValueError(f"preset {preset!r}: {'; '.join(map(_fault, error.errors()))}") from None
 
 
@@ -300,6 +273,7 @@ def read_parameters(namespace: dict[str, Any]) -> Preset:
     return preset
 
 
-def _html(values: Mapping[str, Any], keys: list[str]) -> str:
-    rows = (f"<tr><td><code>{key}</code></td><td>{values[key]}</td></tr>" for key in keys)
+def _html(values: Mapping[str, Any]) -> str:
+    cells = "<tr><td><code>{}</code></td><td>{}</td></tr>"
+    rows = (cells.format(key, value) for key, value in values.items())
     return f"<table><tr><th>parameter</th><th>value</th></tr>{''.join(rows)}</table>"

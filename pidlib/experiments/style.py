@@ -36,40 +36,18 @@ _CONDITION_COLORS = ("white", INK, OTHERS[0], FAINT, *OTHERS[1:4], "#f3c3a0")
 _CONDITION_LOOKS = zip(_CONDITION_COLORS, "osDhv^PX", strict=True)
 CONDITION_STYLES = dict(zip("ABCDEFGH", _CONDITION_LOOKS, strict=True))
 
-MODEL_NAMES = {
-    "llava": "LLaVA",
-    "llava_onevision": "LLaVA-OneVision",
-    "paligemma": "PaliGemma",
-    "gemma3": "Gemma 3",
-    "smolvlm": "SmolVLM",
-    "idefics3": "Idefics3",
-    "internvl": "InternVL",
-    "qwen2_vl": "Qwen2-VL",
-    "qwen2_5_vl": "Qwen2.5-VL",
-    "qwen3_vl": "Qwen3-VL",
-    "mllama": "Mllama",
-    "blip": "BLIP",
-    "qwen2_5_omni": "Qwen2.5-Omni",
-}
+_MODELS = "LLaVA LLaVA-OneVision PaliGemma Gemma3 SmolVLM Idefics3 InternVL Qwen2-VL Qwen2.5-VL"
+_MODELS += " Qwen3-VL Mllama BLIP Qwen2.5-Omni"
+MODEL_NAMES = {re.sub("[-.]", "_", name).lower(): name for name in _MODELS.split()}
+MODEL_NAMES["gemma3"] = "Gemma 3"
 BENCHMARK_SOURCES = {
     "easy_vqa": "easy-VQA",
     "music_avqa": "MUSIC-AVQA",
     "micro_av": "micro AV",
     "prior": "captions",
 }
-HUB_NAMES = {
-    "mmbench": "MMBench",
-    "mmstar": "MMStar",
-    "pope": "POPE",
-    "mmmu": "MMMU",
-    "pmc_vqa": "PMC-VQA",
-    "reefknot": "Reefknot",
-    "vqav2": "VQAv2",
-    "gqa": "GQA",
-    "nlvr2": "NLVR2",
-    "foil": "FOIL",
-    "scienceqa": "ScienceQA",
-}
+_HUB = "MMBench MMStar POPE MMMU PMC-VQA Reefknot VQAv2 GQA NLVR2 FOIL ScienceQA"
+HUB_NAMES = {name.replace("-", "_").lower(): name for name in _HUB.split()}
 
 
 def model_name(model: str) -> str:

@@ -111,7 +111,7 @@ def test_rows_name_the_model_and_the_revision_of_your_questions(preset, tmp_path
     assert (row["model"], row["benchmark"]) == ("tuned", "table:mine.csv")
     assert row["benchmark_revision"] == benchmarks.revision(name)
     assert (row["dtype"], row["partners"], row["tau"]) == ("float32", 0, 0.25)
-    assert answer.family == "llava" and len(answer.extraction) == 4
+    assert row["family"] == "llava" and len(answer.extraction) == 4
 
 
 def test_the_requests_of_a_notebook_are_answered_ahead(preset):

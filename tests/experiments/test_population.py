@@ -5,7 +5,7 @@ import pytest
 
 from pidlib._common import project_root
 from pidlib.experiments import population
-from pidlib.experiments.population import benchmark_kind, population_table
+from pidlib.experiments.population import benchmark_kind, population_table, size_class
 from pidlib.experiments.preset import load_preset
 from pidlib.training.recipes import RECIPES
 

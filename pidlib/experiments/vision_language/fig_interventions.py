@@ -19,7 +19,7 @@ from pidlib.experiments import interventions, population, statistics, style
 from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import ORIGIN, Columns, of_type, validate
+from pidlib.experiments.tables import COMPUTED, ORIGIN, Columns, of_type, validate
 from pidlib.extraction.masking import FULL
 
 NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are masked passes
@@ -38,8 +38,7 @@ COLUMNS = Columns(
         **of_type("string", "quantity", "intervention"),
         **of_type("Float64", "value", "ci_low", "ci_high", "null_low", "null_high", "reliability"),
         **of_type("Int64", "n_benchmarks", "n_samples", "n_models", "seed"),
-        "converged": "boolean",
-        "fingerprint": "string",
+        **COMPUTED,
     },
     required=("experiment", "kind", "benchmark", "seed", "fingerprint"),
 )

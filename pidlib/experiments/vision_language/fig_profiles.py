@@ -36,10 +36,7 @@ COLUMNS = {
             "converged": "boolean",
             "fingerprint": "string",
         },
-        required=(
-            *("experiment", "benchmark", "split", "model", "accuracy"),
-            *("n_samples", "fingerprint"),
-        ),
+        required="experiment benchmark split model accuracy n_samples fingerprint".split(),
     ),
 }
 
