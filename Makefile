@@ -6,9 +6,12 @@
 PRESETS    := $(patsubst pidlib/experiments/presets/%.yaml,%,$(wildcard pidlib/experiments/presets/*.yaml))
 GOAL       := $(filter $(PRESETS),$(subst /, ,$(filter build/%,$(MAKECMDGOALS))))
 PRESET     ?= $(or $(firstword $(GOAL)),offline)
-$(if $(filter $(PRESET),$(PRESETS)),,$(error unknown preset '$(PRESET)'; known: $(PRESETS)))
+NAMED      := $(filter $(PRESET),$(PRESETS))
+PRESETFILE := $(if $(NAMED),pidlib/experiments/presets/$(PRESET).yaml,$(wildcard $(filter %.yaml %.yml,$(PRESET))))
+$(if $(PRESETFILE),,$(error unknown preset '$(PRESET)'; known: $(PRESETS), or the path of a .yaml file))
+OFFLINE    := $(filter smoke offline,$(NAMED))
 PARAMETERS ?=
-JOBS       ?= $(if $(filter paper,$(PRESET)),1,2)
+JOBS       ?= $(if $(OFFLINE),2,1)
 PYTHON     ?= python3
 SHELL      := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -24,7 +27,7 @@ export PYTHONPATH := $(CURDIR)
 export PYTHONHASHSEED := 0
 export SOURCE_DATE_EPOCH := 0
 export PARAMETERS
-ifneq ($(PRESET),paper)
+ifneq ($(OFFLINE),)
 export HF_HUB_OFFLINE := 1
 endif
 
@@ -54,9 +57,10 @@ PY := "$(BIN)/python"
 
 # ---- the flow
 
-NOTEBOOKS := $(sort $(wildcard $(addsuffix /*.ipynb,$(addprefix notebooks/,validation vision_language omni reweighting)))) notebooks/quickstart.ipynb
-SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') pidlib/experiments/presets/$(PRESET).yaml
-BUILD     := build/$(PRESET)
+PROFILES  := notebooks/quickstart.ipynb notebooks/your_model.ipynb
+NOTEBOOKS := $(sort $(wildcard $(addsuffix /*.ipynb,$(addprefix notebooks/,validation vision_language omni reweighting)))) $(PROFILES)
+SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') $(PRESETFILE)
+BUILD     := build/$(basename $(notdir $(PRESET)))
 # -p output FOLDER keeps a run of its own.
 PLACE     := $(or $(patsubst output=%,%,$(filter output=%,$(subst output ,output=,$(PARAMETERS)))),$(BUILD))
 RUNS      := $(PLACE)/notebooks
@@ -66,7 +70,7 @@ EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
 .PHONY: FORCE help setup paper notebooks extract figures bench outcomes coverage minis test slurm-test lint lab clean clean-cache
 help: ## list the targets
-	@echo "make [PRESET=smoke|offline|paper] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
+	@echo "make [PRESET=smoke|offline|paper|mine.yaml] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
 	@echo "All notebooks of the experiments have the parameters seed and output; others belong to single notebooks, which are targets:"
 	@echo "make build/tau0/notebooks/vision_language/fig_profiles.ipynb PARAMETERS='-p tau 0 -p output build/tau0'"
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  \1\t\2/' | expand -t 15
@@ -82,7 +86,7 @@ notebooks: $(EXTRACTED) $(EXECUTED)
 # A run has another name until it is complete; a failed one stays there to be read.
 $(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(PLACE)/parameters | $(READY)
 	@mkdir -p $(@D)
-	@TQDM_DISABLE=1 PYTHONWARNINGS=once $(PY) -m papermill --no-progress-bar --log-level ERROR $< $(@:.ipynb=.part.ipynb) $(if $(filter %/quickstart.ipynb,$@),,-p preset $(PRESET) $(PARAMETERS)) --cwd "$(CURDIR)"
+	@TQDM_DISABLE=1 PYTHONWARNINGS=once $(PY) -m papermill --no-progress-bar --log-level ERROR $< $(@:.ipynb=.part.ipynb) $(if $(filter $<,$(PROFILES)),,-p preset $(PRESET)) $(PARAMETERS) --cwd "$(CURDIR)"
 	@mv $(@:.ipynb=.part.ipynb) $@
 	@echo "wrote $@"
 
@@ -98,7 +102,7 @@ FORCE:
 $(BUILD)/extracted: $(SOURCES) | $(READY)
 	$(PY) -m pidlib.experiments extract --preset $(PRESET) --jobs $(JOBS)
 	@mkdir -p $(@D) && touch $@
-$(filter-out $(RUNS)/validation/% $(RUNS)/quickstart.ipynb,$(EXECUTED)) $(RUNS)/validation/fig_recovery.ipynb: | $(EXTRACTED)
+$(filter-out $(RUNS)/validation/% $(PROFILES:notebooks/%=$(RUNS)/%),$(EXECUTED)) $(RUNS)/validation/fig_recovery.ipynb: | $(EXTRACTED)
 
 extract: $(BUILD)/extracted ## the first step only: run the models, fill the cache
 

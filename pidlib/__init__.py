@@ -1,8 +1,8 @@
 """Partial information decomposition of multimodal language models.
 
 Tables of counts: `pid`, `sensory_pid`, `gates`. Decisions: `Decisions`, `decision_pid`. Codes of
-embeddings: `estimate`. Models: `load_model`, `load_benchmark`, `Sample`, `extract`, `profile`,
-`compare`. Everything else may change.
+embeddings: `estimate`. Samples: `load_benchmark`, `load_table`, `Sample`. Models: `load_model`,
+`extract`, `profile`, `compare`. Everything else may change.
 """
 
 import importlib
@@ -17,6 +17,7 @@ _PUBLIC = {
     "gates": "decomposition.gates:",
     "Sample": "benchmarks",
     "load_benchmark": "benchmarks:load",
+    "load_table": "benchmarks",
     "load_model": "models",
     "extract": "extraction",
     "Profile": "profiles",

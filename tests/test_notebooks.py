@@ -1,6 +1,7 @@
 """Notebooks keep the house style, stop at a wrong parameter, and run under the smoke preset."""
 
 import ast
+import json
 import os
 import shlex
 import shutil
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 import papermill
 import pytest
 from papermill.cli import _resolve_type
@@ -19,7 +21,7 @@ from pidlib.experiments.preset import Preset, load_preset
 
 ROOT = project_root()
 PAPER = sorted(ROOT.glob("notebooks/*/*.ipynb"))
-QUICKSTART = ROOT / "notebooks/quickstart.ipynb"
+QUICKSTART, YOURS = (ROOT / f"notebooks/{name}.ipynb" for name in ("quickstart", "your_model"))
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
 
@@ -52,7 +54,7 @@ def test_notebooks_and_modules_have_the_same_names():
     assert list(map(name_of, PAPER)) == sorted(draw.names())
 
 
-@pytest.mark.parametrize("path", [*PAPER, QUICKSTART], ids=name_of)
+@pytest.mark.parametrize("path", [*PAPER, QUICKSTART, YOURS], ids=name_of)
 def test_notebooks_are_short_without_definitions_and_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -99,7 +101,7 @@ def test_seed_and_output_are_the_parameters_of_all():
 @pytest.mark.parametrize(("given", "extracted"), [("", True), ("-p seed 1", False)])
 def test_extraction_runs_ahead_only_with_the_parameters_of_the_preset(given, extracted, tmp_path):
     plan = make("notebooks", "PRESET=smoke", f"BUILD={tmp_path}", f"PARAMETERS={given}")
-    assert plan.count("-m papermill") == len(PAPER) + 1
+    assert plan.count("-m papermill") == len(PAPER) + 2
     assert ("-m pidlib.experiments extract --preset smoke" in plan) == extracted
 
 
@@ -123,6 +125,33 @@ def test_extraction_runs_ahead_only_with_the_parameters_of_the_preset(given, ext
 def test_the_path_of_a_run_selects_its_preset_and_output(target, given, runs):
     plan = make("--always-make", target, f"PARAMETERS={given}")
     assert f"{target.replace('.ipynb', '.part.ipynb')} {runs}" in plan
+
+
+@needs_make
+def test_a_preset_is_also_a_file(tmp_path):
+    preset = tmp_path / "mine.yaml"
+    with pytest.raises(
+        AssertionError, match="unknown preset '.*mine.yaml'; known: .*, or the path"
+    ):
+        make("notebooks", f"PRESET={preset}")
+    shutil.copy(ROOT / "pidlib/experiments/presets/smoke.yaml", preset)
+    target = "build/mine/notebooks/validation/fig_bias.ipynb"
+    plan = make("--always-make", target, f"PRESET={preset}")
+    assert f"{target.replace('.ipynb', '.part.ipynb')} -p preset {preset}" in plan
+
+
+@needs_make
+def test_lists_and_mappings_pass_through_make_as_json():
+    given = {"benchmarks": ["table:my questions.csv"], "tuned_models": {"prior/80": ["llava"]}}
+    words = [f"-p {key} '{json.dumps(value)}'" for key, value in given.items()]
+    target = "build/mine/notebooks/vision_language/fig_profiles.ipynb"
+    parameters = f"PARAMETERS={' '.join(words)} -p output build/mine"
+    (line,) = [
+        x for x in make("--always-make", target, parameters).splitlines() if "-m papermill" in x
+    ]
+    passed = shlex.split(line)
+    for key, value in given.items():
+        assert json.loads(passed[passed.index(key) + 1]) == value
 
 
 @needs_make
@@ -187,6 +216,21 @@ def test_a_notebook_runs_and_writes_tables_and_figures_of_its_name(path, tmp_pat
     expected = {f"data/results/{path.parent.name}/{part}.csv" for part in parts}
     suffixes = [".pdf", ".png"] * hasattr(module, "figure") + [".tex"] * hasattr(module, "latex")
     assert written == expected | {f"figures/{name}{suffix}" for suffix in suffixes}
+
+
+def test_your_model_runs(tmp_path):
+    options = {"cwd": tmp_path, "progress_bar": False}
+    given = {"n": 32, "partners": 4, "output": "mine", "device": "cpu"}
+    executed = papermill.execute_notebook(YOURS, None, given, **options)
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", ())]
+    text = "".join(output.get("text", "") for output in outputs)
+    assert "32 questions of table:" in text and "llava_compact_blind" in str(outputs[-1])
+    written = pd.read_csv(tmp_path / "mine/your_model.csv")
+    assert set(written["benchmark"]) == {"table:example.csv"} and written["accuracy"].min() > 0.9
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == [
+        "your_model.csv",
+        "your_model.pdf",
+    ]
 
 
 def test_quickstart_runs(tmp_path):

@@ -1,17 +1,32 @@
 """Benchmarks: closed sets of questions about pictures or clips, generated or from public data sets,
-as lists of `Sample`."""
+or your own, as lists of `Sample`."""
 
+import re
 from dataclasses import replace
 from difflib import get_close_matches
+from pathlib import PurePath
 
 import numpy as np
 from jaxtyping import Float64
 
-from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa
+from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa, table
 from pidlib.benchmarks.laws import MODES, FiniteLaw, finite_law
 from pidlib.benchmarks.sample import SPLITS, Sample, listing
+from pidlib.benchmarks.table import load_table
 
-__all__ = ["SPLITS", "Sample", "check_available", "finite_laws", "load", "names", "truth"]
+__all__ = [
+    "SPLITS",
+    "Sample",
+    "canonical",
+    "check_available",
+    "finite_laws",
+    "is_external",
+    "load",
+    "load_table",
+    "names",
+    "revision",
+    "truth",
+]
 
 _LOCAL = {"micro": micro, "easy_vqa": easy_vqa, "prior": micro, "micro_av": micro_av}
 _EXTERNAL = {"hub": hub, "music_avqa": music_avqa}
@@ -69,7 +84,8 @@ def load(
     ----------
     benchmark
         One of `names`; if external, as ``"hub/task@SOURCE"``: the 40-hex commit of its repository,
-        or a folder.
+        or a folder. Or a file of your own, as ``"table:cars.csv"`` or, to read those bytes alone,
+        ``"table:cars.csv@REVISION"``, see `load_table` and `revision`.
     split
         ``"train"``, ``"validation"`` or ``"test"``; no picture is in two of them, as far as known.
     n
@@ -77,7 +93,8 @@ def load(
     seed
         Names a stream of a generated task, or the order of a finite set.
     options
-        List the candidates after each question, as `Sample.options`. External questions always do.
+        List the candidates after each question, as `Sample.options`. Questions of the hub always
+        do; those of a table with options of its own keep them.
     allow_unpinned
         Read the newest commit of a data set of the hub if none is given.
 
@@ -85,7 +102,8 @@ def load(
     ------
     ValueError
         If the benchmark or split does not exist, with the nearest right name; if a data set of the
-        hub has no commit; if there are fewer than n samples (external benchmarks warn instead).
+        hub has no commit; if there are fewer than n samples (external benchmarks warn instead) or
+        none.
 
     Examples
     --------
@@ -99,6 +117,8 @@ def load(
     _check("split", split, SPLITS)
     if n is not None and n < 0:
         raise ValueError(f"{n} samples of {benchmark!r}; give n >= 0, or None for all")
+    if kind == "table":
+        return table.load(task, split, n, seed, source, listed=options)
     if kind in _EXTERNAL:
         return _EXTERNAL[kind].load(task, split, n, seed, source, allow_unpinned)
     samples = _LOCAL[kind].load(task, split, n, seed)
@@ -108,10 +128,38 @@ def load(
 
 
 def check_available(benchmark: str, *, allow_unpinned: bool = False) -> None:
-    """Raise what `load` raises for an unknown or unpinned benchmark, before anything is read."""
+    """Raise what `load` raises for an unknown or unpinned benchmark, or for faults of a table.
+
+    Nothing is downloaded, no media are decoded.
+    """
     kind, task, source = _parse(benchmark)
-    if kind in _EXTERNAL:
+    if kind == "table":
+        table.check(task, source)
+    elif kind in _EXTERNAL:
         hub.resolve(*_EXTERNAL[kind].origin(task), source, allow_unpinned)
+
+
+def revision(benchmark: str, *, allow_unpinned: bool = False) -> str:
+    """Return the commit of a data set, or a hash of its files; "" of a generated benchmark."""
+    kind, task, source = _parse(benchmark)
+    if kind == "table":
+        return table.revision(task)
+    return _EXTERNAL[kind].revision(task, source, allow_unpinned) if kind in _EXTERNAL else ""
+
+
+def is_external(benchmark: str) -> bool:
+    """Whether a benchmark is read from files, and not generated."""
+    return re.split("[/:]", benchmark)[0] in ("table", *_EXTERNAL)
+
+
+def canonical(benchmark: str) -> str:
+    """Return the name in results, without commit or folder; a ValueError for an unknown name.
+
+    >>> canonical("hub/pope@FOLDER"), canonical("table:mine/cars.csv"), canonical("prior/80")
+    ('hub/pope', 'table:cars.csv', 'prior/80')
+    """
+    kind, task, _ = _parse(benchmark)
+    return f"table:{PurePath(task).name}" if kind == "table" else f"{kind}/{task}"
 
 
 def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t y"]:
@@ -175,7 +223,13 @@ def _generated(benchmark: str, sources: tuple[str, ...]) -> list[str]:
 
 
 def _parse(benchmark: str) -> tuple[str, str, str]:
-    """Split a name into kind of source, task, and the location of an external data set."""
+    """Split a name into kind of source, task, and the location of an external data set.
+
+    The task of a table is its path, its location the revision that it must have.
+    """
+    if benchmark.startswith("table:"):
+        path, revision = re.fullmatch(r"table:(.*?)(?:@([0-9a-f]{16}))?", benchmark).groups("")
+        return "table", path, revision
     name, _, source = benchmark.partition("@")
     _check("benchmark", name if name in names("external") else benchmark, names())
     kind, task = name.split("/")

@@ -9,11 +9,10 @@ each train and validate, and all questions about a picture are in one split.
 """
 
 import hashlib
-import io
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -23,7 +22,7 @@ from PIL import Image
 
 from pidlib._common import derive_seed
 from pidlib.benchmarks.hub_sources import N_OPEN_ANSWERS, SOURCES, Question, Source
-from pidlib.benchmarks.sample import SPLITS, Sample, as_displayed, listing
+from pidlib.benchmarks.sample import ANSWER_LETTER, SPLITS, Sample, as_displayed, listing
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -39,11 +38,12 @@ class _Row(NamedTuple):
 
 
 class _Table(NamedTuple):
-    """The questions of a data set by split, and the table of its pictures."""
+    """The questions of a data set by split, the table of its pictures, and its revision."""
 
     questions: dict[str, list[_Row]]
     candidates: tuple[str, ...]
     pictures: "Dataset"
+    revision: str
 
 
 def load(
@@ -98,6 +98,11 @@ def load(
     ]
 
 
+def revision(task: str, source: str = "", allow_unpinned: bool = False) -> str:
+    """Return the commit of a data set, or the hash of the files in its folder."""
+    return _read(task, *resolve(*origin(task), source, allow_unpinned)).revision
+
+
 def origin(task: str) -> tuple[str, str | None, str]:
     """Return a benchmark's name, its repository on the hub and its files, for `resolve`."""
     return f"hub/{task}", SOURCES[task].repository, SOURCES[task].files
@@ -129,6 +134,21 @@ def resolve(
     )
 
 
+def content_hash(files: Iterable[Path]) -> str:
+    """Hash the bytes of files in their order: 16 hex digits."""
+    digest = hashlib.sha256()
+    for path in files:
+        status = path.stat()
+        digest.update(_file_hash(path, status.st_mtime_ns, status.st_size))
+    return digest.hexdigest()[:16]
+
+
+@cache
+def _file_hash(path: Path, changed: int, size: int) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
 def warn_if_fewer(benchmark: str, split: str, n: int | None, available: int) -> None:
     """Warn if a split has fewer than n questions."""
     if n is not None and n > available:
@@ -146,8 +166,8 @@ def split_of(task: str, picture: object) -> str:
 @cache
 def _read(task: str, folder: Path | None, revision: str | None) -> _Table:
     """Read all questions, once for all models."""
-    declared = SOURCES[task]
-    if folder is None:
+    declared, is_folder = SOURCES[task], folder is not None
+    if not is_folder:
         from huggingface_hub import snapshot_download
 
         folder = Path(
@@ -183,7 +203,10 @@ def _read(task: str, folder: Path | None, revision: str | None) -> _Table:
         questions[split_of(task, name)].append(_Row(index, template, content, places[index]))
     frequent = Counter(row.content.answer for row in questions["train"])
     most = tuple(answer for answer, _ in frequent.most_common(N_OPEN_ANSWERS))
-    return _Table(questions, declared.candidates or most, pictures)
+    patterns = filter(None, [declared.files, declared.pictures])
+    files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
+    commit = content_hash(files) if is_folder else folder.name  # of the snapshot
+    return _Table(questions, declared.candidates or most, pictures, commit)
 
 
 def _open(
@@ -230,7 +253,7 @@ def _places(task: str, names: Sequence[str], ids: Sequence[str]) -> list[int]:
 
 def _options(content: Question, candidates: tuple[str, ...]) -> str:
     if content.options:
-        return f"{content.options}\nAnswer with the letter of the right option."
+        return f"{content.options}\n{ANSWER_LETTER}"
     return listing(candidates)
 
 
@@ -242,8 +265,8 @@ def _picture(task: str, row: _Row, cells: dict, declared: Source) -> Image.Image
         try:
             if not encoded:
                 raise ValueError(f"the table does not contain the picture {cells[name]}")
-            parts.append(as_displayed(Image.open(io.BytesIO(encoded))))
-        except (ValueError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+            parts.append(as_displayed(encoded))
+        except ValueError as error:
             raise ValueError(
                 f"row {row.index} of hub/{task}, column {name}: {error}; repair the row, or"
                 " remove it from the files"

@@ -17,8 +17,10 @@ Frames = UInt8[np.ndarray, "frames height width 3"]
 Sound = Float32[np.ndarray, " samples"]
 
 
-def decode(path: Path, n_frames: int, seconds: float | None = None) -> tuple[Frames, Sound]:
-    """Decode a clip: ``n_frames`` frames, and the soundtrack.
+def decode(
+    path: Path, n_frames: int, seconds: float | None = None, sound: Path | None = None
+) -> tuple[Frames, Sound]:
+    """Decode a clip: ``n_frames`` frames, and the soundtrack, or that of the file ``sound``.
 
     Each frame is from the middle of one of ``n_frames`` equal parts of the soundtrack. With
     ``seconds``, a longer clip is cut, and a shorter clip is padded with silence and its last frame.
@@ -32,8 +34,11 @@ def decode(path: Path, n_frames: int, seconds: float | None = None) -> tuple[Fra
     """
     try:
         with av.open(str(path)) as file:
-            if not file.streams.video or not file.streams.audio:
-                raise ValueError(f"it has no {'sound' if file.streams.video else 'pictures'}")
+            if not file.streams.video:
+                raise ValueError("it has no pictures")
+        with av.open(str(sound or path)) as file:
+            if not file.streams.audio:
+                raise ValueError("it has no sound")
             audio, start = _soundtrack(file.decode(audio=0), file.streams.audio[0])
         if seconds is not None:
             length = round(seconds * RATE)
@@ -44,6 +49,15 @@ def decode(path: Path, n_frames: int, seconds: float | None = None) -> tuple[Fra
             return _frames_at(file.decode(video=0), times), audio
     except av.FFmpegError as error:
         raise ValueError(error.strerror) from error
+
+
+def duration(path: Path) -> float:
+    """Return the length of a file in seconds, and 0 if it is not declared."""
+    try:
+        with av.open(str(path)) as file:
+            return (file.duration or 0) / av.time_base
+    except av.FFmpegError:
+        return 0.0  # decoding says why
 
 
 def _soundtrack(frames: Iterable[av.AudioFrame], stream: av.AudioStream) -> tuple[Sound, float]:

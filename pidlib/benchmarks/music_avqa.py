@@ -23,7 +23,7 @@ from random import Random
 from typing import Any
 
 from pidlib._common import derive_seed
-from pidlib.benchmarks.hub import resolve, warn_if_fewer
+from pidlib.benchmarks.hub import content_hash, resolve, warn_if_fewer
 from pidlib.benchmarks.media import Frames, Sound, decode
 from pidlib.benchmarks.sample import Sample, listing
 
@@ -105,6 +105,14 @@ def load(
         )
         for sample_id, row in chosen.items()
     ]
+
+
+def revision(task: str, source: str = "", allow_unpinned: bool = False) -> str:
+    """Return the commit of the data set, or the hash of the files of questions in its folder."""
+    folder, commit = resolve(*origin(task), source, allow_unpinned)
+    if folder:
+        return content_hash(map(_in_folder(folder), _FILES.values()))
+    return commit or _on_hub(None)(_FILES["test"]).parent.name
 
 
 def origin(task: str) -> tuple[str, str, str]:

@@ -1,8 +1,12 @@
 """Sample: one question about one input, with its closed set of answers."""
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from string import ascii_uppercase
 from typing import Any
 
 import numpy as np
@@ -11,11 +15,27 @@ from PIL import Image, ImageOps
 SPLITS = ("train", "validation", "test")
 PEAK = 2.0  # maximum amplitude of sound; decoders overshoot 1 a little, integer scales by far
 
+ANSWER_LETTER = "Answer with the letter of the right option."
+
 _ORIENTATION = 0x0112  # EXIF tag
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
 
 
-@dataclass(frozen=True, slots=True)
+class _Picture:
+    """The field `Sample.image`: a picture in memory, or encoded and decoded on each access."""
+
+    def __set__(self, sample: "Sample", value: Any):
+        value = None if value is self else value  # the default
+        vars(sample)["image"] = Path(value) if isinstance(value, str) else value
+
+    def __get__(self, sample: "Sample | None", owner: type) -> Any:
+        value = self if sample is None else vars(sample)["image"]
+        if isinstance(value, Path | bytes):
+            return _decoded(value, value.stat().st_mtime_ns if isinstance(value, Path) else 0)
+        return value
+
+
+@dataclass(frozen=True)
 class Sample:
     """One question about one input, and its answer.
 
@@ -34,10 +54,11 @@ class Sample:
     options
         Text that lists the candidates, shown after the question; empty to list nothing.
     image, video, audio
-        The inputs, ``None`` if absent: a picture of any mode, converted by `as_displayed`; frames,
-        RGB in 8 bits ``[frame, height, width, 3]``; a mono soundtrack at 16 kHz, float32 in [-1,
-        1]. A video is assumed to last as long as its sound. The rate of the sound cannot be
-        checked: resample first. Comparison and repr use the id instead.
+        The inputs, ``None`` if absent: a picture of any mode, converted by `as_displayed`, or its
+        file or bytes, which are decoded once as a check and again on each access; frames, RGB in 8
+        bits ``[frame, height, width, 3]``; a mono soundtrack at 16 kHz, float32 in [-1, 1]. A video
+        is assumed to last as long as its sound. The rate of the sound cannot be checked: resample
+        first. Comparison and repr use the id instead.
 
     Raises
     ------
@@ -54,7 +75,7 @@ class Sample:
     answer: str
     split: str
     options: str = ""
-    image: Image.Image | None = field(default=None, compare=False, repr=False)
+    image: Image.Image | None = field(default=_Picture(), compare=False, repr=False)
     video: Any = field(default=None, compare=False, repr=False)
     audio: Any = field(default=None, compare=False, repr=False)
 
@@ -66,11 +87,14 @@ class Sample:
                 raise ValueError(
                     f"{self.sample_id}: the {name} {value!r} is not one of {', '.join(values)}"
                 )
-        if self.image is not None:
-            try:
-                object.__setattr__(self, "image", as_displayed(self.image))
-            except ValueError as error:
-                raise ValueError(f"{self.sample_id}: {error}") from error
+        try:
+            image = self.image
+            if image is not None and image is vars(self)["image"]:
+                vars(self)["image"] = as_displayed(image)
+        except OSError as error:
+            raise ValueError(f"{self.sample_id}: the picture cannot be read: {error}") from error
+        except ValueError as error:
+            raise ValueError(f"{self.sample_id}: {error}") from error
         if isinstance(self.audio, np.ndarray) and self.audio.dtype.kind == "f":
             peak = np.abs(self.audio[np.isfinite(self.audio)]).max(initial=0)
             if peak > PEAK:
@@ -85,6 +109,11 @@ class Sample:
         return "\n".join(part for part in (self.question.strip(), self.options.strip()) if part)
 
     @property
+    def has_image(self) -> bool:
+        """Whether there is a picture; it is not decoded."""
+        return vars(self)["image"] is not None
+
+    @property
     def media(self) -> str:
         """A hash of picture, frames and sound, equal for equal inputs."""
         digest = hashlib.sha256()
@@ -95,22 +124,29 @@ class Sample:
         return digest.hexdigest()
 
 
-def as_displayed(image: Image.Image) -> Image.Image:
+@lru_cache(maxsize=64)  # the samples of a shard
+def _decoded(source: Path | bytes, changed: int) -> Image.Image:
+    return as_displayed(source)
+
+
+def as_displayed(image: Image.Image | Path | bytes) -> Image.Image:
     """Return a picture as viewers show it: upright, in RGB with 8 bits, transparency on white.
 
-    Such a picture is returned unchanged.
+    Such a picture is returned unchanged; files and encoded bytes are decoded.
 
     Raises
     ------
     ValueError
-        If it is no PIL image, is empty, cannot be read, or has a mode without a fixed display.
+        If it is no picture, is empty, cannot be read, or has a mode without a fixed display.
     """
-    if not isinstance(image, Image.Image):
+    if not isinstance(image, Image.Image | Path | bytes):
         raise ValueError(
-            f"the picture is a {type(image).__name__}, not a PIL image; open it with"
-            " PIL.Image.open, or convert an array of uint8 with PIL.Image.fromarray"
+            f"the picture is a {type(image).__name__}, not a PIL image or the path of a file;"
+            " convert an array of uint8 with PIL.Image.fromarray"
         )
     try:
+        if not isinstance(image, Image.Image):
+            image = Image.open(io.BytesIO(image) if isinstance(image, bytes) else image)
         image.load()
         if image.getexif().get(_ORIENTATION, 1) != 1:
             image = ImageOps.exif_transpose(image)
@@ -136,6 +172,18 @@ def _from_16_bits(image: Image.Image) -> Image.Image:
     if values.min(initial=0) < 0 or values.max(initial=0) > 65535:
         raise ValueError("its values do not fit into 16 bits")
     return Image.fromarray((values / 257).round().astype(np.uint8))
+
+
+def lettered_options(options: Sequence[str]) -> str:
+    """Return a text that letters the options and asks for a letter.
+
+    >>> print(lettered_options(("red", "green")))
+    A. red
+    B. green
+    Answer with the letter of the right option.
+    """
+    lines = map(". ".join, zip(ascii_uppercase, options, strict=False))
+    return "\n".join([*lines, ANSWER_LETTER])
 
 
 def listing(candidates: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 from pidlib import benchmarks
 from pidlib._common import Deferred, fingerprint, project_root
 from pidlib.benchmarks import Sample
-from pidlib.experiments.preset import Preset
+from pidlib.experiments.preset import Preset, parse_model
 from pidlib.extraction import Extraction, extract
 from pidlib.extraction.extractor import identity, model_facts, sample_facts
 from pidlib.extraction.store import Store
@@ -54,21 +54,21 @@ class Extracted(NamedTuple):
     columns: dict[str, str | int]
 
     def row_columns(self, experiment: str, **settings: object) -> dict[str, object]:
-        """Columns with the experiment and a fingerprint of the extraction and the settings."""
+        """Columns with the experiment, tau, and a fingerprint of extraction and settings."""
         identified = fingerprint(extraction=self.columns["fingerprint"], **settings)
-        return self.columns | {"experiment": experiment, "fingerprint": identified}
+        named = {"experiment": experiment, "fingerprint": identified}
+        return self.columns | named | {"tau": settings.get("tau")}
 
 
 def check_names(preset: Preset, models: Sequence[str], names: Sequence[str]) -> None:
     """Raise one ValueError for all models and benchmarks that cannot be loaded, before any is."""
     unpinned, faults = {"allow_unpinned": preset.allow_unpinned}, []
     checks = [partial(benchmarks.check_available, name, **unpinned) for name in names]
-    for name, _, revision in (name.partition("@") for name in models):
-        checks.append(partial(resolve, name, revision or None, **unpinned))
+    checks += [partial(resolve, *parse_model(name)[1:], **unpinned) for name in models]
     for check in checks:
         try:
             check()
-        except ValueError as error:
+        except (ValueError, OSError) as error:
             faults.append(str(error))
     if faults:
         raise ValueError("\n".join(faults))
@@ -116,8 +116,8 @@ def find_model(preset: Preset, name: str) -> LoadedModel:
 def _find(name: str, device: str, dtype: str, allow_unpinned: bool) -> LoadedModel:
     from pidlib.models._transformers import transformers
 
-    name, _, revision = name.partition("@")
-    folder, revision = resolve(name, revision or None, allow_unpinned=allow_unpinned)
+    label, name, revision = parse_model(name)
+    folder, revision = resolve(name, revision, allow_unpinned=allow_unpinned)
     revision = revision or (folder_revision(folder) if folder else latest_revision(name))
     commit = None if folder else revision
     config = transformers.AutoConfig.from_pretrained(
@@ -129,7 +129,7 @@ def _find(name: str, device: str, dtype: str, allow_unpinned: bool) -> LoadedMod
     number = (saved or torch.float32) if dtype == "auto" else getattr(torch, dtype)
     load = partial(load_model, name, revision=commit, device=device, dtype=number)
     facts = model_facts(config, revision, number)
-    return Deferred(load, name=name, revision=revision, facts=facts)
+    return Deferred(load, name=label, revision=revision, facts=facts)
 
 
 _find_once = lru_cache(maxsize=1)(_find)  # the weights of one model in memory
@@ -143,7 +143,15 @@ def extracted(
     cached = {"cache": project_root() / preset.cache, "batch_size": preset.batch_size}
     extraction = extract(model, samples, progress=progress, **_settings(query, model), **cached)
     columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
-    columns |= {"revision": model.revision, "n_samples": len(samples)}
+    columns |= {
+        "revision": model.revision,
+        "family": model.facts["family"],
+        "n_samples": len(samples),
+    }
+    unpinned = {"allow_unpinned": preset.allow_unpinned}
+    columns["benchmark_revision"] = benchmarks.revision(benchmark, **unpinned) or None
+    dtype = model.facts["dtype"].removeprefix("torch.")
+    columns |= {"dtype": dtype, "partners": query.partners}
     columns["fingerprint"] = extraction.fingerprint
     return Extracted(extraction, columns)
 

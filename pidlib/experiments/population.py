@@ -10,12 +10,12 @@ from scipy.special import rel_entr
 from pidlib import benchmarks
 from pidlib.decomposition import pid
 from pidlib.decomposition.decisions import decision_pid
-from pidlib.experiments import statistics
+from pidlib.experiments import statistics, tables
 from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
-from pidlib.experiments.tables import DIAGNOSTICS, Columns, of_type, published, validate
+from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, Columns, of_type, published, validate
 from pidlib.extraction import PASSES
 from pidlib.extraction.masking import FULL, drawn
 from pidlib.models.checkpoints import CHECKPOINTS
@@ -40,20 +40,15 @@ _KINDS = {
 
 COLUMNS = Columns(
     {
-        **of_type("string", "experiment", "benchmark", "split", "model", "revision"),
-        **of_type("string", "family", "size"),
+        **{"experiment": "string", **ORIGIN, "size": "string"},
         **of_type("Float64", *(f"{atom}_bits" for atom in ATOMS)),
         **of_type("Float64", "co_information_bits", "added_by_vision_bits", "total_bits"),
         **of_type("Float64", "gap_bits", "divergence_bits", "synergy_without_fallback_bits"),
-        **of_type("Float64", *DIAGNOSTICS, "delta_vision", "delta_low", "delta_high"),
+        **of_type("Float64", *tables.DIAGNOSTICS, "delta_vision", "delta_low", "delta_high"),
         "n_samples": "Int64",
-        "converged": "boolean",
-        "fingerprint": "string",
+        **COMPUTED,
     },
-    required=(
-        *("experiment", "benchmark", "model", "synergy_bits", "accuracy"),
-        *("converged", "n_samples", "fingerprint"),
-    ),
+    required=(*ROW, "synergy_bits", "accuracy", "converged"),
 )
 
 
@@ -70,21 +65,13 @@ def request(
     return Request(models or preset.population, names or preset.benchmarks, (query,))
 
 
-def family_and_size(model: str) -> tuple[str, str | None]:
-    """The family of a model and its size class; no size for an unknown checkpoint."""
-    name, _, revision = model.partition("@")
-    if recipe := (RECIPES | DEEP).get(name):
-        return recipe.family, _MINI_SIZES[recipe.size]
-    if name in CHECKPOINTS:
-        known = CHECKPOINTS[name]
-        fitting = (size for size, limit in _SIZES.items() if known.parameters < limit)
-        return known.family, next(fitting)
-    from pidlib.models._transformers import transformers
-
-    config = transformers.AutoConfig.from_pretrained(
-        name, revision=revision or None, trust_remote_code=False
-    )
-    return config.model_type, None
+def size_class(model: str) -> str | None:
+    """The size class of a mini or of a known checkpoint."""
+    if recipe := (RECIPES | DEEP).get(model):
+        return _MINI_SIZES[recipe.size]
+    if known := CHECKPOINTS.get(model):
+        return next(size for size, limit in _SIZES.items() if known.parameters < limit)
+    return None
 
 
 def benchmark_kind(benchmark: str) -> str | None:
@@ -139,14 +126,13 @@ def population_table(
         lost = correct(extraction, FULL) - correct(extraction, "language")
         delta = lost.mean()
         low, high = normal_interval(delta, lost.std(ddof=0) / np.sqrt(len(lost)))
-        family, size = family_and_size(answer.columns["model"])
         rows.append(
             answer.row_columns("vision_language", tau=preset.tau, tol=TOLERANCE)
             | {f"{name}_bits": value for name, value in bits.items()}
             | diagnose(extraction, preset.tau, result)
             | {"delta_vision": delta, "delta_low": low, "delta_high": high}
             | {"converged": all(decomposition.converged for decomposition in solved)}
-            | {"family": family, "size": size}
+            | {"size": size_class(answer.columns["model"])}
         )
     return validate(rows, COLUMNS)
 

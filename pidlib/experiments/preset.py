@@ -4,22 +4,16 @@ A preset is a YAML file that states every parameter. A notebook names a preset a
 single fields. An unknown name or a wrong value stops it before any work.
 """
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
+import pydantic
 import yaml
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PositiveInt,
-    PrivateAttr,
-    ValidationError,
-)
+from pydantic import AfterValidator, Field, PositiveInt
 
 from pidlib import benchmarks
 from pidlib._common import project_root, unknown_name
@@ -29,6 +23,7 @@ MODES = ("masked", "resampled", "observational")
 _PLAIN = (type(None), bool, int, float, str, list, tuple, dict)  # everything papermill can inject
 _MERGED = {"tuning", "weighting"}  # fields whose overrides replace single entries
 _MAPPINGS = {*_MERGED, "tuned_models"}
+_RUN = ("device", "batch_size", "cache", "allow_unpinned")  # parameters of every notebook
 _IPYTHON = {"In", "Out"}  # plain values that every kernel holds
 
 
@@ -39,57 +34,60 @@ def _split(value: Any) -> Any:
     return tuple(part.strip() for part in value.split(",") if part.strip())
 
 
-def _distinct(values: tuple) -> tuple:
+def parse_model(model: str) -> tuple[str, str, str | None]:
+    """Split ``[NAME=]PLACE[@COMMIT]`` into its name in results, its place, and its commit.
+
+    >>> parse_model("tuned=runs/checkpoint-500"), parse_model("owner/name@0123")
+    (('tuned', 'runs/checkpoint-500', None), ('owner/name', 'owner/name', '0123'))
+    """
+    name, place, commit = re.fullmatch(r"(?:([\w.-]+)=)?(.+?)(?:@([^@/]*))?", model).groups()
+    return name or place, place, commit
+
+
+def _label(model: str) -> str:
+    return PurePath(parse_model(model)[0]).name
+
+
+def _distinct(values: tuple, label: Callable[[Any], Any]) -> tuple:
     """Refuse duplicates: they would be measured once and counted twice."""
-    repeated = [value for index, value in enumerate(values) if value in values[:index]]
-    if repeated:
-        raise ValueError(f"duplicate entry {repeated[0]!r}; list each value once")
+    labels = [label(value) for value in values]
+    for index, (name, value) in enumerate(zip(labels, values, strict=True)):
+        if value in values[:index]:
+            raise ValueError(f"duplicate entry {value!r}; list each value once")
+        if name in labels[:index]:
+            other = values[labels.index(name)]
+            advice = "give models as NAME=PLACE, and rename a file"
+            raise ValueError(f"{other!r} and {value!r} have one name, {name!r}; {advice}")
     return values
 
 
-def _mode(name: str) -> str:
-    if name not in MODES:
-        raise ValueError(unknown_name("mode", name, MODES))
-    return name
-
-
-def _benchmark(name: str) -> str:
-    """Check a name of a known source; those of other sources are checked on loading."""
-    known, pinned = benchmarks.names(), benchmarks.names("external")
-    base = name.partition("@")[0]
-    sources = {entry.split("/")[0] for entry in known}
-    if name.split("/")[0] in sources and (base if base in pinned else name) not in known:
-        raise ValueError(unknown_name("benchmark", name, known))
-    return name
-
-
-def _list_of(item: Any) -> Any:
-    """A list that is not empty, has no duplicates, and may be a comma-separated string."""
-    return Annotated[
-        tuple[item, ...], BeforeValidator(_split), Field(min_length=1), AfterValidator(_distinct)
-    ]
+def _list_of(item: Any, label: Callable[[Any], Any] = lambda value: value) -> Any:
+    """A list that is not empty, has distinct labels, and may be a comma-separated string."""
+    split, distinct = pydantic.BeforeValidator(_split), partial(_distinct, label=label)
+    return Annotated[tuple[item, ...], split, Field(min_length=1), AfterValidator(distinct)]
 
 
 Names = _list_of(str)
+Models = _list_of(Annotated[str, Field(min_length=1)], _label)
 Sizes = _list_of(PositiveInt)
-Modes = _list_of(Annotated[str, AfterValidator(_mode)])
-Benchmark = Annotated[str, AfterValidator(_benchmark)]
-Benchmarks = _list_of(Benchmark)
+Modes = _list_of(Literal[MODES])
+Benchmark = Annotated[str, AfterValidator(lambda name: benchmarks.canonical(name) and name)]
+Benchmarks = _list_of(Benchmark, benchmarks.canonical)
 Tables = _list_of(Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*){2}$")])
 
 
-class Preset(BaseModel):
+class Preset(pydantic.BaseModel):
     """All parameters of the experiments. The YAML files state every field: no hidden defaults."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    _declared: tuple[str, ...] = PrivateAttr(())  # parameters of the notebook that loaded it
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    _declared: tuple[str, ...] = pydantic.PrivateAttr(())  # parameters of its notebook
 
     name: str  # name of the preset, or of its file
     seed: int  # all random streams of the run are derived from it
-    models: Names  # shown individually: minis by name, folders, or owner/name@revision of a hub
-    layer_models: Names  # models that are read after every block
-    population: Names  # models that correlations are computed over
-    options_models: Names  # models trained on questions that list their candidates
+    models: Models  # shown individually: minis, [NAME=]FOLDER, or [NAME=]owner/name@commit
+    layer_models: Models  # models that are read after every block
+    population: Models  # models that correlations are computed over
+    options_models: Models  # models trained on questions that list their candidates
     benchmarks: Benchmarks  # names of benchmarks, see pidlib.benchmarks
     split: Literal["train", "validation", "test"]  # the split of each benchmark that is profiled
     n_samples: PositiveInt  # questions per benchmark whose decisions are profiled
@@ -124,13 +122,13 @@ class Preset(BaseModel):
     n_fusion_questions: PositiveInt  # training questions: of the first, and of all others
     n_fusion_seeds: PositiveInt  # trainings of each fusion mechanism
     fusion_steps: PositiveInt  # batches in the training of a fusion model
-    omni_models: Names  # models with vision and audio input, shown individually
-    omni_layer_models: Names  # of these or others, those that are read after every block
+    omni_models: Models  # models with vision and audio input, shown individually
+    omni_layer_models: Models  # of these or others, those that are read after every block
     omni_benchmarks: Benchmarks  # benchmarks of clips with sound
     given: Literal["question", "template"]  # condition of Sensory PID: exact text, or its form
     n_omni: PositiveInt  # questions per benchmark of clips whose decisions are profiled
     n_omni_intervened: PositiveInt  # of these, repeated under a change of stream or wording
-    tuned_models: dict[Benchmark, Names]  # by training benchmark, models with a language prior
+    tuned_models: dict[Benchmark, Models]  # by training benchmark, models with a language prior
     retained_benchmarks: Benchmarks  # evaluated for every tuned model besides its own
     n_tuned: PositiveInt  # training questions of a tuned model; up to about 500 are scored exactly
     n_profiled: PositiveInt  # further questions for the atoms of a tuned model
@@ -171,12 +169,9 @@ class Preset(BaseModel):
 
     def _repr_html_(self) -> str:
         values = self.model_dump(mode="json")
-        shown = [key for key in values if key in self._declared] or list(values)
-        rest = [key for key in values if key not in shown]
-        if not rest:
-            return _html(values, shown)
-        summary = f"<summary>{len(rest)} other parameters</summary>"
-        return f"{_html(values, shown)}<details>{summary}{_html(values, rest)}</details>"
+        shown = {key: values.pop(key) for key in self._declared if key in values}
+        summary = f"<summary>{len(values)} other parameters</summary>"
+        return f"{_html(shown)}<details>{summary}{_html(values)}</details>"
 
 
 def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
@@ -211,17 +206,17 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
             raise ValueError(f"{key}: got a truth value in {fields[key]!r}; give numbers or names")
     try:
         return Preset(name=path.stem, **fields)
-    except ValidationError as error:
+    except pydantic.ValidationError as error:
         raise ValueError(f"preset {preset!r}: {'; '.join(map(_fault, error.errors()))}") from None
 
 
 def _parsed(key: str, value: Any) -> Any:
-    """Parse a mapping that a command line passes as JSON or YAML text."""
-    if key in _MAPPINGS and isinstance(value, str):
+    """Parse a list or a mapping that a command line passes as JSON or YAML text."""
+    if isinstance(value, str) and (key in _MAPPINGS or value.lstrip().startswith("[")):
         try:
             value = yaml.safe_load(value)
         except yaml.YAMLError:
-            pass
+            raise ValueError(f"{key}: {value!r} is neither JSON nor YAML") from None
     if key in _MAPPINGS and not isinstance(value, Mapping):
         raise ValueError(f"{key}: a mapping expected, such as '{{\"steps\": 60}}', got {value!r}")
     return value
@@ -251,7 +246,8 @@ def read_parameters(namespace: dict[str, Any]) -> Preset:
     Python records in ``__annotations__``; papermill injects assignments without types. A plain
     value that was not declared is therefore a misspelled parameter, and raises a ValueError with
     the nearest known one. The check runs once per session: scratch variables do not stop the cell
-    from running again.
+    from running again. Device, batch_size, cache and allow_unpinned need no declaration. A run that
+    differs from the offline preset may not replace the committed tables: a ValueError.
 
     >>> types = {"preset": str, "seed": int}
     >>> read_parameters({"__annotations__": types, "preset": "smoke", "seed": 4}).seed
@@ -260,15 +256,25 @@ def read_parameters(namespace: dict[str, Any]) -> Preset:
     declared: Mapping[str, Any] = namespace.get("__annotations__", {})
     if not namespace.get("_checked"):
         for name, value in namespace.items():
-            expected = name.startswith("_") or name in declared or name in _IPYTHON
+            expected = name.startswith("_") or name in {*declared, *_IPYTHON, *_RUN}
             if isinstance(value, _PLAIN) and not expected:
-                raise ValueError(unknown_name("parameter", name, declared))
-    preset = load_preset(**{name: namespace[name] for name in declared if name in namespace})
+                raise ValueError(unknown_name("parameter", name, {*declared, *_RUN}))
+    given = {name: namespace[name] for name in (*declared, *_RUN) if name in namespace}
+    preset, committed = load_preset(**given), load_preset("offline")
+    differing = [
+        n for n in declared if n != "preset" and getattr(preset, n) != getattr(committed, n)
+    ]
+    if differing and (project_root() / preset.output).resolve() == project_root():
+        advice = "give a folder for its own, such as `-p output build/mine`"
+        raise ValueError(
+            f"{', '.join(differing)}: this run would replace committed tables; {advice}"
+        )
     preset._declared = tuple(declared)
     namespace["_checked"] = True
     return preset
 
 
-def _html(values: Mapping[str, Any], keys: list[str]) -> str:
-    rows = (f"<tr><td><code>{key}</code></td><td>{values[key]}</td></tr>" for key in keys)
+def _html(values: Mapping[str, Any]) -> str:
+    cells = "<tr><td><code>{}</code></td><td>{}</td></tr>"
+    rows = (cells.format(key, value) for key, value in values.items())
     return f"<table><tr><th>parameter</th><th>value</th></tr>{''.join(rows)}</table>"

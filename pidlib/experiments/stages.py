@@ -15,25 +15,21 @@ from matplotlib.axes import Axes
 
 from pidlib.experiments import style
 from pidlib.experiments.statistics import centered_interval
-from pidlib.experiments.tables import Columns, latex, of_type
+from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, Columns, latex, of_type
 
 FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stages change
 MIN_BITS = 0.05  # a share of no more is missing
 
 CLAIM_COLUMNS = Columns(
     {
-        **of_type("string", "experiment", "benchmark", "split", "model", "revision", "statistic"),
+        **{"experiment": "string", **ORIGIN, "statistic": "string"},
         **of_type("Float64", "value", "ci_low", "ci_high"),
         "verdict": "string",
         **of_type("Float64", "early_depth", "late_depth"),
         **of_type("Int64", "n_samples", "seed"),
-        "converged": "boolean",
-        "fingerprint": "string",
+        **COMPUTED,
     },
-    required=(
-        *("experiment", "benchmark", "model", "statistic", "verdict"),
-        *("early_depth", "late_depth", "n_samples", "seed", "fingerprint"),
-    ),
+    required=(*ROW, "statistic", "verdict", "early_depth", "late_depth", "seed"),
 )
 
 

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from pidlib._common import ATOM_STYLES
+from pidlib._common import ATOM_STYLES, project_root
 
 PAGE = 7.0  # width of two columns in inches
 
@@ -35,47 +36,25 @@ _CONDITION_COLORS = ("white", INK, OTHERS[0], FAINT, *OTHERS[1:4], "#f3c3a0")
 _CONDITION_LOOKS = zip(_CONDITION_COLORS, "osDhv^PX", strict=True)
 CONDITION_STYLES = dict(zip("ABCDEFGH", _CONDITION_LOOKS, strict=True))
 
-MODEL_NAMES = {
-    "llava": "LLaVA",
-    "llava_onevision": "LLaVA-OneVision",
-    "paligemma": "PaliGemma",
-    "gemma3": "Gemma 3",
-    "smolvlm": "SmolVLM",
-    "idefics3": "Idefics3",
-    "internvl": "InternVL",
-    "qwen2_vl": "Qwen2-VL",
-    "qwen2_5_vl": "Qwen2.5-VL",
-    "qwen3_vl": "Qwen3-VL",
-    "mllama": "Mllama",
-    "blip": "BLIP",
-    "qwen2_5_omni": "Qwen2.5-Omni",
-}
+_MODELS = "LLaVA LLaVA-OneVision PaliGemma Gemma3 SmolVLM Idefics3 InternVL Qwen2-VL Qwen2.5-VL"
+_MODELS += " Qwen3-VL Mllama BLIP Qwen2.5-Omni"
+MODEL_NAMES = {re.sub("[-.]", "_", name).lower(): name for name in _MODELS.split()}
+MODEL_NAMES["gemma3"] = "Gemma 3"
 BENCHMARK_SOURCES = {
     "easy_vqa": "easy-VQA",
     "music_avqa": "MUSIC-AVQA",
     "micro_av": "micro AV",
     "prior": "captions",
 }
-HUB_NAMES = {
-    "mmbench": "MMBench",
-    "mmstar": "MMStar",
-    "pope": "POPE",
-    "mmmu": "MMMU",
-    "pmc_vqa": "PMC-VQA",
-    "reefknot": "Reefknot",
-    "vqav2": "VQAv2",
-    "gqa": "GQA",
-    "nlvr2": "NLVR2",
-    "foil": "FOIL",
-    "scienceqa": "ScienceQA",
-}
+_HUB = "MMBench MMStar POPE MMMU PMC-VQA Reefknot VQAv2 GQA NLVR2 FOIL ScienceQA"
+HUB_NAMES = {name.replace("-", "_").lower(): name for name in _HUB.split()}
 
 
 def model_name(model: str) -> str:
     """``llava_compact_brief`` -> ``LLaVA mini, compact brief``; a hub name without its owner."""
     family = _family(model)
     if not family:
-        return model.rsplit("/", 1)[-1].split("@")[0]
+        return PurePath(model.partition("@")[0]).name
     kind = model.removeprefix(family).removeprefix("_").replace("_", " ")
     return f"{MODEL_NAMES[family]} mini" + (f", {kind}" if kind else "")
 
@@ -92,11 +71,14 @@ def minis_line(models: Iterable[str], columns: int) -> list[list[str]]:
 def _family(model: str) -> str:
     """The family in the name of a mini; empty for hub models and folders, which have a slash."""
     known = (name for name in MODEL_NAMES if f"{model}_".startswith(f"{name}_"))
-    return "" if "/" in model else max(known, key=len, default="")
+    is_mini = (project_root() / "data" / "minis" / model / "config.json").is_file()
+    return max(known, key=len, default="") if is_mini and "/" not in model else ""
 
 
 def benchmark_name(benchmark: str) -> str:
     """``easy_vqa/yes_no`` -> ``easy-VQA: yes/no``, ``prior/80`` -> ``captions: 80 % right``."""
+    if benchmark.startswith("table:"):
+        return PurePath(benchmark.removeprefix("table:")).stem
     source, _, task = benchmark.partition("/")
     if source == "hub":
         return HUB_NAMES[task.partition("@")[0]]

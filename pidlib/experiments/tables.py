@@ -25,20 +25,27 @@ class Columns(NamedTuple):
 
 
 def of_type(kind: str, *names: str) -> dict[str, str]:
-    """Columns of one type: ``{**of_type("string", "model", "benchmark")}``."""
-    return dict.fromkeys(names, kind)
+    """Columns of one type: ``{**of_type("string", "model benchmark", "revision")}``."""
+    return dict.fromkeys(" ".join(names).split(), kind)
 
 
+# What was measured: columns of each table that names a model.
+ORIGIN = {
+    **of_type("string", "benchmark split model revision benchmark_revision family dtype"),
+    **{"partners": "Int64", "tau": "Float64"},
+}
+COMPUTED = {"converged": "boolean", "fingerprint": "string"}
+ROW = ("experiment", "benchmark", "model", "n_samples", "fingerprint")  # never missing of a model
 ATOMS = Columns(
     {
-        **of_type("string", "experiment", "benchmark", "split", "model", "revision"),
+        "experiment": "string",
+        **ORIGIN,
         "layer": "Int64",
         **of_type("string", "estimator", "unimodal", "source_a", "source_b", "given", "atom"),
         **of_type("Float64", "value_bits", "corrected_bits", "lower_bits", "upper_bits"),
         **of_type("Float64", "ci_low", "ci_high", "null_mean", "null_p"),
         **of_type("Int64", "n_samples", "n_codes", "seed"),
-        "converged": "boolean",
-        "fingerprint": "string",
+        **COMPUTED,
     },
     required=("experiment", "benchmark", "estimator", "atom", "value_bits", "seed", "fingerprint"),
 )

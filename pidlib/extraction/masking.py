@@ -26,7 +26,7 @@ _PRESENT = {key: frozenset(key.split("+")) for key in (*_SUBSETS, OPTIONS)} | {"
 
 def modalities_of(sample: Sample) -> tuple[str, ...]:
     """Return the modalities of a sample, in the order of `MODALITIES`."""
-    vision = sample.image is not None or sample.video is not None
+    vision = sample.has_image or sample.video is not None
     present = {"vision": vision, "audio": sample.audio is not None, "language": True}
     return tuple(name for name in MODALITIES if present[name])
 

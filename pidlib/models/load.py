@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -95,13 +96,19 @@ def resolve(
 ) -> tuple[Path | None, str | None]:
     """Find a model without loading it: its folder, or None and the revision of a hub checkpoint.
 
-    Raises a ValueError if the name is no mini, folder or hub id; if the revision of a folder is not
-    the hash of its files; if a known checkpoint cannot be loaded; if a hub checkpoint has no 40-hex
-    revision, unless ``allow_unpinned``.
+    Only a name without a slash is a mini; warns if it is a folder too. Raises a ValueError if the
+    name is no mini, folder or hub id; if the revision of a folder is not the hash of its files; if
+    a known checkpoint cannot be loaded; if a hub checkpoint has no 40-hex revision, unless
+    ``allow_unpinned``.
     """
-    folders = (MINIS / str(name), Path(name))
-    folder = next((path for path in folders if (path / "config.json").is_file()), None)
-    if folder is not None:
+    is_bare = isinstance(name, str) and "/" not in name
+    folders = [MINIS / name] * is_bare + [Path(name)]
+    found = [path for path in folders if (path / "config.json").is_file()]
+    if len(found) > 1:
+        warnings.warn(
+            f"{name} is a mini, which is loaded, and a folder; give ./{name}", stacklevel=2
+        )
+    for folder in found[:1]:
         if revision is not None and revision != (actual := folder_revision(folder)):
             given = f"{actual}, the hash of its files, and not {revision!r}"
             raise ValueError(f"{name} is a folder with revision {given}; give that one, or none")
@@ -109,10 +116,13 @@ def resolve(
     if Path(name).is_dir():
         hint = "give a folder written by save_pretrained"
         raise ValueError(f"{name} is a folder without a config.json; {hint}")
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", str(name)):
+    missing = f"there is no folder {Path(name).absolute()}"
+    if is_bare:
         minis = sorted(path.parent.name for path in MINIS.glob("*/config.json"))
-        hint = unknown_name("model", str(name), minis)
+        hint = unknown_name("model", name, minis)
         raise ValueError(f"{hint}; or give a folder with a config.json, or a hub id")
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)):
+        raise ValueError(f"{missing}; give a folder with a config.json, a hub id, or a mini")
     known = CHECKPOINTS.get(str(name))
     if known and known.reason:
         raise ValueError(f"{name} cannot be loaded: {known.reason}")
@@ -120,7 +130,8 @@ def resolve(
     if not pinned and not (allow_unpinned and revision is None):
         example = f", such as {name}@{known.revision}" if known and known.revision else ""
         hint = f"give a 40-hex commit{example}, or allow_unpinned to load the newest"
-        raise ValueError(f"{name} is a hub checkpoint, given with revision {revision!r}; {hint}")
+        given = f"{name} is a hub checkpoint, given with revision {revision!r}; {hint}"
+        raise ValueError(f"{given}; {missing}")
     return None, revision
 
 

@@ -114,7 +114,9 @@ def profile(
         return report(rows, halves, model.ids, decisions=model, **labels, **sampling)
     if samples is None:
         raise ValueError("got a model without samples; give samples or the name of a benchmark")
+    revision = ""
     if isinstance(samples, str):
+        revision = benchmarks.revision(samples)
         samples = benchmarks.load(samples, "test", n=n, seed=seed)
     elif n is not None:
         raise ValueError(f"n={n} is for a benchmark given by name; pass samples[:{n}]")
@@ -156,6 +158,8 @@ def profile(
         model=model.name,
         revision=model.revision,
         benchmark=", ".join(dict.fromkeys(sample.benchmark for sample in samples)),
+        benchmark_revision=revision or pd.NA,
+        dtype=str(model.model.dtype).removeprefix("torch."),
         tau=tau,
         partners=partners,
         draws=draws,

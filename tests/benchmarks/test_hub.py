@@ -412,6 +412,19 @@ def test_commit_is_read_from_the_cache_of_the_hub(tmp_path, monkeypatch):
     assert len(everything(f"hub/pope@{COMMIT}")) == SIZE
 
 
+def test_the_revision_is_the_commit_or_the_hash_of_the_files(tmp_path, monkeypatch):
+    name = stored(tmp_path / "mine", "pope")
+    before = benchmarks.revision(name)
+    write(tmp_path / "mine", "pope", [ROWS["pope"](i) for i in range(SIZE + 1)])
+    hub._read.cache_clear()
+    assert len(before) == 16 and benchmarks.revision(name) != before
+    stored(tmp_path / "datasets--lmms-lab--POPE" / "snapshots" / COMMIT, "pope")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert benchmarks.revision(f"hub/pope@{COMMIT}") == COMMIT
+    assert benchmarks.revision("micro/scene") == ""
+
+
 def test_unpinned_data_set_stops_a_run_before_any_model_is_loaded():
     preset = load_preset("smoke", benchmarks="micro/scene,hub/pope")
     with pytest.raises(ValueError, match="hub/pope is an external data set"):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from media_files import STEP, TONE, write_clip
 
-from pidlib.benchmarks.media import RATE, SIDE, decode
+from pidlib.benchmarks.media import RATE, SIDE, decode, duration
 
 
 def test_frames_are_from_the_middle_of_equal_parts(tmp_path):
@@ -35,6 +35,15 @@ def test_clip_is_cut_or_padded(tmp_path):
         ) == seconds * RATE
         kept = min(len(audio), len(whole))
         assert (audio[:kept] == whole[:kept]).all() and not audio[kept:].any()
+
+
+def test_sound_can_come_from_another_file(tmp_path):
+    write_clip(tmp_path / "mute.mp4", heard=0)
+    write_clip(tmp_path / "tone.mp4", seen=0)
+    video, audio = decode(tmp_path / "mute.mp4", 2, sound=tmp_path / "tone.mp4")
+    assert [round(level) for level in video.mean((1, 2, 3)) / STEP] == [2, 7]
+    assert abs(len(audio) / RATE - 1) < 0.05
+    assert abs(duration(tmp_path / "tone.mp4") - 1) < 0.1 and not duration(tmp_path / "none.mp4")
 
 
 def test_sound_is_the_mean_of_the_channels(tmp_path):

@@ -1,6 +1,7 @@
 """Samples normalize their pictures and refuse unusable inputs, naming the sample."""
 
 import io
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -100,7 +101,8 @@ def cut_off() -> Image.Image:
 @pytest.mark.parametrize(
     ("image", "fault"),
     [
-        ("missing/photo.png", "is a str, not a PIL image"),
+        ("missing/photo.png", "cannot be read: .*No such file"),
+        (b"no picture", "cannot be read: cannot identify"),
         (np.asarray(PHOTO), "is a ndarray, not a PIL image"),
         (Image.new("F", (4, 4)), "cannot be read: its values are floats"),
         (Image.fromarray(np.full((4, 4), 70000, np.int32)), "do not fit into 16 bits"),
@@ -121,6 +123,17 @@ def test_sound_of_integer_scale_is_refused(scale, kind):
     with pytest.raises(ValueError, match=f"{clip.sample_id}: the sound reaches .*, outside"):
         replace(clip, audio=loud)
     assert replace(clip, audio=1.2 * clip.audio / np.abs(clip.audio).max()).audio is not None
+
+
+def test_a_file_and_encoded_bytes_are_decoded_on_access(tmp_path):
+    PHOTO.save(tmp_path / "photo.png")
+    for given in (tmp_path / "photo.png", str(tmp_path / "photo.png")):
+        sample = replace(SAMPLE, image=given)
+        assert sample.has_image and sample.media == replace(SAMPLE, image=PHOTO).media
+    np.testing.assert_array_equal(shown((tmp_path / "photo.png").read_bytes()), PHOTO)
+    PHOTO.rotate(180).save(tmp_path / "photo.png")
+    np.testing.assert_array_equal(sample.image, PHOTO.rotate(180))
+    assert not SAMPLE.has_image and pickle.loads(pickle.dumps(sample)).media == sample.media
 
 
 def test_generated_pictures_are_not_copied():

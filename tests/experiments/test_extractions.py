@@ -4,6 +4,7 @@ import shutil
 import signal
 from types import SimpleNamespace
 
+import pandas as pd
 import pytest
 import torch
 
@@ -11,7 +12,13 @@ from pidlib import benchmarks
 from pidlib.experiments import __main__ as shell
 from pidlib.experiments import ahead
 from pidlib.experiments import extractions as module
-from pidlib.experiments.extractions import Query, Request, extract_requests, extractions
+from pidlib.experiments.extractions import (
+    Query,
+    Request,
+    check_names,
+    extract_requests,
+    extractions,
+)
 from pidlib.experiments.preset import load_preset
 from pidlib.extraction import extract
 from pidlib.extraction.masking import FULL
@@ -78,6 +85,37 @@ def test_all_names_are_checked_before_the_first_model_is_loaded(
     monkeypatch.setattr(module, "load_model", None)
     with pytest.raises(ValueError, match=message):
         next(extractions(preset, request(preset, QUERY)._replace(**changes)))
+
+
+def test_all_faults_of_names_are_reported_together(preset, tmp_path, monkeypatch):
+    (tmp_path / "q.csv").write_text("question,answer\n,yes\n")
+    names = {"models": ["me/one", "nobody", "name=me/two"]}
+    names["benchmarks"] = ["micro/scene", "hub/pope", f"table:{tmp_path / 'q.csv'}"]
+    faults = (
+        r"me/one is a hub (.|\n)*'nobody'(.|\n)*me/two is(.|\n)*hub/pope is(.|\n)*row 1, column"
+    )
+    for ask in (check_names, lambda preset, requests: next(extractions(preset, *requests))):
+        with pytest.raises(ValueError, match=faults):
+            ask(preset, [request(preset, QUERY)._replace(**names)])
+    monkeypatch.setattr(ahead, "all_requests", lambda preset: [Request(**names, queries=(QUERY,))])
+    with pytest.raises(ValueError, match=faults):
+        ahead.run(preset)
+
+
+def test_rows_name_the_model_and_the_revision_of_your_questions(preset, tmp_path):
+    samples = benchmarks.load("micro/existence", "test", 4)
+    for index, sample in enumerate(samples):
+        sample.image.save(tmp_path / f"{index}.png")
+    rows = [(sample.question, sample.answer, f"{i}.png") for i, sample in enumerate(samples)]
+    table = pd.DataFrame(rows, columns=["question", "answer", "picture"])
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    name, models = f"table:{tmp_path / 'mine.csv'}", [f"tuned={preset.models[0]}"]
+    ((answer,),) = extractions(preset, Request(models, [name], (QUERY,)))
+    row = answer.row_columns("omni", tau=0.25)
+    assert (row["model"], row["benchmark"]) == ("tuned", "table:mine.csv")
+    assert row["benchmark_revision"] == benchmarks.revision(name)
+    assert (row["dtype"], row["partners"], row["tau"]) == ("float32", 0, 0.25)
+    assert row["family"] == "llava" and len(answer.extraction) == 4
 
 
 def test_the_requests_of_a_notebook_are_answered_ahead(preset):

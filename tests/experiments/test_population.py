@@ -5,7 +5,7 @@ import pytest
 
 from pidlib._common import project_root
 from pidlib.experiments import population
-from pidlib.experiments.population import benchmark_kind, family_and_size, population_table
+from pidlib.experiments.population import benchmark_kind, population_table, size_class
 from pidlib.experiments.preset import load_preset
 from pidlib.training.recipes import RECIPES
 
@@ -26,18 +26,17 @@ def test_kind_of_a_benchmark(benchmark, kind):
     assert benchmark_kind(benchmark) == kind
 
 
-def test_family_and_size_of_minis_and_of_checkpoints():
-    assert family_and_size("llava") == ("llava", "1.0 to 1.2 M")
-    assert family_and_size("llava_deep") == ("llava", "1.4 to 1.9 M")
-    checkpoint = "Qwen/Qwen2.5-VL-7B-Instruct@" + 40 * "a"
-    assert family_and_size(checkpoint) == ("qwen2_5_vl", "5 to 20 B")
+def test_sizes_of_minis_and_of_checkpoints():
+    assert size_class("llava") == "1.0 to 1.2 M" and size_class("llava_deep") == "1.4 to 1.9 M"
+    assert size_class("Qwen/Qwen2.5-VL-7B-Instruct") == "5 to 20 B"
+    assert size_class("runs/checkpoint-500") is None
 
 
 def test_sizes_agree_with_the_model_cards():
     for name in (name for name in RECIPES if RECIPES[name].family != "qwen2_5_omni"):
         card = (project_root() / "data" / "minis" / name / "README.md").read_text()
         count = int(card.split(" parameters")[0].rsplit(" ", 1)[-1].replace(",", "")) / 1e6
-        size = family_and_size(name)[1].removesuffix(" M").split(" to ")
+        size = size_class(name).removesuffix(" M").split(" to ")
         low, high = map(float, size)
         assert low <= round(count, 1) <= high
 

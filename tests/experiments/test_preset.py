@@ -4,7 +4,13 @@ import re
 
 import pytest
 
-from pidlib.experiments.preset import PRESETS, Preset, load_preset, read_parameters
+from pidlib.experiments.preset import (
+    PRESETS,
+    Preset,
+    load_preset,
+    parse_model,
+    read_parameters,
+)
 
 
 @pytest.mark.parametrize("name", ["smoke", "offline", "paper"])
@@ -30,7 +36,7 @@ def test_only_the_offline_preset_writes_to_the_committed_results():
         ({"tau": 2}, "tau: "),
         ({"models": ()}, "models: "),
         ({"name": "other"}, "unknown parameter 'name'"),
-        ({"unimodal": "maskd"}, "unimodal.0: unknown mode 'maskd'; did you mean 'masked'?"),
+        ({"unimodal": "maskd"}, "unimodal.0: Input should be 'masked', 'resampled' or"),
         ({"unimodal": "masked,masked"}, "unimodal: duplicate entry 'masked'"),
         ({"models": "llava,llava"}, "models: duplicate entry 'llava'"),
         ({"bias_codes": [5, 5]}, "bias_codes: duplicate entry 5"),
@@ -40,6 +46,11 @@ def test_only_the_offline_preset_writes_to_the_committed_results():
         ({"benchmarks": "micro/groundin"}, "did you mean 'micro/grounding'?"),
         ({"benchmarks": "micro/scene,micro/scene"}, "benchmarks: duplicate entry 'micro/scene'"),
         ({"tuning": "steps=3"}, "tuning: a mapping expected"),
+        ({"models": '["llava"'}, "models: '[\"llava\"' is neither JSON nor YAML"),
+        ({"models": "a/tuned,b/tuned"}, "'a/tuned' and 'b/tuned' have one name, 'tuned'"),
+        ({"models": "x=a/b,x=c/d"}, "'x=a/b' and 'x=c/d' have one name, 'x'; give models as NAME="),
+        ({"benchmarks": "table:a/q.csv,table:b/q.csv"}, "have one name, 'table:q.csv'"),
+        ({"benchmarks": f"hub/pope@{40 * 'a'},hub/pope"}, "have one name, 'hub/pope'"),
     ],
 )
 def test_wrong_names_and_values_are_refused(fields, message):
@@ -99,13 +110,23 @@ def test_the_paper_preset_says_how_to_pin_its_models():
     assert all(model.count("/") == 1 for model in load_preset("paper").models)
 
 
-def test_benchmarks_of_other_sources_are_checked_on_loading():
-    assert load_preset("smoke", benchmarks="mine/questions").benchmarks == ("mine/questions",)
-
-
 def test_a_list_can_be_typed_with_commas():
     assert load_preset("smoke", models="a, b").models == ("a", "b")
     assert load_preset("smoke", bias_codes="3,4").bias_codes == (3, 4)
+
+
+def test_a_list_can_be_typed_as_json():
+    table = "table:my questions, all.csv"
+    assert load_preset("smoke", benchmarks=f'["{table}"]').benchmarks == (table,)
+    assert load_preset("smoke", bias_codes="[3, 4]").bias_codes == (3, 4)
+
+
+def test_models_can_have_a_name():
+    models = load_preset("smoke", models="one=a/tuned,two=b/tuned").models
+    assert [parse_model(model)[:2] for model in models] == [("one", "a/tuned"), ("two", "b/tuned")]
+    commit = 40 * "a"
+    assert parse_model(f"one=me/tuned@{commit}") == ("one", "me/tuned", commit)
+    assert parse_model("/runs/lr=0.1/last")[0] == "/runs/lr=0.1/last"
 
 
 def test_tuning_replaces_single_entries():
@@ -142,6 +163,25 @@ def test_a_parameter_that_was_not_declared_is_refused(value):
 def test_a_field_of_the_preset_that_the_notebook_does_not_use_is_refused():
     with pytest.raises(ValueError, match="unknown parameter 'n_samples'"):
         read_parameters(notebook(n_samples=3))
+
+
+def test_every_notebook_takes_the_parameters_of_a_run(tmp_path):
+    given = {"device": "auto", "batch_size": 4, "cache": str(tmp_path), "allow_unpinned": True}
+    preset = read_parameters(notebook(**given))
+    assert preset.model_dump(include=given.keys()) == given | {"cache": tmp_path}
+    with pytest.raises(ValueError, match="unknown parameter 'devices'; did you mean 'device'"):
+        read_parameters(notebook(devices="cpu"))
+
+
+def test_another_run_does_not_replace_the_committed_tables(tmp_path):
+    given = {"preset": "offline", "output": None}
+    types = {"preset": str, "n_clusters": int, "output": str}
+    other = notebook(**given, n_clusters=7) | {"__annotations__": types}
+    with pytest.raises(ValueError, match="n_clusters: .* replace committed .*-p output build/mine"):
+        read_parameters(dict(other))
+    assert read_parameters(other | {"output": str(tmp_path)}).n_clusters == 7
+    same = other | {"n_clusters": None, "device": "auto", "batch_size": 8}
+    assert read_parameters(same).output.as_posix() == "."
 
 
 def test_scratch_variables_are_accepted_after_the_first_check():

@@ -15,6 +15,14 @@ def test_names_of_models_and_benchmarks():
     assert style.model_name("qwen2_5_vl") == "Qwen2.5-VL mini"
     assert style.model_name("llava_onevision_compact") == "LLaVA-OneVision mini, compact"
     assert style.model_name("llava-hf/llava-1.5-7b-hf@" + 40 * "a") == "llava-1.5-7b-hf"
+    folders = ("/runs/final/", "runs/llava_mine", "./llava", "llava_mine")
+    assert [style.model_name(name) for name in folders] == [
+        "final",
+        "llava_mine",
+        "llava",
+        "llava_mine",
+    ]
+    assert style.benchmark_name("table:cars.csv") == "cars"
     assert style.benchmark_name("easy_vqa/yes_no") == "easy-VQA: yes/no"
     assert style.benchmark_name("prior/80") == "captions: 80 % right"
     assert style.benchmark_name("prior/80 balanced") == "captions: balanced"

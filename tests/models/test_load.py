@@ -21,11 +21,26 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
         ("lava", None, "unknown model 'lava'; did you mean 'llava'"),
         ("owner/checkpoint", None, "40-hex commit"),
         ("owner/checkpoint", "main", "40-hex commit"),
+        ("runs/checkpoint", None, "there is no folder .*/runs/checkpoint"),
+        ("/runs/a/checkpoint", None, "there is no folder /runs/a/checkpoint; give"),
+        ("./lava", None, "there is no folder .*/lava; give"),
     ],
 )
 def test_load_refuses(name, revision, message):
     with pytest.raises(ValueError, match=message):
         load_model(name, revision=revision)
+
+
+def test_only_a_bare_name_is_a_mini(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert resolve("llava") == (MINIS / "llava", None)
+    with pytest.raises(ValueError, match="there is no folder"):
+        resolve("./llava")
+    (tmp_path / "llava").mkdir()
+    (tmp_path / "llava/config.json").write_text("{}")
+    assert resolve("./llava")[0] == resolve(tmp_path / "llava")[0].relative_to(tmp_path)
+    with pytest.warns(UserWarning, match=r"llava is a mini, .* and a folder; give ./llava"):
+        assert resolve("llava") == (MINIS / "llava", None)
 
 
 @pytest.mark.parametrize("load", [resolve, lambda name, commit: load_model(name, revision=commit)])

@@ -25,7 +25,7 @@ from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY, standardized_ranks
-from pidlib.experiments.tables import Columns, of_type, published, validate
+from pidlib.experiments.tables import COMPUTED, ORIGIN, Columns, of_type, published, validate
 from pidlib.profiles.clips import sensory_profile
 from pidlib.sensory import split_by
 
@@ -39,12 +39,11 @@ MEAN = "mean within subsets"
 SUBSETS, TEMPLATES = "all models and subsets", "all models and templates"
 COLUMNS = Columns(
     {
-        **of_type("string", "experiment", "kind", "source", "grade", "benchmark", "template"),
-        **of_type("string", "split", "model", "revision", "quantity", "intervention"),
+        **of_type("string", "experiment", "kind", "source", "grade", "template"),
+        **{**ORIGIN, **of_type("string", "quantity", "intervention")},
         **of_type("Float64", "value", "ci_low", "ci_high", "null_low", "null_high", "null_p"),
         **of_type("Int64", "n_samples", "n_models", "n_cells", "seed"),
-        "converged": "boolean",
-        "fingerprint": "string",
+        **COMPUTED,
     },
     required=("experiment", "kind", "value", "quantity", "intervention"),
 )

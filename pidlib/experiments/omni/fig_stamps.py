@@ -30,8 +30,7 @@ from pidlib.experiments.tables import ATOMS, Columns, of_type
 Labels = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # by kind, target and source
 _PROBES = {
     **of_type("string", "experiment", "benchmark", "split", "source"),
-    **of_type("Float64", "accuracy", "ci_low", "ci_high", "prior"),
-    **of_type("Float64", "probe_bits", "codes_bits", "target_bits"),
+    **of_type("Float64", "accuracy ci_low ci_high prior probe_bits codes_bits target_bits"),
     **of_type("Int64", "n_fitted", "n_samples", "n_codes", "seed"),
     "fingerprint": "string",
 }

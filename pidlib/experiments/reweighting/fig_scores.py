@@ -26,10 +26,8 @@ from pidlib.reweighting import Condition
 
 COLUMNS = Columns(
     {
-        **of_type("string", "experiment", "base", "benchmark", "split", "sample_id"),
-        **of_type("string", "question", "answer"),
-        **of_type("Float64", "sr", "sc", "fp_bits", "gap_bits"),
-        **of_type("Float64", "weight", "weight_batch", "weight_lsmi"),
+        **of_type("string", "experiment base benchmark split sample_id question answer"),
+        **of_type("Float64", "sr sc fp_bits gap_bits weight weight_batch weight_lsmi"),
         **of_type("Float64", "p_answer", "p_answer_language", "moved_vision", "moved_language"),
         **of_type("boolean", "right", "fallback_vision", "fallback_language", "converged"),
         **of_type("Int64", "n_samples", "seed"),
@@ -74,7 +72,11 @@ def _scores(preset: Preset, base: str, trained_on: str) -> pd.DataFrame:
         table[f"fallback_{name}"] = uniform.all(1)
         table[f"moved_{name}"] = reconciliation[name]
     table["right"] = decisions.joint.argmax(1) == answers
-    columns = {"base": base, "benchmark": trained_on, "fingerprint": spec.fingerprint}
+    columns = {
+        "base": spec.columns["base"],
+        "benchmark": trained_on,
+        "fingerprint": spec.fingerprint,
+    }
     columns["seed"] = derive_seed(spec.stream, "tuning", spec.seed)
     return table.assign(n_samples=len(samples), **columns)
 

@@ -18,7 +18,7 @@ from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting.plan import all_conditions
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
 from pidlib.experiments.reweighting.training import cache_folder, cached_shard, train_and_measure
-from pidlib.experiments.tables import Columns, of_type, read, validate
+from pidlib.experiments.tables import COMPUTED, Columns, of_type, read, validate
 from pidlib.extraction.store import Store
 
 TABLE = "reweighting/outcomes"
@@ -29,18 +29,13 @@ COLUMNS = Columns(
     {
         **of_type("string", "base", "revision", "trained_on", "condition"),
         **of_type("Int64", "seed", "n_tuned", "steps", "rank"),
-        **of_type("Float64", "learning_rate", "last", "top_gap", "top_shortcut"),
-        **of_type("Float64", "gap_weight", "shortcut_weight"),
+        **of_type("Float64", "learning_rate last top_gap top_shortcut gap_weight shortcut_weight"),
         **of_type("string", "estimator", "reconciliation", "mislabeled", "benchmark", "measure"),
         "value": "Float64",  # a share for accuracy, bits for total and the atoms
         "n": "Int64",
-        "converged": "boolean",
-        "fingerprint": "string",
+        **COMPUTED,
     },
-    required=(
-        *("base", "trained_on", "condition", "seed", "benchmark", "measure"),
-        *("value", "n", "fingerprint"),
-    ),
+    required="base trained_on condition seed benchmark measure value n fingerprint".split(),
 )
 
 

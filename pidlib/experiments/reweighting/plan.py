@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from pidlib.benchmarks import names
 from pidlib.decomposition.marginals import RECONCILIATIONS
-from pidlib.experiments.preset import Preset
+from pidlib.experiments.preset import Preset, parse_model
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
 from pidlib.reweighting import CONDITIONS, ESTIMATORS, Condition
 
@@ -84,7 +84,7 @@ def when_arms(preset: Preset) -> list[Arm]:
     for steps, first in product(preset.tuning_lengths, firsts):
         cases.append(("training length", f"{steps}", *first, {"steps": steps}))
     for benchmark, bases in preset.tuned_models.items():
-        cases += [("base", base, base, benchmark, {}) for base in bases]
+        cases += [("base", parse_model(base)[0], base, benchmark, {}) for base in bases]
     return [
         Arm(axis, level, TrainingSpec.from_preset(preset, *case, condition, seed, tuning=tuning))
         for axis, level, *case, tuning in cases

@@ -5,7 +5,7 @@ from functools import partial
 from typing import NamedTuple
 
 from pidlib._common import derive_seed
-from pidlib.benchmarks import Sample, load, names
+from pidlib.benchmarks import Sample, canonical, is_external, load, names
 from pidlib.benchmarks.micro import BALANCED
 from pidlib.experiments.reweighting.settings import TrainingSpec
 
@@ -27,7 +27,7 @@ def questions(spec: TrainingSpec, *, allow_unpinned: bool = False) -> Questions:
     on, get = spec.trained_on, partial(load, allow_unpinned=allow_unpinned)
     train = get(on, "train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed))
     profile = get(on, "validation", spec.n_profiled, spec.stream)
-    if evaluation_name(on) == on:
+    if is_external(on):
         return Questions(train, profile, get(on, "test", spec.n_evaluated, spec.stream))
     everything = get(f"prior/{BALANCED}" if on in names("prior") else on, "test", None, spec.stream)
     return Questions(train, profile, balanced(everything, spec.n_evaluated))
@@ -35,8 +35,7 @@ def questions(spec: TrainingSpec, *, allow_unpinned: bool = False) -> Questions:
 
 def evaluation_name(trained_on: str) -> str:
     """The name of the evaluation questions in a table."""
-    external = trained_on.partition("@")[0] in names("external")
-    return trained_on if external else f"{trained_on} balanced"
+    return canonical(trained_on) if is_external(trained_on) else f"{trained_on} balanced"
 
 
 def balanced(samples: Sequence[Sample], n: int | None = None) -> list[Sample]:

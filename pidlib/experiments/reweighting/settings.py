@@ -1,5 +1,6 @@
 """What identifies a training: the model, its questions, their weights, the seed, all numbers."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import cache, cached_property
@@ -7,7 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pidlib._common import code_version, fingerprint, unknown_name
-from pidlib.experiments.preset import Preset
+from pidlib.benchmarks import canonical
+from pidlib.experiments.preset import Preset, parse_model
 from pidlib.models.load import folder_revision, latest_revision, resolve
 from pidlib.reweighting import CONDITIONS, Condition, Weighting
 
@@ -31,6 +33,7 @@ _MODULES = {
     "hub": "benchmarks.hub benchmarks.hub_sources",
     "micro_av": "benchmarks.micro_av",
     "music_avqa": "benchmarks.music_avqa",
+    "table": "benchmarks.table",
 }
 
 
@@ -85,8 +88,7 @@ class TrainingSpec:
             raise ValueError(unknown_name("condition", condition, CONDITIONS))
         if mislabeled not in MISLABELED:
             raise ValueError(unknown_name("kind of wrong labels", mislabeled, MISLABELED))
-        name, _, revision = base.partition("@")
-        resolve(name, revision or None, allow_unpinned=preset.allow_unpinned)
+        resolve(*parse_model(base)[1:], allow_unpinned=preset.allow_unpinned)
         tuned = _replaced(Tuning, "tuning", preset.tuning, tuning)
         weighted = _replaced(Weighting, "weighting", preset.weighting, weighting)
         if condition == Condition.BASE:
@@ -103,14 +105,14 @@ class TrainingSpec:
     @cached_property
     def code(self) -> str:
         """The hash of the code that makes the outcome."""
-        sources = {name.split("/")[0] for name in (self.trained_on, *self.retained)}
+        sources = {re.split("[/:]", name)[0] for name in (self.trained_on, *self.retained)}
         return training_code(" ".join(sorted(sources)), self.weighting.estimator)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that is meant to change the outcome: all fields, the base's weights, code."""
-        name, _, commit = self.base.partition("@")
-        parts = {"kind": "outcome", "code": self.code, "revision": _revision(name, commit)}
+        revision = _revision(*parse_model(self.base)[1:])
+        parts = {"kind": "outcome", "code": self.code, "revision": revision}
         return parts | asdict(self)
 
     @cached_property
@@ -125,6 +127,8 @@ class TrainingSpec:
         tuning, weighting = ("learning_rate", "rank", "last"), ("top_gap", "top_shortcut")
         weighting += ("gap_weight", "shortcut_weight", "estimator", "reconciliation")
         columns = {name: getattr(self, name) for name in names}
+        columns["base"] = parse_model(self.base)[0]
+        columns["trained_on"] = canonical(self.trained_on)
         columns |= {"mislabeled": self.mislabeled} if self.mislabeled else {}
         if self.condition != Condition.BASE:
             columns |= {name: getattr(self.tuning, name) for name in tuning}
@@ -159,6 +163,6 @@ def _replaced(kind: type, what: str, *changes: Mapping[str, Any] | None) -> Any:
 
 
 @cache
-def _revision(name: str, commit: str) -> str:
-    folder, commit = resolve(name, commit or None, allow_unpinned=True)
+def _revision(name: str, commit: str | None) -> str:
+    folder, commit = resolve(name, commit, allow_unpinned=True)
     return commit or (folder_revision(folder) if folder else latest_revision(name))

@@ -19,14 +19,14 @@ from pidlib import benchmarks, reweighting
 from pidlib._common import derive_seed, fingerprint, project_root
 from pidlib.benchmarks import Sample
 from pidlib.decomposition.decisions import Decisions, decision_pid
-from pidlib.experiments.extractions import Query, extracted
+from pidlib.experiments.extractions import Query, extracted, load_named
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting.questions import evaluation_name, questions
 from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.extraction import PASSES, extract
 from pidlib.extraction.masking import FULL, drawn
 from pidlib.extraction.store import Shard, open_store
-from pidlib.models import LoadedModel, load_model
+from pidlib.models import LoadedModel
 from pidlib.reweighting import Condition
 
 TOLERANCE = 1e-4  # bits, of the solver
@@ -85,7 +85,7 @@ def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
         model, certified = _trained(preset, spec, base, train)
         steps = spec.tuning.length(len(train))
     options = {"seed": spec.stream, "batch_size": preset.batch_size, "progress": False}
-    answer, on = partial(extract, model, **options), spec.trained_on
+    answer, on = partial(extract, model, **options), benchmarks.canonical(spec.trained_on)
     profile = answer(profiled, passes=drawn(PASSES, spec.draws))
     solved = decision_pid(profile.masked(spec.tau), tol=TOLERANCE, device=preset.device).pid
     converged = solved.converged and certified
@@ -94,7 +94,7 @@ def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
     answers = {on: profile, evaluation_name(on): answer(evaluated, passes=(FULL,))}
     for name in spec.retained:
         samples = _retained(name, spec.n_retained, spec.stream, preset.allow_unpinned)
-        answers[name] = answer(samples, passes=(FULL,))
+        answers[benchmarks.canonical(name)] = answer(samples, passes=(FULL,))
     rows += [(name, "accuracy", a.accuracy(), len(a), certified) for name, a in answers.items()]
     names, measures, values, n, converged = zip(*rows, strict=True)
     facts = {"revision": base.revision, "benchmark": names, "measure": measures, "n": n}
@@ -146,9 +146,7 @@ def cached_shard(preset: Preset, identity: Mapping, name: str, make: Callable[[]
         return store.get(name, make)
 
 
-@lru_cache(maxsize=2)
-def _load(base: str, device: str, allow_unpinned: bool) -> LoadedModel:
-    return load_model(base, device=device, allow_unpinned=allow_unpinned)
+_load = lru_cache(maxsize=2)(load_named)
 
 
 @lru_cache(maxsize=16)

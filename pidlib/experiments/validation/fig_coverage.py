@@ -30,7 +30,7 @@ from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions
 from pidlib.experiments import style, tables
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import Columns, of_type
+from pidlib.experiments.tables import COMPUTED, Columns, of_type
 from pidlib.experiments.validation import laws
 from pidlib.extraction.masking import SOURCES
 from pidlib.extraction.store import Shard, open_store
@@ -55,8 +55,7 @@ _TYPES = {
     **of_type("Float64", "truth_bits", "value_bits", "bias_bits", "deviation_bits"),
     **of_type("Float64", "coverage", "coverage_low", "coverage_high", "width_bits", "rejected"),
     **of_type("Int64", "n_repeats", "seed"),
-    "converged": "boolean",
-    "fingerprint": "string",
+    **COMPUTED,
 }
 COLUMNS = Columns(_TYPES, required=[name for name in _TYPES if name != "rejected"])
 _DOTTED = {"linestyle": ":", "markerfacecolor": "white"}  # of the bootstrap

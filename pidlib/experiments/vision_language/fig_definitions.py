@@ -22,7 +22,7 @@ from pidlib.experiments.decision_profiles import embedding_codes, embedding_requ
 from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.population import ATOMS, OUTCOMES, population_table
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import Columns, of_type, validate
+from pidlib.experiments.tables import ORIGIN, Columns, of_type, validate
 from pidlib.experiments.vision_language import variants
 from pidlib.extraction.masking import SOURCES
 
@@ -35,7 +35,7 @@ RANKED = ("synergy", "redundancy")
 COLUMNS = {
     "fig_definitions": Columns(
         {
-            **of_type("string", "experiment", "kind", "benchmark", "split", "model", "revision"),
+            **{**of_type("string", "experiment", "kind"), **ORIGIN},
             "procedure": "string",
             **variants.INFORMATIONS,
             **of_type("Float64", *(f"{name}_bits" for name in OF_JOINTS), *OUTCOMES),

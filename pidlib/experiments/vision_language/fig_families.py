@@ -18,7 +18,7 @@ from pidlib.experiments.extractions import Request
 from pidlib.experiments.population import ATOMS, DECIMALS
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import permutation_p, standardized_ranks
-from pidlib.experiments.tables import Columns, of_type, validate
+from pidlib.experiments.tables import COMPUTED, Columns, of_type, validate
 
 MEASURES = {"profile": ("o", "atoms"), "deviation": ("D", "minus the mean model")}
 GROUPS = ("same family", "same family and size", "same size", "alike in accuracy")
@@ -27,11 +27,9 @@ COLUMNS = Columns(
     {
         **of_type("string", "experiment", "measure", "kin", "model_a", "model_b"),
         **of_type("string", "family_a", "family_b", "size_a", "size_b"),
-        **of_type("Float64", "accuracy_apart", "rho"),
-        **of_type("Float64", "null_mean", "null_low", "null_high", "null_p"),
+        **of_type("Float64", "accuracy_apart rho null_mean null_low null_high null_p"),
         **of_type("Int64", "n_pairs", "n_cells", "n_samples", "seed"),
-        "converged": "boolean",
-        "fingerprint": "string",
+        **COMPUTED,
     },
     required=("experiment", "measure", "n_cells", "n_samples", "fingerprint"),
 )

@@ -19,7 +19,7 @@ from pidlib.experiments import interventions, population, statistics, style
 from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import Columns, of_type, validate
+from pidlib.experiments.tables import COMPUTED, ORIGIN, Columns, of_type, validate
 from pidlib.extraction.masking import FULL
 
 NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are masked passes
@@ -34,12 +34,11 @@ MEAN, POOLED = "mean within benchmarks", "all models and benchmarks"
 
 COLUMNS = Columns(
     {
-        **of_type("string", "experiment", "kind", "benchmark", "split", "model", "revision"),
+        **{**of_type("string", "experiment", "kind"), **ORIGIN},
         **of_type("string", "quantity", "intervention"),
         **of_type("Float64", "value", "ci_low", "ci_high", "null_low", "null_high", "reliability"),
         **of_type("Int64", "n_benchmarks", "n_samples", "n_models", "seed"),
-        "converged": "boolean",
-        "fingerprint": "string",
+        **COMPUTED,
     },
     required=("experiment", "kind", "benchmark", "seed", "fingerprint"),
 )
@@ -158,7 +157,7 @@ def rank_correlations(
 
 def _quantities(models: pd.DataFrame) -> pd.DataFrame:
     """Quantities of the population's table, a row each."""
-    columns = ["benchmark", "split", "model", "revision", "n_samples", "fingerprint", "converged"]
+    columns = [*ORIGIN, "n_samples", "fingerprint", "converged"]
     names = {column: name for name, column in MEASURED.items()}
     renamed = models.rename(columns=names)
     rows = renamed.melt(columns, names.values(), "quantity", ignore_index=False)

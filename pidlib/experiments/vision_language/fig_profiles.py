@@ -14,7 +14,7 @@ from pidlib.experiments import decision_profiles, style
 from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.preset import MODES, Preset
-from pidlib.experiments.tables import ATOMS, DIAGNOSTICS, Columns, of_type, validate
+from pidlib.experiments.tables import ATOMS, DIAGNOSTICS, ORIGIN, Columns, of_type, validate
 from pidlib.experiments.tables import latex as booktabs
 from pidlib.experiments.vision_language.panels import compare
 from pidlib.profiles.modes import diagnose
@@ -29,17 +29,14 @@ COLUMNS = {
     "fig_profiles": ATOMS,
     "fig_profiles_diagnostics": Columns(
         {
-            **of_type("string", "experiment", "benchmark", "kind", "split", "model", "revision"),
+            **{**of_type("string", "experiment", "kind"), **ORIGIN},
             **of_type("Float64", *DIAGNOSTICS),
             **of_type("Float64", *map("_".join, _COMBINED)),
             "n_samples": "Int64",
             "converged": "boolean",
             "fingerprint": "string",
         },
-        required=(
-            *("experiment", "benchmark", "split", "model", "accuracy"),
-            *("n_samples", "fingerprint"),
-        ),
+        required="experiment benchmark split model accuracy n_samples fingerprint".split(),
     ),
 }
 

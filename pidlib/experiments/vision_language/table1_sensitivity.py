@@ -28,7 +28,7 @@ from pidlib.experiments.population import (
 )
 from pidlib.experiments.preset import MODES, Preset
 from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY
-from pidlib.experiments.tables import Columns, of_type, published, validate
+from pidlib.experiments.tables import COMPUTED, Columns, of_type, published, validate
 from pidlib.experiments.tables import latex as booktabs
 from pidlib.experiments.vision_language import variants
 from pidlib.training.recipes import DEEP, RECIPES
@@ -51,16 +51,13 @@ _SYNERGY = [CELLS.index(("synergy", outcome)) for _, outcome in CELLS]
 COLUMNS = {
     "table1_sensitivity": Columns(
         {
-            **of_type("string", "experiment", "source", "grade", "kind", "benchmark"),
-            **of_type("string", "quantity", "outcome"),
-            **of_type("Float64", "rho", "abs_rho_at_most"),
-            **of_type("Float64", "ci_low", "ci_high", "family_low", "family_high"),
+            **of_type("string", "experiment source grade kind benchmark quantity outcome"),
+            **of_type("Float64", "rho abs_rho_at_most ci_low ci_high family_low family_high"),
             **of_type("Float64", "minus_synergy", "minus_low", "minus_high"),
             **of_type("Float64", "p_value", "q_value", "reliability", "fallback"),
             "left_out": "string",
             **of_type("Int64", "n_models", "n_families", "n_samples", "seed"),
-            "converged": "boolean",
-            "fingerprint": "string",
+            **COMPUTED,
         },
         required=("experiment", "source", "quantity", "outcome", "n_models"),
     ),

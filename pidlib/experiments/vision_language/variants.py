@@ -28,7 +28,7 @@ from pidlib.experiments.extractions import extractions
 from pidlib.experiments.population import DECIMALS, OUTCOMES, TOLERANCE, by_model
 from pidlib.experiments.preset import MODES, Preset
 from pidlib.experiments.statistics import MIN_CLUSTERS, clustered_correlations, percentile_interval
-from pidlib.experiments.tables import of_type
+from pidlib.experiments.tables import COMPUTED, of_type
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, SOURCES
 
@@ -115,11 +115,9 @@ def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
 # Columns of `correlations`.
 CORRELATIONS = {
     **of_type("string", "benchmark", "procedure", "definition", "quantity", "outcome"),
-    **of_type("Float64", "rho", "family_low", "family_high"),
-    **of_type("Float64", "minus_default", "minus_low", "minus_high"),
+    **of_type("Float64", "rho family_low family_high minus_default minus_low minus_high"),
     **of_type("Int64", "n_benchmarks", "n_models", "n_families", "n_samples", "seed"),
-    "converged": "boolean",
-    "fingerprint": "string",
+    **COMPUTED,
 }
 
 
