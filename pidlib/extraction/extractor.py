@@ -17,6 +17,7 @@ from pidlib.benchmarks import Sample
 from pidlib.extraction.checks import check_samples
 from pidlib.extraction.job import Job
 from pidlib.extraction.masking import FULL, MASKS, SOURCES, Pass, full_pass, modalities_of
+from pidlib.extraction.proof import prove
 from pidlib.extraction.reader import Reader
 from pidlib.extraction.result import Extraction
 from pidlib.extraction.store import open_store
@@ -109,10 +110,12 @@ def extract(
         get = store.get if store else lambda name, make: make()
         if store:
             store.require(job.size)
-        job.moments = get("calibration", job.statistics).arrays
+        proved = partial(prove, reader, samples[0]) if "vision" in job.modalities else bool
+        job.moments = get("calibration", lambda: proved() or job.statistics()).arrays
         shards = []
         for start in job.starts:
-            shards.append(get(f"samples-{start:06d}", partial(job.shard, start)))
+            make = partial(job.shard, start)
+            shards.append(get(f"samples-{start:06d}", lambda make=make: proved() or make()))
             bar.update(len(shards[-1].facts["sample_ids"]))
     return Extraction.from_shards(shards, described)
 
