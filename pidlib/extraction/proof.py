@@ -6,6 +6,7 @@ attends to a selection of tokens beyond some length is not tested there: its own
 """
 
 import warnings
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import combinations, permutations
 from typing import Any
@@ -84,15 +85,15 @@ def _test(reader: Reader, sample: Sample) -> Proof:
             raise _fault(reader, f"another {name} does not change the answer")
     if (own := gap(_own_answer(reader, samples[""]), whole)) > limit:
         raise _fault(reader, f"the full pass is not its own forward pass (off by {own:.1g})")
-    rows = [samples[""], _made_up(sample, longer, "size"), samples["language"]]
-    try:
-        together = answer(*map(row, reader._encode(rows)))
-        alone = torch.cat([answer(row(*reader._encode([each]))) for each in rows])
-        apart = max(gap(one[None], other[None]) for one, other in zip(together, alone, strict=True))
-    except (RuntimeError, ValueError, TypeError, IndexError):
-        apart = float("inf")
-    lens = reader._run([row(item)], [reader.blocks[-1]])[0].float()
-    return Proof(limit, gap(lens[:, 0], lens[:, 1]), apart)
+    batch = [samples[""], _made_up(sample, longer, "size"), samples["language"]]
+    gaps = {"lens": float("inf"), "batch": float("inf")}  # if they cannot be computed
+    with suppress(RuntimeError, ValueError, TypeError, IndexError):
+        together = answer(*map(row, reader._encode(batch))).split(1)
+        alone = [answer(row(*reader._encode([each]))) for each in batch]
+        gaps["batch"] = max(map(gap, together, alone))
+    with suppress(RuntimeError, ValueError):
+        gaps["lens"] = gap(*reader._run([row(item)], reader.blocks[-1:])[0].float().unbind(1))
+    return Proof(limit, **gaps)
 
 
 def _fault(reader: Reader, fault: str) -> ValueError:

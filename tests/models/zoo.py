@@ -302,8 +302,8 @@ def muse_glimmer(words):
     tokenizer = word_tokenizer(words, image_token="<|patch|>", video_token="<|video|>", **marks)
     processor = hf.MuseGlimmerProcessor(
         hf.MuseGlimmerImageProcessor(patch_size=8, merge_size=2),
-        tokenizer,
         hf.MuseGlimmerVideoProcessor(),
+        tokenizer,
         chat_template=chat("<|patch|>"),
     )
     places = {"pos_emb_height": 8, "pos_emb_width": 8, "max_position_embeddings": 64}
