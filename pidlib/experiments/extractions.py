@@ -15,7 +15,8 @@ from pidlib.experiments.preset import Preset, parse_model
 from pidlib.extraction import Extraction, extract
 from pidlib.extraction.extractor import identity, model_facts, sample_facts
 from pidlib.extraction.store import Store
-from pidlib.models import FAMILIES, LoadedModel, load_model
+from pidlib.models import LoadedModel, load_model
+from pidlib.models.families import family_named
 from pidlib.models.load import folder_revision, latest_revision, resolve
 
 
@@ -123,8 +124,8 @@ def _find(name: str, device: str, dtype: str, allow_unpinned: bool) -> LoadedMod
     config = transformers.AutoConfig.from_pretrained(
         str(folder or name), revision=commit, trust_remote_code=False
     )
-    saved, family = config.dtype, FAMILIES.get(config.model_type)
-    if family and family.submodel:
+    saved, family = config.dtype, family_named(config.model_type)
+    if family.submodel:
         config = getattr(config, f"{family.submodel}_config")
     number = (saved or torch.float32) if dtype == "auto" else getattr(torch, dtype)
     load = partial(load_model, name, revision=commit, device=device, dtype=number)
@@ -145,7 +146,7 @@ def extracted(
     columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
     columns |= {
         "revision": model.revision,
-        "family": model.facts["family"],
+        "family": family_named(model.facts["family"]).name,
         "n_samples": len(samples),
     }
     unpinned = {"allow_unpinned": preset.allow_unpinned}

@@ -18,6 +18,7 @@ from pidlib.benchmarks import Sample
 from pidlib.extraction.checks import check_layers, check_samples
 from pidlib.extraction.job import Job
 from pidlib.extraction.masking import FULL, MASKS, SOURCES, Pass, full_pass, modalities_of
+from pidlib.extraction.proof import prove
 from pidlib.extraction.reader import Reader
 from pidlib.extraction.result import Extraction
 from pidlib.extraction.store import Shard, open_store
@@ -114,6 +115,8 @@ def extract(
             first = samples[0]
             numbers = described["layers"], first.question, batch_size
             job.reader = Reader(loaded, first.candidates, *numbers)
+            if "vision" in job.modalities:
+                prove(job.reader, first)
             if store:
                 store.provenance["device"] = str(loaded.device)
                 store.require(job.size * len(parts.keys() - store.names) / len(parts))

@@ -58,8 +58,8 @@ class Job:
         answers = len(self.passes) * answer * (1 + vectors)
         vectors += len(self.modalities)
         if self.tokens:
-            _, ((question, span, _),) = self.reader.prompter.tokenize(self.samples[:1])
-            vectors += 2 * (len(question.is_language) + len(span["input_ids"]))
+            _, ((question, picture),) = self.reader.prompter.tokenize(self.samples[:1])
+            vectors += 2 * len(Row(picture, question))
         pairs = sum(map(len, self.partners)) * (answer + 6)
         return 4 * (len(self.samples) * (answers + vectors * width) + pairs)
 
@@ -97,10 +97,14 @@ class Job:
             else:
                 noise[name] = draw_noise(self.moments, name, count, *stream)
         if "options" in given.present:
-            kept = torch.from_numpy(encoded.question.is_options)[:, None]
-            language = encoded.tokens["language"].float().cpu()
-            noise["language"] = torch.where(kept, language, noise["language"])
+            noise["language"] = noise["language"][~torch.from_numpy(encoded.question.is_options)]
         return noise
+
+    def row(self, encoded: Encoded, given: Pass) -> Row:
+        """Return the forward pass of a sample with the modalities of a pass."""
+        question = encoded.question
+        question = question.without_options if "options" in given.present else question
+        return Row(encoded.picture, question, partial(self.noise, encoded, given))
 
     def shard(self, start: int) -> Shard:
         """Extract the `SHARD` samples from ``start``."""
@@ -130,11 +134,7 @@ class Job:
     def _answer_passes(self, encoded: Sequence[Encoded]) -> dict[str, np.ndarray]:
         if not self.passes:
             return {}
-        rows = [
-            Row(item.picture, item.question, partial(self.noise, item, given))
-            for given in self.passes.values()
-            for item in encoded
-        ]
+        rows = [self.row(item, given) for given in self.passes.values() for item in encoded]
         output = self.reader.answer(rows, lens=bool(self.reader.layers))
         check_finite(output, [item.sample.sample_id for item in encoded] * len(self.passes))
         arrays = {}

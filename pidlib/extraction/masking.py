@@ -1,15 +1,14 @@
 """Masking: replace the token embeddings of a modality, by calibrated noise or otherwise."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import Tensor
 
 from pidlib._common import derive_seed, unknown_name
 from pidlib.benchmarks import Sample
@@ -107,19 +106,3 @@ def draw_noise(moments: Mapping[str, np.ndarray], name: str, count: int, *stream
     mean = torch.from_numpy(moments[f"mean/{name}"]).float()
     std = torch.from_numpy(moments[f"std/{name}"]).float()
     return torch.randn(count, len(mean), generator=generator) * std + mean
-
-
-def replace_inputs(decoder: nn.Module, replace: Callable[[Tensor], Mapping]) -> RemovableHandle:
-    """Replace the inputs of the language model, inside ``with replace_inputs(...)``.
-
-    ``replace`` maps its input embeddings [batch, length, d] to the arguments to override:
-    ``inputs_embeds``, and those of deepstack or cross-attention. Positions and masks stay.
-    """
-
-    def override(module, args, kwargs):
-        embeddings = kwargs.get("inputs_embeds")
-        if embeddings is None:
-            embeddings = module.get_input_embeddings()(kwargs["input_ids"])
-        return args, {**kwargs, "input_ids": None, **replace(embeddings)}
-
-    return decoder.register_forward_pre_hook(override, with_kwargs=True)

@@ -1,9 +1,10 @@
 """Prompts: tokenize samples and locate question, options, media and chat scaffold."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from os.path import commonprefix
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -34,39 +35,62 @@ class Question:
         """Ids of the language tokens, in order."""
         return self.fields["input_ids"][self.is_language]
 
+    @property
+    def without_options(self) -> "Question":
+        """The question with its options as part of the scaffold, which masking keeps."""
+        is_language = self.is_language.copy()
+        is_language[is_language] = ~self.is_options
+        return replace(self, is_language=is_language, is_options=np.zeros(is_language.sum(), bool))
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
     """The tokens of a picture, or of a clip with its sound, and their features."""
 
-    span: Fields  # from the first to the last placeholder
+    span: Fields  # all tokens that a prompt without the picture does not have
     places: Places  # of each modality in the span; video and sound are interleaved in time
-    layout: dict[str, Tensor]  # the family's layout inputs
+    layout: dict[str, Any]  # what else the forward pass needs: the grid of rotary positions
     features: dict[str, Float[Tensor, "tokens levels*d"]]  # projected; deepstack levels follow
 
 
-Prompt = tuple[Question, Fields, Places]  # question, span and places of the picture or clip
+class _Spy:
+    """A tokenizer that keeps the texts of its last call: those of the processor, with its marks."""
+
+    def __init__(self, tokenizer: Any):
+        self._tokenizer, self.texts = tokenizer, []
+
+    def __call__(self, text: str | list[str], *args, **kwargs):
+        self.texts = [text] if isinstance(text, str) else list(text)
+        return self._tokenizer(text, *args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+
+Prompt = tuple[Question, Picture]  # a picture without features; without tokens if there is none
 
 
 class Prompter:
     """Render questions for a processor and locate their tokens.
 
-    A token belongs to the question exactly if it covers a character of it in the rendered text; the
-    processor expands the placeholder of a picture, which shifts the characters after it. Without a
+    A token belongs to the question exactly if it covers a character of it in the text that the
+    processor gives to its tokenizer, where the placeholder of a picture is expanded. Without a
     picture, the same chat is rendered without its placeholder. Raises a ValueError without a fast
     tokenizer or a chat template.
     """
 
     def __init__(self, loaded: "LoadedModel"):
-        self.processor, self.family = processor, family = loaded.processor, loaded.family
-        if not getattr(processor.tokenizer, "is_fast", False):
-            name = type(processor.tokenizer).__name__
+        self.processor, self.family = copy.copy(loaded.processor), loaded.family
+        self.model, tokenizer = loaded.model, loaded.processor.tokenizer
+        if not getattr(tokenizer, "is_fast", False):
+            name = type(tokenizer).__name__
             raise ValueError(f"{name} has no character offsets; load a fast tokenizer")
-        if family.prompt is None and not processor.chat_template:
-            raise ValueError(f"this {family.name} model has no chat template; set it in processor")
-        self.placeholder_ids = family.placeholder_ids(loaded.model)
-        self._bos = processor.tokenizer.bos_token or processor.tokenizer.cls_token
-        self._marker = getattr(processor, f"{family.medium}_token", "")
+        if self.family.prompt is None and not self.processor.chat_template:
+            name = self.family.name
+            raise ValueError(f"this {name} model has no chat template; set it in processor")
+        self.placeholder_ids = self.family.placeholder_ids(loaded.model)
+        self.processor.tokenizer = self._spy = _Spy(tokenizer)
+        self._bos = tokenizer.bos_token or tokenizer.cls_token
         self._scaffolds: dict[bool, tuple[str, str]] = {}
 
     def render(self, text: str, picture: bool = True) -> str:
@@ -103,8 +127,8 @@ class Prompter:
             arguments["size"] = {edge: own[edge] for edge in default}
         return arguments
 
-    def tokenize(self, samples: list[Sample]) -> tuple[dict[str, Tensor], list[Prompt]]:
-        """Process samples: inputs of the towers (empty without media), and prompts.
+    def tokenize(self, samples: list[Sample]) -> tuple[Mapping[str, Any], list[Prompt]]:
+        """Process samples: the processor's other outputs (empty without media), and prompts.
 
         Either all samples have a picture or clip, or none.
         """
@@ -120,27 +144,40 @@ class Prompter:
             inputs = self.processor(text=prompts, **media, **options)
         else:  # a processor that adds to the prompt requires a picture
             prompts = [before + sample.text + after for sample in samples]
-            inputs = self.processor.tokenizer(prompts, return_token_type_ids=True, **options)
+            inputs = self._spy(prompts, return_token_type_ids=True, **options)
         inputs.pop("labels", None)  # for training, added by PaliGemma's processor
-        offsets = inputs.pop("offset_mapping").numpy()
-        kept = inputs.pop("attention_mask").bool().numpy()
-        family = self.family
-        needed = {*family.tower_inputs, *family.audio_inputs, *family.layout_inputs}
-        tower = {name: inputs.pop(name) for name in needed if picture}
-        fields = {name: values.numpy() for name, values in inputs.items()}
-        is_expanded = picture and self._marker and self._marker in before
-        split = []
-        for row, sample in enumerate(samples):
+        offsets, kept = inputs.pop("offset_mapping"), inputs.pop("attention_mask").bool().numpy()
+        takes, reads = self.family.arguments(self.model)
+        dims = {key: np.shape(inputs[key]) for key in inputs}
+        fields = {key for key in takes - reads if dims.get(key, ())[:2] == dims["input_ids"]}
+        fields = {name: inputs.pop(name).numpy() for name in list(inputs) if name in fields}
+        # The forward pass needs grids, sizes and timing: a row (or as many) for each picture.
+        layout = {name: inputs[name] for name in inputs if name in takes and len(dims[name]) < 3}
+        pixels = {key for key in reads & layout.keys() if np.asarray(layout[key]).dtype.kind == "f"}
+        layout = {name: layout[name] for name in layout if name not in pixels and picture}
+        step = {name: len(value) // len(samples) for name, value in layout.items()}
+        # BLIP-2 puts the placeholders of the picture in front of the tokenized text.
+        in_front = ((0, 0), (fields["input_ids"].shape[1] - offsets.shape[1], 0), (0, 0))
+        offsets, split = np.pad(offsets.numpy(), in_front), []
+        for row, (sample, text) in enumerate(zip(samples, self._spy.texts, strict=True)):
+            start = len(before)
+            if text.endswith(sample.text + after):
+                start = len(text) - len(sample.text + after)
+            elif not text.startswith(before + sample.text):
+                changed = f"given {prompts[row]!r}, tokenized {text[-len(prompts[row]) :]!r}"
+                raise ValueError(f"the processor changes the prompt: {changed}")
             tokens = {name: values[row, kept[row]] for name, values in fields.items()}
             begin, end = offsets[row, kept[row]].T
-            start = len(before)
-            if is_expanded:  # counted from the end, as characters behind the picture are shifted
-                start = end.max() + self._untokenized - len(after) - len(sample.text)
             covers = (end > start) & (begin < end)  # a character at or after the start
             is_language = covers & (begin < start + len(sample.text))
             is_question = covers & (begin < start + len(sample.question.strip()))
-            split.append(self._split(tokens, is_language, ~is_question[is_language]))
-        return tower, split
+            # Marks of tiles, which the processor adds around placeholders, belong to the picture.
+            first = len(commonprefix([text[:start], before]))
+            last = start - len(commonprefix([text[first:start][::-1], before[first:][::-1]]))
+            added = (end > first) & (begin < last) & (first < last)
+            own = {name: v[row * step[name] :][: step[name]] for name, v in layout.items()}
+            split.append(self._split(tokens, own, added, is_language, ~is_question[is_language]))
+        return inputs if picture else {}, split
 
     def first_tokens(self, candidates: tuple[str, ...], question: str) -> Int[Tensor, " k"]:
         """Find the first token of each candidate after the prompt; a ValueError if two are equal.
@@ -169,7 +206,7 @@ class Prompter:
             media = [{"type": self.family.medium}] * picture
             turn = {"role": "user", "content": [*media, {"type": "text", "text": text}]}
             return self.processor.apply_chat_template([turn], add_generation_prompt=True)
-        image = self._marker if picture else ""
+        image = getattr(self.processor, f"{self.family.medium}_token", "") if picture else ""
         return form.format(image=image, bos=self._bos, question=text)
 
     def _scaffold(self, picture: bool = True) -> tuple[str, str]:
@@ -180,19 +217,21 @@ class Prompter:
             self._scaffolds[picture] = before, after
         return self._scaffolds[picture]
 
-    @cached_property
-    def _untokenized(self) -> int:
-        """Number of characters (white space) that the tokenizer drops at the end of a prompt."""
-        before, after = self._scaffold()
-        prompt, tokenizer = before + "x" + after, self.processor.tokenizer
-        encoded = tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True)
-        return len(prompt) - max(end for _, end in encoded["offset_mapping"])
-
-    def _split(self, fields: Fields, is_language: np.ndarray, is_options: np.ndarray) -> Prompt:
+    def _split(
+        self,
+        fields: Fields,
+        layout: dict,
+        added: np.ndarray,
+        is_language: np.ndarray,
+        is_options: np.ndarray,
+    ) -> Prompt:
         ids, placeholders = fields["input_ids"], self.placeholder_ids
         held = np.flatnonzero(np.isin(ids, list(placeholders.values())))
+        marks = np.flatnonzero(added) if len(held) else held
+        held = np.sort(np.concatenate([held, marks]))
         media = slice(held[0], held[-1] + 1) if len(held) else slice(len(ids), None)
         span = {name: values[media] for name, values in fields.items()}
         others = {name: np.delete(values, media, axis=0) for name, values in fields.items()}
+        places = {name: ids[media] == token for name, token in placeholders.items()}
         question = Question(others, media.start, np.delete(is_language, media), is_options)
-        return question, span, {name: ids[media] == token for name, token in placeholders.items()}
+        return question, Picture(span, places, layout, {})

@@ -3,20 +3,23 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from operator import attrgetter
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlib.benchmarks import Sample
 from pidlib.extraction.checks import check_finite, check_layers
-from pidlib.extraction.masking import replace_inputs
 from pidlib.extraction.prompts import Picture, Prompter, Question
-from pidlib.models.families import Family
+from pidlib.extraction.seams import Seams
+from pidlib.models.families import arguments_of
+
+if TYPE_CHECKING:
+    from transformers import BatchFeature
 
 log = logging.getLogger(__name__)
 
@@ -57,29 +60,6 @@ def capture_outputs(blocks: Sequence[nn.Module], index: tuple) -> Iterator[list[
         yield states
 
 
-class Head:
-    """Computes candidate logits [n, k] and log normalizer [n], float32, from normed states."""
-
-    def __init__(self, model: nn.Module, family: Family, tokens: Int[Tensor, " k"]):
-        head, norm = family.head, family.norm
-        self.project = attrgetter(head)(model) if head else model.get_output_embeddings()
-        self.norm = attrgetter(norm)(family.decoder_of(model)) if norm else nn.Identity()
-        self.tokens = tokens
-        self.softcap = getattr(model.config.get_text_config(), "final_logit_softcapping", None)
-
-    def __call__(self, hidden: Float[Tensor, "n d"]) -> tuple[Tensor, Tensor]:
-        logits = self.project(hidden).float()
-        if self.softcap is not None:
-            logits = torch.tanh(logits / self.softcap) * self.softcap
-        return logits[:, self.tokens], logits.logsumexp(-1)
-
-    def lens(self, states: list[Float[Tensor, "n d"]]) -> tuple[Tensor, Tensor]:
-        """Apply the head to outputs of blocks, [n, L, .]: the logit lens (nostalgebraist, 2020)."""
-        # Block by block: all at once would hold L vocabularies for each row.
-        logits, log_normalizer = zip(*(self(self.norm(state)) for state in states), strict=True)
-        return torch.stack(logits, 1), torch.stack(log_normalizer, 1)
-
-
 class Reader:
     """Reads logits of the candidates after the prompt of a question, and states of blocks."""
 
@@ -87,18 +67,18 @@ class Reader:
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; got {batch_size}")
         self.batch_size = batch_size
-        self.model, self.family, self.device = loaded.model, loaded.family, loaded.device
         model, family = loaded.model, loaded.family
+        self.model, self.family, self.device = model, family, loaded.device
         self.dtype, self.embed = model.dtype, model.get_input_embeddings()
-        self.decoder, self.blocks = family.decoder_of(model), family.blocks_of(model)
-        self.body = self.decoder if family.decoder else model.base_model
+        self.runs, self.head = family.runs(model), family.head_of(model)
+        self.blocks, self.norm = family.blocks_of(model), family.norm_of(model)
         # Vision features are this wide at the input; those of deepstack levels follow.
         self.width = self.embed.weight.shape[1] if family.cross_attention_arg is None else None
         self.prompter = Prompter(loaded)
-        first_tokens = self.prompter.first_tokens(candidates, question).to(self.device)
-        self.head = Head(model, family, first_tokens)
+        self.first_tokens = self.prompter.first_tokens(candidates, question).to(self.device)
         self.layers = check_layers(layers, len(self.blocks))
         self.pad = loaded.processor.tokenizer.pad_token_id or 0
+        self.seams: Seams | None = None
 
     def in_batches(self, run: Callable, items: Sequence) -> Iterator:
         """Yield the result of ``run`` for each batch; its size halves when memory runs out."""
@@ -129,7 +109,7 @@ class Reader:
     def questions(self, samples: Sequence[Sample]) -> list[Question]:
         """Tokenize the samples' questions without running the towers."""
         batches = self.in_batches(self.prompter.tokenize, samples)
-        return [question for _, prompts in batches for question, *_ in prompts]
+        return [question for _, prompts in batches for question, _ in prompts]
 
     def answer(self, rows: Sequence[Row], lens: bool = False) -> dict[str, np.ndarray]:
         """Run the rows, batched by length: ``logits`` [rows, k] and ``log_normalizer``, float32.
@@ -149,39 +129,48 @@ class Reader:
 
     @torch.inference_mode()
     def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
-        tower, prompts = self.prompter.tokenize(list(samples))
-        tower = {name: value.to(self.device) for name, value in tower.items()}
-        inputs = {
-            name: v.to(self.dtype) if v.is_floating_point() else v for name, v in tower.items()
-        }
-        family, features = self.family, {}
-        if tower:
-            features["vision"] = family.encode_vision(self.model, inputs)
-        if tower and family.has_audio:
-            lengths = [int(places["audio"].sum()) for *_, places in prompts]
-            features["audio"] = family.encode_audio(self.model, inputs).split(lengths)
-        words = [torch.from_numpy(question.language_ids) for question, *_ in prompts]
-        lengths = list(map(len, words))
-        words = self.embed(torch.cat(words).to(self.device)).split(lengths)
-        encoded, layout_inputs = [], family.layout_inputs if tower else ()
-        for row, (question, span, places) in enumerate(prompts):
-            layout = {name: tower[name][row : row + 1] for name in layout_inputs}
+        inputs, prompts = self.prompter.tokenize(list(samples))
+        features = self._features(inputs, samples, prompts) if inputs else {}
+        words = [torch.from_numpy(question.language_ids) for question, _ in prompts]
+        words = self.embed(torch.cat(words).to(self.device)).split(list(map(len, words)))
+        encoded = []
+        for row, (question, picture) in enumerate(prompts):
             own = {name: of_samples[row] for name, of_samples in features.items()}
-            tokens, picture = own | {"language": words[row]}, Picture(span, places, layout, own)
+            tokens, picture = own | {"language": words[row]}, replace(picture, features=own)
             encoded.append(Encoded(samples[row], picture, question, tokens))
         for name in encoded[0].tokens:
             tokens = {f"{name} embeddings": [item.tokens[name] for item in encoded]}
             check_finite(tokens, [sample.sample_id for sample in samples])
         return encoded
 
+    def _features(self, inputs: "BatchFeature", samples: Sequence, prompts: Sequence) -> dict:
+        """Run the towers; return the tokens [tokens, levels * d] of each sample, by modality."""
+        outputs = self.family.encode(self.model, inputs.to(self.device, self.dtype))
+        places = [picture.places for _, picture in prompts]
+        counts = {name: [int(each[name].sum()) for each in places] for name in outputs}
+        if self.family.cross_attention_arg:
+            counts["vision"] = [outputs["vision"].pooler_output.shape[1]] * len(samples)
+        if self.seams is None:  # what a forward pass reads of the tower's output
+            inputs, (prompt,) = self.prompter.tokenize([samples[0]])
+            output = self.family.encode(self.model, inputs.to(self.device, self.dtype))["vision"]
+            self.seams = Seams(output, counts["vision"][0])
+            with self.prepared([Row(*prompt[::-1])], self.seams) as arguments:
+                self.runs(**arguments)
+        tokens = {name: output.last_hidden_state for name, output in outputs.items()}
+        tokens["vision"] = self.seams.matrix(outputs["vision"], sum(counts["vision"]))
+        return {name: rows.split(counts[name]) for name, rows in tokens.items()}
+
     @torch.inference_mode()
     def _forward(self, rows: Sequence[Row], blocks: list) -> dict[str, np.ndarray]:
-        hidden, states, _ = self._run(rows, blocks)
-        logits, log_normalizer = self.head(hidden)
-        output = {"logits": logits, "log_normalizer": log_normalizer}
+        logits, states, _ = self._run(rows, blocks)
+        # Place by place, as all places of the vocabulary in float32 need memory.
+        places = [place.float() for place in logits[..., self.first_tokens].unbind(1)]
+        sums = [place.float().logsumexp(-1) for place in logits.unbind(1)]
+        output = {"logits": places[0], "log_normalizer": sums[0]}
         if blocks:
-            output["hidden"] = torch.stack(states, 1).float()
-            output["lens_logits"], output["lens_log_normalizer"] = self.head.lens(states)
+            output["hidden"] = torch.stack([state.to(self.device) for state in states], 1).float()
+            output["lens_logits"] = torch.stack(places[1:], 1)
+            output["lens_log_normalizer"] = torch.stack(sums[1:], 1)
         return {name: value.cpu().numpy() for name, value in output.items()}
 
     @torch.inference_mode()
@@ -192,49 +181,76 @@ class Reader:
 
     def _run(
         self, rows: Sequence[Row], blocks: list, all_positions: bool = False
-    ) -> tuple[Float[Tensor, "rows d"], list[Float[Tensor, "rows *positions d"]], Tensor]:
-        """Return the outputs at the last tokens, the outputs of the blocks, the last positions."""
+    ) -> tuple[Tensor, list[Float[Tensor, "rows *positions d"]], Tensor]:
+        """Return logits [rows, 1 + L, vocabulary], outputs of the L blocks, and last positions.
+
+        The model's own forward pass computes logits of the last token, and with them the logit lens
+        (nostalgebraist, 2020): its head receives the normed outputs of the blocks too.
+        """
+
+        def answering(head, args):
+            if any(state is None for state in states):
+                problem = "a requested layer attends to pictures only and is skipped without them"
+                raise ValueError(f"{problem}; leave it out of layers")
+            lens = [] if all_positions else [self.norm(state) for state in states]
+            hidden = args[0][index.to(args[0].device), last.to(args[0].device)]
+            return torch.stack([hidden, *(state.to(hidden.device) for state in lens)], 1)
+
+        with ExitStack() as stack:
+            inputs = stack.enter_context(self.prepared(rows))
+            # Padding is on the right: a token keeps its position and attends to no pad.
+            last, index = (
+                inputs["attention_mask"].sum(1) - 1,
+                torch.arange(len(rows)).to(self.device),
+            )
+            captured = (slice(None), slice(None)) if all_positions else (index, last)
+            states = stack.enter_context(capture_outputs(blocks, captured))
+            stack.enter_context(self.head.register_forward_pre_hook(answering))
+            logits = self.runs(**inputs).logits
+        return logits, states, last
+
+    @contextmanager
+    def prepared(self, rows: Sequence[Row], vision: Any = None) -> Iterator[dict[str, Any]]:
+        """Yield the arguments of the forward pass; embeddings are replaced in the context.
+
+        The model places the tokens of pictures (or ``vision``, an output of the tower); those of
+        sound and of masked questions are written on its input embeddings. The ids of masked
+        questions become those of padding, as some models look up ids in later layers.
+        """
         pictures, noise = [row.picture for row in rows], [row.noise() for row in rows]
-        fields, masks = _collate(rows, noise, self.pad)
-        inputs = {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
+        fields, masks = collate(rows, noise, self.pad)
+        # BLIP-2's pixels have no default.
+        inputs = dict.fromkeys({"pixel_values"} & arguments_of(self.runs))
+        inputs |= {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
         for name in pictures[0].layout:
-            inputs[name] = torch.cat([picture.layout[name] for picture in pictures])
+            parts = [picture.layout[name] for picture in pictures]
+            tensors = isinstance(parts[0], Tensor)
+            inputs[name] = torch.cat(parts).to(self.device) if tensors else sum(parts, [])
         tokens = {}
         for name in (*pictures[0].features, "language"):
             pairs = zip(pictures, noise, strict=True)
             parts = [drawn.get(name, picture.features.get(name)) for picture, drawn in pairs]
             parts = [part.to(self.device, self.dtype) for part in parts if part is not None]
-            if parts:
-                tokens[name] = torch.cat(parts)
-        places = {name: torch.from_numpy(masks[name]).to(self.device) for name in tokens}
+            tokens |= {name: torch.cat(parts)} if parts else {}
+        if (values := tokens.pop("vision", None)) is not None:
+            vision = self.seams.output(values)
+        if vision is not None and (argument := self.family.cross_attention_arg):
+            inputs[argument] = vision.pooler_output
+        elif vision is not None:
+            inputs["mm_encoder_outputs"] = {self.family.medium: vision}
 
-        def replace(embeddings):
-            changed = {"inputs_embeds": embeddings.clone()}
+        def write(embed, args, output):
             for name, values in tokens.items():
-                if name == "vision" and self.family.cross_attention_arg:
-                    values = values.view(len(rows), -1, values.shape[-1])
-                    changed[self.family.cross_attention_arg] = values
-                    continue
-                values, *levels = values.split(embeddings.shape[-1], -1)
-                changed["inputs_embeds"][places[name]] = values.to(embeddings.dtype)
-                if levels:
-                    changed |= {"visual_pos_masks": places[name], "deepstack_visual_embeds": levels}
-            return changed
+                places = torch.from_numpy(masks[name])[..., None].to(output.device)
+                if output.shape[:2] == places.shape[:2]:
+                    output = output.masked_scatter(places, values.to(output.device, output.dtype))
+            return output
 
-        # Padding is on the right: a token keeps the position it has alone and attends to no pad.
-        last = inputs["attention_mask"].sum(1) - 1
-        index = torch.arange(len(rows), device=self.device)
-        captured = (slice(None), slice(None)) if all_positions else (index, last)
-        inputs |= self.family.forward_kwargs
-        with replace_inputs(self.decoder, replace), capture_outputs(blocks, captured) as states:
-            hidden = self.body(**inputs, use_cache=False, return_dict=True).last_hidden_state
-        if any(state is None for state in states):
-            problem = "a requested layer attends to pictures only and is skipped without them"
-            raise ValueError(f"{problem}; leave it out of layers")
-        return hidden[index, last], states, last
+        with self.embed.register_forward_hook(write):
+            yield inputs | dict(self.family.forward_kwargs) | {"use_cache": False}
 
 
-def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[dict, dict]:
+def collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[dict, dict]:
     """Pad the rows' per-token fields on the right, and mark the positions of each modality."""
     shape = len(rows), max(map(len, rows))
     fields = {
@@ -257,4 +273,5 @@ def _collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[d
             masks[name][index, media] = places
         if "language" in noise[index]:
             masks["language"][index, others] = question.is_language
+            fields["input_ids"][index, masks["language"][index]] = pad
     return fields, masks

@@ -18,7 +18,7 @@ class Checkpoint:
     """One checkpoint of the hub."""
 
     checkpoint: str  # "owner/name"
-    family: str  # config.model_type, a key of `pidlib.models.families.FAMILIES`
+    family: str  # config.model_type
     parameters: float  # nominal, in billions; of Qwen2.5-Omni, of the submodel that is loaded
     licence: str  # as on its card; "(gated)" where the hub requires consent
     paper: str  # "1", "2", both or neither

@@ -1,26 +1,29 @@
-"""Facts about model families, a row each; no other code branches on a family's name."""
+"""What the extractor needs to know of an architecture: derived from the model, or a row of facts.
 
-from collections.abc import Mapping, Sequence
+transformers offers the seams: ``base_model.get_image_features`` runs the vision tower and the
+projector, and names what it reads; the forward pass takes its output as ``mm_encoder_outputs``.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PretrainedConfig, PreTrainedModel
+
+_NORMS = ("norm", "final_layernorm", "final_layer_norm", "embedding_norm", "ln_f", "norm_f")
 
 
 @dataclass(frozen=True)
 class Family:
-    """Facts that the extractor needs about one architecture, where it differs from most.
+    """Facts about one architecture; the defaults hold for most models that take pictures.
 
-    By default ``get_image_features`` runs the vision tower and the projector, and ``get_decoder``
-    returns the language model, which receives every modality as ``inputs_embeds``. If the tower
-    returns ``deepstack_features`` (Qwen3-VL), a vision token is a long vector: the input embedding,
-    then a part for each level. With cross-attention, vision tokens enter through an argument of
-    their own, those of empty tiles included (Mllama): tokens before the picture attend to them.
+    With cross-attention, vision tokens enter through an argument of the forward pass, those of
+    empty tiles included (Mllama): tokens before the picture attend to them.
     """
 
     name: str  # config.model_type
@@ -30,23 +33,16 @@ class Family:
     # Picture or video: names the tower get_{medium}_features, the processor's {medium}_token, and
     # {medium}_token_id of the configuration.
     medium: str = "image"
-    # Processor outputs read by the vision tower, and by the audio tower if there is audio.
-    tower_inputs: tuple[str, ...] = ("pixel_values",)
-    audio_inputs: tuple[str, ...] = ()
-    # Processor outputs, a row per picture, that the forward pass needs even when features are
-    # given: the grid and the timing of rotary positions.
-    layout_inputs: tuple[str, ...] = ()
+    has_audio: bool = False  # whether the model takes videos with sound instead of pictures
     # Text for the processor, with fields {image}, {bos} and {question} (None: its chat template),
     # and what the processor makes of it before it expands the picture (None: the same).
     prompt: str | None = None
     tokenized: str | None = None
-    # Argument of the language model that takes vision tokens outside the text.
+    # Argument of the forward pass that takes vision tokens outside the text.
     cross_attention_arg: str | None = None
-    # Paths to the language model (which is then run alone, as its model requires pixels), from
-    # there to its blocks and last norm, and to the module that computes logits.
-    decoder: str | None = None
-    blocks: str = "layers"
-    norm: str | None = "norm"
+    # The part of the model that is run, as the whole requires pixels, and in it the module that
+    # computes logits from states.
+    part: str | None = None
     head: str | None = None
     forward_kwargs: tuple[tuple[str, object], ...] = ()  # further arguments of the forward pass
     # Entries of the configuration that the processor needs too and does not save.
@@ -61,9 +57,9 @@ class Family:
         return f"{self.name}_{self.submodel}" if self.submodel else self.name
 
     @property
-    def has_audio(self) -> bool:
-        """Whether the model takes videos with sound instead of pictures."""
-        return bool(self.audio_inputs)
+    def media(self) -> dict[str, str]:
+        """The name of each modality besides language in transformers."""
+        return {"vision": self.medium} | ({"audio": "audio"} if self.has_audio else {})
 
     def placeholder_ids(self, model: "PreTrainedModel") -> dict[str, int]:
         """Return the ids of the vision (and audio) placeholder tokens; -1 if there are none.
@@ -72,86 +68,134 @@ class Family:
         """
         if self.prompt and "{image}" not in self.prompt:
             return {"vision": -1}
-        tokens = {"vision": self.medium} | ({"audio": "audio"} if self.has_audio else {})
-        return {name: getattr(model.config, f"{token}_token_id") for name, token in tokens.items()}
+        return {name: _placeholder(model.config, medium) for name, medium in self.media.items()}
+
+    def runs(self, model: "PreTrainedModel") -> "PreTrainedModel":
+        """Return the part of the model that is run: all of it, except for `part`."""
+        return attrgetter(self.part)(model) if self.part else model
 
     def decoder_of(self, model: "PreTrainedModel") -> nn.Module:
         """Return the language model."""
-        return attrgetter(self.decoder)(model) if self.decoder else model.get_decoder()
+        return self.runs(model).get_decoder()
 
     def blocks_of(self, model: "PreTrainedModel") -> Sequence[nn.Module]:
         """Return the blocks of the language model, first to last."""
-        return attrgetter(self.blocks)(self.decoder_of(model))
+        depth, parts = (
+            model.config.get_text_config().num_hidden_layers,
+            self.decoder_of(model).modules(),
+        )
+        return next(
+            part for part in parts if isinstance(part, nn.ModuleList) and len(part) == depth
+        )
 
-    def encode_vision(self, model: "PreTrainedModel", inputs: Mapping[str, Tensor]) -> list[Tensor]:
-        """Run the vision tower and projector; return [tokens, levels * d] of each picture or video.
+    def norm_of(self, model: "PreTrainedModel") -> nn.Module:
+        """Return the norm after the last block; the identity if none has a usual name."""
+        decoder = self.decoder_of(model)
+        inner = decoder, getattr(decoder, "model", None)
+        norms = (getattr(part, name, None) for part in inner for name in _NORMS)
+        return next((norm for norm in norms if isinstance(norm, nn.Module)), nn.Identity())
 
-        ``inputs`` hold the family's `tower_inputs`; for `encode_audio`, its `audio_inputs`.
+    def head_of(self, model: "PreTrainedModel") -> nn.Module:
+        """Return the module that computes logits, which the forward pass may scale or cap."""
+        runs = self.runs(model)
+        return attrgetter(self.head)(runs) if self.head else runs.get_output_embeddings()
+
+    def towers(self, model: "PreTrainedModel") -> dict[str, Callable]:
+        """Return what encodes each modality besides language."""
+        base = model.base_model
+        if self.cross_attention_arg:
+            return {"vision": base.vision_model}
+        return {
+            name: getattr(base, f"get_{medium}_features") for name, medium in self.media.items()
+        }
+
+    def arguments(self, model: "PreTrainedModel") -> tuple[set[str], set[str]]:
+        """Name the processor's outputs that the forward pass takes, and those that towers read."""
+        towers = self.towers(model).values()
+        return arguments_of(self.runs(model)), set().union(*map(arguments_of, towers))
+
+    def encode(self, model: "PreTrainedModel", inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Run the towers and projectors on those of the processor's outputs that they name.
+
+        Projected tokens are in ``pooler_output``, those of sound in ``last_hidden_state``.
         """
-        inputs = {name: inputs[name] for name in self.tower_inputs}
-        if self.cross_attention_arg is None:
-            output = getattr(model, f"get_{self.medium}_features")(**inputs, return_dict=True)
-            deepstack = getattr(output, "deepstack_features", ())
-            levels = zip(output.pooler_output, *deepstack, strict=True)
-            return [torch.cat(features, -1) for features in levels]
-        states = model.base_model.vision_model(**inputs).last_hidden_state
-        projector = getattr(model.base_model, "multi_modal_projector", nn.Identity())
-        return list(projector(states).flatten(1, -2))
-
-    def encode_audio(self, model: "PreTrainedModel", inputs: Mapping[str, Tensor]) -> Tensor:
-        """Run the audio tower and projector; return [tokens, d] of all soundtracks together."""
-        inputs = {name: inputs[name] for name in self.audio_inputs}
-        return model.get_audio_features(**inputs, return_dict=True).last_hidden_state
+        # Video-LLaVA's processor has another name for pixels than its tower.
+        inputs = {name.removesuffix("_images"): value for name, value in inputs.items()}
+        outputs = {}
+        for name, tower in self.towers(model).items():
+            named = {key: inputs[key] for key in arguments_of(tower) & inputs.keys()}
+            outputs[name] = tower(**named, return_dict=True)
+        if self.cross_attention_arg:
+            project = getattr(model.base_model, "multi_modal_projector", nn.Identity())
+            states = project(outputs["vision"].last_hidden_state)
+            outputs["vision"].pooler_output = states.flatten(1, -2)
+        return outputs
 
 
-_GRID = ("image_grid_thw",)
+def arguments_of(function: Callable) -> set[str]:
+    """Return the names of the arguments of a function, or of the forward pass of a module."""
+    return set(inspect.signature(getattr(function, "forward", function)).parameters) - {"kwargs"}
+
+
+_OMNI = {
+    "submodel": "thinker",
+    "medium": "video",
+    "has_audio": True,
+    "forward_kwargs": (("use_audio_in_video", True),),
+}
 _ROWS = (
-    Family("llava"),
-    Family("llava_onevision", tower_inputs=("pixel_values", "image_sizes", "batch_num_images")),
     Family("paligemma", prompt="{image}{question}", tokenized="{image}{bos}{question}\n"),
-    Family("gemma3"),
-    Family("idefics3", tower_inputs=("pixel_values", "pixel_attention_mask")),
-    Family("internvl"),
-    Family("qwen2_vl", tower_inputs=("pixel_values", *_GRID), layout_inputs=_GRID),
-    Family("qwen2_5_vl", tower_inputs=("pixel_values", *_GRID), layout_inputs=_GRID),
-    Family("qwen3_vl", tower_inputs=("pixel_values", *_GRID), layout_inputs=_GRID),
-    Family(
-        "mllama",
-        tower_inputs=("pixel_values", "aspect_ratio_ids", "aspect_ratio_mask"),
-        cross_attention_arg="cross_attention_states",
-        n_prefix_tokens=1,
-    ),
+    Family("mllama", cross_attention_arg="cross_attention_states", n_prefix_tokens=1),
     # The captioning class: that for questions returns no logits and reads pixels in every pass.
     Family(
         "blip",
         prompt="{bos}question: {question} answer:",
         cross_attention_arg="encoder_hidden_states",
-        decoder="text_decoder.bert",
-        blocks="encoder.layer",
-        norm=None,
-        head="text_decoder.cls",
-        forward_kwargs=(("is_decoder", True),),
+        part="text_decoder",
+        head="cls",
         n_prefix_tokens=1,
         counts_padding=True,
     ),
     Family(
         "qwen2_5_omni",
-        submodel="thinker",
-        medium="video",
-        tower_inputs=("pixel_values_videos", "video_grid_thw"),
-        audio_inputs=("input_features", "feature_attention_mask"),
-        layout_inputs=("video_grid_thw", "video_second_per_grid", "feature_attention_mask"),
-        forward_kwargs=(("use_audio_in_video", True),),
         processor_settings=("seconds_per_chunk", "position_id_per_seconds"),
+        **_OMNI,
     ),
+    Family("qwen3_omni_moe", **_OMNI),
 )
 FAMILIES = {family.name: family for family in _ROWS}
 
 
+def family_named(model_type: str) -> Family:
+    """Return the facts about a ``config.model_type``, whether or not it can be read."""
+    rows = (row for row in _ROWS if model_type in (row.name, row.model_type))
+    return next(rows, Family(model_type))
+
+
 def family_of(model: "PreTrainedModel") -> Family:
-    """Return the family of a loaded model; raises a ValueError if it is not supported."""
-    name, known = model.config.model_type, {family.model_type: family for family in _ROWS}
-    if name not in known:
-        supported = f"supported are {', '.join(known)}: add a row to FAMILIES"
-        raise ValueError(f"no extractor for model type {name!r}; {supported}")
-    return known[name]
+    """Return the family of a model, without reading its weights (they may be on the meta device).
+
+    Raises a ValueError that says why the model cannot be read through transformers' seams.
+    """
+    family, config = family_named(model.config.model_type), model.config
+    tower = getattr(model.base_model, f"get_{family.medium}_features", None)
+    seam = tower and "mm_encoder_outputs" in arguments_of(model)
+    ids = [name for name in arguments_of(tower or len) if "input_ids" in name]
+    two = config.is_encoder_decoder or config.get_text_config().is_encoder_decoder
+    checks = (
+        (family.medium in model.input_modalities, f"it takes no {family.medium}"),
+        (not two, "its encoder reads the question and its decoder answers"),
+        (seam, f"its forward pass takes no mm_encoder_outputs of get_{family.medium}_features"),
+        (not ids, f"its vision tower reads the question ({', '.join(ids)}), despite masking"),
+        (model.get_output_embeddings(), "it has no output embeddings"),
+        (_placeholder(config, family.medium) is not None, f"no {family.medium}_token_id"),
+    )
+    for holds, fault in checks if family.cross_attention_arg is None else ():
+        if not holds:
+            raise ValueError(f"no extractor for model type {config.model_type!r}: {fault}")
+    return family
+
+
+def _placeholder(config: "PretrainedConfig", medium: str) -> int | None:
+    first = getattr(config, f"{medium}_token_id", None)
+    return getattr(config, f"{medium}_token_index", None) if first is None else first

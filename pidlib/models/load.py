@@ -11,7 +11,7 @@ import torch
 
 from pidlib._common import resolve_device, unknown_name
 from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
-from pidlib.models.families import FAMILIES, Family, family_of
+from pidlib.models.families import Family, family_named, family_of
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
@@ -68,15 +68,16 @@ def load_model(
     source = str(folder or name)
     options = {"revision": "main" if folder else revision, "trust_remote_code": False}
     config = transformers.AutoConfig.from_pretrained(source, **options)
-    family = FAMILIES.get(config.model_type)
-    if family and family.submodel:
-        config = getattr(config, f"{family.submodel}_config")
+    if (part := family_named(config.model_type).submodel) and hasattr(config, f"{part}_config"):
+        config = getattr(config, f"{part}_config")
+    with torch.device("meta"):  # what cannot be read is refused before its weights are downloaded
+        family = family_of(transformers.AutoModelForImageTextToText.from_config(config))
     model = transformers.AutoModelForImageTextToText.from_pretrained(
         source, config=config, dtype=dtype, use_safetensors=True, **options
     )
     processor = load_processor(source, model.config, **options)
     model = model.to(device).eval()
-    return LoadedModel(str(name), model, processor, family_of(model), revision, device)
+    return LoadedModel(str(name), model, processor, family, revision, device)
 
 
 def load_processor(source: str | Path, config: "PretrainedConfig", **options) -> "ProcessorMixin":
@@ -85,9 +86,8 @@ def load_processor(source: str | Path, config: "PretrainedConfig", **options) ->
 
     processor = transformers.AutoProcessor.from_pretrained(source, **options)
     processor.tokenizer.padding_side = "left"
-    for family in FAMILIES.values():
-        for setting in family.processor_settings if family.model_type == config.model_type else ():
-            setattr(processor, setting, float(getattr(config, setting)))
+    for setting in family_named(config.model_type).processor_settings:
+        setattr(processor, setting, float(getattr(config, setting)))
     return processor
 
 

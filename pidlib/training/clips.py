@@ -14,7 +14,6 @@ from pidlib._common import derive_seed
 from pidlib.benchmarks import Sample, micro_av
 from pidlib.benchmarks.clips import FRAMES, Clip
 from pidlib.benchmarks.pictures import FRAME
-from pidlib.extraction.masking import replace_inputs
 from pidlib.models import LoadedModel
 from pidlib.training.loop import encode, step_generator
 from pidlib.training.recipes import Recipe
@@ -82,7 +81,8 @@ def mask_streams(
     places = {name: ids == placeholders[name] for name in masked}
     streams = {}
 
-    def write(embeddings):
+    def write(module, args, kwargs):
+        embeddings = kwargs["inputs_embeds"]
         written = embeddings.clone()
         for name, rows in masked.items():
             streams[name] = embeddings[places[name]]
@@ -90,9 +90,10 @@ def mask_streams(
             mean, std = streams[name].detach().mean(0), streams[name].detach().std(0)
             noise = torch.randn(int(target.sum()), len(mean), generator=generator)
             written[target] = noise * std + mean
-        return {"inputs_embeds": written}
+        return args, kwargs | {"inputs_embeds": written}
 
-    with replace_inputs(mini.family.decoder_of(mini.model), write):
+    decoder = mini.family.decoder_of(mini.model)
+    with decoder.register_forward_pre_hook(write, with_kwargs=True):
         yield streams
 
 

@@ -31,8 +31,7 @@ def encode(loaded: LoadedModel, samples: Sequence[Sample]) -> "BatchFeature":
     media = prompter.media(samples)
     inputs = loaded.processor(text=texts, **media, padding=True, return_tensors="pt")
     inputs.pop("labels", None)  # added by PaliGemma's processor
-    if family.decoder is None:
-        inputs.update(family.forward_kwargs)
+    inputs.update(family.forward_kwargs)
     if family.counts_padding:
         inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
     return inputs

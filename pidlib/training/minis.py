@@ -27,7 +27,7 @@ from pidlib.benchmarks.pictures import BACKGROUNDS, COLORS, FRAME, SHAPES, Pictu
 from pidlib.benchmarks.task import split_of
 from pidlib.extraction import extract
 from pidlib.extraction.masking import full_pass
-from pidlib.models import FAMILIES, LoadedModel, family_of, load_model
+from pidlib.models import LoadedModel, family_named, family_of, load_model
 from pidlib.models.load import MINIS
 from pidlib.training.clips import N_AUDIO, N_VISION, clip_loss
 from pidlib.training.loop import encode, fit_stage, step_generator
@@ -40,7 +40,7 @@ ATTRIBUTES = ["nothing", *(f"{color} {shape}" for color in COLORS for shape in S
 
 def benchmarks_of(family: str) -> tuple[str, ...]:
     """Return the benchmarks that minis of a family are trained and tested on."""
-    audio = FAMILIES[family].has_audio
+    audio = family_named(family).has_audio
     pairs = (name for name in benchmarks.names("pairs") if name.startswith("micro_av/") == audio)
     return (*benchmarks.names("clips" if audio else "pictures"), *pairs)
 
@@ -57,7 +57,7 @@ def vocabulary(names: Sequence[str] | None = None, n: int | None = None) -> set[
 def training_words(family: str) -> set[str]:
     """Return the closed vocabulary of a family's minis."""
     # Clips take memory, and 512 questions of each task contain all of its wordings.
-    return vocabulary(benchmarks_of(family), 512 if FAMILIES[family].has_audio else None)
+    return vocabulary(benchmarks_of(family), 512 if family_named(family).has_audio else None)
 
 
 def train(
@@ -165,10 +165,9 @@ def _tower_loss(
         chosen = torch.randint(len(images), (batch,), generator=generator)
         rows = [[images[index]] for index in chosen]
         inputs = mini.processor.image_processor(rows, return_tensors="pt")
-        inputs = {name: inputs[name] for name in mini.family.tower_inputs}
-        features = torch.stack(mini.family.encode_vision(mini.model, inputs))
-        # Prefix tokens come first; LLaVA-OneVision appends tiles, Qwen3-VL its deepstack levels.
-        tokens = features[:, mini.family.n_prefix_tokens :][:, : TOKENS**2, : head.in_features]
+        features = torch.stack(list(mini.family.encode(mini.model, inputs)["vision"].pooler_output))
+        # Prefix tokens come first; LLaVA-OneVision appends tiles.
+        tokens = features[:, mini.family.n_prefix_tokens :][:, : TOKENS**2]
         scores = head(tokens)
         at_token, at_picture = scores.tensor_split([len(ATTRIBUTES)], -1)
         token_loss = cross_entropy(at_token.flatten(0, 1), attributes[chosen].flatten())
@@ -224,7 +223,7 @@ def _answer_loss(mini: LoadedModel, recipe: Recipe) -> Callable[[int], Tensor]:
 
 def _write_card(name: str, recipe: Recipe, accuracy: dict[str, float], folder: Path) -> None:
     rows = "\n".join(f"| {benchmark} | {value:.4f} |" for benchmark, value in accuracy.items())
-    audio = FAMILIES[recipe.family].has_audio
+    audio = family_named(recipe.family).has_audio
     data = "generated clips" if audio else "generated pictures and easy-VQA"
     parameters = sum(value.numel() for value in load_model(folder, device="cpu").model.parameters())
     (folder / "README.md").write_text(f"""# {name}

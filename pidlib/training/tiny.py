@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from pidlib._common import unknown_name
-from pidlib.models.families import FAMILIES
+from pidlib.models.families import family_named
 from pidlib.models.load import MINIS, load_processor
 
 
@@ -95,7 +95,7 @@ def _source(family: str | Path) -> Path:
     known = {}
     for path in sorted(MINIS.glob("*/config.json")):
         known.setdefault(json.loads(path.read_text(encoding="utf-8"))["model_type"], path.parent)
-    named = FAMILIES[family].model_type if family in FAMILIES else family
+    named = family_named(family).model_type
     if named not in known:
         raise ValueError(unknown_name("family of minis", family, known))
     return known[named]

@@ -89,7 +89,8 @@ def test_position_ids_are_synchronized_and_equal_in_all_passes(seconds):
     def spy(module, args, kwargs):
         seen.append(kwargs["position_ids"])
 
-    handle = job.reader.decoder.register_forward_pre_hook(spy, with_kwargs=True)
+    decoder = job.reader.family.decoder_of(job.reader.model)
+    handle = decoder.register_forward_pre_hook(spy, with_kwargs=True)
     try:
         for given in job.passes.values():
             job.reader.answer(

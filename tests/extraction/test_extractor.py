@@ -150,10 +150,11 @@ def test_tower_runs_once_per_sample(family):
         "vision_model",
         "visual",
     }
+    extract(model, samples(2), progress=False)  # the model is tested once
     handle = getattr(model.model.base_model, tower).register_forward_hook(lambda *_: runs.append(1))
     extract(model, samples(10), **EVERYTHING)
     handle.remove()
-    assert len(runs) == 1  # item batch
+    assert len(runs) == 2  # one picture to see what is read, and one batch
 
 
 def test_decisions_of_both_kinds():

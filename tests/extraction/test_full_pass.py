@@ -11,10 +11,11 @@ from pidlib.extraction import extract
 from pidlib.extraction.reader import capture_outputs
 
 
-@pytest.mark.parametrize("family", [*FAMILY_NAMES, "tiled"])
+@pytest.mark.parametrize("family", [*FAMILY_NAMES, "tiled", "internvl of tiles"])
 def test_full_pass_equals_the_models_forward(family):
+    family, is_tiled = family.split()[0], family not in FAMILY_NAMES
     model, data = (tiled() if family == "tiled" else loaded(family)), samples(6)
-    if family == "tiled":
+    if is_tiled:
         data = [
             replace(item, image=item.image.resize(((64, 64), (128, 64))[index % 2]))
             for index, item in enumerate(data)

@@ -21,7 +21,7 @@ def prompter(model, processor=None):
 
 
 def questions_of(prompts, data):
-    return [question for question, *_ in prompts.tokenize(data)[1]]
+    return [question for question, _ in prompts.tokenize(data)[1]]
 
 
 def processor_of(tokenizer, template):
@@ -146,22 +146,22 @@ def test_language_tokens_of_other_tokenizers(tokenizer, form, question):
 def test_picture_and_question_of_two_samples_combine_as_in_the_processor(family):
     prompts = prompter(loaded(family))
     first, second = sample(0), sample(1)
-    _, ((_, *picture), (question, *_)) = prompts.tokenize([first, second])
+    _, ((_, shown), (question, _)) = prompts.tokenize([first, second])
     both = replace(first, question=second.question)
-    _, ((expected, span, places),) = prompts.tokenize([both])
+    _, ((expected, picture),) = prompts.tokenize([both])
     assert question.start == expected.start
     for name in expected.fields:
         np.testing.assert_array_equal(question.fields[name], expected.fields[name])
-        np.testing.assert_array_equal(picture[0][name], span[name])
-    np.testing.assert_array_equal(picture[1]["vision"], places["vision"])
+        np.testing.assert_array_equal(shown.span[name], picture.span[name])
+    np.testing.assert_array_equal(shown.places["vision"], picture.places["vision"])
 
 
 def test_spans_follow_the_picture_size():
     data = [sample(0), sample(1, image=picture(7).resize((96, 32)))]
-    tower, ((*_, square), (*_, wide)) = prompter(sized()).tokenize(data)
-    assert (square["vision"].sum(), wide["vision"].sum()) == (16, 12) and tower[
-        "image_grid_thw"
-    ].tolist() == [[1, 8, 8], [1, 4, 12]]
+    _, ((_, square), (_, wide)) = prompter(sized()).tokenize(data)
+    assert (square.places["vision"].sum(), wide.places["vision"].sum()) == (16, 12)
+    assert square.layout["image_grid_thw"].tolist() == [[1, 8, 8]]
+    assert wide.layout["image_grid_thw"].tolist() == [[1, 4, 12]]
 
 
 def test_candidates_are_tokenized_after_the_prompt():

@@ -1,12 +1,16 @@
 """Logits at the answer position, the logit lens, and decisions."""
 
+import copy
+import functools
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from small_world import CANDIDATES, FAMILY_NAMES, loaded, samples
 
 from pidlib.extraction import Extraction, extract
-from pidlib.extraction.reader import Head, capture_outputs
+from pidlib.extraction.reader import capture_outputs
 from pidlib.extraction.result import decide, is_undecided
 
 
@@ -29,15 +33,23 @@ def test_missing_layers_are_refused():
         extract(loaded("llava"), samples(2), layers=(2,), progress=False)
 
 
-def test_head_applies_the_softcap():
-    model, family = loaded("paligemma").model, loaded("paligemma").family
-    hidden = torch.randn(3, 32, generator=torch.Generator().manual_seed(0))
-    head = Head(model, family, torch.tensor([5, 6]))
-    plain, _ = head(hidden)
-    head.softcap = 0.5
-    capped, log_normalizer = head(hidden)
-    torch.testing.assert_close(capped, 0.5 * torch.tanh(plain / 0.5))
-    assert log_normalizer.max() <= np.log(model.config.text_config.vocab_size) + 0.5
+def test_answer_and_lens_follow_the_forward_pass_to_the_end():
+    model, data = loaded("gemma3"), samples(3)
+    plain = extract(model, data, layers=(0, -1), progress=False)
+    capped = replace(model, model=copy.deepcopy(model.model))
+    forward = capped.model.forward
+
+    @functools.wraps(forward)
+    def cap(*args, **kwargs):
+        output = forward(*args, **kwargs)
+        output.logits = 0.5 * torch.tanh(output.logits / 0.5)
+        return output
+
+    capped.model.forward = cap
+    extraction = extract(capped, data, layers=(0, -1), progress=False)
+    for key in ("logits", "lens_logits"):
+        expected = 0.5 * np.tanh(getattr(plain, key)["vision"] / 0.5)
+        np.testing.assert_allclose(getattr(extraction, key)["vision"], expected, atol=1e-5)
 
 
 def test_capture_outputs_reads_one_position_of_each_row():
