@@ -111,10 +111,11 @@ def extract_requests(preset: Preset, module: ModuleType) -> str:
 
 def find_model(preset: Preset, name: str) -> LoadedModel:
     """A model that is described by its configuration; its weights are loaded when first needed."""
-    return _find(name, preset.device, preset.dtype, preset.allow_unpinned)
+    return find_named(name, preset.device, preset.dtype, preset.allow_unpinned)
 
 
-def _find(name: str, device: str, dtype: str, allow_unpinned: bool) -> LoadedModel:
+def find_named(name: str, device: str, dtype: str, allow_unpinned: bool) -> LoadedModel:
+    """`find_model` without a preset; the name of the model is its label, if it has one."""
     from pidlib.models._transformers import transformers
 
     label, name, revision = parse_model(name)
@@ -133,7 +134,7 @@ def _find(name: str, device: str, dtype: str, allow_unpinned: bool) -> LoadedMod
     return Deferred(load, name=label, revision=revision, facts=facts)
 
 
-_find_once = lru_cache(maxsize=1)(_find)  # the weights of one model in memory
+_find_once = lru_cache(maxsize=1)(find_named)  # the weights of one model in memory
 
 
 def extracted(

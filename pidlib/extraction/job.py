@@ -104,7 +104,9 @@ class Job:
         """Return the forward pass of a sample with the modalities of a pass."""
         question = encoded.question
         question = question.without_options if "options" in given.present else question
-        return Row(encoded.picture, question, partial(self.noise, encoded, given))
+        hidden = set(given.absent(self.modalities)) - {"language"}
+        noise = partial(self.noise, encoded, given)
+        return Row(encoded.picture, question, noise, shows_picture=not hidden)
 
     def shard(self, start: int) -> Shard:
         """Extract the `SHARD` samples from ``start``."""

@@ -30,6 +30,7 @@ class Proof:
     limit: float
     lens: float  # of the lens of the last block and the answer
     batch: float  # of rows in a batch and alone; infinite if the batch fails
+    prefix: float  # of questions behind a picture that is read once, and alone; likewise
 
 
 _PROVED: "WeakKeyDictionary[nn.Module, Proof]" = WeakKeyDictionary()
@@ -47,6 +48,7 @@ def prove(reader: Reader, sample: Sample):
         reader.batch_size = 1
         text = f"rows of a batch influence each other ({proof.batch:.1g} of the logits)"
         warnings.warn(f"{reader.family.name}: {text}; it runs with batch_size=1", stacklevel=3)
+    reader.shares_prefixes = proof.prefix <= proof.limit
     if reader.layers and proof.lens > proof.limit:
         text = f"its logit lens at the last block is not its answer (off by {proof.lens:.1g})"
         raise _fault(reader, f"{text}; leave out layers")
@@ -86,14 +88,27 @@ def _test(reader: Reader, sample: Sample) -> Proof:
     if (own := gap(_own_answer(reader, samples[""]), whole)) > limit:
         raise _fault(reader, f"the full pass is not its own forward pass (off by {own:.1g})")
     batch = [samples[""], _made_up(sample, longer, "size"), samples["language"]]
-    gaps = {"lens": float("inf"), "batch": float("inf")}  # if they cannot be computed
+    gaps = dict.fromkeys(("lens", "batch", "prefix"), float("inf"))  # if they cannot be computed
     with suppress(RuntimeError, ValueError, TypeError, IndexError):
         together = answer(*map(row, reader._encode(batch))).split(1)
         alone = [answer(row(*reader._encode([each]))) for each in batch]
         gaps["batch"] = max(map(gap, together, alone))
+    questions = [item, items["language"], *reader._encode(batch[1:2])]
+    with suppress(RuntimeError, ValueError, TypeError, AttributeError, KeyError):
+        rows = [Row(item.picture, each.question) for each in questions]
+        gaps["prefix"] = _prefix_gap(reader, rows)
     with suppress(RuntimeError, ValueError):
         gaps["lens"] = gap(*reader._run([row(item)], reader.blocks[-1:])[0].float().unbind(1))
     return Proof(limit, **gaps)
+
+
+def _prefix_gap(reader: Reader, rows: list[Row]) -> float:
+    """Compare answers to questions about a picture that is read once with those alone."""
+    answers = []
+    for reader.shares_prefixes in (False, True):
+        answers.append(reader.answer(rows))
+    alone, shared = (np.c_[each["logits"], each["log_normalizer"]] for each in answers)
+    return float(np.abs(alone - shared).max() / np.abs(alone).max())
 
 
 def _fault(reader: Reader, fault: str) -> ValueError:

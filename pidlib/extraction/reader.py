@@ -1,10 +1,13 @@
 """Reader: forward passes over rows of tokens, and what is read from them."""
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +17,7 @@ from torch import Tensor, nn
 
 from pidlib.benchmarks import Sample
 from pidlib.extraction.checks import check_finite, check_layers
+from pidlib.extraction.prefix import Prefix, run_part
 from pidlib.extraction.prompts import Picture, Prompter, Question
 from pidlib.extraction.seams import Seams
 from pidlib.models.families import arguments_of
@@ -41,6 +45,16 @@ class Row:
     picture: Picture
     question: Question
     noise: Callable[[], Mapping[str, Float[Tensor, "tokens d"]]] = dict
+    shows_picture: bool = True  # or clip, unmasked
+
+    @property
+    def prefix(self) -> tuple[int, object] | None:
+        """Number of tokens before the question, and what they depend on; None if it is masked."""
+        start, words = self.question.start, np.flatnonzero(self.question.is_language)
+        if not self.shows_picture or not self.picture.features or words[0] < start:
+            return None
+        before = tuple(field[: words[0]].tobytes() for field in self.question.fields.values())
+        return words[0] + len(self.picture.span["input_ids"]), (id(self.picture), before)
 
     def __len__(self) -> int:
         return len(self.question.is_language) + len(self.picture.span["input_ids"])
@@ -71,6 +85,7 @@ class Reader:
         self.model, self.family, self.device = model, family, loaded.device
         self.dtype, self.embed = model.dtype, model.get_input_embeddings()
         self.runs, self.head = family.runs(model), family.head_of(model)
+        self.decoder = family.decoder_of(model)
         self.blocks, self.norm = family.blocks_of(model), family.norm_of(model)
         # Vision features are this wide at the input; those of deepstack levels follow.
         self.width = self.embed.weight.shape[1] if family.cross_attention_arg is None else None
@@ -79,6 +94,7 @@ class Reader:
         self.layers = check_layers(layers, len(self.blocks))
         self.pad = loaded.processor.tokenizer.pad_token_id or 0
         self.seams: Seams | None = None
+        self.shares_prefixes = False
 
     def in_batches(self, run: Callable, items: Sequence) -> Iterator:
         """Yield the result of ``run`` for each batch; its size halves when memory runs out."""
@@ -117,11 +133,40 @@ class Reader:
         ``lens`` adds ``hidden`` [rows, L, d], ``lens_logits`` and ``lens_log_normalizer``.
         """
         blocks = [self.blocks[layer] for layer in self.layers] if lens else []
-        by_length = sorted(range(len(rows)), key=lambda index: len(rows[index]))
-        ordered, original = [rows[index] for index in by_length], np.argsort(by_length)
-        outputs = list(self.in_batches(lambda batch: self._forward(batch, blocks), ordered))
-        names = outputs[0]
-        return {name: np.concatenate([out[name] for out in outputs])[original] for name in names}
+        groups, alone, outputs = defaultdict(list), [], []
+        for index, row in enumerate(rows):
+            groups[row.prefix if self.shares_prefixes else None].append(index)
+        for key in list(groups):
+            if key is None or len(groups[key]) == 1:
+                alone += groups.pop(key)
+        outputs += self._outputs(rows, alone, blocks)
+        by_length = groupby(sorted(groups, key=itemgetter(0)), itemgetter(0))
+        for length, keys in by_length:
+            read = partial(self._read_prefixes, rows, length)
+            for pictures, cache in self.in_batches(read, [groups[key] for key in keys]):
+                number = {index: row for row, group in enumerate(pictures) for index in group}
+                outputs += self._outputs(rows, number, blocks, Prefix(length, cache, number))
+        original = np.argsort(np.concatenate([batch for batch, _ in outputs]))
+        read = [output for _, output in outputs]
+        return {name: np.concatenate([each[name] for each in read])[original] for name in read[0]}
+
+    def _outputs(self, rows: Sequence, indices: Iterable, blocks: list, prefix=None) -> Iterator:
+        """Yield the indices and the output of each batch; batches are of similar length."""
+
+        def run(batch):
+            shared = prefix and prefix.of(batch)
+            return batch, self._forward([rows[index] for index in batch], blocks, shared)
+
+        return self.in_batches(run, sorted(indices, key=lambda index: len(rows[index])))
+
+    @torch.inference_mode()
+    def _read_prefixes(self, rows: Sequence[Row], length: int, groups: Sequence) -> tuple:
+        from transformers import DynamicCache
+
+        cache = DynamicCache(config=self.runs.config.get_text_config())
+        part = run_part(self.decoder, Prefix(length, cache, {}), stop=length)
+        self._run([rows[group[0]] for group in groups], [], part=part)
+        return groups, cache
 
     def states(self, rows: Sequence[Row]) -> list[Float[np.ndarray, "length d"]]:
         """Run the rows and return the last block's output at every token, float32."""
@@ -161,8 +206,12 @@ class Reader:
         return {name: rows.split(counts[name]) for name, rows in tokens.items()}
 
     @torch.inference_mode()
-    def _forward(self, rows: Sequence[Row], blocks: list) -> dict[str, np.ndarray]:
-        logits, states, _ = self._run(rows, blocks)
+    def _forward(
+        self, rows: Sequence[Row], blocks: list, prefix: Prefix | None = None
+    ) -> dict[str, np.ndarray]:
+        part = run_part(self.decoder, prefix) if prefix else None
+        skipped = prefix.length if prefix else 0
+        logits, states, _ = self._run(rows, blocks, part=part, skipped=skipped)
         # Place by place, as all places of the vocabulary in float32 need memory.
         places = [place.float() for place in logits[..., self.first_tokens].unbind(1)]
         sums = [place.float().logsumexp(-1) for place in logits.unbind(1)]
@@ -180,7 +229,12 @@ class Reader:
         return [state[:end].float().cpu().numpy() for state, end in ends]
 
     def _run(
-        self, rows: Sequence[Row], blocks: list, all_positions: bool = False
+        self,
+        rows: Sequence[Row],
+        blocks: list,
+        all_positions: bool = False,
+        part: AbstractContextManager | None = None,
+        skipped: int = 0,
     ) -> tuple[Tensor, list[Float[Tensor, "rows *positions d"]], Tensor]:
         """Return logits [rows, 1 + L, vocabulary], outputs of the L blocks, and last positions.
 
@@ -203,8 +257,9 @@ class Reader:
                 inputs["attention_mask"].sum(1) - 1,
                 torch.arange(len(rows)).to(self.device),
             )
-            captured = (slice(None), slice(None)) if all_positions else (index, last)
+            captured = (slice(None), slice(None)) if all_positions else (index, last - skipped)
             states = stack.enter_context(capture_outputs(blocks, captured))
+            stack.enter_context(part or nullcontext())
             stack.enter_context(self.head.register_forward_pre_hook(answering))
             logits = self.runs(**inputs).logits
         return logits, states, last

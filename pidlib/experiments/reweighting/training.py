@@ -19,7 +19,7 @@ from pidlib import benchmarks, reweighting
 from pidlib._common import derive_seed, fingerprint, project_root
 from pidlib.benchmarks import Sample
 from pidlib.decomposition.decisions import Decisions, decision_pid
-from pidlib.experiments.extractions import Query, extracted, load_named
+from pidlib.experiments.extractions import Query, extracted, find_named
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting.questions import evaluation_name, questions
 from pidlib.experiments.reweighting.settings import TrainingSpec
@@ -39,7 +39,7 @@ def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions,
     None of these depends on the condition.
     """
     train = questions(spec, allow_unpinned=preset.allow_unpinned).train
-    base = _load(spec.base, preset.device, preset.allow_unpinned)
+    base = _load(spec.base, preset.device, preset.dtype, preset.allow_unpinned)
     passes = drawn(PASSES, spec.draws)
     query = Query("train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed), passes)
     extraction, columns = extracted(preset, query, base, spec.trained_on)
@@ -76,7 +76,7 @@ def sample_weights(preset: Preset, spec: TrainingSpec) -> tuple[np.ndarray, bool
 
 def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
     """Train the adapter; measure atoms (bits) and accuracies (shares) of the trained model."""
-    base = _load(spec.base, preset.device, preset.allow_unpinned)
+    base = _load(spec.base, preset.device, preset.dtype, preset.allow_unpinned)
     train, profiled, evaluated = questions(spec, allow_unpinned=preset.allow_unpinned)
     model, certified, steps = base, True, None
     if spec.mislabeled:
@@ -146,7 +146,7 @@ def cached_shard(preset: Preset, identity: Mapping, name: str, make: Callable[[]
         return store.get(name, make)
 
 
-_load = lru_cache(maxsize=2)(load_named)
+_load = lru_cache(maxsize=2)(find_named)
 
 
 @lru_cache(maxsize=16)
