@@ -48,6 +48,7 @@ def extract(
     mask: str = "noise",
     seed: int = 0,
     tokens: bool = False,
+    length_normalized: bool = False,
     batch_size: int = 32,
     cache: str | Path | None = None,
     progress: bool = True,
@@ -77,6 +78,9 @@ def extract(
         the tokens of another sample (``"swapped"``), repeated or cut to the same number.
     tokens
         Save embeddings and last states of single tokens, `Extraction.tokens`, in another pass.
+    length_normalized
+        Divide the log probability of a candidate by its number of tokens. A candidate of several
+        tokens is scored whole, and one that another continues includes it ("1" and "10").
     seed, batch_size
         Seed of noise and partners; rows per forward pass, halved when memory runs out.
     cache
@@ -100,6 +104,7 @@ def extract(
         warnings.warn(f"{few}; {advice}", stacklevel=2)
     settings = {"partners": partners, "mask": mask, "seed": seed, "tokens": tokens}
     described = identity(loaded, samples, passes=list(passes), layers=layers, **settings)
+    described |= {"length_normalized": True} if length_normalized else {}
     provenance = {"model": loaded.name, "batch_size": batch_size}
     provenance |= {name: version(name) for name in ("torch", "transformers")}
     opened = nullcontext() if cache is None else open_store(cache, described, provenance)
@@ -113,7 +118,7 @@ def extract(
             small = model.device.type == "cpu" and model.num_parameters() < SMALL
             stack.enter_context(single_thread(small))
             first = samples[0]
-            numbers = described["layers"], first.question, batch_size
+            numbers = described["layers"], first.question, batch_size, length_normalized
             job.reader = Reader(loaded, first.candidates, *numbers)
             if "vision" in job.modalities:
                 prove(job.reader, first)

@@ -7,7 +7,6 @@ from os.path import commonprefix
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -179,10 +178,13 @@ class Prompter:
             split.append(self._split(tokens, own, added, is_language, ~is_question[is_language]))
         return inputs if picture else {}, split
 
-    def first_tokens(self, candidates: tuple[str, ...], question: str) -> Int[Tensor, " k"]:
-        """Find the first token of each candidate after the prompt; a ValueError if two are equal.
+    def candidate_tokens(
+        self, candidates: Sequence[str], question: str
+    ) -> tuple[tuple[int, ...], ...]:
+        """Find the tokens of each candidate after the prompt.
 
-        A space separates them unless the prompt ends in white space or in a special token.
+        A space separates them unless the prompt ends in white space or in a special token. Raises a
+        ValueError if two candidates have the same tokens, or if a token is unknown.
         """
         tokenizer, (before, after) = self.processor.tokenizer, self._scaffold()
         prompt = before + question + after
@@ -190,16 +192,19 @@ class Prompter:
         separator = "" if prompt[-1].isspace() or special else " "
         texts = [prompt + separator + candidate for candidate in candidates]
         encoded = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True)
-        first = [
-            next(token for token, (_, end) in zip(ids, offsets, strict=True) if end > len(prompt))
+        tokens = tuple(
+            tuple(token for token, (_, end) in zip(ids, offsets, strict=True) if end > len(prompt))
             for ids, offsets in zip(encoded["input_ids"], encoded["offset_mapping"], strict=True)
-        ]
-        for token in first:
-            shared = [name for name, t in zip(candidates, first, strict=True) if t == token]
-            if len(shared) > 1:
-                text = f"share their first token {tokenizer.decode([token])!r}"
-                raise ValueError(f"candidates {shared} {text}; rename them")
-        return torch.tensor(first)
+        )
+        for index, own in enumerate(tokens):
+            unknown = [candidates[index]] * (tokenizer.unk_token_id in own)
+            same = [candidates[tokens.index(own)]] * (own in tokens[:index])
+            if unknown or same:
+                fault = (
+                    "the tokenizer does not know" if unknown else f"no tokens tell from {same[0]!r}"
+                )
+                raise ValueError(f"candidate {candidates[index]!r}: {fault}; rename it")
+        return tokens
 
     def _fill(self, form: str | None, text: str, picture: bool) -> str:
         if form is None:

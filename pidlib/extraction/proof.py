@@ -30,6 +30,7 @@ class Proof:
     limit: float
     lens: float  # of the lens of the last block and the answer
     batch: float  # of rows in a batch and alone; infinite if the batch fails
+    stem: float  # of the prompt with a token of an answer behind it, and alone
     prefix: float  # of questions behind a picture that is read once, and alone; likewise
 
 
@@ -49,6 +50,9 @@ def prove(reader: Reader, sample: Sample):
         text = f"rows of a batch influence each other ({proof.batch:.1g} of the logits)"
         warnings.warn(f"{reader.family.name}: {text}; it runs with batch_size=1", stacklevel=3)
     reader.shares_prefixes = proof.prefix <= proof.limit
+    if reader.places > 1 and proof.stem > proof.limit:
+        text = "its prompt attends to the tokens of an answer"
+        raise _fault(reader, f"{text}, so candidates must be single tokens; letter or rename them")
     if reader.layers and proof.lens > proof.limit:
         text = f"its logit lens at the last block is not its answer (off by {proof.lens:.1g})"
         raise _fault(reader, f"{text}; leave out layers")
@@ -67,7 +71,7 @@ def _test(reader: Reader, sample: Sample) -> Proof:
         return Row(item.picture, item.question, lambda: {name: masks[name] for name in absent})
 
     def answer(*rows: Row) -> Tensor:
-        return reader._run(rows, [])[0][:, 0].float()
+        return reader._run(rows, [])[0][:, 0, 0].float()
 
     def gap(one: Tensor, other: Tensor) -> float:
         return float((one - other)[usual].abs().max() / whole[usual].abs().max())
@@ -98,8 +102,10 @@ def _test(reader: Reader, sample: Sample) -> Proof:
         rows = [Row(item.picture, each.question) for each in questions]
         gaps["prefix"] = _prefix_gap(reader, rows)
     with suppress(RuntimeError, ValueError):
-        gaps["lens"] = gap(*reader._run([row(item)], reader.blocks[-1:])[0].float().unbind(1))
-    return Proof(limit, **gaps)
+        gaps["lens"] = gap(*reader._run([row(item)], reader.blocks[-1:])[0][:, 0].float().unbind(1))
+    token = tuple(reader.candidates.vocabulary[:1])
+    stem = gap(whole, answer(replace(row(item), stem=token)))
+    return Proof(limit, stem=stem, **gaps)
 
 
 def _prefix_gap(reader: Reader, rows: list[Row]) -> float:

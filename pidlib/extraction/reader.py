@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from pidlib.benchmarks import Sample
+from pidlib.extraction.candidates import CandidateTokens
 from pidlib.extraction.checks import check_finite, check_layers
 from pidlib.extraction.prefix import Prefix, run_part
 from pidlib.extraction.prompts import Picture, Prompter, Question
@@ -24,6 +25,8 @@ from pidlib.models.families import arguments_of
 
 if TYPE_CHECKING:
     from transformers import BatchFeature
+
+    from pidlib.models import LoadedModel
 
 log = logging.getLogger(__name__)
 
@@ -46,18 +49,20 @@ class Row:
     question: Question
     noise: Callable[[], Mapping[str, Float[Tensor, "tokens d"]]] = dict
     shows_picture: bool = True  # or clip, unmasked
+    stem: tuple[int, ...] = ()  # tokens of candidates behind the prompt
 
     @property
     def prefix(self) -> tuple[int, object] | None:
         """Number of tokens before the question, and what they depend on; None if it is masked."""
         start, words = self.question.start, np.flatnonzero(self.question.is_language)
-        if not self.shows_picture or not self.picture.features or words[0] < start:
+        if not (self.shows_picture and self.picture.features and len(words)) or words[0] < start:
             return None
         before = tuple(field[: words[0]].tobytes() for field in self.question.fields.values())
         return words[0] + len(self.picture.span["input_ids"]), (id(self.picture), before)
 
     def __len__(self) -> int:
-        return len(self.question.is_language) + len(self.picture.span["input_ids"])
+        prompt = len(self.question.is_language) + len(self.picture.span["input_ids"])
+        return prompt + len(self.stem)
 
 
 @contextmanager
@@ -77,7 +82,15 @@ def capture_outputs(blocks: Sequence[nn.Module], index: tuple) -> Iterator[list[
 class Reader:
     """Reads logits of the candidates after the prompt of a question, and states of blocks."""
 
-    def __init__(self, loaded, candidates: tuple, layers: Sequence, question: str, batch_size: int):
+    def __init__(
+        self,
+        loaded: "LoadedModel",
+        candidates: Sequence[str],
+        layers: Sequence[int],
+        question: str,
+        batch_size: int,
+        is_mean: bool = False,
+    ):
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1; got {batch_size}")
         self.batch_size = batch_size
@@ -90,7 +103,11 @@ class Reader:
         # Vision features are this wide at the input; those of deepstack levels follow.
         self.width = self.embed.weight.shape[1] if family.cross_attention_arg is None else None
         self.prompter = Prompter(loaded)
-        self.first_tokens = self.prompter.first_tokens(candidates, question).to(self.device)
+        self.candidates = CandidateTokens(
+            self.prompter.candidate_tokens(candidates, question), is_mean
+        )
+        self.places = 1 + max(map(len, self.candidates.stems))
+        self.vocabulary = torch.tensor(self.candidates.vocabulary).to(self.device)
         self.layers = check_layers(layers, len(self.blocks))
         self.pad = loaded.processor.tokenizer.pad_token_id or 0
         self.seams: Seams | None = None
@@ -130,8 +147,10 @@ class Reader:
     def answer(self, rows: Sequence[Row], lens: bool = False) -> dict[str, np.ndarray]:
         """Run the rows, batched by length: ``logits`` [rows, k] and ``log_normalizer``, float32.
 
-        ``lens`` adds ``hidden`` [rows, L, d], ``lens_logits`` and ``lens_log_normalizer``.
+        ``lens`` adds ``hidden`` [rows, L, d], ``lens_logits`` and ``lens_log_normalizer``. Logits
+        of candidates of several tokens are log probabilities, with log normalizers of zero.
         """
+        rows = [replace(row, stem=stem) for stem in self.candidates.stems for row in rows]
         blocks = [self.blocks[layer] for layer in self.layers] if lens else []
         groups, alone, outputs = defaultdict(list), [], []
         for index, row in enumerate(rows):
@@ -148,7 +167,11 @@ class Reader:
                 outputs += self._outputs(rows, number, blocks, Prefix(length, cache, number))
         original = np.argsort(np.concatenate([batch for batch, _ in outputs]))
         read = [output for _, output in outputs]
-        return {name: np.concatenate([each[name] for each in read])[original] for name in read[0]}
+        read = {name: np.concatenate([each[name] for each in read])[original] for name in read[0]}
+        hidden = (
+            {"hidden": read["hidden"][: len(rows) // len(self.candidates.stems)]} if lens else {}
+        )
+        return hidden | self.candidates.whole(read)
 
     def _outputs(self, rows: Sequence, indices: Iterable, blocks: list, prefix=None) -> Iterator:
         """Yield the indices and the output of each batch; batches are of similar length."""
@@ -212,14 +235,15 @@ class Reader:
         part = run_part(self.decoder, prefix) if prefix else None
         skipped = prefix.length if prefix else 0
         logits, states, _ = self._run(rows, blocks, part=part, skipped=skipped)
-        # Place by place, as all places of the vocabulary in float32 need memory.
-        places = [place.float() for place in logits[..., self.first_tokens].unbind(1)]
-        sums = [place.float().logsumexp(-1) for place in logits.unbind(1)]
-        output = {"logits": places[0], "log_normalizer": sums[0]}
+        read = logits[..., self.vocabulary].float()
+        # One by one, as all of the vocabulary in float32 needs memory.
+        sums = torch.stack([each.float().logsumexp(-1) for each in logits.unbind(2)], 2)
+        output = {"logits": read[:, :, 0], "log_normalizer": sums[:, :, 0]}
         if blocks:
-            output["hidden"] = torch.stack([state.to(self.device) for state in states], 1).float()
-            output["lens_logits"] = torch.stack(places[1:], 1)
-            output["lens_log_normalizer"] = torch.stack(sums[1:], 1)
+            output["hidden"] = torch.stack(
+                [state[:, 0].to(self.device) for state in states], 1
+            ).float()
+            output |= {"lens_logits": read[:, :, 1:], "lens_log_normalizer": sums[:, :, 1:]}
         return {name: value.cpu().numpy() for name, value in output.items()}
 
     @torch.inference_mode()
@@ -236,10 +260,11 @@ class Reader:
         part: AbstractContextManager | None = None,
         skipped: int = 0,
     ) -> tuple[Tensor, list[Float[Tensor, "rows *positions d"]], Tensor]:
-        """Return logits [rows, 1 + L, vocabulary], outputs of the L blocks, and last positions.
+        """Return logits [rows, places, 1 + L, vocabulary], outputs of the L blocks, last positions.
 
-        The model's own forward pass computes logits of the last token, and with them the logit lens
-        (nostalgebraist, 2020): its head receives the normed outputs of the blocks too.
+        The places are the last token of the prompt and the tokens of the stem. The model's own
+        forward pass computes the logits, and with them the logit lens (nostalgebraist, 2020): its
+        head receives the normed outputs of the blocks too.
         """
 
         def answering(head, args):
@@ -247,22 +272,24 @@ class Reader:
                 problem = "a requested layer attends to pictures only and is skipped without them"
                 raise ValueError(f"{problem}; leave it out of layers")
             lens = [] if all_positions else [self.norm(state) for state in states]
-            hidden = args[0][index.to(args[0].device), last.to(args[0].device)]
-            return torch.stack([hidden, *(state.to(hidden.device) for state in lens)], 1)
+            hidden = args[0][index.to(args[0].device), places.to(args[0].device)]
+            each = torch.stack([hidden, *(state.to(hidden.device) for state in lens)], 2)
+            return each.flatten(1, 2)
 
         with ExitStack() as stack:
             inputs = stack.enter_context(self.prepared(rows))
             # Padding is on the right: a token keeps its position and attends to no pad.
-            last, index = (
-                inputs["attention_mask"].sum(1) - 1,
-                torch.arange(len(rows)).to(self.device),
-            )
-            captured = (slice(None), slice(None)) if all_positions else (index, last - skipped)
+            last = inputs["attention_mask"].sum(1, keepdim=True) - 1
+            index = torch.arange(len(rows), device=self.device)[:, None]
+            behind = torch.tensor([[len(row.stem)] for row in rows], device=self.device)
+            later = torch.arange(self.places, device=self.device)
+            places = torch.minimum(last - behind + later, last)
+            captured = (slice(None), slice(None)) if all_positions else (index, places - skipped)
             states = stack.enter_context(capture_outputs(blocks, captured))
             stack.enter_context(part or nullcontext())
             stack.enter_context(self.head.register_forward_pre_hook(answering))
             logits = self.runs(**inputs).logits
-        return logits, states, last
+        return logits.unflatten(1, (self.places, -1)), states, last[:, 0]
 
     @contextmanager
     def prepared(self, rows: Sequence[Row], vision: Any = None) -> Iterator[dict[str, Any]]:
@@ -317,12 +344,14 @@ def collate(rows: Sequence[Row], noise: Sequence[Mapping], pad: int) -> tuple[di
     for index, row in enumerate(rows):
         question, span, end = row.question, row.picture.span, len(row)
         media = slice(question.start, question.start + len(span["input_ids"]))
-        others = np.delete(np.arange(end), media)
+        prompt = end - len(row.stem)
+        others = np.delete(np.arange(prompt), media)
         for name, values in question.fields.items():
             fields[name][index, others] = values
             fields[name][index, media] = span[name]
             if values.ndim > 1:  # a cross-attention mask, which depends on the picture alone
                 fields[name][index, media.start : end] = span[name][-1]
+        fields["input_ids"][index, prompt:end] = row.stem
         fields["attention_mask"][index, :end] = 1
         for name, places in row.picture.places.items():
             masks[name][index, media] = places

@@ -41,7 +41,8 @@ class Extraction:
     sample_ids: tuple[str, ...]
     answers: tuple[str, ...]
     candidates: tuple[str, ...]
-    # Logits of the candidates' first tokens, and the log normalizer of the whole vocabulary.
+    # Logits of candidates and log normalizer of the vocabulary; log probabilities and zeros if a
+    # candidate has several tokens.
     logits: Mapping[str, Float[np.ndarray, "n k"]]
     log_normalizer: Mapping[str, Float[np.ndarray, " n"]]
     embeddings: Mapping[str, Float[np.ndarray, "n d"]]  # mean input of the language model

@@ -287,7 +287,9 @@ def _fit(
     (factor_at,) = get_scheduler(tuning.schedule, optimizer, warm, steps).lr_lambdas
     prompter = Prompter(adapted)
     candidates = samples[0].candidates
-    tokens = prompter.first_tokens(candidates, samples[0].question).tolist()
+    tokens = [own[0] for own in prompter.candidate_tokens(candidates, samples[0].question)]
+    if len(set(tokens)) < len(tokens):
+        raise ValueError(f"candidates {candidates} share a first token; letter or rename them")
     token_of = dict(zip(candidates, tokens, strict=True))
 
     def loss_at(step: int) -> Tensor:
