@@ -64,8 +64,8 @@ class Extracted(NamedTuple):
 def check_names(preset: Preset, models: Sequence[str], names: Sequence[str]) -> None:
     """Raise one ValueError for all models and benchmarks that cannot be loaded, before any is."""
     unpinned, faults = {"allow_unpinned": preset.allow_unpinned}, []
-    checks = [partial(benchmarks.check_available, name, **unpinned) for name in names]
-    checks += [partial(resolve, *parse_model(name)[1:], **unpinned) for name in models]
+    checks = [partial(resolve, *parse_model(name)[1:], **unpinned) for name in models]
+    checks += [partial(benchmarks.check_available, name, **unpinned) for name in names]
     for check in checks:
         try:
             check()

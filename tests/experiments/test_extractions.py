@@ -15,7 +15,6 @@ from pidlib.experiments import extractions as module
 from pidlib.experiments.extractions import (
     Query,
     Request,
-    check_names,
     extract_requests,
     extractions,
 )
@@ -94,12 +93,11 @@ def test_all_faults_of_names_are_reported_together(preset, tmp_path, monkeypatch
     faults = (
         r"me/one is a hub (.|\n)*'nobody'(.|\n)*me/two is(.|\n)*hub/pope is(.|\n)*row 1, column"
     )
-    for ask in (check_names, lambda preset, requests: next(extractions(preset, *requests))):
-        with pytest.raises(ValueError, match=faults):
-            ask(preset, [request(preset, QUERY)._replace(**names)])
+    with pytest.raises(ValueError, match=faults):
+        next(extractions(preset, request(preset, QUERY)._replace(**names)))
     monkeypatch.setattr(ahead, "all_requests", lambda preset: [Request(**names, queries=(QUERY,))])
     with pytest.raises(ValueError, match=faults):
-        ahead.run(preset)
+        ahead.queries(preset)
 
 
 def test_rows_name_the_model_and_the_revision_of_your_questions(preset, tmp_path):
