@@ -1,7 +1,7 @@
 """Queries to the models of a preset, and the cached extractions that answer them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -59,12 +59,32 @@ class Extracted(NamedTuple):
         return self.columns | {"experiment": experiment, "fingerprint": identified}
 
 
-def check_names(preset: Preset, models: Sequence[str], names: Sequence[str]) -> None:
-    """Raise one ValueError for all models and benchmarks that cannot be loaded, before any is."""
-    unpinned, faults = {"allow_unpinned": preset.allow_unpinned}, []
-    checks = [partial(benchmarks.check_available, name, **unpinned) for name in names]
-    for name, _, revision in (name.partition("@") for name in models):
-        checks.append(partial(resolve, name, revision or None, **unpinned))
+def extractions(preset: Preset, request: Request) -> Iterator[tuple[Extracted, ...]]:
+    """Extract, or read from the cache, for every model and benchmark; one result per query.
+
+    The cache is named by the hash of everything that changes its numbers (weights, questions,
+    pictures, passes, seed), so it is never stale; an interrupted extraction resumes. All names are
+    checked first.
+    """
+    check_names(preset, [request])
+    total = len(request.models) * len(request.benchmarks)
+    with tqdm(total=total, desc="models x benchmarks", unit="run") as bar:
+        for name in request.models:
+            model = find_model(preset, name)
+            for benchmark in request.benchmarks:
+                bar.set_postfix_str(f"{model.name} {benchmark}")
+                yield tuple(extracted(preset, q, model, benchmark) for q in request.queries)
+                bar.update()
+
+
+def check_names(preset: Preset, requests: Sequence[Request]) -> None:
+    """Raise one ValueError for all models and benchmarks that cannot be loaded; load nothing."""
+    faults, unpinned = [], {"allow_unpinned": preset.allow_unpinned}
+    models = dict.fromkeys(name for request in requests for name in request.models)
+    parts = (name.partition("@") for name in models)
+    checks = [partial(resolve, name, commit or None, **unpinned) for name, _, commit in parts]
+    names = dict.fromkeys(name for request in requests for name in request.benchmarks)
+    checks += [partial(benchmarks.check_available, name, **unpinned) for name in names]
     for check in checks:
         try:
             check()
@@ -72,29 +92,6 @@ def check_names(preset: Preset, models: Sequence[str], names: Sequence[str]) -> 
             faults.append(str(error))
     if faults:
         raise ValueError("\n".join(faults))
-
-
-def extractions(
-    preset: Preset, request: Request, *, progress: bool = False
-) -> Iterator[tuple[Extracted, ...]]:
-    """Extract, or read from the cache, for every model and benchmark; one result per query.
-
-    The cache is named by the hash of everything that changes its numbers (weights, questions,
-    pictures, passes, seed), so it is never stale; an interrupted extraction resumes. All names are
-    checked first. With `progress` each extraction has a bar.
-    """
-    check_names(preset, request.models, request.benchmarks)
-    total = len(request.models) * len(request.benchmarks)
-    with tqdm(total=total, desc="models x benchmarks", unit="run") as bar:
-        for name in request.models:
-            model = find_model(preset, name)
-            for benchmark in request.benchmarks:
-                bar.set_postfix_str(f"{model.name} {benchmark}")
-                yield tuple(
-                    extracted(preset, query, model, benchmark, progress)
-                    for query in request.queries
-                )
-                bar.update()
 
 
 def extract_requests(preset: Preset, module: ModuleType) -> str:
@@ -110,29 +107,21 @@ def extract_requests(preset: Preset, module: ModuleType) -> str:
 
 def find_model(preset: Preset, name: str) -> LoadedModel:
     """A model that is described by its configuration; its weights are loaded when first needed."""
-    return _find(name, preset.device, preset.dtype, preset.allow_unpinned)
-
-
-def _find(name: str, device: str, dtype: str, allow_unpinned: bool) -> LoadedModel:
     from pidlib.models._transformers import transformers
 
-    name, _, revision = name.partition("@")
-    folder, revision = resolve(name, revision or None, allow_unpinned=allow_unpinned)
+    name, _, commit = name.partition("@")
+    folder, revision = resolve(name, commit or None, allow_unpinned=preset.allow_unpinned)
     revision = revision or (folder_revision(folder) if folder else latest_revision(name))
     commit = None if folder else revision
-    config = transformers.AutoConfig.from_pretrained(
-        str(folder or name), revision=commit, trust_remote_code=False
-    )
-    saved, family = config.dtype, FAMILIES.get(config.model_type)
+    options = {"revision": commit, "trust_remote_code": False}
+    config = transformers.AutoConfig.from_pretrained(str(folder or name), **options)
+    saved, family = config.dtype or torch.float32, FAMILIES.get(config.model_type)
     if family and family.submodel:
         config = getattr(config, f"{family.submodel}_config")
-    number = (saved or torch.float32) if dtype == "auto" else getattr(torch, dtype)
-    load = partial(load_model, name, revision=commit, device=device, dtype=number)
-    facts = model_facts(config, revision, number)
+    dtype = saved if preset.dtype == "auto" else getattr(torch, preset.dtype)
+    load = partial(load_model, name, revision=commit, device=preset.device, dtype=dtype)
+    facts = model_facts(config, revision, dtype)
     return Deferred(load, name=name, revision=revision, facts=facts)
-
-
-_find_once = lru_cache(maxsize=1)(_find)  # the weights of one model in memory
 
 
 def extracted(
@@ -148,18 +137,22 @@ def extracted(
     return Extracted(extraction, columns)
 
 
-_known: dict[tuple[str, Query], Mapping] = {}  # facts of samples that were loaded before
+Queries = Mapping[str, Sequence[tuple[str, Query]]]  # by model: benchmarks and queries
+# Facts of samples that were loaded before, and the last model, in this process.
+_known: dict[tuple[str, Query], Mapping] = {}
+_last: dict[tuple[str, str, str], LoadedModel] = {}
 
 
-def extract_missing(preset: Preset, query: Query, name: str, benchmark: str) -> None:
+def extract_missing(preset: Preset, name: str, benchmark: str, query: Query) -> None:
     """Make an extraction unless the cache has it, complete; it is not read then."""
-    model = _find_once(name, preset.device, preset.dtype, preset.allow_unpinned)
-    key = benchmark, query
-    if key not in _known:
+    if (chosen := (name, preset.device, preset.dtype)) not in _last:
+        _last.clear()  # the weights of one model at a time
+        _last[chosen] = find_model(preset, name)
+    if (key := (benchmark, query)) not in _known:
         _known[key] = sample_facts(_samples(preset, query, benchmark))
-    described = identity(model, _known[key], **_settings(query, model))
+    described = identity(_last[chosen], _known[key], **_settings(query, _last[chosen]))
     if not Store(project_root() / preset.cache / fingerprint(**described), described).is_complete:
-        extracted(preset, query, model, benchmark)
+        extracted(preset, query, _last[chosen], benchmark, progress=True)
 
 
 def _samples(preset: Preset, query: Query, benchmark: str) -> list[Sample]:
