@@ -50,11 +50,10 @@ srun --ntasks=1 {command}
 
 
 def costs(preset: Preset, queries: Queries) -> pd.DataFrame:
-    """The expected cost of the extractions of each model, a row each; reads nothing of the hub.
+    """The expected cost of the extractions, a row for each model; reads nothing of the hub.
 
     Models in folders are timed with a batch on this machine. Hours of others are those of `TOKENS`
-    tokens a pass at `FLOPS`, two operations per parameter and token; none if these are not known.
-    Trainings are not counted.
+    tokens a pass at `FLOPS`, if their parameters are known. Trainings are not counted.
     """
     rows = [_cost(preset, *each) for each in tqdm(queries.items(), "models", unit="model")]
     return pd.DataFrame(rows).set_index("model")
