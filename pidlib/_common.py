@@ -122,6 +122,8 @@ class Deferred:
         self.__dict__ |= known | {"_make": cache(make)}
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # a question about the type, such as that of copy
+            raise AttributeError(name)
         return getattr(self.__dict__["_make"](), name)
 
 

@@ -32,19 +32,12 @@ from pidlib.decomposition.resampling import (
 from pidlib.extraction import Extraction
 
 SOURCES = ("vision", "audio")
-PASSES = {
-    "joint": "vision+audio+language",
-    "vision": "vision+language",
-    "audio": "audio+language",
-    "text": "language",
-}
+PASSES = {"joint": "vision+audio+language", "vision": "vision+language", "audio": "audio+language"}
+PASSES |= {"text": "language"}
 CONDITIONS = ("question", "template", "ignored")
 # Reference distributions that are constant within each condition; the first is P(Y | c).
-REFERENCES = {
-    "question": ("question", "sample", "template", "marginal"),
-    "template": ("template", "marginal"),
-    "ignored": ("template", "marginal"),
-}
+REFERENCES = {"question": ("question", "sample", "template", "marginal")}
+REFERENCES |= {"template": ("template", "marginal"), "ignored": ("template", "marginal")}
 TOLERANCE = 1e-4  # bits
 MIN_SAMPLES = 16  # median samples per condition below which atoms of soft decisions depend on it
 

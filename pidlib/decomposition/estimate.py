@@ -202,14 +202,9 @@ def estimate(
     # a probability of -log(1 - level) / n can go unseen in n samples; each adds log2 ky at most
     floor = -math.log(max(1 - level, 1e-9)) / n * math.log2(max(sizes[2], 2))
     ends = {atom: np.quantile(values, tails).tolist() for atom, values in shifted.items()}
-    by_atom = {
-        "corrected": corrected,
-        "interval": {atom: (low, max(high, floor)) for atom, (low, high) in ends.items()},
-        "null_mean": null_mean,
-        "p_value": p_value,
-        "null": of_y.atoms,
-        "draws": shifted,
-    }
+    by_atom = {"corrected": corrected}
+    by_atom |= {"interval": {atom: (low, max(high, floor)) for atom, (low, high) in ends.items()}}
+    by_atom |= {"null_mean": null_mean, "p_value": p_value, "null": of_y.atoms, "draws": shifted}
     return Estimate(
         measured=measured,
         n_samples=n,

@@ -23,7 +23,7 @@ from pidlib.experiments.tables import write
 from pidlib.experiments.validation import fig_coverage
 
 
-def main() -> int:
+def main() -> int | None:
     """Run the command; the exit code is 1 if anything failed."""
     parser = argparse.ArgumentParser(prog="python -m pidlib.experiments", description=__doc__)
     parser.add_argument("command", choices=["extract", "outcomes", "coverage", "sbatch"])
@@ -47,16 +47,12 @@ def main() -> int:
     command = ["--preset", str(path.resolve()) if path.suffix else chosen.preset]
     command += ["--models", chosen.models] * bool(chosen.models)
     if chosen.command == "sbatch":
-        print(cluster.script(preset, ["extract", *command], chosen), end="")
-        return 0
+        return print(cluster.script(preset, ["extract", *command], chosen), end="")
     models = tuple(filter(None, chosen.models.split(",")))
-    if chosen.dry_run or chosen.fetch:
-        queries = ahead.queries(preset, models, strict=chosen.fetch)
-        if chosen.fetch:
-            cluster.fetch(preset, queries)
-        else:
-            print(cluster.report(preset, cluster.costs(preset, queries)))
-        return 0
+    if chosen.fetch:
+        return cluster.fetch(preset, ahead.queries(preset, models))
+    if chosen.dry_run:
+        return print(cluster.report(preset, ahead.queries(preset, models, strict=False)))
     if chosen.command == "extract":
         tasks = ahead.extract_tasks(preset, models)
     elif chosen.command == "outcomes":

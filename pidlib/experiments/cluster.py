@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 import pandas as pd
@@ -15,13 +15,12 @@ from tqdm import tqdm
 
 from pidlib import benchmarks
 from pidlib._common import project_root
-from pidlib.experiments.extractions import Query, find_model
+from pidlib.experiments.extractions import Queries, Query, find_model
 from pidlib.experiments.preset import Preset
 from pidlib.extraction import extract
 from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
 from pidlib.models.load import resolve
 
-Queries = Mapping[str, Sequence[tuple[str, Query]]]  # by model: a benchmark and a query each
 # Where nothing can be measured: an H100 at 30 % of its peak, and a photo with a question.
 FLOPS, TOKENS, CANDIDATES = 3e14, 700, 4
 
@@ -51,11 +50,10 @@ srun --ntasks=1 {command}
 
 
 def costs(preset: Preset, queries: Queries) -> pd.DataFrame:
-    """The expected cost of the extractions of each model, a row each; reads nothing of the hub.
+    """The expected cost of the extractions, a row for each model; reads nothing of the hub.
 
     Models in folders are timed with a batch on this machine. Hours of others are those of `TOKENS`
-    tokens a pass at `FLOPS`, two operations per parameter and token. Trainings are not counted, and
-    questions of external data sets count as different.
+    tokens a pass at `FLOPS`, if their parameters are known. Trainings are not counted.
     """
     rows = [_cost(preset, *each) for each in tqdm(queries.items(), "models", unit="model")]
     return pd.DataFrame(rows).set_index("model")
@@ -79,55 +77,45 @@ def _cost(preset: Preset, name: str, pairs: Sequence[tuple[str, Query]]) -> dict
     passes = size = 0.0
     for benchmark, query in pairs:
         n, layers = query.n_samples, depth if query.layers is None else len(query.layers)
-        partners = min(n, query.partners) and _partners(benchmark, query)
+        partners = _partners(benchmark, query) if query.partners else 0
         vectors = 2 + layers + 2 * tokens * query.tokens
         numbers = len(query.passes) * (1 + layers) + partners
         passes += n * (len(query.passes) + partners + query.tokens)
         size += 4 * n * (vectors * width + numbers * (CANDIDATES + 1))
-    return {
-        "model": name,
-        "download_GB": download,
-        "memory_GiB": memory,
-        "extractions": len(pairs),
-        "passes": passes,
-        "hours": passes / rate / 3600,
-        "cache_GB": size / 1e9,
-    }
+    needed = {"model": name, "download_GB": download, "memory_GiB": memory}
+    work = {"extractions": len(pairs), "passes": passes, "hours": passes / rate / 3600}
+    return needed | work | {"cache_GB": size / 1e9}
 
 
 @cache
 def _partners(benchmark: str, query: Query) -> int:
-    """The number of questions that each picture is paired with."""
+    """The number of questions that each picture is paired with; at most, for external data."""
     if benchmark.partition("@")[0] in benchmarks.names("external"):
-        return query.partners
+        return min(query.partners, query.n_samples)
     samples = benchmarks.load(benchmark, query.split, query.n_samples, query.seed)
     return min(query.partners, len({sample.text for sample in samples}))
 
 
-def _measured(
-    preset: Preset, name: str, benchmark: str, query: Query
-) -> tuple[float, float, float]:
+def _measured(preset: Preset, name: str, benchmark: str, query: Query) -> tuple[float, ...]:
     """Number of blocks, width, and passes per second in a batch, of a model in a folder."""
     model, count = find_model(preset, name), min(preset.batch_size, query.n_samples)
     samples = benchmarks.load(benchmark, query.split, count, query.seed)
     options = {"passes": query.passes, "batch_size": preset.batch_size, "progress": False}
-    seconds = []
     for _ in range(2):  # the first loads the weights
         start = time.perf_counter()
         extraction = extract(model, samples, **options)
-        seconds.append(time.perf_counter() - start)
-    rate = len(samples) * len(query.passes) / seconds[-1]
+    rate = len(samples) * len(query.passes) / (time.perf_counter() - start)
     return model.facts["depth"], extraction.embeddings["vision"].shape[1], rate
 
 
-def report(preset: Preset, table: pd.DataFrame) -> str:
+def report(preset: Preset, queries: Queries) -> str:
     """The costs by model, their sum, and what this machine has."""
+    table = costs(preset, queries)
     total = table.sum().to_frame("all").T.assign(memory_GiB=table["memory_GiB"].max())
     text = pd.concat([table, total]).to_string(float_format="{:,.1f}".format)
     cache = project_root() / preset.cache
     free = shutil.disk_usage(next(path for path in cache.parents if path.exists())).free
-    count = torch.cuda.device_count()
-    sizes = [torch.cuda.get_device_properties(index).total_memory for index in range(count)]
+    sizes = [torch.cuda.mem_get_info(index)[1] for index in range(torch.cuda.device_count())]
     gpus = ", ".join(f"{size / 2**30:.0f} GiB" for size in sizes) or "none"
     return f"{text}\n\nhere: {free / 1e9:,.0f} GB free for {preset.cache}; GPUs: {gpus}"
 

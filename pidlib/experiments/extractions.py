@@ -1,7 +1,7 @@
 """Queries to the models of a preset, and the cached extractions that answer them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache, partial
+from functools import partial
 from types import ModuleType
 from typing import NamedTuple
 
@@ -61,10 +61,30 @@ class Extracted(NamedTuple):
         return self.columns | named | {"tau": settings.get("tau")}
 
 
-def check_names(preset: Preset, models: Sequence[str], names: Sequence[str]) -> None:
-    """Raise one ValueError for all models and benchmarks that cannot be loaded, before any is."""
-    unpinned, faults = {"allow_unpinned": preset.allow_unpinned}, []
+def extractions(preset: Preset, request: Request) -> Iterator[tuple[Extracted, ...]]:
+    """Extract, or read from the cache, for every model and benchmark; one result per query.
+
+    The cache is named by the hash of everything that changes its numbers (weights, questions,
+    pictures, passes, seed), so it is never stale; an interrupted extraction resumes. All names are
+    checked first.
+    """
+    check_names(preset, [request])
+    total = len(request.models) * len(request.benchmarks)
+    with tqdm(total=total, desc="models x benchmarks", unit="run") as bar:
+        for name in request.models:
+            model = find_model(preset, name)
+            for benchmark in request.benchmarks:
+                bar.set_postfix_str(f"{model.name} {benchmark}")
+                yield tuple(extracted(preset, q, model, benchmark) for q in request.queries)
+                bar.update()
+
+
+def check_names(preset: Preset, requests: Sequence[Request]) -> None:
+    """Raise one ValueError for all models and benchmarks that cannot be loaded; load nothing."""
+    faults, unpinned = [], {"allow_unpinned": preset.allow_unpinned}
+    models = dict.fromkeys(name for request in requests for name in request.models)
     checks = [partial(resolve, *parse_model(name)[1:], **unpinned) for name in models]
+    names = dict.fromkeys(name for request in requests for name in request.benchmarks)
     checks += [partial(benchmarks.check_available, name, **unpinned) for name in names]
     for check in checks:
         try:
@@ -73,29 +93,6 @@ def check_names(preset: Preset, models: Sequence[str], names: Sequence[str]) -> 
             faults.append(str(error))
     if faults:
         raise ValueError("\n".join(faults))
-
-
-def extractions(
-    preset: Preset, request: Request, *, progress: bool = False
-) -> Iterator[tuple[Extracted, ...]]:
-    """Extract, or read from the cache, for every model and benchmark; one result per query.
-
-    The cache is named by the hash of everything that changes its numbers (weights, questions,
-    pictures, passes, seed), so it is never stale; an interrupted extraction resumes. All names are
-    checked first. With `progress` each extraction has a bar.
-    """
-    check_names(preset, request.models, request.benchmarks)
-    total = len(request.models) * len(request.benchmarks)
-    with tqdm(total=total, desc="models x benchmarks", unit="run") as bar:
-        for name in request.models:
-            model = find_model(preset, name)
-            for benchmark in request.benchmarks:
-                bar.set_postfix_str(f"{model.name} {benchmark}")
-                yield tuple(
-                    extracted(preset, query, model, benchmark, progress)
-                    for query in request.queries
-                )
-                bar.update()
 
 
 def extract_requests(preset: Preset, module: ModuleType) -> str:
@@ -134,9 +131,6 @@ def find_named(name: str, device: str, dtype: str, allow_unpinned: bool) -> Load
     return Deferred(load, name=label, revision=revision, facts=facts)
 
 
-_find_once = lru_cache(maxsize=1)(find_named)  # the weights of one model in memory
-
-
 def extracted(
     preset: Preset, query: Query, model: LoadedModel, benchmark: str, progress: bool = False
 ) -> Extracted:
@@ -145,31 +139,30 @@ def extracted(
     cached = {"cache": project_root() / preset.cache, "batch_size": preset.batch_size}
     extraction = extract(model, samples, progress=progress, **_settings(query, model), **cached)
     columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
-    columns |= {
-        "revision": model.revision,
-        "family": family_named(model.facts["family"]).name,
-        "n_samples": len(samples),
-    }
-    unpinned = {"allow_unpinned": preset.allow_unpinned}
-    columns["benchmark_revision"] = benchmarks.revision(benchmark, **unpinned) or None
+    columns |= {"revision": model.revision, "family": family_named(model.facts["family"]).name}
+    commit = benchmarks.revision(benchmark, allow_unpinned=preset.allow_unpinned)
+    columns |= {"benchmark_revision": commit or None, "n_samples": len(samples)}
     dtype = model.facts["dtype"].removeprefix("torch.")
     columns |= {"dtype": dtype, "partners": query.partners}
-    columns["fingerprint"] = extraction.fingerprint
-    return Extracted(extraction, columns)
+    return Extracted(extraction, columns | {"fingerprint": extraction.fingerprint})
 
 
-_known: dict[tuple[str, Query], Mapping] = {}  # facts of samples that were loaded before
+Queries = Mapping[str, Sequence[tuple[str, Query]]]  # by model: benchmarks and queries
+# Facts of samples that were loaded before, and the last model, in this process.
+_known: dict[tuple[str, Query], Mapping] = {}
+_last: dict[tuple[str, str, str], LoadedModel] = {}
 
 
-def extract_missing(preset: Preset, query: Query, name: str, benchmark: str) -> None:
+def extract_missing(preset: Preset, name: str, benchmark: str, query: Query) -> None:
     """Make an extraction unless the cache has it, complete; it is not read then."""
-    model = _find_once(name, preset.device, preset.dtype, preset.allow_unpinned)
-    key = benchmark, query
-    if key not in _known:
+    if (chosen := (name, preset.device, preset.dtype)) not in _last:
+        _last.clear()  # the weights of one model at a time
+        _last[chosen] = find_model(preset, name)
+    if (key := (benchmark, query)) not in _known:
         _known[key] = sample_facts(_samples(preset, query, benchmark))
-    described = identity(model, _known[key], **_settings(query, model))
+    described = identity(_last[chosen], _known[key], **_settings(query, _last[chosen]))
     if not Store(project_root() / preset.cache / fingerprint(**described), described).is_complete:
-        extracted(preset, query, model, benchmark)
+        extracted(preset, query, _last[chosen], benchmark, progress=True)
 
 
 def _samples(preset: Preset, query: Query, benchmark: str) -> list[Sample]:

@@ -114,14 +114,12 @@ def extract(
 
         def open_reader() -> Reader:
             check_samples(samples, passes, partners, loaded)
-            model = loaded.model
-            small = model.device.type == "cpu" and model.num_parameters() < SMALL
+            small = loaded.model.device.type == "cpu" and loaded.model.num_parameters() < SMALL
             stack.enter_context(single_thread(small))
-            first = samples[0]
-            numbers = described["layers"], first.question, batch_size, length_normalized
-            job.reader = Reader(loaded, first.candidates, *numbers)
+            options = described["layers"], samples[0].question, batch_size, length_normalized
+            job.reader = Reader(loaded, samples[0].candidates, *options)
             if "vision" in job.modalities:
-                prove(job.reader, first)
+                prove(job.reader, samples[0])
             if store:
                 store.provenance["device"] = str(loaded.device)
                 store.require(job.size * len(parts.keys() - store.names) / len(parts))
@@ -133,11 +131,11 @@ def extract(
 
         job = Job(Deferred(open_reader), samples, passes, **settings)
         parts = {f"samples-{start:06d}": partial(job.shard, start) for start in job.starts}
-        get = store.get if store else lambda name, make: make()
-        job.moments = get("calibration", job.statistics).arrays
         if store:
+            job.moments = store.get("calibration", job.statistics).arrays
             shards = store.fill(parts, counted)
         else:
+            job.moments = job.statistics().arrays
             shards = [counted(make()) for make in parts.values()]
     return Extraction.from_shards(shards, described)
 
@@ -150,8 +148,7 @@ def identity(
 ) -> dict[str, object]:
     """Describe everything that determines an extraction, as JSON; ``settings`` as of `extract`.
 
-    ``samples`` may be their `sample_facts`; a model with the attribute ``facts``, its
-    `model_facts`, is not loaded.
+    The attribute ``facts`` of a model and a mapping are `model_facts` and `sample_facts`.
     """
     paths = [path for path in Path(__file__).parent.glob("*.py") if path.name not in NOT_HASHED]
     code = code_version(load_model, load_processor, families, derive_seed, Sample, *sorted(paths))

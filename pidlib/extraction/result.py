@@ -171,10 +171,7 @@ class Extraction:
         return float(self.correct(key).mean())
 
     def masked(
-        self,
-        tau: float = 0.3,
-        layer: int | None = None,
-        permute: np.random.Generator | None = None,
+        self, tau: float = 0.3, layer: int | None = None, permute: np.random.Generator | None = None
     ) -> Decisions:
         """Return decisions whose unimodal rows come from masking the other modality.
 

@@ -37,6 +37,9 @@ class Shard:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
 
+Make = Callable[[], Shard]
+
+
 class Store:
     """The shards of one computation: files of a folder, joined in ``FOLDER.tar`` once complete.
 
@@ -74,7 +77,7 @@ class Store:
         """Whether all shards were made and joined."""
         return self.file.exists() and not self.folder.exists()
 
-    def get(self, name: str, make: Callable[[], Shard]) -> Shard:
+    def get(self, name: str, make: Make) -> Shard:
         """Read a shard; make and write it first if it is missing or corrupt.
 
         Waits while another process makes it, or raises `Held`: see `claimed`.
@@ -86,15 +89,8 @@ class Store:
                     shard = self.read(name)
         return shard
 
-    def fill(
-        self,
-        parts: Mapping[str, Callable[[], Shard]],
-        done: Callable[[Shard], object] = lambda shard: None,
-    ) -> list[Shard]:
-        """`get` all shards of a computation, last those that other processes make, and join them.
-
-        ``done`` is called with each shard.
-        """
+    def fill(self, parts: Mapping[str, Make], done: Callable = lambda shard: None) -> list[Shard]:
+        """`get` all shards, last those that other processes make; call ``done``; join them."""
         shards: dict[str, Shard] = {}
         for name, make in parts.items():
             with suppress(Held), without_waiting():

@@ -9,12 +9,7 @@ import pandas as pd
 from pidlib import sensory
 from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.resampling import N_HALVES, extrapolate, normal_interval
-from pidlib.profiles.modes import (
-    N_PERMUTATIONS,
-    Measured,
-    Null,
-    permutation_test,
-)
+from pidlib.profiles.modes import N_PERMUTATIONS, Measured, Null, permutation_test
 from pidlib.sensory import Group
 
 

@@ -11,12 +11,7 @@ from scipy.special import entr
 from pidlib import sensory
 from pidlib._common import derive_seed
 from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid, pid_together
-from pidlib.decomposition.resampling import (
-    N_HALVES,
-    bootstrap_decisions,
-    extrapolate,
-    solve_halves,
-)
+from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions, extrapolate, solve_halves
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, SOURCES
 from pidlib.sensory import SensoryPID

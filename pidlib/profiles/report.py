@@ -148,17 +148,8 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
         raise ValueError(f"the profiles are of different samples: {where}")
     if not first.draws.keys() & second.draws.keys():
         raise ValueError(f"no mode in common: {', '.join(first.draws)}; {', '.join(second.draws)}")
-    for name in (
-        "given",
-        "seed",
-        "tau",
-        "n_halves",
-        "partners",
-        "draws",
-        "mask",
-        "source_a",
-        "source_b",
-    ):
+    settings = ("given", "seed", "tau", "n_halves", "partners", "draws", "mask")
+    for name in (*settings, "source_a", "source_b"):
         columns = [profile.table.get(name, pd.Series([None])) for profile in (first, second)]
         values = [set(column.dropna()) for column in columns]
         if values[0] != values[1]:

@@ -33,7 +33,7 @@ def printed(capsys, monkeypatch, preset, *options):
     monkeypatch.setattr(shell, "load_preset", lambda _: preset)
     monkeypatch.setattr(shell.signal, "signal", lambda *_: None)
     monkeypatch.setattr("sys.argv", ["pidlib", *options])
-    assert shell.main() == 0
+    assert not shell.main()
     return capsys.readouterr().out
 
 

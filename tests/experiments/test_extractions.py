@@ -165,7 +165,7 @@ def test_dtype_comes_from_the_preset(preset):
 
 
 def test_a_complete_extraction_is_not_read_by_the_first_step(preset, monkeypatch):
-    arguments = preset, QUERY._replace(n_samples=6), preset.models[0], "micro/existence"
+    arguments = preset, preset.models[0], "micro/existence", QUERY._replace(n_samples=6)
     module.extract_missing(*arguments)
     monkeypatch.setattr(module, "extract", None)
     monkeypatch.setattr(module, "_samples", None)  # they are identified once in a process
@@ -191,7 +191,7 @@ def shell_of(preset, monkeypatch, tmp_path):
     def run(*arguments):
         asked = [request(both, QUERY, QUERY._replace(n_samples=7))]
         monkeypatch.setattr(ahead, "all_requests", lambda _: asked)
-        monkeypatch.setattr(ahead, "names", list)
+        monkeypatch.setattr(ahead.fig_fusion, "prepare", lambda _: None)
         monkeypatch.setattr(ahead, "all_trainings", lambda _: [])
         monkeypatch.setattr(shell, "load_preset", lambda _: both)
         monkeypatch.setattr(signal, "signal", lambda *_: None)

@@ -38,7 +38,7 @@ def tasks(cache, made, **options):
 
 
 def content(cache):
-    return {path.name: path.read_bytes() for path in cache.iterdir()}
+    return {path.name: path.read_bytes() for path in cache.iterdir() if path.is_file()}
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

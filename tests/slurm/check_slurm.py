@@ -149,7 +149,7 @@ def submit(preset: Path, monkeypatch, capsys, *options: str) -> str:
     command = ["pidlib", "sbatch", "--preset", str(preset), "--partition", "gpu", "--time", "20"]
     command += ["--models", ",".join(MODELS), "--gpus-per-task", "1", *options]
     monkeypatch.setattr("sys.argv", command)
-    assert shell.main() == 0
+    assert not shell.main()
     return run("sbatch", "--parsable", "--cpus-per-task=1", text=capsys.readouterr().out).strip()
 
 

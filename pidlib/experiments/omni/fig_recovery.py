@@ -27,11 +27,8 @@ from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
 
 RENDERINGS = 2  # of each state of a finite law; a template has 48 to 384 samples
 COLUMNS = Columns({**profiles.COLUMNS.types, "truth_bits": "Float64"}, profiles.COLUMNS.required)
-_ROW_LABELS = {
-    "question": "given the question",
-    "template": "given the template",
-    "ignored": "question ignored",
-}
+_ROW_LABELS = {"question": "given the question", "template": "given the template"}
+_ROW_LABELS |= {"ignored": "question ignored"}
 _TICK = {"color": style.OTHERS[0], "linewidth": 1.4}  # of the estimate for an ideal answerer
 
 

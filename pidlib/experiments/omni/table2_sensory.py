@@ -25,12 +25,8 @@ COLUMNS = profiles.COLUMNS
 PUBLISHED_SUBSET = "MUSIC-AVQA: audio-visual"
 _COLUMN_ORDER = ("unique_vision", "unique_audio", "synergy", "redundancy")  # of the paper's table
 _REFERENCES = {"sample": "$R_s$", "template": "$R_c$", "marginal": "$R_m$"}
-_ACCURACIES = {
-    "accuracy": r"$\mathrm{acc}$",
-    "accuracy_vision": "$_v$",
-    "accuracy_audio": "$_a$",
-    "accuracy_text": "$_0$",
-}
+_ACCURACIES = {"accuracy": r"$\mathrm{acc}$", "accuracy_vision": "$_v$", "accuracy_audio": "$_a$"}
+_ACCURACIES |= {"accuracy_text": "$_0$"}
 _BARS = (*style.SENSORY, "total")
 _TOLERANCE = 1e-3  # bits
 _SPREAD = 0.84  # share of an atom's place on the axis that its bars take

@@ -1,4 +1,1 @@
-"""Fine-tuning on weighted questions.
-
-The module of a notebook has `trainings(preset)` in the place of `requests`; fig_gain has both.
-"""
+"""Fine-tuning on weighted questions; modules have `trainings(preset)`, fig_gain `requests` too."""

@@ -16,11 +16,8 @@ from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.reweighting import CONDITIONS, Condition
 
 COLUMNS = paired.COLUMNS
-_AXES = {
-    "prior strength": "captions that are right, %",
-    "training length": "steps of training",
-    "base": "base (a column each)",
-}
+_AXES = {"prior strength": "captions that are right, %", "training length": "steps of training"}
+_AXES |= {"base": "base (a column each)"}
 
 
 def trainings(preset: Preset) -> list[TrainingSpec]:

@@ -79,9 +79,7 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
     return Outcomes(pd.concat([made, read_here], ignore_index=True), summary)
 
 
-def complete(
-    preset: Preset, specs: Iterable[TrainingSpec], *, retrain: bool = False
-) -> pd.DataFrame:
+def complete(preset: Preset, specs: Iterable[TrainingSpec], retrain: bool = False) -> pd.DataFrame:
     """Outcomes in the order of the trainings, committed or, all with ``retrain``, made here."""
     specs = distinct(specs)
     committed = load_committed().iloc[: 0 if retrain else None]

@@ -37,11 +37,8 @@ COLUMNS = Columns(
     required=(*ATOMS.required, "truth_bits", "accuracy"),
 )
 _ENDS = ["ci_low", "ci_high"]
-_LOOKS = {
-    "masked": ("o", "white"),
-    "resampled": ("D", style.INK),
-    "observational": ("s", "#b0b0b0"),
-}
+_LOOKS = {"masked": ("o", "white"), "resampled": ("D", style.INK)}
+_LOOKS |= {"observational": ("s", "#b0b0b0")}
 
 
 def requests(preset: Preset) -> list[Request]:

@@ -10,14 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from pidlib._common import fingerprint
-from pidlib.experiments import style, tables
-from pidlib.experiments.decision_profiles import (
-    GAUSSIAN,
-    N_DRAWS,
-    embedding_profile,
-    embedding_request,
-    gaussian_rows,
-)
+from pidlib.experiments import decision_profiles, style, tables
+from pidlib.experiments.decision_profiles import GAUSSIAN, N_DRAWS, gaussian_rows
 from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.tables import ATOMS, validate
@@ -29,7 +23,7 @@ COLUMNS = ATOMS
 
 def requests(preset: Preset) -> list[Request]:
     """States at the answer position, of samples for the codebooks and of samples to profile."""
-    return [embedding_request(preset)]
+    return [decision_profiles.embedding_request(preset)]
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -40,7 +34,9 @@ def measure(preset: Preset) -> pd.DataFrame:
         applied = columns["fingerprint"]
         key = fingerprint(fitted=fitted.columns["fingerprint"], applied=applied, **settings)
         columns = columns | {"fingerprint": key}
-        profiles.append(embedding_profile(fitted.extraction, states, **settings, **columns))
+        profiles.append(
+            decision_profiles.embedding_profile(fitted.extraction, states, **settings, **columns)
+        )
         parts = [*(states.embeddings[name] for name in SOURCES), states.hidden[:, -1]]
         options = {"seed": preset.seed, "n_draws": min(N_DRAWS, preset.n_permutations)}
         key = fingerprint(applied=applied, **GAUSSIAN, **options)

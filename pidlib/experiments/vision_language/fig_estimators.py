@@ -138,11 +138,8 @@ def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]
 
 _KEYS = ["benchmark", "model", "atom"]
 _OFFSETS = dict(zip(style.VISION_LANGUAGE, (-0.3, -0.1, 0.1, 0.3), strict=True))
-_PANELS = {
-    "mask": "other mask $-$ noise",
-    "absent modality": "masked $-$ resampled",
-    "listed options": "visible $-$ hidden",
-}
+_PANELS = {"mask": "other mask $-$ noise", "absent modality": "masked $-$ resampled"}
+_PANELS |= {"listed options": "visible $-$ hidden"}
 
 
 def alternatives(table: pd.DataFrame) -> pd.DataFrame:

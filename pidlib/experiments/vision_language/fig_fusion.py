@@ -42,14 +42,9 @@ TARGETS = ("hidden", "hidden, same sources", "answer")
 N_DRAWS = 10_000  # permutations of the mechanisms within each seed
 TOLERANCE = 1e-4  # bits
 _SETTINGS = {"n_permutations", "n_bootstrap", "seed"}
-_MECHANISMS = {
-    "concatenation": "concatenation",
-    "product": "product",
-    "bilinear": "low-rank bilinear",
-    "co_attention": "co-attention",
-    "language_queries": "text queries vision",
-    "vision_queries": "vision queries text",
-}
+_MECHANISMS = {"concatenation": "concatenation", "product": "product"}
+_MECHANISMS |= {"bilinear": "low-rank bilinear", "co_attention": "co-attention"}
+_MECHANISMS |= {"language_queries": "text queries vision", "vision_queries": "vision queries text"}
 _LOOKS = {  # position within a row, marker, face, words
     "hidden": (-0.25, "o", "white", "about the hidden layer"),
     "hidden, same sources": (0.0, "D", "#b8d4ea", "the same, sources of concatenation"),

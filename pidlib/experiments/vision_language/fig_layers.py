@@ -30,14 +30,12 @@ N_NULLS = 3  # permutations of the answers after each block
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": stages.CLAIM_COLUMNS}
 
-CLAIMS = {
-    "silence": Claim(r"$I_{.2}/I_{\max}$", above=False, bound=0.1, early=True),
-    "accumulation": Claim(r"$\Delta(I - S)$", above=True, margin=0.05),
-    "middle_share": Claim(r"$\Delta(I - S)/\max$", above=True, bound=MIDDLE, early=True),
-    "late_share": Claim("$1 - S_{.8}/S$", above=True, bound=0.5),
-    "synergy_slope": Claim("$S'$", above=True, margin=0.05),
-    "language_slope": Claim(r"$U_\ell'$", above=False, margin=0.05),
-}
+CLAIMS = {"silence": Claim(r"$I_{.2}/I_{\max}$", above=False, bound=0.1, early=True)}
+CLAIMS |= {"accumulation": Claim(r"$\Delta(I - S)$", above=True, margin=0.05)}
+CLAIMS |= {"middle_share": Claim(r"$\Delta(I - S)/\max$", above=True, bound=MIDDLE, early=True)}
+CLAIMS |= {"late_share": Claim("$1 - S_{.8}/S$", above=True, bound=0.5)}
+CLAIMS |= {"synergy_slope": Claim("$S'$", above=True, margin=0.05)}
+CLAIMS |= {"language_slope": Claim(r"$U_\ell'$", above=False, margin=0.05)}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -130,14 +128,11 @@ def stage_statistics(
     early, middle = stage_blocks(len(total))
     last_stage = 1 - (middle + 1) / len(total)
     accumulation = unimodal[middle] - unimodal[early]
-    return {
-        "silence": share_of(total[early], most, 0),
-        "accumulation": accumulation,
-        "middle_share": share_of(accumulation, most_unimodal),
-        "late_share": 1 - share_of(synergy[middle], final),
-        "synergy_slope": (final - synergy[middle]) / last_stage,
-        "language_slope": (language[-1] - language[middle]) / last_stage,
-    }
+    statistics = {"silence": share_of(total[early], most, 0), "accumulation": accumulation}
+    statistics["middle_share"] = share_of(accumulation, most_unimodal)
+    statistics["late_share"] = 1 - share_of(synergy[middle], final)
+    statistics["synergy_slope"] = (final - synergy[middle]) / last_stage
+    return statistics | {"language_slope": (language[-1] - language[middle]) / last_stage}
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:

@@ -48,16 +48,13 @@ COLUMNS = Columns(
 )
 
 #: The order of atoms that a mixture must show, and the weight of vision; None is a product.
-MIXTURES: Mapping[str, tuple[str, float | None]] = {
-    "vision": ("vision", 1),
-    "0.8 vision + 0.2 language": ("more vision", 0.8),
-    "0.6 vision + 0.4 language": ("more vision", 0.6),
-    "sum": ("both", 0.5),
-    "0.4 vision + 0.6 language": ("more language", 0.4),
-    "0.2 vision + 0.8 language": ("more language", 0.2),
-    "language": ("language", 0),
-    "product": ("synergy", None),
+MIXTURES: dict[str, tuple[str, float | None]] = {"vision": ("vision", 1)}
+MIXTURES |= {f"{v} vision + {t} language": ("more vision", v) for v, t in ((0.8, 0.2), (0.6, 0.4))}
+MIXTURES |= {"sum": ("both", 0.5)}
+MIXTURES |= {
+    f"{v} vision + {t} language": ("more language", v) for v, t in ((0.4, 0.6), (0.2, 0.8))
 }
+MIXTURES |= {"language": ("language", 0), "product": ("synergy", None)}
 
 
 def mixed(

@@ -13,14 +13,9 @@ from pidlib.experiments.vision_language import protocols
 from pidlib.extraction.masking import SOURCES
 
 _SETTINGS = {"n_sequences", "n_embedded", "n_clusters", "n_permutations", "n_bootstrap", "seed"}
-_EXPECTED = {
-    "vision": "$U_v$ alone",
-    "more vision": r"$U_v>U_\ell$",
-    "both": r"$U_v\approx U_\ell$; $R$, $S$",
-    "synergy": "$S$ above all",
-    "language": r"$U_\ell$ alone",
-    "more language": r"$U_\ell>U_v$",
-}
+_EXPECTED = {"vision": "$U_v$ alone", "more vision": r"$U_v>U_\ell$"}
+_EXPECTED |= {"both": r"$U_v\approx U_\ell$; $R$, $S$", "synergy": "$S$ above all"}
+_EXPECTED |= {"language": r"$U_\ell$ alone", "more language": r"$U_\ell>U_v$"}
 
 COLUMNS = tables.Columns(
     {**protocols.COLUMNS.types, "expected": "string", "recovered": "boolean"},

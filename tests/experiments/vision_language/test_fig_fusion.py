@@ -104,11 +104,16 @@ def test_training_resumes_after_an_interruption(tmp_path, monkeypatch):
         trainings.append(mechanism)
         return train(mechanism, *options)
 
-    monkeypatch.setattr(fusion, "train", count)
-    interrupted = fig_fusion.trained(preset)
-    next(interrupted), next(interrupted)
-    interrupted.close()
+    def interrupt(mechanism, *options):
+        if len(trainings) == 2:
+            raise KeyboardInterrupt
+        return count(mechanism, *options)
+
+    monkeypatch.setattr(fusion, "train", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fig_fusion.prepare(preset)
     assert trainings == list(names)
+    monkeypatch.setattr(fusion, "train", count)
     fig_fusion.prepare(preset)
     assert len(trainings) == 4  # two mechanisms with two seeds, each once
     table = measure(preset)
