@@ -15,7 +15,9 @@ def main(arguments: list[str] | None = None) -> None:
     formatter = argparse.ArgumentDefaultsHelpFormatter
     command = commands.add_parser("profile", help="atoms of a model", formatter_class=formatter)
     command.add_argument("model", help="a mini, a folder, or owner/name@commit")
-    command.add_argument("samples", metavar="benchmark", help="such as micro/grounding")
+    command.add_argument(
+        "samples", metavar="benchmark", help="such as micro/grounding or table:FILE"
+    )
     command.add_argument("--n", type=int, default=256, help="samples")
     command.add_argument("--partners", type=int, default=32, help="questions per picture")
     command.add_argument("--tau", type=float, default=0.3, help="candidate mass of a fallback")

@@ -120,7 +120,10 @@ def load(
     if kind == "table":
         return table.load(task, split, n, seed, source, listed=options)
     if kind in _EXTERNAL:
-        return _EXTERNAL[kind].load(task, split, n, seed, source, allow_unpinned)
+        samples = _EXTERNAL[kind].load(task, split, n, seed, source, allow_unpinned)
+        if not samples and n != 0:
+            raise ValueError(f"{benchmark!r} has no questions in {split}; choose another split")
+        return samples
     samples = _LOCAL[kind].load(task, split, n, seed)
     if options:
         samples = [replace(sample, options=listing(sample.candidates)) for sample in samples]

@@ -30,6 +30,7 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pidlib._common import derive_seed, unknown_name
+from pidlib.benchmarks import media
 from pidlib.benchmarks.hub import content_hash, warn_if_fewer
 from pidlib.benchmarks.sample import SPLITS, Sample, lettered_options, listing
 
@@ -44,7 +45,6 @@ LISTS, TEXTS = ("candidates", "options"), ("template", "split", "id")
 COLUMNS = (*REQUIRED, *MEDIA, *LISTS, *TEXTS)
 MAX_CANDIDATES = 20  # that are collected from the answers
 N_SHOWN = 10  # faults in a message
-
 
 Faults = list[tuple[int, str, object]]  # row, column, and what is wrong
 
@@ -136,8 +136,8 @@ def check(path: str, pin: str = "") -> None:
 
 def revision(path: str) -> str:
     """Hash the bytes of a table and of all its media."""
-    media = [value for row in _rows(path)[1] for value in row.media.values()]
-    return content_hash([Path(path), *(file for file in media if isinstance(file, Path))])
+    files = [value for row in _rows(path)[1] for value in row.media.values()]
+    return content_hash([Path(path), *(file for file in files if isinstance(file, Path))])
 
 
 def _rows(
@@ -161,15 +161,15 @@ def _rows(
     has_media = any(column in names for column in MEDIA)
     answers = _answers(cells, candidates, lettered, listed, faults)
     for index, (cell, facts) in enumerate(zip(cells, answers, strict=True)):
-        media = {column: _located(folder, cell[column]) for column in MEDIA if column in cell}
+        files = {column: _located(folder, cell[column]) for column in MEDIA if column in cell}
         problems = [
             ("question", "question" not in cell, "it is empty"),
-            ("picture", has_media and ("picture" in media) == ("video" in media), "give a picture"),
-            ("audio", "audio" in media and "video" not in media, "give its video"),
+            ("picture", has_media and ("picture" in files) == ("video" in files), "give a picture"),
+            ("audio", "audio" in files and "video" not in files, "give its video"),
             ("id", "id" in cell and repeated[cell["id"]] > 1, f"{cell.get('id')!r} is repeated"),
             ("split", cell.get("split", "test") not in SPLITS, f"give {', '.join(SPLITS)}"),
         ]
-        for column, file in media.items():
+        for column, file in files.items():
             absent = isinstance(file, Path) and not file.is_file()
             problems.append((column, absent, f"there is no file {file}"))
         for column, is_fault, text in problems:
@@ -177,7 +177,7 @@ def _rows(
                 faults.append((index, column, text))
         facts |= {key: cell[key] for key in ("question", "split") if key in cell}
         facts |= {"sample_id": cell.get("id", f"{name}/{index + 1:06d}"), "benchmark": name}
-        rows.append(_Row(index, facts | {"template": cell.get("template", name)}, media))
+        rows.append(_Row(index, facts | {"template": cell.get("template", name)}, files))
     _raise_any(faults, name, names)
     return name, rows
 
@@ -266,13 +266,9 @@ def _answers(
         if not of_rows and declared[index] not in ((), common):
             faults.append((index, "candidates", f"not {', '.join(common)}, as in row 1"))
         if lettered and not 2 <= len(choices) == len(by_text):
-            faults.append(
-                (index, "options", "give 2 to 26 different texts, as a list or between bars")
-            )
+            faults.append((index, "options", "give 2 to 26 different texts, red|green, or a list"))
         if lettered and answer in letters and by_text.get(answer, answer) != answer:
-            faults.append(
-                (index, "answer", f"{answer!r} is a letter and another option; rename it")
-            )
+            faults.append((index, "answer", f"{answer!r} is a letter and another option"))
         known, text = common, cell.get("options") or (listing(common) if listed else "")
         if lettered:
             answer = by_text.get(answer, answer)
@@ -323,8 +319,6 @@ def _samples(
     if sounds := [
         row.media.get("audio", row.media["video"]) for row in rows if "video" in row.media
     ]:
-        from pidlib.benchmarks import media  # late: only clips need its package
-
         seconds = seconds or max(map(media.duration, sounds))
         n_frames = n_frames or max(4, 2 * round(seconds / 2))
         decode = cache(partial(media.decode, n_frames=n_frames, seconds=seconds or None))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pidlib import benchmarks, sensory
-from pidlib._common import unknown_name
+from pidlib._common import fingerprint, unknown_name
 from pidlib.benchmarks import Sample
 from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.resampling import N_HALVES
@@ -158,7 +158,8 @@ def profile(
         model=model.name,
         revision=model.revision,
         benchmark=", ".join(dict.fromkeys(sample.benchmark for sample in samples)),
-        benchmark_revision=revision or pd.NA,
+        benchmark_revision=revision
+        or fingerprint(samples=[extraction.questions, extraction.media]),
         dtype=str(model.model.dtype).removeprefix("torch."),
         tau=tau,
         partners=partners,

@@ -267,6 +267,12 @@ def test_open_answers_are_the_most_frequent_with_a_warning(tmp_path):
     } <= set(samples[0].candidates)
 
 
+def test_an_empty_split_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="hub/pope@.* has no questions in (train|test)"):
+        for split in ("train", "test"):  # one picture is in one split
+            benchmarks.load(write(tmp_path, "pope", [ROWS["pope"](0)]), split)
+
+
 def test_excluded_rows_are_left_out(tmp_path):
     mmbench = [
         ROWS["mmbench"](i) | {"index": i + 10**6 * (i % 2)} for i in range(SIZE)

@@ -63,6 +63,9 @@ def test_a_benchmark_and_a_model_can_be_given_by_name(tmp_path):
     found = quietly("llava", "micro/existence", n=6, cache=tmp_path)
     assert len(found.sample_ids) == 6 and set(found.table["model"]) == {"llava"}
     again = quietly("llava", "micro/existence", n=6, cache=tmp_path)
+    (revision,) = set(found.table["benchmark_revision"])
+    fewer = quietly("llava", benchmarks.load("micro/existence", n=5), cache=tmp_path)
+    assert revision not in set(fewer.table["benchmark_revision"]) and len(revision) == 16
     assert again.table.equals(found.table) and list(tmp_path.iterdir())
 
 
@@ -307,11 +310,20 @@ def test_a_profile_is_drawn_with_both_modes(result):
 def test_a_profile_from_a_shell(tmp_path, capsys):
     options = ["--n", "8", "--halves", "2", "--draws", "2", "--partners", "2"]
     places = ["--out", str(tmp_path / "mine.csv"), "--plot", str(tmp_path / "mine.png")]
-    shell.main(["profile", "llava", "micro/existence", *options, *places])
+    rows = []
+    for index, sample in enumerate(benchmarks.load("micro/existence", n=8)):
+        sample.image.save(tmp_path / f"{index}.png")
+        rows.append((sample.question, sample.answer, f"{index}.png"))
+    table = pd.DataFrame(rows, columns=["question", "answer", "picture"])
+    table.to_csv(tmp_path / "questions.csv", index=False)
+    name = f"table:{tmp_path / 'questions.csv'}"
+    shell.main(["profile", "llava", name, *options, *places])
     output = capsys.readouterr()
-    assert output.out.startswith("llava on micro/existence, 8 samples")
+    assert output.out.startswith("llava on table:questions.csv, 8 samples")
     assert "forward passes" in output.err and "Warning" not in output.err
-    assert len(pd.read_csv(tmp_path / "mine.csv")) == 8
+    written = pd.read_csv(tmp_path / "mine.csv")
+    assert len(written) == 8 and set(written["dtype"]) == {"float32"}
+    assert set(written["benchmark_revision"]) == {benchmarks.revision(name)}
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -340,6 +352,7 @@ def test_inputs_that_cannot_be_read_are_named():
     [
         (["llava", "micro/existense"], "error: .*did you mean 'micro/existence'"),
         (["lava", "micro/existence"], "error: .*did you mean 'llava'"),
+        (["llava", "table:none.csv"], "error: there is no table .*none.csv"),
         (["llava", "micro/existence", "--tau", "3"], "error: tau=3.0"),
         (["llava", "micro/existence", "--out", "missing/mine.csv"], "error: no folder missing"),
         (["llava", "micro/existence", "--plot", "mine.txt"], "error: .*mine.txt.*pdf or .png"),

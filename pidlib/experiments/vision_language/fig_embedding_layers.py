@@ -60,7 +60,7 @@ def figure(table: pd.DataFrame) -> Figure:
     filled = style.marker_handles(filled, markersize=3.4, markeredgecolor=style.FAINT)
     figure.legend(handles=style.atom_lines(), loc="outside upper center", ncols=4)
     handles = [*style.model_handles(models), *filled]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     return figure
 
 

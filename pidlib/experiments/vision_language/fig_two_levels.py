@@ -170,7 +170,7 @@ def figure(table: pd.DataFrame) -> Figure:
     total = style.handle("all four atoms, mean", drawstyle="steps-mid", **look)
     handles = [*style.atom_points(list(_SHOWN)), total, style.null_handle("null")]
     handles += style.model_handles(models)
-    figure.legend(handles=handles, loc="outside upper center", ncols=4 + len(models))
+    figure.legend(handles=handles, loc="outside upper center", ncols=min(4 + len(models), 7))
     return figure
 
 

@@ -36,7 +36,7 @@ def compare(
     handles = [*style.atom_handles(), style.null_handle(null)]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     handles = [Patch(facecolor=style.FAINT, label=words), *style.model_handles(models)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4 if len(handles) < 5 else 3)
     width = 0.88 * _SPREAD / len(models)
     for (index, model), (benchmark, ax) in product(enumerate(models), panels.items()):
         x = (index - (len(models) - 1) / 2) * _SPREAD / len(models)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from experiments.reweighting import synthetic
+from pidlib import benchmarks
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.reweighting import fig_gain
 
@@ -104,3 +105,25 @@ def test_synergy_of_the_base_is_measured_where_its_trainings_are_evaluated(tmp_p
 
 def test_the_figure_with_fewer_bases_and_seeds():
     synthetic.check_drawings(fig_gain)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_synergy_is_known_of_your_own_pinned_questions_and_named_base(tmp_path):
+    rows = []
+    for split in benchmarks.SPLITS:
+        for sample in benchmarks.load("easy_vqa/yes_no", split, 16):
+            file = sample.sample_id.replace("/", "-") + ".png"
+            sample.image.save(tmp_path / file)
+            rows.append((sample.question, sample.answer, file, split))
+    table = pd.DataFrame(rows, columns=["question", "answer", "picture", "split"])
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    name = f"table:{tmp_path / 'mine.csv'}"
+    name += f"@{benchmarks.revision(name)}"
+    sizes = dict.fromkeys(("n_tuned", "n_profiled", "n_evaluated", "n_retained"), 16)
+    sizes |= {"n_population": 16, "n_tuning_seeds": 1, "n_remade_seeds": 1, "draws": 1}
+    changes = {"tuned_models": {name: ["mine=data/minis/llava_compact_blind"]}}
+    preset = load_preset("smoke", cache=str(tmp_path), **sizes, **changes)
+    cells = fig_gain.measure(preset).query("kind == 'gain'")
+    assert set(cells["base"]) == {"mine"} and set(cells["trained_on"]) == {"table:mine.csv"}
+    assert set(cells["benchmark"]) == {"table:mine.csv", "micro/grounding"}
+    assert cells["base_value"].notna().all()

@@ -75,5 +75,8 @@ def test_a_base_of_the_hub_is_identified_by_its_commit(monkeypatch):
     unpinned = paper.model_copy(update={"allow_unpinned": True})
     newest = TrainingSpec.from_preset(unpinned, name, "hub/mmbench", "B")
     assert newest.identity["revision"] == "b" * 40
+    named = TrainingSpec.from_preset(paper, f"mine={name}@{commit}", f"hub/mmbench@{commit}", "B")
+    assert (named.columns["base"], named.columns["trained_on"]) == ("mine", "hub/mmbench")
+    assert pinned.columns["base"] == newest.columns["base"] == name
     steps = {newest.tuning.length(n) for n in (290, 3000)}
     assert steps == {188} == {paper.tuning_lengths[1]}
