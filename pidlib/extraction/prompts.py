@@ -12,7 +12,6 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from pidlib.benchmarks import Sample
-from pidlib.models.families import arguments_of
 
 if TYPE_CHECKING:
     from pidlib.models import LoadedModel
@@ -149,52 +148,38 @@ class Prompter:
             inputs = self._spy(prompts, return_token_type_ids=True, **options)
         inputs.pop("labels", None)  # for training, added by PaliGemma's processor
         offsets, kept = inputs.pop("offset_mapping"), inputs.pop("attention_mask").bool().numpy()
-        takes = arguments_of(self.family.runs(self.model))
-        reads = set().union(*map(arguments_of, self.family.towers(self.model).values()))
+        takes, reads = self.family.arguments(self.model)
         dims = {key: np.shape(inputs[key]) for key in inputs}
-        fields = [key for key in takes - reads if dims.get(key, ())[:2] == dims["input_ids"]]
-        fields = {name: inputs.pop(name).numpy() for name in sorted(fields)}
+        fields = {key for key in takes - reads if dims.get(key, ())[:2] == dims["input_ids"]}
+        fields = {name: inputs.pop(name).numpy() for name in list(inputs) if name in fields}
         # The forward pass needs grids, sizes and timing: a row (or as many) for each picture.
-        layout = [key for key in takes & inputs.keys() if len(dims[key]) < 3 and picture]
-        pixels = [key for key in layout if torch.as_tensor(inputs[key]).is_floating_point()]
-        layout = {key: inputs[key] for key in layout if key not in reads.intersection(pixels)}
-        step = {key: len(value) // len(samples) for key, value in layout.items()}
+        layout = {name: inputs[name] for name in inputs if name in takes and len(dims[name]) < 3}
+        pixels = {key for key in reads & layout.keys() if "float" in str(layout[key].dtype)}
+        layout = {name: layout[name] for name in layout if name not in pixels and picture}
+        step = {name: len(value) // len(samples) for name, value in layout.items()}
         # BLIP-2 puts the placeholders of the picture in front of the tokenized text.
         in_front = ((0, 0), (fields["input_ids"].shape[1] - offsets.shape[1], 0), (0, 0))
         offsets, split = np.pad(offsets.numpy(), in_front), []
         texts = next(call for call in self._spy.calls if samples[0].text in call[0])
         for row, (sample, text) in enumerate(zip(samples, texts, strict=True)):
-            own = {key: value[row * step[key] :][: step[key]] for key, value in layout.items()}
+            start = len(before)
+            if text.endswith(sample.text + after):
+                start = len(text) - len(sample.text + after)
+            elif not text.startswith(before + sample.text):
+                changed = f"given {prompts[row]!r}, tokenized {text[-len(prompts[row]) :]!r}"
+                raise ValueError(f"the processor changes the prompt: {changed}")
             tokens = {name: values[row, kept[row]] for name, values in fields.items()}
-            split.append(self._split(sample, text, tokens, own, offsets[row, kept[row]].T, picture))
+            begin, end = offsets[row, kept[row]].T
+            covers = (end > start) & (begin < end)  # a character at or after the start
+            is_language = covers & (begin < start + len(sample.text))
+            is_question = covers & (begin < start + len(sample.question.strip()))
+            # Marks of tiles, which the processor adds around placeholders, belong to the picture.
+            first = len(commonprefix([text[:start], before]))
+            last = start - len(commonprefix([text[first:start][::-1], before[first:][::-1]]))
+            added = (end > first) & (begin < last) & (first < last)
+            own = {name: v[row * step[name] :][: step[name]] for name, v in layout.items()}
+            split.append(self._split(tokens, own, added, is_language, ~is_question[is_language]))
         return inputs if picture else {}, split
-
-    def _split(self, sample, text: str, fields: Fields, layout, offsets, picture: bool) -> Prompt:
-        """Split the tokens of a prompt, with offsets [2, tokens] in the text of the tokenizer."""
-        (before, after), (begin, end) = self._scaffold(picture), offsets
-        start = len(before)
-        if text.endswith(sample.text + after):
-            start = len(text) - len(sample.text + after)
-        elif not text.startswith(before + sample.text):  # a picture behind the question
-            difference = f"{sample.text + after!r} does not end {text!r}"
-            raise ValueError(f"the processor changes the prompt: {difference}")
-        covers = (end > start) & (begin < end)  # a character at or after the start
-        is_language = covers & (begin < start + len(sample.text))
-        is_question = covers & (begin < start + len(sample.question.strip()))
-        ids, marks = fields["input_ids"], self.placeholder_ids
-        held = np.flatnonzero(np.isin(ids, list(marks.values())))
-        # Marks of tiles, which the processor adds around placeholders, belong to the picture.
-        first = len(commonprefix([text[:start], before]))
-        last = start - len(commonprefix([text[first:start][::-1], before[first:][::-1]]))
-        if len(held) and first < last:
-            held = np.append(held, np.flatnonzero((end > first) & (begin < last)))
-        media = slice(held.min(), held.max() + 1) if len(held) else slice(len(ids), None)
-        span = {name: values[media] for name, values in fields.items()}
-        others = {name: np.delete(values, media, axis=0) for name, values in fields.items()}
-        is_options = ~is_question[is_language]
-        question = Question(others, media.start, np.delete(is_language, media), is_options)
-        places = {name: ids[media] == mark for name, mark in marks.items()}
-        return question, Picture(span, places, layout, {})
 
     def first_tokens(self, candidates: tuple[str, ...], question: str) -> Int[Tensor, " k"]:
         """Find the first token of each candidate after the prompt; a ValueError if two are equal.
@@ -233,3 +218,22 @@ class Prompter:
             before, after = self._fill(form, _MARK, picture).split(_MARK)
             self._scaffolds[picture] = before, after
         return self._scaffolds[picture]
+
+    def _split(
+        self,
+        fields: Fields,
+        layout: dict,
+        added: np.ndarray,
+        is_language: np.ndarray,
+        is_options: np.ndarray,
+    ) -> Prompt:
+        ids, placeholders = fields["input_ids"], self.placeholder_ids
+        held = np.flatnonzero(np.isin(ids, list(placeholders.values())))
+        marks = np.flatnonzero(added) if len(held) else held
+        held = np.sort(np.concatenate([held, marks]))
+        media = slice(held[0], held[-1] + 1) if len(held) else slice(len(ids), None)
+        span = {name: values[media] for name, values in fields.items()}
+        others = {name: np.delete(values, media, axis=0) for name, values in fields.items()}
+        places = {name: ids[media] == token for name, token in placeholders.items()}
+        question = Question(others, media.start, np.delete(is_language, media), is_options)
+        return question, Picture(span, places, layout, {})

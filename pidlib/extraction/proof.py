@@ -1,25 +1,38 @@
-"""Proof: before a model is read, its masking is tested on made-up samples, once in a process.
+"""Proof: before a model is read, its masking is tested, once in a process.
 
-What depends on length is not tested: models that attend to a selection of many tokens.
+Made-up pictures (or clips) and questions show that the full pass is the model's own forward pass,
+that a masked modality has no influence, and that a row of a batch is the row alone. A model that
+attends to a selection of tokens beyond some length is not tested there: its own batches differ.
 """
 
 import warnings
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from pidlib.benchmarks import Sample
 from pidlib.extraction.reader import Encoded, Reader, Row, collate
 from pidlib.models.families import arguments_of
 
-_PROVED = WeakKeyDictionary()  # model -> by what its logit lens, and rows of a batch, are off
+
+@dataclass(frozen=True)
+class Proof:
+    """Differences of logits, relative to the largest; those below `limit` are rounding."""
+
+    limit: float
+    lens: float  # of the lens of the last block and the answer
+    batch: float  # of rows in a batch and alone; infinite if the batch fails
+
+
+_PROVED: "WeakKeyDictionary[nn.Module, Proof]" = WeakKeyDictionary()
 
 
 def prove(reader: Reader, sample: Sample):
@@ -29,26 +42,23 @@ def prove(reader: Reader, sample: Sample):
     ValueError that names what fails: what the language model receives of a masked modality, a
     modality without influence, a full pass that is not the model's own, or the lens of layers.
     """
-    limit = max(1e-4, 8 * torch.finfo(reader.dtype).eps)  # relative to the largest logit
-    if reader.model not in _PROVED:
-        _PROVED[reader.model] = _test(reader, sample, limit)
-    lens, batch = _PROVED[reader.model]
-    if batch > limit and reader.batch_size > 1:
+    proof = _PROVED.get(reader.model) or _PROVED.setdefault(reader.model, _test(reader, sample))
+    if proof.batch > proof.limit and reader.batch_size > 1:
         reader.batch_size = 1
-        text = f"rows of a batch influence each other ({batch:.1g} of the logits)"
+        text = f"rows of a batch influence each other ({proof.batch:.1g} of the logits)"
         warnings.warn(f"{reader.family.name}: {text}; it runs with batch_size=1", stacklevel=3)
-    if reader.layers and lens > limit:
-        text = f"the logit lens of its last block is not its answer (off by {lens:.1g})"
+    if reader.layers and proof.lens > proof.limit:
+        text = f"its logit lens at the last block is not its answer (off by {proof.lens:.1g})"
         raise _fault(reader, f"{text}; leave out layers")
 
 
 @torch.inference_mode()
-def _test(reader: Reader, sample: Sample, limit: float) -> tuple[float, float]:
-    first, second = _questions(reader, sample)
+def _test(reader: Reader, sample: Sample) -> Proof:
+    first, second, longer = _questions(reader, sample)
     samples = {name: _made_up(sample, first, name) for name in ("", *reader.family.media)}
     samples["language"] = _made_up(sample, second)
-    others = {name: reader._encode([each])[0] for name, each in samples.items()}
-    item = others.pop("")
+    items = {name: reader._encode([each])[0] for name, each in samples.items()}
+    item = items.pop("")
     masks = {name: tokens.flip(0) for name, tokens in item.tokens.items()}
 
     def row(item: Encoded, *absent: str) -> Row:
@@ -61,32 +71,27 @@ def _test(reader: Reader, sample: Sample, limit: float) -> tuple[float, float]:
         return float((one - other)[usual].abs().max() / whole[usual].abs().max())
 
     whole = answer(row(item))
-    usual = whole.abs() < 1e30  # tokens that are not barred
-    for name, other in others.items():
-        for absent in ((name,), tuple(others)):
+    usual, limit = whole.abs() < 1e30, max(1e-4, 8 * torch.finfo(reader.dtype).eps)
+    for name, other in items.items():
+        for absent in ((name,), tuple(items)):
             pair = row(item, *absent), row(other, *absent)
             one, two = (_received(reader, each) for each in pair)
             leaks = [key for key in one if key not in two or not torch.equal(one[key], two[key])]
             if leaks or gap(*map(answer, pair)) > limit:
-                raise _fault(reader, f"masked {name} is read in {', '.join(leaks) or 'the answer'}")
+                raise _fault(reader, f"masked {name} is read in {', '.join(leaks) or 'its answer'}")
         if torch.equal(whole, answer(row(other))):
             raise _fault(reader, f"another {name} does not change the answer")
-    inputs, ((question, picture),) = reader.prompter.tokenize([samples[""]])
-    fields, _ = collate([Row(picture, question)], [{}], reader.pad)
-    inputs |= {name: torch.from_numpy(value).to(reader.device) for name, value in fields.items()}
-    inputs = inputs.to(reader.device, reader.dtype)
-    named = {name: inputs[name] for name in arguments_of(reader.model) & inputs.keys()}
-    own = reader.model(**named, **dict(reader.family.forward_kwargs)).logits[:, -1].float()
-    if (off := gap(own, whole)) > limit:
-        raise _fault(reader, f"the full pass is not its own forward pass (off by {off:.1g})")
-    lens = batch = float("inf")  # if they cannot be computed
-    with suppress(RuntimeError, ValueError):
-        lens = gap(*reader._run([row(item)], reader.blocks[-1:])[0].float().unbind(1))
+    if (own := gap(_own_answer(reader, samples[""]), whole)) > limit:
+        raise _fault(reader, f"the full pass is not its own forward pass (off by {own:.1g})")
+    batch = [samples[""], _made_up(sample, longer, "size"), samples["language"]]
+    gaps = {"lens": float("inf"), "batch": float("inf")}  # if they cannot be computed
     with suppress(Exception):  # whatever a model raises
-        rows = [samples[""], _made_up(sample, f"{first} {second}", "size"), samples["language"]]
-        alone = [answer(row(*reader._encode([each]))) for each in rows]
-        batch = max(map(gap, answer(*map(row, reader._encode(rows))).split(1), alone))
-    return lens, batch
+        together = answer(*map(row, reader._encode(batch))).split(1)
+        alone = [answer(row(*reader._encode([each]))) for each in batch]
+        gaps["batch"] = max(map(gap, together, alone))
+    with suppress(RuntimeError, ValueError):
+        gaps["lens"] = gap(*reader._run([row(item)], reader.blocks[-1:])[0].float().unbind(1))
+    return Proof(limit, **gaps)
 
 
 def _fault(reader: Reader, fault: str) -> ValueError:
@@ -100,23 +105,38 @@ def _made_up(sample: Sample, question: str, changed: str = "") -> Sample:
         generator = np.random.default_rng([len(name), name == changed])
         return generator.integers(0, 256, shape, dtype=np.uint8)
 
-    media = {"image": Image.fromarray(noise("vision", (64, 160 if changed == "size" else 96, 3)))}
+    media: dict[str, Any] = {}
+    if sample.image is not None:
+        media["image"] = Image.fromarray(noise("vision", (64, 160 if changed == "size" else 96, 3)))
     if sample.video is not None:
-        sound = noise("audio", sample.audio.shape).astype(np.float32) / 256
-        media = {"video": noise("vision", sample.video.shape), "audio": sound}
+        media["video"] = noise("vision", sample.video.shape)
+        media["audio"] = noise("audio", sample.audio.shape).astype(np.float32) / 256
     return replace(sample, sample_id="made up", question=question, options="", **media)
 
 
-def _questions(reader: Reader, sample: Sample) -> tuple[str, str]:
-    """Make two questions with equally many tokens out of the candidates."""
+def _questions(reader: Reader, sample: Sample) -> tuple[str, str, str]:
+    """Make two questions with equally many tokens from the candidates, and a longer one."""
+
+    def ids(text):
+        _, ((question, _),) = reader.prompter.tokenize([_made_up(sample, text)])
+        return question.language_ids
+
     words = sample.candidates[:4]  # in every order of a circle, so that each place differs
     texts = [" ".join(words[start:] + words[:start]) for start in range(len(words))]
-    for pair in combinations([*texts, *words], 2):
-        prompts = [reader.prompter.tokenize([_made_up(sample, text)])[1] for text in pair]
-        one, other = (question.language_ids for ((question, _),) in prompts)
-        if len(one) == len(other) and (one != other).any():
-            return pair
-    raise _fault(reader, f"no two of {[*texts, *words]} have equally many tokens")
+    for one, other in combinations([*texts, *words], 2):
+        if len(ids(one)) == len(ids(other)) and (ids(one) != ids(other)).any():
+            return one, other, f"{one} {other} {one}"
+    raise _fault(reader, f"no two of {texts + [*words]} have equally many tokens")
+
+
+def _own_answer(reader: Reader, sample: Sample) -> Tensor:
+    """Compute the logits of the model's own forward pass, with pixels."""
+    inputs, ((question, picture),) = reader.prompter.tokenize([sample])
+    fields, _ = collate([Row(picture, question)], [{}], reader.pad)
+    inputs |= {name: torch.from_numpy(value).to(reader.device) for name, value in fields.items()}
+    inputs = inputs.to(reader.device, reader.dtype)
+    inputs = {name: inputs[name] for name in arguments_of(reader.model) & inputs.keys()}
+    return reader.model(**inputs, **dict(reader.family.forward_kwargs)).logits[:, -1].float()
 
 
 class _Reached(Exception):

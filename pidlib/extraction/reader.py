@@ -46,11 +46,6 @@ class Row:
         return len(self.question.is_language) + len(self.picture.span["input_ids"])
 
 
-def _on(device: torch.device, parts: Sequence) -> tuple:
-    """Move tensors to a device; the blocks of a model may be on several."""
-    return tuple(part.to(device) if isinstance(part, Tensor) else part for part in parts)
-
-
 @contextmanager
 def capture_outputs(blocks: Sequence[nn.Module], index: tuple) -> Iterator[list[Tensor]]:
     """Collect the output [row, position, d] of each block at an index: rows and positions."""
@@ -58,7 +53,8 @@ def capture_outputs(blocks: Sequence[nn.Module], index: tuple) -> Iterator[list[
 
     def capture(number, module, args, output):
         output = output[0] if isinstance(output, tuple) else output
-        states[number] = output[_on(output.device, index)]
+        places = (at.to(output.device) if isinstance(at, Tensor) else at for at in index)
+        states[number] = output[tuple(places)]
 
     with ExitStack() as hooks:
         for number, block in enumerate(blocks):
@@ -169,13 +165,14 @@ class Reader:
     @torch.inference_mode()
     def _forward(self, rows: Sequence[Row], blocks: list) -> dict[str, np.ndarray]:
         logits, states, _ = self._run(rows, blocks)
-        # Place by place: the whole vocabulary in float32 would need memory at all of them.
-        sums = torch.stack([place.float().logsumexp(-1) for place in logits.unbind(1)], 1)
-        chosen = logits[..., self.first_tokens.to(logits.device)].float()
-        output = {"logits": chosen[:, 0], "log_normalizer": sums[:, 0]}
+        # Place by place, as all places of the vocabulary in float32 need memory.
+        places = [place.float() for place in logits[..., self.first_tokens].unbind(1)]
+        sums = [place.float().logsumexp(-1) for place in logits.unbind(1)]
+        output = {"logits": places[0], "log_normalizer": sums[0]}
         if blocks:
-            output["hidden"] = torch.stack(_on(self.device, states), 1).float()
-            output |= {"lens_logits": chosen[:, 1:], "lens_log_normalizer": sums[:, 1:]}
+            output["hidden"] = torch.stack([state.to(self.device) for state in states], 1).float()
+            output["lens_logits"] = torch.stack(places[1:], 1)
+            output["lens_log_normalizer"] = torch.stack(sums[1:], 1)
         return {name: value.cpu().numpy() for name, value in output.items()}
 
     @torch.inference_mode()
@@ -198,15 +195,17 @@ class Reader:
                 problem = "a requested layer attends to pictures only and is skipped without them"
                 raise ValueError(f"{problem}; leave it out of layers")
             lens = [] if all_positions else [self.norm(state) for state in states]
-            hidden = args[0][_on(args[0].device, places)]
-            return torch.stack([hidden, *_on(hidden.device, lens)], 1)
+            hidden = args[0][index.to(args[0].device), last.to(args[0].device)]
+            return torch.stack([hidden, *(state.to(hidden.device) for state in lens)], 1)
 
         with ExitStack() as stack:
             inputs = stack.enter_context(self.prepared(rows))
             # Padding is on the right: a token keeps its position and attends to no pad.
-            last = inputs["attention_mask"].sum(1) - 1
-            places = torch.arange(len(rows), device=self.device), last
-            captured = (slice(None), slice(None)) if all_positions else places
+            last, index = (
+                inputs["attention_mask"].sum(1) - 1,
+                torch.arange(len(rows)).to(self.device),
+            )
+            captured = (slice(None), slice(None)) if all_positions else (index, last)
             states = stack.enter_context(capture_outputs(blocks, captured))
             stack.enter_context(self.head.register_forward_pre_hook(answering))
             logits = self.runs(**inputs).logits

@@ -106,6 +106,11 @@ class Family:
             return {"vision": base.vision_model}
         return {name: getattr(base, f"get_{key}_features") for name, key in self.media.items()}
 
+    def arguments(self, model: "PreTrainedModel") -> tuple[set[str], set[str]]:
+        """Name the processor's outputs that the forward pass takes, and those that towers read."""
+        towers = self.towers(model).values()
+        return arguments_of(self.runs(model)), set().union(*map(arguments_of, towers))
+
     def encode(self, model: "PreTrainedModel", inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Run towers and projectors on those of the processor's outputs that they name.
 
