@@ -35,7 +35,7 @@ DRAWS = 4  # of the noise, in a profile
 SMALL = 50_000_000  # parameters; smaller models gain nothing from threads of the CPU
 CALIBRATING = 32  # samples; the moments of fewer still resemble the samples themselves
 # Modules of this folder that do not determine the numbers of a shard.
-NOT_HASHED = {"__init__.py", "checks.py", "claims.py", "store.py"}
+NOT_HASHED = {"__init__.py", "checks.py", "claims.py", "proof.py", "store.py"}
 
 
 def extract(
@@ -55,10 +55,10 @@ def extract(
 ) -> Extraction:
     """Extract a model's answers to samples, with all modalities and with modalities masked.
 
-    The model's own forward pass runs on the tokens of picture and question, and the input
-    embeddings of its language model are replaced: those of vision and audio by the output of the
-    towers (which run once), those of masked modalities by the `mask`. Position ids remain
-    those of the full pass. Answers are read at the last token of the prompt.
+    The model's own forward pass runs on the tokens of picture and question: it receives the output
+    of its vision tower, which runs once, and for a masked modality the `mask` in place of its
+    tokens. Positions remain those of the full pass. Answers are read at the last token of the
+    prompt. A model is first tested on made-up samples, see `pidlib.extraction.proof`.
 
     Parameters
     ----------
@@ -75,7 +75,8 @@ def extract(
         Blocks whose hidden states and logit lens are saved.
     mask
         What replaces the tokens of a masked modality: calibrated ``"noise"``, its ``"mean"``, or
-        the tokens of another sample (``"swapped"``), repeated or cut to the same number.
+        the tokens of another sample (``"swapped"``), repeated or cut to the same number. Their
+        number and positions stay: the size of a masked picture is not hidden (a warning says so).
     tokens
         Save embeddings and last states of single tokens, `Extraction.tokens`, in another pass.
     length_normalized

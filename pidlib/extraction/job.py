@@ -66,14 +66,22 @@ class Job:
     def statistics(self) -> Shard:
         """Compute mean and standard deviation of each modality's token embeddings."""
         moments, free = {name: Moments() for name in self.modalities}, MAX_CACHED
+        layouts = set()
         for start in self.starts:
             encoded = self.reader.encode(self.samples[start : start + SHARD])
+            for picture in (item.picture for item in encoded):
+                layouts.add(str(([v.tobytes() for v in picture.span.values()], picture.layout)))
             for item in encoded:
                 for name, tokens in item.tokens.items():
                     moments[name].add(tokens)
                     free -= tokens.nbytes
             if free > 0:
                 self._encoded[start] = encoded
+        if len(layouts) > 1 and any(
+            "vision" not in given.present for given in self.passes.values()
+        ):
+            text = "pictures of different sizes have other tokens or positions, which masking keeps"
+            warnings.warn(f"{text}; resize them to hide the size of a picture", stacklevel=2)
         arrays = {}
         for name, moment in moments.items():
             arrays[f"mean/{name}"] = moment.mean.cpu().numpy()

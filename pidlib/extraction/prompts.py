@@ -53,13 +53,13 @@ class Picture:
 
 
 class _Spy:
-    """A tokenizer that keeps the texts of its last call: those of the processor, with its marks."""
+    """A tokenizer that keeps the texts of its calls: the prompts as a processor changes them."""
 
     def __init__(self, tokenizer: Any):
-        self._tokenizer, self.texts = tokenizer, []
+        self._tokenizer, self.calls = tokenizer, []
 
-    def __call__(self, text: str | list[str], *args, **kwargs):
-        self.texts = [text] if isinstance(text, str) else list(text)
+    def __call__(self, text: list[str], *args, **kwargs):
+        self.calls.append(text)
         return self._tokenizer(text, *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:
@@ -139,6 +139,7 @@ class Prompter:
         has_bos = bool(self._bos) and before.startswith(self._bos)
         options = {"padding": True, "return_tensors": "pt", "add_special_tokens": not has_bos}
         options["return_offsets_mapping"] = True
+        self._spy.calls.clear()
         if picture or self.family.tokenized is None:
             inputs = self.processor(text=prompts, **media, **options)
         else:  # a processor that adds to the prompt requires a picture
@@ -152,13 +153,14 @@ class Prompter:
         fields = {name: inputs.pop(name).numpy() for name in list(inputs) if name in fields}
         # The forward pass needs grids, sizes and timing: a row (or as many) for each picture.
         layout = {name: inputs[name] for name in inputs if name in takes and len(dims[name]) < 3}
-        pixels = {key for key in reads & layout.keys() if np.asarray(layout[key]).dtype.kind == "f"}
+        pixels = {key for key in reads & layout.keys() if "float" in str(layout[key].dtype)}
         layout = {name: layout[name] for name in layout if name not in pixels and picture}
         step = {name: len(value) // len(samples) for name, value in layout.items()}
         # BLIP-2 puts the placeholders of the picture in front of the tokenized text.
         in_front = ((0, 0), (fields["input_ids"].shape[1] - offsets.shape[1], 0), (0, 0))
         offsets, split = np.pad(offsets.numpy(), in_front), []
-        for row, (sample, text) in enumerate(zip(samples, self._spy.texts, strict=True)):
+        texts = next(call for call in self._spy.calls if samples[0].text in call[0])
+        for row, (sample, text) in enumerate(zip(samples, texts, strict=True)):
             start = len(before)
             if text.endswith(sample.text + after):
                 start = len(text) - len(sample.text + after)

@@ -71,7 +71,9 @@ def capture_outputs(blocks: Sequence[nn.Module], index: tuple) -> Iterator[list[
     states: list = [None] * len(blocks)
 
     def capture(number, module, args, output):
-        states[number] = (output[0] if isinstance(output, tuple) else output)[index]
+        output = output[0] if isinstance(output, tuple) else output
+        places = (at.to(output.device) if isinstance(at, Tensor) else at for at in index)
+        states[number] = output[tuple(places)]
 
     with ExitStack() as hooks:
         for number, block in enumerate(blocks):
@@ -301,9 +303,10 @@ class Reader:
         """
         pictures, noise = [row.picture for row in rows], [row.noise() for row in rows]
         fields, masks = collate(rows, noise, self.pad)
-        # BLIP-2's pixels have no default.
-        inputs = dict.fromkeys({"pixel_values"} & arguments_of(self.runs))
-        inputs |= {name: torch.from_numpy(value).to(self.device) for name, value in fields.items()}
+        unset = dict.fromkeys({"pixel_values"} & arguments_of(self.runs))  # no default in BLIP-2
+        inputs = unset | {
+            name: torch.from_numpy(value).to(self.device) for name, value in fields.items()
+        }
         for name in pictures[0].layout:
             parts = [picture.layout[name] for picture in pictures]
             tensors = isinstance(parts[0], Tensor)
@@ -314,11 +317,11 @@ class Reader:
             parts = [drawn.get(name, picture.features.get(name)) for picture, drawn in pairs]
             parts = [part.to(self.device, self.dtype) for part in parts if part is not None]
             tokens |= {name: torch.cat(parts)} if parts else {}
-        if (values := tokens.pop("vision", None)) is not None:
-            vision = self.seams.output(values)
-        if vision is not None and (argument := self.family.cross_attention_arg):
+        if "vision" in tokens:
+            vision = self.seams.output(tokens.pop("vision"))
+        if vision and (argument := self.family.cross_attention_arg):
             inputs[argument] = vision.pooler_output
-        elif vision is not None:
+        elif vision:
             inputs["mm_encoder_outputs"] = {self.family.medium: vision}
 
         def write(embed, args, output):

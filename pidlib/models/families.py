@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig, PreTrainedModel
+    from transformers import PreTrainedModel
 
 _NORMS = ("norm", "final_layernorm", "final_layer_norm", "embedding_norm", "ln_f", "norm_f")
 
@@ -30,18 +30,14 @@ class Family:
     # The text-generating part of a composite model (Qwen2.5-Omni: "thinker"), with configuration
     # {submodel}_config and a model_type that ends in _{submodel}.
     submodel: str | None = None
-    # Picture or video: names the tower get_{medium}_features, the processor's {medium}_token, and
-    # {medium}_token_id of the configuration.
-    medium: str = "image"
+    medium: str = "image"  # or "video": names get_{medium}_features and {medium}_token_id
     has_audio: bool = False  # whether the model takes videos with sound instead of pictures
     # Text for the processor, with fields {image}, {bos} and {question} (None: its chat template),
     # and what the processor makes of it before it expands the picture (None: the same).
     prompt: str | None = None
     tokenized: str | None = None
-    # Argument of the forward pass that takes vision tokens outside the text.
-    cross_attention_arg: str | None = None
-    # The part of the model that is run, as the whole requires pixels, and in it the module that
-    # computes logits from states.
+    cross_attention_arg: str | None = None  # takes vision tokens outside the text
+    # The part that is run, if the whole requires pixels, and in it what computes logits.
     part: str | None = None
     head: str | None = None
     forward_kwargs: tuple[tuple[str, object], ...] = ()  # further arguments of the forward pass
@@ -58,20 +54,24 @@ class Family:
 
     @property
     def media(self) -> dict[str, str]:
-        """The name of each modality besides language in transformers."""
+        """The modalities besides language, and their names in transformers."""
         return {"vision": self.medium} | ({"audio": "audio"} if self.has_audio else {})
 
-    def placeholder_ids(self, model: "PreTrainedModel") -> dict[str, int]:
-        """Return the ids of the vision (and audio) placeholder tokens; -1 if there are none.
+    def placeholder_ids(self, model: "PreTrainedModel") -> dict[str, int | None]:
+        """Return the ids of the placeholder tokens; -1 for a prompt without, None if unknown.
 
         With cross-attention, the vision placeholder is the one token that marks the picture.
         """
         if self.prompt and "{image}" not in self.prompt:
             return {"vision": -1}
-        return {name: _placeholder(model.config, medium) for name, medium in self.media.items()}
+        ids = {
+            name: getattr(model.config, f"{key}_token_id", None) for name, key in self.media.items()
+        }
+        older = getattr(model.config, f"{self.medium}_token_index", None)
+        return ids if ids["vision"] is not None else ids | {"vision": older}
 
     def runs(self, model: "PreTrainedModel") -> "PreTrainedModel":
-        """Return the part of the model that is run: all of it, except for `part`."""
+        """Return the `part` of the model that is run, by default all of it."""
         return attrgetter(self.part)(model) if self.part else model
 
     def decoder_of(self, model: "PreTrainedModel") -> nn.Module:
@@ -85,18 +85,17 @@ class Family:
             self.decoder_of(model).modules(),
         )
         return next(
-            part for part in parts if isinstance(part, nn.ModuleList) and len(part) == depth
+            each for each in parts if isinstance(each, nn.ModuleList) and len(each) == depth
         )
 
     def norm_of(self, model: "PreTrainedModel") -> nn.Module:
         """Return the norm after the last block; the identity if none has a usual name."""
         decoder = self.decoder_of(model)
-        inner = decoder, getattr(decoder, "model", None)
-        norms = (getattr(part, name, None) for part in inner for name in _NORMS)
-        return next((norm for norm in norms if isinstance(norm, nn.Module)), nn.Identity())
+        children = dict(getattr(decoder, "model", decoder).named_children())
+        return next((children[name] for name in _NORMS if name in children), nn.Identity())
 
     def head_of(self, model: "PreTrainedModel") -> nn.Module:
-        """Return the module that computes logits, which the forward pass may scale or cap."""
+        """Return what computes logits from states; the forward pass may scale or cap them."""
         runs = self.runs(model)
         return attrgetter(self.head)(runs) if self.head else runs.get_output_embeddings()
 
@@ -105,9 +104,7 @@ class Family:
         base = model.base_model
         if self.cross_attention_arg:
             return {"vision": base.vision_model}
-        return {
-            name: getattr(base, f"get_{medium}_features") for name, medium in self.media.items()
-        }
+        return {name: getattr(base, f"get_{key}_features") for name, key in self.media.items()}
 
     def arguments(self, model: "PreTrainedModel") -> tuple[set[str], set[str]]:
         """Name the processor's outputs that the forward pass takes, and those that towers read."""
@@ -115,13 +112,12 @@ class Family:
         return arguments_of(self.runs(model)), set().union(*map(arguments_of, towers))
 
     def encode(self, model: "PreTrainedModel", inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """Run the towers and projectors on those of the processor's outputs that they name.
+        """Run towers and projectors on those of the processor's outputs that they name.
 
         Projected tokens are in ``pooler_output``, those of sound in ``last_hidden_state``.
         """
         # Video-LLaVA's processor has another name for pixels than its tower.
-        inputs = {name.removesuffix("_images"): value for name, value in inputs.items()}
-        outputs = {}
+        inputs, outputs = {key.removesuffix("_images"): inputs[key] for key in inputs}, {}
         for name, tower in self.towers(model).items():
             named = {key: inputs[key] for key in arguments_of(tower) & inputs.keys()}
             outputs[name] = tower(**named, return_dict=True)
@@ -137,12 +133,8 @@ def arguments_of(function: Callable) -> set[str]:
     return set(inspect.signature(getattr(function, "forward", function)).parameters) - {"kwargs"}
 
 
-_OMNI = {
-    "submodel": "thinker",
-    "medium": "video",
-    "has_audio": True,
-    "forward_kwargs": (("use_audio_in_video", True),),
-}
+_SOUND = {"medium": "video", "has_audio": True, "forward_kwargs": (("use_audio_in_video", True),)}
+_CLOCK = ("seconds_per_chunk", "position_id_per_seconds")
 _ROWS = (
     Family("paligemma", prompt="{image}{question}", tokenized="{image}{bos}{question}\n"),
     Family("mllama", cross_attention_arg="cross_attention_states", n_prefix_tokens=1),
@@ -156,12 +148,8 @@ _ROWS = (
         n_prefix_tokens=1,
         counts_padding=True,
     ),
-    Family(
-        "qwen2_5_omni",
-        processor_settings=("seconds_per_chunk", "position_id_per_seconds"),
-        **_OMNI,
-    ),
-    Family("qwen3_omni_moe", **_OMNI),
+    Family("qwen2_5_omni", "thinker", processor_settings=_CLOCK, **_SOUND),
+    Family("qwen3_omni_moe", "thinker", **_SOUND),
 )
 FAMILIES = {family.name: family for family in _ROWS}
 
@@ -179,23 +167,18 @@ def family_of(model: "PreTrainedModel") -> Family:
     """
     family, config = family_named(model.config.model_type), model.config
     tower = getattr(model.base_model, f"get_{family.medium}_features", None)
-    seam = tower and "mm_encoder_outputs" in arguments_of(model)
     ids = [name for name in arguments_of(tower or len) if "input_ids" in name]
     two = config.is_encoder_decoder or config.get_text_config().is_encoder_decoder
-    checks = (
-        (family.medium in model.input_modalities, f"it takes no {family.medium}"),
-        (not two, "its encoder reads the question and its decoder answers"),
-        (seam, f"its forward pass takes no mm_encoder_outputs of get_{family.medium}_features"),
-        (not ids, f"its vision tower reads the question ({', '.join(ids)}), despite masking"),
-        (model.get_output_embeddings(), "it has no output embeddings"),
-        (_placeholder(config, family.medium) is not None, f"no {family.medium}_token_id"),
-    )
-    for holds, fault in checks if family.cross_attention_arg is None else ():
-        if not holds:
+    seam = tower and "mm_encoder_outputs" in arguments_of(model)
+    faults = {
+        f"it takes no {family.medium}": family.medium not in model.input_modalities,
+        "its encoder reads the question and its decoder answers": two,
+        f"its forward pass takes no mm_encoder_outputs of get_{family.medium}_features": not seam,
+        f"its vision tower reads the question ({', '.join(ids)}), despite masking": ids,
+        "it has no output embeddings": not model.get_output_embeddings(),
+        "its configuration names no placeholder": family.placeholder_ids(model)["vision"] is None,
+    }
+    for fault, is_present in faults.items():
+        if is_present and family.cross_attention_arg is None:
             raise ValueError(f"no extractor for model type {config.model_type!r}: {fault}")
     return family
-
-
-def _placeholder(config: "PretrainedConfig", medium: str) -> int | None:
-    first = getattr(config, f"{medium}_token_id", None)
-    return getattr(config, f"{medium}_token_index", None) if first is None else first

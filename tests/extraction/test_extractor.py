@@ -97,6 +97,22 @@ def test_pictures_of_different_sizes_share_a_batch(make):
     np.testing.assert_allclose(pairs.logits, expected.logits["vision+language"], atol=1e-5)
 
 
+def test_size_of_a_masked_picture_is_not_hidden_and_said_so():
+    data = [
+        replace(item, image=item.image.resize((64, 64 + 32 * (index % 2))))
+        for index, item in enumerate(samples(4))
+    ]
+    for model, passes, warns in (
+        (sized(), ["language"], True),
+        (sized(), ["vision"], False),
+        (loaded("llava"), ["language"], False),
+    ):
+        with warnings.catch_warnings(record=True) as raised:
+            warnings.simplefilter("always")
+            extract(model, data, passes=passes, progress=False)
+        assert any("hide the size" in str(item.message) for item in raised) == warns
+
+
 def test_ids_and_answers_are_kept_in_order():
     data = samples(9)[::-1]
     extraction = extract(loaded("llava"), data, progress=False)

@@ -56,8 +56,9 @@ def test_ids_of_a_masked_question_are_named_where_they_are_read(monkeypatch):
 
 
 def test_tokens_that_are_not_masked_are_found(monkeypatch):
-    def shifted(self, fields, layout, added, is_language, is_options, split=Prompter._split):
-        return split(self, fields, layout, added, np.roll(is_language, 1), is_options)
+    def shifted(self, *arguments, split=Prompter._split):
+        question, picture = split(self, *arguments)
+        return replace(question, is_language=np.roll(question.is_language, 1)), picture
 
     monkeypatch.setattr(Prompter, "_split", shifted)
     with pytest.raises(ValueError, match="masked language is read in .*inputs_embeds"):

@@ -24,7 +24,7 @@ _MODULES = {
     "training.lora training.loop models.families models.load benchmarks.pictures "
     "benchmarks.task benchmarks.sample "
     "extraction.extractor extraction.job extraction.reader extraction.prompts extraction.masking "
-    "extraction.result",
+    "extraction.result extraction.seams",
     "BATCH": "decomposition.batch",
     "LSMI": "decomposition.lsmi",
     "prior": "benchmarks.micro",
