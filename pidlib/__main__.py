@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pidlib
 from pidlib._common import replacing
+from pidlib.profiles.check import check
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,7 +31,15 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--cache", help="folder for extractions; an interrupted run resumes there")
     command.add_argument("--out", help="write the table to this CSV file")
     command.add_argument("--plot", help="write the figure to this PDF or PNG file")
+    command = commands.add_parser("check", help="what can be read of a model, in a minute")
+    command.add_argument("model", help="a mini, a folder, or owner/name@commit")
+    command.add_argument("samples", metavar="benchmark", nargs="?", default="micro/existence")
+    command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    command.set_defaults(check=True)
     options = vars(parser.parse_args(arguments))
+    if options.pop("check", False):
+        _check(**options)
+        return
     out, plot, n_halves = (options.pop(name) for name in ("out", "plot", "halves"))
     for path in (out, plot):
         if path and not Path(path).parent.is_dir():
@@ -49,6 +58,16 @@ def main(arguments: list[str] | None = None) -> None:
     if plot:
         with replacing(plot) as part:
             profile.plot().savefig(part)
+
+
+def _check(model: str, samples: str, device: str) -> None:
+    try:
+        loaded = pidlib.load_model(model, device=device)
+        lines = check(loaded, pidlib.load_benchmark(samples, n=8))
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")
+    for name, text in lines.items():
+        print(f"{name:12}{text}")
 
 
 if __name__ == "__main__":

@@ -212,7 +212,9 @@ class Prompter:
         if form is None:
             media = [{"type": self.family.medium}] * picture
             turn = {"role": "user", "content": [*media, {"type": "text", "text": text}]}
-            return self.processor.apply_chat_template([turn], add_generation_prompt=True)
+            has_switch = "enable_thinking" in str(self.processor.chat_template)
+            options = {"enable_thinking": False} if has_switch else {}
+            return self.processor.apply_chat_template([turn], add_generation_prompt=True, **options)
         image = getattr(self.processor, f"{self.family.medium}_token", "") if picture else ""
         return form.format(image=image, bos=self._bos, question=text)
 

@@ -37,7 +37,7 @@ class Proof:
 _PROVED: "WeakKeyDictionary[nn.Module, Proof]" = WeakKeyDictionary()
 
 
-def prove(reader: Reader, sample: Sample):
+def prove(reader: Reader, sample: Sample) -> Proof:
     """Test a reader's model on noise of the same kind as the media of a sample.
 
     Warns and sets the reader's batch size to 1 if rows of a batch influence each other. Raises a
@@ -56,6 +56,7 @@ def prove(reader: Reader, sample: Sample):
     if reader.layers and proof.lens > proof.limit:
         text = f"its logit lens at the last block is not its answer (off by {proof.lens:.1g})"
         raise _fault(reader, f"{text}; leave out layers")
+    return proof
 
 
 @torch.inference_mode()
@@ -95,8 +96,8 @@ def _test(reader: Reader, sample: Sample) -> Proof:
         together = answer(*map(row, reader._encode(batch))).split(1)
         alone = [answer(row(*reader._encode([each]))) for each in batch]
         gaps["batch"] = max(map(gap, together, alone))
-    questions = [item, items["language"], *reader._encode(batch[1:2])]
     with suppress(Exception):
+        questions = [item, items["language"], *reader._encode(batch[1:2])]
         rows = [Row(item.picture, each.question) for each in questions]
         gaps["prefix"] = _prefix_gap(reader, rows)
     with suppress(RuntimeError, ValueError):

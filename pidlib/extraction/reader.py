@@ -193,6 +193,12 @@ class Reader:
         self._run([rows[group[0]] for group in groups], [], part=part)
         return groups, cache
 
+    @torch.inference_mode()
+    def likeliest(self, rows: Sequence[Row]) -> list[int]:
+        """Run the rows and return the likeliest token after each prompt, candidate or not."""
+        run = lambda batch: self._run(batch, [])[0][:, 0, 0].argmax(-1).tolist()  # noqa: E731
+        return [token for batch in self.in_batches(run, rows) for token in batch]
+
     def states(self, rows: Sequence[Row]) -> list[Float[np.ndarray, "length d"]]:
         """Run the rows and return the last block's output at every token, float32."""
         return [state for batch in self.in_batches(self._states, rows) for state in batch]

@@ -1,0 +1,59 @@
+"""What can be read of a model, before a profile: ``python -m pidlib check MODEL``."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+
+from pidlib.benchmarks import Sample
+from pidlib.extraction.checks import check_samples
+from pidlib.extraction.extractor import DRAWS, PASSES
+from pidlib.extraction.masking import drawn
+from pidlib.extraction.proof import prove
+from pidlib.extraction.reader import Reader, Row
+from pidlib.extraction.result import is_undecided
+from pidlib.models import LoadedModel
+from pidlib.models.families import FAMILIES
+
+N, PARTNERS = 256, 32  # of the profile whose cost is estimated
+
+
+def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> dict[str, str]:
+    """Test the masking of a model, and describe what it makes of a few samples, a line each.
+
+    Raises a ValueError that names what cannot be read.
+    """
+    samples, model = check_samples(samples, loaded=loaded), loaded.model
+    first, tokenizer = samples[0], loaded.processor.tokenizer
+    reader = Reader(loaded, first.candidates, (), first.question, len(samples))
+    proof = prove(reader, first)
+    start = time.perf_counter()
+    rows = [Row(item.picture, item.question) for item in reader.encode(samples)]
+    read = time.perf_counter()
+    output = reader.answer(rows)
+    passes = len(drawn(PASSES, DRAWS)) + PARTNERS
+    seconds = (read - start + passes * (time.perf_counter() - read)) / len(rows) * N
+    undecided = is_undecided(output["logits"], output["log_normalizer"], tau)
+    said = Counter(map(tokenizer.decode, reader.likeliest(rows)))
+    inputs = tokenizer.decode(rows[0].question.fields["input_ids"])
+    tokens = map(tokenizer.convert_ids_to_tokens, reader.candidates.tokens)
+    devices = ", ".join(sorted({str(weight.device) for weight in model.parameters()}))
+    exact = "its own forward pass, a masked modality has no influence"
+    alone = "each row of a batch is the row alone" if proof.batch <= proof.limit else "batches of 1"
+    once = "once for all questions" if proof.prefix <= proof.limit else "anew for each question"
+    lens = "the logit lens ends in the answer" if proof.lens <= proof.limit else "no logit lens"
+    thinks = "<think" in inputs or "enable_thinking" in str(loaded.processor.chat_template)
+    known = loaded.family.name in FAMILIES
+    words = ", ".join(f"{word!r} ({count})" for word, count in said.most_common(5))
+    return {
+        "model": f"{loaded.name}, revision {loaded.revision}",
+        "family": loaded.family.name + (", by its row" if known else ", derived"),
+        "weights": f"{model.num_parameters():,} parameters, {model.dtype}, on {devices}",
+        "proved": f"{exact}; {alone}; pictures are read {once}; {lens}",
+        "prompt": f"{inputs!r}, and the {'clip' if first.video is not None else 'picture'}",
+        "thinking": "switched off where the template allows it" if thinks else "none",
+        "candidates": ", ".join(
+            f"{c}: {' '.join(t)}" for c, t in zip(first.candidates, tokens, strict=True)
+        ),
+        "answers": f"fallback {undecided.mean():.2f} at tau = {tau:g}; likeliest tokens: {words}",
+        "cost": f"at most {seconds / 60:,.1f} minutes for {N} samples with {PARTNERS} partners each",
+    }
