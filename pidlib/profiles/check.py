@@ -55,5 +55,5 @@ def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> d
             f"{c}: {' '.join(t)}" for c, t in zip(first.candidates, tokens, strict=True)
         ),
         "answers": f"fallback {undecided.mean():.2f} at tau = {tau:g}; likeliest tokens: {words}",
-        "cost": f"at most {seconds / 60:,.1f} minutes for {N} samples with {PARTNERS} partners each",
+        "cost": f"at most {seconds / 60:,.1f} minutes for {N} samples with {PARTNERS} partners",
     }
