@@ -1,9 +1,18 @@
 """Seeds, fingerprints, files, the hash of code, and devices."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from pidlib._common import code_version, derive_seed, fingerprint, replacing, resolve_device
+from pidlib._common import (
+    Deferred,
+    code_version,
+    derive_seed,
+    fingerprint,
+    replacing,
+    resolve_device,
+)
 
 CODE = '''"""A module."""
 from typing import TYPE_CHECKING
@@ -92,3 +101,14 @@ def test_a_file_is_replaced_as_a_whole_or_left(tmp_path):
     with replacing(link) as part:
         part.write_text("through the link")
     assert link.is_symlink() and path.read_text() == "through the link"
+
+
+def test_a_deferred_object_is_made_once_when_an_unknown_attribute_is_read():
+    made = []
+    model = Deferred(
+        lambda: made.append(1) or SimpleNamespace(name="loaded", width=3), name="known"
+    )
+    assert model.name == "known" and not hasattr(model, "__array__") and made == []
+    assert (model.width, model.width, made) == (3, 3, [1])
+    with pytest.raises(AttributeError, match="depth"):
+        model.depth  # noqa: B018

@@ -66,7 +66,7 @@ def work(tasks: Sequence[Task], cache: Path) -> dict[str, Exception]:
 def launch(arguments: Sequence[str], jobs: int, gpus: bool = False) -> int:
     """Run ``python -m pidlib.experiments`` in several processes; return 0 if any did everything.
 
-    With ``gpus`` there is one for each visible GPU, which sees no other. Ctrl-C ends all.
+    With ``gpus`` (not tried on real ones) each sees one of the visible GPUs. Ctrl-C ends all.
     """
     owns: list[dict[str, str]] = [{}] * jobs
     if gpus:
