@@ -108,7 +108,7 @@ def embedding_codes(
     if shared:
         raise ValueError(
             f"codebooks must come from other samples, but {len(shared)} are in both, such as "
-            f"{min(shared)}"
+            f"{min(shared)}; give a table of your own a column split"
         )
     for extraction in (fitted, applied):
         if extraction.hidden is None:

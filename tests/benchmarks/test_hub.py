@@ -183,11 +183,16 @@ def stored(folder, task: str, size: int = SIZE) -> str:
 
 
 def everything(name: str) -> dict[str, benchmarks.Sample]:
-    return {
-        f"{item.sample_id[-6:]}": item
-        for split in benchmarks.SPLITS
-        for item in benchmarks.load(name, split)
-    }
+    found = {}
+    for split in benchmarks.SPLITS:
+        try:
+            samples = benchmarks.load(name, split)
+        except ValueError as error:
+            if "has no questions" not in str(error):
+                raise
+            continue
+        found |= {item.sample_id[-6:]: item for item in samples}
+    return found
 
 
 def test_every_source_has_a_fixture_and_a_name():
