@@ -137,6 +137,7 @@ def identity(loaded: "LoadedModel", samples: Sequence[Sample], **settings) -> di
         "family": loaded.family.name,
         "revision": loaded.revision,
         "dtype": str(loaded.model.dtype),
+        "options": {kind: repr(sorted(given.items())) for kind, given in loaded.options.items()},
         **settings,
     }
 

@@ -82,6 +82,7 @@ class Prompter:
     def __init__(self, loaded: "LoadedModel"):
         self.processor, self.family = copy.copy(loaded.processor), loaded.family
         self.model, tokenizer = loaded.model, loaded.processor.tokenizer
+        self.options = loaded.options.get("processor", {})
         if not getattr(tokenizer, "is_fast", False):
             name = type(tokenizer).__name__
             raise ValueError(f"{name} has no character offsets; load a fast tokenizer")
@@ -142,7 +143,7 @@ class Prompter:
         options["return_offsets_mapping"] = True
         self._spy.calls.clear()
         if picture or self.family.tokenized is None:
-            inputs = self.processor(text=prompts, **media, **options)
+            inputs = self.processor(text=prompts, **media, **options, **self.options)
         else:  # a processor that adds to the prompt requires a picture
             prompts = [before + sample.text + after for sample in samples]
             inputs = self._spy(prompts, return_token_type_ids=True, **options)

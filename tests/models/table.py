@@ -27,6 +27,8 @@ def describe(model_type: str) -> dict:
     row = {"model_type": model_type, "reason": ""}
     try:
         config = hf.CONFIG_MAPPING[model_type]()
+        if getattr(config, "image_token_id", 0) is None:
+            config.image_token_id = 0  # every checkpoint names it
         with torch.device("meta"):
             model = hf.AutoModelForImageTextToText.from_config(config)
     except Exception as error:  # whatever a default configuration lacks
@@ -53,7 +55,9 @@ def main(path: Path):
     for build, names in ((loaded, FAMILY_NAMES), (load, ZOO)):
         for name in names:
             model = build(name)
-            rows[model.model.config.model_type] |= tested(model)
+            row = rows[model.model.config.model_type]
+            way = {"way": "derived", "reason": ""} if row["way"] == "unknown" else {}
+            row |= tested(model) | way
     table = pd.DataFrame([rows[name] for name in rows]).assign(transformers=hf.__version__)
     table["is_tested"] = table["is_tested"] == True  # noqa: E712  (missing is False)
     table.to_csv(path, columns=COLUMNS, index=False, float_format="%.1e", lineterminator="\n")
