@@ -155,7 +155,9 @@ class Prompter:
         fields = {name: inputs.pop(name).numpy() for name in list(inputs) if name in fields}
         # The forward pass needs grids, sizes and timing: a row (or as many) for each picture.
         layout = {name: inputs[name] for name in inputs if name in takes and len(dims[name]) < 3}
-        pixels = {key for key in reads & layout.keys() if "float" in str(layout[key].dtype)}
+        pixels = {
+            n for n in reads & layout.keys() if "float" in str(getattr(layout[n], "dtype", ""))
+        }
         layout = {name: layout[name] for name in layout if name not in pixels and picture}
         step = {name: len(value) // len(samples) for name, value in layout.items()}
         # BLIP-2 puts the placeholders of the picture in front of the tokenized text.

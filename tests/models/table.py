@@ -32,7 +32,8 @@ def describe(model_type: str) -> dict:
         with torch.device("meta"):
             model = hf.AutoModelForImageTextToText.from_config(config)
     except Exception as error:  # whatever a default configuration lacks
-        return row | {"way": "unknown", "reason": f"not built by default: {error}"[:200]}
+        reason = " ".join(f"not built by default: {error}".split())
+        return row | {"way": "unknown", "reason": reason[:200]}
     try:
         family_of(model)
     except ValueError as error:
