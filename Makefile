@@ -68,7 +68,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-.PHONY: FORCE help setup paper notebooks extract figures bench outcomes coverage minis test slurm-test lint lab clean clean-cache
+.PHONY: FORCE help setup paper notebooks extract figures bench outcomes coverage families minis test slurm-test lint lab clean clean-cache
 help: ## list the targets
 	@echo "make [PRESET=smoke|offline|paper|mine.yaml] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
 	@echo "All notebooks of the experiments have the parameters seed and output; others belong to single notebooks, which are targets:"
@@ -118,6 +118,9 @@ outcomes: $(READY) ## repeat all trainings of the reweighting experiment: about 
 
 coverage: $(READY) ## repeat the study of intervals and p-values: about an hour of CPU time
 	$(PY) -m pidlib.experiments coverage --preset $(PRESET) --jobs $(JOBS)
+
+families: $(READY) ## list which models of transformers are read, and test the tiny ones: minutes
+	PYTHONPATH="$(CURDIR):$(CURDIR)/tests" $(PY) tests/models/table.py data/results/validation/table_families.csv
 
 minis: $(READY) ## train the mini models again: hours
 	$(PY) -m pidlib.training.minis train

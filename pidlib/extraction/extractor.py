@@ -154,16 +154,24 @@ def identity(
     paths = [path for path in Path(__file__).parent.glob("*.py") if path.name not in NOT_HASHED]
     code = code_version(load_model, load_processor, families, derive_seed, Sample, *sorted(paths))
     facts = getattr(loaded, "facts", None)
-    facts = facts or model_facts(loaded.model.config, loaded.revision, loaded.model.dtype)
+    if facts is None:
+        model = loaded.model
+        facts = model_facts(model.config, loaded.revision, model.dtype, loaded.options)
     settings |= {"layers": list(check_layers(layers, facts["depth"]))}
     known = samples if isinstance(samples, Mapping) else sample_facts(samples)
     return {"kind": "extraction", "code": code, **facts, **known, **settings}
 
 
-def model_facts(config: "PretrainedConfig", revision: str, dtype: torch.dtype) -> dict[str, object]:
+def model_facts(
+    config: "PretrainedConfig",
+    revision: str,
+    dtype: torch.dtype,
+    options: Mapping[str, Mapping[str, object]] | None = None,
+) -> dict[str, object]:
     """Describe a model for `identity`, as far as it determines an extraction, without weights."""
     facts = {"family": config.model_type, "depth": config.get_text_config().num_hidden_layers}
-    return facts | {"revision": revision, "dtype": str(dtype)}
+    given = {kind: repr(sorted(each.items())) for kind, each in (options or {}).items() if each}
+    return facts | {"revision": revision, "dtype": str(dtype), "options": given}
 
 
 def sample_facts(samples: Sequence[Sample]) -> dict[str, object]:

@@ -81,6 +81,7 @@ class Prompter:
     def __init__(self, loaded: "LoadedModel"):
         self.processor, self.family = copy.copy(loaded.processor), loaded.family
         self.model, tokenizer = loaded.model, loaded.processor.tokenizer
+        self.options = loaded.options.get("processor", {})
         if not getattr(tokenizer, "is_fast", False):
             name = type(tokenizer).__name__
             raise ValueError(f"{name} has no character offsets; load a fast tokenizer")
@@ -141,7 +142,7 @@ class Prompter:
         options["return_offsets_mapping"] = True
         self._spy.calls.clear()
         if picture or self.family.tokenized is None:
-            inputs = self.processor(text=prompts, **media, **options)
+            inputs = self.processor(text=prompts, **media, **options, **self.options)
         else:  # a processor that adds to the prompt requires a picture
             prompts = [before + sample.text + after for sample in samples]
             inputs = self._spy(prompts, return_token_type_ids=True, **options)
@@ -153,7 +154,9 @@ class Prompter:
         fields = {name: inputs.pop(name).numpy() for name in list(inputs) if name in fields}
         # The forward pass needs grids, sizes and timing: a row (or as many) for each picture.
         layout = {name: inputs[name] for name in inputs if name in takes and len(dims[name]) < 3}
-        pixels = {key for key in reads & layout.keys() if "float" in str(layout[key].dtype)}
+        pixels = {
+            n for n in reads & layout.keys() if "float" in str(getattr(layout[n], "dtype", ""))
+        }
         layout = {name: layout[name] for name in layout if name not in pixels and picture}
         step = {name: len(value) // len(samples) for name, value in layout.items()}
         # BLIP-2 puts the placeholders of the picture in front of the tokenized text.

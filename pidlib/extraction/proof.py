@@ -6,7 +6,8 @@ attends to a selection of tokens beyond some length is not tested there: its own
 """
 
 import warnings
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -81,10 +82,11 @@ def _test(reader: Reader, sample: Sample) -> Proof:
     usual, limit = whole.abs() < 1e30, max(1e-4, 8 * torch.finfo(reader.dtype).eps)
     for name, other in items.items():
         for absent in ((name,), tuple(items)):
-            pair = row(item, *absent), row(other, *absent)
-            one, two = (_received(reader, each) for each in pair)
+            with _received(reader) as received:
+                pair = [answer(row(each, *absent)) for each in (item, other)]
+            one, two = received[0], received[-1]
             leaks = [key for key in one if key not in two or not torch.equal(one[key], two[key])]
-            if leaks or gap(*map(answer, pair)) > limit:
+            if leaks or gap(*pair) > limit:
                 raise _fault(reader, f"masked {name} is read in {', '.join(leaks) or 'its answer'}")
         if torch.equal(whole, answer(row(other))):
             raise _fault(reader, f"another {name} does not change the answer")
@@ -139,15 +141,13 @@ def _made_up(sample: Sample, question: str, changed: str = "") -> Sample:
 def _questions(reader: Reader, sample: Sample) -> tuple[str, str, str]:
     """Make two questions with equally many tokens from the candidates, and a longer one."""
 
-    def ids(text):
-        _, ((question, _),) = reader.prompter.tokenize([_made_up(sample, text)])
-        return question.language_ids
-
     words = sample.candidates[:4]  # in every order of a circle, so that each place differs
     texts = [" ".join(words[start:] + words[:start]) for start in range(len(words))]
-    for one, other in combinations([*texts, *words], 2):
-        if len(ids(one)) == len(ids(other)) and (ids(one) != ids(other)).any():
-            return one, other, f"{one} {other} {one}"
+    for pair in combinations([*texts, *words], 2):
+        prompts = [reader.prompter.tokenize([_made_up(sample, text)])[1] for text in pair]
+        one, other = (question.language_ids for ((question, _),) in prompts)
+        if len(one) == len(other) and (one != other).any():
+            return *pair, " ".join(pair)
     raise _fault(reader, f"no two of {texts + [*words]} have equally many tokens")
 
 
@@ -161,24 +161,16 @@ def _own_answer(reader: Reader, sample: Sample) -> Tensor:
     return reader.model(**inputs, **dict(reader.family.forward_kwargs)).logits[:, -1].float()
 
 
-class _Reached(Exception):
-    """Ends a forward pass at the language model."""
+@contextmanager
+def _received(reader: Reader) -> Iterator[list[dict[str, Tensor]]]:
+    """Collect the tensors of every call of the language model, by their paths in the arguments."""
+    calls = []
 
-
-def _received(reader: Reader, row: Row) -> dict[str, Tensor]:
-    """Return every tensor that the language model is called with, by its path in the arguments."""
-
-    def stop(module, args, kwargs):
+    def collect(decoder, args, kwargs):
         leaves, _ = tree_flatten_with_path({**dict(enumerate(args)), **kwargs})
-        raise _Reached({keystr(path): leaf for path, leaf in leaves if isinstance(leaf, Tensor)})
+        tensors = [(keystr(path), leaf) for path, leaf in leaves if isinstance(leaf, Tensor)]
+        calls.append({path: tensor.clone() for path, tensor in tensors})
 
     decoder = reader.family.decoder_of(reader.model)
-    with (
-        reader.prepared([row]) as inputs,
-        decoder.register_forward_pre_hook(stop, with_kwargs=True),
-    ):
-        try:
-            reader.runs(**inputs)
-        except _Reached as reached:
-            return reached.args[0]
-    raise _fault(reader, "its forward pass does not call its language model")
+    with decoder.register_forward_pre_hook(collect, with_kwargs=True):
+        yield calls

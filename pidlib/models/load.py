@@ -3,9 +3,10 @@
 import hashlib
 import re
 import warnings
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -29,6 +30,8 @@ class LoadedModel:
     family: Family
     revision: str  # 40 hex digits: the commit of a hub checkpoint, or `folder_revision`
     device: torch.device
+    # Further arguments of "model" and "processor".
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def load_model(
@@ -38,6 +41,8 @@ def load_model(
     device: str = "auto",
     dtype: torch.dtype | None = None,
     allow_unpinned: bool = False,
+    model_options: Mapping[str, Any] | None = None,
+    processor_options: Mapping[str, Any] | None = None,
 ) -> LoadedModel:
     """Load a mini by name, a saved model by its folder, or a checkpoint by its hub id.
 
@@ -53,6 +58,10 @@ def load_model(
         unless `allow_unpinned` loads the newest. For a folder, its `folder_revision`, as a check.
     device, dtype
         ``"auto"`` selects CUDA if available, with bfloat16; the CPU has float32.
+    model_options, processor_options
+        Further arguments of ``from_pretrained`` (``device_map``, ``attn_implementation``,
+        ``quantization_config``) and of every call of the processor; the identity of an extraction
+        holds them. Not tried: several GPUs, and weights of 4 or 8 bits.
     """
     from pidlib.models._transformers import transformers
 
@@ -73,11 +82,13 @@ def load_model(
     with torch.device("meta"):  # what cannot be read is refused before its weights are downloaded
         family = family_of(transformers.AutoModelForImageTextToText.from_config(config))
     model = transformers.AutoModelForImageTextToText.from_pretrained(
-        source, config=config, dtype=dtype, use_safetensors=True, **options
+        source, config=config, dtype=dtype, use_safetensors=True, **options, **(model_options or {})
     )
     processor = load_processor(source, model.config, **options)
-    model = model.to(device).eval()
-    return LoadedModel(str(name), model, processor, family, revision, device)
+    if not {"device_map", "quantization_config"} & (model_options or {}).keys():
+        model = model.to(device)
+    given = {"model": model_options or {}, "processor": processor_options or {}}
+    return LoadedModel(str(name), model.eval(), processor, family, revision, device, given)
 
 
 def load_processor(source: str | Path, config: "PretrainedConfig", **options) -> "ProcessorMixin":

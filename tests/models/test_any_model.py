@@ -1,15 +1,18 @@
 """Models that nothing was written for are read as they are, or refused with what failed."""
 
+import re
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_world import samples
+from small_world import film, samples
 
+from models import zoo
 from models.zoo import ZOO, load
 from pidlib.extraction import extract, reader
 from pidlib.extraction.prompts import Prompter
+from pidlib.models import FAMILIES
 
 BATCHES_OF_ONE = {"hunyuan_vl"}
 SIZES = ((64, 64), (128, 64), (48, 96))
@@ -78,3 +81,15 @@ def test_layers_whose_lens_is_not_the_answer_are_refused():
     with pytest.raises(ValueError, match="qwen4_exp cannot be read: .*lens.*; leave out layers"):
         extracted("qwen4_exp", layers=(0,))
     assert extracted("granite4_vision", layers=(-1,)).layers == (2,)
+
+
+def test_clips_of_a_model_with_deepstack(monkeypatch):
+    data = [film(index) for index in range(3)]
+    words = {word for item in data for word in re.findall(r"\w+", item.text)}
+    monkeypatch.setitem(zoo.ZOO, "qwen3_omni", zoo.qwen3_omni)
+    model = load("qwen3_omni", {*words, *data[0].candidates})
+    assert model.family is FAMILIES["qwen3_omni_moe"]
+    passes = ("vision+audio+language", "vision+language", "audio+language")
+    extraction = extract(model, data, passes=passes, progress=False)
+    assert extraction.embeddings["vision"].shape[1] == 32
+    assert np.abs(np.diff([extraction.logits[key] for key in passes], axis=0)).min() > 1e-6

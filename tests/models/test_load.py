@@ -1,12 +1,16 @@
 """Loading by name, folder and hub id, and the revision of a folder."""
 
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import transformers as hf
 from safetensors.torch import save_file
+from small_world import random_model, samples
 
+from pidlib.extraction import extract
 from pidlib.models import FAMILIES, load_model
 from pidlib.models.checkpoints import CHECKPOINTS
 from pidlib.models.load import MINIS, check_memory, folder_revision, resolve
@@ -133,3 +137,22 @@ def test_text_generating_submodel_is_loaded(tmp_path):
         torch.equal(value, thinker.state_dict()[name])
         for name, value in loaded.model.state_dict().items()
     )
+
+
+def test_options_of_model_and_processor_are_used_and_identify_an_extraction(tmp_path):
+    for part in random_model("internvl"):
+        part.save_pretrained(tmp_path)
+    data = [replace(item, image=item.image.resize((128, 64))) for item in samples(3)]
+
+    def extracted(**options):
+        loaded = load_model(tmp_path, device="cpu", **options)
+        return loaded, extract(loaded, data, passes=["vision+language"], progress=False)
+
+    _, plain = extracted()
+    full = "vision+language"
+    eager, same = extracted(model_options={"attn_implementation": "eager", "device_map": "cpu"})
+    assert eager.model.config._attn_implementation == "eager"
+    np.testing.assert_allclose(same.logits[full], plain.logits[full], atol=1e-5)
+    _, whole = extracted(processor_options={"crop_to_patches": False})
+    assert np.abs(whole.logits[full] - plain.logits[full]).max() > 1e-5
+    assert len({each.fingerprint for each in (plain, same, whole)}) == 3

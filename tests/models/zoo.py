@@ -372,3 +372,38 @@ def hunyuan_vl(words):
         im_newline_id=tokenizer.image_line_token_id,
     )
     return hf.HunYuanVLForConditionalGeneration(config), processor
+
+
+def qwen3_omni(words):
+    """Videos with sound, and a vision token has several vectors (deepstack); not in `ZOO`."""
+    names = {"image": "IMAGE", "video": "VIDEO", "audio": "AUDIO"}
+    names |= {
+        f"{kind}_{end}": f"{kind}_{end}" for kind in ("vision", "audio") for end in ("bos", "eos")
+    }
+    marks = {f"{name}_token": f"<|{mark}|>" for name, mark in names.items()}
+    tokenizer = word_tokenizer(words, **marks)
+    sizes = {"size": {"shortest_edge": 256, "longest_edge": 64 * 64}, "patch_size": 8}
+    clip = "<|vision_bos|><|VIDEO|><|vision_eos|>"
+    processor = hf.Qwen3OmniMoeProcessor(
+        image_processor=hf.Qwen2VLImageProcessor(**sizes, merge_size=2),
+        video_processor=hf.Qwen2VLVideoProcessor(**sizes, merge_size=2),
+        feature_extractor=hf.WhisperFeatureExtractor(feature_size=32),
+        tokenizer=tokenizer,
+        chat_template=chat(clip).replace("'image'", "'video'"),
+    )
+    sound = {"num_mel_bins": 32, "d_model": 32, "encoder_layers": 1, "encoder_ffn_dim": 64}
+    sound |= {"encoder_attention_heads": 4, "output_dim": 32, "max_source_positions": 400}
+    tower = {"depth": 2, "hidden_size": 32, "intermediate_size": 64, "num_heads": 4}
+    tower |= {"out_hidden_size": 32, "patch_size": 8, "num_position_embeddings": 64}
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in names}
+    ids |= {"vision_start_token_id": ids["vision_bos_token_id"]}
+    ids |= {"vision_end_token_id": ids["vision_eos_token_id"]}
+    ids |= {"audio_start_token_id": ids["audio_bos_token_id"]}
+    ids |= {"audio_end_token_id": ids["audio_eos_token_id"]}
+    config = hf.Qwen3OmniMoeThinkerConfig(
+        audio_config=sound | {"downsample_hidden_size": 16},
+        vision_config=tower | {"deepstack_visual_indexes": [0]},
+        text_config={**ids_of(tokenizer), **TEXT, "rope_parameters": SHARES, **EXPERTS},
+        **ids,
+    )
+    return hf.Qwen3OmniMoeThinkerForConditionalGeneration(config), processor
