@@ -54,7 +54,7 @@ def test_unrelated_gains_have_no_small_p_value(preset):
 def test_training_and_evaluation_may_have_one_name(preset):
     """As benchmarks of the hub, which have no balanced questions."""
     tuned = {"prior/80": preset.tuned_models["prior/80"]}
-    hub, name = preset.model_copy(update={"tuned_models": tuned}), "hub/mmbench@folder"
+    hub, name = preset.model_copy(update={"tuned_models": tuned}), "hub/mmbench"
 
     def renamed(rows):
         return rows[~rows["benchmark"].str.endswith("balanced")].replace({"prior/80": name})
