@@ -27,7 +27,8 @@ class Seams:
 
     def matrix(self, output: object, count: int) -> Float[Tensor, "count levels*d"]:
         """Flatten an output for pictures of ``count`` tokens together."""
-        leaves = tree_leaves([getattr(output, name) for name in self._reads])
+        names = [name for name, read in self._reads.items() if read is not None]
+        leaves = tree_leaves([getattr(output, name) for name in names])
         levels = [
             [leaves[place].flatten(0, -2) for place in level] for level in _levels(leaves, count)
         ]

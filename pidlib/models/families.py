@@ -64,10 +64,9 @@ class Family:
         """
         if self.prompt and "{image}" not in self.prompt:
             return {"vision": -1}
-        ids = {
-            name: getattr(model.config, f"{key}_token_id", None) for name, key in self.media.items()
-        }
-        older = getattr(model.config, f"{self.medium}_token_index", None)
+        config, media = model.config, self.media.items()
+        ids = {name: getattr(config, f"{key}_token_id", None) for name, key in media}
+        older = getattr(config, f"{self.medium}_token_index", None)
         return ids if ids["vision"] is not None else ids | {"vision": older}
 
     def runs(self, model: "PreTrainedModel") -> "PreTrainedModel":
@@ -80,13 +79,11 @@ class Family:
 
     def blocks_of(self, model: "PreTrainedModel") -> Sequence[nn.Module]:
         """Return the blocks of the language model, first to last."""
-        depth, parts = (
-            model.config.get_text_config().num_hidden_layers,
-            self.decoder_of(model).modules(),
+        depth = model.config.get_text_config().num_hidden_layers
+        lists = (
+            each for each in self.decoder_of(model).modules() if isinstance(each, nn.ModuleList)
         )
-        return next(
-            each for each in parts if isinstance(each, nn.ModuleList) and len(each) == depth
-        )
+        return next(blocks for blocks in lists if len(blocks) == depth)
 
     def norm_of(self, model: "PreTrainedModel") -> nn.Module:
         """Return the norm after the last block; the identity if none has a usual name."""
@@ -117,7 +114,8 @@ class Family:
         Projected tokens are in ``pooler_output``, those of sound in ``last_hidden_state``.
         """
         # Video-LLaVA's processor has another name for pixels than its tower.
-        inputs, outputs = {key.removesuffix("_images"): inputs[key] for key in inputs}, {}
+        renamed = {"pixel_values": inputs.get("pixel_values_images")}
+        inputs, outputs = renamed | dict(inputs), {}
         for name, tower in self.towers(model).items():
             named = {key: inputs[key] for key in arguments_of(tower) & inputs.keys()}
             outputs[name] = tower(**named, return_dict=True)
