@@ -162,9 +162,9 @@ def encode_questions(
         row[: len(line)] = torch.tensor([1 + vocabulary.index(word) for word in line])
     encoded = []
     for part in parts:
-        images = {id(sample.image): sample.image for sample in part}
+        images = {sample.media: sample.image for sample in part}
         shown, numbers = list(images.values()), dict(zip(images, range(len(images)), strict=True))
-        image = torch.tensor([numbers[id(sample.image)] for sample in part])
+        image = torch.tensor([numbers[sample.media] for sample in part])
         question = torch.tensor([texts.index(sample.question) for sample in part])
         answer = torch.tensor([answers.index(sample.answer) for sample in part])
         chunks = (shown[start : start + CHUNK] for start in range(0, len(shown), CHUNK))
