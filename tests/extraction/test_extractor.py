@@ -344,14 +344,14 @@ SHORT_OF_MEMORY = (
 
 @pytest.mark.parametrize("error", SHORT_OF_MEMORY)
 def test_batch_halves_when_memory_runs_out(monkeypatch, caplog, error):
-    model, data, sizes = loaded("llava"), samples(9), []
+    model, data, sizes = loaded("paligemma"), samples(9), []
     expected, real = extract(model, data, batch_size=3, **OPTIONS), Reader._forward
 
-    def short(self, rows, blocks):
+    def short(self, rows, *others):
         sizes.append(len(rows))
         if len(rows) > 3:
             raise error
-        return real(self, rows, blocks)
+        return real(self, rows, *others)
 
     monkeypatch.setattr(Reader, "_forward", short)
     assert_same(extract(model, data, batch_size=13, **OPTIONS), expected)
