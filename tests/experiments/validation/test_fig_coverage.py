@@ -103,13 +103,16 @@ def test_a_cell_that_differs_from_the_committed_table_is_refused():
 def test_the_committed_table_says_what_the_notebook_says():
     table = tables.read(load_preset("offline").table(fig_coverage.TABLE))
     short = fig_coverage.short(table).query("kind != 'codes'")
-    assert ((short["n_samples"] == 64) | (short["law"] == "same information")).all()
+    new = short["law"].eq("all inputs new") & short["kind"].eq("resampled")
+    few = short["n_samples"].eq(64) | (new & short["n_samples"].eq(256))
+    assert (few | short["law"].eq("same information")).all()
     tied = table.query("law == 'same information' and estimator == 'halves'")
     assert (tied.loc[tied["atom"] == "redundancy", "bias_bits"] < 0).all()
     held = table.set_index(["estimator", "law", "atom"])["coverage"]
     for atom in ("redundancy", "unique_vision", "unique_language"):
         assert held["bootstrap", "same information", atom].max() < 0.5
-    assert held["codes", "minimum", "redundancy"].max() < 0.7
+    minimum = held["codes", "minimum", "redundancy"]
+    assert minimum.is_monotonic_increasing and minimum.max() < 0.8
     codes = table[table["kind"] == "codes"]
     assert codes.loc[codes["truth_bits"].abs() < 1e-6, "rejected"].mean() <= 0.05
     text = fig_coverage.answer(table)
