@@ -108,15 +108,10 @@ def extract_requests(preset: Preset, module: ModuleType) -> str:
 
 def find_model(preset: Preset, name: str) -> LoadedModel:
     """A model that is described by its configuration; its weights are loaded when first needed."""
-    return find_named(name, preset.device, preset.dtype, preset.allow_unpinned)
-
-
-def find_named(name: str, device: str, dtype: str, allow_unpinned: bool) -> LoadedModel:
-    """`find_model` without a preset; the name of the model is its label, if it has one."""
     from pidlib.models._transformers import transformers
 
     label, name, revision = parse_model(name)
-    folder, revision = resolve(name, revision, allow_unpinned=allow_unpinned)
+    folder, revision = resolve(name, revision, allow_unpinned=preset.allow_unpinned)
     revision = revision or (folder_revision(folder) if folder else latest_revision(name))
     commit = None if folder else revision
     config = transformers.AutoConfig.from_pretrained(
@@ -124,10 +119,10 @@ def find_named(name: str, device: str, dtype: str, allow_unpinned: bool) -> Load
     )
     saved, family = config.dtype, family_named(config.model_type)
     if family.submodel:
-        config = getattr(config, f"{family.submodel}_config")
-    number = (saved or torch.float32) if dtype == "auto" else getattr(torch, dtype)
-    load = partial(load_model, name, revision=commit, device=device, dtype=number)
-    facts = model_facts(config, revision, number)
+        config = getattr(config, f"{family.submodel}_config", config)
+    dtype = (saved or torch.float32) if preset.dtype == "auto" else getattr(torch, preset.dtype)
+    load = partial(load_model, name, revision=commit, device=preset.device, dtype=dtype)
+    facts = model_facts(config, revision, dtype)
     return Deferred(load, name=label, revision=revision, facts=facts)
 
 
@@ -139,10 +134,12 @@ def extracted(
     cached = {"cache": project_root() / preset.cache, "batch_size": preset.batch_size}
     extraction = extract(model, samples, progress=progress, **_settings(query, model), **cached)
     columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
-    columns |= {"revision": model.revision, "family": family_named(model.facts["family"]).name}
+    facts = getattr(model, "facts", None)
+    facts = facts or model_facts(model.model.config, model.revision, model.model.dtype)
     commit = benchmarks.revision(benchmark, allow_unpinned=preset.allow_unpinned)
+    columns |= {"revision": model.revision, "family": family_named(facts["family"]).name}
     columns |= {"benchmark_revision": commit or None, "n_samples": len(samples)}
-    dtype = model.facts["dtype"].removeprefix("torch.")
+    dtype = facts["dtype"].removeprefix("torch.")
     columns |= {"dtype": dtype, "partners": query.partners}
     return Extracted(extraction, columns | {"fingerprint": extraction.fingerprint})
 

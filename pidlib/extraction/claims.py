@@ -36,7 +36,8 @@ def claimed(path: Path) -> Iterator[None]:
     try:
         lease.acquire(timeout=0)
     except Timeout:
-        owner = lease.owner and f"process {lease.owner.pid} of {lease.owner.hostname}"
+        owner = lease.owner  # read once, as it may be gone at any time
+        owner = f"process {owner.pid} of {owner.hostname}" if owner else "a process that just ended"
         held = f"{path.stem.strip('.')} in {path.parent} is being made by {owner}"
         if not _waits.get():
             raise Held(held) from None

@@ -11,7 +11,7 @@ from small_world import random_model
 
 from pidlib import benchmarks
 from pidlib.experiments.preset import load_preset
-from pidlib.models import FAMILIES, load_model
+from pidlib.models import family_named, load_model
 from pidlib.models.load import MINIS
 from pidlib.training import loop, minis, tiny
 from pidlib.training.recipes import DEEP, RECIPES, ContinuedRecipe, Recipe
@@ -121,7 +121,7 @@ def test_third_stage_has_the_old_and_the_added_tasks(recipe):
     assert third.mixture == {"micro/scene": 1.0, "micro/grounding": 1.0, "micro/pair": 1.0}
     assert third.answer_steps == 2 and third.learning_rate == recipe.learning_rate / 4
     for name, known in KNOWN.items():
-        audio = FAMILIES[known.family].has_audio
+        audio = family_named(known.family).has_audio
         assert all(key.startswith("micro_av/") == audio for key in known.extended().mixture), name
         assert (known.added_share == 0) == isinstance(known, ContinuedRecipe)
 
@@ -147,7 +147,7 @@ def test_deep_mini_has_twelve_blocks_and_a_small_file(name):
     family = DEEP[name].family
     words = load_model(family, device="cpu").processor.tokenizer.get_vocab()
     model, _ = tiny.build(family, words, DEEP[name].size)
-    assert len(FAMILIES[family].blocks_of(model)) == 12
+    assert len(family_named(family).blocks_of(model)) == 12
     assert 1e6 < model.num_parameters() < 2e6
 
 
@@ -212,7 +212,7 @@ def test_exemplars_answer_almost_everything(name):
 def test_population_is_varied_and_small():
     names = load_preset("offline").population
     assert set(RECIPES) <= set(SHIPPED) <= set(KNOWN)
-    pictures = {name for name in RECIPES if not FAMILIES[RECIPES[name].family].has_audio}
+    pictures = {name for name in RECIPES if not family_named(RECIPES[name].family).has_audio}
     assert set(names) == pictures - set(CONTINUED) and len(names) == 20
     recipes = [RECIPES[name] for name in names]
     assert (

@@ -19,14 +19,14 @@ from pidlib import benchmarks, reweighting
 from pidlib._common import derive_seed, fingerprint, project_root
 from pidlib.benchmarks import Sample
 from pidlib.decomposition.decisions import Decisions, decision_pid
-from pidlib.experiments.extractions import Query, extracted, find_named
-from pidlib.experiments.preset import Preset
+from pidlib.experiments.extractions import Query, extracted
+from pidlib.experiments.preset import Preset, parse_model
 from pidlib.experiments.reweighting.questions import evaluation_name, questions
 from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.extraction import PASSES, extract
 from pidlib.extraction.masking import FULL, drawn
 from pidlib.extraction.store import Shard, open_store
-from pidlib.models import LoadedModel
+from pidlib.models import LoadedModel, load_model
 from pidlib.reweighting import Condition
 
 TOLERANCE = 1e-4  # bits, of the solver
@@ -39,7 +39,7 @@ def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions,
     None of these depends on the condition.
     """
     train = questions(spec, allow_unpinned=preset.allow_unpinned).train
-    base = _load(spec.base, preset.device, preset.dtype, preset.allow_unpinned)
+    base = _load(spec.base, preset.device, preset.allow_unpinned)
     passes = drawn(PASSES, spec.draws)
     query = Query("train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed), passes)
     extraction, columns = extracted(preset, query, base, spec.trained_on)
@@ -76,7 +76,7 @@ def sample_weights(preset: Preset, spec: TrainingSpec) -> tuple[np.ndarray, bool
 
 def train_and_measure(preset: Preset, spec: TrainingSpec) -> Shard:
     """Train the adapter; measure atoms (bits) and accuracies (shares) of the trained model."""
-    base = _load(spec.base, preset.device, preset.dtype, preset.allow_unpinned)
+    base = _load(spec.base, preset.device, preset.allow_unpinned)
     train, profiled, evaluated = questions(spec, allow_unpinned=preset.allow_unpinned)
     model, certified, steps = base, True, None
     if spec.mislabeled:
@@ -146,7 +146,11 @@ def cached_shard(preset: Preset, identity: Mapping, name: str, make: Callable[[]
         return store.get(name, make)
 
 
-_load = lru_cache(maxsize=2)(find_named)
+@lru_cache(maxsize=2)
+def _load(name: str, device: str, allow_unpinned: bool) -> LoadedModel:
+    label, place, revision = parse_model(name)
+    options = {"revision": revision, "device": device, "allow_unpinned": allow_unpinned}
+    return replace(load_model(place, **options), name=label)
 
 
 @lru_cache(maxsize=16)
