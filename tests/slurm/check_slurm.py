@@ -173,7 +173,9 @@ def test_a_broken_array_ends_with_the_bytes_of_a_single_run(slurm, tmp_path, mon
     tasks = ahead.extract_tasks(alone, MODELS)
     assert work(tasks, alone.cache) == {}
     eventually(lambda: not jobs(), "an empty queue")
-    logs = [path.read_text() for path in sorted((broken / "slurm").glob(f"{job}_*.log"))]
+    logs = [
+        path.read_text(errors="replace") for path in sorted((broken / "slurm").glob(f"{job}_*.log"))
+    ]
     assert [log.splitlines()[-1] for log in logs] == [
         f"{len(tasks)} extractions and trainings are in {cache}"
     ] * 2
