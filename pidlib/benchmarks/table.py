@@ -30,8 +30,8 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pidlib._common import derive_seed, unknown_name
-from pidlib.benchmarks import media
 from pidlib.benchmarks.hub import content_hash, warn_if_fewer
+from pidlib.benchmarks.media import decode, duration
 from pidlib.benchmarks.sample import SPLITS, Sample, lettered_options, listing
 
 if TYPE_CHECKING:
@@ -291,7 +291,9 @@ def _texts(cell: Any) -> tuple[str, ...]:
 
 
 def _text(cell: Any) -> str:
-    is_whole = isinstance(cell, float) and cell.is_integer()  # as integers are beside empty cells
+    is_whole = (
+        isinstance(cell, float) and cell.is_integer()
+    )  # a column of integers with empty cells
     return str(int(cell) if is_whole else cell).strip()
 
 
@@ -315,17 +317,17 @@ def _samples(
     seconds: float | None = None,
 ) -> list[Sample]:
     """Decode the media of rows; `split` is that of a table without splits."""
-    faults, samples, decode = [], [], None
+    faults, samples, decoded = [], [], None
     if sounds := [
         row.media.get("audio", row.media["video"]) for row in rows if "video" in row.media
     ]:
-        seconds = seconds or max(map(media.duration, sounds))
+        seconds = seconds or max(map(duration, sounds))
         n_frames = n_frames or max(4, 2 * round(seconds / 2))
-        decode = cache(partial(media.decode, n_frames=n_frames, seconds=seconds or None))
+        decoded = cache(partial(decode, n_frames=n_frames, seconds=seconds or None))
     for row in rows:
         image, clip, sound = map(row.media.get, MEDIA)
         try:
-            video, audio = decode(clip, sound=sound) if clip else (None, None)
+            video, audio = decoded(clip, sound=sound) if clip else (None, None)
             facts = {"split": split} | row.facts
             samples.append(Sample(**facts, image=image, video=video, audio=audio))
         except ValueError as error:

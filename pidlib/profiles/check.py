@@ -39,7 +39,7 @@ def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> d
     devices = ", ".join(sorted({str(weight.device) for weight in model.parameters()}))
     exact = "its own forward pass, a masked modality has no influence"
     alone = "each row of a batch is the row alone" if proof.batch <= proof.limit else "batches of 1"
-    once = "once for all questions" if proof.prefix <= proof.limit else "anew for each question"
+    once = "once for all questions" if proof.prefix <= proof.limit else "again for each question"
     lens = "the logit lens ends in the answer" if proof.lens <= proof.limit else "no logit lens"
     thinks = "<think" in inputs or "enable_thinking" in str(loaded.processor.chat_template)
     known = loaded.family.name in FAMILIES

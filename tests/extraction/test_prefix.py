@@ -8,7 +8,7 @@ from pidlib.extraction import extract, extractor, proof
 from pidlib.extraction.masking import drawn
 from pidlib.extraction.reader import Reader
 
-# Their tokens attend to all of the prompt, or to the picture beside it.
+# Their pictures attend to all of the prompt, or are read by cross-attention.
 UNSHARED = {"paligemma", "mllama", "blip"}
 
 

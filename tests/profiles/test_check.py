@@ -16,8 +16,8 @@ def test_a_model_is_described():
     assert "read once for all questions" in lines["proved"] and "batch" in lines["proved"]
     assert "what color is it" in lines["prompt"] and "red: red" in lines["candidates"]
     assert lines["thinking"] == "none" and "minutes for 256 samples" in lines["cost"]
-    anew = check(loaded("paligemma"), samples(8))
-    assert "read anew for each question" in anew["proved"] and "by its row" in anew["family"]
+    again = check(loaded("paligemma"), samples(8))
+    assert "read again for each question" in again["proved"] and "by its row" in again["family"]
 
 
 def test_tokens_that_are_said_instead_of_candidates_are_shown():
