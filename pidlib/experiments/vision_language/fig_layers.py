@@ -51,8 +51,8 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     profiles = []
     for (answer,) in extractions(preset, *requests(preset)):
         columns = answer.row_columns("vision_language", analysis="depth", **settings)
-        options = settings | {"device": preset.device}
-        profiles.append(depth_profile(answer.extraction, **options, **columns))
+        options = columns | settings | {"device": preset.device}
+        profiles.append(depth_profile(answer.extraction, **options))
     tables = map(pd.concat, zip(*profiles, strict=True))
     named = zip(COLUMNS.items(), tables, strict=True)
     return {name: validate(table, columns) for (name, columns), table in named}
@@ -100,7 +100,7 @@ def depth_profile(
         for blocks in (values, draws)
     )
     tested = stages.check_claims(CLAIMS, *statistics, n_blocks)
-    shared = {"seed": seed, **columns}
+    shared = {"seed": seed, "tau": tau, **columns}
     modes = {"source_a": "vision", "source_b": "language", "unimodal": "masked"}
     return (
         pd.concat(tables).assign(estimator="exact", **modes, **shared),
