@@ -8,6 +8,7 @@ import pytest
 
 from pidlib._common import project_root
 from pidlib.experiments import tables
+from pidlib.experiments.draw import notebook_module
 
 
 def text_of(notebook: str) -> str:
@@ -19,7 +20,8 @@ def text_of(notebook: str) -> str:
 
 
 def read(table: str) -> pd.DataFrame:
-    return tables.read(project_root() / f"data/results/validation/{table}.csv")
+    columns = notebook_module(f"validation/{table}").COLUMNS
+    return tables.read(project_root() / f"data/results/validation/{table}.csv", columns)
 
 
 def short(value: float, digits: int = 2) -> str:

@@ -17,7 +17,7 @@ from pidlib._common import project_root
 from pidlib.experiments import ahead, cluster
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.processes import launch, work
-from pidlib.experiments.reweighting.outcomes import TABLE, complete, load_committed
+from pidlib.experiments.reweighting import outcomes
 from pidlib.experiments.reweighting.plan import all_trainings
 from pidlib.experiments.tables import write
 from pidlib.experiments.validation import fig_coverage
@@ -56,7 +56,7 @@ def main() -> int | None:
     if chosen.command == "extract":
         tasks = ahead.extract_tasks(preset, models)
     elif chosen.command == "outcomes":
-        known = set() if chosen.retrain else set(load_committed()["fingerprint"])
+        known = set() if chosen.retrain else set(outcomes.load_committed()["fingerprint"])
         specs = [spec for spec in all_trainings(preset) if spec.fingerprint not in known]
         tasks = ahead.training_tasks(preset, specs)
     else:
@@ -73,10 +73,12 @@ def main() -> int | None:
     if chosen.command == "extract":
         return 0
     if chosen.command == "outcomes":
-        name, table = TABLE, complete(preset, all_trainings(preset), retrain=chosen.retrain)
+        module, trainings = outcomes, all_trainings(preset)
+        table = outcomes.complete(preset, trainings, retrain=chosen.retrain)
     else:
-        name, table = fig_coverage.TABLE, fig_coverage.make(preset, fig_coverage.plan(preset))
-    tqdm.write(f"wrote {len(table):,} rows to {write(table, preset.table(name))}")
+        module, table = fig_coverage, fig_coverage.make(preset, fig_coverage.plan(preset))
+    path = write(table, preset.table(module.TABLE), module.COLUMNS)
+    tqdm.write(f"wrote {len(table):,} rows to {path}")
     return 0
 
 

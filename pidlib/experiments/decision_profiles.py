@@ -9,14 +9,13 @@ from jaxtyping import Int
 from pidlib.decomposition.codes import N_COMPONENTS, quantize
 from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.gaussian import gaussian_pid
-from pidlib.experiments.extractions import Extracted, Query, Request
-from pidlib.experiments.preset import Preset
-from pidlib.extraction import PASSES, Extraction
-from pidlib.extraction.masking import FULL, SOURCES, drawn
+from pidlib.experiments import Extracted, Preset, Query, Request
+from pidlib.extraction import FULL, PASSES, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import measure_mode
 
 # Columns that all atoms of codes share.
 CODES = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
+ESTIMATION = {"n_permutations", "n_bootstrap", "seed"}  # settings of `pidlib.estimate`
 # Of `gaussian_rows`: as many components as codes have; noise, since a function has infinite bits;
 # and draws, which each take a solution (the least p-value is .02).
 GAUSSIAN, N_DRAWS = {"n_components": N_COMPONENTS, "shrinkage": 0.1}, 49
@@ -33,10 +32,7 @@ def request(preset: Preset, benchmarks: Sequence[str] = ()) -> Request:
 def mode_profiles(
     preset: Preset, answer: Extracted, experiment: str, **identified: str
 ) -> Iterator[pd.DataFrame]:
-    """Atoms of the decisions of one model for each unimodal mode, see `measure_mode`.
-
-    `identified` goes into the fingerprints, with the mode and the settings.
-    """
+    """Atoms of a model's decisions by unimodal mode; `identified` goes into the fingerprints."""
     settings = preset.model_dump(include={"tau", "n_halves", "seed"})
     for unimodal in preset.unimodal:
         measured = measure_mode(answer.extraction, unimodal, **settings, device=preset.device)
@@ -54,37 +50,22 @@ def embedding_request(preset: Preset) -> Request:
     return Request(preset.models, preset.benchmarks, queries)
 
 
-def embedding_profile(
-    fitted: Extraction,
-    applied: Extraction,
-    *,
-    n_clusters: int,
-    n_permutations: int = 200,
-    n_bootstrap: int = 200,
-    seed: int = 0,
-    **columns: object,
-) -> pd.DataFrame:
-    """Atoms of pooled embeddings about the state at the answer position, with further columns.
+def embedding_profile(preset: Preset, fitted: Extraction, applied: Extraction) -> pd.DataFrame:
+    """Atoms of pooled embeddings about the state at the answer position, by `pidlib.estimate`.
 
     Sources are the mean input embeddings of picture and question, the target is the last state of
-    the extraction `applied`; each becomes one of `n_clusters` codes, by codebooks of the samples
-    `fitted`. The cube of `n_clusters` should be well below the number of samples. For the other
-    numbers see `pidlib.estimate`.
+    `applied`; each becomes one of ``n_clusters`` codes, by codebooks of the samples `fitted`.
     """
-    options = {"n_permutations": n_permutations, "n_bootstrap": n_bootstrap, "seed": seed}
-    result = estimate(*embedding_codes(fitted, applied, n_clusters, seed), **options)
-    fixed = CODES | {"layer": applied.layers[-1], "n_codes": n_clusters, "seed": seed}
-    return pd.DataFrame(result.rows()).assign(**fixed, **columns)
+    k, options = preset.n_clusters, preset.model_dump(include=ESTIMATION)
+    result = estimate(*embedding_codes(fitted, applied, k, preset.seed), **options)
+    fixed = CODES | {"layer": applied.layers[-1], "n_codes": k, "seed": preset.seed}
+    return pd.DataFrame(result.rows()).assign(**fixed)
 
 
 def gaussian_rows(
     parts: Sequence[np.ndarray], seed: int = 0, n_draws: int = N_DRAWS
 ) -> pd.DataFrame:
-    """Atoms of two sources and a target, [n, d] each, by their covariance alone, a row each.
-
-    There are no rows if a part is constant. `GAUSSIAN` adds a tenth of noise to all components, so
-    the bits compare with each other, not with those of codes.
-    """
+    """Atoms of two sources and a target, [n, d] each, by covariance; none if one is constant."""
     if any(np.ptp(part, axis=0).max() <= 1e-6 * np.abs(part).max() for part in parts):
         return pd.DataFrame()
     options = {"n_permutations": n_draws, "n_bootstrap": n_draws, "seed": seed}
@@ -93,17 +74,9 @@ def gaussian_rows(
 
 
 def embedding_codes(
-    fitted: Extraction,
-    applied: Extraction,
-    n_clusters: int,
-    seed: int = 0,
-    *,
-    allow_degenerate: bool = False,
+    fitted: Extraction, applied: Extraction, n_clusters: int, seed: int = 0, **options: bool
 ) -> tuple[Int[np.ndarray, " n"], ...]:
-    """Codes of vision, of language and of the answer-position state, by codebooks of other samples.
-
-    Raises a ValueError if the extractions share samples, or have no layers.
-    """
+    """Codes of vision, language and the last state, by codebooks of other samples: `quantize`."""
     shared = set(fitted.sample_ids) & set(applied.sample_ids)
     if shared:
         raise ValueError(
@@ -115,5 +88,4 @@ def embedding_codes(
             raise ValueError("this extraction has no states; extract with layers=(..., last)")
     pairs = [(fitted.embeddings[name], applied.embeddings[name]) for name in SOURCES]
     pairs.append((fitted.hidden[:, -1], applied.hidden[:, -1]))
-    options = {"seed": seed, "allow_degenerate": allow_degenerate}
-    return tuple(quantize(*pair, n_clusters, **options) for pair in pairs)
+    return tuple(quantize(*pair, n_clusters, seed, **options) for pair in pairs)

@@ -1,8 +1,7 @@
 """Draw figures and LaTeX tables from result tables: ``python -m pidlib.experiments.draw``.
 
-The module of a notebook has `figure`, which returns a Figure, `latex`, which returns the text of a
-table, or both. Each takes the notebook's table, or a dictionary of its tables by name. A second
-drawing is the same byte for byte.
+The module of a notebook has `figure`, `latex` (the text of a table), or both; each takes the
+notebook's table, or a dictionary of its tables by name. A second drawing is the same byte for byte.
 """
 
 import argparse
@@ -13,13 +12,12 @@ from pathlib import Path
 from types import ModuleType
 
 import matplotlib
-import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from tqdm import tqdm
 
 from pidlib._common import project_root, replacing, unknown_name
 from pidlib.experiments.preset import Preset, load_preset
-from pidlib.experiments.tables import Columns, notebook_name, read, unconverged
+from pidlib.experiments.tables import Columns, declared, notebook_name, read, unconverged
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
 
@@ -31,22 +29,23 @@ class Drawn:
     paths: tuple[Path, ...]
 
     def __repr__(self) -> str:
-        return "wrote " + ", ".join(_relative(path) for path in self.paths)
+        root = project_root()
+        names = (p.relative_to(root) if p.is_relative_to(root) else p for p in self.paths)
+        return "wrote " + ", ".join(name.as_posix() for name in names)
 
     def _repr_png_(self) -> bytes | None:
         return next((path.read_bytes() for path in self.paths if path.suffix == ".png"), None)
 
 
 def draw(preset: Preset, module: ModuleType) -> Drawn:
-    """Draw a notebook's figure as PDF and PNG, and its table as .tex, from the tables of a preset.
-
-    Rows that the solver left above its tolerance are drawn, with a warning.
-    """
-    name = notebook_name(module)
-    tables = _tables(module, name, preset)
-    for table in tables.values() if isinstance(tables, dict) else [tables]:
-        if note := unconverged(table):
+    """Draw a notebook's figure (PDF, PNG) and table (.tex); warn of rows above the tolerance."""
+    name, tables = notebook_name(module), {}
+    for table, columns in declared(module).items():
+        tables[table] = read(preset.table(f"{name.partition('/')[0]}/{table}"), columns)
+        if note := unconverged(tables[table]):
             warnings.warn(f"{name}: {note}", stacklevel=2)
+    if isinstance(module.COLUMNS, Columns):
+        (tables,) = tables.values()
     stem = preset.figure(name)
     paths: list[Path] = []
     with matplotlib.rc_context():
@@ -58,15 +57,6 @@ def draw(preset: Preset, module: ModuleType) -> Drawn:
             with replacing(paths[-1]) as part:
                 part.write_text(module.latex(tables), encoding="utf-8")
     return Drawn(tuple(paths))
-
-
-def _tables(
-    module: ModuleType, name: str, preset: Preset
-) -> pd.DataFrame | dict[str, pd.DataFrame]:
-    if isinstance(module.COLUMNS, Columns):
-        return read(preset.table(name))
-    experiment = name.partition("/")[0]
-    return {table: read(preset.table(f"{experiment}/{table}")) for table in module.COLUMNS}
 
 
 def _save_figure(figure: Figure, stem: Path) -> tuple[Path, ...]:
@@ -82,11 +72,6 @@ def _save_figure(figure: Figure, stem: Path) -> tuple[Path, ...]:
         with replacing(stem.with_suffix(suffix)) as part:
             figure.savefig(part, metadata=metadata)
     return tuple(stem.with_suffix(suffix) for suffix in undated)
-
-
-def _relative(path: Path) -> str:
-    root = project_root()
-    return path.relative_to(root).as_posix() if path.is_relative_to(root) else path.as_posix()
 
 
 def notebook_module(name: str) -> ModuleType:

@@ -61,12 +61,10 @@ class Extracted(NamedTuple):
         return self.columns | named | {"tau": settings.get("tau")}
 
 
-def extractions(preset: Preset, request: Request) -> Iterator[tuple[Extracted, ...]]:
+def extract_all(preset: Preset, request: Request) -> Iterator[tuple[Extracted, ...]]:
     """Extract, or read from the cache, for every model and benchmark; one result per query.
 
-    The cache is named by the hash of everything that changes its numbers (weights, questions,
-    pictures, passes, seed), so it is never stale; an interrupted extraction resumes. All names are
-    checked first.
+    Folders of the cache are named by the hash of all that changes the numbers, so none is stale.
     """
     check_names(preset, [request])
     total = len(request.models) * len(request.benchmarks)
@@ -100,7 +98,7 @@ def extract_requests(preset: Preset, module: ModuleType) -> str:
     sizes = [
         len(answer.extraction)
         for request in module.requests(preset)
-        for answers in extractions(preset, request)
+        for answers in extract_all(preset, request)
         for answer in answers
     ]
     return f"{len(sizes)} extractions of {sum(sizes):,} samples in {preset.cache}"

@@ -1,6 +1,6 @@
 """Interventions on samples, seeded by their ids, and the accuracy that they cost."""
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from hashlib import sha256
 
@@ -65,10 +65,7 @@ def shuffle_words(sample: Sample, seed: int = 0) -> Sample:
 
 
 def resample(
-    samples: Sequence[Sample],
-    modality: str,
-    seed: int = 0,
-    within: Callable[[Sample], Hashable] | None = None,
+    samples: Sequence[Sample], modality: str, seed: int = 0, within: Callable | None = None
 ) -> list[Sample]:
     """Exchange pictures (or videos), audio or questions of samples by a random derangement.
 
@@ -133,14 +130,9 @@ INTERVENTIONS: dict[str, Intervention] = {
 def accuracy_drop(
     full: pd.Series, changed: pd.Series, n_bootstrap: int = 1000, seed: int = 0
 ) -> tuple[float, float, float]:
-    r"""Accuracy drop :math:`a(\text{full}) - a(\text{intervened})` with its 95 % interval.
+    """Accuracy without minus accuracy with an intervention, and the ends of its 95 % interval.
 
-    Samples are joined by id and resampled in pairs (percentile bootstrap). Raises a ValueError if
-    an intervened sample has no answer without the intervention.
-
-    >>> samples = list("abcd")
-    >>> accuracy_drop(pd.Series([1.0, 1, 1, 0], samples), pd.Series([0.0, 1, 0, 0], samples))[0]
-    0.5
+    Samples are joined by id and resampled in pairs; a ValueError if an answer is missing.
     """
     missing = changed.index.difference(full.index)
     if len(missing):
@@ -158,10 +150,9 @@ def accuracy_drop(
 
 
 def perceptual_score(full: pd.Series, permuted: pd.Series) -> float:
-    r"""The normalized perceptual score of a modality (Gat, Schwartz and Schwing, 2021).
+    r"""The share :math:`(a - a_\pi) / a` of the accuracy lost when a modality is permuted.
 
-    :math:`(a - a_\pi) / a` with the accuracy :math:`a`, and :math:`a_\pi` with the modality
-    permuted across samples. Missing if the accuracy is 0.
+    Normalized as by Gat, Schwartz and Schwing (2021); missing if the accuracy is 0.
 
     >>> round(perceptual_score(pd.Series([1.0, 1, 1, 0]), pd.Series([1.0, 0, 0, 0])), 3)
     0.667

@@ -10,14 +10,11 @@ from scipy.special import rel_entr
 from pidlib import benchmarks
 from pidlib.decomposition import pid
 from pidlib.decomposition.decisions import decision_pid
-from pidlib.experiments import statistics, tables
-from pidlib.experiments.extractions import Query, Request, extractions
+from pidlib.experiments import COMPUTED, ORIGIN, Preset, Query, Request, extract_all, statistics
 from pidlib.experiments.interventions import correct_by_id as correct
-from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import normal_interval
-from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, Columns, of_type, published, validate
-from pidlib.extraction import PASSES
-from pidlib.extraction.masking import FULL, drawn
+from pidlib.experiments.tables import DIAGNOSTICS, ROW, declare, published, validate
+from pidlib.extraction import FULL, PASSES, drawn
 from pidlib.models.checkpoints import CHECKPOINTS
 from pidlib.profiles.modes import diagnose
 from pidlib.training.recipes import DEEP, RECIPES
@@ -38,27 +35,21 @@ _KINDS = {
     "redundancy": "redundant",
 }
 
-COLUMNS = Columns(
-    {
-        **{"experiment": "string", **ORIGIN, "size": "string"},
-        **of_type("Float64", *(f"{atom}_bits" for atom in ATOMS)),
-        **of_type("Float64", "co_information_bits", "added_by_vision_bits", "total_bits"),
-        **of_type("Float64", "gap_bits", "divergence_bits", "synergy_without_fallback_bits"),
-        **of_type("Float64", *tables.DIAGNOSTICS, "delta_vision", "delta_low", "delta_high"),
-        "n_samples": "Int64",
-        **COMPUTED,
-    },
-    required=(*ROW, "synergy_bits", "accuracy", "converged"),
+COLUMNS = declare(
+    f"experiment {ORIGIN} size",
+    *(f"{atom}_bits" for atom in ATOMS),
+    "co_information_bits added_by_vision_bits total_bits gap_bits divergence_bits",
+    "synergy_without_fallback_bits",
+    *DIAGNOSTICS,
+    f"delta_vision delta_low delta_high n_samples {COMPUTED}",
+    required=f"{ROW} synergy_bits accuracy converged",
 )
 
 
 def request(
     preset: Preset, models: tuple[str, ...] | None = None, names: tuple[str, ...] | None = None
 ) -> Request:
-    """Both modalities and each alone; by default of the population on all benchmarks, with pairs.
-
-    Pairs serve the resampled mode; they are left out if the preset leaves out this mode.
-    """
+    """Both modalities and each alone; by default of the population, with pairs."""
     passes = drawn(PASSES, preset.draws)
     partners = preset.partners if models is None and "resampled" in preset.unimodal else 0
     query = Query(preset.split, preset.n_population, preset.seed, passes, partners)
@@ -92,22 +83,17 @@ def _letters(name: str) -> str:
 
 
 def population_table(
-    preset: Preset,
-    *,
-    models: tuple[str, ...] | None = None,
-    names: tuple[str, ...] | None = None,
-    without_fallback: bool = False,
+    preset: Preset, asked: Request | None = None, without_fallback: bool = False
 ) -> pd.DataFrame:
     r"""Quantities of the masked decisions, diagnostics and accuracies by model and benchmark.
 
-    ``co_information`` is R - S. ``added_by_vision`` is U_vision + S; masked rows have no common
-    joint distribution, so it is not a conditional information and can be negative. ``divergence``
-    is :math:`E\,KL(p(y|v,t)\,\|\,p(y|t))`. ``synergy_without_fallback`` is S with tau = 0, missing
-    unless `without_fallback` is set. ``delta_vision`` is the accuracy lost when the picture is
-    masked, with a normal interval. By default of the population on all benchmarks.
+    ``co_information`` is R - S; ``added_by_vision`` U_vision + S, negative where masked rows have
+    no common joint distribution; ``divergence`` :math:`E\,KL(p(y|v,t)\,\|\,p(y|t))`;
+    ``synergy_without_fallback`` S with tau = 0; ``delta_vision`` the accuracy lost when the picture
+    is masked.
     """
     rows = []
-    for (answer,) in extractions(preset, request(preset, models, names)):
+    for (answer,) in extract_all(preset, asked or request(preset)):
         extraction = answer.extraction
         result = decision_pid(extraction.masked(preset.tau), tol=TOLERANCE, device=preset.device)
         strict = result.pid
@@ -138,10 +124,10 @@ def population_table(
 
 
 def benchmark_groups(population: pd.DataFrame) -> dict[str, list[str]]:
-    """Each benchmark alone, the benchmarks of a kind, all, and those not collapsed.
+    """Each benchmark alone, then the benchmarks of a kind, all, and those not collapsed.
 
-    A benchmark is collapsed if, in the mean over models, more than `MAX_FALLBACK` of the decisions
-    from the picture alone fell back to uniform. Groups of one benchmark appear once.
+    Collapsed are benchmarks where, in the mean over models, more than `MAX_FALLBACK` of the
+    decisions from the picture alone fell back to uniform. Groups of one benchmark appear once.
     """
     names = list(population["benchmark"].unique())
     kinds = pd.Series({name: benchmark_kind(name) for name in names}, dtype="string").dropna()
@@ -169,10 +155,8 @@ def reliability(
 
 
 def members(
-    models: pd.DataFrame,
-    groups: Mapping[str, Sequence[str]],
-    reliable: Float[np.ndarray, "benchmarks columns"],
-) -> Bool[np.ndarray, "groups benchmarks columns"]:
+    models: pd.DataFrame, groups: Mapping[str, Sequence[str]], reliable: Float[np.ndarray, "b c"]
+) -> Bool[np.ndarray, "groups b c"]:
     """Which benchmarks count in the mean of a group: reliable ones, or the only one."""
     names = models["benchmark"].unique()
     inside = np.stack([np.isin(names, group) for group in groups.values()])[..., None]

@@ -1,7 +1,6 @@
-"""Presets and the parameters of notebooks.
+"""Presets and the parameters of notebooks; a wrong name or value stops before any work.
 
-A preset is a YAML file that states every parameter. A notebook names a preset and may override
-single fields. An unknown name or a wrong value stops it before any work.
+A preset is a YAML file that states every parameter; a notebook may override single fields.
 """
 
 import re
@@ -178,7 +177,7 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
     """Load a preset: ``smoke``, ``offline``, ``paper`` or a YAML file, with fields replaced.
 
     None keeps the preset's value; `tuning` and `weighting` replace single entries. Raises a
-    ValueError for invalid values, and unknown names of presets, fields, modes or benchmarks.
+    ValueError for invalid values, and for unknown names of presets, fields, modes or benchmarks.
 
     >>> load_preset("smoke", n_samples=8).n_samples
     8
@@ -243,11 +242,10 @@ def read_parameters(namespace: dict[str, Any]) -> Preset:
     """Load the preset of a notebook with its parameters, from its ``globals()``.
 
     The ``parameters`` cell declares each parameter with a type, ``n_samples: int = None``, which
-    Python records in ``__annotations__``; papermill injects assignments without types. A plain
-    value that was not declared is therefore a misspelled parameter, and raises a ValueError with
-    the nearest known one. The check runs once per session: scratch variables do not stop the cell
-    from running again. Device, batch_size, cache and allow_unpinned need no declaration. A run that
-    differs from the offline preset may not replace the committed tables: a ValueError.
+    Python records; papermill assigns without types. So a plain value that was not declared is a
+    misspelled parameter, and raises a ValueError; scratch variables of a later run do not. Device,
+    batch_size, cache and allow_unpinned need no declaration. A run that differs from the offline
+    preset may not replace the committed tables: a ValueError.
 
     >>> types = {"preset": str, "seed": int}
     >>> read_parameters({"__annotations__": types, "preset": "smoke", "seed": 4}).seed

@@ -1,43 +1,37 @@
-r"""Three stages of an answer in depth: their statistics, tests and drawing.
+"""Three stages of an answer in depth: their statistics, tests and drawing.
 
 Blocks are read by the logit lens; block b of B is at the relative depth (b + 1) / B. Fang et al.
-describe no information about the answer up to 20 % of the depth; up to 80 % growing information in
-each modality alone; then rising synergy and falling unique information of language.
+describe silence up to 20 % of the depth, growing information in each modality alone up to 80 %,
+then rising synergy and falling unique information of language.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib.axes import Axes
 
 from pidlib.experiments import style
 from pidlib.experiments.statistics import centered_interval
-from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, Columns, latex, of_type
+from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, booktabs, declare
+from pidlib.profiles.modes import Measured, permutation_test
 
 FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stages change
+N_NULLS = 3  # permutations of the answers after each block
 MIN_BITS = 0.05  # a share of no more is missing
 
-CLAIM_COLUMNS = Columns(
-    {
-        **{"experiment": "string", **ORIGIN, "statistic": "string"},
-        **of_type("Float64", "value", "ci_low", "ci_high"),
-        "verdict": "string",
-        **of_type("Float64", "early_depth", "late_depth"),
-        **of_type("Int64", "n_samples", "seed"),
-        **COMPUTED,
-    },
-    required=(*ROW, "statistic", "verdict", "early_depth", "late_depth", "seed"),
+CLAIM_COLUMNS = declare(
+    f"experiment {ORIGIN} statistic value ci_low ci_high verdict early_depth late_depth",
+    f"n_samples seed {COMPUTED}",
+    required=f"{ROW} statistic verdict early_depth late_depth seed",
 )
 
 
 class Claim(NamedTuple):
     """A predicted inequality: a statistic is above or below a bound, by more than a margin.
 
-    ``label`` is the statistic in LaTeX; ``early`` marks claims that depend on the reading at the
-    end of the first stage.
+    ``label`` is the statistic in LaTeX; ``early`` marks those that read the end of the first stage.
     """
 
     label: str
@@ -81,16 +75,45 @@ def share_of(
     return np.where(known, part / np.where(known, whole, 1), np.nan)
 
 
+def with_null(rows: pd.DataFrame, draw: Callable, seed: int, device: Any = None) -> pd.DataFrame:
+    """Rows of atoms with the mean of few permutations, see `permutation_test`."""
+    lower = rows.set_index("atom")["lower_bits"]
+    null = permutation_test(draw, lower, seed, N_NULLS, device)
+    converged = rows["converged"] & null.converged
+    return rows.assign(null_mean=rows["atom"].map(null.mean), converged=converged)
+
+
+def trajectory(layers: Sequence[int], measure: Callable[[int], Measured]) -> Measured:
+    """Measure after every block: values and draws become arrays [L] and [L, n]."""
+    if tuple(layers) != tuple(range(len(layers))):
+        raise ValueError(
+            f"stages need every block from 0; this extraction has {tuple(layers)}: "
+            "extract with layers=range(...)"
+        )
+    stage_blocks(len(layers))
+    blocks = [measure(layer) for layer in layers]
+    atoms = {atom: np.stack([block.atoms[atom] for block in blocks]) for atom in blocks[0].atoms}
+    draws = {atom: np.stack([block.draws[atom] for block in blocks]) for atom in atoms}
+    return Measured(pd.concat([block.rows for block in blocks], ignore_index=True), draws, atoms)
+
+
+def check_trajectories(
+    claims: Mapping[str, Claim], statistics: Callable, *trajectories: Measured, **columns: Any
+) -> pd.DataFrame:
+    """Test claims on statistics of the atoms of trajectories, see `check_claims`."""
+    values = statistics(*(each.atoms for each in trajectories))
+    draws = statistics(*(each.draws for each in trajectories))
+    tested = check_claims(claims, values, draws, len(trajectories[0].atoms["synergy"]))
+    converged = all(each.rows["converged"].all() for each in trajectories)
+    return tested.assign(converged=converged, **columns)
+
+
 def check_claims(
-    claims: Mapping[str, Claim],
-    values: Mapping[str, Float[np.ndarray, ""]],
-    draws: Mapping[str, Float[np.ndarray, " draws"]],
-    blocks: int,
+    claims: Mapping[str, Claim], values: Mapping, draws: Mapping[str, np.ndarray], blocks: int
 ) -> pd.DataFrame:
     """A row per claim: the statistic, its interval over bootstrap draws, verdict and readings.
 
-    If the first reading lies after the first stage, ``early`` claims are ``open`` and not
-    ``against``: the information may have arisen after the stage.
+    If the first reading lies after the first stage, ``early`` claims are ``open``, not ``against``.
     """
     early, middle = stage_blocks(blocks)
     rows = []
@@ -107,28 +130,36 @@ def check_claims(
 
 
 def draw_trajectories(
-    ax: Axes, rows: pd.DataFrame, atoms: Sequence[str] = style.VISION_LANGUAGE, **line_style: Any
+    ax: style.Axes, rows: pd.DataFrame, atoms: Sequence[str] = style.VISION_LANGUAGE, **line: Any
 ) -> None:
     """Draw atoms against relative depth: lines with intervals, and dotted nulls."""
     for index, atom in enumerate(atoms):
-        line = rows[rows["atom"] == atom].sort_values("layer")
-        depth = (line["layer"].to_numpy(float) + 1) / (line["layer"].max() + 1)
+        own = rows[rows["atom"] == atom].sort_values("layer")
+        depth = (own["layer"].to_numpy(float) + 1) / (own["layer"].max() + 1)
         columns = ("value_bits", "ci_low", "ci_high", "null_mean")
-        value, low, high, null = (style.floats(line[name]) for name in columns)
+        value, low, high, null = (style.floats(own[name]) for name in columns)
         color = style.COLORS[atom]
         ax.plot(depth, null, color=color, linewidth=0.7, linestyle=(0, (1, 1)), zorder=2)
         ax.fill_between(depth, low, high, color=color, alpha=0.18, linewidth=0, zorder=2)
         look = {"marker": style.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, "zorder": 3}
-        ax.plot(depth, value, color=color, **look | line_style)
+        ax.plot(depth, value, color=color, **look | line)
 
 
-def draw_stages(ax: Axes) -> None:
+def draw_stages(ax: style.Axes) -> None:
     """Draw an axis of relative depth from 0 to 1 with the first and the last stage shaded."""
+    style.show_least_bits(ax)
     for start, stop in ((0, FIRST_END), (LAST_START, 1.06)):
         ax.axvspan(start, stop, color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
     ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
     ax.set_xlim(0, 1.06)
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+
+
+def legend_handles(null: str) -> list[style.Artist]:
+    """Legend entries of the null and of the stages."""
+    line = {"color": style.FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1))}
+    words = "first and last stage, as published"
+    return [style.handle(null, **line), style.swatch(words, color=style.NULL, alpha=0.45)]
 
 
 def latex_claims(table: pd.DataFrame, claims: Mapping[str, Claim]) -> str:
@@ -144,4 +175,4 @@ def latex_claims(table: pd.DataFrame, claims: Mapping[str, Claim]) -> str:
         ]
         names = style.benchmark_name(benchmark), style.model_name(model)
         rows.append([*names, *cells])
-    return latex(header, rows, align="ll" + "r" * len(claims))
+    return booktabs(header, rows, align="ll" + "r" * len(claims))

@@ -20,15 +20,9 @@ def centered_interval(
 
 
 def permutation_p(
-    value: Float[np.ndarray, "*columns"],
-    null: Float[np.ndarray, "n *columns"],
-    tolerance: float = 1e-9,
-) -> np.ndarray:
-    """(1 + number of null draws that reach the value within `tolerance`) / (1 + n).
-
-    One-sided, for atoms and for correlations whose sign is predicted; give absolute values for a
-    two-sided test.
-    """
+    value: Float[np.ndarray, "*c"], null: Float[np.ndarray, "n *c"], tolerance: float = 1e-9
+) -> Float[np.ndarray, "*c"]:
+    """(1 + number of null draws that reach the value) / (1 + n), one-sided, within `tolerance`."""
     return (1 + (null >= value - tolerance).sum(0)) / (1 + len(null))
 
 
@@ -71,31 +65,10 @@ def group_mean(
         return (members * np.nan_to_num(rho)).sum(1) / (members & ~np.isnan(rho)).sum(1)
 
 
-def clustered_correlations(
-    x: Float[np.ndarray, "models benchmarks columns"],
-    y: Float[np.ndarray, "models benchmarks columns"],
-    members: Bool[np.ndarray, "groups benchmarks columns"],
-    clusters: Sequence[Int[np.ndarray, " members"]],
-    n: int,
-    generator: np.random.Generator,
-) -> tuple[Float[np.ndarray, "groups columns"], Float[np.ndarray, "n groups columns"]]:
-    """Spearman's rho of each column over the models, mean over groups; and n draws of clusters."""
-
-    def means(order: Int[np.ndarray, " models"]) -> np.ndarray:
-        products = standardized_ranks(x[order]) * standardized_ranks(y[order])
-        return group_mean(products.sum(0), members)
-
-    orders = cluster_bootstrap(clusters, n, generator)
-    return means(np.arange(len(x))), np.stack([means(order) for order in orders])
-
-
 def reliability(
     values: Float[np.ndarray, "models *columns"], variances: Float[np.ndarray, "models *columns"]
 ) -> Float[np.ndarray, "*columns"]:
-    """The share of the variance over models that is not sampling noise; missing if there is none.
-
-    `variances` are the squared standard errors of the values.
-    """
+    """The share of variance over models that is not sampling noise, of squared errors."""
     spread = values.var(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
     with np.errstate(invalid="ignore", divide="ignore"):
         share = np.maximum(0, 1 - variances.mean(0) / spread)

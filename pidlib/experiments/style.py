@@ -1,23 +1,30 @@
-"""The look of all figures: colors and hatches of atoms, markers, names, shared elements."""
+"""The look of all figures: colors and hatches of atoms, markers, names, shared elements.
+
+Modules that draw take matplotlib's `Artist`, `Axes` and `Figure` from here.
+"""
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import zip_longest
 from pathlib import PurePath
+from textwrap import fill
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from pidlib._common import ATOM_STYLES, project_root
+from pidlib.experiments.tables import heading
 
 PAGE = 7.0  # width of two columns in inches
+LEAST_BITS = 0.05  # at the top of an axis: smaller atoms do not fill a panel
 
 _COLORBLIND = sns.color_palette("colorblind").as_hex()
 SYMBOLS = {atom: symbol for atom, (symbol, *_) in ATOM_STYLES.items()}
@@ -64,8 +71,7 @@ def minis_line(models: Iterable[str], columns: int) -> list[list[str]]:
     if not any(map(_family, models)):
         return []
     text = "minis: the architectures at 0.2 to 1.9 million parameters, trained from scratch; "
-    text += "stand-ins in scale, not in code path"
-    return [[rf"\multicolumn{{{columns}}}{{l}}{{\emph{{{text}}}}}"]]
+    return [heading(text + "stand-ins in scale, not in code path", columns)]
 
 
 def _family(model: str) -> str:
@@ -118,18 +124,26 @@ def points(ax: Axes, x: Sequence[float], y: Sequence[float], marker: str, **styl
     ax.plot(x, floats(y), marker, **look | {"clip_on": False} | style)
 
 
+def page(height: float, **options: Any) -> Figure:
+    """A figure of two columns' width, with a height in inches."""
+    return Figure(figsize=(PAGE, height), **options)
+
+
+def swatch(label: str, **look: Any) -> Patch:
+    """Legend entry of an area."""
+    return Patch(label=label, **look)
+
+
 def handle(label: str, **look: Any) -> Line2D:
     """Legend entry of a line with ``linestyle``, else of a marker."""
     return Line2D([], [], **{"linestyle": "", "label": label} | look)
 
 
-def atom_handles(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Patch]:
+def atom_handles(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Artist]:
     """Legend entries of atoms as bars."""
-    look = {"edgecolor": "white", "linewidth": 0}
-    return [
-        Patch(facecolor=COLORS[atom], hatch=HATCHES[atom], label=_label(atom), **look)
-        for atom in atoms
-    ]
+    looks = ({"facecolor": COLORS[atom], "hatch": HATCHES[atom]} for atom in atoms)
+    edge, labels = {"edgecolor": "white", "linewidth": 0}, map(_label, atoms)
+    return [swatch(label, **look, **edge) for label, look in zip(labels, looks, strict=True)]
 
 
 def atom_points(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
@@ -178,7 +192,7 @@ def condition_handles(letters: Iterable[str], names: Mapping[str, str]) -> list[
 
 def null_handle(label: str) -> Patch:
     """Legend entry of a null band."""
-    return Patch(facecolor=NULL, edgecolor=FAINT, linewidth=0.6, label=label)
+    return swatch(label, facecolor=NULL, edgecolor=FAINT, linewidth=0.6)
 
 
 def floats(values: Any) -> np.ndarray:
@@ -211,6 +225,20 @@ def forest(
     ax.scatter(value, y, **({"zorder": 3, "linewidths": 0.6} | points))
 
 
+def show_least_bits(ax: Axes) -> None:
+    """Let the range of an axis in bits contain `LEAST_BITS`; call it before drawing."""
+    ax.update_datalim([(0, LEAST_BITS)], updatex=False)
+
+
+def mark_silent(ax: Axes, rows: pd.DataFrame) -> None:
+    """Name the models of a panel that answer over half of the questions with no candidate."""
+    silent = rows.loc[floats(rows["fallback"]) > 0.5, "model"].unique()
+    if len(silent):
+        text = "no candidate named by " + ", ".join(map(model_name, silent))
+        place = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 6}
+        ax.text(0.5, 0.97, fill(text, 36), color=OTHERS[0], zorder=6, **place)
+
+
 def benchmark_panels(
     benchmarks: Sequence[str],
     height: float = 1.3,
@@ -222,13 +250,12 @@ def benchmark_panels(
 ) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a panel for each benchmark, three in a row; sizes in inches.
 
-    The lowest panel of each column has the `xlabel`. If there is a height `below`, it is left free
-    as the second of two subfigures.
+    The lowest panel of each column has the `xlabel`; `below` is left for a second subfigure.
     """
     columns = min(3, len(benchmarks))
     rows = math.ceil(len(benchmarks) / columns)
     above = height * rows + margin
-    whole = figure = Figure(figsize=(PAGE, above + below))
+    whole = figure = page(above + below)
     if below:
         figure, _ = whole.subfigures(2, 1, height_ratios=(above, below))
     axes = figure.subplots(rows, columns, squeeze=False, **layout)
@@ -238,6 +265,9 @@ def benchmark_panels(
         ax.set_title(benchmark_name(benchmark))
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
+    if ylabel == "bits":
+        for ax in axes.flat:
+            show_least_bits(ax)
     for ax in axes.flat[len(benchmarks) - columns : len(benchmarks)]:
         ax.set_xlabel(xlabel)
     return whole, dict(zip(benchmarks, axes.flat, strict=False))

@@ -3,9 +3,9 @@
 Files are CSV with one number format, so a rerun on the same machine gives the same bytes.
 """
 
-import importlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -24,30 +24,45 @@ class Columns(NamedTuple):
     required: Sequence[str]
 
 
-def of_type(kind: str, *names: str) -> dict[str, str]:
-    """Columns of one type: ``{**of_type("string", "model benchmark", "revision")}``."""
-    return dict.fromkeys(" ".join(names).split(), kind)
+# A name has one type in all tables: Float64 unless it is here or starts with n_.
+_TYPES = {
+    "string": "experiment kind study benchmark benchmark_revision split model revision family "
+    "dtype size base trained_on condition against axis level mislabeled sample_id question answer "
+    "unimodal source_a source_b given atom estimator method mask protocol procedure definition "
+    "reconciliation reference sources target pairing needs template law expected quantity measure "
+    "intervention outcome statistic conclusion verdict left_out kin model_a model_b family_a "
+    "family_b size_a size_b source grade note fingerprint",
+    "Int64": "partners layer epochs batch_size width steps rank cells tables n seed",
+    "Float64": "n_observations n_per_condition",  # unknown, and a mean
+    "boolean": "right primary recovered converged",
+}
+_TYPE = {name: kind for kind, names in _TYPES.items() for name in names.split()}
+
+
+def declare(*parts: str | Columns, required: str = "", **types: str) -> Columns:
+    """Columns in order, by names with blanks between; those required, also of parts; other types.
+
+    >>> declare("model n_samples", "value_bits", required="model").types
+    {'model': 'string', 'n_samples': 'Int64', 'value_bits': 'Float64'}
+    """
+    names = [part.types if isinstance(part, Columns) else part.split() for part in parts]
+    kinds = {
+        name: _TYPE.get(name, "Int64" if name.startswith("n_") else "Float64")
+        for name in chain(*names)
+    }
+    others = (part.required for part in parts if isinstance(part, Columns))
+    return Columns(kinds | types, tuple(chain(required.split(), *others)))
 
 
 # What was measured: columns of each table that names a model.
-ORIGIN = {
-    **of_type("string", "benchmark split model revision benchmark_revision family dtype"),
-    **{"partners": "Int64", "tau": "Float64"},
-}
-COMPUTED = {"converged": "boolean", "fingerprint": "string"}
-ROW = ("experiment", "benchmark", "model", "n_samples", "fingerprint")  # never missing of a model
-ATOMS = Columns(
-    {
-        "experiment": "string",
-        **ORIGIN,
-        "layer": "Int64",
-        **of_type("string", "estimator", "unimodal", "source_a", "source_b", "given", "atom"),
-        **of_type("Float64", "value_bits", "corrected_bits", "lower_bits", "upper_bits"),
-        **of_type("Float64", "ci_low", "ci_high", "null_mean", "null_p"),
-        **of_type("Int64", "n_samples", "n_codes", "seed"),
-        **COMPUTED,
-    },
-    required=("experiment", "benchmark", "estimator", "atom", "value_bits", "seed", "fingerprint"),
+ORIGIN = "benchmark split model revision benchmark_revision family dtype partners tau"
+COMPUTED = "converged fingerprint"
+ROW = "experiment benchmark model n_samples fingerprint"  # never missing of a model
+ATOMS = declare(
+    f"experiment {ORIGIN} layer estimator unimodal source_a source_b given atom",
+    "value_bits corrected_bits lower_bits upper_bits ci_low ci_high null_mean null_p",
+    f"n_samples n_codes seed {COMPUTED}",
+    required="experiment benchmark estimator atom value_bits seed fingerprint",
 )
 
 
@@ -67,21 +82,10 @@ def masked_diagnostics(*sources: str) -> list[str]:
 DIAGNOSTICS = diagnostics("", "_vision", "_language") + masked_diagnostics("vision", "language")
 
 
-def columns_of(name: str) -> Columns:
-    """The columns of a table by its name: ``omni/fig_gate`` or ``omni/fig_gate_claims``.
-
-    The module of a notebook declares them as ``COLUMNS``: a `Columns`, or, for several tables, a
-    dictionary by the name of the table.
-    """
-    experiment, _, table = name.partition("/")
-    for file in Path(__file__).with_name(experiment).glob("*.py"):
-        if table.startswith(file.stem):
-            module = importlib.import_module(f"pidlib.experiments.{experiment}.{file.stem}")
-            columns = module.COLUMNS
-            named = {file.stem: columns} if isinstance(columns, Columns) else columns
-            if table in named:
-                return named[table]
-    raise ValueError(f"no notebook declares the table {name!r}; see COLUMNS in pidlib/experiments")
+def declared(module: ModuleType) -> Mapping[str, Columns]:
+    """The columns of the tables of a notebook's module by name, which are in ``COLUMNS``."""
+    columns = module.COLUMNS
+    return {module.__name__.split(".")[-1]: columns} if isinstance(columns, Columns) else columns
 
 
 def validate(rows: pd.DataFrame | Iterable[Mapping[str, Any]], columns: Columns) -> pd.DataFrame:
@@ -111,9 +115,9 @@ def validate(rows: pd.DataFrame | Iterable[Mapping[str, Any]], columns: Columns)
     return table.reset_index(drop=True)
 
 
-def write(table: pd.DataFrame, path: Path) -> Path:
+def write(table: pd.DataFrame, path: Path, columns: Columns) -> Path:
     """Check a table and write it atomically."""
-    table = validate(table, columns_of(_name(path)))
+    table = validate(table, columns)
     with replacing(path) as part:
         table.to_csv(part, index=False, float_format="%.9g", lineterminator="\n")
     return path
@@ -126,7 +130,7 @@ def save(
     experiment, name = notebook_name(module).split("/")
     named = {name: tables} if isinstance(tables, pd.DataFrame) else tables
     for part, table in named.items():
-        write(table, preset.table(f"{experiment}/{part}"))
+        write(table, preset.table(f"{experiment}/{part}"), declared(module)[part])
     return tables
 
 
@@ -135,24 +139,19 @@ def notebook_name(module: ModuleType) -> str:
     return "/".join(module.__name__.split(".")[-2:])
 
 
-def read(path: Path) -> pd.DataFrame:
+def read(path: Path, columns: Columns) -> pd.DataFrame:
     """Read a table and check it, see `validate`."""
     if not path.exists():
         raise FileNotFoundError(f"no table at {path}; run its notebook first, or `make paper`")
-    columns = columns_of(_name(path))
     strings = {name: kind for name, kind in columns.types.items() if kind == "string"}
     return validate(pd.read_csv(path, dtype=strings), columns)
-
-
-def _name(path: Path) -> str:
-    return f"{path.parent.name}/{path.stem}"
 
 
 def published(name: str) -> pd.DataFrame:
     """Published numbers from data/published: each row with its `source` and `grade`.
 
     Grades: P, from the paper or its authors' files; N, from detailed notes on it; R, reconstructed
-    by this project. Raises a ValueError for an unknown table, or a row without source or grade.
+    here. Raises a ValueError for an unknown table, or a row without source or grade.
     """
     folder = project_root() / "data" / "published"
     path = folder / f"{name}.csv"
@@ -176,12 +175,12 @@ def unconverged(table: pd.DataFrame) -> str:
     return f"{len(rows)} of {len(table)} rows are not solved to tolerance (the first: {where})"
 
 
-def latex(
+def booktabs(
     header: Sequence[str], rows: Iterable[Sequence[Any]], align: str | None = None, digits: int = 3
 ) -> str:
     r"""A booktabs table for ``\input``; numbers right-aligned, missing values as a dash.
 
-    >>> print(latex(["gate", "S"], [["AND", 0.5]]))
+    >>> print(booktabs(["gate", "S"], [["AND", 0.5]]))
     \begin{tabular}{lr}
     \toprule
     gate & S \\
@@ -197,6 +196,17 @@ def latex(
     return "\n".join([*top, *body, r"\bottomrule", r"\end{tabular}", ""])
 
 
+def heading(text: str, width: int, rule: str = "") -> list[str]:
+    """A row of a LaTeX table, as wide as the table, that names those below it."""
+    return [rf"{rule}\multicolumn{{{width}}}{{l}}{{\emph{{{text}}}}}"]
+
+
+def with_interval(value: float, low: float, high: float, digits: int = 2) -> str:
+    """A value in LaTeX with the ends of its interval as indices, without negative zeros."""
+    texts = (f"{round(number, digits) + 0.0:.{digits}f}" for number in (value, low, high))
+    return "${}_{{{}}}^{{{}}}$".format(*texts)
+
+
 def _cell(value: Any, digits: int) -> str:
     if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
         return "--"
@@ -207,5 +217,5 @@ def _cell(value: Any, digits: int) -> str:
 
 
 def escape(text: str) -> str:
-    """Plain text for LaTeX; `latex` does this for cells without ``$`` or a command."""
+    """Plain text for LaTeX; `booktabs` does this for cells without ``$`` or a command."""
     return text.replace("_", r"\_").replace("%", r"\%")

@@ -4,8 +4,6 @@ import math
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.patches import Patch
 
 from pidlib.decomposition import PID
 from pidlib.experiments import style
@@ -23,7 +21,7 @@ def atom_rows(solved: PID, **columns: object) -> pd.DataFrame:
 
 
 def draw_pairs(
-    ax: Axes, truth: pd.DataFrame, column: str, conditions: Conditions, atoms: Sequence[str]
+    ax: style.Axes, truth: pd.DataFrame, column: str, conditions: Conditions, atoms: Sequence[str]
 ) -> None:
     """Draw a bar for each atom and each value of a column, full and pale."""
     for condition, (_, offset, opacity) in conditions.items():
@@ -35,17 +33,17 @@ def draw_pairs(
     ax.tick_params(length=0)
 
 
-def scale_bits(ax: Axes, table: pd.DataFrame, **text: float) -> None:
+def scale_bits(ax: style.Axes, table: pd.DataFrame, **text: float) -> None:
     """Scale an axis in whole bits from 0, for the largest atom of a table."""
     top = math.ceil(table["value_bits"].max() - 1e-6)
     ax.set_yticks(range(top + 1), [*map(str, range(top)), f"{top} bit" + "s" * (top > 1)], **text)
     ax.set_ylim(0, top)
 
 
-def pair_handles(conditions: Conditions, atoms: Sequence[str]) -> list[Patch]:
+def pair_handles(conditions: Conditions, atoms: Sequence[str]) -> list[style.Artist]:
     """Legend entries of atoms and of full and pale bars."""
     shades = [
-        Patch(facecolor=style.INK, alpha=opacity, label=label)
+        style.swatch(label, facecolor=style.INK, alpha=opacity)
         for label, _, opacity in conditions.values()
     ]
     return [*style.atom_handles(atoms), *shades]

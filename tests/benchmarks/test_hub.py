@@ -439,7 +439,7 @@ def test_the_revision_is_the_commit_or_the_hash_of_the_files(tmp_path, monkeypat
 def test_unpinned_data_set_stops_a_run_before_any_model_is_loaded():
     preset = load_preset("smoke", benchmarks="micro/scene,hub/pope")
     with pytest.raises(ValueError, match="hub/pope is an external data set"):
-        next(extractions.extractions(preset, decision_profiles.request(preset)))
+        next(extractions.extract_all(preset, decision_profiles.request(preset)))
 
 
 def test_extraction_on_a_data_set_of_the_hub(tmp_path):

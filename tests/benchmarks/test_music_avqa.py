@@ -250,7 +250,7 @@ def test_unpinned_data_set_stops_a_run_before_any_model_is_loaded():
         preset = load_preset("smoke", omni_benchmarks=name)
         with pytest.raises(ValueError, match=message):
             request = decision_profiles.request(preset, preset.omni_benchmarks)
-            next(extractions.extractions(preset, request))
+            next(extractions.extract_all(preset, request))
 
 
 @pytest.mark.filterwarnings("ignore:.*samples calibrate the noise")

@@ -12,7 +12,7 @@ from pidlib.experiments.decision_profiles import (
     mode_profiles,
     request,
 )
-from pidlib.experiments.extractions import Extracted, extractions
+from pidlib.experiments.extractions import Extracted, extract_all
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.experiments.vision_language import fig_embeddings, fig_profiles
@@ -56,13 +56,13 @@ def test_decisions_are_extracted_once_for_all_modes(preset):
 
 
 def test_the_batch_size_changes_no_folder(preset):
-    ((first,),) = extractions(preset, request(preset))
-    ((second,),) = extractions(preset.model_copy(update={"batch_size": 5}), request(preset))
+    ((first,),) = extract_all(preset, request(preset))
+    ((second,),) = extract_all(preset.model_copy(update={"batch_size": 5}), request(preset))
     assert first.columns == second.columns
 
 
 def test_codes_are_fitted_on_another_split(preset):
-    ((fitted, applied),) = extractions(preset, embedding_request(preset))
+    ((fitted, applied),) = extract_all(preset, embedding_request(preset))
     assert (fitted.columns["split"], applied.columns["split"]) == ("train", "test")
     assert not set(fitted.extraction.sample_ids) & set(applied.extraction.sample_ids)
     table = fig_embeddings.measure(preset)
@@ -74,7 +74,7 @@ def test_codes_are_fitted_on_another_split(preset):
 def test_an_unknown_model_stops_before_the_first_is_loaded(preset):
     more = preset.model_copy(update={"models": (*preset.models, "nobody")})
     with pytest.raises(ValueError, match="nobody"):
-        next(extractions(more, request(more)))
+        next(extract_all(more, request(more)))
 
 
 def test_rows_of_decisions_fit_the_columns_of_atoms():
@@ -90,9 +90,9 @@ def test_rows_of_decisions_fit_the_columns_of_atoms():
 
 
 def test_embeddings_of_xor_have_synergy():
-    sizes = {"n_clusters": 2, "n_permutations": 40, "n_bootstrap": 40}
-    profile = embedding_profile(extraction(xor, "fit"), extraction(xor), **sizes, **COLUMNS)
-    table = validate(profile, ATOMS)
+    preset = load_preset("smoke", n_clusters=2, n_permutations=40, n_bootstrap=40)
+    profile = embedding_profile(preset, extraction(xor, "fit"), extraction(xor))
+    table = validate(profile.assign(**COLUMNS), ATOMS)
     assert values(table)["synergy"] == pytest.approx(1, abs=1e-5)
     assert values(table, "corrected_bits")["synergy"] == pytest.approx(1, abs=0.05)
     assert values(table, "null_p")["synergy"] == pytest.approx(1 / 41)
@@ -102,6 +102,6 @@ def test_embeddings_of_xor_have_synergy():
 def test_codebooks_of_the_same_samples_or_without_states_are_refused():
     whole = extraction(xor)
     with pytest.raises(ValueError, match="64 are in both"):
-        embedding_profile(whole, whole, n_clusters=2)
+        embedding_profile(load_preset("smoke"), whole, whole)
     with pytest.raises(ValueError, match="has no states"):
         embedding_codes(replace(extraction(xor, "fit"), hidden=None), whole, 2)

@@ -24,9 +24,8 @@ from pidlib.experiments.preset import Preset, load_preset
 def committed(name: str, output: Path) -> Preset:
     """A preset that writes to a folder, with a copy of the committed tables of a notebook."""
     preset = load_preset("smoke", output=str(output))
-    experiment, notebook = name.split("/")
-    columns = draw.notebook_module(name).COLUMNS
-    for table in [notebook] if isinstance(columns, tables.Columns) else columns:
+    experiment = name.partition("/")[0]
+    for table in tables.declared(draw.notebook_module(name)):
         path = preset.table(f"{experiment}/{table}")
         source = project_root() / f"data/results/{experiment}/{table}.csv"
         if not source.exists():

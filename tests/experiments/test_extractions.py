@@ -15,8 +15,8 @@ from pidlib.experiments import extractions as module
 from pidlib.experiments.extractions import (
     Query,
     Request,
+    extract_all,
     extract_requests,
-    extractions,
 )
 from pidlib.experiments.preset import load_preset
 from pidlib.extraction import extract
@@ -42,7 +42,7 @@ def request(preset, *queries) -> Request:
 
 def test_answers_come_by_query_with_the_columns_of_their_rows(preset):
     queries = (QUERY, QUERY._replace(split="train", n_samples=3))
-    ((first, second),) = extractions(preset, request(preset, *queries))
+    ((first, second),) = extract_all(preset, request(preset, *queries))
     assert (first.columns["split"], first.columns["n_samples"]) == ("test", 4)
     assert (second.columns["split"], len(second.extraction)) == ("train", 3)
     assert first.columns["benchmark"] == "micro/existence"
@@ -55,7 +55,7 @@ def test_answers_come_by_query_with_the_columns_of_their_rows(preset):
 def test_a_query_chooses_layers_and_changes_samples(preset):
     none, every = QUERY, QUERY._replace(layers=None)
     fewer = QUERY._replace(change=lambda samples: samples[1:])
-    ((none, every, fewer),) = extractions(preset, request(preset, none, every, fewer))
+    ((none, every, fewer),) = extract_all(preset, request(preset, none, every, fewer))
     assert none.extraction.layers == () and len(every.extraction.layers) > 1
     assert fewer.extraction.sample_ids == none.extraction.sample_ids[1:]
     assert len({answer.columns["fingerprint"] for answer in (none, every, fewer)}) == 3
@@ -64,7 +64,7 @@ def test_a_query_chooses_layers_and_changes_samples(preset):
 def test_a_mask_changes_masked_passes_alone(preset):
     noise, mean = QUERY._replace(passes=(FULL, "vision")), QUERY._replace(mask="mean")
     mean = mean._replace(passes=noise.passes)
-    ((noise, mean),) = extractions(preset, request(preset, noise, mean))
+    ((noise, mean),) = extract_all(preset, request(preset, noise, mean))
     logits = noise.extraction.logits, mean.extraction.logits
     assert (logits[0][FULL] == logits[1][FULL]).all()
     assert (logits[0]["vision"] != logits[1]["vision"]).any()
@@ -83,7 +83,7 @@ def test_all_names_are_checked_before_the_first_model_is_loaded(
 ):
     monkeypatch.setattr(module, "load_model", None)
     with pytest.raises(ValueError, match=message):
-        next(extractions(preset, request(preset, QUERY)._replace(**changes)))
+        next(extract_all(preset, request(preset, QUERY)._replace(**changes)))
 
 
 def test_all_faults_of_names_are_reported_together(preset, tmp_path, monkeypatch):
@@ -94,7 +94,7 @@ def test_all_faults_of_names_are_reported_together(preset, tmp_path, monkeypatch
         r"me/one is a hub (.|\n)*'nobody'(.|\n)*me/two is(.|\n)*hub/pope is(.|\n)*row 1, column"
     )
     with pytest.raises(ValueError, match=faults):
-        next(extractions(preset, request(preset, QUERY)._replace(**names)))
+        next(extract_all(preset, request(preset, QUERY)._replace(**names)))
     monkeypatch.setattr(ahead, "all_requests", lambda preset: [Request(**names, queries=(QUERY,))])
     with pytest.raises(ValueError, match=faults):
         ahead.queries(preset)
@@ -108,7 +108,7 @@ def test_rows_name_the_model_and_the_revision_of_your_questions(preset, tmp_path
     table = pd.DataFrame(rows, columns=["question", "answer", "picture"])
     table.to_csv(tmp_path / "mine.csv", index=False)
     name, models = f"table:{tmp_path / 'mine.csv'}", [f"tuned={preset.models[0]}"]
-    ((answer,),) = extractions(preset, Request(models, [name], (QUERY,)))
+    ((answer,),) = extract_all(preset, Request(models, [name], (QUERY,)))
     row = answer.row_columns("omni", tau=0.25)
     assert (row["model"], row["benchmark"]) == ("tuned", "table:mine.csv")
     assert row["benchmark_revision"] == benchmarks.revision(name)
@@ -134,20 +134,20 @@ def test_all_requests_include_every_notebook():
 
 def test_a_complete_cache_is_read_without_weights(preset, monkeypatch):
     queries = QUERY._replace(layers=None), QUERY._replace(passes=(FULL, "vision"), tokens=True)
-    (first,) = extractions(preset, request(preset, *queries))
+    (first,) = extract_all(preset, request(preset, *queries))
     loads = []
     monkeypatch.setattr(module, "load_model", lambda name, **_: loads.append(name) or 1 / 0)
-    (second,) = extractions(preset, request(preset, *queries))
+    (second,) = extract_all(preset, request(preset, *queries))
     for before, after in zip(first, second, strict=True):
         assert before.columns == after.columns and len(after.extraction) == 4
         assert (before.extraction.logits[FULL] == after.extraction.logits[FULL]).all()
     with pytest.raises(ZeroDivisionError):
-        next(extractions(preset, request(preset, QUERY._replace(n_samples=5))))
+        next(extract_all(preset, request(preset, QUERY._replace(n_samples=5))))
     assert loads == list(preset.models)
 
 
 def test_a_model_that_is_not_loaded_has_the_identity_of_the_loaded_one(preset):
-    ((answer,),) = extractions(preset, request(preset, QUERY))
+    ((answer,),) = extract_all(preset, request(preset, QUERY))
     model = module.load_model(preset.models[0], device="cpu", dtype=torch.float32)
     direct = extract(model, benchmarks.load("micro/existence", "test", 4), passes=(FULL,))
     assert direct.fingerprint == answer.columns["fingerprint"]
@@ -158,7 +158,7 @@ def test_dtype_comes_from_the_preset(preset):
     half = preset.model_copy(update={"dtype": "bfloat16"})
     marks = {}
     for name, each in {"float32": preset, "auto": as_saved, "bfloat16": half}.items():
-        ((answer,),) = extractions(each, request(each, QUERY))
+        ((answer,),) = extract_all(each, request(each, QUERY))
         marks[name] = answer.columns["fingerprint"]
     assert marks["auto"] == marks["float32"] != marks["bfloat16"]
     assert module.find_model(half, half.models[0]).model.dtype == torch.bfloat16

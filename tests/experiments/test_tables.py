@@ -8,7 +8,7 @@ from pidlib._common import project_root
 from pidlib.experiments import tables
 from pidlib.experiments.draw import names, notebook_module
 from pidlib.experiments.preset import load_preset
-from pidlib.experiments.tables import ATOMS, columns_of, validate
+from pidlib.experiments.tables import ATOMS, declare, declared, validate
 from pidlib.experiments.validation import fig_bias
 from pidlib.experiments.vision_language import fig_profiles
 
@@ -27,13 +27,13 @@ def types(table):
 
 def test_a_table_keeps_its_types_in_the_file(tmp_path):
     table = validate([row(layer=3), row(atom="redundancy", value_bits=1 / 3, null_p=0.5)], ATOMS)
-    path = tables.write(table, tmp_path / "vision_language" / "fig_profiles.csv")
-    again = tables.read(path)
+    path = tables.write(table, tmp_path / "vision_language" / "fig_profiles.csv", ATOMS)
+    again = tables.read(path, ATOMS)
     assert list(again.columns) == list(ATOMS.types) and types(again) == ATOMS.types
     assert again["value_bits"].tolist() == pytest.approx([0.5, 1 / 3])
     assert again.loc[1, "layer"] is pd.NA
     before = path.read_bytes()
-    assert tables.write(again, path).read_bytes() == before
+    assert tables.write(again, path, ATOMS).read_bytes() == before
     assert [file.name for file in path.parent.iterdir()] == ["fig_profiles.csv"]
 
 
@@ -61,36 +61,48 @@ def test_a_second_table_has_its_own_columns(tmp_path):
     known = {"experiment": "e", "benchmark": "micro/scene", "split": "test", "model": "llava"}
     known |= {"n_samples": 8, "fingerprint": "f"}
     path = tmp_path / "vision_language" / f"{DIAGNOSTICS}.csv"
-    tables.write(pd.DataFrame([known | {"accuracy": 0.875, "moved_vision": 0.25}]), path)
-    again = tables.read(path)
-    assert types(again) == fig_profiles.COLUMNS[DIAGNOSTICS].types
+    columns = declared(fig_profiles)[DIAGNOSTICS]
+    tables.write(pd.DataFrame([known | {"accuracy": 0.875, "moved_vision": 0.25}]), path, columns)
+    again = tables.read(path, columns)
+    assert types(again) == columns.types
     assert again.loc[0, "accuracy"] == 0.875 and again.loc[0, "entropy_bits"] is pd.NA
     with pytest.raises(ValueError, match="unknown column 'value_bits'"):
-        tables.write(pd.DataFrame([known | {"accuracy": 1.0, "value_bits": 1.0}]), path)
+        tables.write(pd.DataFrame([known | {"accuracy": 1.0, "value_bits": 1.0}]), path, columns)
     with pytest.raises(ValueError, match="'accuracy' is missing"):
-        tables.write(pd.DataFrame([known]), path)
+        tables.write(pd.DataFrame([known]), path, columns)
+
+
+def test_columns_have_the_types_of_their_names_in_order():
+    columns = declare("pairing", ATOMS, "moved right", required="moved", right="Int64")
+    assert list(columns.types) == ["pairing", *ATOMS.types, "moved", "right"]
+    kinds = {"pairing": "string", "n_codes": "Int64", "moved": "Float64", "right": "Int64"}
+    assert columns.types == ATOMS.types | kinds
+    assert columns.required == ("moved", *ATOMS.required)
 
 
 def test_every_committed_table_is_declared_by_its_notebook():
     folder = project_root() / "data" / "results"
+    known = {}
+    for name in names():
+        experiment = name.partition("/")[0]
+        columns = declared(notebook_module(name))
+        known |= {folder / experiment / f"{table}.csv": columns[table] for table in columns}
+    # All trainings, read by several notebooks; and the tables of `make families` and `gpu-check`.
+    others = {"outcomes", "table_families", "table_gpu"}
     for path in sorted(folder.glob("*/*.csv")):
-        # All trainings, read by several notebooks; and the table of `make families`.
-        if path.stem not in ("outcomes", "table_families"):
-            assert len(tables.read(path)), path
-    assert columns_of("vision_language/fig_profiles") is fig_profiles.COLUMNS["fig_profiles"]
-    for unknown in ("omni/fig_gates", "omni/fig_gate_claim", "validation/nothing"):
-        with pytest.raises(ValueError, match="no notebook declares the table"):
-            columns_of(unknown)
+        if path.stem not in others:
+            assert len(tables.read(path, known[path])), path
 
 
 def test_save_writes_the_tables_of_a_notebook(tmp_path):
     preset = load_preset("smoke", output=str(tmp_path))
-    table = tables.read(project_root() / "data/results/validation/fig_bias.csv")
+    folder = project_root() / "data" / "results"
+    table = tables.read(folder / "validation" / "fig_bias.csv", fig_bias.COLUMNS)
     assert tables.save(preset, fig_bias, table) is table
-    assert tables.read(preset.table("validation/fig_bias")).equals(table)
+    assert tables.read(preset.table("validation/fig_bias"), fig_bias.COLUMNS).equals(table)
     both = {
-        name: tables.read(project_root() / f"data/results/vision_language/{name}.csv")
-        for name in fig_profiles.COLUMNS
+        name: tables.read(folder / "vision_language" / f"{name}.csv", columns)
+        for name, columns in declared(fig_profiles).items()
     }
     tables.save(preset, fig_profiles, both)
     written = {path.stem for path in (tmp_path / "data/results/vision_language").iterdir()}
@@ -108,11 +120,11 @@ def test_unconverged_rows_are_counted():
 
 def test_a_missing_table_says_what_to_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="make paper"):
-        tables.read(tmp_path / "validation" / "fig_bias.csv")
+        tables.read(tmp_path / "validation" / "fig_bias.csv", fig_bias.COLUMNS)
 
 
 def test_latex_cells():
-    text = tables.latex(["a", "b", "c", "d"], [["x", -0.25, None, -1e-9]])
+    text = tables.booktabs(["a", "b", "c", "d"], [["x", -0.25, None, -1e-9]])
     assert r"x & $-$0.250 & -- & 0.000 \\" in text
 
 
@@ -139,7 +151,6 @@ def test_published_numbers_without_a_source_are_refused(tmp_path, monkeypatch):
 def test_every_module_declares_and_measures_its_tables(name):
     module = notebook_module(name)
     assert callable(module.measure) and (hasattr(module, "figure") or hasattr(module, "latex"))
-    columns = module.COLUMNS
-    named = {name.split("/")[1]: columns} if isinstance(columns, tables.Columns) else columns
+    named = declared(module)
     assert all(table.startswith(name.split("/")[1]) for table in named)
     assert all(set(each.required) <= set(each.types) for each in named.values())

@@ -1,6 +1,6 @@
 """What do the clips show and sound like, and which streams does an answer need?
 
-The law of the clips is known, and with it the atoms of the ideal answerer's information given the
+The law of the clips is known, and with it the atoms of the ideal answerer's information: given the
 question T, I(Y; V, A | T) = R + U_v + U_a + S, or with the question ignored, I(Y; V, A).
 """
 
@@ -8,23 +8,16 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pidlib import benchmarks
 from pidlib._common import fingerprint
 from pidlib.benchmarks import micro_av
 from pidlib.benchmarks.clips import RATE
 from pidlib.benchmarks.laws import MODES
-from pidlib.experiments import style, tables
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import ATOMS, Columns, of_type
+from pidlib.experiments import ATOMS, Preset, declare, style, tables
 from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale_bits
 
-COLUMNS = Columns(
-    {**of_type("string", "template", "kind"), **ATOMS.types},
-    required=("template", "kind", "given", *ATOMS.required),
-)
+COLUMNS = declare("template kind", ATOMS, required="template kind given")
 _CONDITIONS = {
     "question": ("given the question", -0.2, 1.0),
     "nothing": ("question ignored", 0.2, 0.45),
@@ -50,12 +43,12 @@ def measure(preset: Preset) -> pd.DataFrame:
     return tables.validate(pd.concat(rows, ignore_index=True).assign(**fixed), COLUMNS)
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """A clip of every template, generated here from its seed, and the masked atoms of the table."""
     table = table[table["unimodal"] == "masked"]
     templates = table.groupby("template", sort=False)
     rows = -(-len(templates) // 2)
-    figure = Figure(figsize=(style.PAGE, 1.5 * rows + 0.5))
+    figure = style.page(1.5 * rows + 0.5)
     page, foot = figure.subfigures(2, 1, height_ratios=(1.5 * rows, 0.5))
     sheets = page.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
     for sheet, (name, shown) in zip(sheets, templates, strict=False):
@@ -84,7 +77,7 @@ def _example(row: pd.Series) -> benchmarks.Sample:
     return next(sample for sample in samples if sample.question in wordings)
 
 
-def _draw_video(ax: Axes, video: np.ndarray) -> None:
+def _draw_video(ax: style.Axes, video: np.ndarray) -> None:
     for index, frame in enumerate(video):
         extent = (index + 0.02, index + 0.98, 0.02, 0.98)
         ax.imshow(frame, extent=extent, interpolation="nearest")
@@ -92,7 +85,7 @@ def _draw_video(ax: Axes, video: np.ndarray) -> None:
     ax.spines[:].set_visible(False)
 
 
-def _draw_spectrogram(ax: Axes, audio: np.ndarray) -> None:
+def _draw_spectrogram(ax: style.Axes, audio: np.ndarray) -> None:
     frames = np.lib.stride_tricks.sliding_window_view(audio, _WINDOW)[::_HOP]
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW)))
     power = spectrum[:, : _WINDOW * _MAX_FREQUENCY // RATE + 1].T
@@ -100,7 +93,7 @@ def _draw_spectrogram(ax: Axes, audio: np.ndarray) -> None:
     extent = (edge, 1 - edge, 0, _MAX_FREQUENCY / 1000)
     look = {"cmap": "Greys", "aspect": "auto", "origin": "lower", "vmin": -35, "vmax": 30}
     ax.imshow(20 * np.log10(power), extent=extent, **look)
-    ax.set(xlim=(0, 1), xticks=[0, 1], yticks=[0, 1, 2], ylabel="kHz")
+    ax.set(xlim=(0, 1), yticks=[0, 1, 2], ylabel="kHz")
     ax.set_xticks([0, 1], ["0", "1 s"])
     ax.grid(False)
     ax.tick_params(labelsize=6.5, length=2)

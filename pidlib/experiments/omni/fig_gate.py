@@ -1,8 +1,8 @@
-r"""Is the question a gate to fusion? Sensory atoms by depth for two questions about the same clip.
+"""Is the question a gate to fusion? Sensory atoms by depth for two questions about the same clip.
 
-Fang et al. report that a paraphrase without need for fusion lowers synergy in the last stage, while
-the unimodal trajectories of the early and middle stages do not change. The bounds are ours. Correct
-answers to both questions imply .5 bits and 0 at the output; the claim is no difference before.
+Fang et al. report that a paraphrase without need for fusion lowers synergy in the last stage, and
+changes no unimodal trajectory before. Correct answers to both questions imply .5 bits and 0 at the
+output; the claim is no difference before. The bounds are ours.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,25 +11,18 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib.figure import Figure
 
 from pidlib._common import fingerprint
 from pidlib.benchmarks import Sample, micro_av
-from pidlib.experiments import stages, style
-from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments import ATOMS, Preset, Request, declare, extract_all, stages, style, validate
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.preset import Preset
 from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, stage_blocks
-from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
 from pidlib.extraction import Extraction
 
 _ACCURACIES = ("accuracy", "accuracy_sounding", "accuracy_silent")
 COLUMNS = {
-    "fig_gate": Columns(
-        {"needs": "string", **ATOMS.types, **of_type("Float64", *_ACCURACIES)},
-        required=("needs", *ATOMS.required),
-    ),
+    "fig_gate": declare("needs", ATOMS, *_ACCURACIES, required="needs"),
     "fig_gate_claims": CLAIM_COLUMNS,
 }
 NEEDS = {"both": 0, "vision": 1}  # what a question of a pair needs -> its place in the pair
@@ -44,8 +37,8 @@ CLAIMS = {  # differences are without need for fusion minus with it, in bits
 CONSEQUENCES = ("late_synergy",)  # follow from correct answers to both questions
 _HOLLOW = {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"}
 _QUESTIONS = {  # words and look
-    "both": ("which way does the sounding one move?", {"linestyle": "-"}),
-    "vision": ("which way does the red (or blue) one move?", _HOLLOW),
+    "both": ("“which way does the sounding one move?”", {"linestyle": "-"}),
+    "vision": ("“which way does the red (or blue) one move?”", _HOLLOW),
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 
@@ -66,14 +59,14 @@ def question_pairs(samples: Sequence[Sample], place: int, seed: int = 0) -> list
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Sensory atoms and accuracies after every block; claims, ``follows`` for `CONSEQUENCES`."""
     atoms, claims = [], []
-    for pair in extractions(preset, *requests(preset)):
+    for pair in extract_all(preset, *requests(preset)):
         measured = [profiles.measure_trajectory(preset, answer) for answer in pair]
         for needs, answer, (profile, columns) in zip(NEEDS, pair, measured, strict=True):
             accuracies = accuracy_by_named_object(answer.extraction)
             atoms.append(profile.rows.assign(needs=needs, **accuracies, **columns))
         (both, columns), (vision, other) = measured
         columns["fingerprint"] = fingerprint(of=[columns["fingerprint"], other["fingerprint"]])
-        claims.append(profiles.check_claims(CLAIMS, gate, both, vision, **columns))
+        claims.append(stages.check_trajectories(CLAIMS, gate, both, vision, **columns))
     tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
     tables = {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
     tested = tables["fig_gate_claims"]
@@ -88,8 +81,8 @@ def gate(
     r"""The statistics of `CLAIMS` for questions with need for fusion and without, in bits.
 
     With :math:`\Delta = \text{plain} - \text{fused}`: the mean of :math:`\Delta S` over the blocks
-    of the last stage; the same minus its mean up to the middle stage; and the mean of
-    :math:`|\Delta U|` up to the middle stage for both streams.
+    of the last stage; the same minus its mean before; of each stream, the mean of :math:`|\Delta
+    U|`.
 
     >>> fused = {"unique_vision": [0, 0.4, 0.5, 0.5], "synergy": [0, 0, 0.1, 0.5]}
     >>> plain = {"unique_vision": [0, 0.4, 0.6, 1.0], "synergy": [0, 0, 0, 0]}
@@ -108,21 +101,17 @@ def gate(
 
 
 def accuracy_by_named_object(extraction: Extraction) -> dict[str, float]:
-    """Accuracy of all answers, and where the second question names the sounding or silent object.
-
-    A model that uses the sound, which the question does not require, is correct on all of the
-    first kind and on half of the second.
-    """
+    """Accuracy of all answers, and of questions that name the sounding or the silent object."""
     answers = correct(extraction, extraction.full)
     named = {name: answers[answers.index.str.endswith(f"_{name}")] for name in micro_av.NAMED}
     accuracies = {f"accuracy_{name}": part.mean() for name, part in named.items() if len(part)}
     return {"accuracy": answers.mean()} | accuracies
 
 
-def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """A row per model with its accuracies, a column per atom: solid with need for fusion."""
     models = tables["fig_gate"].groupby("model", sort=False)
-    figure = Figure(figsize=(style.PAGE, 1.3 * len(models) + 0.8))
+    figure = style.page(1.3 * len(models) + 0.8)
     axes = figure.subplots(len(models), len(_ATOMS), sharex=True, sharey=True, squeeze=False)
     for row, (model, own) in zip(axes, models, strict=True):
         for ax, atom in zip(row, _ATOMS, strict=True):
@@ -140,7 +129,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
         ax.set_title(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}")
     figure.supxlabel("relative depth of the block", fontsize="medium")
     dot = {"color": style.INK, "marker": "o", "markersize": 2.4}
-    handles = [style.handle(f"“{words}”", **dot, **look) for words, look in _QUESTIONS.values()]
+    handles = [style.handle(words, **dot, **look) for words, look in _QUESTIONS.values()]
     handles += profiles.legend_handles()
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure

@@ -1,7 +1,6 @@
-r"""Visual saturation: does U_vision rise steeply in the middle stage, before synergy can form?
+"""Visual saturation: does U_vision rise steeply in the middle stage, before synergy can form?
 
-Fang et al. report that order for questions that need vision and audio. Four statistics of Sensory
-atoms by depth test it; the bounds are ours, as the paper states the order in words.
+Fang et al. state that order for questions that need vision and audio; the bounds are ours.
 """
 
 from collections.abc import Mapping
@@ -9,15 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from pidlib.experiments import stages, style
-from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments import ATOMS, Preset, Request, extract_all, stages, style, validate
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.preset import Preset
 from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, share_of, stage_blocks
-from pidlib.experiments.tables import ATOMS, validate
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
 CLAIMS = {
@@ -44,10 +38,10 @@ def requests(preset: Preset) -> list[Request]:
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Sensory atoms after every block, and the tested claims."""
     atoms, claims = [], []
-    for (answer,) in extractions(preset, *requests(preset)):
+    for (answer,) in extract_all(preset, *requests(preset)):
         profile, columns = profiles.measure_trajectory(preset, answer)
         atoms.append(profile.rows.assign(**columns))
-        claims.append(profiles.check_claims(CLAIMS, saturation, profile, **columns))
+        claims.append(stages.check_trajectories(CLAIMS, saturation, profile, **columns))
     tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
     return {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
 
@@ -94,10 +88,10 @@ def saturation(
     }
 
 
-def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """A panel per model with atoms by relative depth and the half depths of U_vision and S."""
     models = tables["fig_layers"].groupby("model", sort=False)
-    figure = Figure(figsize=(style.PAGE, 2.7))
+    figure = style.page(2.7)
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
     for ax, (model, rows) in zip(axes, models, strict=True):
         stages.draw_stages(ax)
@@ -114,7 +108,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     return figure
 
 
-def _draw_half_depth(ax: Axes, line: pd.DataFrame) -> None:
+def _draw_half_depth(ax: style.Axes, line: pd.DataFrame) -> None:
     """A line with a triangle at the upper edge, hollow before the first block."""
     half, color = half_depth(style.floats(line["value_bits"])), style.COLORS[line["atom"].iloc[0]]
     if np.isfinite(half):

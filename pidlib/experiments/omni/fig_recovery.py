@@ -1,32 +1,25 @@
 """Sensory atoms of the minis against those of the ideal answerer, under three conditions.
 
-Given the question, the estimate should recover the atoms of each template and come near those of a
-mini that errs, up to the draw of clips and the noise of masking. Given the template, texts are
-pooled; ignoring the question averages answers to equal clips.
+Given the question, the estimate should come near the atoms of each template, or those of a mini
+that errs; given the template, texts are pooled; ignoring the question averages over equal clips.
 """
 
 from itertools import groupby, product
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from pidlib.benchmarks import Sample, finite_laws, micro_av
 from pidlib.decomposition import PID, pid
-from pidlib.experiments import style
-from pidlib.experiments.extractions import Query, Request, extractions
+from pidlib.experiments import Preset, Query, Request, declare, extract_all, style, validate
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import Columns, validate
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
 
 RENDERINGS = 2  # of each state of a finite law; a template has 48 to 384 samples
-COLUMNS = Columns({**profiles.COLUMNS.types, "truth_bits": "Float64"}, profiles.COLUMNS.required)
+COLUMNS = declare(profiles.COLUMNS, "truth_bits")
 _ROW_LABELS = {"question": "given the question", "template": "given the template"}
 _ROW_LABELS |= {"ignored": "question ignored"}
 _TICK = {"color": style.OTHERS[0], "linewidth": 1.4}  # of the estimate for an ideal answerer
@@ -60,7 +53,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Truths and measured atoms by template and condition; nulls given the question."""
     (request,) = requests(preset)
     tables = [_truths(benchmark) for benchmark in request.benchmarks]
-    for answer, law in extractions(preset, request):
+    for answer, law in extract_all(preset, request):
         extraction, benchmark = answer.extraction, answer.columns["benchmark"]
         own = own_truths(law.extraction, benchmark, preset.split, preset.tau)
         task = benchmark.removeprefix("micro_av/")
@@ -110,14 +103,11 @@ def _truths(benchmark: str) -> pd.DataFrame:
     return rows.assign(benchmark=benchmark, **fixed)
 
 
-def figure(table: pd.DataFrame) -> Figure:
-    """A row per condition; bars are the truth given the question, ticks that of the estimate.
-
-    Short lines are the atoms of each model's own law.
-    """
+def figure(table: pd.DataFrame) -> style.Figure:
+    """A row per condition: bars, the truth given the question; ticks, the limit of the estimate."""
     truths, measured = (table[table["estimator"] == name] for name in ("truth", "exact"))
     templates, models = list(truths["template"].unique()), list(measured["model"].unique())
-    figure = Figure(figsize=(style.PAGE, 1.15 * len(_ROW_LABELS) + 1))
+    figure = style.page(1.15 * len(_ROW_LABELS) + 1)
     shared = {"sharex": True, "sharey": "row", "squeeze": False}
     axes = figure.subplots(len(_ROW_LABELS), len(templates), **shared)
     ideal = truths.set_index(["template", "given", "atom"])["value_bits"].sort_index()
@@ -132,7 +122,7 @@ def figure(table: pd.DataFrame) -> Figure:
     for ax, template in zip(axes[0], templates, strict=True):
         ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
     tick = style.handle("an ideal answerer, so estimated", linestyle="-", **_TICK)
-    bars = Patch(facecolor=style.FAINT, alpha=0.6, label="bars: truth given the question")
+    bars = style.swatch("bars: truth given the question", facecolor=style.FAINT, alpha=0.6)
     handles = [*style.atom_handles(style.SENSORY), bars, tick]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     handles = [*style.model_handles(models), style.null_handle("null: answers permuted")]
@@ -146,7 +136,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_truth(ax: Axes, bars: pd.Series, ticks: pd.Series) -> None:
+def _draw_truth(ax: style.Axes, bars: pd.Series, ticks: pd.Series) -> None:
     for index, atom in enumerate(style.SENSORY):
         style.bars(ax, [index], [bars[atom]], atom, 0.84, alpha=0.6)
         ax.hlines(ticks[atom], index - 0.46, index + 0.46, zorder=3, **_TICK)
@@ -155,7 +145,7 @@ def _draw_truth(ax: Axes, bars: pd.Series, ticks: pd.Series) -> None:
     ax.tick_params(axis="x", length=0, pad=3)
 
 
-def _draw_points(ax: Axes, rows: pd.DataFrame, offset: float, marker: str) -> None:
+def _draw_points(ax: style.Axes, rows: pd.DataFrame, offset: float, marker: str) -> None:
     rows = rows.set_index("atom").reindex(list(style.SENSORY))
     places = np.arange(4) + offset
     style.null_band(ax, places, rows["null_mean"], 0.2)

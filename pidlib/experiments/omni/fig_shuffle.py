@@ -1,8 +1,8 @@
 r"""Do the unique atoms of a stream predict the accuracy lost when that stream is swapped?
 
-Each clip gets the video, or the soundtrack, of another clip of its benchmark and template. Accuracy
-drops are correlated with unique atoms and with :math:`I(Y; V \mid A, T) = U_v + S`, the information
-that a swapped video removes. All models answer the same swaps.
+Each clip gets the video, or the soundtrack, of another clip of its benchmark and template, the same
+for all models. Accuracy drops are correlated with unique atoms and with U + S, as
+:math:`I(Y; V \mid A, T) = U_v + S` is what a swapped video removes.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,19 +13,15 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition.resampling import normal_interval
-from pidlib.experiments import statistics, style
-from pidlib.experiments.extractions import Extracted, Request, extractions
+from pidlib.experiments import Extracted, Preset, Request, extract_all, statistics, style
 from pidlib.experiments.interventions import accuracy_drop, resample
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY, standardized_ranks
-from pidlib.experiments.tables import COMPUTED, ORIGIN, Columns, of_type, published, validate
+from pidlib.experiments.tables import COMPUTED, ORIGIN, declare, published, validate
 from pidlib.profiles.clips import sensory_profile
 from pidlib.sensory import split_by
 
@@ -37,15 +33,10 @@ DECIMALS = 3  # of bits and accuracies; smaller differences are ties
 MIN_TEMPLATES = 3  # for an interval over templates
 MEAN = "mean within subsets"
 SUBSETS, TEMPLATES = "all models and subsets", "all models and templates"
-COLUMNS = Columns(
-    {
-        **of_type("string", "experiment", "kind", "source", "grade", "template"),
-        **{**ORIGIN, **of_type("string", "quantity", "intervention")},
-        **of_type("Float64", "value", "ci_low", "ci_high", "null_low", "null_high", "null_p"),
-        **of_type("Int64", "n_samples", "n_models", "n_cells", "seed"),
-        **COMPUTED,
-    },
-    required=("experiment", "kind", "value", "quantity", "intervention"),
+COLUMNS = declare(
+    f"experiment kind source grade template {ORIGIN} quantity intervention value ci_low ci_high",
+    f"null_low null_high null_p n_samples n_models n_cells seed {COMPUTED}",
+    required="experiment kind value quantity intervention",
 )
 _CELL = ["benchmark", "template", "model"]
 _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
@@ -75,7 +66,7 @@ def requests(preset: Preset) -> list[Request]:
 def measure(preset: Preset) -> pd.DataFrame:
     """Quantities and drops by model and template; their correlations, measured and published."""
     rows = []
-    for full, *swapped in extractions(preset, *requests(preset)):
+    for full, *swapped in extract_all(preset, *requests(preset)):
         rows += _quantity_rows(preset, full)
         for index, name in enumerate(STREAMS):
             swaps = swapped[index * N_SWAPS : (index + 1) * N_SWAPS]
@@ -142,10 +133,9 @@ def correlations(
     Over all cells (`TEMPLATES`), over means of each model in each subset (`SUBSETS`), within each
     subset in which both numbers vary (see `varies`), and the mean of the latter (`MEAN`).
 
-    Cells of one subset, template or model are dependent. So the null permutes templates within each
-    subset, alike for all models, and models, alike for all templates; ``null_p`` is one-sided: more
-    information is predicted to lose more. The interval resamples templates within subsets; it is
-    missing for subsets with fewer than `MIN_TEMPLATES`, and for means that include such a subset.
+    As cells of one subset, template or model are dependent, the null permutes templates within each
+    subset, and models; ``null_p`` is one-sided. The interval resamples templates within subsets;
+    missing for subsets with fewer than `MIN_TEMPLATES`, and for means that include one.
     """
     low, high = (cells[name].astype(float) for name in ("ci_low", "ci_high"))
     cells = cells.assign(variance=statistics.variance_of(low, high))
@@ -195,11 +185,7 @@ def correlations(
 def varies(
     values: Float[np.ndarray, "cells columns"], variances: Float[np.ndarray, "cells columns"]
 ) -> Bool[np.ndarray, " columns"]:
-    """Whether a column varies by more than sampling noise, whichever cell is left out.
-
-    Its reliability is at least `MIN_RELIABILITY`; the squared rounding error is added to the
-    `variances`, the squared standard errors.
-    """
+    """Whether a column is reliable, rounding included, whichever cell is left out."""
     if len(values) < MIN_CLUSTERS:
         return np.zeros(values.shape[1], bool)
     variances = variances + 0.1 ** (2 * DECIMALS)
@@ -209,12 +195,9 @@ def varies(
 
 
 def _correlate(
-    cells: _Cells,
-    members: Bool[np.ndarray, "subsets p q"],
-    rows: Int[np.ndarray, " n"],
-    drops: Int[np.ndarray, "n draws"],
+    cells: _Cells, members: np.ndarray, rows: np.ndarray, drops: np.ndarray
 ) -> Float[np.ndarray, "draws subsets+3 p q"]:
-    """Rho within subsets, their mean, over means of subsets, and over cells: x[rows], y[drops]."""
+    """Rho of x[rows] and y[drops] [n, draws, q] in subsets, their mean, over means, over cells."""
     x, y, subset, model = cells.x[rows], cells.y[drops], cells.subset[rows], cells.model[rows]
     within = [_rho(x[subset == i], y[subset == i]) for i in range(len(members))]
     within = np.where(members, np.stack(within, axis=1), np.nan)
@@ -226,9 +209,7 @@ def _correlate(
     return np.concatenate([within, np.stack(overall, axis=1)], axis=1)
 
 
-def _rho(
-    x: Float[np.ndarray, "n p"], y: Float[np.ndarray, "n draws q"]
-) -> Float[np.ndarray, "draws p q"]:
+def _rho(x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "draws p q"]:
     return np.tensordot(standardized_ranks(x), standardized_ranks(y), (0, 0)).swapaxes(0, 1)
 
 
@@ -251,13 +232,13 @@ def _resample(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, 
     return np.concatenate([np.flatnonzero(cells.template == template) for template in drawn])
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Above, drops against U and U + S of the swapped stream; below, the rank correlations."""
     cells = table[table["kind"].isin(("quantity", "drop"))]
     shades = (*style.OTHERS[1:], style.OTHERS[0])
     colors = dict(zip(cells["benchmark"].unique(), shades, strict=False))
     markers = dict(zip(cells["model"].unique(), style.MARKERS, strict=False))
-    figure = Figure(figsize=(style.PAGE, 5.5))
+    figure = style.page(5.5)
     above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])
     axes = above.subplots(1, 4, sharey=True)
     panels = [(swap, name) for swap, names in _PREDICTORS.items() for name in names]
@@ -274,7 +255,7 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _draw_cells(
-    ax: Axes, x: pd.DataFrame, y: pd.DataFrame, colors: Mapping, markers: Mapping
+    ax: style.Axes, x: pd.DataFrame, y: pd.DataFrame, colors: Mapping, markers: Mapping
 ) -> None:
     numbers = (style.floats(side[["value", "ci_low", "ci_high"]]) for side in (x, y))
     for (subset, _, model), (a, *a_ends), (b, *b_ends) in zip(x.index, *numbers, strict=True):
@@ -287,7 +268,7 @@ def _draw_cells(
     ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
 
 
-def _draw_correlations(figure: Figure, table: pd.DataFrame) -> None:
+def _draw_correlations(figure: style.Figure, table: pd.DataFrame) -> None:
     """A panel per stream, a row per quantity, a point per scope; published values as diamonds."""
     keys = ["intervention", "benchmark", "quantity"]
     correlated = table[table["kind"] == "correlation"].set_index(keys)

@@ -1,45 +1,35 @@
 """What do real pictures, captions and voices share, and what is unique to each of them?
 
-Sensory PID of representations on the Tux Paint stamps, see `pidlib.experiments.omni.stamps`. Each
-source is reduced to a few labels in two ways, both fitted on other pictures: ``codes``, k-means
-codes, and ``probe``, the target predicted by a linear probe.
+Sensory PID of representations, see `pidlib.experiments.omni.stamps`. Each source is reduced to a
+few labels, fitted on other pictures: k-means ``codes``, and the target as predicted by a ``probe``.
 """
 
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Int
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from scipy.stats import binomtest, false_discovery_control
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition.entropies import joint_information, miller_madow, plug_in
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import style, tables
+from pidlib.experiments import ATOMS, Preset, declare, style, tables
+from pidlib.experiments.decision_profiles import ESTIMATION
 from pidlib.experiments.omni import stamps
-from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import permutation_p
-from pidlib.experiments.tables import ATOMS, Columns, of_type
 
 Labels = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # by kind, target and source
-_PROBES = {
-    **of_type("string", "experiment", "benchmark", "split", "source"),
-    **of_type("Float64", "accuracy ci_low ci_high prior probe_bits codes_bits target_bits"),
-    **of_type("Int64", "n_fitted", "n_samples", "n_codes", "seed"),
-    "fingerprint": "string",
-}
+_PROBES = "experiment benchmark split source accuracy ci_low ci_high prior probe_bits codes_bits "
+_PROBES += "target_bits n_fitted n_samples n_codes seed fingerprint"
+_REQUIRED = "pairing target_bits n_samples"
 COLUMNS = {
-    "fig_stamps": Columns(
-        {"pairing": "string", **ATOMS.types, "target_bits": "Float64"},
-        required=("pairing", "target_bits", "n_samples", *ATOMS.required),
-    ),
-    "fig_stamps_probes": Columns(_PROBES, required=tuple(_PROBES)),
+    "fig_stamps": declare("pairing", ATOMS, "target_bits", required=_REQUIRED),
+    "fig_stamps_probes": declare(_PROBES, required=_PROBES),
 }
 # Pairs of sources, with a condition, for each target.
 _CAPTION, _VOICE = ("vision", "language", None), ("vision", "audio", None)
@@ -75,8 +65,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     labels = {"codes": dict.fromkeys(TARGETS, codes), "probe": predicted}
     given = stamps.code(fitted, applied, "language", N_CONDITIONS, preset.seed)
     manifest = json.loads((stamps.FOLDER / "manifest.json").read_text(encoding="utf-8"))
-    keys = {"seed", "n_clusters", "n_permutations", "n_bootstrap"}
-    settings = preset.model_dump(mode="json", include=keys)
+    settings = preset.model_dump(include={"n_clusters", *ESTIMATION})
     settings |= {"study": "stamps", "synergy": "value minus its null", "files": manifest["files"]}
     columns = {"experiment": "omni", "split": "test", "seed": preset.seed}
     columns["fingerprint"] = fingerprint(**settings)
@@ -92,8 +81,7 @@ def _atoms(
     preset: Preset, applied: stamps.Observations, labels: Labels, given: Int[np.ndarray, " n"]
 ) -> pd.DataFrame:
     """Atoms by target, kind of labels, pair of sources and pairing."""
-    options = {name: getattr(preset, name) for name in ("n_permutations", "n_bootstrap", "seed")}
-    rows = []
+    rows, options = [], preset.model_dump(include=ESTIMATION)
     for target, kind in product(TARGETS, labels):
         by_source = labels[kind][target]
         for first, second, condition in TARGETS[target]:
@@ -110,11 +98,7 @@ def _atoms(
 def _pairings(
     x1: np.ndarray, applied: stamps.Observations, target: str, seed: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Pairing, labels of the first source, and target.
-
-    ``mismatched`` takes the first source from another picture, ``shuffled`` permutes the target.
-    Half of the pairs of the target ``match`` are mismatched, and the target is which half.
-    """
+    """Pairing, labels of the first source, and target; that of ``match`` is whether they do."""
     generator = np.random.default_rng(derive_seed("stamps, pairings", seed))
     order = generator.permutation(len(x1))
     if target == "match":
@@ -136,31 +120,20 @@ def _shift(labels: np.ndarray, places: Int[np.ndarray, " m"]) -> np.ndarray:
 
 
 def decompose(
-    x1: np.ndarray,
-    x2: np.ndarray,
-    y: np.ndarray,
-    *,
-    sources: tuple[str, str],
-    given: np.ndarray | None = None,
-    **options: int,
+    x1: np.ndarray, x2: np.ndarray, y: np.ndarray, given: np.ndarray | None = None, **options: Any
 ) -> pd.DataFrame:
     """Atoms of labels with null, correction and interval, as by `pidlib.estimate`.
 
-    The usual correction reports spurious synergy where a source nearly determines Y and
-    observations are few, because it corrects I and I_Q by different estimators. Here synergy is
-    corrected by its own null, S - E[S | Y permuted], and missing unless that is positive: synergy
-    is then not detected, which does not mean that there is none.
-
-    With ``given``, values, null, corrected values and resamples are means over its values, weighted
-    by their share; p-values of unique atoms are combined by Simes' test, the others are against
+    But synergy is corrected by its own null, S - E[S | Y permuted], and missing unless that is
+    positive: where a source nearly determines Y, correcting I and I_Q by different estimators
+    reports spurious synergy. With ``given``, all numbers are means over its values, weighted by
+    their share; p-values of unique atoms are combined by Simes' test, the others are against
     permutations of the target alone, which is conservative.
     """
     parts = [np.full(len(y), True)] if given is None else [given == g for g in np.unique(given)]
     with warnings.catch_warnings():  # each row has the null, which measures the bias
         warnings.filterwarnings("ignore", message=".* codes give a synergy of")
-        estimates = [
-            estimate(x1[part], x2[part], y[part], sources=sources, **options) for part in parts
-        ]
+        estimates = [estimate(x1[part], x2[part], y[part], **options) for part in parts]
     rows = [pd.DataFrame(each.rows()) for each in estimates]
     if given is None:
         return _correct_synergy(rows[0])
@@ -211,19 +184,15 @@ def _information(labels: np.ndarray, y: np.ndarray) -> float:
     return float(joint_information(counts[None], miller_madow))
 
 
-def figure(measured: Mapping[str, pd.DataFrame]) -> Figure:
-    """Corrected atoms: a row for each kind of labels, a column for each target.
-
-    A bar is faded if over 5 % of the permutations have an atom as large as the value. Synergy that
-    does not exceed the mean of the permutations has no bar or marker.
-    """
+def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
+    """Corrected atoms by labels (rows) and target (columns); faded if permutations reach them."""
     table = measured["fig_stamps"]
     keys = ("source_a", "source_b", "given")
     first, second, given = (table[column].map(_SOURCES) for column in keys)
     table = table.assign(pair=first + (", " + second + ",\ngiven " + given).fillna(",\n" + second))
     kinds = [kind for kind in _KINDS if kind in set(table["unimodal"])]
     pairs = table.groupby("benchmark", sort=False)["pair"].unique().to_dict()
-    figure = Figure(figsize=(style.PAGE, 1.35 * len(kinds) + 0.9))
+    figure = style.page(1.35 * len(kinds) + 0.9)
     widths = [*map(len, pairs.values())]
     shared = {"squeeze": False, "sharex": "col", "sharey": "row"}
     axes = figure.subplots(len(kinds), len(pairs), width_ratios=widths, **shared)
@@ -238,14 +207,14 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> Figure:
     atoms = [atom for atom in style.SYMBOLS if atom in set(table["atom"])]
     look = {"color": "white", "markeredgecolor": style.INK, "markersize": 2.6}
     controls = [style.handle(name, marker=marker, **look) for marker, name, _ in _CONTROLS.values()]
-    faded = Patch(color=style.INK, alpha=_FADED, linewidth=0, label="faded: $p > .05$")
+    faded = style.swatch("faded: $p > .05$", color=style.INK, alpha=_FADED, linewidth=0)
     null = style.null_handle("null: shuffled")
     handles = [*style.atom_handles(atoms), null, faded, *controls]
     figure.legend(handles=handles, loc="outside upper center", ncols=5)
     return figure
 
 
-def _draw_pairs(ax: Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> None:
+def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> None:
     width = 0.8 / 4  # four bars take this share of a pair's space
     for center, pair in enumerate(pairs):
         group = rows[rows["pair"] == pair]
@@ -277,4 +246,4 @@ def latex(measured: Mapping[str, pd.DataFrame]) -> str:
         ends = f"{row.ci_low:.2f}--{row.ci_high:.2f}"
         bits = row.probe_bits, row.codes_bits, row.target_bits
         rows.append([*names, row.accuracy, ends, row.prior, *bits])
-    return tables.latex(header, rows, align="llrrrrrr", digits=2)
+    return tables.booktabs(header, rows, align="llrrrrrr", digits=2)

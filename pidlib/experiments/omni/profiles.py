@@ -1,42 +1,31 @@
 """Sensory profiles of models, of their answers and after every block, as rows of tables."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
-import numpy as np
 import pandas as pd
-from matplotlib.lines import Line2D
-from matplotlib.patches import Patch
 
 from pidlib import sensory
-from pidlib.experiments import stages, style
-from pidlib.experiments.extractions import Extracted, Query
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.stages import Claim
-from pidlib.experiments.tables import ATOMS, Columns, diagnostics, masked_diagnostics, of_type
-from pidlib.extraction import Extraction
-from pidlib.extraction.masking import drawn
+from pidlib.experiments import Extracted, Preset, Query, stages, style
+from pidlib.experiments.tables import ATOMS, declare, diagnostics, masked_diagnostics
+from pidlib.extraction import Extraction, drawn
 from pidlib.profiles.clips import permuted, sensory_profile
-from pidlib.profiles.modes import N_PERMUTATIONS, Measured, atom_rows, permutation_test
+from pidlib.profiles.modes import Measured, atom_rows
 from pidlib.sensory import Group
 
-N_NULLS = 3  # permutations per block of a trajectory
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
 TRAINED_WITH_NOISE = (
     "all minis but plain had a fifth of each stream as noise in training, "
     "so that masking asks them something they know"
 )
 
-COLUMNS = Columns(
-    {
-        **of_type("string", "source", "grade", "template", "reference"),
-        **ATOMS.types,
-        **of_type("Float64", *diagnostics("", "_vision", "_audio", "_text")),
-        **of_type("Float64", *masked_diagnostics("vision", "audio"), "n_per_condition"),
-        **of_type("Int64", "n_conditions", "n_alone"),
-    },
-    required=ATOMS.required,
+COLUMNS = declare(
+    "source grade template reference",
+    ATOMS,
+    *diagnostics("", "_vision", "_audio", "_text"),
+    *masked_diagnostics("vision", "audio"),
+    "n_per_condition n_conditions n_alone",
 )
 
 
@@ -49,83 +38,51 @@ def query(preset: Preset) -> Query:
 def template_profile(
     extraction: Extraction, tau: float, n_bootstrap: int, seed: int, layer: int | None = None
 ) -> Measured:
-    """Sensory atoms given the template with bootstrap draws; the null is the mean of few draws.
+    """Sensory atoms given the template, with bootstrap draws and the mean of a small null.
 
-    For generated clips its truth equals that given the question, and more samples share a template.
-    Draws with equal seeds take the same samples at every layer and for equal counts of templates.
+    For generated clips its truth is that given the question. Equal seeds draw the same samples.
     """
     groups = sensory.split_by(extraction, "template", tau=tau, layer=layer)
     decisions = [group.decisions for group in groups]
     result = sensory.decompose(decisions)
     draws, _ = sensory.bootstrap(result, decisions, n_bootstrap, seed)
     rows = atom_rows(result, draws.interval(result.pid.atoms))
-    lower = rows.set_index("atom")["lower_bits"]
-    null = permutation_test(partial(permuted, groups), lower, seed, N_NULLS)
-    rows["converged"] &= null.converged
+    rows = stages.with_null(rows, partial(permuted, groups), seed)
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
-    fixed |= {"given": "template", "layer": layer, "seed": seed}
-    rows = rows.assign(null_mean=rows["atom"].map(null.mean), **fixed)
+    rows = rows.assign(**fixed, given="template", layer=layer, seed=seed)
     return Measured(rows, draws.atoms, result.pid.atoms, result)
 
 
 def trajectory(extraction: Extraction, **settings: float) -> Measured:
-    """`template_profile` of every block: values and draws are arrays [L] and [L, n]."""
-    if extraction.layers != tuple(range(len(extraction.layers))):
-        text = f"a trajectory needs every block from 0; the extraction has {extraction.layers}"
-        raise ValueError(f"{text}: extract with layers=range(...)")
-    blocks = [template_profile(extraction, layer=layer, **settings) for layer in extraction.layers]
-    atoms = {atom: np.array([block.atoms[atom] for block in blocks]) for atom in blocks[0].atoms}
-    draws = {atom: np.stack([block.draws[atom] for block in blocks]) for atom in atoms}
-    rows = pd.concat([block.rows for block in blocks], ignore_index=True)
-    return Measured(rows=rows, atoms=atoms, draws=draws)
+    """`template_profile` of every block, see `stages.trajectory`."""
+    measure = partial(template_profile, extraction, **settings)
+    return stages.trajectory(extraction.layers, lambda layer: measure(layer=layer))
 
 
 def measure_trajectory(preset: Preset, answer: Extracted) -> tuple[Measured, dict[str, object]]:
     """The trajectory of an extraction, and the columns that identify it."""
-    settings = {"tau": preset.tau, "n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
+    settings = preset.model_dump(include={"tau", "n_bootstrap", "seed"})
     columns = answer.row_columns("omni", analysis="trajectory", given="template", **settings)
-    return trajectory(answer.extraction, **settings), columns
-
-
-def check_claims(
-    claims: Mapping[str, Claim],
-    statistics: Callable[..., dict[str, np.ndarray]],
-    *trajectories: Measured,
-    **columns: Any,
-) -> pd.DataFrame:
-    """Test claims on statistics of the atoms of trajectories; a row each."""
-    values = statistics(*(profile.atoms for profile in trajectories))
-    draws = statistics(*(profile.draws for profile in trajectories))
-    tested = stages.check_claims(claims, values, draws, len(trajectories[0].atoms["synergy"]))
-    rows = pd.concat([each.rows for each in trajectories])
-    return tested.assign(seed=rows["seed"].iloc[0], converged=rows["converged"].all(), **columns)
+    return trajectory(answer.extraction, **settings), columns | {"seed": preset.seed}
 
 
 def profile_rows(
-    preset: Preset,
-    answer: Extracted,
-    groups: Sequence[Group],
-    references: Sequence[str] | None = None,
-    n_permutations: int = N_PERMUTATIONS,
+    preset: Preset, answer: Extracted, groups: Sequence[Group], **options: Any
 ) -> pd.DataFrame:
     """Rows of `sensory_profile` with the columns that identify their origin."""
-    settings = {"n_halves": preset.n_halves, "seed": preset.seed}
-    rows = sensory_profile(groups, references, **settings, n_permutations=n_permutations).rows
+    settings = preset.model_dump(include={"n_halves", "seed"})
+    rows = sensory_profile(groups, **settings, **options).rows
     settings |= {"analysis": "sensory", "given": groups[0].condition, "tau": preset.tau}
     named = (answer.row_columns("omni", reference=name, **settings) for name in rows["reference"])
     columns = answer.columns | {"fingerprint": [each["fingerprint"] for each in named]}
     return rows.assign(**{key: columns[key] for key in columns if key not in rows})
 
 
-def legend_handles() -> list[Line2D | Patch]:
+def legend_handles() -> list[style.Artist]:
     """Legend entries of null, interval and stages."""
-    dotted = {"linewidth": 0.8, "linestyle": (0, (1, 1))}
-    interval = {"color": style.COLORS["synergy"], "alpha": 0.3, "linewidth": 0}
-    return [
-        style.handle("null: answers permuted", color=style.FAINT, **dotted),
-        Patch(label="bootstrap over clips, 95 %", **interval),
-        Patch(label="first and last stage, as published", color=style.NULL, alpha=0.45),
-    ]
+    null, stage = stages.legend_handles("null: answers permuted")
+    look = {"color": style.COLORS["synergy"], "alpha": 0.3, "linewidth": 0}
+    return [null, style.swatch("bootstrap over clips, 95 %", **look), stage]
 
 
 def training_note(models: Sequence[str]) -> dict[str, object]:

@@ -1,7 +1,6 @@
 """Features of the Tux Paint stamps, and the labels that sources are reduced to.
 
-An observation is a picture, its caption and one clip, in a language assigned at random. Each
-picture is counted once, so observations are independent.
+An observation is a picture, its caption and one clip, in a random language; all are independent.
 """
 
 import hashlib
@@ -72,8 +71,7 @@ def split(features: Features, seed: int = 0) -> tuple[Observations, Observations
     """Observations to fit labels on, with every clip of a picture, and to measure, with one clip.
 
     Pictures are those of `CATEGORIES` with a clip in every language. The hash of a caption decides
-    the part, so the parts share neither pictures nor captions. In the second part languages are
-    assigned evenly, by `seed`.
+    the part, so the parts share neither pictures nor captions; `seed` assigns languages evenly.
     """
     clips = features.clips.reset_index(names="row")
     clips = clips.pivot(index="stamp_id", columns="spoken", values="row").dropna()

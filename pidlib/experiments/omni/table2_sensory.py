@@ -1,23 +1,15 @@
 """Sensory atoms of models with vision and audio input, and the published atoms.
 
-The table has redundancy under each of the `pidlib.sensory.REFERENCES`; the figure shows the rows
-with reference P(Y | c).
+Redundancy is given under each of the `pidlib.sensory.REFERENCES`; the figure has P(Y | c).
 """
 
 from collections.abc import Sequence
 from itertools import product
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
-from pidlib.experiments import style
-from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments import Preset, Request, extract_all, style, tables
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import escape, published, validate
-from pidlib.experiments.tables import latex as latex_table
 from pidlib.profiles.modes import diagnose
 from pidlib.sensory import REFERENCES, decompose, split_by
 
@@ -39,21 +31,22 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms under each reference and diagnostics of each model on each subset; published atoms."""
-    tables = []
-    for (answer,) in extractions(preset, *requests(preset)):
+    parts = []
+    for (answer,) in extract_all(preset, *requests(preset)):
         groups = split_by(answer.extraction, preset.given, tau=preset.tau)
-        rows = profiles.profile_rows(preset, answer, groups, REFERENCES[preset.given])
+        references = REFERENCES[preset.given]
+        rows = profiles.profile_rows(preset, answer, groups, references=references)
         n_alone = len(answer.extraction) - sum(len(group.decisions) for group in groups)
         solved = decompose([group.decisions for group in groups], tol=0.1)  # the same for every tol
         diagnosed = diagnose(answer.extraction, preset.tau, solved)
-        tables.append(rows.assign(n_alone=n_alone, **diagnosed))
-    table = pd.concat([*tables, published_rows()], ignore_index=True)
-    return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
+        parts.append(rows.assign(n_alone=n_alone, **diagnosed))
+    table = pd.concat([*parts, published_rows()], ignore_index=True)
+    return tables.validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
 
 
 def published_rows() -> pd.DataFrame:
     """The paper's table of Sensory PID with a row for each atom, and accuracies as shares."""
-    table = published("table2_sensory")
+    table = tables.published("table2_sensory")
     others = [name for name in table if name not in _COLUMN_ORDER]
     rows = table.melt(others, var_name="atom", value_name="value_bits")
     fixed = {"benchmark": PUBLISHED_SUBSET, "estimator": "published", "fingerprint": "published"}
@@ -61,7 +54,7 @@ def published_rows() -> pd.DataFrame:
     return rows.assign(**fixed, **shares)
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """A panel per subset with bars of the atoms and their sum for each model, then the paper's."""
     measured, printed = table[table["grade"].isna()], table[table["grade"].notna()]
     measured = measured[measured["reference"] == measured["given"]]
@@ -71,10 +64,12 @@ def figure(table: pd.DataFrame) -> Figure:
     last = panels.pop(PUBLISHED_SUBSET)
     for subset, ax in panels.items():
         ax.sharey(panels[subsets[0]])  # before drawing, so that each extends the common range
-        _draw_bars(ax, measured[measured["benchmark"] == subset], models[0])
+        rows = measured[measured["benchmark"] == subset]
+        _draw_bars(ax, rows, models[0])
+        style.mark_silent(ax, rows)
     _draw_bars(last, printed, models[1], alpha=0.55)
     last.set_title(f"MUSIC-AVQA, published ({printed['grade'].iloc[0]})")
-    total = Patch(facecolor=style.FAINT, label=r"$I(Y; V, A\,|\,T)$, their sum")
+    total = style.swatch(r"$I(Y; V, A\,|\,T)$, their sum", facecolor=style.FAINT)
     null = style.null_handle("null: answers permuted")
     handles = [*style.atom_handles(style.SENSORY), total, null]
     figure.legend(handles=handles, loc="outside upper center", ncols=6)
@@ -85,7 +80,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_bars(ax: Axes, rows: pd.DataFrame, models: Sequence[str], **options: float) -> None:
+def _draw_bars(ax: style.Axes, rows: pd.DataFrame, models: Sequence[str], **options: float) -> None:
     spacing = _SPREAD / len(models)
     width = 0.88 * spacing
     present = [atom for atom in _BARS if atom in set(rows["atom"])]
@@ -106,20 +101,15 @@ def _draw_bars(ax: Axes, rows: pd.DataFrame, models: Sequence[str], **options: f
 
 
 def latex(table: pd.DataFrame) -> str:
-    r"""Atoms in bits, redundancy under three more references, accuracies in percent.
-
-    Each value is followed by half the width of its interval, and is in italics if the interval
-    reaches the mean over permuted answers, or 0 for synergy.
-    """
+    """Atoms with half their interval, in italics if it reaches the null; accuracies in percent."""
     symbols = [style.SYMBOLS[atom] for atom in _COLUMN_ORDER]
     header = ["", "model", *symbols, *_REFERENCES.values(), *_ACCURACIES.values()]
     measured, printed = table[table["grade"].isna()], table[table["grade"].notna()]
     rows = style.minis_line(measured["model"], len(header))
     if rows:
-        note = rf"\emph{{{profiles.TRAINED_WITH_NOISE}}}"
-        rows += [[rf"\multicolumn{{{len(header)}}}{{l}}{{{note}}}"]]
+        rows.append(tables.heading(profiles.TRAINED_WITH_NOISE, len(header)))
     for (given, benchmark), subset in measured.groupby(["given", "benchmark"], sort=False):
-        name = r"\midrule " * bool(rows) + escape(style.benchmark_name(benchmark))
+        name = r"\midrule " * bool(rows) + tables.escape(style.benchmark_name(benchmark))
         name += ", given the template" * (given == "template")
         for model, block in subset.groupby("model", sort=False):
             atoms = block.set_index(["reference", "atom"])
@@ -134,7 +124,7 @@ def latex(table: pd.DataFrame) -> str:
         grade = f"{first['benchmark']}, published (grade {first['grade']})"
         name = "" if index else rf"\midrule {grade}"
         rows.append([name, model, *bits, *[None] * len(_REFERENCES), *_percent(block)])
-    return latex_table(header, rows, align="ll" + "r" * (len(header) - 2))
+    return tables.booktabs(header, rows, align="ll" + "r" * (len(header) - 2))
 
 
 def _value(atoms: pd.DataFrame, reference: str, atom: str) -> str | None:

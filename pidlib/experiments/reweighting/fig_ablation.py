@@ -1,17 +1,13 @@
 """Which of the method's numbers matter?
 
-Lists, shares, weights, local scores, reconciliation, adapted blocks and the fallback rule are
-varied separately; PID weights are compared with uniform weights with as many blocks adapted. Two
-controls have wrong labels, and the best numbers are chosen by other seeds.
+Each is varied by itself, with as many blocks adapted by uniform weights. Two controls have wrong
+labels, and the best numbers are chosen by other seeds.
 """
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from pidlib.experiments import style
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, style
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.reweighting import Condition
@@ -35,13 +31,13 @@ def measure(preset: Preset) -> pd.DataFrame:
     return paired.compare_arms(preset, [*arms, *paired.tuned_arms(preset, arms)])
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """PID minus uniform weights: a row per level, a column per measure, a marker per training."""
     table = table[(table["condition"] == Condition.PID) & (table["against"] == Condition.UNIFORM)]
     rows = table[["axis", "level"]].drop_duplicates().reset_index(drop=True)
     y = pd.Series(rows.index + 0.6 * pd.factorize(rows["axis"])[0], pd.MultiIndex.from_frame(rows))
     trained = list(table["trained_on"].unique())
-    figure = Figure(figsize=(style.PAGE, 0.2 * y.max() + 1.3))
+    figure = style.page(0.2 * y.max() + 1.3)
     axes = figure.subplots(1, len(_LABELS), sharey=True)
     for ax, (quantity, label) in zip(axes, _LABELS.items(), strict=True):
         for index, name in enumerate(trained):
@@ -66,7 +62,9 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_differences(ax: Axes, rows: pd.DataFrame, y: np.ndarray, color: str, marker: str) -> None:
+def _draw_differences(
+    ax: style.Axes, rows: pd.DataFrame, y: np.ndarray, color: str, marker: str
+) -> None:
     factor = 100 if rows["measure"].eq("accuracy").all() else 1
     columns = ("difference", "ci_low", "ci_high", "null_high")
     value, low, high, null = (factor * style.floats(rows[name]) for name in columns)

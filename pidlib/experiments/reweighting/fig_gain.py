@@ -1,16 +1,13 @@
-r"""Do bases with more synergy on a benchmark gain more accuracy on it?
+r"""Do bases with more synergy on a benchmark gain more accuracy on it, as Fang et al. report?
 
-Spearman's :math:`\rho` over benchmarks of the gain of PID weights with the base's synergy. Fang et
-al. report larger gains on benchmarks that they call synergy-driven.
+Spearman's :math:`\rho` over benchmarks of the gain of PID weights with the base's synergy.
 """
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from pidlib._common import derive_seed
-from pidlib.experiments import population, statistics, style
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, population, statistics, style
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.fig_ablation import TRAINED_COLORS
 from pidlib.experiments.reweighting.outcomes import outcomes
@@ -30,10 +27,9 @@ def requests(preset: Preset) -> list:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Gains of PID weights by ``kind``: ``gain`` of a cell, ``seed``, ``rank`` correlation.
+    """Gains of PID weights by ``kind``: of a cell, of a ``seed``, and ``rank`` correlations.
 
-    ``base_value`` is the base's synergy in bits. Level ``all`` of the correlations is the claim;
-    the other levels compute synergy without fallback, or leave out a benchmark.
+    Level ``all`` of these is the claim; others take synergy without fallback, or omit a benchmark.
     """
     draws, seed = preset.n_resamples, preset.seed
     rows = outcomes(preset, trainings(preset)).table
@@ -62,18 +58,14 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 def base_synergy(preset: Preset) -> pd.DataFrame:
     """Masked synergy (bits) of each base on its benchmarks, also without fallback to uniform."""
-    bases, names = preset.bases, preset.base_benchmarks
-    table = population.population_table(preset, models=bases, names=names, without_fallback=True)
+    table = population.population_table(preset, *requests(preset), without_fallback=True)
     table = table.set_index(["model", "benchmark"])
     columns = {"synergy_bits": _BITS, "synergy_without_fallback_bits": _WITHOUT_FALLBACK}
     return table[list(columns)].rename(columns=columns).astype(float)
 
 
 def _with_evaluation(rows: pd.DataFrame, synergy: pd.DataFrame) -> pd.DataFrame:
-    """Add synergy on the evaluation questions, from the base's outcome on profile questions.
-
-    Synergy without fallback is that on the training benchmark.
-    """
+    """Add synergy on the evaluation questions, from the base's outcome on profile questions."""
     own = rows[(rows["condition"] == Condition.BASE) & (rows["measure"] == "synergy")]
     own = own.join(synergy[_WITHOUT_FALLBACK], on=["base", "trained_on"])
     own = own.assign(benchmark=own["trained_on"].map(evaluation_name), **{_BITS: own["value"]})
@@ -85,8 +77,7 @@ def _with_evaluation(rows: pd.DataFrame, synergy: pd.DataFrame) -> pd.DataFrame:
 def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:
     """Spearman's rho of gain and synergy over benchmarks, in the mean over bases and trainings.
 
-    The interval resamples seeds, the null permutes the names of benchmarks (the benchmark trained
-    on is one name), both the same in all groups: bases have similar synergy and gain.
+    The interval resamples seeds, the null permutes benchmarks, both the same in all groups.
     """
     own = seeds["benchmark"] == seeds["trained_on"].map(evaluation_name)
     seeds = seeds.assign(benchmark=seeds["benchmark"].where(~own, "trained on"))
@@ -121,11 +112,11 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
     return row | {"p_value": statistics.permutation_p(abs(rho), null), "n_seeds": n}
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """A marker per base, training and benchmark, with single seeds as dots; rho in the titles."""
     bases, trained = (list(table[name].dropna().unique()) for name in ("base", "trained_on"))
     colors = dict(zip(trained, TRAINED_COLORS, strict=False))
-    figure = Figure(figsize=(style.PAGE, 3.6))
+    figure = style.page(3.6)
     for ax, (against, title) in zip(figure.subplots(1, 2), _TITLES.items(), strict=True):
         rows = table[table["against"] == against]
         ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)

@@ -1,7 +1,6 @@
 """Which training samples get more weight, which less, and are these the intended samples?
 
-Scores of the training questions of the first bases and the first seed, with the weights of PID, by
-the exact solver and by other estimators of the local terms.
+Scores of the first bases and the first seed, with PID weights by all estimators of local terms.
 """
 
 import textwrap
@@ -10,44 +9,31 @@ from operator import attrgetter
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pidlib import benchmarks
 from pidlib._common import derive_seed
 from pidlib.decomposition.decisions import decision_pid
-from pidlib.experiments import style
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, declare, style, validate
 from pidlib.experiments.reweighting.plan import first_bases
 from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.experiments.reweighting.training import sample_weights, scored
-from pidlib.experiments.tables import Columns, of_type, validate
 from pidlib.reweighting import Condition
 
-COLUMNS = Columns(
-    {
-        **of_type("string", "experiment base benchmark split sample_id question answer"),
-        **of_type("Float64", "sr sc fp_bits gap_bits weight weight_batch weight_lsmi"),
-        **of_type("Float64", "p_answer", "p_answer_language", "moved_vision", "moved_language"),
-        **of_type("boolean", "right", "fallback_vision", "fallback_language", "converged"),
-        **of_type("Int64", "n_samples", "seed"),
-        "fingerprint": "string",
-    },
-    required=(
-        *("experiment", "base", "benchmark", "split", "sample_id"),
-        *("sr", "sc", "fp_bits", "gap_bits", "weight", "seed", "fingerprint"),
-    ),
+COLUMNS = declare(
+    "experiment base benchmark split sample_id question answer sr sc fp_bits gap_bits weight",
+    "weight_batch weight_lsmi p_answer p_answer_language moved_vision moved_language right",
+    "fallback_vision fallback_language converged n_samples seed fingerprint",
+    required="experiment base benchmark split sample_id sr sc fp_bits gap_bits weight seed "
+    "fingerprint",
+    fallback_vision="boolean",
+    fallback_language="boolean",
 )
 _EXTREMES = {"gap_bits": "largest gap", "sc": "largest SC", "sr": "largest SR"}
 _COUNT = 4  # samples shown of each extreme
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Scores and weights of the training questions, also by other estimators of the local terms.
-
-    ``moved`` is the mean total variation between the decisions of a source and those reconciled
-    with one P(Y), ``fallback`` marks decisions that count as uniform.
-    """
+    """Scores and weights of the training questions, also by other estimators of the local terms."""
     table = pd.concat([_scores(preset, *first) for first in first_bases(preset)])
     return validate(table.assign(experiment="reweighting"), COLUMNS)
 
@@ -81,17 +67,13 @@ def _scores(preset: Preset, base: str, trained_on: str) -> pd.DataFrame:
     return table.assign(n_samples=len(samples), **columns)
 
 
-def figure(table: pd.DataFrame) -> Figure:
-    """A block per benchmark: SC against SR, gap against FP, and the samples of largest scores.
-
-    A dot is a sample, in the color of its weight; hollow if the question alone makes the correct
-    answer less likely than 1/2. Pictures are not in the table: drawing loads the samples.
-    """
+def figure(table: pd.DataFrame) -> style.Figure:
+    """SC against SR, gap against FP (hollow: p(answer | text) below .5), and extreme samples."""
     benchmarked = table.groupby("benchmark", sort=False)
     weights = sorted(table["weight"].unique(), reverse=True)
     three = style.OTHERS[0], style.FAINT, style.OTHERS[1]
     colors = dict(zip(weights, three if len(weights) == 3 else style.OTHERS, strict=False))
-    figure = Figure(figsize=(style.PAGE, 3.35 * len(benchmarked) + 0.3))
+    figure = style.page(3.35 * len(benchmarked) + 0.3)
     blocks = figure.subfigures(len(benchmarked), 1, squeeze=False)[:, 0]
     for block, (name, rows) in zip(blocks, benchmarked, strict=True):
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.75))
@@ -112,7 +94,9 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_dots(ax: Axes, table: pd.DataFrame, x: str, y: str, colors: dict[float, str]) -> None:
+def _draw_dots(
+    ax: style.Axes, table: pd.DataFrame, x: str, y: str, colors: dict[float, str]
+) -> None:
     for weight, color in sorted(colors.items(), key=lambda item: item[0] != 1):
         for unlikely, face in ((False, color), (True, "white")):
             hollow = (table["p_answer_language"] < 0.5) == unlikely
@@ -122,7 +106,7 @@ def _draw_dots(ax: Axes, table: pd.DataFrame, x: str, y: str, colors: dict[float
             ax.plot(part[x].to_numpy(float), part[y].to_numpy(float), "o", **look)
 
 
-def _draw_extremes(figure: Figure, table: pd.DataFrame) -> None:
+def _draw_extremes(figure: style.Figure, table: pd.DataFrame) -> None:
     """Pictures; below each its question, answer, and p(answer) with the picture and without."""
     benchmark, split, *numbers = table.iloc[0][["benchmark", "split", "n_samples", "seed"]]
     samples = benchmarks.load(benchmark, split, *map(int, numbers))

@@ -1,17 +1,13 @@
 """What do synergy tasks gain, and language tasks lose?
 
-Accuracy minus that of uniform weights, per benchmark and in the mean over the benchmarks of a kind
-without the training benchmark; published values too.
+Accuracy minus that of uniform weights, per benchmark and in the mean over the others of a kind.
 """
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from pidlib.experiments import style
+from pidlib.experiments import Preset, style
 from pidlib.experiments.population import benchmark_kind
-from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.outcomes import outcomes
 from pidlib.experiments.reweighting.table3_reweighting import own_benchmarks, published_conditions
@@ -57,12 +53,12 @@ def _kinds(names: pd.Series) -> dict[str, str | None]:
     }
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """A column per training: means by kind, and differences per benchmark; last, as published."""
     table = table[table["against"] == Condition.UNIFORM]
     blocks = [block for _, block in table.groupby(["base", "trained_on"], sort=False)]
     names = max(block["benchmark"].nunique() for block in blocks)
-    figure = Figure(figsize=(style.PAGE, 3.3 + 0.16 * names))
+    figure = style.page(3.3 + 0.16 * names)
     above, below = figure.subfigures(2, 1, height_ratios=(2.3, 1 + 0.16 * names))
     axes = (part.subplots(1, len(blocks), squeeze=False)[0] for part in (above, below))
     for ax_means, ax_benchmarks, block in zip(*axes, blocks, strict=True):
@@ -78,7 +74,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_means(ax: Axes, block: pd.DataFrame) -> None:
+def _draw_means(ax: style.Axes, block: pd.DataFrame) -> None:
     cells = block.set_index(["benchmark", "condition"])[_DIFFERENCE]
     ax.axhline(0, color=style.FAINT, linewidth=0.6)
     ax.axvline(0, color=style.FAINT, linewidth=0.6)
@@ -97,7 +93,7 @@ def _draw_means(ax: Axes, block: pd.DataFrame) -> None:
     ax.set_title(",\n".join(names if pd.isna(grade) else (base, f"published (grade {grade})")))
 
 
-def _draw_benchmarks(ax: Axes, block: pd.DataFrame) -> None:
+def _draw_benchmarks(ax: style.Axes, block: pd.DataFrame) -> None:
     """PID and random weights: the training benchmark first, then the others by kind."""
     trained_on = block["trained_on"].iloc[0]
     own = own_benchmarks(trained_on)

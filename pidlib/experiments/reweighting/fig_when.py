@@ -4,12 +4,9 @@ import re
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pidlib.benchmarks import names
-from pidlib.experiments import style
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, style
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.fig_ablation import NULL_BAND, TRAINED_COLORS
 from pidlib.experiments.reweighting.settings import TrainingSpec
@@ -30,13 +27,13 @@ def measure(preset: Preset) -> pd.DataFrame:
     return paired.compare_arms(preset, plan.when_arms(preset))
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """A column per axis; above, accuracies of the conditions; below, PID minus uniform weights."""
     table = table[table["measure"] == "accuracy"]
     shown = [name for name in _AXES if name in set(table["axis"])]
     trained = list(table.loc[table["axis"] == "base", "trained_on"].unique())
     captions = next((name for name in trained if name in names("prior")), trained[0])
-    figure = Figure(figsize=(style.PAGE, 4.4))
+    figure = style.page(4.4)
     axes = figure.subplots(2, len(shown), sharey="row", sharex="col", squeeze=False)
     for (above, below), name in zip(axes.T, shown, strict=True):
         rows = table[table["axis"] == name]
@@ -66,7 +63,7 @@ def figure(table: pd.DataFrame) -> Figure:
 
 
 def _draw_accuracies(
-    ax: Axes, rows: pd.DataFrame, places: pd.Series, color: str, joined: bool
+    ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str, joined: bool
 ) -> None:
     """Accuracies with the standard deviation over seeds, joined if the levels are ordered."""
     for condition in plan.USUAL:
@@ -82,7 +79,7 @@ def _draw_accuracies(
         style.points(ax, x, value, marker, color=face, markeredgecolor=color, markersize=3)
 
 
-def _draw_differences(ax: Axes, rows: pd.DataFrame, places: pd.Series, color: str) -> None:
+def _draw_differences(ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str) -> None:
     rows = rows[(rows["condition"] == Condition.PID) & (rows["against"] == Condition.UNIFORM)]
     x, columns = places[rows["level"]].to_numpy(), ("difference", "ci_low", "ci_high", "null_high")
     value, low, high, null = (100 * style.floats(rows[name]) for name in columns)

@@ -1,8 +1,7 @@
 """Outcomes of trainings: made here, or read from the committed table.
 
-A notebook makes the first ``n_remade_seeds`` seeds of each condition, compares them with the
-committed table, and reads the others. ``python -m pidlib.experiments outcomes`` makes those that
-are not committed.
+A notebook makes the first ``n_remade_seeds`` seeds, compares them with the committed table, and
+reads the others; ``python -m pidlib.experiments outcomes`` makes what is not committed.
 """
 
 import warnings
@@ -14,28 +13,23 @@ import pandas as pd
 from tqdm import tqdm
 
 from pidlib._common import project_root
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset
 from pidlib.experiments.reweighting.plan import all_conditions
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
 from pidlib.experiments.reweighting.training import cache_folder, cached_shard, train_and_measure
-from pidlib.experiments.tables import COMPUTED, Columns, of_type, read, validate
+from pidlib.experiments.tables import COMPUTED, declare, read, validate
 from pidlib.extraction.store import Store
 
 TABLE = "reweighting/outcomes"
 QUESTIONS, SHARE, BITS = 3, 0.01, 0.02  # tolerances between machines
 
 # A row per measure and benchmark of a trained model; hyperparameters without effect are missing.
-COLUMNS = Columns(
-    {
-        **of_type("string", "base", "revision", "trained_on", "condition"),
-        **of_type("Int64", "seed", "n_tuned", "steps", "rank"),
-        **of_type("Float64", "learning_rate last top_gap top_shortcut gap_weight shortcut_weight"),
-        **of_type("string", "estimator", "reconciliation", "mislabeled", "benchmark", "measure"),
-        "value": "Float64",  # a share for accuracy, bits for total and the atoms
-        "n": "Int64",
-        **COMPUTED,
-    },
-    required="base trained_on condition seed benchmark measure value n fingerprint".split(),
+COLUMNS = declare(
+    "base revision trained_on condition seed n_tuned steps rank learning_rate last top_gap",
+    "top_shortcut gap_weight shortcut_weight estimator reconciliation mislabeled benchmark measure",
+    "value",  # a share for accuracy, bits for total and the atoms
+    f"n {COMPUTED}",
+    required="base trained_on condition seed benchmark measure value n fingerprint",
 )
 
 
@@ -50,16 +44,12 @@ class Outcomes(NamedTuple):
 
 
 def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
-    """Make the outcomes of the first seeds, as `made_here` says, and read the others.
-
-    Raises a ValueError for an outcome that is neither made here nor committed, and as
-    `check_committed` does.
-    """
+    """Make the outcomes that `made_here` names; read the others, or raise a ValueError."""
     specs, committed = distinct(specs), load_committed()
     known = set(committed["fingerprint"])
     here = made_here(preset, specs, known)
-    others = {spec.fingerprint: spec for spec in specs if spec not in here}
-    missing = [spec for key, spec in others.items() if key not in known]
+    others = {spec.fingerprint for spec in specs if spec not in here}
+    missing = [spec for spec in specs if spec.fingerprint in others - known]
     if missing:
         raise ValueError(
             f"{len(missing)} of {len(specs)} trainings are neither made here nor committed, the "
@@ -75,8 +65,8 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
         counted = f"{both['fingerprint'].nunique()} committed too"
         summary += f" ({counted}, largest difference {both['difference'].max():.1e})"
     summary += f", {len(others)} read from the committed table"
-    read_here = committed[committed["fingerprint"].isin(list(others))]
-    return Outcomes(pd.concat([made, read_here], ignore_index=True), summary)
+    table = pd.concat([made, committed[committed["fingerprint"].isin(others)]], ignore_index=True)
+    return Outcomes(table, summary)
 
 
 def complete(preset: Preset, specs: Iterable[TrainingSpec], retrain: bool = False) -> pd.DataFrame:
@@ -116,7 +106,7 @@ def outcome(preset: Preset, spec: TrainingSpec) -> pd.DataFrame:
 def load_committed() -> pd.DataFrame:
     """The committed outcomes, which are in the project even if new tables are not."""
     path = project_root() / "data" / "results" / f"{TABLE}.csv"
-    return read(path) if path.exists() else validate([], COLUMNS)
+    return read(path, COLUMNS) if path.exists() else validate([], COLUMNS)
 
 
 def check_committed(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:

@@ -1,18 +1,16 @@
 r"""Paired comparisons of trainings over seeds: mean difference, interval, null, p-value per cell.
 
-Trainings with the same seed start from the same adapter and use the same questions. Of the
-differences :math:`d_s` of n seeds, the value is the mean, the interval a bootstrap over seeds, the
-null the means of :math:`\pm d_s` with random signs; the p-value counts all :math:`2^n` signs, so it
-is at least .002 for 10 seeds and .25 for 3.
+Trainings with the same seed start from the same adapter and use the same questions. The value is
+the mean of the differences :math:`d_s` of n seeds, the null the means of :math:`\pm d_s` with
+random signs; the two-sided p-value counts all :math:`2^n` signs: at least .002 for 10 seeds.
 
-The percentiles of a bootstrap of few seeds are too narrow. The ends are therefore at
+As the percentiles of a bootstrap of few seeds are too narrow, the ends of the interval are at
 :math:`\Phi(\mp t_{.975, n - 1} \sqrt{n / (n - 1)})` (Hesterberg, The American Statistician 69,
 2015), which cover the mean of normal differences in .95 of cases for n = 10 and .76 for 3.
 
-All tests are two-sided. Signs test the mean only if the differences are symmetric: for exponential
-ones they reject .09 at .05. ``p_studentized`` does not assume that: it is the bootstrap t test
-(Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 16.4), which rejects .05 of
-these for n = 10 and 20 and .07 for n = 5, but .09 to .11 of log-normal ones.
+Signs test the mean only if the differences are symmetric: for exponential ones they reject .09 at
+.05. ``p_studentized`` does not assume that: the bootstrap t test (Efron and Tibshirani, An
+Introduction to the Bootstrap, 1993, section 16.4) rejects .05 for n = 10 and .07 for n = 5.
 """
 
 from collections.abc import Iterable, Sequence
@@ -23,31 +21,23 @@ from jaxtyping import Float
 from scipy.stats import false_discovery_control, norm, t
 
 from pidlib._common import derive_seed, fingerprint
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, declare, validate
 from pidlib.experiments.reweighting.outcomes import outcomes
 from pidlib.experiments.reweighting.plan import USUAL, Arm
 from pidlib.experiments.reweighting.questions import evaluation_name
-from pidlib.experiments.tables import Columns, of_type, validate
 from pidlib.reweighting import Condition
 
-TUNED_AXES = ("lists", "fraction", "weights")
 MEASURES = ("accuracy", "synergy", "unique_language")
 CELL = ("base", "trained_on", "benchmark", "measure")
 _TEST = (*CELL, "condition", "against", "difference", "p_value")  # equal in rows of one test
 _ARM_PAIRS = [*((own, Condition.UNIFORM) for own in USUAL), (Condition.PID, Condition.RANDOM)]
 
-COLUMNS = Columns(
-    {
-        **of_type("string", "experiment", "kind", "source", "grade", "base", "trained_on"),
-        **of_type("string", "condition", "against", "axis", "level", "benchmark", "measure"),
-        **of_type("Float64", "value", "spread", "difference", "ci_low", "ci_high", "null_high"),
-        **of_type("Float64", "p_value", "q_value", "p_studentized"),
-        **of_type("Float64", "base_value", "base_value_without_fallback"),  # bits
-        **of_type("Int64", "n_seeds", "n_pairs", "n_samples", "seed"),
-        **of_type("boolean", "primary", "converged"),
-        "fingerprint": "string",
-    },
-    required=("experiment", "condition", "measure", "seed"),
+COLUMNS = declare(
+    "experiment kind source grade base trained_on condition against axis level benchmark measure",
+    "value spread difference ci_low ci_high null_high p_value q_value p_studentized",
+    "base_value base_value_without_fallback",  # bits
+    "n_seeds n_pairs n_samples seed primary converged fingerprint",
+    required="experiment condition measure seed",
 )
 
 
@@ -59,33 +49,29 @@ def comparison_table(tables: Sequence[pd.DataFrame], seed: int) -> pd.DataFrame:
 
 
 def compare_arms(preset: Preset, arms: Sequence[Arm]) -> pd.DataFrame:
-    """Base and PID weights minus uniform weights at each level, and PID minus random weights.
-
-    Accuracy on the evaluation questions, and the atoms after training.
-    """
+    """Base and PID minus uniform weights at each level, and PID minus random weights."""
     rows = outcomes(preset, [arm.spec for arm in arms]).table
     levels = [(arm.axis, arm.level, arm.spec.fingerprint) for arm in arms]
     levels = pd.DataFrame(levels, columns=["axis", "level", "fingerprint"]).drop_duplicates()
     evaluated = rows["trained_on"].map(evaluation_name)
     own = rows["trained_on"].where(rows["measure"] != "accuracy", evaluated)
     rows = rows[rows["measure"].isin(MEASURES) & (rows["benchmark"] == own)]
-    by, seed = ["axis", "level", *CELL], preset.seed
-    rows = rows.merge(levels, on="fingerprint")
-    return comparison_table([compare(rows, _ARM_PAIRS, by, preset.n_resamples, seed)], seed)
+    options = ["axis", "level", *CELL], preset.n_resamples, preset.seed
+    table = compare(rows.merge(levels, on="fingerprint"), _ARM_PAIRS, *options)
+    return comparison_table([table], preset.seed)
 
 
 def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
-    """PID weights with the best numbers: each half of the seeds has the level, of all arms that
-    change lists, shares or weights, whose accuracy is best for the other half.
+    """PID weights with the best numbers, as judged by other seeds.
 
-    Chosen and judged on the same questions, which favors PID; both halves depend on each other.
+    Each half of the seeds has the level that is best for the other half, on the same questions.
     """
-    varied = [arm for arm in arms if arm.axis in TUNED_AXES]
+    varied = [arm for arm in arms if arm.axis in ("lists", "fraction", "weights")]
     rows = outcomes(preset, [arm.spec for arm in varied]).table
     rows = rows[rows["measure"] == "accuracy"].set_index(["fingerprint", "benchmark"])["value"]
     places = [(arm.spec.fingerprint, evaluation_name(arm.spec.trained_on)) for arm in varied]
     table = pd.DataFrame([arm.spec.columns for arm in varied])
-    levels = [(arm.axis, arm.level) for arm in varied]
+    levels = [arm[:2] for arm in varied]
     table = table.assign(arm=varied, level=levels, value=rows[places].to_numpy())
     chosen = []
     for _, group in table.groupby(["base", "trained_on"], sort=False):
@@ -114,7 +100,7 @@ def sign_flip(differences: Float[np.ndarray, " n"]) -> float:
     left, right = sums
     reached = abs(np.sum(differences)) - 1e-9 * max(np.abs(differences).sum(), 1e-300)
     above = len(right) - np.searchsorted(right, reached - left)
-    return min(1.0, 2 * float(above.sum()) / (len(left) * len(right)))
+    return min(1.0, 2 * float(above.mean()) / len(right))
 
 
 def mean_difference(
@@ -129,22 +115,17 @@ def mean_difference(
         return row
     generator = np.random.default_rng(derive_seed(seed, "paired"))
     samples = known[generator.integers(n, size=(n_resamples, n))]
-    drawn = samples.mean(1)
     flipped = (known * generator.choice((-1.0, 1.0), size=(n_resamples, n))).mean(1)
     tail = norm.cdf(-t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1)))
-    low, high = np.quantile(drawn, (tail, 1 - tail))
-    null = {"null_high": np.quantile(np.abs(flipped), 0.95), "p_value": sign_flip(known)}
-    null["p_studentized"] = studentized(known, samples)
-    return row | {"ci_low": low, "ci_high": high} | null
+    row["ci_low"], row["ci_high"] = np.quantile(samples.mean(1), (tail, 1 - tail))
+    row |= {"null_high": np.quantile(np.abs(flipped), 0.95), "p_value": sign_flip(known)}
+    return row | {"p_studentized": studentized(known, samples)}
 
 
 def studentized(
     differences: Float[np.ndarray, " n"], samples: Float[np.ndarray, "draws n"]
 ) -> float:
-    """The two-sided p-value of the bootstrap t test; `samples` are drawn from the differences.
-
-    Missing if all differences are equal.
-    """
+    """The two-sided p-value of the bootstrap t test; missing if all differences are equal."""
     if np.ptp(differences) <= 1e-12:
         return np.nan
     center = differences.mean()
@@ -181,8 +162,8 @@ def compare(
 ) -> pd.DataFrame:
     """For each cell and pair of conditions: mean and spread of the first, minus the second.
 
-    ``n_seeds`` are the seeds of the first (1 for the base, which has no spread), ``n_pairs`` those
-    of both. Pairs that a cell lacks have no row, a condition paired with itself no difference.
+    ``n_seeds`` are those of the first (1 for the base), ``n_pairs`` of both; a missing pair has no
+    row.
     """
     facts = {"n_samples": ("n", "min"), "converged": ("converged", "all")}
     facts = rows.groupby(list(by)).agg(**facts, fingerprint=("fingerprint", joint_fingerprint))
@@ -203,10 +184,7 @@ def compare(
 
 
 def with_q_values(table: pd.DataFrame, among: pd.Series | bool = True) -> pd.DataFrame:
-    """Add ``q_value``, the false-discovery rate (Benjamini and Hochberg) among tests in `among`.
-
-    A test in several rows counts once.
-    """
+    """Add ``q_value`` (Benjamini and Hochberg) of the tests `among`; a test counts once."""
     tested = table["p_value"].notna() & among if "p_value" in table else pd.Series(dtype=bool)
     table["q_value"] = np.nan
     if tested.any():

@@ -62,10 +62,7 @@ def all_conditions(preset: Preset) -> list[TrainingSpec]:
 
 
 def ablation_arms(preset: Preset) -> list[Arm]:
-    """PID weights with single numbers changed, and uniform weights with as many blocks adapted.
-
-    Half the seeds; `FALLBACK`, which checks the planned comparisons, has all, and random weights.
-    """
+    """PID weights with single numbers changed, and uniform weights with as many blocks adapted."""
     usual = (Condition.UNIFORM, Condition.PID), _half(preset)
     planned = (Condition.UNIFORM, Condition.PID, Condition.RANDOM), range(preset.n_tuning_seeds)
     return [

@@ -19,11 +19,7 @@ class Questions(NamedTuple):
 
 
 def questions(spec: TrainingSpec, *, allow_unpinned: bool = False) -> Questions:
-    """The questions of a training.
-
-    The evaluation uses captions without information after training on captions, and otherwise
-    balanced questions; those of the hub, where no text has all answers, are not balanced.
-    """
+    """The questions of a training; the evaluation is balanced where every text has all answers."""
     on, get = spec.trained_on, partial(load, allow_unpinned=allow_unpinned)
     train = get(on, "train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed))
     profile = get(on, "validation", spec.n_profiled, spec.stream)

@@ -77,10 +77,8 @@ class TrainingSpec:
     ) -> "TrainingSpec":
         """A training with the numbers of a preset, or with replacements: ``tuning={"steps": 120}``.
 
-        Numbers without effect take their defaults, so that equal outcomes have equal fingerprints:
-        the base has no seed and no training, uniform weights have no `Weighting`. Raises a
-        ValueError for an unknown condition, number (with the nearest known one), kind of wrong
-        labels or base.
+        Numbers without effect take their defaults, so that equal outcomes have equal fingerprints.
+        Raises a ValueError for an unknown condition, number, kind of wrong labels or base.
         """
         from pidlib.training.lora import Tuning
 
@@ -95,11 +93,11 @@ class TrainingSpec:
             tuned, seed, mislabeled = Tuning(), 0, ""
         if condition in (Condition.BASE, Condition.UNIFORM) and not mislabeled:
             weighted = Weighting()
-        identity = base, trained_on, Condition(condition), seed, tuned, weighted
-        sizes = ("n_tuned", "n_profiled", "n_evaluated", "n_retained", "draws")
-        numbers = {name: getattr(preset, name) for name in sizes} | {"stream": preset.seed}
+        sizes = {"n_tuned", "n_profiled", "n_evaluated", "n_retained", "draws"}
+        numbers = preset.model_dump(include=sizes) | {"stream": preset.seed}
         numbers |= {"tau": preset.tau if tau is None else tau, "mislabeled": mislabeled}
         others = tuple(name for name in preset.retained_benchmarks if name != trained_on)
+        identity = base, trained_on, Condition(condition), seed, tuned, weighted
         return cls(*identity, retained=others, **numbers)
 
     @cached_property
@@ -111,9 +109,8 @@ class TrainingSpec:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """Everything that is meant to change the outcome: all fields, the base's weights, code."""
-        revision = _revision(*parse_model(self.base)[1:])
-        parts = {"kind": "outcome", "code": self.code, "revision": revision}
-        return parts | asdict(self)
+        parts = {"kind": "outcome", "code": self.code}
+        return parts | {"revision": _revision(*parse_model(self.base)[1:])} | asdict(self)
 
     @cached_property
     def fingerprint(self) -> str:

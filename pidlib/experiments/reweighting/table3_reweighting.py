@@ -5,9 +5,8 @@ Accuracy and atoms after training under each condition; below, table 3 of Fang e
 
 import pandas as pd
 
-from pidlib.experiments import style, tables
+from pidlib.experiments import Preset, style, tables
 from pidlib.experiments.population import benchmark_kind
-from pidlib.experiments.preset import Preset
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.outcomes import outcomes
 from pidlib.experiments.reweighting.questions import evaluation_name
@@ -24,9 +23,7 @@ _ATOMS = {"synergy": "post $S$, bits", "unique_language": r"post $U_\ell$, bits"
 def measure(preset: Preset) -> pd.DataFrame:
     """Compare conditions: all with uniform weights, PID with other weights, and sampling.
 
-    ``primary`` marks the planned comparisons: PID minus uniform and minus random weights, by
-    accuracy on the evaluation questions. Their p-values are not corrected; all other tests are
-    exploratory and have a ``q_value``.
+    The planned comparisons, ``primary``, are PID minus uniform and minus random: not corrected.
     """
     rows = outcomes(preset, trainings(preset)).table
     rows = rows[rows["measure"].isin(paired.MEASURES)]
@@ -55,12 +52,7 @@ def published_conditions() -> pd.DataFrame:
 
 
 def latex(table: pd.DataFrame) -> str:
-    """A block per training, a column per condition; accuracies in percent, atoms in bits.
-
-    Below each value: its difference from uniform weights, and +- half the interval (of uniform
-    weights the standard deviation over seeds, of published values the printed +-). A star marks p <
-    .05 of the planned comparisons, or a false-discovery rate < .05 of the other tests.
-    """
+    """Conditions in columns; below each value its difference from uniform; * p or q < .05."""
     primary = table[table["primary"].fillna(False)].dropna(subset="p_value")
     table = table[table["against"].isna() | (table["against"] == Condition.UNIFORM)]
     shown = [condition for condition in CONDITIONS if condition in set(table["condition"])]
@@ -68,8 +60,8 @@ def latex(table: pd.DataFrame) -> str:
     lines = style.minis_line(table.loc[table["grade"].isna(), "base"], width)
     for (base, trained_on), block in table.groupby(["base", "trained_on"], sort=False):
         planned = primary[(primary["base"] == base) & (primary["trained_on"] == trained_on)]
-        title, rule = tables.escape(_title(block, planned)), r"\midrule " * bool(lines)
-        lines.append([rf"{rule}\multicolumn{{{width}}}{{l}}{{\emph{{{title}}}}}"])
+        title = tables.escape(_title(block, planned))
+        lines.append(tables.heading(title, width, r"\midrule " * bool(lines)))
         own = block["benchmark"].map(own_benchmarks(trained_on).get)
         block = block.assign(own=own).sort_values(["measure", "own"], kind="stable")
         keys = ["benchmark", "measure"]
@@ -80,7 +72,7 @@ def latex(table: pd.DataFrame) -> str:
             lines.append(["", *(below for _, below in cells)])
     words = {condition: CONDITIONS[condition].replace(" ", r"\\") for condition in shown}
     header = [rf"\shortstack[r]{{{condition}\\{words[condition]}}}" for condition in shown]
-    return tables.latex(["", *header], lines)
+    return tables.booktabs(["", *header], lines)
 
 
 def own_benchmarks(trained_on: str) -> dict[str, int]:
@@ -98,14 +90,11 @@ def _title(block: pd.DataFrame, planned: pd.DataFrame) -> str:
     counts = block.loc[block["condition"] != Condition.BASE, "n_seeds"].dropna()
     seeds = " to ".join(f"{count}" for count in sorted({counts.min(), counts.max()}))
     title += f", {seeds} seed" if seeds == "1" else f", {seeds} seeds"
-    tests = (
-        f"{row.condition} minus {row.against} p {_p(row.p_value)}" for row in planned.itertuples()
-    )
-    return f"{title}; balanced accuracy: {', '.join(tests)}" if len(planned) else title
-
-
-def _p(value: float) -> str:
-    return "below .0001" if value < 1e-4 else f"= {value:.4f}".replace("0.", ".")
+    tests = []
+    for row in planned.itertuples():
+        p = "below .0001" if row.p_value < 1e-4 else f"= {row.p_value:.4f}".replace("0.", ".")
+        tests.append(f"{row.condition} minus {row.against} p {p}")
+    return f"{title}; balanced accuracy: {', '.join(tests)}" if tests else title
 
 
 def _cell(rows: pd.DataFrame) -> tuple[str | None, str]:

@@ -23,8 +23,7 @@ from pidlib.experiments.extractions import Query, extracted
 from pidlib.experiments.preset import Preset, parse_model
 from pidlib.experiments.reweighting.questions import evaluation_name, questions
 from pidlib.experiments.reweighting.settings import TrainingSpec
-from pidlib.extraction import PASSES, extract
-from pidlib.extraction.masking import FULL, drawn
+from pidlib.extraction import FULL, PASSES, drawn, extract
 from pidlib.extraction.store import Shard, open_store
 from pidlib.models import LoadedModel, load_model
 from pidlib.reweighting import Condition
@@ -34,10 +33,7 @@ _PACKAGES = ("numpy", "torch", "transformers", "peft")  # whose versions are pro
 
 
 def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions, pd.DataFrame]:
-    """The training samples, the base's decisions, and the scores with ``converged``.
-
-    None of these depends on the condition.
-    """
+    """The training samples, the base's decisions and their scores, the same for all conditions."""
     train = questions(spec, allow_unpinned=preset.allow_unpinned).train
     base = _load(spec.base, preset.device, preset.allow_unpinned)
     passes = drawn(PASSES, spec.draws)

@@ -1,24 +1,20 @@
 """What do the questions look like, and which atoms does an ideal answerer need?
 
-The joint distribution (law) of picture, question and answer is known for the micro benchmarks; the
-truth is its decomposition, with the absent modality masked, or resampled independently. An ideal
-answerer's masked answers are those expected under the law, so observational truths are the same.
+The law of picture, question and answer is known for the micro benchmarks. The truth is its
+decomposition, with the absent modality masked (also for observational answers), or resampled.
 """
 
 import textwrap
 from itertools import product
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pidlib import benchmarks
 from pidlib._common import fingerprint
 from pidlib.decomposition import pid
-from pidlib.experiments import style, tables
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, style, tables
 from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale_bits
-from pidlib.extraction.masking import SOURCES
+from pidlib.extraction import SOURCES
 
 COLUMNS = tables.ATOMS
 _MODES = {
@@ -44,11 +40,11 @@ def generated(preset: Preset) -> list[str]:
     return [name for name in preset.benchmarks if name.startswith("micro/")]
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Samples of every benchmark, loaded here, and the atoms of those whose law is known."""
     names = list(dict.fromkeys((*table["benchmark"], *benchmarks.names("pictures"))))
     rows = len(names) // 2 + 1  # the last cell holds the legend
-    figure = Figure(figsize=(style.PAGE, 1.3 * rows))
+    figure = style.page(1.3 * rows)
     sheets = figure.subfigures(rows, 2, squeeze=False, wspace=0.04).ravel()
     for sheet, name in zip(sheets, names, strict=False):
         truth = table[table["benchmark"] == name]
@@ -56,7 +52,12 @@ def figure(table: pd.DataFrame) -> Figure:
         sheet.suptitle(style.benchmark_name(name), x=0.02, ha="left", fontsize=8.5)
         samples = benchmarks.load(name, "test", n=3 if len(truth) else 4)
         for ax, sample in zip(axes, samples, strict=False):
-            _draw_sample(ax, sample)
+            lines = [*textwrap.wrap(sample.question, 21), rf"$\bf{{{sample.answer}}}$"]
+            lines += [" "] * (4 - len(lines))  # equal captions give all pictures the same size
+            ax.imshow(sample.image, interpolation="nearest")
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+            ax.set_xlabel("\n".join(lines), fontsize=6.5, linespacing=1.05)
         if len(truth):
             draw_pairs(axes[-1], truth, "unimodal", _MODES, style.VISION_LANGUAGE)
             axes[-1].set_box_aspect(1)
@@ -65,12 +66,3 @@ def figure(table: pd.DataFrame) -> Figure:
     look = {"loc": "center", "fontsize": 8, "alignment": "left"}
     sheets[-1].legend(handles=handles, title="Atoms of the ideal answerer", **look)
     return figure
-
-
-def _draw_sample(ax: Axes, sample: benchmarks.Sample) -> None:
-    lines = [*textwrap.wrap(sample.question, 21), rf"$\bf{{{sample.answer}}}$"]
-    lines += [" "] * (4 - len(lines))  # equal captions give all pictures the same size
-    ax.imshow(sample.image, interpolation="nearest")
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    ax.set_xlabel("\n".join(lines), fontsize=6.5, linespacing=1.05)

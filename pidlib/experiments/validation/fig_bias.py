@@ -1,13 +1,8 @@
 """How much synergy is estimated where there is none?
 
 Two sources and a target are drawn independently, so every atom is zero. The plug-in estimate of
-I(Y; X1, X2) is too large by about (k1 k2 - 1)(ky - 1) / (2 n ln 2) bits, and synergy takes nearly
-all of this bias: I_Q sees pair tables only.
-
-References
-----------
-Panzeri, Senatore, Montemurro, Petersen (2007), Correcting for the sampling bias problem in spike
-train information measures, Journal of Neurophysiology 98.
+I(Y; X1, X2) is too large by about (k1 k2 - 1)(ky - 1) / (2 n ln 2) bits, nearly all of it synergy,
+as I_Q sees pair tables only. Corrections: Panzeri et al. (2007), Journal of Neurophysiology 98.
 """
 
 import itertools
@@ -15,16 +10,13 @@ import itertools
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from tqdm.auto import tqdm
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition import pid
 from pidlib.decomposition.entropies import ENTROPIES, joint_information, plug_in, tabulate
 from pidlib.decomposition.estimate import permuted
-from pidlib.experiments import style, tables
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, style, tables
 from pidlib.experiments.statistics import normal_interval, variance_of
 
 COLUMNS = tables.ATOMS
@@ -47,11 +39,18 @@ def measure(preset: Preset) -> pd.DataFrame:
     return tables.validate(table, COLUMNS)
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy against the number of samples: its mean above, the error of a single study below."""
     codes = sorted(table["n_codes"].unique())
-    lines = _line_styles(list(table["estimator"].unique()))
-    figure = Figure(figsize=(style.PAGE, 3.9))
+    # The first, plug-in, has the color of synergy.
+    colors = [style.COLORS["synergy"], *style.OTHERS]
+    dashes = itertools.cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
+    looks = zip(table["estimator"].unique(), colors, dashes, style.MARKERS, strict=False)
+    lines = {
+        name: {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8}
+        for name, color, dash, marker in looks
+    }
+    figure = style.page(3.9)
     axes = figure.subplots(2, len(codes), sharex=True, sharey="row", squeeze=False)
     left, right = table["n_samples"].min() * 0.7, table["n_samples"].max() * 1.3
     for (above, below), k in zip(axes.T, codes, strict=True):
@@ -70,29 +69,15 @@ def figure(table: pd.DataFrame) -> Figure:
     axes[0, 0].set_ylabel("spurious synergy (bits)")
     axes[1, 0].set_ylabel("root mean square error (bits)")
     handles = [style.handle(estimator, **line) for estimator, line in lines.items()]
-    shade = Patch(facecolor=style.NULL, alpha=0.45, label="not estimable: $n < k_1 k_2$")
+    shade = style.swatch("not estimable: $n < k_1 k_2$", facecolor=style.NULL, alpha=0.45)
     figure.legend(handles=[*handles, shade], loc="outside upper center", ncols=4)
     return figure
-
-
-def _line_styles(names: list[str]) -> dict[str, dict]:
-    """A color, dash and marker for each line; the first, plug-in, has the color of synergy."""
-    colors = [style.COLORS["synergy"], *style.OTHERS]
-    dashes = itertools.cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
-    return {
-        name: {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8}
-        for name, color, dash, marker in zip(names, colors, dashes, style.MARKERS, strict=False)
-    }
 
 
 def spurious_synergy(
     n: int, k: int, *, n_repeats: int = 8, n_permutations: int = 50, seed: int = 0
 ) -> pd.DataFrame:
-    """Synergy in bits of independent, uniform codes: a row per repeat, a column per correction.
-
-    The truth is zero. I_Q is uncorrected for "plug-in"; its permutation mean is subtracted for all
-    others, which differ in I(Y; X1, X2).
-    """
+    """Synergy of independent codes by correction; of I_Q, all but plug-in subtract the null."""
     ky = TARGET_CODES
     shape = (k, k, ky)
     generator = np.random.default_rng(derive_seed("spurious_synergy", seed, n, k, ky))
@@ -107,9 +92,9 @@ def spurious_synergy(
     for joints, union in zip(counts, unions, strict=True):
         estimates = {name: joint_information(joints, f) for name, f in ENTROPIES.items()}
         information = {name: values[0] for name, values in estimates.items()}
-        plain, chao = estimates["plug-in"], estimates["Chao-Wang-Jost"]
-        information["permutation mean"] = plain[0] - plain[1:].mean()
-        information["Chao-Wang-Jost, null"] = chao[0] - chao[1:].mean()
+        nulls = {"plug-in": "permutation mean", "Chao-Wang-Jost": "Chao-Wang-Jost, null"}
+        for name, corrected in nulls.items():
+            information[corrected] = information[name] - estimates[name][1:].mean()
         shuffled = shuffled_information(joints[:1], generator, 10).item()
         null = shuffled_information(joints[1:], generator).mean()
         information["Panzeri, null"] = shuffled - null

@@ -1,14 +1,13 @@
 """Do 95 % intervals hold the truth, and is the type-I error of p-values 5 %?
 
-Samples of laws with known atoms are drawn many times. Decisions of both kinds get the value and
-interval of `pidlib.profile`, extrapolated from halves, and, for comparison, the plug-in value with
-a bootstrap interval; codes those of `pidlib.estimate`, with its p-value. ``make coverage`` makes
-all cells (a kind, a law, a number of samples); a notebook remakes the first ``n_remade_cells`` of
-them, compares them with the committed table, and reads the others.
+Samples of laws with known atoms are drawn many times. Decisions get the value and interval of
+`pidlib.profile` and, for comparison, the plug-in value with a bootstrap interval; codes those of
+`pidlib.estimate`. ``make coverage`` makes all cells; a notebook remakes the first
+``n_remade_cells``, compares them with the committed table, and reads the others.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -17,9 +16,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from scipy.stats import binomtest
 from tqdm.auto import tqdm
 
@@ -28,15 +24,14 @@ from pidlib._common import code_version, derive_seed, fingerprint, project_root
 from pidlib.decomposition import pid
 from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions
-from pidlib.experiments import style, tables
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import COMPUTED, Columns, of_type
+from pidlib.experiments import COMPUTED, Preset, declare, style, tables
 from pidlib.experiments.validation import laws
-from pidlib.extraction.masking import SOURCES
+from pidlib.extraction import SOURCES
 from pidlib.extraction.store import Shard, open_store
 from pidlib.profiles.modes import measure_decisions
 
 KINDS = ("masked", "resampled", "codes")
+WORDS = {"masked": "Masked decisions", "resampled": "Resampled decisions", "codes": "Codes"}
 ESTIMATORS = {**dict.fromkeys(KINDS[:2], ("halves", "bootstrap")), "codes": ("codes",)}
 ATOMS = style.VISION_LANGUAGE
 N_CODES, N_BOOTSTRAP, N_PERMUTATIONS = 4, 100, 200
@@ -48,16 +43,12 @@ MOST_INPUTS, LEAST_REPEATS = 4 * 1024**2, 20
 BAND = 0.90, 0.98  # coverage that counts as right: few repetitions do not tell it from 95 %
 TOLERANCE = 1e-6  # bits, of the solver
 TABLE = "validation/fig_coverage"
-_TYPES = {
-    **of_type("string", "kind", "law"),
-    "n_samples": "Int64",
-    **of_type("string", "atom", "estimator"),
-    **of_type("Float64", "truth_bits", "value_bits", "bias_bits", "deviation_bits"),
-    **of_type("Float64", "coverage", "coverage_low", "coverage_high", "width_bits", "rejected"),
-    **of_type("Int64", "n_repeats", "seed"),
-    **COMPUTED,
-}
-COLUMNS = Columns(_TYPES, required=[name for name in _TYPES if name != "rejected"])
+_ESTIMATED = "atom estimator truth_bits value_bits bias_bits deviation_bits coverage coverage_low"
+_ESTIMATED += " coverage_high width_bits"
+COLUMNS = declare(
+    f"kind law n_samples {_ESTIMATED} rejected n_repeats seed {COMPUTED}",
+    required=f"kind law n_samples {_ESTIMATED} n_repeats seed {COMPUTED}",
+)
 _DOTTED = {"linestyle": ":", "markerfacecolor": "white"}  # of the bootstrap
 _answer_laws = cache(laws.answer_laws)
 
@@ -83,22 +74,18 @@ def plan(preset: Preset) -> list[Cell]:
     cells = []
     for n, kind in product(preset.coverage_samples, KINDS):
         for law in law_names(kind):
-            repeats = preset.n_coverage * (MORE_CODES if kind == "codes" else 1)
-            least = min(repeats, LEAST_REPEATS)
+            planned = repeats = preset.n_coverage * (MORE_CODES if kind == "codes" else 1)
             if kind != "codes" and all(_answer_laws()[law].new):
-                repeats = min(repeats, MOST_INPUTS // n**2)
-            if repeats >= least:
+                repeats = min(planned, MOST_INPUTS // n**2)
+            if repeats >= min(planned, LEAST_REPEATS):
                 cells.append(Cell(kind, law, n, repeats, preset.seed))
     return cells
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Remake the first ``n_remade_cells`` cells, and read the others from the committed table.
-
-    Warns of cells that are not committed; raises a ValueError if none is, and as `check`.
-    """
+    """Remake the first ``n_remade_cells`` cells, and read the others; warn of missing ones."""
     cells, path = plan(preset), project_root() / "data" / "results" / f"{TABLE}.csv"
-    committed = tables.read(path) if path.exists() else tables.validate([], COLUMNS)
+    committed = tables.read(path, COLUMNS) if path.exists() else tables.validate([], COLUMNS)
     others = {fingerprint(**cell.identity) for cell in cells[preset.n_remade_cells :]}
     missing = others - set(committed["fingerprint"])
     text = f"{len(missing)} of {len(cells)} cells are neither made here nor committed"
@@ -114,10 +101,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
-    """Rows of both tables; a ValueError if they differ by more than two repetitions or .005 bits.
-
-    Machines round differently, so a repetition at the edge of an interval may fall to either side.
-    """
+    """Rows of both tables; a ValueError if they differ by over two repetitions or .005 bits."""
     keys = ["fingerprint", "atom", "estimator"]
     both = made.merge(committed, on=keys, suffixes=("", "_committed"))
     for name, allowed in {"coverage": 2 / both["n_repeats"], "value_bits": 0.005}.items():
@@ -134,7 +118,7 @@ def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
 
 
 def make(preset: Preset, cells: Sequence[Cell]) -> pd.DataFrame:
-    """Make cells, or read them from the cache."""
+    """The rows of cells."""
     parts = [measure_cell(preset, cell) for cell in tqdm(cells, "coverage", unit="cell")]
     return tables.validate(pd.concat(parts) if parts else [], COLUMNS)
 
@@ -193,11 +177,12 @@ def law_names(kind: str) -> list[str]:
     return list(laws.sampled_laws(N_CODES) if kind == "codes" else _answer_laws())
 
 
-def true_atoms(kind: str, law: str) -> dict[str, float]:
+def true_atoms(kind: str, law: str) -> Mapping[str, float]:
     """The atoms of a law in bits, by name."""
-    if kind != "codes":
-        return _answer_laws()[law].atoms
-    return dict(pid(laws.sampled_laws(N_CODES)[law], SOURCES, tol=1e-7).atoms)
+    joints = laws.sampled_laws(N_CODES)
+    return (
+        pid(joints[law], SOURCES, tol=1e-7).atoms if kind == "codes" else _answer_laws()[law].atoms
+    )
 
 
 def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5"]) -> pd.DataFrame:
@@ -211,15 +196,14 @@ def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5
         bits = truth[atom], value.mean(), value.mean() - truth[atom], value.std()
         shares = held.mean(), ends.low, ends.high, (high - low).mean(), rejected
         rows.append((atom, estimator, *bits, *shares, converged.all()))
-    names = [name for name in _TYPES if name not in (*Cell._fields, "fingerprint")]
-    table = pd.DataFrame(rows, columns=names)
+    table = pd.DataFrame(rows, columns=[*_ESTIMATED.split(), "rejected", "converged"])
     columns = cell._asdict() | {"fingerprint": fingerprint(**cell.identity)}
     return tables.validate(table.assign(**columns), COLUMNS)
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Coverage against the number of samples, by kind and law; below, rejections of codes."""
-    figure = Figure(figsize=(style.PAGE, 7.0), layout="constrained")
+    figure = style.page(7.0, layout="constrained")
     figure.get_layout_engine().set(h_pad=0.1, rect=(0, 0, 1, 0.98))  # room for headings
     axes = figure.subplots(len(KINDS) + 1, len(laws.answer_laws()), sharex=True, sharey="row")
     for kind, row in zip(KINDS, axes, strict=False):
@@ -231,7 +215,7 @@ def figure(table: pd.DataFrame) -> Figure:
             for estimator in ESTIMATORS[kind][::-1]:
                 _lines(ax, rows[rows["estimator"] == estimator], "coverage", estimator)
             ax.set_title(law, fontsize=7.5)
-        _head(row[0], f"{_words(kind)}: {summary(shown)}", 17)
+        _head(row[0], f"{WORDS[kind]}: {summary(shown)}", 17)
         row[0].set_ylabel("coverage")
         for ax in row:  # widen the shares near 1
             ax.set_yscale("function", functions=(lambda share: share**3, np.cbrt))
@@ -259,23 +243,19 @@ def figure(table: pd.DataFrame) -> Figure:
         *style.atom_lines(style.MARKERS),
         style.handle("as reported; below: truth 0", linestyle="-", **look),
         style.handle("bootstrap; below: truth above 0", **look, **_DOTTED),
-        Patch(facecolor=style.NULL, alpha=0.6, label=" to ".join(map(_short, BAND))),
+        style.swatch(" to ".join(map(_short, BAND)), facecolor=style.NULL, alpha=0.6),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
     return figure
 
 
-def _head(ax: Axes, text: str, height: int) -> None:
+def _head(ax: style.Axes, text: str, height: int) -> None:
     """A heading of a row of panels, some points above the first."""
     place = {"xytext": (0, height), "textcoords": "offset points"}
     ax.annotate(text, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
 
 
-def _words(kind: str) -> str:
-    return kind.capitalize() + (" decisions" if kind != "codes" else "")
-
-
-def _lines(ax: Axes, rows: pd.DataFrame, column: str, estimator: str) -> None:
+def _lines(ax: style.Axes, rows: pd.DataFrame, column: str, estimator: str) -> None:
     """A line per atom with its marker; hollow and dotted for `bootstrap`."""
     look = {"markersize": 2.6, "linewidth": 0.8, "zorder": 3}
     look |= _DOTTED if estimator == "bootstrap" else {}
@@ -310,7 +290,7 @@ def short(table: pd.DataFrame) -> pd.DataFrame:
 def answer(table: pd.DataFrame) -> str:
     """Sentences on the coverage of each kind, and on the type-I error of codes."""
     kinds = table.groupby("kind", sort=False)
-    lines = [f"{_words(kind)}: coverage {summary(rows)}." for kind, rows in kinds]
+    lines = [f"{WORDS[kind]}: coverage {summary(rows)}." for kind, rows in kinds]
     codes = table[table["kind"] == "codes"]
     return "\n".join([*lines, f"p-values up to .05 {_type_one(codes)}."] if len(codes) else lines)
 
@@ -340,4 +320,4 @@ def latex(table: pd.DataFrame) -> str:
         places = [(*group, atom) for group, atom in product(groups, ATOMS)]
         shares = wide.loc[cell.fingerprint].reindex(places)
         rows.append([cell.kind, cell.law, cell.n_samples, cell.n_repeats, *shares])
-    return tables.latex(header, rows, "llrr" + "r" * 12, digits=2)
+    return tables.booktabs(header, rows, "llrr" + "r" * 12, digits=2)

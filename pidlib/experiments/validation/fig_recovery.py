@@ -1,8 +1,7 @@
 """Are measured atoms those that a model really has, even when it errs?
 
-On a finite law, a few renderings of every state of a generated task, one answer to each sample
-gives the exact atoms of a model, `pidlib.benchmarks.finite_laws`. They are compared with estimates
-from a draw of these samples in each unimodal mode. The resampled estimate has its own truth.
+On a finite law, a few renderings of every state of a generated task, the answers give the exact
+atoms of a model (`pidlib.benchmarks.finite_laws`): the truth of estimates from a draw.
 """
 
 from collections.abc import Iterator
@@ -12,30 +11,22 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pidlib._common import derive_seed
 from pidlib.benchmarks import Sample, finite_laws
 from pidlib.benchmarks.laws import FiniteLaw
-from pidlib.experiments import style
-from pidlib.experiments.extractions import Extracted, Query, Request, extractions
-from pidlib.experiments.preset import MODES, Preset
+from pidlib.experiments import MODES, Extracted, Preset, Query, Request, extract_all, style
 from pidlib.experiments.statistics import percentile_interval
-from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
+from pidlib.experiments.tables import ATOMS, declare, validate
 from pidlib.experiments.validation import fig_benchmarks
-from pidlib.extraction import PASSES
-from pidlib.extraction.masking import FULL, SOURCES, drawn
+from pidlib.extraction import FULL, PASSES, SOURCES, drawn
 from pidlib.profiles.modes import measure_decisions
 
 RENDERINGS = 4  # of each state; a law has 16 to 384 samples
 N_DRAWS = 2000  # bootstrap draws of the models
 FLOOR = 1e-3  # bits: an interval this close to a truth contains it
 ALL = "all"
-COLUMNS = Columns(
-    {**ATOMS.types, **of_type("Float64", "truth_bits", "accuracy")},
-    required=(*ATOMS.required, "truth_bits", "accuracy"),
-)
+COLUMNS = declare(ATOMS, "truth_bits accuracy", required="truth_bits accuracy")
 _ENDS = ["ci_low", "ci_high"]
 _LOOKS = {"masked": ("o", "white"), "resampled": ("D", style.INK)}
 _LOOKS |= {"observational": ("s", "#b0b0b0")}
@@ -70,7 +61,7 @@ def law_samples(samples: list[Sample], draw: int | None) -> list[Sample]:
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Estimated atoms of every model, task and mode, with those of the model's own law."""
-    answers = extractions(preset, *requests(preset))
+    answers = extract_all(preset, *requests(preset))
     rows = pd.concat([table for pair in answers for table in _compare(preset, *pair)])
     return validate(rows.assign(experiment="validation", seed=preset.seed), COLUMNS)
 
@@ -94,8 +85,7 @@ def _compare(preset: Preset, whole: Extracted, draw: Extracted) -> Iterator[pd.D
 def errors(table: pd.DataFrame) -> pd.DataFrame:
     """Mean distances of estimates from truths, by mode: of `ALL`, of a benchmark, of an atom.
 
-    Their 95 % intervals resample the models; ``null`` is the mean distance from the truths of
-    other models on the same benchmark; ``covered`` is the share of truths in their intervals.
+    Intervals resample models; ``null`` is the distance from the truths of others.
     """
     low, high = (table[name].astype(float) for name in _ENDS)
     covered = table["truth_bits"].between(low - FLOOR, high + FLOOR)
@@ -117,10 +107,10 @@ def errors(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns).set_index(["unimodal", "group"])
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Above, estimates against truths by mode; below, mean errors by benchmark and by atom."""
     modes = [mode for mode in MODES if mode in set(table["unimodal"])]
-    figure = Figure(figsize=(style.PAGE, 5))
+    figure = style.page(5)
     above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
     axes = above.subplots(1, len(modes), sharex=True, sharey=True, squeeze=False)[0]
     summary = errors(table)
@@ -137,7 +127,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_estimates(ax: Axes, rows: pd.DataFrame) -> None:
+def _draw_estimates(ax: style.Axes, rows: pd.DataFrame) -> None:
     top = style.floats(rows["truth_bits"]).max()
     ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
     for atom in style.VISION_LANGUAGE:
@@ -149,7 +139,9 @@ def _draw_estimates(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_xlim(-0.04 * top, 1.04 * top)
 
 
-def _draw_errors(part: Figure, summary: pd.DataFrame, modes: list[str], names: list[str]) -> None:
+def _draw_errors(
+    part: style.Figure, summary: pd.DataFrame, modes: list[str], names: list[str]
+) -> None:
     """Mean errors with intervals on a logarithmic axis, and those of the other models' laws."""
     ax, groups = part.subplots(), [*names, *style.VISION_LANGUAGE, ALL]
     places = np.arange(len(groups)) + 0.5 * (np.arange(len(groups)) >= len(names))

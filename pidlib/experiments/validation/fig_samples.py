@@ -1,9 +1,7 @@
 r"""How do unique information and synergy depend on the number of samples, and where do they end?
 
-The logits of two independent Gaussian sources add, and a source alone answers by its own logits:
-p(y | v) = softmax(v), p(y | v, t) = softmax(v + t). Every input is new. The larger logits majorize
-the smaller ones, and their law does not change if answers are relabeled, so the weaker source is a
-degraded version of the stronger one and
+The logits of two independent Gaussian sources add: p(y | v) = softmax(v), p(y | v, t) = softmax(v +
+t). Every input is new. The weaker source is a degraded version of the stronger one, so
 
 .. math:: U_{weaker} = 0, \quad R = I(Y; X_{weaker}), \quad S = I(Y; V, T) - I(Y; X_{stronger}).
 """
@@ -15,8 +13,6 @@ from functools import reduce
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.linalg import null_space
 from scipy.special import entr, softmax
 from tqdm.auto import tqdm
@@ -25,11 +21,9 @@ from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.batch import WIDTH, batch_pid
 from pidlib.decomposition.decisions import Decisions
-from pidlib.experiments import style
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import ATOMS, Preset, declare, style, validate
 from pidlib.experiments.statistics import normal_interval
-from pidlib.experiments.tables import ATOMS, Columns, validate
-from pidlib.extraction.masking import SOURCES
+from pidlib.extraction import SOURCES
 from pidlib.profiles.modes import measure_decisions
 
 K, NODES = 4, 40  # answers; nodes of the quadrature in each dimension
@@ -38,16 +32,16 @@ N_HALVES = 4
 # Of BATCH: widths, the first as published; steps; and sizes of samples, each a single batch.
 WIDTHS, STEPS, BATCH_SIZES = (WIDTH, 40, 80), 300, (32, 128)
 
-COLUMNS = Columns({**ATOMS.types, "width": "Int64"}, required=ATOMS.required)
+COLUMNS = declare(ATOMS, "width")
 
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Mean atoms by law, number of samples and estimator, and their limit.
 
-    The largest sample is cut into smaller ones, so all means are over the same inputs. Intervals
-    are 1.96 standard errors of the mean from the spread over the samples of one size, pooled over
-    sizes as if it fell as n^(-1/2). BATCH minus the exact solver, on the first sample, is added to
-    the mean of the exact solver, so the chance of one sample cancels; it has no interval.
+    The largest sample is cut into smaller ones. Intervals are 1.96 standard errors of the mean,
+    from the spread over samples of one size, pooled over sizes as if it fell as n^(-1/2). BATCH
+    minus the exact solver, on the first sample, is added to the mean of the exact solver, without
+    interval.
     """
     sizes, largest = preset.sample_sizes, max(preset.sample_sizes)
     parts = []
@@ -69,8 +63,8 @@ def measure(preset: Preset) -> pd.DataFrame:
     settings = {"sizes": sizes, "seed": preset.seed, "laws": LAWS, "n_halves": N_HALVES}
     identity = fingerprint(**settings, batch=(*WIDTHS, STEPS, *BATCH_SIZES))
     shared = {"experiment": "validation", "seed": preset.seed, "fingerprint": identity}
-    names = dict(zip(("source_a", "source_b"), SOURCES, strict=True))
-    return validate(pd.concat(parts).assign(**shared, **names, unimodal="masked"), COLUMNS)
+    shared |= {"source_a": "vision", "source_b": "language", "unimodal": "masked"}
+    return validate(pd.concat(parts).assign(**shared), COLUMNS)
 
 
 def inputs(scales: tuple[float, float], n: int, seed: int = 0) -> Float[np.ndarray, "2 n k"]:
@@ -92,10 +86,7 @@ def limit(scales: tuple[float, float]) -> dict[str, float]:
 
 
 def information(scale: float) -> float:
-    """Bits that softmax(scale z), with standard normal z, tells of its answer.
-
-    By Gauss-Hermite quadrature over the logits minus their mean; its error is below .001 bits.
-    """
+    """Bits that softmax(scale z), z normal, tells of its answer, by quadrature to .001."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     grid = np.stack(np.meshgrid(*[nodes] * (K - 1)), axis=-1).reshape(-1, K - 1)
     weights = reduce(np.multiply.outer, [weights / weights.sum()] * (K - 1)).ravel()
@@ -134,9 +125,9 @@ _BATCH_LOOKS = {
 }
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Unique information above and synergy below, against the number of samples; law by column."""
-    figure = Figure(figsize=(style.PAGE, 4.2))
+    figure = style.page(4.2)
     axes = figure.subplots(2, len(LAWS), sharex=True, sharey="row")
     for row, atom in zip(axes, ("unique_vision", "synergy"), strict=True):
         own = table[table["atom"] == atom]
@@ -160,7 +151,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw(ax: Axes, rows: pd.DataFrame, color: str) -> None:
+def _draw(ax: style.Axes, rows: pd.DataFrame, color: str) -> None:
     """Draw the limit and the means of the estimators, and write values of the largest sample."""
     end = rows.loc[rows["estimator"] == "limit", "value_bits"].item()
     ax.axhline(end, color=style.INK, linewidth=0.8, linestyle="--", zorder=1)

@@ -2,11 +2,6 @@
 
 Random tables, drawn uniformly from the simplex, are solved by this package and by its peers. The
 optimum is this package's, certified at a gap of 1e-9 bits.
-
-References
-----------
-Makkeh, Theis, Vicente (2018), BROJA-2PID: a robust estimator for bivariate partial information
-decomposition, Entropy 20:271.
 """
 
 import time
@@ -17,8 +12,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from scipy import sparse
 from scipy.stats import entropy
 from tqdm.auto import tqdm
@@ -26,19 +19,11 @@ from tqdm.auto import tqdm
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition import pid
 from pidlib.decomposition.information import mutual_information
-from pidlib.experiments import style, tables
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import Columns, of_type
+from pidlib.experiments import Preset, declare, style, tables
 
 Matrix, Solve = sparse.csc_matrix, Callable[[np.ndarray], np.ndarray]
-_TYPES = {
-    **of_type("string", "method", "size"),
-    **of_type("Int64", "cells", "tables"),
-    **of_type("Float64", "seconds", "ratio", "error_bits", "median_error_bits"),
-    "seed": "Int64",
-    "fingerprint": "string",
-}
-COLUMNS = Columns(_TYPES, required=tuple(_TYPES))
+_MEASURED = "method size cells tables seconds ratio error_bits median_error_bits"
+COLUMNS = declare(f"{_MEASURED} seed fingerprint", required=f"{_MEASURED} seed fingerprint")
 OURS = "ours, as a batch"
 TOLERANCE, LOOSE, FLOOR = 1e-6, 1e-3, 1e-9  # gaps in bits: ours, ours by fitting, the optimum's
 MIN_TABLES, CELLS_SOLVED = 20, 1_600  # tables per size: CELLS_SOLVED / cells, at least MIN_TABLES
@@ -67,12 +52,12 @@ def measure(preset: Preset) -> pd.DataFrame:
             errors = [error.max(), np.median(error)]
             rows.append([name, size, cells, count, seconds, seconds / ours, *errors])
     settings = {"sizes": preset.bench_sizes, "batch": preset.bench_batch, "seed": preset.seed}
-    table = pd.DataFrame(rows, columns=list(_TYPES)[: len(rows[0])])
+    table = pd.DataFrame(rows, columns=_MEASURED.split())
     shared = {"seed": preset.seed, "fingerprint": fingerprint(**settings)}
     return tables.validate(table.assign(**shared), COLUMNS)
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Error against time: a panel per size; a marker at the largest error, a line to the median."""
     sizes = table["size"].unique()
     figure, axes = style.benchmark_panels(sizes, 1.6, 1.1, sharex=True, sharey=True)
@@ -94,7 +79,7 @@ def figure(table: pd.DataFrame) -> Figure:
     shown = [name for name in METHODS if name in set(table["method"])]
     handles = [style.handle(name, **METHODS[name].look) for name in shown]
     handles += [style.handle(words, linestyle=dash, **line) for dash, words in _TOLERANCES.values()]
-    handles.append(Patch(facecolor=style.NULL, alpha=0.45, label="accuracy of the optimum"))
+    handles.append(style.swatch("accuracy of the optimum", facecolor=style.NULL, alpha=0.45))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
@@ -132,11 +117,11 @@ def plain_ipfp(joint: np.ndarray, outer: int = 100, inner: int = 100) -> float:
 
 
 def cone_program(joint: np.ndarray) -> float:
-    """I_Q in bits by the cone program of Makkeh et al. (2018), solved by ECOS.
+    """I_Q in bits by the cone program of Makkeh, Theis and Vicente (2018), Entropy 20:271, by ECOS.
 
     Maximize sum r over r and q, with r <= -q log(q / p) in every cell, which is an exponential
-    cone, p(x1, x2) = sum_y q(x1, x2, y), and the pair marginals of q fixed. The maximum is
-    H_Q(Y | X1, X2) in nats. Every cell needs a positive marginal.
+    cone, p(x1, x2) = sum_y q(x1, x2, y), and the pair marginals of q fixed. The maximum is H_Q(Y |
+    X1, X2) in nats. Every cell needs a positive marginal.
     """
     import ecos
 

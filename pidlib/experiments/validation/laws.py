@@ -11,7 +11,7 @@ from scipy.stats import norm, qmc
 from pidlib.decomposition import pid
 from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.decisions import Decisions
-from pidlib.extraction.masking import SOURCES
+from pidlib.extraction import SOURCES
 
 K, PARTNERS = 4, 32  # answers; questions for each picture where more differ
 POINTS = 10  # quadrature points of a source whose inputs are all new, 2 to this power
@@ -22,8 +22,7 @@ class Answers:
     """Answers p(y | v, t) = softmax(v + t) to independent pictures and questions.
 
     `logits` [values, k] and `weights` [values] of both sources; of a source in `new`, whose inputs
-    differ in all samples and are normal with the standard deviation `scale`, the values are points
-    of a quadrature.
+    differ in all samples and are normal with deviation `scale`, the values are quadrature points.
     """
 
     logits: tuple[Float[np.ndarray, "values k"], ...]
@@ -33,11 +32,7 @@ class Answers:
 
     @cached_property
     def atoms(self) -> dict[str, float]:
-        """The atoms of the law in bits, by name.
-
-        I_Q is that of the solver, or I(Y; V) if both sources have one law: they then carry the same
-        information, and no unique information.
-        """
+        """The atoms of the law in bits; if both sources have one law, no information is unique."""
         (v, t), (pv, pt) = self.logits, self.weights
         joint = _softmax(v[:, None] + t)
         rows = [(pt[:, None] * joint).sum(1), np.einsum("v,vty->ty", pv, joint)]
@@ -74,10 +69,7 @@ class Answers:
         return Decisions(_softmax(v + t), rows, values=values)
 
     def resampled(self, n: int, generator: np.random.Generator) -> Decisions:
-        """Decisions with a row per pair of a picture with a question of any sample.
-
-        Each picture gets all distinct questions, or `PARTNERS` random ones.
-        """
+        """Decisions of pairs: each picture with all questions, or `PARTNERS` random ones."""
         (pictures, v), (questions, t) = self.draw(n, generator)
         _, first, counts = np.unique(questions, return_index=True, return_counts=True)
         some = min(PARTNERS, len(first))

@@ -1,7 +1,6 @@
 """Does the solver find the atoms that are known exactly?
 
-The atoms of every gate of `pidlib.gates` are compared with their closed form. The gap is the width
-of the interval of I_Q that the solver certifies without the truth.
+Those of every gate of `pidlib.gates` against their closed form, and the gap that is certified.
 """
 
 import pandas as pd
@@ -9,11 +8,10 @@ import pandas as pd
 from pidlib._common import fingerprint
 from pidlib.decomposition import pid
 from pidlib.decomposition.gates import GATES
-from pidlib.experiments import tables
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, tables
 from pidlib.experiments.style import VISION_LANGUAGE
 from pidlib.experiments.truths import atom_rows
-from pidlib.extraction.masking import SOURCES
+from pidlib.extraction import SOURCES
 
 COLUMNS = tables.ATOMS
 
@@ -46,7 +44,7 @@ def latex(table: pd.DataFrame) -> str:
         limits = _magnitude(distance[gate].max()), _magnitude(gap[gate].max())
         rows.append([gate.removeprefix("gate/"), *map(float, bits), *limits])
     header = ["gate", "$R$", "$U_1$", "$U_2$", "$S$", "distance", "gap"]
-    return tables.latex(header, rows, digits=4)
+    return tables.booktabs(header, rows, digits=4)
 
 
 def _magnitude(value: float) -> str:

@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pidlib import benchmarks
 from pidlib._common import fingerprint
@@ -17,14 +15,12 @@ from pidlib.decomposition import pid
 from pidlib.decomposition.entropies import tabulate
 from pidlib.decomposition.gates import GATES
 from pidlib.decomposition.measures import OF_JOINTS, OF_PAIRS, decompose
-from pidlib.experiments import population, style
+from pidlib.experiments import Preset, Request, extract_all, population, style
 from pidlib.experiments.decision_profiles import embedding_codes, embedding_request
-from pidlib.experiments.extractions import Request, extractions
 from pidlib.experiments.population import ATOMS, OUTCOMES, population_table
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import ORIGIN, Columns, of_type, validate
+from pidlib.experiments.tables import ORIGIN, declare, validate
 from pidlib.experiments.vision_language import variants
-from pidlib.extraction.masking import SOURCES
+from pidlib.extraction import SOURCES
 
 MAX_CELLS = 128  # of a table by CCS or dep, which take seconds for larger ones
 TIE = 0.01  # bits: smaller differences of atoms do not decide which leads
@@ -33,24 +29,16 @@ OTHERS = (*OF_PAIRS, *OF_JOINTS)  # definitions compared with BROJA
 RANKED = ("synergy", "redundancy")
 
 COLUMNS = {
-    "fig_definitions": Columns(
-        {
-            **{**of_type("string", "experiment", "kind"), **ORIGIN},
-            "procedure": "string",
-            **variants.INFORMATIONS,
-            **of_type("Float64", *(f"{name}_bits" for name in OF_JOINTS), *OUTCOMES),
-            **of_type("Int64", "n_samples", "n_codes", "seed"),
-            "fingerprint": "string",
-        },
-        required=("experiment", "kind", "benchmark", "broja_bits", "mmi_bits", "fingerprint"),
+    "fig_definitions": declare(
+        f"experiment kind {ORIGIN} procedure",
+        variants.INFORMATIONS,
+        *(*(f"{name}_bits" for name in OF_JOINTS), *OUTCOMES),
+        "n_samples n_codes seed fingerprint",
+        required="experiment kind benchmark broja_bits mmi_bits fingerprint",
     ),
-    "fig_definitions_conclusions": Columns(
-        {
-            **of_type("string", "experiment", "conclusion", "atom"),
-            "share": "Float64",
-            **variants.CORRELATIONS,
-        },
-        required=("experiment", "conclusion", "benchmark", "procedure", "definition"),
+    "fig_definitions_conclusions": declare(
+        f"experiment conclusion atom share {variants.CORRELATIONS}",
+        required="experiment conclusion benchmark procedure definition",
     ),
 }
 
@@ -77,10 +65,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 
 
 def redundancies(joint: np.ndarray) -> dict[str, float | bool]:
-    """Informations of a table [x1, x2, y] and its redundancy by each definition, in bits.
-
-    CCS and dep are missing above `MAX_CELLS`.
-    """
+    """Informations of a table [x1, x2, y] and redundancies; the slow ones up to `MAX_CELLS`."""
     measures = OTHERS if np.asarray(joint).size <= MAX_CELLS else OF_PAIRS
     by_others = {name: decompose(joint, name)["redundancy"] for name in measures}
     return variants.solved_informations(pid(joint, SOURCES), by_others)
@@ -100,7 +85,7 @@ def _tables(preset: Preset) -> Iterator[dict[str, object]]:
 def _codes(preset: Preset) -> Iterator[dict[str, object]]:
     """The coded tables of `fig_embeddings`: pooled embeddings, and the state at the answer."""
     k, seed = preset.n_clusters, preset.seed
-    for fitted, applied in extractions(preset, embedding_request(preset)):
+    for fitted, applied in extract_all(preset, embedding_request(preset)):
         codes = embedding_codes(fitted.extraction, applied.extraction, k, seed)
         counts = tabulate(*(each[None] for each in codes), (k, k, k))[0]
         fitted_to = fitted.columns["fingerprint"]
@@ -111,8 +96,7 @@ def _codes(preset: Preset) -> Iterator[dict[str, object]]:
 def leading_atoms(decisions: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
     """The largest atom of the mean over models, and the share of models that agree with BROJA.
 
-    A model agrees if the largest atom by BROJA is within `TIE` of the largest by the definition.
-    The rows of all benchmarks have no largest atom.
+    They agree if the largest atom by BROJA is within `TIE` of the largest by the definition.
     """
     rows = []
     decisions = pd.concat([decisions, decisions.assign(benchmark=population.ALL)])
@@ -155,10 +139,10 @@ _LOOKS = {
 }
 
 
-def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """Distances of redundancies from BROJA above; below what the definitions agree on."""
     table, conclusions = tables["fig_definitions"], tables["fig_definitions_conclusions"]
-    result = Figure(figsize=(style.PAGE, 5.4))
+    result = style.page(5.4)
     above, below = result.subfigures(2, 1, height_ratios=(1, 1.05))
     names = table["kind"].mask(table["kind"] == "decisions", table["procedure"])
     panels = list(table.groupby(names, sort=False))
@@ -174,7 +158,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     return result
 
 
-def _draw_distances(ax: Axes, rows: pd.DataFrame) -> None:
+def _draw_distances(ax: style.Axes, rows: pd.DataFrame) -> None:
     """R of each definition beyond that of BROJA; on the diagonal is MMI."""
     broja = style.floats(rows["broja_bits"])
     smaller = style.floats(rows["mmi_bits"]) - broja

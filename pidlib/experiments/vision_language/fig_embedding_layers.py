@@ -1,20 +1,19 @@
 """How do the atoms of embeddings change from block to block?
 
-The sources are those of `fig_embeddings`, the target is the state at the answer position after each
-block, with a codebook for each block.
+Sources as in `fig_embeddings`; the target is the last state after each block, with its codebook.
 """
 
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import style
-from pidlib.experiments.decision_profiles import CODES, embedding_codes, embedding_request
-from pidlib.experiments.extractions import Request, extractions
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import ATOMS, validate
+from pidlib.experiments import ATOMS, Preset, Request, extract_all, style, validate
+from pidlib.experiments.decision_profiles import (
+    CODES,
+    ESTIMATION,
+    embedding_codes,
+    embedding_request,
+)
 
 LEVEL = 0.05  # of significance
 COLUMNS = ATOMS
@@ -27,10 +26,10 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of each model on each benchmark about the state after each block."""
-    settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
+    settings = preset.model_dump(include=ESTIMATION)
     quantized = {"n_clusters": preset.n_clusters, "seed": preset.seed, "allow_degenerate": True}
     profiles = []
-    for fitted, applied in extractions(preset, embedding_request(preset)):
+    for fitted, applied in extract_all(preset, embedding_request(preset)):
         others = {"fitted": fitted.columns["fingerprint"], "n_clusters": preset.n_clusters}
         columns = applied.row_columns("vision_language", **others, **settings, target="blocks")
         *sources, _ = embedding_codes(fitted.extraction, applied.extraction, **quantized)
@@ -42,7 +41,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     return validate(pd.concat(profiles).assign(**shared), COLUMNS)
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Corrected atoms against the relative depth of the block; filled markers are significant."""
     models = list(table["model"].unique())
     names = list(table["benchmark"].unique())
@@ -64,7 +63,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_line(ax: Axes, rows: pd.DataFrame, color: str, marker: str, shift: float) -> None:
+def _draw_line(ax: style.Axes, rows: pd.DataFrame, color: str, marker: str, shift: float) -> None:
     x = (rows["layer"].to_numpy(float) + 1) / (rows["layer"].max() + 1) + shift
     value = style.floats(rows["corrected_bits"])
     significant = (rows["null_p"] <= LEVEL).to_numpy(bool, na_value=False)

@@ -1,42 +1,44 @@
 """Do embeddings have the same atoms as decisions?
 
-The sources are the pooled vision and language embeddings at the input of the language model, the
-target is the state at the answer position after the last block; all three become k-means codes, by
-codebooks of other samples, or are decomposed by their covariance (estimator ``Gaussian``).
+The sources are pooled embeddings at the input of the language model, the target is the last state
+at the answer position; all become k-means codes, by codebooks of other samples, or are decomposed
+by their covariance (estimator ``Gaussian``).
 """
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from pidlib._common import fingerprint
-from pidlib.experiments import decision_profiles, style, tables
-from pidlib.experiments.decision_profiles import GAUSSIAN, N_DRAWS, gaussian_rows
-from pidlib.experiments.extractions import Request, extractions
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, Request, extract_all, style, tables
+from pidlib.experiments.decision_profiles import (
+    ESTIMATION,
+    GAUSSIAN,
+    N_DRAWS,
+    embedding_profile,
+    embedding_request,
+    gaussian_rows,
+)
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.experiments.vision_language.panels import compare
-from pidlib.extraction.masking import SOURCES
+from pidlib.extraction import SOURCES
 
 COLUMNS = ATOMS
 
 
 def requests(preset: Preset) -> list[Request]:
     """States at the answer position, of samples for the codebooks and of samples to profile."""
-    return [decision_profiles.embedding_request(preset)]
+    return [embedding_request(preset)]
 
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of each model on each benchmark, with null, correction and interval."""
-    settings = preset.model_dump(include={"n_clusters", "n_permutations", "n_bootstrap", "seed"})
+    settings = preset.model_dump(include={"n_clusters", *ESTIMATION})
     profiles = []
-    for fitted, (states, columns) in extractions(preset, *requests(preset)):
+    for fitted, (states, columns) in extract_all(preset, *requests(preset)):
         applied = columns["fingerprint"]
         key = fingerprint(fitted=fitted.columns["fingerprint"], applied=applied, **settings)
-        columns = columns | {"fingerprint": key}
-        profiles.append(
-            decision_profiles.embedding_profile(fitted.extraction, states, **settings, **columns)
-        )
+        profile = embedding_profile(preset, fitted.extraction, states)
+        profiles.append(profile.assign(**columns | {"fingerprint": key}))
         parts = [*(states.embeddings[name] for name in SOURCES), states.hidden[:, -1]]
         options = {"seed": preset.seed, "n_draws": min(N_DRAWS, preset.n_permutations)}
         key = fingerprint(applied=applied, **GAUSSIAN, **options)
@@ -45,7 +47,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     return validate(pd.concat(profiles).assign(experiment="vision_language"), COLUMNS)
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Atoms corrected for sampling bias as bars, plug-in values as markers."""
     table = table[table["estimator"] == "exact"]
     bars = table.assign(bits=table["corrected_bits"])
@@ -67,4 +69,4 @@ def latex(table: pd.DataFrame) -> str:
         [style.benchmark_name(benchmark), style.model_name(model), *cells.loc[benchmark, model]]
         for benchmark, model in cells.index
     ]
-    return tables.latex(["benchmark", "model", *symbols], rows, align="ll" + "r" * 8)
+    return tables.booktabs(["benchmark", "model", *symbols], rows, align="ll" + "r" * 8)

@@ -1,12 +1,9 @@
 """How much does a profile of decisions depend on how it is measured?
 
-Four studies, each with one choice changed:
-
-- ``estimator``: BATCH against the exact solver, on the masked decisions of the first model;
-- ``alone``: the absent modality masked against resampled, both by the exact solver;
-- ``mask``: masked by the mean of all tokens, or by tokens of another sample, instead of noise;
-- ``options``: for models trained on questions that list their candidates, the picture with options
-  hidden (``vision``; by another draw of the noise, ``vision#1``) or visible (``vision+options``).
+Studies with one choice changed: ``estimator``, BATCH against the exact solver, of the first model;
+``alone``, the absent modality masked against resampled; ``mask``, by the mean of all tokens, or by
+tokens of another sample, instead of noise; ``options``, for models trained on questions that list
+their candidates: the picture with options hidden (``vision``, ``vision#1``) or visible.
 """
 
 import time
@@ -17,22 +14,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from pidlib._common import derive_seed
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import decision_pid
-from pidlib.experiments import decision_profiles, style
+from pidlib.experiments import ATOMS, Preset, decision_profiles, declare, style, validate
 from pidlib.experiments.decision_profiles import mode_profiles
-from pidlib.experiments.extractions import Extracted, Query, Request, extractions
-from pidlib.experiments.preset import Preset
+from pidlib.experiments.extractions import Extracted, Query, Request, extract_all
 from pidlib.experiments.statistics import normal_interval
-from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
 from pidlib.experiments.truths import atom_rows
-from pidlib.extraction import Extraction
-from pidlib.extraction.masking import FULL, OPTIONS, SOURCES, drawn
+from pidlib.extraction import FULL, OPTIONS, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import measure_decisions
 
 EXPERIMENT = "vision_language"
@@ -41,15 +32,7 @@ TRAINING = ({"epochs": 10, "batch_size": 256}, {"epochs": 20, "batch_size": 64})
 N_SEEDS = 3  # of BATCH
 VISION_PASSES = ("vision", "vision#1", OPTIONS)
 
-COLUMNS = Columns(
-    {
-        **of_type("string", "study", "mask"),
-        **ATOMS.types,
-        **of_type("Int64", "epochs", "batch_size"),
-        **of_type("Float64", "seconds", "ratio", "fallback"),
-    },
-    required=("study", *ATOMS.required),
-)
+COLUMNS = declare("study mask", ATOMS, "epochs batch_size seconds ratio fallback", required="study")
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -65,22 +48,18 @@ def requests(preset: Preset) -> list[Request]:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms of all studies.
-
-    ``fallback`` is that of the vision row of the study ``options``. ``seconds``, and the ``ratio``
-    to those of the exact solver, are CPU time on the machine that wrote the table.
-    """
+    """Atoms of all studies; ``seconds`` are CPU time, ``ratio`` that to the exact solver."""
     profiled, listed, *masked = requests(preset)
     tables = []
-    for (answer,) in extractions(preset, profiled):
+    for (answer,) in extract_all(preset, profiled):
         tables += [rows.assign(study="alone") for rows in mode_profiles(preset, answer, EXPERIMENT)]
-    for (answer,) in extractions(preset, profiled._replace(models=preset.models[:1])):
+    for (answer,) in extract_all(preset, profiled._replace(models=preset.models[:1])):
         tables += _compare_estimators(preset, answer)
-    for (answer,) in extractions(preset, listed):
+    for (answer,) in extract_all(preset, listed):
         tables += _compare_passes(preset, answer)
     for request in masked:
         mask = request.queries[0].mask
-        for (answer,) in extractions(preset, request):
+        for (answer,) in extract_all(preset, request):
             rows = _decomposed(preset, answer, answer.extraction)
             tables.append(rows.assign(source_a="vision", study="mask", mask=mask))
     return validate(pd.concat(tables).assign(source_b="language"), COLUMNS)
@@ -143,11 +122,7 @@ _PANELS |= {"listed options": "visible $-$ hidden"}
 
 
 def alternatives(table: pd.DataFrame) -> pd.DataFrame:
-    """How far other masks and modes are from noise: a row each, over atoms, models, benchmarks.
-
-    The mean absolute difference in bits, the mean half width of its interval, and the share of the
-    ``n`` differences whose interval leaves 0 out.
-    """
+    """How far other masks and modes are from noise, and the share of intervals beyond 0."""
     alone, other = (table[table["study"] == study] for study in ("alone", "mask"))
     parts = {**dict(list(other.groupby("mask"))), **dict(list(alone.groupby("unimodal")))}
     noise = parts.pop("masked")
@@ -163,10 +138,10 @@ def alternatives(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows).T
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """The difference that each choice makes to each atom, a panel for each study."""
     benchmarks, models = list(table["benchmark"].unique()), list(table["model"].unique())
-    result = Figure(figsize=(style.PAGE, 0.4 * len(benchmarks) + 1.1))
+    result = style.page(0.4 * len(benchmarks) + 1.1)
     axes = result.subplots(1, 3, sharey=True)
     for ax, (title, label) in zip(axes, _PANELS.items(), strict=True):
         ax.set_title(title)
@@ -208,11 +183,7 @@ def _difference(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
 
 
 def _draw_differences(
-    ax: Axes,
-    rows: pd.DataFrame,
-    redrawn: pd.DataFrame | None,
-    benchmarks: list[str],
-    models: list[str],
+    ax: style.Axes, rows: pd.DataFrame, redrawn: pd.DataFrame | None, names: list, models: list
 ) -> None:
     """Draw differences of atoms, in front of those that another draw of the noise makes."""
     present = [model for model in models if model in set(rows["model"])]
@@ -220,13 +191,13 @@ def _draw_differences(
     height = 0.15 / len(present) if present else 0
     for row in rows.itertuples():
         offset = (present.index(row.model) - (len(present) - 1) / 2) * height
-        y = benchmarks.index(row.benchmark) + _OFFSETS[row.atom] + offset
+        y = names.index(row.benchmark) + _OFFSETS[row.atom] + offset
         width = redrawn.get((row.benchmark, row.model, row.atom), np.nan)
         ax.barh(y, width, height, color=style.NULL, linewidth=0, zorder=1.5)
         _draw_point(ax, row, y, style.MARKERS[models.index(row.model)])
 
 
-def _draw_masks(ax: Axes, table: pd.DataFrame, benchmarks: list[str]) -> list[Line2D]:
+def _draw_masks(ax: style.Axes, table: pd.DataFrame, benchmarks: list[str]) -> list[style.Artist]:
     """Draw the mean and range over models of each mask; return legend entries with its effect."""
     noise = table[(table["study"] == "alone") & (table["unimodal"] == "masked")]
     other, effects = table[table["study"] == "mask"], alternatives(table)
@@ -244,7 +215,7 @@ def _draw_masks(ax: Axes, table: pd.DataFrame, benchmarks: list[str]) -> list[Li
     return handles
 
 
-def _draw_point(ax: Axes, row: Any, y: float, marker: str, face: str | None = None) -> None:
+def _draw_point(ax: style.Axes, row: Any, y: float, marker: str, face: str | None = None) -> None:
     """Draw a difference with its range, in the color of its atom, or outlined in it on `face`."""
     color = style.COLORS[row.atom]
     ax.hlines(y, row.low, row.high, color=color, linewidth=0.7, zorder=3)

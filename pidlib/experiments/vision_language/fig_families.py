@@ -1,37 +1,26 @@
 r"""Are the profiles of two models alike if they share a family, a size, or only their accuracy?
 
-Spearman's :math:`\rho` of each pair of models over the atoms on all benchmarks. ``profile``
-correlates the atoms; ``deviation`` first subtracts the mean over models from each atom on each
-benchmark, and is about -1 / (n - 1) for unrelated models.
+Spearman's :math:`\rho` of each pair of models over the atoms on all benchmarks: ``profile``, or
+``deviation`` from the mean model, about -1 / (n - 1) for unrelated models.
 """
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Float
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from jaxtyping import Bool
 from matplotlib.image import AxesImage
 
 from pidlib._common import derive_seed, fingerprint
-from pidlib.experiments import population, style
-from pidlib.experiments.extractions import Request
+from pidlib.experiments import COMPUTED, Preset, Request, declare, population, style, validate
 from pidlib.experiments.population import ATOMS, DECIMALS
-from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import permutation_p, standardized_ranks
-from pidlib.experiments.tables import COMPUTED, Columns, of_type, validate
 
 MEASURES = {"profile": ("o", "atoms"), "deviation": ("D", "minus the mean model")}
 GROUPS = ("same family", "same family and size", "same size", "alike in accuracy")
 
-COLUMNS = Columns(
-    {
-        **of_type("string", "experiment", "measure", "kin", "model_a", "model_b"),
-        **of_type("string", "family_a", "family_b", "size_a", "size_b"),
-        **of_type("Float64", "accuracy_apart rho null_mean null_low null_high null_p"),
-        **of_type("Int64", "n_pairs", "n_cells", "n_samples", "seed"),
-        **COMPUTED,
-    },
-    required=("experiment", "measure", "n_cells", "n_samples", "fingerprint"),
+COLUMNS = declare(
+    "experiment measure kin model_a model_b family_a family_b size_a size_b accuracy_apart rho",
+    f"null_mean null_low null_high null_p n_pairs n_cells n_samples seed {COMPUTED}",
+    required="experiment measure n_cells n_samples fingerprint",
 )
 
 
@@ -48,10 +37,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
     """A row for each pair of models, then a row for the mean of each of `GROUPS`, named in ``kin``.
 
-    `models` is a table of `population_table`. ``alike in accuracy`` are the pairs whose mean
-    accuracies differ by less than the median difference: a rival explanation, equally trained
-    rather than equally built. The null permutes the models `n_resamples` times; ``null_p`` is the
-    share of permutations, with the identity, whose mean is at least as high. ``rho`` is missing for
+    ``alike in accuracy`` are the pairs whose mean accuracies differ by less than the median:
+    equally trained rather than equally built. The null permutes the models. ``rho`` is missing for
     constant profiles, and for a group of no pair or of all pairs.
     """
     columns = {"family": "first", "size": "first", "accuracy": "mean"}
@@ -100,10 +87,8 @@ def pair_groups(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
     return dict(zip(GROUPS, chosen, strict=True))
 
 
-def _mean_of_group(
-    rho: Float[np.ndarray, "orders pairs"], chosen: Bool[np.ndarray, " pairs"]
-) -> dict[str, float]:
-    """The mean over the chosen pairs in the first order, the identity, and its null."""
+def _mean_of_group(rho: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
+    """The mean over chosen pairs of rho [orders, pairs] in the first order, and its null."""
     if not chosen.any() or chosen.all():
         return {}
     with np.errstate(invalid="ignore"):
@@ -113,9 +98,9 @@ def _mean_of_group(
     return {"rho": mean, "null_mean": np.mean(null), "null_p": p, **ends}
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """All pairs in the order of families, and the pairs of each group against permuted models."""
-    result = Figure(figsize=(style.PAGE, 3.7))
+    result = style.page(3.7)
     left, right = result.subplots(1, 2, width_ratios=(1.2, 1))
     image = _draw_pairs(left, table[table["kin"].isna()])
     place = {"location": "bottom", "shrink": 0.9, "aspect": 35, "pad": 0.03}
@@ -147,7 +132,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return result
 
 
-def _draw_pairs(ax: Axes, pairs: pd.DataFrame) -> AxesImage:
+def _draw_pairs(ax: style.Axes, pairs: pd.DataFrame) -> AxesImage:
     """Models ordered by family, size and name; `profile` below the diagonal, `deviation` above."""
     order = ["family", "size", "model"]
     sides = [pairs[[f"{name}_{side}" for name in order]].set_axis(order, axis=1) for side in "ab"]

@@ -1,9 +1,8 @@
 r"""Does the way modalities are fused change what each contributes?
 
-The models of `pidlib.training.fusion` differ in the fusion mechanism and in the seed only. The
-sources are the pooled tokens of each encoder before fusion; the target is the hidden layer after
-it, or the answer. The quantity is the share of language in the unique information,
-:math:`C_{language} = U_\ell / (U_\ell + U_v)`. Padegal Amit et al., arXiv 2511.19470.
+The models of `pidlib.training.fusion` differ in the mechanism and the seed only. Sources are the
+pooled tokens of each encoder; the target is the hidden layer, or the answer; the quantity is the
+share of language, :math:`C_{language} = U_\ell / (U_\ell + U_v)` (arXiv 2511.19470).
 """
 
 import warnings
@@ -15,8 +14,6 @@ from random import Random
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from scipy.stats import f as f_distribution
 from scipy.stats import false_discovery_control, studentized_range
 from tqdm.auto import tqdm
@@ -26,14 +23,12 @@ from pidlib._common import code_version, derive_seed, fingerprint, project_root
 from pidlib.benchmarks import Sample
 from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import style, tables
-from pidlib.experiments.decision_profiles import CODES
+from pidlib.experiments import ATOMS, Preset, declare, style, tables
+from pidlib.experiments.decision_profiles import CODES, ESTIMATION
 from pidlib.experiments.extractions import find_model
-from pidlib.experiments.preset import Preset
 from pidlib.experiments.statistics import permutation_p
-from pidlib.experiments.tables import ATOMS, Columns, of_type
+from pidlib.extraction import SOURCES
 from pidlib.extraction.extractor import identity
-from pidlib.extraction.masking import SOURCES
 from pidlib.extraction.store import Shard, open_store
 from pidlib.training import fusion
 
@@ -41,7 +36,6 @@ PARTS = (*SOURCES, "hidden")
 TARGETS = ("hidden", "hidden, same sources", "answer")
 N_DRAWS = 10_000  # permutations of the mechanisms within each seed
 TOLERANCE = 1e-4  # bits
-_SETTINGS = {"n_permutations", "n_bootstrap", "seed"}
 _MECHANISMS = {"concatenation": "concatenation", "product": "product"}
 _MECHANISMS |= {"bilinear": "low-rank bilinear", "co_attention": "co-attention"}
 _MECHANISMS |= {"language_queries": "text queries vision", "vision_queries": "vision queries text"}
@@ -52,17 +46,12 @@ _LOOKS = {  # position within a row, marker, face, words
 }
 _SHARES = ("contribution", "contribution_low", "contribution_high")
 
-COLUMNS = Columns(
-    {
-        **of_type("string", "kind", "target", "source", "grade"),
-        **ATOMS.types,
-        **of_type("Float64", *_SHARES, "unique_p"),
-        "note": "string",
-        **of_type("Float64", "accuracy", "prior", "moved", "moved_once", "null_high", "null_q"),
-        **of_type("Float64", "spread_mechanism", "spread_low", "spread_high", "spread_rest"),
-        "n_seeds": "Int64",
-    },
-    required=("kind", "experiment"),
+COLUMNS = declare(
+    "kind target source grade",
+    *(*ATOMS.types, *_SHARES),
+    "unique_p note accuracy prior moved moved_once null_high null_q",
+    "spread_mechanism spread_low spread_high spread_rest n_seeds",
+    required="kind experiment",
 )
 
 
@@ -89,9 +78,9 @@ def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
 def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     """Train each mechanism with each seed, or read its states from the cache; columns and states.
 
-    A model is trained on the train split of all ``fusion_benchmarks``, half of it from the first. A
-    shard holds pooled vectors of both modalities, the hidden layer and the answers, of questions
-    for codebooks and of questions to measure; and as facts accuracy and prior by benchmark.
+    Models are trained on all ``fusion_benchmarks``, half of it from the first. A shard holds pooled
+    vectors of both modalities, the hidden layer and the answers, of questions for codebooks and of
+    questions to measure; and as facts accuracy and prior by benchmark.
     """
     first, *others = names = preset.fusion_benchmarks
     n, seed = preset.n_fusion_questions, preset.seed
@@ -140,13 +129,12 @@ def _train(preset: Preset, mechanism: str, seed: int, encoded: Callable[[], list
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms and share of language of every model, and the effect of the mechanism on the share.
 
-    A mechanism also shapes the encoders trained with it, and so the codes of the sources. For the
-    target "hidden, same sources", the sources are those of the first mechanism with the same seed:
-    only the fused state differs. Rows of ``kind`` "model" hold an atom each, "moved" the result of
-    `mechanism_effect`, "published" a published effect.
+    A mechanism also shapes the encoders: for the target "hidden, same sources", these are those of
+    the first mechanism with the same seed. Rows of ``kind`` "model" hold an atom each, "moved" the
+    result of `mechanism_effect`, "published" a published effect.
     """
     profiles, first, names = [], {}, preset.fusion_benchmarks
-    k, settings = preset.n_clusters, preset.model_dump(include=_SETTINGS)
+    k, settings = preset.n_clusters, preset.model_dump(include=ESTIMATION)
     for model, states in trained(preset):
         identified = fingerprint(states=model["fingerprint"], n_clusters=k, **settings)
         model |= {"fingerprint": identified, "n_codes": k}
@@ -182,15 +170,12 @@ def mechanism_effect(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     r"""The effect of the mechanism on the share of language, a row per benchmark and target.
 
     In points of 100, from a two-way layout of s seeds and the mechanisms. ``spread_mechanism`` is
-    the standard deviation of the mechanism, at least zero, ``spread_rest`` that of the residuals.
-    With F the ratio of the mean squares, the interval of the former has the ends
-    :math:`\sqrt{(F / F_q - 1) / s}` times the latter, q = .975 and .025 (normal effects, Searle
-    1971). ``moved`` is the range of the mechanisms' means. No difference of two means is off by
-    more than :math:`q_{.95}` residual standard errors, q of the studentized range (Tukey), so
-    neither is their range: the interval holds it in at least .95 of cases (cut to 0 to 100). The
-    null permutes the mechanisms within each seed, and ``null_q`` is corrected for all rows
-    (Benjamini and Hochberg). ``moved_once`` is the mean range within a seed. Seeds that lack a
-    share are left out; with fewer than two, all columns are missing.
+    the standard deviation of the mechanism, ``spread_rest`` that of the residuals. With F the ratio
+    of the mean squares, the interval of the former has the ends :math:`\sqrt{(F / F_q - 1) / s}`
+    times the latter, q = .975 and .025 (Searle 1971). ``moved`` is the range of the mechanisms'
+    means, with an interval by Tukey's studentized range; ``moved_once`` the mean range within a
+    seed. The null permutes the mechanisms within each seed; ``null_q`` is corrected for all rows.
+    Missing for fewer than two seeds.
     """
     once = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     rows = []
@@ -219,26 +204,25 @@ def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, 
     ends = variance / f_distribution.ppf([0.975, 0.025], *freedom) - rest / seeds
     off = _studentized_range(mechanisms, freedom[1]) * (rest / seeds) ** 0.5
     spread_low, spread_high = np.maximum(ends, 0) ** 0.5
-    effect = {"moved": moved, "moved_once": np.ptp(shares, axis=1).mean()}
-    effect |= {
-        "ci_low": max(moved - off, 0.0),
-        "ci_high": min(moved + off, 100.0),
-        "null_mean": null.mean(),
+    return {
+        **{"moved": moved, "moved_once": np.ptp(shares, axis=1).mean()},
+        **{"ci_low": max(moved - off, 0.0), "ci_high": min(moved + off, 100.0)},
+        **{"null_mean": null.mean(), "null_high": np.quantile(null, 0.95)},
+        **{"null_p": permutation_p(moved, null), "spread_rest": rest**0.5},
+        **{"spread_low": spread_low, "spread_high": spread_high},
+        "spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5,
     }
-    effect |= {"null_high": np.quantile(null, 0.95), "null_p": permutation_p(moved, null)}
-    effect |= {"spread_low": spread_low, "spread_high": spread_high, "spread_rest": rest**0.5}
-    return effect | {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
 
 
 _studentized_range = cache(partial(studentized_range.ppf, 0.95))  # an integral, slow
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """By benchmark: shares by mechanism and seed, accuracies, and the effect of the mechanism."""
     models, moved, published = (table[table["kind"] == k] for k in ("model", "moved", "published"))
     models = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     names = list(models["benchmark"].unique())
-    figure = Figure(figsize=(style.PAGE, 5.0))
+    figure = style.page(5.0)
     layout = {"squeeze": False, "sharey": "row", "sharex": "row", "height_ratios": (8, 4.5, 2.6)}
     axes = figure.subplots(3, len(names), **layout)
     for (shares, accuracy, effect), benchmark in zip(axes.T, names, strict=True):
@@ -270,7 +254,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_shares(ax: Axes, models: pd.DataFrame) -> None:
+def _draw_shares(ax: style.Axes, models: pd.DataFrame) -> None:
     ax.set_xlabel("$C_{language}$")
     if models["contribution"].isna().all():
         words = "not defined:\nno unique information\nabove its null"
@@ -285,7 +269,7 @@ def _draw_shares(ax: Axes, models: pd.DataFrame) -> None:
             ax.plot(np.nanmean(values), y[0], "|", color=style.INK, markersize=9, zorder=6)
 
 
-def _draw_accuracy(ax: Axes, models: pd.DataFrame) -> None:
+def _draw_accuracy(ax: style.Axes, models: pd.DataFrame) -> None:
     ax.set_xlabel("accuracy")
     ax.axvspan(0, models["prior"].iloc[0], color=style.NULL, alpha=0.6, linewidth=0)
     rows = models[models["target"] == "hidden"]
@@ -294,7 +278,7 @@ def _draw_accuracy(ax: Axes, models: pd.DataFrame) -> None:
     ax.set_xlim(0, 1.03)
 
 
-def _draw_effect(ax: Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
+def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
     ax.set_xlabel("$C_{language}$ moved (points)")
     for row, (target, (_, marker, face, _)) in enumerate(_LOOKS.items()):
         rows = moved[moved["target"] == target]

@@ -1,7 +1,6 @@
-r"""Which quantity of a model predicts the accuracy that an intervention costs it?
+"""Which quantity of a model predicts the accuracy that an intervention costs it?
 
-Interventions blank, exchange or distort the picture or the question. Each drop in accuracy is
-correlated over models (Spearman's :math:`\rho`) with atoms of the masked decisions and with
+Each drop in accuracy is correlated over models with atoms of the masked decisions and with
 baselines, among them the perceptual score (Gat et al., 2021).
 """
 
@@ -11,16 +10,14 @@ from functools import partial
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from matplotlib.figure import Figure
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.benchmarks import Sample
-from pidlib.experiments import interventions, population, statistics, style
-from pidlib.experiments.extractions import Query, Request, extractions
+from pidlib.experiments import Preset, interventions, population, statistics, style
+from pidlib.experiments.extractions import Query, Request, extract_all
 from pidlib.experiments.interventions import correct_by_id as correct
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import COMPUTED, ORIGIN, Columns, of_type, validate
-from pidlib.extraction.masking import FULL
+from pidlib.experiments.tables import COMPUTED, ORIGIN, declare, validate
+from pidlib.extraction import FULL
 
 NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are masked passes
 SOLVED = ("synergy", "unique_vision", "unique_language", "redundancy", "co_information")
@@ -32,15 +29,10 @@ QUANTITIES = (*MEASURED, "perceptual_score")
 OUTCOMES = ("noise", *interventions.INTERVENTIONS, "words as noise")
 MEAN, POOLED = "mean within benchmarks", "all models and benchmarks"
 
-COLUMNS = Columns(
-    {
-        **{**of_type("string", "experiment", "kind"), **ORIGIN},
-        **of_type("string", "quantity", "intervention"),
-        **of_type("Float64", "value", "ci_low", "ci_high", "null_low", "null_high", "reliability"),
-        **of_type("Int64", "n_benchmarks", "n_samples", "n_models", "seed"),
-        **COMPUTED,
-    },
-    required=("experiment", "kind", "benchmark", "seed", "fingerprint"),
+COLUMNS = declare(
+    f"experiment kind {ORIGIN} quantity intervention value ci_low ci_high null_low null_high",
+    f"reliability n_benchmarks n_samples n_models seed {COMPUTED}",
+    required="experiment kind benchmark seed fingerprint",
 )
 
 
@@ -53,11 +45,7 @@ def requests(preset: Preset) -> list[Request]:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Drops, quantities and their correlations over the population.
-
-    Drops are measured on the first ``n_intervened`` samples. The perceptual score has its own
-    permutation of pictures: with that of the intervention "resampled" it would predict itself.
-    """
+    """Drops, quantities and their correlations over the population."""
     models = population.population_table(preset)
     families = models.drop_duplicates("model").set_index("model")["family"]
     groups = population.benchmark_groups(models)
@@ -79,14 +67,13 @@ def correlations(
 ) -> pd.DataFrame:
     """Spearman's rho of each quantity and drop: by benchmark, in means, and over all cells.
 
-    A benchmark with a ``reliability`` of the drop below `MIN_RELIABILITY` does not count in a mean;
-    ``n_benchmarks`` is the number that count. The interval resamples whole families; the null
-    permutes models, on all benchmarks alike (95 % of permutations), so that over all cells it shows
-    what the benchmarks alone predict. Missing for fewer than `MIN_CLUSTERS` models or families, and
-    for constant columns.
+    Benchmarks with a ``reliability`` of the drop below `MIN_RELIABILITY` count in no mean
+    (``n_benchmarks`` do). The interval resamples whole families; the null permutes models, on all
+    benchmarks alike, so that over all cells it shows what the benchmarks alone predict. Missing for
+    fewer than `MIN_CLUSTERS` models or families, and for constant columns.
 
-    `table` has rows of kind ``quantity`` and ``drop``, the latter with their intervals; `families`
-    is the family by model, and `groups` the benchmarks of further means, by name.
+    `table` has rows of kind ``quantity`` and ``drop``; `families` is the family by model, `groups`
+    the benchmarks of further means by name.
     """
     models, names = table["model"].unique(), table["benchmark"].unique()
 
@@ -131,23 +118,19 @@ def correlations(
     cells = cells.assign(**{name: values.ravel() for name, values in columns.items()})
     unsolved = table[~table["converged"].fillna(True).astype(bool)]
     unsolved = unsolved.groupby("quantity")["benchmark"].agg(set)
-    cells["converged"] = [
-        unsolved.get(cell.quantity, set()).isdisjoint(parts[cell.benchmark])
-        for cell in cells.itertuples()
-    ]
-    sizes = [n_bootstrap, n_permutations]
-    key = fingerprint(table=table["fingerprint"].unique().tolist(), n=sizes, seed=seed)
+    keys = zip(cells["benchmark"], cells["quantity"], strict=True)
+    solved = [unsolved.get(quantity, set()).isdisjoint(parts[group]) for group, quantity in keys]
+    sizes, identities = [n_bootstrap, n_permutations], table["fingerprint"].unique().tolist()
     shared = {"kind": "correlation", "experiment": table["experiment"].iloc[0], "seed": seed}
-    same = (cells["quantity"] == "masked_drop") & (cells["intervention"] == "noise")
-    return cells[~same].assign(**shared, n_models=len(models), fingerprint=key)
+    shared["fingerprint"] = fingerprint(table=identities, n=sizes, seed=seed)
+    cells = cells.assign(**shared, converged=solved, n_models=len(models))
+    return cells.query("quantity != 'masked_drop' or intervention != 'noise'")
 
 
 def rank_correlations(
-    x: Float[np.ndarray, "models benchmarks p"],
-    y: Float[np.ndarray, "models benchmarks q"],
-    members: Bool[np.ndarray, "groups benchmarks q"],
-) -> Float[np.ndarray, "benchmarks+groups+1 p q"]:
-    """Spearman's rho within each benchmark, its mean over each group, and over all cells."""
+    x: Float[np.ndarray, "m b p"], y: Float[np.ndarray, "m b q"], members: Bool[np.ndarray, "g b q"]
+) -> Float[np.ndarray, "b+g+1 p q"]:
+    """Spearman's rho over m models in each of b benchmarks, means over g groups, over all cells."""
     ranks = statistics.standardized_ranks
     within = np.einsum("mbp,mbq->bpq", ranks(x), ranks(y))
     pooled = np.einsum("np,nq->pq", *(ranks(side.reshape(-1, side.shape[-1])) for side in (x, y)))
@@ -157,7 +140,7 @@ def rank_correlations(
 
 def _quantities(models: pd.DataFrame) -> pd.DataFrame:
     """Quantities of the population's table, a row each."""
-    columns = [*ORIGIN, "n_samples", "fingerprint", "converged"]
+    columns = [*ORIGIN.split(), "n_samples", "fingerprint", "converged"]
     names = {column: name for name, column in MEASURED.items()}
     renamed = models.rename(columns=names)
     rows = renamed.melt(columns, names.values(), "quantity", ignore_index=False)
@@ -177,7 +160,7 @@ def _changes(preset: Preset) -> dict[str, Callable[[Sequence[Sample]], list[Samp
 def _drops(preset: Preset) -> list[dict]:
     """Every drop with its interval, and the perceptual score, by model and benchmark."""
     rows = []
-    for full, *changed in extractions(preset, *requests(preset)):
+    for full, *changed in extract_all(preset, *requests(preset)):
         whole = correct(full.extraction)
         after = {
             name: (correct(answer.extraction), answer.columns)
@@ -216,11 +199,11 @@ _TITLES = {
 }
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Above, the accuracy lost, by benchmark and model; below, its correlation with quantities."""
     drops, correlated = (table[table["kind"] == kind] for kind in ("drop", "correlation"))
     outcomes = list(correlated["intervention"].unique())
-    result = Figure(figsize=(style.PAGE, 6.4))
+    result = style.page(6.4)
     above, below = result.subfigures(2, 1, height_ratios=[1, 1.75])
     _draw_drops(above, drops, outcomes)
     means = correlated[~correlated["benchmark"].isin(drops["benchmark"])]
@@ -228,7 +211,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return result
 
 
-def _draw_drops(part: Figure, drops: pd.DataFrame, outcomes: Sequence[str]) -> None:
+def _draw_drops(part: style.Figure, drops: pd.DataFrame, outcomes: Sequence[str]) -> None:
     """A panel for each intervention: a point for each model, a bar for their mean."""
     names = list(drops["benchmark"].unique())
     axes = part.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
@@ -250,7 +233,7 @@ def _draw_drops(part: Figure, drops: pd.DataFrame, outcomes: Sequence[str]) -> N
     part.supxlabel("accuracy lost", fontsize="medium")
 
 
-def _draw_correlations(part: Figure, rows: pd.DataFrame, outcomes: Sequence[str]) -> None:
+def _draw_correlations(part: style.Figure, rows: pd.DataFrame, outcomes: Sequence[str]) -> None:
     """A panel for each intervention: a line for each quantity, a marker for each mean."""
     axes = part.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
     quantities, names = list(rows["quantity"].unique()), list(rows["benchmark"].unique())

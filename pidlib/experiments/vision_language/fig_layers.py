@@ -1,8 +1,7 @@
-r"""At which depth of a model does its answer arise?
+"""At which depth of a model does its answer arise?
 
 The masked decisions are decomposed after every block (logit lens), and the three stages of Fang et
-al. (`pidlib.experiments.stages`) are tested as statistics of the atoms, see `stage_statistics`. The
-published stages are stated in words; thresholds and margins are ours.
+al. (`pidlib.experiments.stages`) are tested by `stage_statistics`; thresholds and margins are ours.
 """
 
 from collections.abc import Mapping
@@ -11,22 +10,15 @@ from itertools import product
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from pidlib.decomposition.decisions import Decisions
-from pidlib.experiments import stages, style
-from pidlib.experiments.extractions import Query, Request, extractions
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import ATOMS, Preset, Query, Request, extract_all, stages, style, validate
 from pidlib.experiments.stages import FIRST_END, LAST_START, Claim, share_of, stage_blocks
-from pidlib.experiments.tables import ATOMS, validate
-from pidlib.extraction import PASSES, Extraction
-from pidlib.extraction.masking import drawn
-from pidlib.profiles.modes import bootstrapped, permutation_test
+from pidlib.extraction import PASSES, Extraction, drawn
+from pidlib.profiles.modes import Measured, bootstrapped
 
 TOLERANCE = 1e-4  # bits
 MIDDLE = LAST_START - FIRST_END  # the length of the middle stage
-N_NULLS = 3  # permutations of the answers after each block
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": stages.CLAIM_COLUMNS}
 
@@ -49,63 +41,32 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms by depth, and the tested claims, by model and benchmark."""
     settings = preset.model_dump(include={"tau", "n_bootstrap", "seed"})
     profiles = []
-    for (answer,) in extractions(preset, *requests(preset)):
+    for (answer,) in extract_all(preset, *requests(preset)):
         columns = answer.row_columns("vision_language", analysis="depth", **settings)
-        options = columns | settings | {"device": preset.device}
-        profiles.append(depth_profile(answer.extraction, **options))
+        tables = depth_profile(preset, answer.extraction)
+        profiles.append([table.assign(**columns, seed=preset.seed) for table in tables])
     tables = map(pd.concat, zip(*profiles, strict=True))
     named = zip(COLUMNS.items(), tables, strict=True)
     return {name: validate(table, columns) for (name, columns), table in named}
 
 
-def depth_profile(
-    extraction: Extraction,
-    *,
-    tau: float = 0.3,
-    n_bootstrap: int = 100,
-    seed: int = 0,
-    device: str | None = None,
-    **columns: object,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Atoms after every block, and the statistics of the three stages.
+def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Atoms after every block, and the tested claims; all blocks draw the same samples."""
+    seed, device = preset.seed, preset.device
 
-    The extraction needs every block, else it raises ValueError, and the passes of `PASSES`. The
-    draws of all blocks take the same samples. `columns` are further columns of every row.
-    """
-    n_blocks = len(extraction.layers)
-    if extraction.layers != tuple(range(n_blocks)):
-        raise ValueError(
-            f"stages need every block from 0; this extraction has {extraction.layers}: "
-            "extract with layers=range(...)"
-        )
-    stage_blocks(n_blocks)  # raises if there are too few
-    tables, values, draws, solved = [], [], [], True
-    for layer in extraction.layers:
-        decisions = extraction.masked(tau, layer)
-        measured = bootstrapped(decisions, n_bootstrap, seed, device, tol=TOLERANCE)
-        rows = measured.rows.assign(layer=layer)
-        solved &= rows["converged"].all()
-        lower = rows.set_index("atom")["lower_bits"]
+    def measure_block(layer: int) -> Measured:
+        def draw(generator: np.random.Generator) -> list[Decisions]:
+            return [extraction.masked(preset.tau, layer, permute=generator)]
 
-        def draw(generator: np.random.Generator, layer: int = layer) -> list[Decisions]:
-            return [extraction.masked(tau, layer, permute=generator)]
+        decisions = extraction.masked(preset.tau, layer)
+        measured = bootstrapped(decisions, preset.n_bootstrap, seed, device, tol=TOLERANCE)
+        rows = stages.with_null(measured.rows, draw, seed, device)
+        return measured._replace(rows=rows.assign(layer=layer))
 
-        null = permutation_test(draw, lower, seed, N_NULLS, device)
-        rows["converged"] &= null.converged
-        tables.append(rows.assign(null_mean=rows["atom"].map(null.mean)))
-        values.append(measured.atoms)
-        draws.append(measured.draws)
-    statistics = (
-        stage_statistics({atom: np.stack([block[atom] for block in blocks]) for atom in values[0]})
-        for blocks in (values, draws)
-    )
-    tested = stages.check_claims(CLAIMS, *statistics, n_blocks)
-    shared = {"seed": seed, "tau": tau, **columns}
-    modes = {"source_a": "vision", "source_b": "language", "unimodal": "masked"}
-    return (
-        pd.concat(tables).assign(estimator="exact", **modes, **shared),
-        tested.assign(converged=solved, **shared),
-    )
+    profile = stages.trajectory(extraction.layers, measure_block)
+    fixed = {"source_a": "vision", "source_b": "language", "unimodal": "masked"}
+    atoms = profile.rows.assign(**fixed, estimator="exact")
+    return atoms, stages.check_trajectories(CLAIMS, stage_statistics, profile)
 
 
 def stage_statistics(
@@ -114,7 +75,7 @@ def stage_statistics(
     """The statistics of `CLAIMS` for atoms in bits after all L blocks.
 
     Accumulation is positive for any curve that grows in the middle stage; the middle share tests
-    for more than steady growth. A share of less than `MIN_BITS` is missing.
+    for more than steady growth.
 
     >>> curves = {"redundancy": [0, 0, 0, 0], "unique_vision": [0, 0.5, 1, 1]}
     >>> curves |= {"unique_language": [0, 0.5, 1, 0.5], "synergy": [0, 0, 0.2, 1]}
@@ -135,11 +96,11 @@ def stage_statistics(
     return statistics | {"language_slope": (language[-1] - language[middle]) / last_stage}
 
 
-def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """Masked atoms against relative depth: a row for each model, a column for each benchmark."""
     table = tables["fig_layers"]
     models, benchmarks = table["model"].unique(), table["benchmark"].unique()
-    result = Figure(figsize=(style.PAGE, 1.15 * len(models) + 0.75))
+    result = style.page(1.15 * len(models) + 0.75)
     layout = {"sharex": True, "sharey": "row", "squeeze": False}
     axes = result.subplots(len(models), len(benchmarks), **layout)
     for (model, benchmark), ax in zip(product(models, benchmarks), axes.flat, strict=True):
@@ -151,11 +112,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     for ax, model in zip(axes[:, 0], models, strict=True):
         ax.set_ylabel(f"{style.model_name(model)}\nbits")
     result.supxlabel("relative depth of the block", fontsize="medium")
-    handles = [
-        *style.atom_lines(style.MARKERS),
-        style.handle("null", color=style.FAINT, linewidth=0.8, linestyle=(0, (1, 1))),
-        Patch(color=style.NULL, alpha=0.45, label="first and last stage, as published"),
-    ]
+    handles = [*style.atom_lines(style.MARKERS), *stages.legend_handles("null")]
     result.legend(handles=handles, loc="outside upper center", ncols=6)
     return result
 

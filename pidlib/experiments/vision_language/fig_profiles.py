@@ -1,21 +1,26 @@
 """What do the models take from the picture, from the question, and from both together?
 
-Atoms of the models' decisions, for each way to obtain the decision on one modality alone. The
-second table has the diagnostics of each masked profile.
+Atoms of their decisions by unimodal mode, and diagnostics of the masked profiles.
 """
 
 from collections.abc import Mapping
 from itertools import product
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from pidlib.experiments import decision_profiles, style
-from pidlib.experiments.extractions import Request, extractions
+from pidlib.experiments import MODES, Preset, Request, decision_profiles, extract_all, style
 from pidlib.experiments.population import benchmark_kind
-from pidlib.experiments.preset import MODES, Preset
-from pidlib.experiments.tables import ATOMS, DIAGNOSTICS, ORIGIN, Columns, of_type, validate
-from pidlib.experiments.tables import latex as booktabs
+from pidlib.experiments.tables import (
+    ATOMS,
+    COMPUTED,
+    DIAGNOSTICS,
+    ORIGIN,
+    booktabs,
+    declare,
+    heading,
+    validate,
+    with_interval,
+)
 from pidlib.experiments.vision_language.panels import compare
 from pidlib.profiles.modes import diagnose
 
@@ -27,16 +32,11 @@ _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
 
 COLUMNS = {
     "fig_profiles": ATOMS,
-    "fig_profiles_diagnostics": Columns(
-        {
-            **{**of_type("string", "experiment", "kind"), **ORIGIN},
-            **of_type("Float64", *DIAGNOSTICS),
-            **of_type("Float64", *map("_".join, _COMBINED)),
-            "n_samples": "Int64",
-            "converged": "boolean",
-            "fingerprint": "string",
-        },
-        required="experiment benchmark split model accuracy n_samples fingerprint".split(),
+    "fig_profiles_diagnostics": declare(
+        f"experiment kind {ORIGIN}",
+        *(*DIAGNOSTICS, *map("_".join, _COMBINED)),
+        f"n_samples {COMPUTED}",
+        required="experiment benchmark split model accuracy n_samples fingerprint",
     ),
 }
 
@@ -49,7 +49,7 @@ def requests(preset: Preset) -> list[Request]:
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms by model, benchmark and mode, and the diagnostics of each model on each benchmark."""
     profiles, rows = [], []
-    for (answer,) in extractions(preset, *requests(preset)):
+    for (answer,) in extract_all(preset, *requests(preset)):
         profiles += decision_profiles.mode_profiles(preset, answer, EXPERIMENT, estimator="exact")
         rows.append(answer.columns | diagnose(answer.extraction, preset.tau))
     atoms = validate(pd.concat(profiles), ATOMS)
@@ -67,7 +67,7 @@ def with_atoms(diagnostics: pd.DataFrame, atoms: pd.DataFrame) -> pd.DataFrame:
     return validate(diagnostics.join(wide, on=keys), COLUMNS["fig_profiles_diagnostics"])
 
 
-def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """Bars of resampled profiles, markers of the other modes; benchmarks in order of their kind."""
     table, diagnostics = tables["fig_profiles"], tables["fig_profiles_diagnostics"]
     kinds = diagnostics.groupby("benchmark", sort=False)["kind"].first()
@@ -80,6 +80,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
     result = compare(bars, masked, words, "null of masked: answers permuted", observational)
     for name, ax in zip(order, result.axes, strict=False):
         ax.set_title(f"{style.benchmark_name(name)} ({kinds[name]})")
+        style.mark_silent(ax, diagnostics[diagnostics["benchmark"] == name])
     return result
 
 
@@ -94,8 +95,7 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
         text = f"{mode}: bits with 95\\,\\% interval"
         if mode != "observational":  # has no null
             text += "; after the slash the mean over permuted answers"
-        title = rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{{text}}}}}"
-        rows.append([r"\midrule" * bool(rows) + title])
+        rows.append(heading(text, len(header), r"\midrule" * bool(rows)))
         for name, row in zip(names, table.to_dict("records"), strict=True):
             rows.append([*name, *(_cell(row, f"{mode}_{atom}") for atom in style.VISION_LANGUAGE)])
     above = booktabs(header, rows, align="ll" + "r" * 4)
@@ -114,10 +114,8 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
 
 def _cell(row: Mapping[str, float], name: str) -> str | None:
     """The value with its interval, and after a slash the null if it is known."""
-    numbers = [row[f"{name}_{part}"] for part in _PARTS.values()]
+    *numbers, null = (row[f"{name}_{part}"] for part in _PARTS.values())
     if pd.isna(numbers[0]):
         return None
-    value, low, high, null = (
-        "" if pd.isna(number) else f"{number:.2f}".replace("-0.00", "0.00") for number in numbers
-    )
-    return f"${value}_{{{low}}}^{{{high}}}" + (f" / {null}$" if null else "$")
+    text = with_interval(*numbers)
+    return text if pd.isna(null) else f"{text[:-1]} / {round(null, 2) + 0.0:.2f}$"

@@ -8,27 +8,22 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from pidlib._common import derive_seed
 from pidlib.decomposition import pid
 from pidlib.decomposition.entropies import tabulate
-from pidlib.experiments import style
-from pidlib.experiments.decision_profiles import embedding_profile, embedding_request
-from pidlib.experiments.extractions import Extracted, Query, Request, extractions
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Extracted, Preset, Query, Request, extract_all, published, style
+from pidlib.experiments.decision_profiles import ESTIMATION, embedding_profile, embedding_request
 from pidlib.experiments.statistics import normal_interval
-from pidlib.experiments.tables import published
 from pidlib.experiments.vision_language import protocols
-from pidlib.extraction.masking import FULL
+from pidlib.extraction import FULL
 
 COLUMNS = protocols.COLUMNS
 LABELS, PUBLISHED = "independent labels", "released, authors' files"
 AUDITED = "0.6 vision + 0.4 language"  # a mixture that has all four atoms
 LABEL_SIZES, LABEL_REPEATS = (50, 1000, 20_000), 100  # the sizes of the published numbers
-_POOLED_SETTINGS = {"n_clusters", "n_permutations", "n_bootstrap", "seed"}
+_POOLED_SETTINGS = {"n_clusters", *ESTIMATION}
 _SETTINGS = _POOLED_SETTINGS | {"n_sequences", "audit_observations", "audit_codes"}
 _DASHED = (0, (1.5, 1.2))
 
@@ -53,7 +48,7 @@ def measure(preset: Preset) -> pd.DataFrame:
                 rows = protocols.released(tokens, k, preset.n_bootstrap, preset.seed)
                 profiles.append(rows.assign(protocol=protocol, benchmark=AUDITED))
             profiles.append(protocols.mixture_rows(preset, AUDITED, n, k))
-    for answers in extractions(preset, *requests(preset)):
+    for answers in extract_all(preset, *requests(preset)):
         profiles += _both_protocols(preset, *answers)
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
 
@@ -93,19 +88,19 @@ def _both_protocols(
     columns = applied.row_columns("vision_language", **others, **settings)
     n, draws = columns.pop("n_samples"), {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
     tokens = protocols.released(sequences.extraction.tokens, **draws)
-    samples = embedding_profile(fitted.extraction, applied.extraction, **settings)
+    samples = embedding_profile(preset, fitted.extraction, applied.extraction)
     return [
         tokens.assign(protocol="released", **columns),
         samples.assign(protocol=protocols.POOLED, n_observations=n, **columns),
     ]
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Atoms and their nulls: a mixture above, labels and models below."""
     labels, models = table[table["protocol"] == LABELS], table[table["model"].notna()]
     mixture = table[table["model"].isna() & ~table["protocol"].isin([LABELS, PUBLISHED])]
     names, sizes = list(mixture["protocol"].unique()), sorted(mixture["n_codes"].unique())
-    figure = Figure(figsize=(style.PAGE, 1.25 * len(names) + 2.5))
+    figure = style.page(1.25 * len(names) + 2.5)
     heights = [*(1 for _ in names), 1.15]
     grid = figure.add_gridspec(len(heights), 3 * len(sizes), height_ratios=heights)
     ax = None
@@ -136,7 +131,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_mixture(ax: Axes, rows: pd.DataFrame) -> None:
+def _draw_mixture(ax: style.Axes, rows: pd.DataFrame) -> None:
     """Draw measured atoms with intervals, and their nulls dashed, by number of observations."""
     names = ("n_observations", "value_bits", "null_mean", "corrected_bits", "ci_low", "ci_high")
     for index, (atom, group) in enumerate(rows.groupby("atom", sort=False)):
@@ -152,7 +147,7 @@ def _draw_mixture(ax: Axes, rows: pd.DataFrame) -> None:
     ax.minorticks_off()
 
 
-def _draw_labels(ax: Axes, rows: pd.DataFrame) -> None:
+def _draw_labels(ax: style.Axes, rows: pd.DataFrame) -> None:
     """Draw the atoms of independent labels as bars, and the published ones as markers."""
     sizes = sorted(rows["n_observations"].unique())
     for index, atom in enumerate(style.VISION_LANGUAGE):
@@ -167,7 +162,7 @@ def _draw_labels(ax: Axes, rows: pd.DataFrame) -> None:
     ax.set_title(f"{LABELS}: at most {rows['n_codes'].max()} codes")
 
 
-def _draw_models(ax: Axes, rows: pd.DataFrame, reported: pd.DataFrame) -> None:
+def _draw_models(ax: style.Axes, rows: pd.DataFrame, reported: pd.DataFrame) -> None:
     """Draw means over models with their range and null, then the published atoms."""
     benchmarks = list(rows["benchmark"].unique())
     others = list(reported["benchmark"].unique())

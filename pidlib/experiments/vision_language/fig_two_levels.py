@@ -1,14 +1,10 @@
 r"""Why do decisions and embeddings disagree on the amount of synergy?
 
 Steps from the decisions of a model to codes of its embeddings, one change at a time. Sources:
-
-- ``samples``: decisions, whose alphabets are the samples themselves;
-- ``states``: the latent states of a generated benchmark, which determine picture and question;
-- ``probe``: these states, predicted from the pooled embeddings by a linear probe;
-- ``codes``: k-means codes of the same embeddings.
-
-Targets: ``decision``, the likeliest candidate :math:`\hat y`; ``state``, a code of h, the state at
-the answer position after the last block.
+``samples``, decisions whose alphabets are the samples; the latent ``states`` of a generated
+benchmark; a linear ``probe`` of these states; k-means ``codes`` of the same embeddings. Targets:
+the ``decision``, the likeliest candidate :math:`\hat y`; and a code of h, the last ``state`` at the
+answer.
 """
 
 import warnings
@@ -17,19 +13,14 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from pidlib.benchmarks import micro
 from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.information import entropy
-from pidlib.experiments import decision_profiles, style
-from pidlib.experiments.decision_profiles import CODES, embedding_codes, mode_profiles
-from pidlib.experiments.extractions import Extracted, Request, extractions
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import ATOMS, Columns, validate
-from pidlib.extraction import Extraction
-from pidlib.extraction.masking import SOURCES
+from pidlib.experiments import Extracted, Preset, Request, decision_profiles, extract_all, style
+from pidlib.experiments.decision_profiles import CODES, ESTIMATION, embedding_codes, mode_profiles
+from pidlib.experiments.tables import ATOMS, declare, validate
+from pidlib.extraction import SOURCES, Extraction
 
 Sources = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
 _PATH = (  # sources and targets, in the order of the figure
@@ -38,10 +29,7 @@ _PATH = (  # sources and targets, in the order of the figure
 )
 _SHOWN = {"synergy": -0.16, "unique_language": 0.16}  # atoms and their side of a step
 
-COLUMNS = Columns(
-    {"sources": "string", "target": "string", **ATOMS.types, "target_bits": "Float64"},
-    required=("sources", "target", "target_bits", *ATOMS.required),
-)
+COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -52,14 +40,14 @@ def requests(preset: Preset) -> list[Request]:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms of decisions, of codes, and of the steps between; states of micro benchmarks only.
-
-    Codes have ``n_clusters`` values, and twice as many. ``target_bits`` is the entropy of the
-    target: the sum of the atoms if the sources determined it.
-    """
+    """Atoms of every step, with ``n_clusters`` codes and twice as many, and H(Y)."""
     tables = []
-    for decided, fitted, applied in extractions(preset, *requests(preset)):
-        tables += [*_decision_rows(preset, decided), *_code_rows(preset, fitted, applied)]
+    for decided, fitted, applied in extract_all(preset, *requests(preset)):
+        profiles = mode_profiles(preset, decided, "vision_language")
+        for unimodal, rows in zip(preset.unimodal, profiles, strict=True):
+            bits = entropy(getattr(decided.extraction, unimodal)(preset.tau).target).item()
+            tables.append(rows.assign(sources="samples", target="decision", target_bits=bits))
+        tables += _code_rows(preset, fitted, applied)
     return validate(pd.concat(tables, ignore_index=True), COLUMNS)
 
 
@@ -71,11 +59,7 @@ def steps(
     tau: float = 0.3,
     seed: int = 0,
 ) -> dict[tuple[str, str, int | None], tuple[Int[np.ndarray, " n"], ...]]:
-    """Codes (x1, x2, y) of every step, by sources, target and number of codes.
-
-    Codebooks and probes are fitted on the samples of `fitted`; `states` are the latent states of
-    both extractions. A decision with a candidate mass below `tau` is the first candidate.
-    """
+    """Codes (x1, x2, y) by sources, target and number of codes, fitted on other samples."""
     decision = applied.decisions(tau=tau).argmax(1)
     result = {}
     if states is not None:
@@ -105,15 +89,8 @@ def probe(
     return discriminant.fit(fitted, states).predict(applied)
 
 
-def _decision_rows(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
-    profiles = mode_profiles(preset, answer, "vision_language")
-    for unimodal, rows in zip(preset.unimodal, profiles, strict=True):
-        target = getattr(answer.extraction, unimodal)(preset.tau).target
-        yield rows.assign(sources="samples", target="decision", target_bits=entropy(target).item())
-
-
 def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterator[pd.DataFrame]:
-    settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
+    settings = preset.model_dump(include=ESTIMATION)
     others = {"fitted": fitted.columns["fingerprint"], "tau": preset.tau, **settings}
     pair, states = (fitted.extraction, applied.extraction), None
     if applied.columns["benchmark"].startswith("micro/"):
@@ -135,14 +112,12 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
     """The numbered latent states of picture and question of a micro benchmark."""
     task = columns["benchmark"].removeprefix("micro/")
     drawn = micro.states(task, columns["split"], columns["n_samples"], seed)
-    numbered = []
-    for which in (0, 1):
-        known = list(dict.fromkeys(pair[which] for pair in micro.TASKS[task].law))
-        numbered.append(np.array([known.index(pair[which]) for pair in drawn]))
-    return tuple(numbered)
+    sides = zip(zip(*micro.TASKS[task].law, strict=True), zip(*drawn, strict=True), strict=True)
+    known = ((list(dict.fromkeys(states)), own) for states, own in sides)
+    return tuple(np.array([names.index(state) for state in own]) for names, own in known)
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy and unique information of language as shares of the target's entropy, by step."""
     models, benchmarks = list(table["model"].unique()), list(table["benchmark"].unique())
     table = table.assign(bits=table["corrected_bits"].fillna(table["value_bits"]))
@@ -188,7 +163,7 @@ def _ladder(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     return ladder
 
 
-def _draw_ladder(ax: Axes, ladder: list[pd.DataFrame], models: list[str]) -> None:
+def _draw_ladder(ax: style.Axes, ladder: list[pd.DataFrame], models: list[str]) -> None:
     ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
     ax.tick_params(axis="x", length=0)
     ax.set_xlim(-0.6, len(ladder) - 0.4)

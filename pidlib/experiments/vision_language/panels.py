@@ -4,8 +4,6 @@ from collections.abc import Iterator
 from itertools import product
 
 import pandas as pd
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 
 from pidlib.experiments import style
 
@@ -18,12 +16,11 @@ def compare(
     words: str,
     null: str,
     filled: pd.DataFrame | None = None,
-) -> Figure:
+) -> style.Figure:
     """A panel for each benchmark, with a bar and a marker for each atom and model.
 
-    Rows of `bars` have the height in ``bits`` and an interval, rows of `markers` ``value_bits``, an
-    interval and ``null_mean``, drawn as a band; rows of `filled` are black markers without a null.
-    The legend has `words` and `null`.
+    Bars have the height ``bits``, markers a band for ``null_mean``; `filled` are black, without
+    null.
     """
     table = pd.concat([bars, markers])
     models = list(table["model"].unique())
@@ -35,7 +32,7 @@ def compare(
         ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
     handles = [*style.atom_handles(), style.null_handle(null)]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles))
-    handles = [Patch(facecolor=style.FAINT, label=words), *style.model_handles(models)]
+    handles = [style.swatch(words, facecolor=style.FAINT), *style.model_handles(models)]
     figure.legend(handles=handles, loc="outside lower center", ncols=4 if len(handles) < 5 else 3)
     width = 0.88 * _SPREAD / len(models)
     for (index, model), (benchmark, ax) in product(enumerate(models), panels.items()):

@@ -1,11 +1,9 @@
 """Two protocols that estimate atoms from embeddings, and mixtures to test them on.
 
-At the level of a data set, each sample is pooled to one observation of three codes, by codebooks of
-other samples; null and correction are those of `pidlib.decomposition.estimate`. `released` follows
-the code of Padegal Amit et al. (Quantifying Modality Contributions via Disentangling Multimodal
-Representations, arXiv 2511.19470): the positions of the token sequences of one sample are the
-observations, and atoms are averaged over samples. If a sequence is no longer than the number of
-codes, each position has its own code, and R is log2 L bits and the other atoms are zero.
+At the level of a data set, each sample is pooled to one observation of three codes. `released`
+follows the code of Padegal Amit et al., arXiv 2511.19470: the positions of the token sequences of
+one sample are the observations, and atoms are averaged over samples. If a sequence is no longer
+than the number of codes, each position has its own code, and R is log2 L bits and all else zero.
 """
 
 import warnings
@@ -20,10 +18,10 @@ from pidlib.decomposition import PID, pid
 from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.entropies import tabulate
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments.decision_profiles import N_DRAWS, gaussian_rows
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset
+from pidlib.experiments.decision_profiles import ESTIMATION, N_DRAWS, gaussian_rows
 from pidlib.experiments.statistics import permutation_p
-from pidlib.experiments.tables import ATOMS, Columns, of_type, validate
+from pidlib.experiments.tables import ATOMS, Columns, declare, validate
 
 VARIABLES = ("vision", "language", "hidden")
 RELEASED_CODES = RELEASED_COMPONENTS = 10
@@ -37,15 +35,7 @@ PATCHES = {EQUAL: 1, LONGER: 4}  # vision tokens per language token
 
 Tokens = Mapping[str, Sequence[Float[np.ndarray, "positions d"]]]
 
-COLUMNS = Columns(
-    {
-        "protocol": "string",
-        **ATOMS.types,
-        "n_observations": "Float64",  # unknown for published decompositions
-        **of_type("string", "source", "grade"),
-    },
-    required=("protocol", *ATOMS.required),
-)
+COLUMNS = declare("protocol", ATOMS, "n_observations source grade", required="protocol")
 
 #: The order of atoms that a mixture must show, and the weight of vision; None is a product.
 MIXTURES: dict[str, tuple[str, float | None]] = {"vision": ("vision", 1)}
@@ -62,9 +52,8 @@ def mixed(
 ) -> Tokens:
     """Sequences of n samples whose target is the mixture of both sources at every position.
 
-    A vector is the sum of a part of its sample and a part of its position, both standard normal, so
-    that either protocol could find the mixture. Vision and target have `patches` tokens per token
-    of language.
+    A vector is the sum of a part of its sample and a part of its position, so that either protocol
+    could find the mixture. Vision and target have `patches` tokens per token of language.
     """
     generator = np.random.default_rng(derive_seed(seed, "mixture", mixture, n, positions, patches))
     vision, language = (
@@ -86,7 +75,7 @@ def mixture_rows(preset: Preset, mixture: str, n: int, n_clusters: int) -> pd.Da
     pooled = ([np.mean(part[name], axis=1) for part in parts] for name in VARIABLES)
     options = {"n_clusters": n_clusters, "seed": preset.seed, "allow_degenerate": True}
     codes = [quantize(*pair, **options) for pair in pooled]
-    settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
+    settings = preset.model_dump(include=ESTIMATION)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # too few samples are part of the audit
         rows = pd.DataFrame(estimate(*codes, **settings).rows())
@@ -110,11 +99,8 @@ def released(
     The sequences ``[positions, d]`` of a sample are shortened, scaled to unit length, projected on
     principal components and clustered; position i of the three label lists is one observation. Two
     details are our choice: the target is shortened as the sources are, and each list has its own
-    seed, so that no order of centroids is shared. A list has `n_clusters` codes, at most its
-    length.
-
-    Rows are atoms in bits. The corrected value, which the 95 % interval belongs to, is the value
-    minus the mean of its null. ``n_observations`` is the mean length.
+    seed. The corrected value, with its interval, is the value minus the mean of its null;
+    ``n_observations`` is the mean length.
     """
     codes = [
         position_codes(sequences, n_clusters, derive_seed(seed, "positions", index))
@@ -200,11 +186,7 @@ def _solve(codes: Sequence[Int[np.ndarray, "3 L"]], n_clusters: int) -> PID:
 def finished(
     preset: Preset, tables: list[pd.DataFrame], settings: set[str], columns: Columns
 ) -> pd.DataFrame:
-    """Join tables, add the columns that all rows share, and validate.
-
-    Rows without a fingerprint get that of the settings, fields of the preset, and rows without an
-    estimator are ``exact``.
-    """
+    """Join tables, add shared columns and missing fingerprints (of the settings), and validate."""
     own = fingerprint(**preset.model_dump(include=settings))
     missing = {"fingerprint": own, "estimator": "exact"}
     tables = [rows.assign(**{k: v for k, v in missing.items() if k not in rows}) for rows in tables]

@@ -2,34 +2,23 @@ r"""Is synergy correlated with the need for the picture, over the models of a po
 
 Spearman's :math:`\rho` over models of a quantity and an outcome: the accuracy lost without the
 picture, :math:`\Delta_v = a - a_\ell`, the accuracy :math:`a`, or :math:`\Delta_v` given the
-accuracy: the partial correlation, that of the ranks' residuals given the ranks of the accuracy.
-Where no model beats guessing without the picture, :math:`\Delta_v` and :math:`a` order the models
-alike, so a quantity correlates with both or with neither.
+accuracy: the partial correlation of ranks. Where no model beats guessing without the picture,
+:math:`\Delta_v` and :math:`a` order the models alike.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
-from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from scipy.stats import false_discovery_control
 
 from pidlib._common import derive_seed, fingerprint
-from pidlib.experiments import population, statistics, style
-from pidlib.experiments.extractions import Request
-from pidlib.experiments.population import (
-    DECIMALS,
-    MAX_FALLBACK,
-    OUTCOMES,
-    benchmark_groups,
-    benchmark_kind,
-)
-from pidlib.experiments.preset import MODES, Preset
-from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY
-from pidlib.experiments.tables import COMPUTED, Columns, of_type, published, validate
-from pidlib.experiments.tables import latex as booktabs
+from pidlib.experiments import COMPUTED, MODES, Preset, Request, population, statistics, style
+from pidlib.experiments.population import DECIMALS, OUTCOMES, benchmark_groups, benchmark_kind
+from pidlib.experiments.statistics import MIN_RELIABILITY, percentile_interval
+from pidlib.experiments.tables import booktabs, declare, heading, published, validate
 from pidlib.experiments.vision_language import variants
 from pidlib.training.recipes import DEEP, RECIPES
 
@@ -41,30 +30,21 @@ CELLS += [("accuracy", "delta_vision")]
 # Quantity or outcome -> column of the population's table.
 VALUES = {name: f"{name}_bits" for name in QUANTITIES}
 VALUES |= {name: name for name in ("moved_language", "accuracy", "delta_vision")}
-# Of each cell: quantity and outcome in the order of VALUES; the cell of synergy with its outcome.
-_INDEX = {name: index for index, name in enumerate(VALUES)}
-_X = [_INDEX[quantity] for quantity, _ in CELLS]
-_Y = [_INDEX["delta_vision" if outcome == GIVEN else outcome] for _, outcome in CELLS]
-_PARTIAL = np.array([outcome == GIVEN for _, outcome in CELLS])
+_OUTCOMES = ["delta_vision" if outcome == GIVEN else outcome for _, outcome in CELLS]
+# Of each cell, that of synergy with the same outcome.
 _SYNERGY = [CELLS.index(("synergy", outcome)) for _, outcome in CELLS]
 
 COLUMNS = {
-    "table1_sensitivity": Columns(
-        {
-            **of_type("string", "experiment source grade kind benchmark quantity outcome"),
-            **of_type("Float64", "rho abs_rho_at_most ci_low ci_high family_low family_high"),
-            **of_type("Float64", "minus_synergy", "minus_low", "minus_high"),
-            **of_type("Float64", "p_value", "q_value", "reliability", "fallback"),
-            "left_out": "string",
-            **of_type("Int64", "n_models", "n_families", "n_samples", "seed"),
-            **COMPUTED,
-        },
-        required=("experiment", "source", "quantity", "outcome", "n_models"),
+    "table1_sensitivity": declare(
+        "experiment source grade kind benchmark quantity outcome rho abs_rho_at_most ci_low",
+        "ci_high family_low family_high minus_synergy minus_low minus_high p_value q_value",
+        f"reliability fallback left_out n_models n_families n_samples seed {COMPUTED}",
+        required="experiment source quantity outcome n_models",
     ),
     "table1_sensitivity_models": population.COLUMNS,
-    "table1_sensitivity_variants": Columns(
-        {"experiment": "string", **variants.CORRELATIONS},
-        required=("experiment", "benchmark", "procedure", "quantity", "outcome", "n_models"),
+    "table1_sensitivity_variants": declare(
+        f"experiment {variants.CORRELATIONS}",
+        required="experiment benchmark procedure quantity outcome n_models",
     ),
 }
 # Quantities of the variants by definition of redundancy; R - S is the same by all.
@@ -93,10 +73,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 def variant_correlations(
     models: pd.DataFrame, table: pd.DataFrame, n_resamples: int, seed: int = 0
 ) -> pd.DataFrame:
-    """The correlations by every procedure and definition, see `variants.correlations`.
-
-    `table` is one of `variants.informations_table`. Answers without one P(Y) have no BROJA.
-    """
+    """The correlations by every procedure and definition; without one P(Y) there is no BROJA."""
     cells = [
         (procedure, definition, quantity, outcome)
         for procedure in table["procedure"].unique()
@@ -114,21 +91,18 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     r"""Spearman's rho of each quantity and outcome, by benchmark and group; the published below.
 
     `models` is a table of `population_table`; there are `n_resamples` permutations, and as many
-    draws of either bootstrap. The interval ``ci`` resamples models, ``family`` whole families,
-    which share code and sometimes a vision tower: the interval to trust, still too narrow if there
-    are few families. ``p_value`` permutes the models, the same way on all benchmarks; ``q_value``
-    controls false discoveries among all tests of the table (Benjamini and Hochberg). Both take
-    models as exchangeable. ``minus_synergy`` is rho minus that of synergy with the same outcome,
-    with an interval that draws the same families. ``reliability`` is that of the outcome, see
-    `statistics.reliability`: a benchmark below `MIN_RELIABILITY` does not count in a mean, and is
-    named in ``left_out``. Published rows have a ``grade``; their ``ci`` is ours, see `_published`.
+    draws of either bootstrap. The interval ``ci`` resamples models; ``family`` whole families,
+    which share code: the interval to trust. ``p_value`` permutes the models, the same way on all
+    benchmarks; ``q_value`` is corrected for all tests of the table (Benjamini and Hochberg).
+    ``minus_synergy`` is rho minus that of synergy, drawn with the same families. Benchmarks whose
+    outcome has a ``reliability`` below `MIN_RELIABILITY` count in no mean, see ``left_out``.
+    Published rows have a ``grade``, and an interval of ours, see `_published`.
     """
     names = models["benchmark"].unique()
     # smaller differences of the others are ties
     models = models.round({VALUES[name]: 9 if name in OUTCOMES else DECIMALS for name in VALUES})
     groups = benchmark_groups(models)  # the single benchmarks first
-    outcomes = ("delta_vision" if outcome == GIVEN else outcome for _, outcome in CELLS)
-    reliable = population.reliability(models, tuple(outcomes))
+    reliable = population.reliability(models, _OUTCOMES)
     members = population.members(models, groups, reliable)
     inside = np.stack([np.isin(names, group) for group in groups.values()])[..., None]
     left_out = np.moveaxis(inside & ~members, 1, 2).reshape(-1, len(names))
@@ -172,11 +146,8 @@ def _statistics(
     models: pd.DataFrame, members: Bool[np.ndarray, "groups benchmarks cells"], n: int, seed: int
 ) -> dict[str, Float[np.ndarray, "groups cells"]]:
     """Correlations, p-values and intervals by column."""
-    labels = models["model"].unique()
     values = np.stack([population.by_model(models, name) for name in VALUES.values()], axis=-1)
-    families = models.drop_duplicates("model").groupby("family", sort=False).indices
-    clusters = {"ci": list(np.arange(len(labels))[:, None]), "family": list(families.values())}
-    few = len(families) < MIN_CLUSTERS
+    families = list(models.drop_duplicates("model").groupby("family", sort=False).indices.values())
     generator = np.random.default_rng(derive_seed(seed, "sensitivity"))
 
     def means(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -184,39 +155,35 @@ def _statistics(
 
     x, y = _ranks_of_cells(values)
     rho = means(x, y)
-    null = np.stack([means(x, y[generator.permutation(len(labels))]) for _ in range(n)])
+    null = np.stack([means(x, y[generator.permutation(len(y))]) for _ in range(n)])
     p_value = statistics.permutation_p(np.abs(rho), np.abs(null))
     columns = {"rho": rho, "p_value": np.where(np.isnan(rho), np.nan, p_value)}
     columns["minus_synergy"] = rho - rho[:, _SYNERGY]
     draws = {}
-    for name, members_of in clusters.items():
-        orders = statistics.cluster_bootstrap(members_of, n, generator)
+    for name, clusters in {"ci": list(np.arange(len(y))[:, None]), "family": families}.items():
+        orders = statistics.cluster_bootstrap(clusters, n, generator)
         draws[name] = np.stack([means(*_ranks_of_cells(values[order])) for order in orders])
     draws["minus"] = draws["family"] - draws["family"][..., _SYNERGY]
-    for name, values in draws.items():
-        low, high = statistics.percentile_interval(values, few and name != "ci")
-        columns |= {f"{name}_low": low, f"{name}_high": high}
+    few = len(families) < statistics.MIN_CLUSTERS
+    for name, drawn in draws.items():
+        ends = percentile_interval(drawn, few and name != "ci")
+        columns[f"{name}_low"], columns[f"{name}_high"] = ends
     return columns
 
 
-def _ranks_of_cells(
-    values: Float[np.ndarray, "models benchmarks columns"],
-) -> tuple[Float[np.ndarray, "models benchmarks cells"], ...]:
+def _ranks_of_cells(values: np.ndarray) -> list[Float[np.ndarray, "models benchmarks cells"]]:
     """Standardized ranks of quantity and outcome of each cell; their residuals given accuracy."""
+    names, is_partial = list(VALUES), [outcome == GIVEN for _, outcome in CELLS]
     ranks = statistics.standardized_ranks(values)
-    accuracy = ranks[..., [_INDEX["accuracy"]]]
+    accuracy = ranks[..., [names.index("accuracy")]]
     residuals = statistics.unit_length(ranks - (ranks * accuracy).sum(0) * accuracy)
-    return tuple(
-        np.where(_PARTIAL, np.take(residuals, side, -1), np.take(ranks, side, -1))
-        for side in (_X, _Y)
-    )
+    sides = [quantity for quantity, _ in CELLS], _OUTCOMES
+    places = ([names.index(name) for name in side] for side in sides)
+    return [np.where(is_partial, residuals[..., p], ranks[..., p]) for p in places]
 
 
 def _published() -> pd.DataFrame:
-    """The published correlations, with the interval of as many independent models.
-
-    Fisher's transform with the variance of Bonett and Wright (2000).
-    """
+    """The published correlations, with Fisher intervals (Bonett and Wright, 2000)."""
     table = published("table1_sensitivity")
     rho = table["rho"].to_numpy(float, na_value=np.nan)
     error = np.sqrt((1 + rho**2 / 2) / (table["n_models"].to_numpy(float) - 3))
@@ -227,7 +194,7 @@ def _published() -> pd.DataFrame:
 _MIN_WIDTH = 0.5  # bits: the least range of an axis of synergy
 
 
-def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
+def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """Accuracy lost against synergy, a marker for each model; below the variants' correlations."""
     table = tables["table1_sensitivity_models"]
     families, sizes = (list(table[name].dropna().unique()) for name in ("family", "size"))
@@ -247,13 +214,10 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> Figure:
             style.points(ax, x, [row.delta_vision], style.MARKERS[marker], **look)
         left, right = ax.get_xlim()
         ax.set_xlim(min(left, -_MIN_WIDTH / 20), max(right, _MIN_WIDTH))
-    marked = zip(families, style.MARKERS, strict=False)
-    entries = ((style.MODEL_NAMES.get(name, name), marker, "white") for name, marker in marked)
-    handles = style.marker_handles(entries)
+    names = (style.MODEL_NAMES.get(name, name) for name in families)
+    handles = style.marker_handles(zip(names, style.MARKERS, repeat("white"), strict=False))
     look = {"edgecolor": style.INK, "linewidth": 0.6}
-    handles += [
-        Patch(fc=color, label=f"{size} parameters", **look) for size, color in shade_of.items()
-    ]
+    handles += [style.swatch(f"{size} parameters", fc=c, **look) for size, c in shade_of.items()]
     result.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)))
     correlations = tables["table1_sensitivity"]
     variants.draw(result.subfigs[1], tables["table1_sensitivity_variants"], correlations, _SYMBOLS)
@@ -281,8 +245,7 @@ _LOWER = [(name, "delta_vision") for name in ("synergy", *BASELINES, "accuracy")
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     """Our correlations with the interval over families, the published ones, and baselines.
 
-    A star is a false-discovery rate below .05, and an interval over families without 0. Below the
-    baselines is the interval of their difference from S.
+    A star is q below .05 and an interval over families without 0.
     """
     table = tables["table1_sensitivity"]
     table = table.assign(benchmark=table["benchmark"].fillna("benchmarks unnamed"))
@@ -291,12 +254,12 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
         grade, n = block["grade"].iloc[0], block["n_models"].max()
         words = f"{n} models, grade {grade}; intervals ours, as if models were independent"
         title = source if pd.isna(grade) else f"{source}: {words}"
-        rows += _block(r"\midrule" * bool(rows), title, block, _UPPER, ("family", "ci"))
+        rows += _block(title, r"\midrule" * bool(rows), block, _UPPER, ("family", "ci"))
     ours = table[table["grade"].isna()]
     rows.append([r"\midrule", *_header(_LOWER)])
     words = r"in brackets the 95\,\% interval of the difference from $S$"
     title = f"{ours['source'].iloc[0]}; {words}"
-    rows += _block("", title, ours, _LOWER, ("minus",))
+    rows += _block(title, "", ours, _LOWER, ("minus",))
     return booktabs(["", *_header(_UPPER)], rows)
 
 
@@ -305,19 +268,15 @@ def _header(cells: Sequence[tuple[str, str]]) -> list[str]:
 
 
 def _block(
-    rule: str,
-    title: str,
-    block: pd.DataFrame,
-    cells: Sequence[tuple[str, str]],
-    intervals: Sequence[str],
+    title: str, rule: str, block: pd.DataFrame, cells: Sequence[tuple], intervals: Sequence[str]
 ) -> list[list[str | None]]:
     """For each benchmark of a source the correlations, and below each the first known interval."""
-    rows = [[rule + rf"\multicolumn{{{len(cells) + 1}}}{{l}}{{\emph{{{title}}}}}"]]
+    rows = [heading(title, len(cells) + 1, rule)]
     for name, group in block.groupby("benchmark", sort=False):
         selected = group.set_index(["quantity", "outcome"]).reindex(cells)
         first = group.iloc[0]
         ours = pd.isna(first["grade"])
-        collapsed = pd.notna(first["fallback"]) and first["fallback"] > MAX_FALLBACK
+        collapsed = pd.notna(first["fallback"]) and first["fallback"] > population.MAX_FALLBACK
         dagger = r"$^\dagger$" if collapsed and not name.startswith("mean of") else ""
         label = style.benchmark_name(name).replace("_", r"\_") + dagger
         rows.append([label, *(_rho(row, 2 if ours else 3) for row in selected.itertuples())])

@@ -1,27 +1,25 @@
 r"""How much do picture and question contribute to the states of a model?
 
 The share of language in the unique information, :math:`C_\ell = U_\ell / (U_\ell + U_v)`, of codes
-of pooled embeddings about the last state at the answer position; one observation per sample.
-Padegal Amit et al., arXiv 2511.19470.
+of pooled embeddings about the last state at the answer. Padegal Amit et al., arXiv 2511.19470.
 """
 
 import math
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import style, tables
-from pidlib.experiments.decision_profiles import CODES, embedding_codes, embedding_request
-from pidlib.experiments.extractions import Request, extractions
-from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import ATOMS, Columns, of_type
-from pidlib.extraction.masking import SOURCES
+from pidlib.experiments import ATOMS, Preset, Request, declare, extract_all, style, tables
+from pidlib.experiments.decision_profiles import (
+    CODES,
+    ESTIMATION,
+    embedding_codes,
+    embedding_request,
+)
+from pidlib.extraction import SOURCES
 
 EXPERIMENT = "vision_language"
 _SHARES = ("contribution", "contribution_low", "contribution_high")
@@ -31,13 +29,10 @@ _CAPTION = (
 )
 _COLORS = [style.COLORS["unique_vision"], "#f7f7f7", style.COLORS["unique_language"]]
 
-COLUMNS = Columns(
-    {
-        **ATOMS.types,
-        **of_type("Float64", *_SHARES, "unique_p"),
-        **of_type("string", "source", "grade", "note"),
-    },
-    required=tuple(name for name in ATOMS.required if name != "value_bits"),  # published shares
+COLUMNS = declare(
+    *(*ATOMS.types, *_SHARES),
+    "unique_p source grade note",
+    required="experiment benchmark estimator atom seed fingerprint",  # published have no value_bits
 )
 
 
@@ -51,14 +46,11 @@ def requests(preset: Preset) -> list[Request]:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms of each model on each benchmark, with shares in the rows of the unique atoms.
-
-    A share is missing if the unique information is not significant, see `Estimate.contribution`.
-    """
+    """Atoms of each model on each benchmark, with shares if unique information is significant."""
     k = preset.contribution_codes
-    settings = preset.model_dump(include={"n_permutations", "n_bootstrap", "seed"})
+    settings = preset.model_dump(include=ESTIMATION)
     profiles = []
-    for fitted, applied in extractions(preset, *requests(preset)):
+    for fitted, applied in extract_all(preset, *requests(preset)):
         pair = fitted.extraction, applied.extraction
         codes = embedding_codes(*pair, k, preset.seed, allow_degenerate=True)
         result = estimate(*codes, **settings)
@@ -88,14 +80,14 @@ def published() -> pd.DataFrame:
     )
 
 
-def figure(table: pd.DataFrame) -> Figure:
+def figure(table: pd.DataFrame) -> style.Figure:
     """A map of the shares of language, with models sorted by their mean; published values aside."""
     shares = table[table["grade"].isna() & (table["atom"] == "unique_language")]
     cells = {"index": "model", "columns": "benchmark", "sort": False, "dropna": False}
     matrix, low, high = (shares.pivot_table(values=n, **cells).astype(float) for n in _SHARES)
     order = matrix.mean(axis=1).sort_values(kind="stable").index
     matrix, low, high = (values.loc[order] for values in (matrix, low, high))
-    figure = Figure(figsize=(style.PAGE, 0.19 * max(len(matrix), 5) + 1.0))
+    figure = style.page(0.19 * max(len(matrix), 5) + 1.0)
     ax = figure.subplots()
     scale = LinearSegmentedColormap.from_list("modalities", _COLORS)
     image = ax.pcolormesh(matrix, cmap=scale, vmin=0, vmax=1, edgecolor="white", linewidth=0.8)
@@ -124,7 +116,7 @@ def figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def _draw_published(ax: Axes, row) -> Line2D:
+def _draw_published(ax: style.Axes, row) -> style.Artist:
     """Draw a published share or range next to the color scale; return its legend entry."""
     ends = _language_shares(row)
     x, y, width, kind, marker = (-0.8, -0.1), ends * 2, 1, "share", "_"
@@ -142,10 +134,9 @@ def latex(table: pd.DataFrame) -> str:
     benchmarks = list(shares["benchmark"].unique())
     names = [style.benchmark_name(name).replace("_", r"\_") for name in benchmarks]
     header = ["", *names, "mean"]
-    wide = rf"\multicolumn{{{len(header)}}}{{l}}{{\emph{{%s}}}}"
     unique = measured[measured["atom"].str.startswith("unique")]
     unique = unique.groupby(["model", "benchmark"])[["value_bits", "null_mean"]].sum()
-    rows = [*style.minis_line(shares["model"], len(header)), [wide % _CAPTION]]
+    rows = [*style.minis_line(shares["model"], len(header)), tables.heading(_CAPTION, len(header))]
     for model, block in shares.groupby("model", sort=False):
         name, mean = style.model_name(model).replace("_", r"\_"), block["contribution"].mean()
         rows.append([name, *map(_share_cell, block.itertuples()), _percent(mean)])
@@ -158,8 +149,8 @@ def latex(table: pd.DataFrame) -> str:
         name = r"\midrule " * (index == 0) + f"{style.SYMBOLS[atom]}, bits"
         rows.append([name, *map(float, bits[benchmarks]), float(bits.mean())])
     for index, text in enumerate(_published_lines(reported)):
-        rows.append([r"\midrule " * (index == 0) + wide % text])
-    return tables.latex(header, rows)
+        rows.append(tables.heading(text, len(header), r"\midrule " * (index == 0)))
+    return tables.booktabs(header, rows)
 
 
 def _language_shares(row) -> list[float]:
@@ -194,8 +185,7 @@ def _share_cell(row) -> str | None:
     """``71`` with the ends of its interval."""
     if pd.isna(row.contribution):
         return None
-    value, low, high = (_percent(getattr(row, name)) for name in _SHARES)
-    return f"${value}_{{{low}}}^{{{high}}}$"
+    return tables.with_interval(*(100 * getattr(row, name) for name in _SHARES), digits=0)
 
 
 def _percent(share: float) -> str | None:

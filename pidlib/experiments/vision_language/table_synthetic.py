@@ -1,4 +1,4 @@
-r"""Which protocol recovers known mixtures?
+"""Which protocol recovers known mixtures?
 
 Each mixture is decomposed by the released protocol, with sequences of equal length and with a
 longer picture, and at the level of the data set, by codes and by covariance (see `protocols`).
@@ -7,20 +7,16 @@ longer picture, and at the level of the data set, by codes and by covariance (se
 import pandas as pd
 from tqdm.auto import tqdm
 
-from pidlib.experiments import style, tables
-from pidlib.experiments.preset import Preset
+from pidlib.experiments import Preset, style, tables
 from pidlib.experiments.vision_language import protocols
-from pidlib.extraction.masking import SOURCES
+from pidlib.extraction import SOURCES
 
 _SETTINGS = {"n_sequences", "n_embedded", "n_clusters", "n_permutations", "n_bootstrap", "seed"}
 _EXPECTED = {"vision": "$U_v$ alone", "more vision": r"$U_v>U_\ell$"}
 _EXPECTED |= {"both": r"$U_v\approx U_\ell$; $R$, $S$", "synergy": "$S$ above all"}
 _EXPECTED |= {"language": r"$U_\ell$ alone", "more language": r"$U_\ell>U_v$"}
 
-COLUMNS = tables.Columns(
-    {**protocols.COLUMNS.types, "expected": "string", "recovered": "boolean"},
-    required=("expected", "recovered", *protocols.COLUMNS.required),
-)
+COLUMNS = tables.declare(protocols.COLUMNS, "expected recovered", required="expected recovered")
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -42,13 +38,9 @@ def measure(preset: Preset) -> pd.DataFrame:
 def recovers(rows: pd.DataFrame, expected: str) -> bool:
     """Whether four corrected atoms show the order expected of a mixture.
 
-    An atom is significant by its p-value or, if it has none, by an interval above zero.
-
-    - ``vision``: its unique atom is significant, its interval lies above that of the other unique
-      atom, and it is nine tenths of the sum of all atoms;
-    - ``more vision``: the same without the last condition;
-    - ``both``: neither unique atom is ahead, redundancy and synergy are significant;
-    - ``synergy``: it is significant and the largest.
+    ``more vision``: its unique atom is significant, with an interval above that of the other;
+    ``vision``: it also has nine tenths of the sum of all atoms; ``both``: neither unique atom is
+    ahead, redundancy and synergy are significant; ``synergy``: it is significant and the largest.
     """
     rows = rows.set_index("atom")
     value, significant = rows["corrected_bits"].astype(float), _significant(rows)
@@ -68,6 +60,7 @@ def recovers(rows: pd.DataFrame, expected: str) -> bool:
 
 
 def _significant(rows: pd.DataFrame) -> pd.Series:
+    """By the p-value or, if there is none, by an interval above zero."""
     p, low = rows["null_p"].astype(float), rows["ci_low"].astype(float)
     return (p <= protocols.LEVEL) | (p.isna() & (low > 0))
 
@@ -81,21 +74,18 @@ def latex(table: pd.DataFrame) -> str:
         first = block.iloc[0]
         codes = "" if pd.isna(first["n_codes"]) else f", {first['n_codes']} codes"
         title = f"{protocol}: {first['n_samples']} samples{codes}"
-        rule = r"\midrule" * bool(rows)
-        rows.append([rf"{rule}\multicolumn{{{len(header)}}}{{l}}{{\emph{{{title}}}}}"])
+        rows.append(tables.heading(title, len(header), r"\midrule" * bool(rows)))
         keys = ["benchmark", "expected", "recovered"]
         for (mixture, expected, recovered), group in block.groupby(keys, sort=False):
             atoms = group.set_index("atom").loc[list(style.VISION_LANGUAGE)]
             atoms = atoms.assign(significant=_significant(atoms))
             cells = [*map(_cell, atoms.itertuples()), float(atoms["null_mean"].sum())]
             rows.append([mixture, _EXPECTED[expected], *cells, "yes" if recovered else "no"])
-    return tables.latex(header, rows, align="ll" + "r" * 5 + "l", digits=2)
+    return tables.booktabs(header, rows, align="ll" + "r" * 5 + "l", digits=2)
 
 
 def _cell(row) -> str | None:
     if pd.isna(row.corrected_bits):
         return None
-    numbers = row.corrected_bits, row.ci_low, row.ci_high
-    value, low, high = (f"{bits:.2f}".replace("-0.00", "0.00") for bits in numbers)
-    text = f"${value}_{{{low}}}^{{{high}}}$"
+    text = tables.with_interval(row.corrected_bits, row.ci_low, row.ci_high)
     return text if row.significant else f"({text})"

@@ -2,20 +2,18 @@ r"""Decompositions of a population's decisions by several procedures and definit
 
 A procedure says how decisions from one modality are obtained, and how both get one P(Y). Given the
 informations of picture, question and both, a definition is one number, the redundancy R; so R - S
-is the same by all definitions, and two definitions differ by one amount in all atoms. MMI is the
-largest R without a negative unique atom; it exceeds that of BROJA by the smaller unique atom of
-BROJA. See `pidlib.decomposition.measures`.
+is the same by all. MMI exceeds the R of BROJA by the smaller unique atom of BROJA. See
+`pidlib.decomposition.measures`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
-from matplotlib.patches import Patch
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition import PID
@@ -23,14 +21,16 @@ from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.marginals import divergence
 from pidlib.decomposition.measures import OF_PAIRS, decompose_pairs
-from pidlib.experiments import population, style
-from pidlib.experiments.extractions import extractions
+from pidlib.experiments import COMPUTED, MODES, Preset, declare, extract_all, population, style
 from pidlib.experiments.population import DECIMALS, OUTCOMES, TOLERANCE, by_model
-from pidlib.experiments.preset import MODES, Preset
-from pidlib.experiments.statistics import MIN_CLUSTERS, clustered_correlations, percentile_interval
-from pidlib.experiments.tables import COMPUTED, of_type
-from pidlib.extraction import Extraction
-from pidlib.extraction.masking import FULL, SOURCES
+from pidlib.experiments.statistics import (
+    MIN_CLUSTERS,
+    cluster_bootstrap,
+    group_mean,
+    percentile_interval,
+    standardized_ranks,
+)
+from pidlib.extraction import FULL, SOURCES, Extraction
 
 AS_ANSWERED, ONE_DRAW, PROJECTED = "as answered", "projected, one draw", "projected"
 PROCEDURES = (AS_ANSWERED, ONE_DRAW, PROJECTED, *MODES)
@@ -38,19 +38,17 @@ DEFINITIONS = ("broja", *OF_PAIRS)
 ANY = "any"  # definition of a quantity that is the same by all
 
 # Columns of the informations and redundancies of one decomposition.
-INFORMATIONS = {
-    **of_type("Float64", "vision_bits", "language_bits", "total_bits"),
-    **of_type("Float64", *(f"{name}_bits" for name in DEFINITIONS), "gap_bits"),
-    "converged": "boolean",
-}
+INFORMATIONS = declare(
+    *(f"{name}_bits" for name in (*SOURCES, "total", *DEFINITIONS, "gap")), "converged"
+)
 
 
 def decisions_by(procedure: str, extraction: Extraction, tau: float, seed: int = 0) -> Decisions:
     """The decisions of an extraction by one of the `PROCEDURES`.
 
-    ``"as answered"``: masked, one draw of noise, every answer a value of its source, with a P(Y) of
-    each source, as published; ``"projected, one draw"``: then both projected on one P(Y);
-    ``"projected"``: answers to equal inputs and all draws averaged first. The others are modes.
+    ``"as answered"``: masked, one draw of noise, every answer a value of its source, as published;
+    ``"projected, one draw"``: then both projected on one P(Y); ``"projected"``: answers to equal
+    inputs and all draws averaged first. The others are modes.
     """
     if procedure == "observational":
         return extraction.observational(tau, seed)
@@ -66,8 +64,7 @@ def decisions_by(procedure: str, extraction: Extraction, tau: float, seed: int =
 def informations(decisions: Decisions, device: str = "cpu") -> dict[str, float | bool]:
     """Informations of both sources and of both together, and redundancy by definition, in bits.
 
-    Without reconciliation, those of the sources are means of KL(p(y|x) || P(Y)) with the P(Y) of
-    both modalities, as in BATCH, and there is no coupling: MMI alone is defined.
+    Without reconciliation, the former are means of KL(p(y|x) || P(Y)), as in BATCH, with MMI alone.
     """
     if decisions.reconciliation == "none":
         target = torch.as_tensor(decisions.target)
@@ -95,13 +92,13 @@ def solved_informations(solved: PID, by_others: Mapping[str, float]) -> dict[str
 def informations_table(preset: Preset, procedures: Sequence[str]) -> pd.DataFrame:
     """The `informations` of each model of the population on each benchmark by each procedure."""
     rows, shared = [], {"tau": preset.tau, "tol": TOLERANCE}
-    for (answer,) in extractions(preset, population.request(preset)):
+    for (answer,) in extract_all(preset, population.request(preset)):
         for procedure in procedures:
             settings = shared | {"procedure": procedure, "seed": preset.seed}
             columns = answer.row_columns("vision_language", **settings) | {"procedure": procedure}
             decisions = decisions_by(procedure, answer.extraction, preset.tau, preset.seed)
             rows.append(columns | informations(decisions, preset.device))
-    return pd.DataFrame(rows).astype(INFORMATIONS)
+    return pd.DataFrame(rows).astype(INFORMATIONS.types)
 
 
 def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
@@ -113,12 +110,10 @@ def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
 
 
 # Columns of `correlations`.
-CORRELATIONS = {
-    **of_type("string", "benchmark", "procedure", "definition", "quantity", "outcome"),
-    **of_type("Float64", "rho family_low family_high minus_default minus_low minus_high"),
-    **of_type("Int64", "n_benchmarks", "n_models", "n_families", "n_samples", "seed"),
-    **COMPUTED,
-}
+CORRELATIONS = (
+    "benchmark procedure definition quantity outcome rho family_low family_high minus_default "
+    f"minus_low minus_high n_benchmarks n_models n_families n_samples seed {COMPUTED}"
+)
 
 
 def correlations(
@@ -127,51 +122,57 @@ def correlations(
     """Spearman's rho over the models, for each group of benchmarks and each of the `cells`.
 
     `models` is a table of `population_table`, `table` one of `informations_table`. A cell has a
-    procedure, a definition, a quantity, and an outcome: an outcome of the models, or
-    ``"broja"``, the same quantity by BROJA. The interval ``family`` draws whole families;
-    ``minus_default`` is rho minus that of the masked mode by BROJA, drawn with the same families;
-    a constant quantity has no rho, and a benchmark without one does not count in a mean.
-    Values are rounded to 1e-`DECIMALS` bits; benchmarks whose outcome is unreliable count in no
-    mean, as in `table1_sensitivity`.
+    procedure, a definition, a quantity, and an outcome: one of the models, or ``"broja"``, the same
+    quantity by BROJA. The interval ``family`` draws whole families, and with them
+    ``minus_default``, rho minus that of the masked mode by BROJA. A constant quantity has no rho;
+    benchmarks without one, or with an unreliable outcome, count in no mean.
     """
-    cells = pd.DataFrame(cells, columns=["procedure", "definition", "quantity", "outcome"])
     groups = population.benchmark_groups(models)
-    identified = table[["model", "benchmark"]]
-    known: dict[tuple[str, ...], np.ndarray] = {}
-
-    def wide(procedure: str, definition: str, quantity: str) -> np.ndarray:
-        key = procedure, definition, quantity
-        if key not in known:
-            values = quantities(table, "mmi" if definition == ANY else definition)[quantity]
-            rows = identified.assign(value=values.round(DECIMALS))
-            rows = rows[table["procedure"] == procedure]
-            known[key] = by_model(rows, "value")
-        return known[key]
-
     outcomes = {name: by_model(models, name).round(9) for name in OUTCOMES}
+
+    @cache
+    def by_procedure(procedure: str, definition: str, quantity: str) -> np.ndarray:
+        values = quantities(table, "mmi" if definition == ANY else definition)[quantity]
+        rows = table[["model", "benchmark"]].assign(value=values.round(DECIMALS))
+        return by_model(rows[table["procedure"] == procedure], "value")
+
+    x = np.stack([by_procedure(*cell[:3]) for cell in cells], axis=-1)
+    y = [
+        outcomes[outcome] if outcome in OUTCOMES else by_procedure(procedure, "broja", quantity)
+        for procedure, _, quantity, outcome in cells
+    ]
+    y = np.stack(y, axis=-1)
     reliable = dict(zip(OUTCOMES, population.reliability(models).T, strict=True))
     reliable["broja"] = np.ones(models["benchmark"].nunique())
-    x, y = [], []
-    for cell in cells.itertuples():
-        x.append(wide(cell.procedure, cell.definition, cell.quantity))
-        reference = cell.outcome not in OUTCOMES
-        y.append(
-            wide(cell.procedure, "broja", cell.quantity) if reference else outcomes[cell.outcome]
-        )
-    counted = np.stack([reliable[name] for name in cells["outcome"]], axis=-1)
+    counted = np.stack([reliable[outcome] for *_, outcome in cells], axis=-1)
     members = population.members(models, groups, counted)
+
+    def means(order: np.ndarray) -> np.ndarray:
+        products = standardized_ranks(x[order]) * standardized_ranks(y[order])
+        return group_mean(products.sum(0), members)
+
     families = list(models.drop_duplicates("model").groupby("family", sort=False).indices.values())
     generator = np.random.default_rng(derive_seed(seed, "variants"))
-    options = members, families, n_resamples, generator
-    rho, draws = clustered_correlations(np.stack(x, -1), np.stack(y, -1), *options)
-    same = _default_of(cells)
-    columns = {"rho": rho, "minus_default": np.where(same < 0, np.nan, rho - rho[:, same])}
-    few = len(families) < MIN_CLUSTERS
-    less = np.where(same < 0, np.nan, draws - draws[..., same])
-    for name, values in {"family": draws, "minus": less}.items():
-        columns[f"{name}_low"], columns[f"{name}_high"] = percentile_interval(values, few)
+    orders = cluster_bootstrap(families, n_resamples, generator)
+    rho, draws = means(np.arange(len(x))), np.stack([means(order) for order in orders])
+    # The place of the cell of the masked mode by BROJA, with the same quantity and outcome.
+    defaults = {
+        (quantity, outcome): place
+        for place, (procedure, definition, quantity, outcome) in enumerate(cells)
+        if procedure == "masked" and definition in ("broja", ANY)
+    }
+    same = np.array([defaults.get(cell[2:], -1) for cell in cells])
+    has_default = (same >= 0) & (same != np.arange(len(cells)))
+    minus, minus_draws = (
+        np.where(has_default, values - values[..., same], np.nan) for values in (rho, draws)
+    )
+    columns = {"rho": rho, "minus_default": minus}
+    for name, values in {"family": draws, "minus": minus_draws}.items():
+        ends = percentile_interval(values, len(families) < MIN_CLUSTERS)
+        columns[f"{name}_low"], columns[f"{name}_high"] = ends
     single = rho[: members.shape[1]]  # the first groups
     columns["n_benchmarks"] = (members & ~np.isnan(single)).sum(1)
+    cells = pd.DataFrame(cells, columns=["procedure", "definition", "quantity", "outcome"])
     result = pd.DataFrame({"benchmark": list(groups)}).merge(cells, how="cross")
     converged = table.groupby("procedure")["converged"].all()
     settings = {"n_resamples": n_resamples, "seed": seed}
@@ -184,15 +185,6 @@ def correlations(
         converged=result["procedure"].map(converged),
         fingerprint=fingerprint(population=table["fingerprint"].tolist(), **settings),
     )
-
-
-def _default_of(cells: pd.DataFrame) -> np.ndarray:
-    """The position of the cell of the masked mode by BROJA, same quantity and outcome; else -1."""
-    key = list(zip(cells["quantity"], cells["outcome"], strict=True))
-    is_default = (cells["procedure"] == "masked") & cells["definition"].isin(("broja", ANY))
-    places = {key[place]: place for place in np.flatnonzero(is_default)}
-    own = zip(key, is_default, strict=True)
-    return np.array([-1 if default else places.get(each, -1) for each, default in own])
 
 
 _PANELS = (
@@ -211,7 +203,7 @@ def heights(rows: pd.DataFrame, procedures: Sequence[str], looks: Looks) -> list
 
 
 def draw_rows(
-    ax: Axes, rows: pd.DataFrame, column: str, procedures: Sequence[str], looks: Looks
+    ax: style.Axes, rows: pd.DataFrame, column: str, procedures: Sequence[str], looks: Looks
 ) -> None:
     """Draw values and intervals over families by procedure (rows) and definition (markers)."""
     for name, (marker, color, _) in looks.items():
@@ -241,9 +233,8 @@ def draw(
     axes = figure.subplots(1, len(_PANELS), sharey=True)
     for ax, (quantity, outcome) in zip(axes, _PANELS, strict=True):
         known = published[(published["quantity"] == quantity) & (published["outcome"] == outcome)]
-        ax.axvspan(
-            *style.floats(known["rho"].agg(["min", "max"])), color=style.NULL, linewidth=0, zorder=0
-        )
+        span = style.floats(known["rho"].agg(["min", "max"]))
+        ax.axvspan(*span, color=style.NULL, linewidth=0, zorder=0)
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=1)
         rows = table[(table["quantity"] == quantity) & (table["outcome"] == outcome)]
         draw_rows(ax, rows, "rho", procedures, _LOOKS)
@@ -253,9 +244,8 @@ def draw(
         ax.set(xlim=(-1.05, 1.05), xticks=[-1, 0, 1])
     axes[0].set_yticks(range(len(procedures)), procedures)
     figure.supxlabel(rf"rank correlation $\rho$ over models, {group}", fontsize="medium")
-    labels = ("by BROJA", "by MMI", "the same by all")
-    looks = zip(labels, _LOOKS.values(), strict=True)
-    entries = ((label, marker, color) for label, (marker, color, _) in looks)
+    words = {"broja": "by BROJA", "mmi": "by MMI", ANY: "the same by all"}
+    entries = ((words[name], marker, color) for name, (marker, color, _) in _LOOKS.items())
     handles = style.marker_handles(entries, markeredgewidth=0.6)
-    handles.append(Patch(fc=style.NULL, label="published, synergy-driven"))
+    handles.append(style.swatch("published, synergy-driven", fc=style.NULL))
     figure.figure.legend(handles=handles, loc="outside lower center", ncols=4)

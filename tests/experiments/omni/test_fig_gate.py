@@ -9,6 +9,7 @@ import pytest
 from experiments.omni.synthetic import SETTINGS, answering, nothing, sight, xor
 from experiments.omni.test_fig_layers import claim_rows, curves
 from pidlib.benchmarks import micro_av
+from pidlib.experiments import stages
 from pidlib.experiments.extractions import Extracted
 from pidlib.experiments.omni import fig_gate, profiles
 from pidlib.experiments.omni.fig_gate import (
@@ -40,10 +41,10 @@ def test_claims_hold_for_a_gate_and_equal_questions_have_no_difference():
         profiles.trajectory(answering(rules), **SETTINGS)
         for rules in ([nothing, sight, sight, xor], [nothing, sight, sight, sight])
     )
-    tested = profiles.check_claims(CLAIMS, gate, fused, plain).set_index("statistic")
+    tested = stages.check_trajectories(CLAIMS, gate, fused, plain).set_index("statistic")
     assert tested["verdict"].tolist() == ["holds"] * 4
     assert tested.loc["late_synergy", "value"] == pytest.approx(-1, abs=1e-3)
-    same = profiles.check_claims(CLAIMS, gate, plain, plain).set_index("statistic")
+    same = stages.check_trajectories(CLAIMS, gate, plain, plain).set_index("statistic")
     assert (same["value"] == 0).all() and (same["ci_low"] == 0).all()  # draws of equal samples
     assert same.loc["late_synergy", "verdict"] == "open"
     assert same.loc["vision_parts", "verdict"] == "holds"
@@ -54,7 +55,7 @@ def measured(monkeypatch, *rules):
     """The tables of a model with these decisions on the first and the second question."""
     columns = {"benchmark": profiles.FUSION, "model": "m", "n_samples": 64, "fingerprint": "f"}
     answers = [Extracted(answering(rule), columns) for rule in rules]
-    monkeypatch.setattr(fig_gate, "extractions", lambda *_: [answers])
+    monkeypatch.setattr(fig_gate, "extract_all", lambda *_: [answers])
     return fig_gate.measure(load_preset("smoke", n_bootstrap=10, tau=0.0, seed=0))
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from experiments.omni.synthetic import SETTINGS, answering, nothing, sight, xor
 from pidlib._common import project_root
-from pidlib.experiments import style
+from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Extracted
 from pidlib.experiments.omni import fig_layers, profiles
 from pidlib.experiments.omni.fig_layers import CLAIMS, half_depth, saturation
@@ -76,7 +76,7 @@ def test_saturation_by_hand():
 
 
 def verdicts(rules):
-    tested = profiles.check_claims(
+    tested = stages.check_trajectories(
         CLAIMS, saturation, trajectory := profiles.trajectory(answering(rules), **SETTINGS)
     )
     return tested.set_index("statistic")["verdict"], trajectory
@@ -114,7 +114,7 @@ def test_a_first_block_beyond_a_fifth_of_the_depth_refutes_nothing(blocks, expec
 def test_tables_of_three_blocks_leave_early_claims_open(monkeypatch):
     columns = {"benchmark": profiles.FUSION, "model": "m", "n_samples": 64, "fingerprint": "f"}
     answer = Extracted(answering([sight, sight, xor]), columns)
-    monkeypatch.setattr(fig_layers, "extractions", lambda *_: [(answer,)])
+    monkeypatch.setattr(fig_layers, "extract_all", lambda *_: [(answer,)])
     tables = fig_layers.measure(load_preset("smoke", n_bootstrap=10, tau=0.0, seed=0))
     claims = tables["fig_layers_claims"].set_index("statistic")
     assert claims.loc["vision_middle", "verdict"] == "open"

@@ -10,7 +10,7 @@ import pytest
 from pidlib._common import fingerprint
 from pidlib.benchmarks import micro_av
 from pidlib.benchmarks.templates import TEMPLATES as DECLARED
-from pidlib.experiments.extractions import extractions
+from pidlib.experiments.extractions import extract_all
 from pidlib.experiments.interventions import resample
 from pidlib.experiments.omni import fig_shuffle
 from pidlib.experiments.omni.fig_shuffle import (
@@ -264,7 +264,7 @@ def test_table_of_a_small_model(tmp_path):
     marks = drops.groupby(["benchmark", "intervention"])["fingerprint"].unique()
     (request,) = fig_shuffle.requests(preset)
     settings = {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
-    for full, *swapped in extractions(preset, request):
+    for full, *swapped in extract_all(preset, request):
         for name, stream in STREAMS.items():
             own = [
                 answer.columns["fingerprint"]

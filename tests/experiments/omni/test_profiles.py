@@ -97,7 +97,8 @@ def test_fingerprints_depend_on_condition_and_reference():
         groups = split_by(extraction, condition, content=clips)
         for n_halves in (2, 3):
             preset = load_preset("smoke", n_halves=n_halves)
-            rows = profile_rows(preset, answer, groups, references, n_permutations=0)
+            options = {"references": references, "n_permutations": 0}
+            rows = profile_rows(preset, answer, groups, **options)
             for reference, own in rows.groupby("reference"):
                 (marks[condition, reference, n_halves],) = own["fingerprint"].unique()
     assert len(set(marks.values())) == len(marks) == 16
@@ -136,5 +137,5 @@ def test_rows_of_a_trajectory():
 
 
 def test_a_trajectory_needs_every_block():
-    with pytest.raises(ValueError, match=r"every block from 0; the extraction has \(0, 2\)"):
+    with pytest.raises(ValueError, match=r"every block from 0; this extraction has \(0, 2\)"):
         trajectory(replace(answering([nothing, sight]), layers=(0, 2)), **SETTINGS)

@@ -14,7 +14,12 @@ from pidlib import benchmarks
 from pidlib.experiments import ahead
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.reweighting import outcomes, training
-from pidlib.experiments.reweighting.outcomes import check_committed, make_outcomes, outcome
+from pidlib.experiments.reweighting.outcomes import (
+    COLUMNS,
+    check_committed,
+    make_outcomes,
+    outcome,
+)
 from pidlib.experiments.reweighting.plan import all_trainings
 from pidlib.experiments.reweighting.questions import evaluation_name, questions
 from pidlib.experiments.reweighting.settings import TrainingSpec
@@ -180,7 +185,7 @@ def test_an_interrupted_training_resumes_only_with_equal_weights(preset, monkeyp
 def test_other_seeds_are_read_by_fingerprint(preset, committed):
     first, later, absent = (training_spec(preset, seed=seed) for seed in range(3))
     rows = make_outcomes(preset, [first, later])
-    write(pd.concat([rows, rows.assign(value=9.0, fingerprint="0" * 16)]), committed)
+    write(pd.concat([rows, rows.assign(value=9.0, fingerprint="0" * 16)]), committed, COLUMNS)
     message = "1 of 3 trainings are neither .* condition C, seed 2. .*n_remade_seeds 3"
     with pytest.raises(ValueError, match=message):
         outcomes.outcomes(preset, [first, later, absent, later])
@@ -217,7 +222,7 @@ def test_outcomes_made_here_must_agree_with_the_committed_ones(
     spec = training_spec(preset)
     rows = make_outcomes(preset, [spec])
     shifts = shift * rows["measure"].eq(measure).astype(float)
-    write(rows.assign(value=rows["value"] + shifts), committed)
+    write(rows.assign(value=rows["value"] + shifts), committed, COLUMNS)
     recwarn.clear()
     if verdict == "raises":
         message = f"1 of 1 trainings .* seed 0: {measure} on .*make outcomes"
@@ -244,7 +249,7 @@ def test_only_missing_outcomes_are_made_and_those_no_table_needs_are_dropped(pre
     first, later = training_spec(preset), training_spec(preset, seed=1)
     rows = make_outcomes(preset, [first])
     marked = rows.assign(value=rows["value"] + 0.001)
-    write(pd.concat([rows.assign(fingerprint="0" * 16), marked]), committed)
+    write(pd.concat([rows.assign(fingerprint="0" * 16), marked]), committed, COLUMNS)
     table = outcomes.complete(preset, [later, first, later])
     assert list(table["fingerprint"].unique()) == [later.fingerprint, first.fingerprint]
     kept = table[table["seed"] == 0]["value"].to_list()

@@ -90,7 +90,7 @@ def test_other_numbers_than_the_committed_are_made_here(tmp_path):
 
 def test_a_cell_that_differs_from_the_committed_table_is_refused():
     path = load_preset("offline").table(fig_coverage.TABLE)
-    committed = tables.read(path)
+    committed = tables.read(path, fig_coverage.COLUMNS)
     assert len(fig_coverage.check(committed, committed)) == len(committed)
     moved = committed.assign(value_bits=committed["value_bits"] + 0.01)
     with pytest.raises(ValueError, match="value_bits of .* differs from the committed table"):
@@ -101,7 +101,7 @@ def test_a_cell_that_differs_from_the_committed_table_is_refused():
 
 
 def test_the_committed_table_says_what_the_notebook_says():
-    table = tables.read(load_preset("offline").table(fig_coverage.TABLE))
+    table = tables.read(load_preset("offline").table(fig_coverage.TABLE), fig_coverage.COLUMNS)
     short = fig_coverage.short(table).query("kind != 'codes'")
     new = short["law"].eq("all inputs new") & short["kind"].eq("resampled")
     few = short["n_samples"].eq(64) | (new & short["n_samples"].eq(256))

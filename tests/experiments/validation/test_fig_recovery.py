@@ -69,7 +69,7 @@ def test_a_model_that_errs_has_its_own_truth(right, monkeypatch):
         Extracted(answering(query.change(samples), law, right), columns)
         for query in request.queries
     )
-    monkeypatch.setattr(fig_recovery, "extractions", lambda *_: iter([answers]))
+    monkeypatch.setattr(fig_recovery, "extract_all", lambda *_: iter([answers]))
     table = fig_recovery.measure(preset)
     truth = table.set_index("atom")["truth_bits"]
     assert truth.sum() == pytest.approx(2.23, abs=0.1) if right > 0.9 else truth.sum() < 0.9

@@ -28,9 +28,9 @@ def test_the_table_is_latex(tmp_path):
 def test_rows_that_are_not_solved_are_drawn_with_a_warning(tmp_path):
     preset = committed("validation/table_gates", tmp_path)
     path = preset.table("validation/table_gates")
-    table = tables.read(path)
+    table = tables.read(path, table_gates.COLUMNS)
     table.loc[4, "converged"] = False
-    tables.write(table, path)
+    tables.write(table, path, table_gates.COLUMNS)
     with pytest.warns(UserWarning, match="1 of .* rows are not solved to tolerance"):
         assert draw.draw(preset, table_gates).paths
 

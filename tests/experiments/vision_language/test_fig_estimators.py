@@ -24,7 +24,7 @@ def table():
     columns |= {"n_samples": N, "fingerprint": "f"}
     answer = Extracted(replace(whole, logits=logits, log_normalizer=normalizer), columns)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fig_estimators, "extractions", lambda *_: iter([(answer,)]))
+        patch.setattr(fig_estimators, "extract_all", lambda *_: iter([(answer,)]))
         return fig_estimators.measure(load_preset("smoke"))
 
 

@@ -21,7 +21,7 @@ from pidlib.profiles import modes
 from pidlib.training.recipes import DEEP
 
 NAMES = ("redundancy", "unique_vision", "unique_language", "synergy")
-COLUMNS = dict.fromkeys(("experiment", "benchmark", "fingerprint"), "t")
+FEW, FEWER = (load_preset("smoke", n_bootstrap=n, tau=0.3, seed=0) for n in (10, 2))
 
 
 def test_statistics_by_hand():
@@ -69,7 +69,7 @@ def with_lens(first, blocks=5):
 
 
 def test_synergy_is_found_at_the_block_where_it_arises():
-    atoms, claims = depth_profile(with_lens(4), n_bootstrap=10, **COLUMNS)
+    atoms, claims = depth_profile(FEW, with_lens(4))
     synergy = atoms[atoms["atom"] == "synergy"].set_index("layer")["value_bits"]
     assert synergy.tolist() == pytest.approx([0, 0, 0, 0, 1], abs=1e-3)
     null = atoms.set_index("atom")["null_mean"]
@@ -80,18 +80,15 @@ def test_synergy_is_found_at_the_block_where_it_arises():
     assert claims.loc["language_slope", "verdict"] != "holds"
     assert claims["converged"].all()
     assert claims["late_depth"].eq(0.8).all() and claims["early_depth"].eq(0.2).all()
-    early = depth_profile(with_lens(0), n_bootstrap=10, **COLUMNS)[1].set_index("statistic")
+    early = depth_profile(FEW, with_lens(0))[1].set_index("statistic")
     assert early.loc[["silence", "late_share"], "verdict"].tolist() == ["against"] * 2
-    four = depth_profile(with_lens(0, blocks=4), n_bootstrap=10, **COLUMNS)[1]
+    four = depth_profile(FEW, with_lens(0, blocks=4))[1]
     four = four.set_index("statistic")  # first reading after 20 % of the depth
     assert four.loc["silence", "verdict"] == "open" and four["early_depth"].eq(0.25).all()
 
 
 def test_twelve_blocks_are_read_within_the_first_and_the_last_stage():
-    late, early = (
-        depth_profile(with_lens(first, blocks=12), n_bootstrap=10, **COLUMNS)[1]
-        for first in (10, 1)
-    )
+    late, early = (depth_profile(FEW, with_lens(first, blocks=12))[1] for first in (10, 1))
     assert late["early_depth"].eq(2 / 12).all() and late["late_depth"].eq(9 / 12).all()
     late, early = (claims.set_index("statistic")["verdict"] for claims in (late, early))
     assert late[["silence", "late_share", "synergy_slope"]].eq("holds").all()
@@ -121,30 +118,31 @@ def unsolved_to(tolerance):
 
 def test_unsolved_blocks_are_marked_in_atoms_and_claims(monkeypatch):
     monkeypatch.setattr(modes, "decision_pid", unsolved_to(fig_layers.TOLERANCE))
-    atoms, claims = depth_profile(with_lens(4), n_bootstrap=2, **COLUMNS)
+    atoms, claims = depth_profile(FEWER, with_lens(4))
     assert not atoms["converged"].any() and not claims["converged"].any()
 
 
-def test_unsolved_nulls_are_marked_in_atoms(monkeypatch):
+def test_unsolved_nulls_are_marked_in_atoms_and_claims(monkeypatch):
     def unsolved(parts, *options):
         solved = pid_together(parts, *options)
         return replace(solved, converged=np.zeros_like(solved.converged))
 
     monkeypatch.setattr(modes, "pid_together", unsolved)
-    atoms, claims = depth_profile(with_lens(4), n_bootstrap=2, **COLUMNS)
-    assert not atoms["converged"].any() and claims["converged"].all()
+    atoms, claims = depth_profile(FEWER, with_lens(4))
+    assert not atoms["converged"].any() and not claims["converged"].any()
 
 
 def test_every_block_is_needed():
     with pytest.raises(ValueError, match=r"every block from 0; this extraction has \(3,\)"):
-        depth_profile(extraction(xor))
+        depth_profile(FEWER, extraction(xor))
 
 
 def test_latex_marks_claims_and_minis():
     names = benchmarks.names("pictures")
     table = validate(synthetic.profiles(benchmark=names, model=MODELS, layer=range(4)), ATOMS)
-    _, claims = depth_profile(with_lens(4), n_bootstrap=2, **COLUMNS | {"benchmark": names[0]})
-    claims = validate(claims.assign(model="llava", n_samples=N), CLAIM_COLUMNS)
+    _, claims = depth_profile(FEWER, with_lens(4))
+    columns = dict.fromkeys(("experiment", "fingerprint"), "t") | {"benchmark": names[0], "seed": 0}
+    claims = validate(claims.assign(model="llava", n_samples=N, **columns), CLAIM_COLUMNS)
     assert list(claims["statistic"]) == list(CLAIMS)
     tables = {"fig_layers": table, "fig_layers_claims": claims}
     text = fig_layers.latex(tables)

@@ -60,6 +60,20 @@ def test_the_legend_of_many_models_is_inside_the_figure(tables):
         assert box.x0 >= 0 and box.x1 <= figure.bbox.width
 
 
+def test_atoms_of_rounding_noise_do_not_fill_a_panel(tables):
+    table, bits = tables["fig_profiles"], ["value_bits", "corrected_bits", "ci_low", "ci_high"]
+    in_first = table["benchmark"] == "micro/grounding"
+    small = table.assign(**{n: table[n].mask(in_first, 1e-16) for n in bits}, null_mean=pd.NA)
+    diagnostics = tables["fig_profiles_diagnostics"]
+    silent = (diagnostics["benchmark"] == "micro/grounding") & (diagnostics["model"] == "llava")
+    diagnostics = diagnostics.assign(fallback=silent.astype(float))
+    given = {"fig_profiles": small, "fig_profiles_diagnostics": diagnostics}
+    first, second, *_ = fig_profiles.figure(given).axes
+    assert 0.05 <= first.get_ylim()[1] < 0.1
+    assert [text.get_text() for text in first.texts] == ["no candidate named by LLaVA mini"]
+    assert not second.texts
+
+
 @pytest.mark.parametrize("name", ["corrected_bits", "value_bits"])
 def test_bars_are_corrected_values_where_they_are_known(tables, name):
     table = tables["fig_profiles"]

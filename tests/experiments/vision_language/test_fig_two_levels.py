@@ -73,7 +73,7 @@ def test_the_table_has_both_levels_and_all_possible_steps(monkeypatch):
         )
 
     both = [answers("micro/existence"), answers("easy_vqa/yes_no")]
-    monkeypatch.setattr(fig_two_levels, "extractions", lambda *_: iter(both))
+    monkeypatch.setattr(fig_two_levels, "extract_all", lambda *_: iter(both))
     table = measure(load_preset("smoke"))
     steps_of = table.groupby("benchmark")["fingerprint"].nunique().to_dict()
     assert steps_of == {"micro/existence": 11, "easy_vqa/yes_no": 7}

@@ -7,7 +7,7 @@ from scipy.stats import spearmanr
 
 from experiments.vision_language.synthetic import models_table
 from pidlib.decomposition.decisions import Decisions
-from pidlib.experiments.extractions import extractions
+from pidlib.experiments.extractions import extract_all
 from pidlib.experiments.population import ATOMS, by_model, population_table, request
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.vision_language import variants
@@ -26,7 +26,7 @@ def informed(models: pd.DataFrame, share: float, **columns) -> pd.DataFrame:
 def answers(tmp_path_factory):
     options = {"population": "llava_compact", "benchmarks": "micro/captioned", "draws": 2}
     preset = load_preset("smoke", cache=str(tmp_path_factory.mktemp("cache")), **options)
-    ((answer,),) = extractions(preset, request(preset))
+    ((answer,),) = extract_all(preset, request(preset))
     return preset, answer.extraction
 
 
