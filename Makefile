@@ -68,7 +68,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-.PHONY: FORCE help setup paper notebooks extract figures bench outcomes coverage families minis test slurm-test lint lab clean clean-cache
+.PHONY: FORCE help setup paper notebooks extract figures bench outcomes coverage families minis test slurm-test gpu-check lint lab clean clean-cache
 help: ## list the targets
 	@echo "make [PRESET=smoke|offline|paper|mine.yaml] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
 	@echo "All notebooks of the experiments have the parameters seed and output; others belong to single notebooks, which are targets:"
@@ -83,11 +83,12 @@ paper: $(READY) $(EXTRACTED) ## every table and figure of the preset, JOBS noteb
 
 notebooks: $(EXTRACTED) $(EXECUTED)
 
-# A run has another name until it is complete; a failed one stays there to be read.
+# A run has another name, of its own, until it is complete; a failed one stays there to be read.
+PART := part-$(shell echo $$PPID)
 $(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(PLACE)/parameters | $(READY)
 	@mkdir -p $(@D)
-	@TQDM_DISABLE=1 PYTHONWARNINGS=once $(PY) -m papermill --no-progress-bar --log-level ERROR $< $(@:.ipynb=.part.ipynb) $(if $(filter $<,$(PROFILES)),,-p preset $(PRESET)) $(PARAMETERS) --cwd "$(CURDIR)"
-	@mv $(@:.ipynb=.part.ipynb) $@
+	@TQDM_DISABLE=1 PYTHONWARNINGS=once $(PY) -m papermill --no-progress-bar --log-level ERROR $< $(@:.ipynb=.$(PART).ipynb) $(if $(filter $<,$(PROFILES)),,-p preset $(PRESET)) $(PARAMETERS) --cwd "$(CURDIR)"
+	@mv $(@:.ipynb=.$(PART).ipynb) $@
 	@echo "wrote $@"
 
 build/%.ipynb: FORCE
@@ -130,6 +131,9 @@ test: $(READY) ## run the tests
 
 slurm-test: $(READY) ## run a job array on a Slurm of this machine alone; needs root, slurm-wlm and munge
 	$(PY) -m pytest -rs tests/slurm/check_slurm.py
+
+gpu-check: $(READY) ## check and time CUDA on one GPU, under eight minutes; says so where there is none
+	$(PY) tests/gpu/check_gpu.py --output $(BUILD)/gpu
 
 lint: $(READY) ## check the style of code and notebooks
 	$(PY) -m ruff format --check pidlib tests .ci data/stamps

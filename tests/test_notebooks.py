@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -97,6 +98,10 @@ def test_seed_and_output_are_the_parameters_of_all():
     assert set.intersection(*declared) == {"preset", "seed", "output"}
 
 
+def without_process_id(plan: str) -> str:
+    return re.sub(r"\.part-\d+\.ipynb", ".part.ipynb", plan)
+
+
 @needs_make
 @pytest.mark.parametrize(("given", "extracted"), [("", True), ("-p seed 1", False)])
 def test_extraction_runs_ahead_only_with_the_parameters_of_the_preset(given, extracted, tmp_path):
@@ -124,7 +129,7 @@ def test_extraction_runs_ahead_only_with_the_parameters_of_the_preset(given, ext
 )
 def test_the_path_of_a_run_selects_its_preset_and_output(target, given, runs):
     plan = make("--always-make", target, f"PARAMETERS={given}")
-    assert f"{target.replace('.ipynb', '.part.ipynb')} {runs}" in plan
+    assert f"{target.removesuffix('.ipynb')}.part.ipynb {runs}" in without_process_id(plan)
 
 
 @needs_make
@@ -137,7 +142,15 @@ def test_a_preset_is_also_a_file(tmp_path):
     shutil.copy(ROOT / "pidlib/experiments/presets/smoke.yaml", preset)
     target = "build/mine/notebooks/validation/fig_bias.ipynb"
     plan = make("--always-make", target, f"PRESET={preset}")
-    assert f"{target.replace('.ipynb', '.part.ipynb')} -p preset {preset}" in plan
+    part = f"{target.removesuffix('.ipynb')}.part.ipynb"
+    assert f"{part} -p preset {preset}" in without_process_id(plan)
+
+
+@needs_make
+def test_two_runs_of_one_target_write_to_files_of_their_own():
+    target = "build/smoke/notebooks/validation/fig_bias.ipynb"
+    parts = [re.search(r"\S+part-\d+\.ipynb", make("--always-make", target))[0] for _ in "ab"]
+    assert parts[0] != parts[1]
 
 
 @needs_make
