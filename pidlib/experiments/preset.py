@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal
 
+import numpy as np
 import pydantic
 import yaml
 from pydantic import AfterValidator, Field, PositiveInt
@@ -182,11 +183,15 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
     >>> load_preset("smoke", n_samples=8).n_samples
     8
     """
-    path = Path(preset) if Path(preset).suffix in {".yaml", ".yml"} else PRESETS / f"{preset}.yaml"
-    if not path.exists():
-        hint = unknown_name("preset", preset, (file.stem for file in PRESETS.glob("*.yaml")))
+    path = Path(str(preset))
+    path = path if path.suffix in {".yaml", ".yml"} else PRESETS / f"{preset}.yaml"
+    if not path.is_file():
+        hint = unknown_name("preset", str(preset), (file.stem for file in PRESETS.glob("*.yaml")))
         raise ValueError(f"{hint}; or give the path of a .yaml file")
-    stated = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        stated = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"preset {preset!r} is no YAML file: {error}") from None
     if not isinstance(stated, Mapping):
         raise ValueError(f"preset {preset!r}: a mapping of parameters expected, got {stated!r}")
     known = Preset.model_fields.keys() - {"name"}
@@ -198,9 +203,9 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
             fields[key] = _parsed(key, value)
     for key in fields:
         if key not in known:
-            raise ValueError(unknown_name("preset key", key, known))
+            raise ValueError(unknown_name("preset key", str(key), known))
         if key in _MERGED and key in stated:
-            fields[key] = stated[key] | fields[key]
+            fields[key] = _parsed(key, stated[key]) | _parsed(key, fields[key])
         if key != "allow_unpinned" and _holds_boolean(fields[key]):
             raise ValueError(f"{key}: got a truth value in {fields[key]!r}; give numbers or names")
     try:
@@ -227,7 +232,7 @@ def _holds_boolean(value: Any) -> bool:
         value = list(value.values())
     if isinstance(value, list | tuple):
         return any(map(_holds_boolean, value))
-    return isinstance(value, bool)
+    return isinstance(value, bool | np.bool_)
 
 
 def _fault(fault: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from pidlib.experiments.preset import (
@@ -62,6 +63,7 @@ def test_wrong_names_and_values_are_refused(fields, message):
     ("name", "value"),
     [
         ("n_samples", True),
+        ("n_samples", np.True_),
         ("seed", True),
         ("tau", True),
         ("batch_size", False),
@@ -95,6 +97,35 @@ def test_a_preset_file_without_a_mapping_is_refused(text, tmp_path):
     path.write_text(text)
     with pytest.raises(ValueError, match="a mapping of parameters expected|Field required"):
         load_preset(str(path))
+
+
+@pytest.mark.parametrize(
+    ("added", "message"),
+    [
+        ("models: [llava\n", "is no YAML file"),
+        ("---\nseed: 1\n", "is no YAML file"),
+        ("1: 2\n", "unknown preset key '1'"),
+        ("yes: 2\n", "unknown preset key 'True'"),
+        ("tuning: [60]\n", "tuning: a mapping expected"),
+        ("weighting:\n", "weighting: a mapping expected"),
+        ("tuned_models: [llava]\n", "tuned_models: Input should be a valid dictionary"),
+    ],
+)
+def test_a_preset_file_of_another_kind_is_refused(added, message, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text((PRESETS / "smoke.yaml").read_text() + added)
+    with pytest.raises(ValueError, match=message):
+        load_preset(str(path))
+
+
+def test_a_preset_that_is_no_text_file_is_refused(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ValueError, match="is no YAML file"):
+        load_preset(str(path))
+    for other in (tmp_path / "none.yaml", None, 3):
+        with pytest.raises(ValueError, match="unknown preset"):
+            load_preset(other)
 
 
 @pytest.mark.parametrize("name", ["smoke", "offline"])
