@@ -179,7 +179,7 @@ def _ranks_of_cells(values: np.ndarray) -> list[Float[np.ndarray, "models benchm
     residuals = statistics.unit_length(ranks - (ranks * accuracy).sum(0) * accuracy)
     sides = [quantity for quantity, _ in CELLS], _OUTCOMES
     places = ([names.index(name) for name in side] for side in sides)
-    return [np.where(is_partial, residuals[..., p], ranks[..., p]) for p in places]
+    return [np.where(is_partial, np.take(residuals, p, -1), np.take(ranks, p, -1)) for p in places]
 
 
 def _published() -> pd.DataFrame:
