@@ -173,7 +173,7 @@ def check_models(check: Check) -> Iterator[Row]:
         apart = float(np.abs(whole.logits[FULL] - loop).max() / largest)
         words = f"{name}, full pass"
         yield Row(words, shape.n, seconds, "plain loop", reference, apart, check.peak())
-        assert apart <= 0.05, f"{words}: logits differ by {apart:.1g} of the largest"
+        assert apart <= 0.1, f"{words}: logits differ by {apart:.1g} of the largest"
         profile, seconds = check.timed(extract, model, samples, partners=PARTNERS, **options)
         passes = len(PASSES) + PARTNERS
         words = f"{name}, passes of a profile"
@@ -269,7 +269,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             failed.append(run.__name__)
             bar.write(traceback.format_exc())
     name = "CPU" if chosen.tiny else torch.cuda.get_device_name()
-    table = pd.DataFrame(rows).assign(device=name, torch=torch.__version__)
+    table = pd.DataFrame(rows, columns=Row._fields).assign(device=name, torch=torch.__version__)
+    table.insert(3, "per_second", table["n"] / table["seconds"])
     path = chosen.output / "validation" / "table_gpu.csv"
     path.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(path, index=False, float_format="%.4g", lineterminator="\n")

@@ -204,14 +204,12 @@ def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, 
     ends = variance / f_distribution.ppf([0.975, 0.025], *freedom) - rest / seeds
     off = _studentized_range(mechanisms, freedom[1]) * (rest / seeds) ** 0.5
     spread_low, spread_high = np.maximum(ends, 0) ** 0.5
-    return {
-        **{"moved": moved, "moved_once": np.ptp(shares, axis=1).mean()},
-        **{"ci_low": max(moved - off, 0.0), "ci_high": min(moved + off, 100.0)},
-        **{"null_mean": null.mean(), "null_high": np.quantile(null, 0.95)},
-        **{"null_p": permutation_p(moved, null), "spread_rest": rest**0.5},
-        **{"spread_low": spread_low, "spread_high": spread_high},
-        "spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5,
-    }
+    effect = {"moved": moved, "moved_once": np.ptp(shares, axis=1).mean()}
+    effect |= {"ci_low": max(moved - off, 0.0), "ci_high": min(moved + off, 100.0)}
+    effect |= {"null_mean": null.mean(), "null_high": np.quantile(null, 0.95)}
+    effect |= {"null_p": permutation_p(moved, null), "spread_rest": rest**0.5}
+    effect |= {"spread_low": spread_low, "spread_high": spread_high}
+    return effect | {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
 
 
 _studentized_range = cache(partial(studentized_range.ppf, 0.95))  # an integral, slow

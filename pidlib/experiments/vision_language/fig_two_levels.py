@@ -112,9 +112,11 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
     """The numbered latent states of picture and question of a micro benchmark."""
     task = columns["benchmark"].removeprefix("micro/")
     drawn = micro.states(task, columns["split"], columns["n_samples"], seed)
-    sides = zip(zip(*micro.TASKS[task].law, strict=True), zip(*drawn, strict=True), strict=True)
-    known = ((list(dict.fromkeys(states)), own) for states, own in sides)
-    return tuple(np.array([names.index(state) for state in own]) for names, own in known)
+    numbered = []
+    for which in (0, 1):
+        known = list(dict.fromkeys(pair[which] for pair in micro.TASKS[task].law))
+        numbered.append(np.array([known.index(pair[which]) for pair in drawn]))
+    return tuple(numbered)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
