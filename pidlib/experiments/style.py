@@ -236,6 +236,7 @@ def mark_silent(ax: Axes, rows: pd.DataFrame) -> None:
     if len(silent):
         text = "no candidate named by " + ", ".join(map(model_name, silent))
         place = {"transform": ax.transAxes, "ha": "center", "va": "top", "fontsize": 6}
+        place["bbox"] = {"facecolor": "white", "alpha": 0.85, "linewidth": 0, "pad": 1}
         ax.text(0.5, 0.97, fill(text, 36), color=OTHERS[0], zorder=6, **place)
 
 
