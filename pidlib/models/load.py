@@ -3,7 +3,7 @@
 import hashlib
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
 
 MINIS = Path(__file__).resolve().parents[2] / "data" / "minis"
+FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # of a checkpoint
 
 
 @dataclass(frozen=True)
@@ -74,13 +75,15 @@ def load_model(
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     if device.type == "cuda":
         check_memory(name, torch.cuda.get_device_properties(device).total_memory / 2**30)
-    source = str(folder or name)
+    source = str(folder or download(str(name), revision, ["config.json"]))
     options = {"revision": "main" if folder else revision, "trust_remote_code": False}
     config = transformers.AutoConfig.from_pretrained(source, **options)
     if (part := family_named(config.model_type).submodel) and hasattr(config, f"{part}_config"):
         config = getattr(config, f"{part}_config")
     with torch.device("meta"):  # what cannot be read is refused before its weights are downloaded
         family = family_of(transformers.AutoModelForImageTextToText.from_config(config))
+    if folder is None:  # before from_pretrained, which asks the hub for each file that is missing
+        download(str(name), revision)
     model = transformers.AutoModelForImageTextToText.from_pretrained(
         source, config=config, dtype=dtype, use_safetensors=True, **options, **(model_options or {})
     )
@@ -148,9 +151,28 @@ def resolve(
 
 def latest_revision(name: str) -> str:
     """Return the newest commit of a hub checkpoint."""
-    from huggingface_hub import hf_hub_download
+    return download(name, None, ["config.json"]).name
 
-    return Path(hf_hub_download(name, "config.json")).parent.name
+
+def download(
+    name: str, revision: str | None, files: Sequence[str] = FILES, kind: str = "model"
+) -> Path:
+    """Return the folder of a repository of the hub; a pinned one in the cache needs no network.
+
+    Raises a FileNotFoundError if the cache lacks it and the hub cannot be reached, and the errors
+    of the hub for repositories that are missing or gated.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    where = {"repo_type": kind, "revision": revision, "allow_patterns": list(files)}
+    where["ignore_patterns"] = ["consolidated*", "*/*.safetensors"]  # weights in other formats
+    try:
+        return Path(snapshot_download(name, **where))
+    except LocalEntryNotFoundError as error:
+        advice = "run `python -m pidlib.experiments extract --fetch` where there is a network"
+        lost = f"the {kind} {name} ({revision or 'newest commit'}) is not in the cache"
+        raise FileNotFoundError(f"{lost}, and the hub cannot be reached; {advice}") from error
 
 
 def folder_revision(folder: Path) -> str:
