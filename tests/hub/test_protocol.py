@@ -7,6 +7,9 @@ import huggingface_hub.constants
 import pytest
 import torch
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+from small_world import spread
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast
 
 from hub.rows import SIZE, stored
 from pidlib import benchmarks, load_model
@@ -14,6 +17,8 @@ from pidlib.benchmarks import hub as hub_benchmarks
 from pidlib.experiments import ahead, cluster
 from pidlib.experiments.extractions import Request, find_model
 from pidlib.experiments.preset import load_preset
+from pidlib.extraction import extract
+from pidlib.training import tiny
 
 NAME = "llava-hf/llava-1.5-7b-hf"
 OTHER = "0123456789abcdef0123456789abcdef01234567"
@@ -128,6 +133,38 @@ def test_refusals_of_a_data_set_name_it(hub, tmp_path, monkeypatch):
     for name, repository in (("hub/mmstar", "MMStar"), ("music_avqa/audio", "Music-AVQA")):
         with pytest.raises(FileNotFoundError, match=f"the dataset .*/{repository} .*{OTHER}.* not"):
             benchmarks.load(f"{name}@{OTHER}")
+
+
+def pieces_of_text(source, words) -> PreTrainedTokenizerFast:
+    """A tokenizer as Llama's: a mark for the space, digits alone, bytes for what is unknown."""
+    mark, special = "\u2581", ["<unk>", "<pad>", "<s>", "</s>", "<image>"]
+    core = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
+    marks = [normalizers.Prepend(mark), normalizers.Replace(" ", mark)]
+    core.normalizer = normalizers.Sequence(marks)
+    core.pre_tokenizer = pre_tokenizers.Split(Regex(f"{mark}?[^{mark}\\d]+|{mark}|\\d"), "isolated")
+    known = special + [f"<0x{byte:02X}>" for byte in range(256)]
+    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=known, show_progress=False)
+    core.train_from_iterator(["how many? user assistant"] * 9, trainer)
+    core.pre_tokenizer = None
+    names = dict(zip(("unk_token", "pad_token", "bos_token", "eos_token"), special, strict=False))
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, **names, extra_special_tokens={"image_token": "<image>"}
+    )
+
+
+@pytest.mark.filterwarnings("ignore:.*are left out")
+def test_numbers_are_told_apart_by_a_tokenizer_that_splits_them(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(tiny, "_tokenizer", pieces_of_text)
+    model, processor = tiny.build("llava", (), "tiny")
+    for part in (spread(model, 0), processor):
+        part.save_pretrained(tmp_path / "saved")
+    stored(tmp_path / "rows", "vqav2", 120)
+    commit = hub.add("lmms-lab/VQAv2", tmp_path / "rows", "datasets")
+    samples = benchmarks.load(f"hub/vqav2@{commit}", "test", 4)
+    assert {"1", "2", "11"} <= set(samples[0].candidates)
+    model = load_model(f"{NAME}@{hub.add(NAME, tmp_path / 'saved')}", device="cpu")
+    extraction = extract(model, samples, progress=False)
+    assert all(len(set(row.tolist())) == 10 for row in extraction.logits["vision+language"])
 
 
 def test_everything_without_a_commit_is_listed_at_once_ready_to_paste(hub):
