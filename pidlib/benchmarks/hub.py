@@ -210,7 +210,7 @@ def _open(
         try:
             read_metadata(file)
         except (ValueError, OSError) as error:
-            raise ValueError(f"{file} cannot be read: {error} Download it again") from error
+            raise ValueError(f"{file} cannot be read ({error}); download it again") from error
     rows = datasets.load_dataset("parquet", data_files=files, split="train")
     for name in (*named, *images):
         if name not in rows.column_names:

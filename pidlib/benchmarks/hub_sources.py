@@ -17,9 +17,7 @@ YES_NO = ("Yes", "No")  # capitalized, as chat models begin an answer
 TRUE_FALSE = ("True", "False")
 LETTERS = tuple("ABCD")
 
-_ROTATED = (
-    10**6
-)  # left out: MMBench numbers rotations of question i as i + 10**6, i + 2 * 10**6 ...
+_ROTATED = 10**6  # from here on, MMBench repeats questions with rotated options: left out
 _OPTIONS = re.compile(r"\n\s*(?:Options|Choices):\s*")  # before the options of MMStar
 _LABEL = re.compile(r"^\s*[A-D]\s*:\s*")  # PMC-VQA: "A:Diffuse uptake pattern"
 
