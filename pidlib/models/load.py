@@ -17,8 +17,8 @@ from pidlib.models.families import Family, family_named, family_of
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
 
-MINIS = Path(__file__).resolve().parents[2] / "data" / "minis"
 FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # of a checkpoint
+MINIS = Path(__file__).resolve().parents[2] / "data" / "minis"
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,18 @@ def load_model(
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     if device.type == "cuda":
         check_memory(name, torch.cuda.get_device_properties(device).total_memory / 2**30)
-    source = str(folder or download(str(name), revision, ["config.json"]))
+    source = str(folder or name)
     options = {"revision": "main" if folder else revision, "trust_remote_code": False}
+    repository = None if folder else source
+    if repository:
+        source = str(download(repository, revision, ["config.json"]))
     config = transformers.AutoConfig.from_pretrained(source, **options)
     if (part := family_named(config.model_type).submodel) and hasattr(config, f"{part}_config"):
         config = getattr(config, f"{part}_config")
     with torch.device("meta"):  # what cannot be read is refused before its weights are downloaded
         family = family_of(transformers.AutoModelForImageTextToText.from_config(config))
-    if folder is None:  # before from_pretrained, which asks the hub for each file that is missing
-        download(str(name), revision)
+    if repository:  # before from_pretrained, which asks the hub for each file that is missing
+        download(repository, revision)
     model = transformers.AutoModelForImageTextToText.from_pretrained(
         source, config=config, dtype=dtype, use_safetensors=True, **options, **(model_options or {})
     )
