@@ -105,19 +105,17 @@ def test_clips_are_fetched_and_profiled_without_the_hub(hub, tmp_path, monkeypat
         }
         for index, (form, answer) in enumerate(forms * 8)
     ]
+    for name, tone in (("clip0", 0.3), ("clip1", 0.6), ("spare", 0.6)):
+        write_clip(tmp_path / f"clips/videos/{name}.mp4", size=(32, 32), tone=tone)
     for part in ("train", "val", "test"):
-        (tmp_path / "clips/videos").mkdir(parents=True, exist_ok=True)
         (tmp_path / f"clips/avqa-{part}.json").write_text(json.dumps(rows))
-    for index in range(2):
-        write_clip(
-            tmp_path / f"clips/videos/clip{index}.mp4", size=(32, 32), tone=0.3 + 0.3 * index
-        )
     data = f"music_avqa/fusion@{hub.add('UnFaZeD07/Music-AVQA', tmp_path / 'clips', 'datasets')}"
     words = set(re.findall(r"\w+", json.dumps(rows)))
     model = served_model(hub, HEARING, "qwen2_5_omni", words, tmp_path)
     preset = written(tmp_path, omni_models=[model], omni_benchmarks=[data])
     settings = load_preset(preset)
     cluster.fetch(settings, ahead.queries(settings, [model]))
+    assert not any("GET" in line and "spare.mp4" in line for line in hub.log)
     hub.__exit__()
     table = run("omni/table2_sensory", preset, tmp_path)
     ours = table[table["grade"].isna()]
