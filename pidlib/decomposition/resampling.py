@@ -1,7 +1,7 @@
 r"""Sampling errors of decisions: bootstrap draws, and extrapolation from halves of the samples.
 
-I_Q of n samples exceeds that of their law, by about b / n^(1/2) where both sources tell much the
-same, so half of the samples has 2^(1/2) times the excess. `extrapolate` solves halves and takes off
+I_Q of n samples exceeds that of their law, by about b / n^(1/2) where both sources inform alike, so
+half of the samples has 2^(1/2) times the excess. `extrapolate` takes off
 
     (mean I_Q of halves - I_Q) / (2^(1/2) - 1),   unless it is negative,
 
@@ -12,18 +12,19 @@ jackknife, Shao and Wu 1989), which the bootstrap misses where an atom is zero.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy import stats
+from torch import Tensor
 
 from pidlib._common import derive_seed, single_thread
 from pidlib.decomposition.atoms import atoms
-from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid, pid_together
-from pidlib.decomposition.marginals import divergence, products
+from pidlib.decomposition.decisions import DecisionPID, Decisions, pid_together
+from pidlib.decomposition.information import TAILS
+from pidlib.decomposition.marginals import divergence
 from pidlib.decomposition.solve import LARGE, dual_bound
 
 BLOCK = 4_000_000  # largest array over draws of a bootstrap, in numbers
@@ -31,65 +32,47 @@ N_HALVES, HALF_TOLERANCE = 16, 2e-3  # bits
 RATE = 1 / (math.sqrt(2) - 1)
 
 
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """Bootstrap draws of the atoms in bits, [n] each, and of P(Y)."""
-
-    atoms: Mapping[str, Float[np.ndarray, " n"]]
-    target: Float[np.ndarray, "n k"] | None = None
-
-    def interval(self, center: Mapping, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Percentile interval of each atom, shifted to the given mean to remove the draws' bias."""
-        tails = (1 - level) / 2, (1 + level) / 2
-        return {
-            name: tuple((np.quantile(draws, tails) - draws.mean() + center[name]).tolist())
-            for name, draws in self.atoms.items()
-        }
-
-    def __repr__(self) -> str:
-        return f"Draws({len(next(iter(self.atoms.values())))} draws of {', '.join(self.atoms)})"
-
-
 def bootstrap_decisions(
-    decisions: Decisions,
-    n: int = 100,
-    seed: int = 0,
-    *,
-    solved: DecisionPID | None = None,
-    tol: float = 1e-3,
-    device: "Device" = None,
-) -> Draws:
-    """Draw the atoms of decisions whose samples (`groups`) are resampled with replacement.
+    decisions: Decisions, solved: DecisionPID, n: int = 100, seed: int = 0
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Draw the atoms of decisions whose samples (`groups`) are resampled with replacement, in bits.
 
-    P(Y), the pair marginals, their reconciliation and I(Y; X1), I(Y; X2), I(Y; X1, X2) of each
-    draw are exact. I_Q of a draw is the dual bound at the potentials of all samples, exact to
-    first order and clamped to max(I1, I2) <= I_Q <= I1 + I2. (Solving every draw takes far longer
-    and is biased upward, because a draw has fewer distinct rows to couple.) The spread of
-    redundancy and synergy is that of solved draws to about 10 % for soft and sharp decisions; that
-    of unique atoms of sharp decisions can be up to 45 % too small, and is 0 where an atom is 0 in
-    all draws: see `extrapolate`. `solved` is the decomposition of the decisions,
-    if it is known; `tol` and `device` are those of solving them.
+    The informations of each draw are exact. I_Q of a draw is the dual bound at the potentials of
+    all samples, exact to first order and clamped to max(I1, I2) <= I_Q <= I1 + I2. (Solving every
+    draw is slow and biased upward: a draw has fewer distinct rows to couple.) The spread of unique
+    atoms can be up to 45 % too small, and is 0 where an atom is 0 in all draws: see `extrapolate`.
     """
     if n < 1:
         raise ValueError(f"n={n} draws: at least 1 is needed; use 100 or more for an interval")
-    names, marginals = tuple(decisions.sources), decisions.marginals
-    solved = solved or decision_pid(decisions, tol=tol, device=device)
     generators = _generators("bootstrap_decisions", seed)
     block = max(1, BLOCK // (len(decisions) * decisions.joint.shape[1]))  # draws
-    draws, targets = [], []
-    with single_thread(marginals.order < LARGE):
-        bound = dual_bound(*marginals.at(decisions.weights), solved.potentials)
+    draws, joint = [], torch.as_tensor(decisions.joint)
+    with single_thread(decisions.order < LARGE):
+        bound = dual_bound(*decisions.marginals(), solved.potentials)
         for start in range(0, n, block):
             weights = _draw_weights(decisions, min(block, n - start), generators)
-            a, b, target = marginals.at(weights)
-            targets.append(target.numpy())
+            a, b, target = decisions.marginals(weights)
             iq = solved.pid.upper + dual_bound(a, b, target, solved.potentials) - bound
-            parts = (a.sum(2), a), (b.sum(2), b), (torch.as_tensor(weights), marginals.joint)
-            i1, i2, i12 = (products(mass, divergence(rows, target)) for mass, rows in parts)
+            parts = (a.sum(2), a), (b.sum(2), b), (torch.as_tensor(weights), joint)
+            i1, i2, i12 = (_products(mass, divergence(rows, target)) for mass, rows in parts)
             iq = iq.maximum(i1.maximum(i2)).minimum(i1 + i2)
-            draws.append(atoms(names, i1, i2, i12, iq))
-    by_atom = {name: torch.cat([draw[name] for draw in draws]).numpy() for name in draws[0]}
-    return Draws(by_atom, np.concatenate(targets))
+            draws.append(atoms(tuple(decisions.sources), i1, i2, i12, iq))
+    return {name: torch.cat([draw[name] for draw in draws]).numpy() for name in draws[0]}
+
+
+def percentile_intervals(
+    draws: Mapping[str, Float[np.ndarray, " n"]], center: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
+    """95 % percentiles of each atom, shifted to the given mean to remove the draws' bias."""
+    return {
+        name: tuple((np.quantile(values, TAILS) - values.mean() + center[name]).tolist())
+        for name, values in draws.items()
+    }
+
+
+def _products(x: Float[Tensor, "b n"], y: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
+    """x @ y for each problem, with the same rounding as for that problem alone."""
+    return torch.stack([one @ other for one, other in zip(x, y, strict=True)])
 
 
 def _generators(name: str, seed: int) -> list[np.random.Generator]:
@@ -137,22 +120,15 @@ def solve_halves(
     solved: DecisionPID,
     n: int = N_HALVES,
     seed: int = 0,
-    *,
-    tol: float = HALF_TOLERANCE,
     device: "Device" = None,
 ) -> Halves:
     """Decompose `n` random halves of the samples (`groups`); I_Q is the middle of its bounds."""
     if n < 2:
         raise ValueError(f"n={n} halves: at least 2 are needed for a spread; use {N_HALVES}")
     weights = _draw_weights(decisions, n, _generators("halves", seed), half=True)
-    parts = pid_together([(decisions, weights)], tol, device)
-    first, second = decisions.sources
+    parts = pid_together([(decisions, weights)], HALF_TOLERANCE, device)
     whole, halves = (
-        np.stack(
-            [r.redundancy + r.unique[first], r.redundancy + r.unique[second], r.total]
-            + [(r.lower + r.upper) / 2],
-            axis=-1,
-        )
+        np.stack([*r.informations.values(), r.total, (r.lower + r.upper) / 2], axis=-1)
         for r in (solved.pid, parts)
     )
     return Halves(whole, halves, bool(solved.pid.converged and parts.converged.all()))

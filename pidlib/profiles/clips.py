@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from pidlib import sensory
-from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.resampling import N_HALVES, extrapolate, normal_interval
 from pidlib.profiles.modes import N_PERMUTATIONS, Measured, Null, permutation_test
 from pidlib.sensory import Group
@@ -37,7 +36,7 @@ def sensory_profile(
     null = Null({}, {}, True)
     if n_permutations:
         lower = pd.Series({atom: low for atom, (low, _) in bounds.items()})
-        null = permutation_test(partial(permuted, groups), lower, seed, n_permutations)
+        null = permutation_test(partial(sensory.permuted, groups), lower, seed, n_permutations)
     total = sum(corrected.atoms.values()), sum(corrected.draws.values())
     intervals = dict(corrected.interval) | {"total": normal_interval(*total)}
     for reference in references or sensory.REFERENCES[condition][:1]:
@@ -53,22 +52,13 @@ def sensory_profile(
     table = pd.DataFrame(rows, columns=columns)
     converged = result.pid.converged and halves.converged and null.converged
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
+    counts = {"n_samples": sum(sizes), "n_conditions": len(groups)}
+    counts["n_per_condition"] = float(np.median(sizes))
+    moved = {f"moved_{name}": distance for name, distance in result.reconciliation.items()}
     table = table.assign(
-        given=condition,
-        seed=seed,
-        converged=converged,
-        n_samples=sum(sizes),
-        n_conditions=len(groups),
-        n_per_condition=float(np.median(sizes)),
-        **fixed,
-        **{f"moved_{name}": distance for name, distance in result.reconciliation.items()},
+        given=condition, seed=seed, converged=converged, **counts, **fixed, **moved
     )
     return Measured(table, corrected.draws, corrected.atoms, result)
-
-
-def permuted(groups: Sequence[Group], generator: np.random.Generator) -> list[Decisions]:
-    """The decisions of each condition, with the answers from each stream permuted within it."""
-    return [group.permuted(generator) for group in groups]
 
 
 def _shifted(atoms: Mapping, shift: np.ndarray) -> dict[str, np.ndarray | float]:

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from scipy.special import entr
 
 from pidlib import sensory
-from pidlib._common import derive_seed
+from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid, pid_together
-from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions, extrapolate, solve_halves
+from pidlib.decomposition.resampling import N_HALVES, extrapolate, solve_halves
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, SOURCES
 from pidlib.sensory import SensoryPID
@@ -27,20 +27,6 @@ class Measured(NamedTuple):
     draws: Mapping[str, Float[np.ndarray, " n"]]
     atoms: Mapping[str, float]
     solved: DecisionPID | SensoryPID | None = None
-
-
-def bootstrapped(
-    decisions: Decisions,
-    n_bootstrap: int = 100,
-    seed: int = 0,
-    device: "Device" = None,
-    tol: float | None = None,
-) -> Measured:
-    """Atoms of decisions with solver bounds and 95 % bootstrap intervals over samples."""
-    result = decision_pid(decisions, tol=tol, device=device)
-    drawn = bootstrap_decisions(decisions, n_bootstrap, seed, solved=result, device=device)
-    atoms, intervals = result.pid.atoms, drawn.interval(result.pid.atoms)
-    return Measured(atom_rows(result, intervals), drawn.atoms, atoms, result)
 
 
 def measure_decisions(
@@ -83,25 +69,18 @@ def measure_mode(
     which a decision is uniform. Raises a ValueError for an unknown mode, and for passes
     (`pidlib.extraction.PASSES`) or pairs that were not extracted.
     """
-    if mode == "masked":
-        decisions = extraction.masked(tau)
-    elif mode == "resampled":
-        decisions = extraction.resampled(tau)
-    elif mode == "observational":
-        decisions = extraction.observational(tau, seed)
-    else:
-        raise ValueError(f"unknown mode {mode!r}; choose {' or '.join(map(repr, MODES))}")
-    measured = measure_decisions(decisions, n_halves, seed, device)
+    if mode not in MODES:
+        raise ValueError(unknown_name("mode", mode, MODES))
+    decide = getattr(extraction, mode)
+    options = {"seed": seed} if mode == "observational" else {}
+    measured = measure_decisions(decide(tau, **options), n_halves, seed, device)
     columns = {"source_a": "vision", "source_b": "language", "unimodal": mode}
     rows = measured.rows.assign(**columns, null_mean=np.nan, null_p=np.nan)
     if mode != "observational":
-        permute = getattr(extraction, mode)
-
-        def draw(generator: np.random.Generator) -> list[Decisions]:
-            return [permute(tau, permute=generator)]
-
         lower = rows.set_index("atom")["lower_bits"]  # a gap of the solver is no evidence
-        null = permutation_test(draw, lower, seed, device=device)
+        null = permutation_test(
+            lambda generator: [decide(tau, permute=generator)], lower, seed, device=device
+        )
         rows["null_mean"], rows["null_p"] = rows["atom"].map(null.mean), rows["atom"].map(null.p)
         rows["converged"] &= null.converged
     return measured._replace(rows=rows)
@@ -171,5 +150,5 @@ def diagnose(
         if pictures:
             values[f"answered_{name}_bits"] = extraction.information(passes[name], tau)
         values[f"averaged_{name}_bits"] = solved.given[name]
-        values[f"reconciled_{name}_bits"] = solved.pid.redundancy + solved.pid.unique[name]
+        values[f"reconciled_{name}_bits"] = solved.pid.informations[name]
     return values
