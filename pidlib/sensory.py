@@ -107,19 +107,24 @@ def split_by(
     return groups
 
 
-def permuted(groups: Sequence[Group], generator: np.random.Generator) -> list[Decisions]:
-    """A null: within conditions, answers of each stream are permuted among samples and draws."""
-    return [_decisions(group.drawn, group.content, generator) for group in groups]
+def permuted(
+    groups: Sequence[Group], stream: str, generator: np.random.Generator
+) -> list[Decisions]:
+    """A null: within conditions, answers of one stream are permuted among samples and draws."""
+    return [_decisions(group.drawn, group.content, stream, generator) for group in groups]
 
 
 def _decisions(
-    drawn: Drawn, content: Content | None, permute: np.random.Generator | None = None
+    drawn: Drawn,
+    content: Content | None,
+    permute: str = "",
+    generator: np.random.Generator | None = None,
 ) -> Decisions:
     joint, sources, values = drawn["joint"].mean(0), {}, {}
     for place, name in enumerate(SOURCES):
         rows = drawn[name]
-        if permute is not None:
-            rows = permute.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
+        if name == permute:
+            rows = generator.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
         sources[name] = rows.mean(0)
         if content is not None:
             values[name] = _numbered([pair[place] for pair in content])
@@ -220,5 +225,7 @@ def halve(
         for index, (part, solved) in enumerate(parts)
     ]
     shares, columns = _shares(decisions), zip(*halves, strict=True)
-    whole, each, converged = (np.array(column) for column in columns)
-    return Halves(shares @ whole, np.tensordot(shares, each, 1), bool(converged.all()))
+    whole, each, converged, unseen = (np.array(column) for column in columns)
+    each = np.tensordot(shares, each, 1)
+    # what is unseen in all samples together
+    return Halves(shares @ whole, each, bool(converged.all()), 1 / float((1 / unseen).sum()))

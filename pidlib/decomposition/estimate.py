@@ -35,12 +35,11 @@ from pidlib._common import derive_seed
 from pidlib.decomposition.atoms import PID, pid
 from pidlib.decomposition.crossfit import unique_p
 from pidlib.decomposition.entropies import chao_wang_jost, joint_information, samples_of, tabulate
-from pidlib.decomposition.information import TAILS
+from pidlib.decomposition.information import SIGNIFICANT, TAILS, unseen_bits
 
 BIAS_WARNING = 0.05  # bits
 # Tolerance of each permutation and resample: this share of the predicted bias, at most the bits.
 RESAMPLE_SHARE, RESAMPLE_TOLERANCE = 0.01, 1e-4
-SIGNIFICANT = 0.05  # level of the tests that decide on the correction and on shares
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -49,8 +48,8 @@ class Estimate:
 
     measured: PID  # of the counts
     corrected: Mapping[str, float]  # without the sampling bias
-    # percentile interval of the draws; its upper end is at least what events unseen in n samples
-    # could add to an atom of zero, so it has a width and includes zero if it lies at the floor
+    # percentile interval of the draws; it reaches zero unless the atom is significant; its upper
+    # end is at least what events unseen in n samples could add
     interval: Mapping[str, tuple[float, float]]
     null_mean: Mapping[str, float]  # over permutations of Y
     # share of permutations, the identity included, whose atom is at least the measured one, the
@@ -183,13 +182,15 @@ def estimate(
         # a permutation whose certified interval reaches that of the atom counts as exceeding it
         exceeding = max(int((null.bounds[atom][1] >= low - tol).sum()) for null in sets)
         p_value[atom] = max((1 + exceeding) / (1 + n_permutations), least)
-    # a probability of -log(.05) / n can go unseen in n samples; each adds log2 ky at most
-    floor = -math.log(2 * TAILS[0]) / n * math.log2(max(sizes[2], 2))
-    ends = {atom: np.quantile(values, TAILS).tolist() for atom, values in shifted.items()}
+    interval, unseen = {}, unseen_bits(n, sizes[2])
+    for atom, values in shifted.items():
+        low, high = np.quantile(values, TAILS).tolist()
+        low = low if p_value[atom] <= SIGNIFICANT else min(low, 0.0)
+        interval[atom] = low, max(high, unseen)
     return Estimate(
         measured=measured,
         corrected=corrected,
-        interval={atom: (low, max(high, floor)) for atom, (low, high) in ends.items()},
+        interval=interval,
         null_mean=null_mean,
         p_value=p_value,
         n_samples=n,

@@ -14,6 +14,7 @@ from torch import Tensor
 
 Table = ArrayLike | Tensor
 TAILS = (1 - 0.95) / 2, (1 + 0.95) / 2  # of intervals
+SIGNIFICANT = 0.05  # level of tests
 
 
 def to_numpy(values: Table, name: str = "the table") -> np.ndarray:
@@ -88,3 +89,12 @@ def mutual_information(table: Table) -> Float[Tensor, "..."]:
 
 def _entropy(p: Tensor, n_variables: int) -> Tensor:
     return torch.xlogy(p, p).sum(tuple(range(-n_variables, 0))) / -math.log(2)
+
+
+def unseen_bits(n: int, k: int) -> float:
+    """Bits that events unseen in `n` samples could add for `k` answers, in 95 % of samples.
+
+    >>> round(unseen_bits(300, 2), 4)
+    0.01
+    """
+    return -math.log(SIGNIFICANT) / n * math.log2(max(k, 2))

@@ -3,11 +3,13 @@ r"""Sampling errors of decisions: bootstrap draws, and extrapolation from halves
 I_Q of n samples exceeds that of their law, by about b / n^(1/2) where both sources inform alike, so
 half of the samples has 2^(1/2) times the excess. `extrapolate` takes off
 
-    (mean I_Q of halves - I_Q) / (2^(1/2) - 1),   unless it is negative,
+    (mean I_Q of halves - I_Q) / (2^(1/2) - 1),   unless it is negative.
 
-and from I(Y; X1), I(Y; X2) and I(Y; X1, X2), whose bias is of order 1 / n, as much as they differ
-from their means over halves. The spread of halves is also that of samples (the delete-half
-jackknife, Shao and Wu 1989), which the bootstrap misses where an atom is zero.
+Informations, and I_Q where I(Y; X1) and I(Y; X2) differ by more than their sampling error, have a
+bias of order 1 / n: as much is taken off as they differ from their means over halves. The spread of
+halves is also that of samples (the delete-half jackknife, Shao and Wu 1989), which the bootstrap
+misses where an atom is zero. No interval is narrower than what events unseen in n samples can add:
+a probability of -ln(.05) / n (the rule of three), at log2 k bits for k answers.
 """
 
 import math
@@ -23,7 +25,7 @@ from torch import Tensor
 from pidlib._common import derive_seed, single_thread
 from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.decisions import DecisionPID, Decisions, pid_together
-from pidlib.decomposition.information import TAILS
+from pidlib.decomposition.information import TAILS, unseen_bits
 from pidlib.decomposition.marginals import divergence
 from pidlib.decomposition.solve import LARGE, dual_bound
 
@@ -113,6 +115,7 @@ class Halves(NamedTuple):
     whole: Float[np.ndarray, " 4"]
     parts: Float[np.ndarray, "halves 4"]
     converged: bool
+    unseen: float = 0.0  # bits that events unseen in all samples could add
 
 
 def solve_halves(
@@ -131,7 +134,9 @@ def solve_halves(
         np.stack([*r.informations.values(), r.total, (r.lower + r.upper) / 2], axis=-1)
         for r in (solved.pid, parts)
     )
-    return Halves(whole, halves, bool(solved.pid.converged and parts.converged.all()))
+    converged = bool(solved.pid.converged and parts.converged.all())
+    units = len(np.unique(decisions.groups.reshape(len(decisions), -1)[:, 0]))
+    return Halves(whole, halves, converged, unseen_bits(units, decisions.joint.shape[1]))
 
 
 class Extrapolated(NamedTuple):
@@ -140,6 +145,7 @@ class Extrapolated(NamedTuple):
     atoms: Mapping[str, float]
     interval: Mapping[str, tuple[float, float]]
     draws: Mapping[str, Float[np.ndarray, " halves"]]  # their spread is that of the atoms
+    p: Mapping[str, float]  # one-sided, of an atom of zero, by Student's t; as wide as the interval
 
 
 def extrapolate(halves: Halves, sources: Sequence[str]) -> Extrapolated:
@@ -149,23 +155,28 @@ def extrapolate(halves: Halves, sources: Sequence[str]) -> Extrapolated:
     >>> {name: round(value, 2) for name, value in extrapolate(halves, "ab").atoms.items()}
     {'redundancy': 1.0, 'unique_a': 0.0, 'unique_b': 0.0, 'synergy': 2.0}
     """
-    whole, parts, _ = halves
-    bias = parts.mean(0) - whole
-    i1, i2, i12, iq = whole - bias * (1, 1, 1, RATE if bias[3] > 0 else 0)
+    whole, parts = halves.whole, halves.parts
+    bias, student = parts.mean(0) - whole, stats.t(len(parts) - 1)
+    tied = abs(whole[0] - whole[1]) <= student.ppf(0.975) * (parts[:, 0] - parts[:, 1]).std(ddof=1)
+    rate = RATE if tied else 1.0
+    i1, i2, i12, iq = whole - bias * (1, 1, 1, rate if bias[3] > 0 else 0)
     i1, i2 = max(i1, 0.0), max(i2, 0.0)
     corrected = atoms(sources, i1, i2, i12, float(np.clip(iq, max(i1, i2), i1 + i2)))
     # the mean over halves has an error of its own
-    scale = math.sqrt(1 + RATE**2 / len(parts))
-    draws, interval = {}, {}
+    scale = math.sqrt(1 + rate**2 / len(parts))
+    draws, interval, p = {}, {}, {}
     for atom, values in atoms(sources, *parts.T).items():
         center = corrected[atom] = float(corrected[atom])
         draws[atom] = center + scale * (values - values.mean())
-        low, high = normal_interval(center, draws[atom])
+        low, high = normal_interval(center, draws[atom], halves.unseen)
         interval[atom] = low if atom == "synergy" else max(low, 0.0), high
-    return Extrapolated(corrected, interval, draws)
+        p[atom] = float(student.sf(center / max(high - center, 1e-12) * student.ppf(0.975)))
+    return Extrapolated(corrected, interval, draws, p)
 
 
-def normal_interval(center: float, draws: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """The 95 % interval of Student's t with the spread of the draws."""
+def normal_interval(
+    center: float, draws: Float[np.ndarray, " n"], least: float = 0.0
+) -> tuple[float, float]:
+    """The 95 % interval of Student's t with the spread of the draws, at least +-`least` wide."""
     width = float(stats.t.ppf(0.975, len(draws) - 1) * draws.std(ddof=1))
-    return center - width, center + width
+    return center - max(width, least), center + max(width, least)

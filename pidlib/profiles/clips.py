@@ -22,10 +22,10 @@ def sensory_profile(
 ) -> Measured:
     """Sensory atoms and, in the rows, their sum (``total``): bounds, intervals, corrected values.
 
-    The null permutes the answers from each stream among the samples and draws of a condition
-    (`n_permutations` times, 0 omits it); synergy and sum have none. Halves of the samples of each
-    condition correct the values and give the intervals, except for the reference. By default, and
-    in `draws`, the reference is P(Y | c).
+    The null permutes the answers from one stream among the samples and draws of a condition
+    (`n_permutations` times, 0 omits it), see `permutation_test`; synergy and sum have none. Halves
+    of the samples of each condition correct the values and give the intervals, except for the
+    reference. By default, and in `draws`, the reference is P(Y | c).
     """
     decisions, condition = [group.decisions for group in groups], groups[0].condition
     result = sensory.decompose(decisions)
@@ -36,7 +36,8 @@ def sensory_profile(
     null = Null({}, {}, True)
     if n_permutations:
         lower = pd.Series({atom: low for atom, (low, _) in bounds.items()})
-        null = permutation_test(partial(sensory.permuted, groups), lower, seed, n_permutations)
+        draw, zero_p = partial(sensory.permuted, groups), corrected.p
+        null = permutation_test(draw, lower, sensory.SOURCES, seed, zero_p, n_permutations)
     total = sum(corrected.atoms.values()), sum(corrected.draws.values())
     intervals = dict(corrected.interval) | {"total": normal_interval(*total)}
     for reference in references or sensory.REFERENCES[condition][:1]:

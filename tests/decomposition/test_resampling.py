@@ -284,21 +284,41 @@ def test_intervals_of_halves_contain_the_truth_where_those_of_the_bootstrap_do_n
     assert floor >= 1 and np.mean(held) >= 0.85 and np.mean(former) <= 0.3
 
 
-def test_extrapolation_by_hand():
-    parts = np.array([[1.02, 0.9, 3.1, 1.34], [1.02, 0.9, 3.1, 1.30]])
-    halves = Halves(np.array([1.0, 0.9, 3.0, 1.3]), parts, True)
+@pytest.mark.parametrize("tied", [True, False])
+def test_extrapolation_by_hand(tied):
+    """I_Q is extrapolated at the rate of n^(1/2) only where both sources inform alike."""
+    i2, rate = (1.0, RATE) if tied else (0.9, 1.0)
+    parts = np.array([[1.02, i2, 3.1, 1.34], [1.02, i2, 3.1, 1.30]])
+    halves = Halves(np.array([1.0, i2, 3.0, 1.3]), parts, True)
     found = extrapolate(halves, ("vision", "language"))
-    i1, i2, i12, iq = 0.98, 0.9, 2.9, 1.3 - 0.02 * RATE
+    i1, i12, iq = 0.98, 2.9, 1.3 - 0.02 * rate
     expected = {"redundancy": i1 + i2 - iq, "unique_vision": iq - i2, "unique_language": iq - i1}
     assert found.atoms == pytest.approx(expected | {"synergy": i12 - iq})
     assert sum(found.atoms.values()) == pytest.approx(i12)
-    scale = (1 + RATE**2 / 2) ** 0.5
+    scale = (1 + rate**2 / 2) ** 0.5
     for atom, center in found.atoms.items():
         sign = 1 if atom.startswith("unique") else -1
         assert found.draws[atom] == pytest.approx(center + sign * scale * np.array([0.02, -0.02]))
         low, high = normal_interval(center, found.draws[atom])
         low = low if atom == "synergy" else max(low, 0)
         assert found.interval[atom] == pytest.approx((low, high))
+
+
+def test_no_interval_is_a_point():
+    """Atoms that are equal in all halves, as those of few different answers: no width before."""
+    answers = np.eye(2)[np.arange(100) % 2]
+    made = Decisions(answers, {"vision": answers, "language": np.full((100, 2), 0.5)})
+    halves = solve_halves(made, decision_pid(made), n=6)
+    found = extrapolate(halves, ("vision", "language"))
+    least = -np.log(0.05) / 100
+    assert halves.unseen == pytest.approx(least)
+    former = extrapolate(halves._replace(unseen=0.0), ("vision", "language")).interval
+    for atom in ("redundancy", "unique_language"):
+        low, high = found.interval[atom]
+        assert low == 0 and high >= least - 1e-9
+        assert former[atom][1] - former[atom][0] < 1e-3
+    low, high = found.interval["unique_vision"]
+    assert 0.9 < low < 1 < high and high - low >= 2 * least - 1e-9
 
 
 def test_extrapolation_adds_no_bias_where_halves_have_none_or_less():

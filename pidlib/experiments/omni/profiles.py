@@ -61,7 +61,8 @@ def template_profile(
     draws = sensory.bootstrap(result, decisions, n_bootstrap, seed)
     rows = atom_rows(result, percentile_intervals(draws, result.pid.atoms))
     lower = rows.set_index("atom")["lower_bits"]
-    null = permutation_test(partial(sensory.permuted, groups), lower, seed, N_NULLS)
+    draw = partial(sensory.permuted, groups)
+    null = permutation_test(draw, lower, sensory.SOURCES, seed, n=N_NULLS)
     rows["converged"] &= null.converged
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
     fixed |= {"given": "template", "layer": layer, "seed": seed}

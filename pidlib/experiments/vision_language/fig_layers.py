@@ -22,7 +22,7 @@ from pidlib.experiments.preset import Preset
 from pidlib.experiments.stages import FIRST_END, LAST_START, Claim, share_of, stage_blocks
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.extraction import PASSES, Extraction
-from pidlib.extraction.masking import drawn
+from pidlib.extraction.masking import SOURCES, drawn
 from pidlib.profiles.modes import atom_rows, permutation_test
 
 TOLERANCE = 1e-4  # bits
@@ -90,10 +90,12 @@ def depth_profile(
         solved &= rows["converged"].all()
         lower = rows.set_index("atom")["lower_bits"]
 
-        def draw(generator: np.random.Generator, layer: int = layer) -> list[Decisions]:
-            return [extraction.masked(tau, layer, permute=generator)]
+        def draw(
+            source: str, generator: np.random.Generator, layer: int = layer
+        ) -> list[Decisions]:
+            return [extraction.masked(tau, layer, source, generator)]
 
-        null = permutation_test(draw, lower, seed, N_NULLS, device)
+        null = permutation_test(draw, lower, SOURCES, seed, n=N_NULLS, device=device)
         rows["converged"] &= null.converged
         tables.append(rows.assign(null_mean=rows["atom"].map(null.mean)))
         values.append(result.pid.atoms)
