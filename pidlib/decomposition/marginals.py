@@ -10,6 +10,7 @@ from pidlib.decomposition.broja import TINY
 
 LIMIT = 2.0  # largest factor of an answer in `reconcile`; odds change by at most its square
 MAX_SCALINGS, SCALING_TOLERANCE = 2000, 1e-10
+COARSE = 1e-6  # share of the answers that the last scaling moves
 LARGEST = 1e100
 
 
@@ -27,7 +28,7 @@ def reconcile(
     >>> reconcile(table, target.double()).sum(0)
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    passed, scaled = channel(a, target), projection(a, target, LIMIT)
+    passed, scaled = channel(a, target), projection(a, target, LIMIT, COARSE)
     allowed, low, high = (_information(table) for table in (a, passed, scaled))
     share = ((allowed - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
     share = torch.where(high <= allowed, torch.ones_like(share), share)[..., None, None]
@@ -53,14 +54,18 @@ def channel(
 
 
 def projection(
-    a: Float[Tensor, "*draws n k"], target: Float[Tensor, "*draws k"], limit: float = math.inf
+    a: Float[Tensor, "*draws n k"],
+    target: Float[Tensor, "*draws k"],
+    limit: float = math.inf,
+    tol: float = 0.0,
 ) -> Float[Tensor, "*draws n k"]:
     r"""Scale the columns of the table `a` by factors within `limit`, and its rows to their sums.
 
     Minimizes KL(a' || a) + 2 log(limit) TV, with the total variation between sums of columns and
     `target`; the `channel` corrects what remains. Without limit it is the projection on the tables
     with these sums. It can create information: where a source hardly has an answer, its factor is
-    huge, and small tails become the answer.
+    huge, and small tails become the answer. The last scaling moves less than `tol` of all answers;
+    the factors of confident answers may then still be far from their limits.
     """
     mass, factors, target = a.sum(-1, keepdim=True), torch.ones_like(target), target[..., None, :]
     factors, scaled = factors[..., None, :], a
@@ -69,13 +74,15 @@ def projection(
     for _ in range(MAX_SCALINGS):
         step = target / scaled.sum(-2, keepdim=True).clamp(min=TINY)
         bounded = (factors * step).clamp(1 / limit, limit)
+        after = a * bounded
+        after = after * (mass / after.sum(-1, keepdim=True).clamp(min=TINY))
         # each of several tables stops by itself
+        moved = (after - scaled).abs().sum((-2, -1), keepdim=True) / 2
+        moving = moving & (moved >= tol * mass.sum(-2, keepdim=True))
         moving = moving & ((bounded / factors - 1).abs() > SCALING_TOLERANCE).any(-1, keepdim=True)
         if not moving.any():
             break
         factors = torch.where(moving, bounded, factors)
-        after = a * factors
-        after = after * (mass / after.sum(-1, keepdim=True).clamp(min=TINY))
         scaled = torch.where(moving, after, scaled)
     return channel(scaled, target[..., 0, :])
 
