@@ -42,7 +42,7 @@ def bootstrap_decisions(
     The informations of each draw are exact. I_Q of a draw is the dual bound at the potentials of
     all samples, exact to first order and clamped to max(I1, I2) <= I_Q <= I1 + I2. (Solving every
     draw is slow and biased upward: a draw has fewer distinct rows to couple.) The spread of unique
-    atoms can be up to 45 % too small, and is 0 where an atom is 0 in all draws: see `extrapolate`.
+    atoms is too small where both sources tell the same, and 0 where an atom is 0 in all draws.
     """
     if n < 1:
         raise ValueError(f"n={n} draws: at least 1 is needed; use 100 or more for an interval")
