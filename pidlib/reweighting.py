@@ -9,15 +9,13 @@ parts, give its scores
 
 the share of synergy, the share of language alone (a shortcut), the entropy that fusion removes
 (its potential), and the unrealized part of it. Large gaps get more weight, shortcuts less. The
-scores and the weights 3 and 0.5 are published (ICML 2026, arXiv 2606.00959). The local terms, the
-lists of samples, epsilon, and the conditions beyond their names are our reconstruction.
+scores and the weights 3 and 0.5 are published (arXiv 2606.00959), the rest is our reconstruction.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -77,13 +75,6 @@ class Weighting:
             raise ValueError(unknown_name("reconciliation", self.reconciliation, RECONCILIATIONS))
 
 
-class LocalTerms(NamedTuple):
-    """Terms of each sample, in bits, by atom."""
-
-    terms: dict[str, Float[np.ndarray, " n"]]
-    converged: bool  # whether the exact solver certified its tolerance; True for the others
-
-
 def local_terms(
     decisions: Decisions,
     estimator: str = "exact",
@@ -92,26 +83,22 @@ def local_terms(
     embeddings: Mapping[str, Float[np.ndarray, "n d"]] | None = None,
     tol: float = 1e-6,
     device: "Device" = None,
-) -> LocalTerms:
-    r"""Compute each sample's part in the atoms, whose mean over samples is the atom, in bits.
+) -> tuple[dict[str, Float[np.ndarray, " n"]], bool]:
+    """Compute each sample's part in the atoms, whose mean over samples is the atom, in bits.
 
-    With :math:`i_1 = KL(p_v || P(Y))`, i_2 and i_12 likewise, and i_Q the sample's share of I_Q
-    (the mean of its shares as a picture and as a question), the terms are i_1 + i_2 - i_Q,
-    i_Q - i_2, i_Q - i_1 and i_12 - i_Q; LSMI has its own. The exact terms belong to decisions
-    reconciled with one P(Y); FP in `scores` uses the decisions as given.
-
+    Returns the terms by atom, and whether the exact solver certified its tolerance.
     `decisions` are masked, with a row per sample and the sources vision and language. `estimator`
-    is ``"exact"``, with a certified gap of `tol` bits; ``"BATCH"``, the mean over the batches with
-    the sample, of 50 random ones as published or as many as cover every sample; or ``"LSMI"``.
-    `embeddings`, by source, are the inputs of the networks of BATCH and the densities of LSMI.
-
-    Raises a ValueError for an unknown estimator, and if a sample is in no batch.
+    is ``"exact"``, see `DecisionPID`, with a certified gap of `tol` bits; ``"BATCH"``, the mean
+    over the batches with the sample, of 50 random ones as published or as many as cover every
+    sample; or ``"LSMI"``. `embeddings`, by source, are the inputs of the networks of BATCH and of
+    the densities of LSMI. Raises a ValueError for an unknown estimator, and if a sample is in no
+    batch.
     """
     if estimator == "exact":
         result = decision_pid(decisions, tol=tol, device=device)
-        return LocalTerms(dict(result.local), result.pid.converged)
+        return dict(result.local), result.pid.converged
     if estimator == "LSMI":
-        return LocalTerms(lsmi(decisions, embeddings, seed), True)
+        return lsmi(decisions, embeddings, seed), True
     if estimator != "BATCH":
         raise ValueError(unknown_name("estimator", estimator, ESTIMATORS))
     options = {"embeddings": embeddings, "n_batches": _covering_batches(len(decisions))}
@@ -119,7 +106,7 @@ def local_terms(
     missing = np.flatnonzero(estimate.occurrences == 0)
     if len(missing):
         raise ValueError(f"samples {missing[:5]} ... are in no batch of BATCH; give another seed")
-    return LocalTerms(dict(estimate.local), True)
+    return dict(estimate.local), True
 
 
 def scores(
@@ -127,8 +114,7 @@ def scores(
 ) -> pd.DataFrame:
     """Return scores, a row per sample: shares ``sr`` and ``sc``, ``fp`` and ``gap`` in bits.
 
-    ``local`` is from `local_terms`; ``epsilon`` is in bits. Raises a ValueError if local terms are
-    missing, not finite, or not one per sample.
+    ``local`` is from `local_terms`; ``epsilon`` is in bits.
 
     >>> half, xor = [[0.5, 0.5]], dict.fromkeys(ATOMS, [0.0]) | {"synergy": [1.0]}
     >>> decisions = Decisions([[1.0, 0.0]], {"vision": half, "language": half})

@@ -171,39 +171,49 @@ class Extraction:
         return float(self.correct(key).mean())
 
     def masked(
-        self, tau: float = 0.3, layer: int | None = None, permute: np.random.Generator | None = None
+        self,
+        tau: float = 0.3,
+        layer: int | None = None,
+        permute: str = "",
+        generator: np.random.Generator | None = None,
     ) -> Decisions:
         """Return decisions whose unimodal rows come from masking the other modality.
 
         p(y | t) is the mean over all draws of noise and samples with the text t, p(y | v) likewise.
-        With ``permute``, answers from one modality are first permuted among samples and draws: a
-        null for both sources, in which only noise differs.
+        With the name of a source in ``permute``, its answers are first permuted among samples and
+        draws by the generator: a null in which it carries nothing.
         """
         self._require(FULL, *SOURCES)
         joint, sources = self.decisions(FULL, tau, layer), {}
         for name in SOURCES:
             rows = self.drawn(name, tau, layer)
-            if permute is not None:
+            if name == permute:
                 flat = rows.reshape(-1, rows.shape[-1])
-                rows = permute.permutation(flat).reshape(rows.shape)
+                rows = generator.permutation(flat).reshape(rows.shape)
             sources[name] = rows.mean(0)
         return Decisions(joint, sources, values=self._values(), ids=self.sample_ids)
 
-    def resampled(self, tau: float = 0.3, permute: np.random.Generator | None = None) -> Decisions:
+    def resampled(
+        self,
+        tau: float = 0.3,
+        permute: str = "",
+        generator: np.random.Generator | None = None,
+    ) -> Decisions:
         r"""Return decisions with unimodal rows :math:`p(y|do(v)) = \sum_t p(t)\,p(y|v,t)`.
 
-        One row per pair; both sources average to the same P(Y) exactly. With ``permute``, answers
-        are first permuted among the pairs: a null for both sources.
+        One row per pair; both sources average to the same P(Y) exactly. With the name of a source
+        in ``permute``, its answers are first permuted among the pairs: a null, as for `masked`.
         """
         if self.pairs is None:
             raise ValueError("no resampled pairs were extracted; call extract(..., partners=16)")
         joint = decide(self.pairs.logits, self.pairs.log_normalizer, tau)
-        if permute is not None:
-            joint = joint[permute.permutation(len(joint))]
+        rows = dict.fromkeys(SOURCES, joint)
+        if permute:
+            rows[permute] = generator.permutation(joint)
         columns, known = dict(zip(SOURCES, self.pairs.index.T, strict=True)), self._values()
         values = {name: known.get(name, np.arange(len(self)))[columns[name]] for name in SOURCES}
         options = {"groups": self.pairs.index, "values": values, "ids": self.sample_ids}
-        return Decisions(joint, dict.fromkeys(SOURCES, joint), self.pairs.weights, **options)
+        return Decisions(joint, rows, self.pairs.weights, **options)
 
     def observational(self, tau: float = 0.3, seed: int = 0) -> Decisions:
         """Return decisions whose unimodal rows are regressed on the embeddings of one modality.
@@ -215,6 +225,11 @@ class Extraction:
         joint = self.decisions(FULL, tau)
         rows = {name: cross_fit(self.embeddings[name], joint, seed=seed) for name in SOURCES}
         return Decisions(joint, rows, values=self._values(), ids=self.sample_ids)
+
+    def repeats(self, source: str) -> bool:
+        """Whether a source was masked with several draws, or has equal inputs, to average over."""
+        values = self._values().get(source, np.arange(len(self)))
+        return len(self.draws(source)) > 1 or len(np.unique(values)) < len(self)
 
     def _values(self) -> dict[str, np.ndarray]:
         """Which samples have equal pictures (or clips), and which equal questions."""

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from pidlib import sensory
+from pidlib.decomposition.resampling import percentile_intervals
 from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Extracted, Query
 from pidlib.experiments.preset import Preset
@@ -17,7 +18,7 @@ from pidlib.experiments.stages import Claim
 from pidlib.experiments.tables import ATOMS, Columns, diagnostics, masked_diagnostics, of_type
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import drawn
-from pidlib.profiles.clips import permuted, sensory_profile
+from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import N_PERMUTATIONS, Measured, atom_rows, permutation_test
 from pidlib.sensory import Group
 
@@ -57,15 +58,16 @@ def template_profile(
     groups = sensory.split_by(extraction, "template", tau=tau, layer=layer)
     decisions = [group.decisions for group in groups]
     result = sensory.decompose(decisions)
-    draws, _ = sensory.bootstrap(result, decisions, n_bootstrap, seed)
-    rows = atom_rows(result, draws.interval(result.pid.atoms))
+    draws = sensory.bootstrap(result, decisions, n_bootstrap, seed)
+    rows = atom_rows(result, percentile_intervals(draws, result.pid.atoms))
     lower = rows.set_index("atom")["lower_bits"]
-    null = permutation_test(partial(permuted, groups), lower, seed, N_NULLS)
+    draw = partial(sensory.permuted, groups)
+    null = permutation_test(draw, lower, sensory.SOURCES, seed, n=N_NULLS)
     rows["converged"] &= null.converged
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
     fixed |= {"given": "template", "layer": layer, "seed": seed}
     rows = rows.assign(null_mean=rows["atom"].map(null.mean), **fixed)
-    return Measured(rows, draws.atoms, result.pid.atoms, result)
+    return Measured(rows, draws, result.pid.atoms, result)
 
 
 def trajectory(extraction: Extraction, **settings: float) -> Measured:

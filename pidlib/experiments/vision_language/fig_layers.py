@@ -14,15 +14,16 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from pidlib.decomposition.decisions import Decisions
+from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.decomposition.resampling import bootstrap_decisions, percentile_intervals
 from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Query, Request, extractions
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.stages import FIRST_END, LAST_START, Claim, share_of, stage_blocks
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.extraction import PASSES, Extraction
-from pidlib.extraction.masking import drawn
-from pidlib.profiles.modes import bootstrapped, permutation_test
+from pidlib.extraction.masking import SOURCES, drawn
+from pidlib.profiles.modes import atom_rows, permutation_test
 
 TOLERANCE = 1e-4  # bits
 MIDDLE = LAST_START - FIRST_END  # the length of the middle stage
@@ -82,19 +83,23 @@ def depth_profile(
     tables, values, draws, solved = [], [], [], True
     for layer in extraction.layers:
         decisions = extraction.masked(tau, layer)
-        measured = bootstrapped(decisions, n_bootstrap, seed, device, tol=TOLERANCE)
-        rows = measured.rows.assign(layer=layer)
+        result = decision_pid(decisions, tol=TOLERANCE, device=device)
+        sampled = bootstrap_decisions(decisions, result, n_bootstrap, seed)
+        intervals = percentile_intervals(sampled, result.pid.atoms)
+        rows = atom_rows(result, intervals).assign(layer=layer)
         solved &= rows["converged"].all()
         lower = rows.set_index("atom")["lower_bits"]
 
-        def draw(generator: np.random.Generator, layer: int = layer) -> list[Decisions]:
-            return [extraction.masked(tau, layer, permute=generator)]
+        def draw(
+            source: str, generator: np.random.Generator, layer: int = layer
+        ) -> list[Decisions]:
+            return [extraction.masked(tau, layer, source, generator)]
 
-        null = permutation_test(draw, lower, seed, N_NULLS, device)
+        null = permutation_test(draw, lower, SOURCES, seed, n=N_NULLS, device=device)
         rows["converged"] &= null.converged
         tables.append(rows.assign(null_mean=rows["atom"].map(null.mean)))
-        values.append(measured.atoms)
-        draws.append(measured.draws)
+        values.append(result.pid.atoms)
+        draws.append(sampled)
     statistics = (
         stage_statistics({atom: np.stack([block[atom] for block in blocks]) for atom in values[0]})
         for blocks in (values, draws)

@@ -19,10 +19,10 @@ import pandas as pd
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import entropy
 
 from pidlib.benchmarks import micro
 from pidlib.decomposition.estimate import estimate
-from pidlib.decomposition.information import entropy
 from pidlib.experiments import decision_profiles, style
 from pidlib.experiments.decision_profiles import CODES, embedding_codes, mode_profiles
 from pidlib.experiments.extractions import Extracted, Request, extractions
@@ -109,7 +109,7 @@ def _decision_rows(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
     profiles = mode_profiles(preset, answer, "vision_language")
     for unimodal, rows in zip(preset.unimodal, profiles, strict=True):
         target = getattr(answer.extraction, unimodal)(preset.tau).target
-        yield rows.assign(sources="samples", target="decision", target_bits=entropy(target).item())
+        yield rows.assign(sources="samples", target="decision", target_bits=entropy(target, base=2))
 
 
 def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterator[pd.DataFrame]:
@@ -125,7 +125,7 @@ def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterato
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # too many codes are part of the study
             rows = pd.DataFrame(estimate(*labels, **settings).rows())
-        bits = entropy(np.bincount(labels[-1])).item()
+        bits = entropy(np.bincount(labels[-1]), base=2)
         layer = applied.extraction.layers[-1] if target == "state" else None
         columns |= step | CODES | {"layer": layer, "seed": preset.seed}
         yield rows.assign(**columns, target_bits=bits)

@@ -120,7 +120,7 @@ def unsolved_to(tolerance):
 
 
 def test_unsolved_blocks_are_marked_in_atoms_and_claims(monkeypatch):
-    monkeypatch.setattr(modes, "decision_pid", unsolved_to(fig_layers.TOLERANCE))
+    monkeypatch.setattr(fig_layers, "decision_pid", unsolved_to(fig_layers.TOLERANCE))
     atoms, claims = depth_profile(with_lens(4), n_bootstrap=2, **COLUMNS)
     assert not atoms["converged"].any() and not claims["converged"].any()
 
