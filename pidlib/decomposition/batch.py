@@ -69,6 +69,8 @@ def batch_pid(
     targets of a batch are reconciled as the decisions say; published ones were not (``"none"``).
     Raises ValueError if embeddings do not fit.
     """
+    if min(n_batches, batch_size, epochs, width) < 1:
+        raise ValueError(f"{n_batches=}, {batch_size=}, {epochs=}, {width=}: at least 1 each")
     inputs = [torch.from_numpy(x.astype(np.float32)) for x in inputs_of(decisions, embeddings)]
     n_rows, k = decisions.joint.shape
     generator = torch.Generator().manual_seed(derive_seed("batch_estimator", seed))

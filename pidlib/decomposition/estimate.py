@@ -35,7 +35,7 @@ from pidlib._common import derive_seed
 from pidlib.decomposition.atoms import PID, pid
 from pidlib.decomposition.crossfit import unique_p
 from pidlib.decomposition.entropies import chao_wang_jost, joint_information, samples_of, tabulate
-from pidlib.decomposition.information import TAILS
+from pidlib.decomposition.information import TAILS, numbered
 
 BIAS_WARNING = 0.05  # bits
 # Tolerance of each permutation and resample: this share of the predicted bias, at most the bits.
@@ -218,12 +218,7 @@ def _codes(x1: ArrayLike, x2: ArrayLike, y: ArrayLike) -> list[Int[np.ndarray, "
     variables = samples_of(x1, x2, y)
     if variables["y"].ndim != 1:
         raise ValueError(f"expected one code for each sample, got shape {variables['y'].shape}")
-    for name, labels in variables.items():
-        missing = np.flatnonzero([label is None or label != label for label in labels.tolist()])
-        if missing.size:
-            text = f"{missing.size} of {len(labels)} labels of {name} are missing (NaN or None)"
-            raise ValueError(f"{text}: samples {', '.join(map(str, missing[:5]))} ...; drop them")
-    return [np.unique(labels, return_inverse=True)[1] for labels in variables.values()]
+    return [numbered(labels, f"labels of {name}") for name, labels in variables.items()]
 
 
 def predicted_bias(n: int, k1: int, k2: int, ky: int) -> float:
