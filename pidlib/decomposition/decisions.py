@@ -32,7 +32,6 @@ from pidlib.decomposition.tables import read_decisions
 
 # Default tolerances in bits, and the number of distinct rows above which they are not PRECISE.
 PRECISE, COARSE, MANY = 1e-6, 1e-3, 500
-UNIFORM = 0.5  # share of uniform decisions that is warned about
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -225,7 +224,7 @@ def decision_pid(
     """
     device, names = resolve_device(device), tuple(decisions.sources)
     uniform = decisions.weights @ (np.ptp(decisions.joint, axis=1) < 1e-9)
-    if uniform > UNIFORM:
+    if uniform > 0.5:
         text = f"{uniform:.2f} of the decisions are uniform, as where a model names no candidate"
         warnings.warn(f"{text} (fallback); the atoms describe the rest", stacklevel=2)
     with single_thread(decisions.order < LARGE):

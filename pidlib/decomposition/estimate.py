@@ -142,7 +142,10 @@ def estimate(
     """
     if min(n_permutations, n_bootstrap) < 1:
         raise ValueError(f"{n_permutations=}, {n_bootstrap=}: at least 1 is needed; use 200")
-    codes = _codes(x1, x2, y)
+    variables = samples_of(x1, x2, y)
+    if variables["y"].ndim != 1:
+        raise ValueError(f"expected one code for each sample, got shape {variables['y'].shape}")
+    codes = [numbered(labels, f"labels of {name}") for name, labels in variables.items()]
     n, sizes = len(codes[0]), tuple(labels.max() + 1 for labels in codes)
     bias, estimable = predicted_bias(n, *sizes), n >= sizes[0] * sizes[1]
     if not estimable or bias > BIAS_WARNING:
@@ -211,14 +214,6 @@ def _redundancy_bias(measured: PID, null: PID, halves: PID, crossfit: tuple[floa
         return 0.0
     excess = halves.upper.mean() - measured.upper - null.upper.mean()
     return max(float(excess), 0.0) / (math.sqrt(2) - 1)
-
-
-def _codes(x1: ArrayLike, x2: ArrayLike, y: ArrayLike) -> list[Int[np.ndarray, " n"]]:
-    """Number the labels of each variable."""
-    variables = samples_of(x1, x2, y)
-    if variables["y"].ndim != 1:
-        raise ValueError(f"expected one code for each sample, got shape {variables['y'].shape}")
-    return [numbered(labels, f"labels of {name}") for name, labels in variables.items()]
 
 
 def predicted_bias(n: int, k1: int, k2: int, ky: int) -> float:

@@ -18,7 +18,6 @@ Partial information decomposition via normalizing flows in latent Gaussian distr
 
 import math
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -133,7 +132,10 @@ def gaussian_pid(
     measured = solved(samples, 1e-6)
     rows = np.random.default_rng(derive_seed("bootstrap", seed)).integers(n, size=(n_draws, n))
     sets = [permuted(which) for which in (2, 0, 1)] + [[solved(samples[index]) for index in rows]]
-    *nulls, draws = map(_atoms, sets)
+    *nulls, draws = (
+        {atom: np.array([pid.atoms[atom] for pid in pids]) for atom in measured.atoms}
+        for pids in sets
+    )
     bias = {atom: draws[atom].mean() - value for atom, value in measured.atoms.items()}
     draws = {atom: values - 2 * bias[atom] for atom, values in draws.items()}
     p_value = dict.fromkeys(draws, math.nan)
@@ -155,10 +157,6 @@ def gaussian_pid(
         null=nulls[0],
         draws=draws,
     )
-
-
-def _atoms(pids: Sequence[PID]) -> dict[str, Float[np.ndarray, " n"]]:
-    return {atom: np.array([pid.atoms[atom] for pid in pids]) for atom in pids[0].atoms}
 
 
 def _components(x: ArrayLike, n_components: int, name: str) -> Float[np.ndarray, "n r"]:
