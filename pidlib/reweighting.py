@@ -70,10 +70,9 @@ class Weighting:
             raise ValueError(f"{shares} are shares of the samples; give 0 to 1")
         if not (0 <= self.shortcut_weight <= self.gap_weight < math.inf and self.epsilon > 0):
             raise ValueError(f"need 0 <= shortcut_weight <= gap_weight and epsilon > 0; got {self}")
-        if self.estimator not in ESTIMATORS:
-            raise ValueError(unknown_name("estimator", self.estimator, ESTIMATORS))
-        if self.reconciliation not in RECONCILIATIONS:
-            raise ValueError(unknown_name("reconciliation", self.reconciliation, RECONCILIATIONS))
+        for name, known in (("estimator", ESTIMATORS), ("reconciliation", RECONCILIATIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(unknown_name(name, getattr(self, name), known))
 
 
 def local_terms(
