@@ -12,8 +12,7 @@ the atoms of Gaussian variables are those of `pid`. Of other variables only line
 References
 ----------
 Venkatesh et al. (2023), Gaussian partial information decomposition, NeurIPS. Zhao et al. (2025),
-Partial information decomposition via normalizing flows in latent Gaussian distributions, NeurIPS
-(Gaussian couplings are optimal).
+NeurIPS, on normalizing flows in latent Gaussian distributions (Gaussian couplings are optimal).
 """
 
 import math
