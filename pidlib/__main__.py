@@ -15,7 +15,8 @@ def main(arguments: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     shared = argparse.ArgumentParser(add_help=False)
     shared.add_argument("model", help="a mini, a folder, or owner/name@commit")
-    shared.add_argument("samples", metavar="benchmark", nargs="?", help="such as table:FILE")
+    named = {"metavar": "benchmark", "nargs": "?", "default": argparse.SUPPRESS}
+    shared.add_argument("samples", **named, help="such as micro/grounding or table:FILE")
     shared.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     options = {"parents": [shared], "formatter_class": argparse.ArgumentDefaultsHelpFormatter}
     commands.add_parser("check", help="what can be read of a model, in a minute", **options)
@@ -39,9 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
         sys.exit(f"error: {error}")
 
 
-def _check(model: str, samples: str | None, device: str) -> None:
+def _check(model: str, device: str, samples: str = "micro/existence") -> None:
     loaded = pidlib.load_model(model, device=device)
-    lines = check(loaded, pidlib.load_benchmark(samples or "micro/existence", n=8))
+    lines = check(loaded, pidlib.load_benchmark(samples, n=8))
     for name, text in lines.items():
         print(f"{name:12}{text}")
 

@@ -125,11 +125,7 @@ class Deferred:
 
 
 def resolve_device(device: "Device", default: "Device" = "cpu") -> "torch.device":
-    """Return a device that exists and computes in float64; ``"auto"`` prefers CUDA to the CPU.
-
-    >>> resolve_device(None)
-    device(type='cpu')
-    """
+    """Return a device that exists and computes in float64; ``"auto"`` prefers CUDA to the CPU."""
     import torch
 
     if device == "auto":

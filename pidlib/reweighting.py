@@ -25,6 +25,7 @@ from scipy.special import entr, rel_entr
 from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.decomposition.information import to_numpy
 from pidlib.decomposition.lsmi import lsmi
 from pidlib.decomposition.marginals import RECONCILIATIONS
 
@@ -69,10 +70,9 @@ class Weighting:
             raise ValueError(f"{shares} are shares of the samples; give 0 to 1")
         if not (0 <= self.shortcut_weight <= self.gap_weight < math.inf and self.epsilon > 0):
             raise ValueError(f"need 0 <= shortcut_weight <= gap_weight and epsilon > 0; got {self}")
-        if self.estimator not in ESTIMATORS:
-            raise ValueError(unknown_name("estimator", self.estimator, ESTIMATORS))
-        if self.reconciliation not in RECONCILIATIONS:
-            raise ValueError(unknown_name("reconciliation", self.reconciliation, RECONCILIATIONS))
+        for name, known in (("estimator", ESTIMATORS), ("reconciliation", RECONCILIATIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(unknown_name(name, getattr(self, name), known))
 
 
 def local_terms(
@@ -123,7 +123,7 @@ def scores(
     """
     if set(local) != set(ATOMS):
         raise ValueError(f"local terms {', '.join(local)}: the scores need {', '.join(ATOMS)}")
-    positive = {name: np.maximum(terms, 0.0) for name, terms in local.items()}
+    positive = {name: np.maximum(to_numpy(terms, name), 0.0) for name, terms in local.items()}
     rows = decisions.unimodal["vision"], decisions.unimodal["language"], decisions.joint
     h_v, h_t, h_vt = (entr(p).sum(-1) / math.log(2) for p in rows)
     total = sum(positive.values()) + epsilon
@@ -154,7 +154,7 @@ def weights(
     ``labels`` are the indices of the answers among the candidates. Raises a ValueError for A (not
     trained) and unknown conditions, invalid labels, and different lengths.
     """
-    (n, k), labels = decisions.joint.shape, np.asarray(labels)
+    (n, k), labels = decisions.joint.shape, to_numpy(labels, "labels")
     if condition not in (known := set(CONDITIONS) - {Condition.BASE}):
         raise ValueError(unknown_name("condition of a training", condition, known))
     valid = labels.shape == (n,) and labels.dtype.kind in "iu" and set(labels) <= set(range(k))

@@ -206,6 +206,12 @@ def test_invalid_arguments_are_refused():
     for wrong in (labels[:9], labels + 2, labels - 1, labels.astype(float)):
         with pytest.raises(ValueError, match="10 scores and labels .* for 10 decisions"):
             weights("E", table, decisions, wrong)
+    hidden = np.arange(10) == 3
+    with pytest.raises(ValueError, match="1 entries of labels are masked"):
+        weights("E", table, decisions, np.ma.array(labels, mask=hidden))
+    terms = dict.fromkeys(ATOMS, np.ma.array(np.ones(10), mask=hidden))
+    with pytest.raises(ValueError, match="1 entries of redundancy are masked"):
+        scores(decisions, terms)
     with pytest.raises(ValueError, match="did you mean 'LSMI'"):
         local_terms(decisions, "LMSI")
     with pytest.raises(ValueError, match="did you mean 'BATCH'"):

@@ -65,10 +65,12 @@ def batch_pid(
 
     Rows are drawn by their weights. `embeddings` are the inputs of the networks, [rows, d] by
     source; p(y | value) by default. `n_batches` are averaged after training by Adam, with
-    `batch_size` and `epochs` as published by default; an epoch holds every sample once. The two
-    targets of a batch are reconciled as the decisions say; published ones were not (``"none"``).
-    Raises ValueError if embeddings do not fit.
+    `batch_size` and `epochs` as published by default; an epoch holds every sample once. `width` is
+    the size d of the embeddings. The two targets of a batch are reconciled as the decisions say;
+    published ones were not (``"none"``). Raises ValueError if embeddings do not fit.
     """
+    if min(n_batches, batch_size, epochs, width) < 1:
+        raise ValueError(f"{n_batches=}, {batch_size=}, {epochs=}, {width=}: at least 1 each")
     inputs = [torch.from_numpy(x.astype(np.float32)) for x in inputs_of(decisions, embeddings)]
     n_rows, k = decisions.joint.shape
     generator = torch.Generator().manual_seed(derive_seed("batch_estimator", seed))

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.stats import t
 
 from pidlib._common import single_thread
@@ -48,9 +48,18 @@ def unique_p(
     tables = [np.zeros((2 * SPLITS, size, sizes[2])) for size in sizes[:2]]
     for table, source in zip(tables, sources, strict=True):
         np.add.at(table, (rows, source, y), 1)
-    other = np.arange(2 * SPLITS) ^ 1
-    prices = _prices([table[other] for table in tables], math.sqrt(n), tol)
-    p_values = []
+    # prices of the other half, mixed with sqrt(n) independent samples so that no cell is empty
+    others = [table[np.arange(2 * SPLITS) ^ 1] for table in tables]
+    p_y = others[0].sum(1, keepdims=True) + 0.5  # one for both tables
+    marginals = []
+    for table in others:
+        p_x = table.sum(2, keepdims=True) + 0.5
+        weights = math.sqrt(n) * (p_x / p_x.sum(1, keepdims=True))
+        mixed = table + weights * (p_y / p_y.sum(2)[..., None])
+        marginals.append(torch.from_numpy(mixed / mixed.sum((1, 2), keepdims=True)))
+    with torch.inference_mode(), single_thread():
+        prices = dual_potentials(*marginals, solve(*marginals, tol=tol))
+    prices, p_values = [each.numpy() for each in prices], []
     for own, rest in ((0, 1), (1, 0)):
         utility = prices[own]
         action = np.einsum("rby,ray->rba", tables[rest], utility).argmax(2)
@@ -59,22 +68,3 @@ def unique_p(
         error = z.std(ddof=1) / math.sqrt(n) if n > 1 else 0.0
         p_values.append(float(t.sf(z.mean() / error, n - 1)) if error > 1e-12 else 1.0)
     return tuple(p_values)
-
-
-def _prices(
-    tables: Sequence[Float[np.ndarray, "b x y"]], weight: float, tol: float
-) -> list[Float[np.ndarray, "b x y"]]:
-    """Prices lam and mu of pair tables, each mixed with `weight` independent samples.
-
-    Both tables are mixed with one P(y), so they still have a common one; every cell is positive.
-    """
-    p_y = tables[0].sum(1, keepdims=True) + 0.5
-    marginals = []
-    for table in tables:
-        p_x = table.sum(2, keepdims=True) + 0.5
-        mixed = table + weight * (p_x / p_x.sum(1, keepdims=True)) * (p_y / p_y.sum(2)[..., None])
-        mixed /= mixed.sum((1, 2), keepdims=True)
-        marginals.append(torch.from_numpy(mixed))
-    with torch.inference_mode(), single_thread():
-        prices = dual_potentials(*marginals, solve(*marginals, tol=tol))
-    return [each.numpy() for each in prices]

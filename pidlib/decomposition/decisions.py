@@ -24,7 +24,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from pidlib._common import resolve_device, single_thread, unknown_name
 from pidlib.decomposition.atoms import PID, atoms, checked_sources
-from pidlib.decomposition.information import to_numpy
+from pidlib.decomposition.information import numbered, to_numpy
 from pidlib.decomposition.marginals import RECONCILIATIONS, divergence
 from pidlib.decomposition.merge import MERGE_CELLS, solve_rows
 from pidlib.decomposition.solve import LARGE, Potentials, solve
@@ -32,7 +32,6 @@ from pidlib.decomposition.tables import read_decisions
 
 # Default tolerances in bits, and the number of distinct rows above which they are not PRECISE.
 PRECISE, COARSE, MANY = 1e-6, 1e-3, 500
-UNIFORM = 0.5  # share of uniform decisions that is warned about
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -97,11 +96,13 @@ class Decisions:
         for name in given.keys() - sources.keys():
             raise ValueError(unknown_name("source of values", name, sources))
         for name, rows in sources.items():
-            labels, axis = (np.asarray(given[name]), None) if name in given else (rows, 0)
-            if len(labels) != n_rows or (axis is None and labels.ndim != 1):
+            if name not in given:
+                values[name] = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+            elif np.shape(given[name]) == (n_rows,):
+                values[name] = numbered(given[name], f"values of {name!r}")
+            else:
                 text = f"values of {name!r} must be {n_rows} labels, one for each row"
-                raise ValueError(f"{text}; got shape {labels.shape}")
-            values[name] = np.unique(labels, axis=axis, return_inverse=True)[1].reshape(-1)
+                raise ValueError(f"{text}; got shape {np.shape(given[name])}")
         sources, values = MappingProxyType(sources), MappingProxyType(values)
         checked = {"joint": joint, "sources": sources, "weights": weights, "groups": groups}
         vars(self).update(checked, values=values)
@@ -223,7 +224,7 @@ def decision_pid(
     """
     device, names = resolve_device(device), tuple(decisions.sources)
     uniform = decisions.weights @ (np.ptp(decisions.joint, axis=1) < 1e-9)
-    if uniform > UNIFORM:
+    if uniform > 0.5:
         text = f"{uniform:.2f} of the decisions are uniform, as where a model names no candidate"
         warnings.warn(f"{text} (fallback); the atoms describe the rest", stacklevel=2)
     with single_thread(decisions.order < LARGE):

@@ -35,7 +35,7 @@ from pidlib._common import derive_seed
 from pidlib.decomposition.atoms import PID, pid
 from pidlib.decomposition.crossfit import unique_p
 from pidlib.decomposition.entropies import chao_wang_jost, joint_information, samples_of, tabulate
-from pidlib.decomposition.information import SIGNIFICANT, TAILS, unseen_bits
+from pidlib.decomposition.information import SIGNIFICANT, TAILS, numbered, unseen_bits
 
 BIAS_WARNING = 0.05  # bits
 # Tolerance of each permutation and resample: this share of the predicted bias, at most the bits.
@@ -141,7 +141,10 @@ def estimate(
     """
     if min(n_permutations, n_bootstrap) < 1:
         raise ValueError(f"{n_permutations=}, {n_bootstrap=}: at least 1 is needed; use 200")
-    codes = _codes(x1, x2, y)
+    variables = samples_of(x1, x2, y)
+    if variables["y"].ndim != 1:
+        raise ValueError(f"expected one code for each sample, got shape {variables['y'].shape}")
+    codes = [numbered(labels, f"labels of {name}") for name, labels in variables.items()]
     n, sizes = len(codes[0]), tuple(labels.max() + 1 for labels in codes)
     bias, estimable = predicted_bias(n, *sizes), n >= sizes[0] * sizes[1]
     if not estimable or bias > BIAS_WARNING:
@@ -212,19 +215,6 @@ def _redundancy_bias(measured: PID, null: PID, halves: PID, crossfit: tuple[floa
         return 0.0
     excess = halves.upper.mean() - measured.upper - null.upper.mean()
     return max(float(excess), 0.0) / (math.sqrt(2) - 1)
-
-
-def _codes(x1: ArrayLike, x2: ArrayLike, y: ArrayLike) -> list[Int[np.ndarray, " n"]]:
-    """Number the labels of each variable."""
-    variables = samples_of(x1, x2, y)
-    if variables["y"].ndim != 1:
-        raise ValueError(f"expected one code for each sample, got shape {variables['y'].shape}")
-    for name, labels in variables.items():
-        missing = np.flatnonzero([label is None or label != label for label in labels.tolist()])
-        if missing.size:
-            text = f"{missing.size} of {len(labels)} labels of {name} are missing (NaN or None)"
-            raise ValueError(f"{text}: samples {', '.join(map(str, missing[:5]))} ...; drop them")
-    return [np.unique(labels, return_inverse=True)[1] for labels in variables.values()]
 
 
 def predicted_bias(n: int, k1: int, k2: int, ky: int) -> float:

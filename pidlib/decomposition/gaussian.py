@@ -12,13 +12,11 @@ the atoms of Gaussian variables are those of `pid`. Of other variables only line
 References
 ----------
 Venkatesh et al. (2023), Gaussian partial information decomposition, NeurIPS. Zhao et al. (2025),
-Partial information decomposition via normalizing flows in latent Gaussian distributions, NeurIPS
-(Gaussian couplings are optimal).
+NeurIPS, on normalizing flows in latent Gaussian distributions (Gaussian couplings are optimal).
 """
 
 import math
 import warnings
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -133,7 +131,10 @@ def gaussian_pid(
     measured = solved(samples, 1e-6)
     rows = np.random.default_rng(derive_seed("bootstrap", seed)).integers(n, size=(n_draws, n))
     sets = [permuted(which) for which in (2, 0, 1)] + [[solved(samples[index]) for index in rows]]
-    *nulls, draws = map(_atoms, sets)
+    *nulls, draws = (
+        {atom: np.array([pid.atoms[atom] for pid in pids]) for atom in measured.atoms}
+        for pids in sets
+    )
     bias = {atom: draws[atom].mean() - value for atom, value in measured.atoms.items()}
     draws = {atom: values - 2 * bias[atom] for atom, values in draws.items()}
     p_value = dict.fromkeys(draws, math.nan)
@@ -155,10 +156,6 @@ def gaussian_pid(
         null=nulls[0],
         draws=draws,
     )
-
-
-def _atoms(pids: Sequence[PID]) -> dict[str, Float[np.ndarray, " n"]]:
-    return {atom: np.array([pid.atoms[atom] for pid in pids]) for atom in pids[0].atoms}
 
 
 def _components(x: ArrayLike, n_components: int, name: str) -> Float[np.ndarray, "n r"]:

@@ -8,7 +8,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -32,6 +32,29 @@ def to_numpy(values: Table, name: str = "the table") -> np.ndarray:
         text = f"{n_masked} entries of {name} are masked; fill masked cells with .filled(0), or"
         raise ValueError(f"{text} drop masked samples from all variables")
     return np.asarray(values)
+
+
+def numbered(labels: Table, name: str) -> Int[np.ndarray, " n"]:
+    """Number the labels of samples, of any type that can be sorted.
+
+    Raises ValueError if labels are masked, missing or of several types.
+    """
+    labels = to_numpy(labels, name)
+    missing = np.flatnonzero([_is_missing(label) for label in labels.tolist()])
+    if missing.size:
+        text = f"{missing.size} of {len(labels)} {name} are missing (NaN or None)"
+        raise ValueError(f"{text}: samples {', '.join(map(str, missing[:5]))} ...; drop them")
+    try:
+        return np.unique(labels, return_inverse=True)[1]
+    except TypeError:
+        raise ValueError(f"{name} are of types that cannot be sorted; convert them") from None
+
+
+def _is_missing(label: object) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # the truth of the missing value of pandas
+        return True
 
 
 def to_float64(

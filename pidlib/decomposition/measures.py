@@ -8,10 +8,8 @@ The other atoms follow from R + U1 = I(Y; X1), R + U2 = I(Y; X2) and the sum I(Y
 
 References
 ----------
-Williams, Beer (2010), Nonnegative decomposition of multivariate information. Barrett (2015),
-Exploration of synergistic and redundant information sharing, Phys. Rev. E 91. Ince (2017),
-Measuring multivariate redundant information with pointwise common change in surprisal, Entropy 19.
-James, Emenheiser, Crutchfield (2018), Unique information via dependency constraints, J. Phys. A 52.
+I_min: Williams, Beer (2010), arXiv 1004.2515. MMI: Barrett (2015), Phys. Rev. E 91. I_CCS: Ince
+(2017), Entropy 19(7). I_dep: James, Emenheiser, Crutchfield (2018), J. Phys. A 52.
 """
 
 import math

@@ -21,8 +21,7 @@ of order n2 k, so the first source should be the larger one.
 References
 ----------
 Mehrotra (1992), On the implementation of a primal-dual interior point method, SIAM J. Optim. 2(4).
-Makkeh, Theis, Vicente (2018), BROJA-2PID: a robust estimator for bivariate partial information
-decomposition, Entropy 20(4).
+Makkeh, Theis, Vicente (2018), BROJA-2PID, Entropy 20(4).
 """
 
 import math

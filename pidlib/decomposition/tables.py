@@ -41,9 +41,8 @@ def read_decisions(
         wrong = np.argwhere(~((rows >= 0) & np.isfinite(rows)).T)
         if len(wrong):
             column, row = wrong[0]
-            text = (
-                f"{cells.columns[column]!r} of row {ids[row]!r} is {str(cells.iat[row, column])!r}"
-            )
+            cell = str(cells.iat[row, column])
+            text = f"{cells.columns[column]!r} of row {ids[row]!r} is {cell!r}"
             raise ValueError(f"{text}; probabilities must be finite numbers, not negative")
         total = rows.sum(1)
         wrong = ~(total > 0) if normalize else ~(np.abs(total - 1) <= TOLERANCE)

@@ -282,6 +282,13 @@ def test_invalid_values_and_reconciliations_raise():
     for labels in (np.arange(4), np.zeros((5, 2)), 3 * ["a"]):
         with pytest.raises(ValueError, match="values of 'vision' must be 5 labels, one for each"):
             replace(made, values={"vision": labels})
+    hidden = np.ma.array(np.arange(5), mask=[0, 1, 0, 0, 0])
+    for labels, message in (
+        (hidden, "1 entries of values of 'vision' are masked"),
+        ([0, 1, np.nan, np.nan, 0], "2 of 5 values of 'vision' are missing .*: samples 2, 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Decisions(made.joint, made.sources, values={"vision": labels})
     with pytest.raises(ValueError, match="source of values 'audio'"):
         replace(made, values={"audio": np.arange(5)})
     with pytest.raises(ValueError, match="reconciliation 'least'; known: bounded, channel, none"):

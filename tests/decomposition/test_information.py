@@ -9,6 +9,7 @@ import torch
 
 from pidlib.decomposition.information import (
     mutual_information,
+    numbered,
     probabilities,
     to_float64,
     to_numpy,
@@ -111,3 +112,36 @@ def test_read_only_arrays_are_copied():
 def test_masked_or_non_numeric_entries_raise(values, message):
     with pytest.raises(ValueError, match=message):
         to_float64(values, name="x")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([7, 2, 7], "u2"),
+        np.array([2, 7, 2])[::-1][[1, 0, 1]],
+        ["b", "a", "b"],
+        pd.Series(list("xbab"))[1:],
+        pd.Categorical(["b", "a", "b"]),
+        pd.array([7, 2, 7], dtype="Int64"),
+        torch.tensor([True, False, True]),
+        np.ma.array([7, 2, 7], mask=False),
+    ],
+)
+def test_labels_of_any_type_are_numbered(labels):
+    assert numbered(labels, "y").tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, np.nan, 1], r"1 of 3 y are missing \(NaN or None\): samples 1 \.\.\.; drop them"),
+        (["a", None, "b"], "1 of 3 y are missing"),
+        (pd.Series(["a", pd.NA, "b"], dtype="string"), "1 of 3 y are missing"),
+        (pd.to_datetime(["2026-01-01", None, None]), "2 of 3 y are missing"),
+        (np.array(["a", 1, "b"], dtype=object), "y are of types that cannot be sorted"),
+        (np.ma.array([0, 1, 1], mask=[0, 1, 0]), "1 entries of y are masked"),
+    ],
+)
+def test_labels_that_are_missing_masked_or_of_several_types_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        numbered(labels, "y")
