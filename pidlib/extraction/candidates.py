@@ -21,9 +21,8 @@ class CandidateTokens:
     @property
     def stems(self) -> list[tuple[int, ...]]:
         """Tokens to append to the prompt, one after the other; ``[()]`` for single tokens."""
-        short = sorted({tokens[:-1] for tokens in self.tokens}, key=len, reverse=True)
         longest: list[tuple[int, ...]] = []
-        for stem in short:
+        for stem in sorted({tokens[:-1] for tokens in self.tokens}, key=len, reverse=True):
             if not any(other[: len(stem)] == stem for other in longest):
                 longest.append(stem)
         return longest
@@ -42,26 +41,22 @@ class CandidateTokens:
         token of each stem. Candidates of single tokens keep their logits and log normalizers.
         """
         stems, column = self.stems, {token: n for n, token in enumerate(self.vocabulary)}
-        output = {}
-        for kind in {name.removesuffix("logits") for name in read if name.endswith("logits")}:
+        output, combine = {}, np.mean if self.is_mean else np.sum
+        for kind in [name.removesuffix("logits") for name in read if name.endswith("logits")]:
             logits, normalizer = (
                 values.reshape(len(stems), -1, *values.shape[1:])
                 for values in (read[f"{kind}logits"], read[f"{kind}log_normalizer"])
             )
-            if stems == [()]:
-                output[f"{kind}logits"] = logits[0, :, 0]
-                output[f"{kind}log_normalizer"] = normalizer[0, :, 0]
-                continue
-            scores = []
-            for tokens in self.tokens:
-                own = next(
-                    n for n, stem in enumerate(stems) if stem[: len(tokens) - 1] == tokens[:-1]
-                )
-                each = [
-                    logits[own, :, place, ..., column[token]] - normalizer[own, :, place]
-                    for place, token in enumerate(tokens)
-                ]
-                scores.append(np.mean(each, 0) if self.is_mean else np.sum(each, 0))
-            output[f"{kind}logits"] = np.stack(scores, -1)
-            output[f"{kind}log_normalizer"] = np.zeros(normalizer[0, :, 0].shape, np.float32)
+            scores, constant = logits[0, :, 0], normalizer[0, :, 0]
+            if stems != [()]:
+                wholes = []
+                for tokens in self.tokens:
+                    n = [stem[: len(tokens) - 1] == tokens[:-1] for stem in stems].index(True)
+                    each = [
+                        logits[n, :, place, ..., column[token]] - normalizer[n, :, place]
+                        for place, token in enumerate(tokens)
+                    ]
+                    wholes.append(combine(each, 0))
+                scores, constant = np.stack(wholes, -1), np.zeros(constant.shape, np.float32)
+            output |= {f"{kind}logits": scores, f"{kind}log_normalizer": constant}
         return output

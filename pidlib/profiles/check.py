@@ -9,8 +9,9 @@ from pidlib.extraction.checks import check_samples
 from pidlib.extraction.extractor import DRAWS, PASSES
 from pidlib.extraction.masking import drawn
 from pidlib.extraction.proof import prove
-from pidlib.extraction.reader import Reader, Row
+from pidlib.extraction.reader import Reader
 from pidlib.extraction.result import is_undecided
+from pidlib.extraction.rows import Row
 from pidlib.models import LoadedModel
 from pidlib.models.families import FAMILIES
 
