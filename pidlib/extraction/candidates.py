@@ -11,8 +11,8 @@ from jaxtyping import Float
 class CandidateTokens:
     """The tokens of each candidate after the prompt.
 
-    Log probabilities of all of them follow from the prompt with a few `stems` appended: candidates
-    without their last token, each of which is no beginning of another. Single tokens need none.
+    Their log probabilities follow from the prompt with a few `stems` appended: candidates without
+    their last token, none of which is the beginning of another.
     """
 
     tokens: tuple[tuple[int, ...], ...]
@@ -35,10 +35,9 @@ class CandidateTokens:
     def whole(
         self, read: Mapping[str, Float[np.ndarray, "stems*rows places ..."]]
     ) -> dict[str, np.ndarray]:
-        """Sum the log probabilities of each candidate's tokens.
+        """Sum the log probabilities of each candidate's tokens; single tokens keep their logits.
 
-        ``read`` has logits of the `vocabulary` and log normalizers after the prompt and after each
-        token of each stem. Candidates of single tokens keep their logits and log normalizers.
+        ``read`` has logits of the `vocabulary` and log normalizers behind each token of each stem.
         """
         stems, column = self.stems, {token: n for n, token in enumerate(self.vocabulary)}
         output, combine = {}, np.mean if self.is_mean else np.sum

@@ -64,24 +64,22 @@ def extract(
         support ``"vision+language"`` alone; for clips, ``"vision+audio+language"`` masks nothing.
     partners
         Questions paired with each picture independently of it; see `draw_partners`.
-    layers
-        Blocks whose hidden states and logit lens are saved; negative numbers count from the last.
+    layers, tokens
+        Blocks whose hidden states and logit lens are saved (negative numbers count from the last);
+        whether to save embeddings and last states of single tokens, `Extraction.tokens`.
     mask
         What replaces masked tokens: calibrated ``"noise"``, its ``"mean"``, or those of another
         sample (``"swapped"``), repeated or cut. Their number stays, so the size of a masked picture
         is not hidden (a warning says so).
-    tokens
-        Save embeddings and last states of single tokens, `Extraction.tokens`, in another pass.
     length_normalized
         Divide the log probability of a candidate by its number of tokens. A candidate of several
         tokens is scored whole, and one that another continues includes it ("1" and "10").
     seed, batch_size
         Seed of noise and partners; rows per forward pass, halved when memory runs out.
-    cache
+    cache, progress
         Folder with a `Store` for each extraction, named by its fingerprint: an interrupted
-        extraction is resumed, a complete one is read without the model.
-    progress
-        Show a progress bar in a terminal or an interactive notebook.
+        extraction is resumed, a complete one is read without the model; whether to show a progress
+        bar, in a terminal or an interactive notebook.
     """
     if isinstance(passes, str):
         raise ValueError(f"passes must be a sequence of keys, such as [{passes!r}]")

@@ -24,10 +24,7 @@ MAX_CACHED = 2**30  # bytes of token embeddings kept after calibration, to run t
 
 
 class Job:
-    """One extraction, split into shards that can be made in any order once it has ``moments``.
-
-    Parameters as of `extract`; ``passes`` maps keys to `Pass`.
-    """
+    """One extraction (see `extract`), split into shards that can be made in any order."""
 
     def __init__(
         self,
@@ -136,11 +133,9 @@ class Job:
         arrays = {}
         for name, values in output.items():
             for key, of_pass in zip(self.passes, np.split(values, len(self.passes)), strict=True):
-                if name != "hidden":
-                    arrays[f"{name}/{key}"] = of_pass
-                elif key == self.full:
-                    arrays["hidden"] = of_pass
-        return arrays
+                arrays[f"{name}/{key}"] = of_pass
+        hidden = {key: arrays.pop(f"hidden/{key}") for key in self.passes if self.reader.layers}
+        return arrays | ({"hidden": hidden[self.full]} if self.full in hidden else {})
 
     def _answer_pairs(self, start: int, encoded: Sequence[Encoded]) -> dict[str, np.ndarray]:
         partners = self.partners[start : start + len(encoded)]
@@ -161,11 +156,10 @@ class Job:
 def draw_partners(samples: Sequence[Sample], count: int, seed: int) -> list[dict[int, float]]:
     r"""Draw the questions to pair each sample's picture with, and their weights.
 
-    Partners come from the whole benchmark, the picture's own question and all templates included,
-    so that pairs follow :math:`P(v)\,P(t)`. Up to ``count`` different texts are all used, weighted
-    by frequency. Otherwise ``count`` samples are drawn for each picture without replacement, with a
-    warning: means over K questions then differ between pictures by chance, which inflates their
-    information by up to about (k - 1) / (2 K ln 2) bits for k candidates.
+    Partners come from the whole benchmark, the picture's own question included, so that pairs
+    follow :math:`P(v)\,P(t)`. Up to ``count`` different texts are all used, by frequency. Otherwise
+    ``count`` samples are drawn for each picture, with a warning: means over K questions differ
+    between pictures by chance, which adds up to about (k - 1) / (2 K ln 2) bits for k candidates.
 
     Returns, for each sample, the first sample with a partner's question -> its weight, of sum 1.
     """

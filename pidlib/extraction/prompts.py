@@ -40,10 +40,9 @@ Prompt = tuple[Question, Picture]  # a picture without features; without tokens 
 class Prompter:
     """Render questions for a processor and locate their tokens.
 
-    A token belongs to the question exactly if it covers a character of it in the text that the
-    processor gives to its tokenizer, where the placeholder of a picture is expanded. Without a
-    picture, the same chat is rendered without its placeholder. Raises a ValueError without a fast
-    tokenizer, and without a chat template that keeps questions as they are.
+    A token belongs to the question if it covers a character of it in the text that the processor
+    gives to its tokenizer, where the placeholder of a picture is expanded. Raises a ValueError
+    without a fast tokenizer, and without a chat template that keeps questions as they are.
     """
 
     def __init__(self, loaded: LoadedModel):
@@ -95,8 +94,7 @@ class Prompter:
     def tokenize(self, samples: list[Sample]) -> tuple[Mapping[str, Any], list[Prompt]]:
         """Process samples: the processor's other outputs (empty without media), and prompts.
 
-        Either all samples have a picture or clip, or none. Raises a ValueError that names a sample
-        whose picture the processor refuses, or whose text it changes.
+        Raises a ValueError that names a sample that the processor refuses or changes.
         """
         picture = samples[0].has_image or samples[0].video is not None
         before, after = self._scaffold(picture)

@@ -41,7 +41,7 @@ _PROVED: "WeakKeyDictionary[nn.Module, Proof]" = WeakKeyDictionary()
 def prove(reader: Reader, sample: Sample) -> Proof:
     """Test a reader's model on noise of the same kind as the media of a sample.
 
-    Warns and sets the reader's batch size to 1 if rows of a batch influence each other. Raises a
+    Sets the batch size to 1, with a warning, if rows of a batch influence each other. Raises a
     ValueError that names what else fails, such as what is received of a masked modality.
     """
     proof = _PROVED.get(reader.model) or _PROVED.setdefault(reader.model, _test(reader, sample))

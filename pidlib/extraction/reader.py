@@ -65,8 +65,8 @@ class Reader:
         self.runs, self.head = family.runs(model), family.head_of(model)
         self.decoder = family.decoder_of(model)
         self.blocks, self.norm = family.blocks_of(model), family.norm_of(model)
-        # Vision features are this wide at the input; those of deepstack levels follow.
-        self.width = self.embed.weight.shape[1] if family.cross_attention_arg is None else None
+        # Of vision features at the input; those of deepstack levels follow.
+        self.width = None if family.cross_attention_arg else self.embed.weight.shape[1]
         self.layers, self.prompter = layers, Prompter(loaded)
         tokens = self.prompter.candidate_tokens(candidates, question)
         self.candidates = CandidateTokens(tokens, is_mean)
@@ -109,8 +109,7 @@ class Reader:
     def answer(self, rows: Sequence[Row], lens: bool = False) -> dict[str, np.ndarray]:
         """Run the rows, batched by length: ``logits`` [rows, k] and ``log_normalizer``, float32.
 
-        ``lens`` adds ``hidden`` [rows, L, d], ``lens_logits`` and ``lens_log_normalizer``. Logits
-        of candidates of several tokens are log probabilities, with log normalizers of zero.
+        ``lens`` adds ``hidden`` [rows, L, d], ``lens_logits`` and ``lens_log_normalizer``.
         """
         count, stems = len(rows), self.candidates.stems
         rows = [replace(row, stem=stem) for stem in stems for row in rows]
@@ -141,7 +140,6 @@ class Reader:
 
         return self.in_batches(run, sorted(indices, key=lambda index: len(rows[index])))
 
-    @torch.inference_mode()
     def _read_prefixes(self, rows: Sequence[Row], length: int, groups: Sequence) -> Prefix:
         from transformers import DynamicCache
 
@@ -150,11 +148,10 @@ class Reader:
         number = {index: place for place, group in enumerate(groups) for index in group}
         return Prefix(length, cache, number)
 
-    @torch.inference_mode()
     def likeliest(self, rows: Sequence[Row]) -> list[int]:
         """Run the rows and return the likeliest token after each prompt, candidate or not."""
-        run = lambda batch: self._run(batch, [])[0][:, 0, 0].argmax(-1).tolist()  # noqa: E731
-        return [token for batch in self.in_batches(run, rows) for token in batch]
+        batches = self.in_batches(lambda batch: self._run(batch, [])[0], rows)
+        return [token for logits in batches for token in logits[:, 0, 0].argmax(-1).tolist()]
 
     def states(self, rows: Sequence[Row]) -> list[Float[Tensor, "length d"]]:
         """Run the rows and return the last block's output at every token, float32."""
@@ -193,10 +190,7 @@ class Reader:
         tokens["vision"] = self.seams.matrix(outputs["vision"], sum(counts["vision"]))
         return {name: rows.split(counts[name]) for name, rows in tokens.items()}
 
-    @torch.inference_mode()
-    def _forward(
-        self, rows: Sequence[Row], blocks: list, prefix: Prefix | None = None
-    ) -> dict[str, np.ndarray]:
+    def _forward(self, rows: Sequence[Row], blocks: list, prefix: Prefix | None) -> dict:
         logits, states = self._run(rows, blocks, prefix)
         read = logits[..., self.vocabulary].float()
         # One by one, as all of the vocabulary in float32 needs memory.
@@ -208,21 +202,20 @@ class Reader:
             output |= {"lens_logits": read[:, :, 1:], "lens_log_normalizer": sums[:, :, 1:]}
         return {name: value.cpu().numpy() for name, value in output.items()}
 
-    @torch.inference_mode()
     def _states(self, rows: Sequence[Row]) -> list[Float[Tensor, "length d"]]:
         with capture_outputs(self.blocks[-1:], (...,)) as states:
             self._run(rows, [])
         ends = zip(states[0], map(len, rows), strict=True)
         return [state[:end].float().cpu() for state, end in ends]
 
+    @torch.inference_mode()
     def _run(
         self, rows: Sequence[Row], blocks: list, prefix: Prefix | None = None
     ) -> tuple[Tensor, list[Float[Tensor, "rows places d"]]]:
         """Return logits [rows, places, 1 + L, vocabulary], and outputs of the L blocks.
 
-        The places are the last token of the prompt and the tokens of the stem. The model's own
-        forward pass computes the logits, and with them the logit lens (nostalgebraist, 2020): its
-        head receives the normed outputs of the blocks too.
+        The places are the last token of the prompt and the stem. The model's own forward pass also
+        computes the logit lens (nostalgebraist, 2020), of the normed outputs of the blocks.
         """
 
         def answering(head, args):
@@ -254,8 +247,7 @@ class Reader:
         """Yield the arguments of the forward pass; embeddings are replaced in the context.
 
         The model places the tokens of pictures (or ``vision``, an output of the tower); those of
-        sound and of masked questions are written on its input embeddings. The ids of masked
-        questions become those of padding, as some models look up ids in later layers.
+        sound and of masked questions are written on its input embeddings.
         """
         pictures, noise = [row.picture for row in rows], [row.noise() for row in rows]
         fields, masks = collate(rows, noise, self.pad)

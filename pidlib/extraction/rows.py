@@ -98,5 +98,6 @@ def collate(rows: Sequence[Row], noise: Sequence[Tokens], pad: int) -> tuple[Fie
             masks[name][index, media] = places
         if "language" in noise[index]:
             masks["language"][index, others] = question.is_language
+            # Some models look up ids in later layers.
             fields["input_ids"][index, masks["language"][index]] = pad
     return fields, masks

@@ -20,11 +20,7 @@ _NORMS = ("norm", "final_layernorm", "final_layer_norm", "embedding_norm", "ln_f
 
 @dataclass(frozen=True)
 class Family:
-    """Facts about one architecture; the defaults hold for most models that take pictures.
-
-    With cross-attention, vision tokens enter through an argument of the forward pass, those of
-    empty tiles included (Mllama): tokens before the picture attend to them.
-    """
+    """Facts about one architecture; the defaults hold for most models that take pictures."""
 
     name: str  # config.model_type
     # The text-generating part of a composite model (Qwen2.5-Omni: "thinker"), with configuration
@@ -36,7 +32,8 @@ class Family:
     # and what the processor makes of it before it expands the picture (None: the same).
     prompt: str | None = None
     tokenized: str | None = None
-    cross_attention_arg: str | None = None  # takes vision tokens outside the text
+    # Takes vision tokens outside the text, those of empty tiles too (tokens attend to them).
+    cross_attention_arg: str | None = None
     part: str | None = None  # that is run, if the whole requires pixels
     head: str | None = None  # what computes logits in it
     forward_kwargs: tuple[tuple[str, object], ...] = ()  # further arguments of the forward pass
@@ -57,10 +54,7 @@ class Family:
         return {"vision": self.medium} | ({"audio": "audio"} if self.has_audio else {})
 
     def placeholder_ids(self, model: "PreTrainedModel") -> dict[str, int | None]:
-        """Return the ids of the placeholder tokens; -1 for a prompt without, None if unknown.
-
-        With cross-attention, the vision placeholder is the one token that marks the picture.
-        """
+        """Return the ids of the placeholder tokens; -1 for a prompt without, None if unknown."""
         if self.prompt and "{image}" not in self.prompt:
             return {"vision": -1}
         ids = {

@@ -115,10 +115,9 @@ def resolve(
 ) -> tuple[Path | None, str | None]:
     """Find a model without loading it: its folder, or None and the revision of a hub checkpoint.
 
-    Only a name without a slash is a mini; warns if it is a folder too. Raises a ValueError for a
-    name that is no mini, folder or hub id, a known checkpoint that cannot be loaded, a revision
-    that is not the hash of a folder's files, and a hub checkpoint without a 40-hex revision,
-    unless ``allow_unpinned``.
+    Only a name without a slash is a mini; warns if it is a folder too. Raises a ValueError for
+    other names, checkpoints that cannot be loaded, a revision that is not the hash of a folder's
+    files, and a hub checkpoint without a 40-hex revision, unless ``allow_unpinned``.
     """
     is_bare = isinstance(name, str) and "/" not in name
     folders = [MINIS / name] * is_bare + [Path(name)]
@@ -135,9 +134,8 @@ def resolve(
     if Path(name).is_dir():
         fault = f"{name} is a folder without a config.json (for an adapter, see load_model)"
     elif is_bare:
-        fault = unknown_name(
-            "model", name, [path.parent.name for path in MINIS.glob("*/config.json")]
-        )
+        minis = [path.parent.name for path in MINIS.glob("*/config.json")]
+        fault = unknown_name("model", name, minis)
     if Path(name).is_dir() or not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)):
         raise ValueError(f"{fault}; give a folder of save_pretrained, a hub id, or a mini")
     known = CHECKPOINTS.get(str(name))
