@@ -16,7 +16,7 @@ from pidlib.extraction.checks import check_finite
 from pidlib.extraction.masking import Moments, Pass, draw_noise, full_pass, modalities_of
 from pidlib.extraction.reader import Reader
 from pidlib.extraction.result import FACTS
-from pidlib.extraction.rows import Encoded, Question, Row, Tokens
+from pidlib.extraction.rows import Question, Row, Tokens
 from pidlib.extraction.store import Shard
 
 SHARD = 64  # samples
@@ -42,9 +42,9 @@ class Job:
         self.partners = draw_partners(samples, partners, seed) if partners else [{}] * len(samples)
         self.starts = range(0, len(samples), SHARD)
         self.moments: Mapping[str, np.ndarray] = {}  # of the noise: the arrays of `statistics`
-        self._encoded: dict[int, list[Encoded]] = {}
+        self._encoded: dict[int, list[Row]] = {}
         self._questions: dict[int, Question] = {}
-        self._donors: list[Encoded] = []  # of tokens for the mask "swapped"
+        self._donors: list[Row] = []  # of tokens for the mask "swapped"
 
     def statistics(self) -> Shard:
         """Compute mean and standard deviation of each modality's token embeddings."""
@@ -68,7 +68,7 @@ class Job:
         arrays |= {f"std/{name}": moment.std for name, moment in moments.items()}
         return Shard({name: value.cpu().numpy() for name, value in arrays.items()})
 
-    def noise(self, encoded: Encoded, given: Pass) -> Tokens:
+    def noise(self, encoded: Row, given: Pass) -> Tokens:
         """Draw the embeddings that replace the masked modalities of a pass."""
         noise = {}
         for name in given.absent(self.modalities):
@@ -89,7 +89,7 @@ class Job:
             noise["language"] = noise["language"][~torch.from_numpy(encoded.question.is_options)]
         return noise
 
-    def row(self, encoded: Encoded, given: Pass) -> Row:
+    def row(self, encoded: Row, given: Pass) -> Row:
         """Return the forward pass of a sample with the modalities of a pass."""
         question = encoded.question
         if "options" in given.present:  # as part of the scaffold, which masking keeps
@@ -98,7 +98,7 @@ class Job:
             question = replace(question, is_language=is_language)
         hidden = set(given.absent(self.modalities)) - {"language"}
         noise = partial(self.noise, encoded, given)
-        return Row(encoded.picture, question, noise, shows_picture=not hidden)
+        return replace(encoded, question=question, noise=noise, shows_picture=not hidden)
 
     def shard(self, start: int) -> Shard:
         """Extract the `SHARD` samples from ``start``."""
@@ -112,7 +112,7 @@ class Job:
             means = [rows.mean(0).cpu().numpy() for rows in tokens[name]]
             arrays[f"embeddings/{name}"] = np.stack(means)
         if self.tokens:
-            tokens["hidden"] = self.reader.states([Row(i.picture, i.question) for i in encoded])
+            tokens["hidden"] = self.reader.states(encoded)
             for name, of_samples in tokens.items():
                 arrays[f"tokens/{name}"] = torch.cat(of_samples).cpu().numpy()
                 arrays[f"lengths/{name}"] = np.array(list(map(len, of_samples)))
@@ -122,11 +122,11 @@ class Job:
         facts = {name: [getattr(s, field) for s in samples] for name, field in FACTS.items()}
         return Shard(arrays, facts)
 
-    def _encode(self, start: int) -> list[Encoded]:
+    def _encode(self, start: int) -> list[Row]:
         samples = self.samples[start : start + SHARD]
         return self._encoded.pop(start, None) or self.reader.encode(samples)
 
-    def _answer_passes(self, encoded: Sequence[Encoded]) -> dict[str, np.ndarray]:
+    def _answer_passes(self, encoded: Sequence[Row]) -> dict[str, np.ndarray]:
         rows = [self.row(item, given) for given in self.passes.values() for item in encoded]
         output = self.reader.answer(rows, lens=bool(self.reader.layers))
         check_finite(output, [item.sample.sample_id for item in encoded] * len(self.passes))
@@ -137,7 +137,7 @@ class Job:
         hidden = {key: arrays.pop(f"hidden/{key}") for key in self.passes if self.reader.layers}
         return arrays | ({"hidden": hidden[self.full]} if self.full in hidden else {})
 
-    def _answer_pairs(self, start: int, encoded: Sequence[Encoded]) -> dict[str, np.ndarray]:
+    def _answer_pairs(self, start: int, encoded: Sequence[Row]) -> dict[str, np.ndarray]:
         partners = self.partners[start : start + len(encoded)]
         missing = sorted({key for of_row in partners for key in of_row} - set(self._questions))
         questions = self.reader.questions([self.samples[index] for index in missing])

@@ -20,7 +20,7 @@ from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from pidlib.benchmarks import Sample
 from pidlib.extraction.reader import Reader
-from pidlib.extraction.rows import Encoded, Row, collate
+from pidlib.extraction.rows import Row, collate
 from pidlib.models.families import arguments_of
 
 
@@ -68,8 +68,8 @@ def _test(reader: Reader, sample: Sample) -> Proof:
     item = items.pop("")
     masks = {name: tokens.flip(0) for name, tokens in item.tokens.items()}
 
-    def row(item: Encoded, *absent: str) -> Row:
-        return Row(item.picture, item.question, lambda: {name: masks[name] for name in absent})
+    def masked(item: Row, *absent: str) -> Row:
+        return replace(item, noise=lambda: {name: masks[name] for name in absent})
 
     def answer(*rows: Row) -> Tensor:
         return reader._run(rows, [])[0][:, 0, 0].float()
@@ -77,37 +77,36 @@ def _test(reader: Reader, sample: Sample) -> Proof:
     def gap(one: Tensor, other: Tensor) -> float:
         return float((one - other)[usual].abs().max() / whole[usual].abs().max())
 
-    whole = answer(row(item))
+    whole = answer(item)
     usual, limit = whole.abs() < 1e30, max(1e-4, 8 * torch.finfo(reader.dtype).eps)
     for name, other in items.items():
         for absent in ((name,), tuple(items)):
             with _received(reader) as received:
-                pair = [answer(row(each, *absent)) for each in (item, other)]
+                pair = [answer(masked(each, *absent)) for each in (item, other)]
             one, two = received[0], received[-1]
             leaks = [key for key in one if key not in two or not torch.equal(one[key], two[key])]
             if leaks or gap(*pair) > limit:
                 raise _fault(reader, f"masked {name} is read in {', '.join(leaks) or 'its answer'}")
-        if torch.equal(whole, answer(row(other))):
+        if torch.equal(whole, answer(other)):
             raise _fault(reader, f"another {name} does not change the answer")
     if (own := gap(_own_answer(reader, samples[""]), whole)) > limit:
         raise _fault(reader, f"the full pass is not its own forward pass (off by {own:.1g})")
     batch = [samples[""], _made_up(sample, longer, "size"), samples["language"]]
     gaps = dict.fromkeys(("lens", "batch", "prefix"), float("inf"))  # if they cannot be computed
     with suppress(Exception):  # whatever a model raises
-        together = answer(*map(row, reader._encode(batch))).split(1)
-        alone = [answer(row(*reader._encode([each]))) for each in batch]
+        together = answer(*reader._encode(batch)).split(1)
+        alone = [answer(*reader._encode([each])) for each in batch]
         gaps["batch"] = max(map(gap, together, alone))
     with suppress(Exception):
         questions, answers = [item, items["language"], *reader._encode(batch[1:2])], []
         for reader.shares_prefixes in (False, True):  # is a picture read once for all, or alone?
-            read = reader.answer([Row(item.picture, each.question) for each in questions])
+            read = reader.answer([replace(each, picture=item.picture) for each in questions])
             answers.append(np.c_[read["logits"], read["log_normalizer"]])
         gaps["prefix"] = float(np.abs(np.subtract(*answers)).max() / np.abs(answers[0]).max())
     with suppress(RuntimeError, ValueError):
-        gaps["lens"] = gap(*reader._run([row(item)], reader.blocks[-1:])[0][:, 0].float().unbind(1))
-    token = tuple(reader.candidates.vocabulary[:1])
-    stem = gap(whole, answer(replace(row(item), stem=token)))
-    return Proof(limit, stem=stem, **gaps)
+        gaps["lens"] = gap(*reader._run([item], reader.blocks[-1:])[0][:, 0].float().unbind(1))
+    stem = answer(replace(item, stem=tuple(reader.candidates.vocabulary[:1])))
+    return Proof(limit, stem=gap(whole, stem), **gaps)
 
 
 def _fault(reader: Reader, fault: str) -> ValueError:

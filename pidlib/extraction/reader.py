@@ -20,7 +20,7 @@ from pidlib.extraction.candidates import CandidateTokens
 from pidlib.extraction.checks import check_finite
 from pidlib.extraction.prefix import Prefix, run_part
 from pidlib.extraction.prompts import Prompter
-from pidlib.extraction.rows import Encoded, Question, Row, collate
+from pidlib.extraction.rows import Question, Row, collate
 from pidlib.extraction.seams import Seams
 from pidlib.models import LoadedModel
 from pidlib.models.families import arguments_of
@@ -97,7 +97,7 @@ class Reader:
                 log.warning("out of memory at batch size %d; trying %d", len(batch), half)
                 clear_device_cache()
 
-    def encode(self, samples: Sequence[Sample]) -> list[Encoded]:
+    def encode(self, samples: Sequence[Sample]) -> list[Row]:
         """Process samples and run the towers."""
         return [item for batch in self.in_batches(self._encode, samples) for item in batch]
 
@@ -158,20 +158,20 @@ class Reader:
         return [state for batch in self.in_batches(self._states, rows) for state in batch]
 
     @torch.inference_mode()
-    def _encode(self, samples: Sequence[Sample]) -> list[Encoded]:
+    def _encode(self, samples: Sequence[Sample]) -> list[Row]:
         inputs, prompts = self.prompter.tokenize(list(samples))
         features = self._features(inputs, samples, prompts) if inputs else {}
         words = [torch.from_numpy(question.language_ids) for question, _ in prompts]
         words = self.embed(torch.cat(words).to(self.device)).split(list(map(len, words)))
-        encoded = []
-        for row, (question, picture) in enumerate(prompts):
-            own = {name: of_samples[row] for name, of_samples in features.items()}
-            tokens, picture = own | {"language": words[row]}, replace(picture, features=own)
-            encoded.append(Encoded(samples[row], picture, question, tokens))
-        names = {f"{name} embeddings": name for name in encoded[0].tokens}
-        tokens = {key: [item.tokens[name] for item in encoded] for key, name in names.items()}
-        check_finite(tokens, [sample.sample_id for sample in samples])
-        return encoded
+        rows = []
+        for n, (question, picture) in enumerate(prompts):
+            own = {name: of_samples[n] for name, of_samples in features.items()}
+            shown = replace(picture, features=own), replace(question, embeddings=words[n])
+            rows.append(Row(*shown, sample=samples[n]))
+        features |= {"language": words}
+        embeddings = {f"{name} embeddings": each for name, each in features.items()}
+        check_finite(embeddings, [sample.sample_id for sample in samples])
+        return rows
 
     def _features(self, inputs: Any, samples: Sequence, prompts: Sequence) -> dict:
         """Run the towers; return the tokens [tokens, levels * d] of each sample, by modality."""

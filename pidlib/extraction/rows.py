@@ -22,6 +22,7 @@ class Question:
     start: int  # number of tokens before the picture or clip
     is_language: Bool[np.ndarray, " tokens"]  # question and options, not the chat scaffold
     is_options: Bool[np.ndarray, " words"]  # of the language tokens, with the line break before
+    embeddings: Float[Tensor, "words d"] | None = None  # of the language tokens
 
     @property
     def language_ids(self) -> Int[np.ndarray, " words"]:
@@ -40,16 +41,6 @@ class Picture:
 
 
 @dataclass(frozen=True, eq=False)
-class Encoded:
-    """A sample ready for any pass."""
-
-    sample: Sample
-    picture: Picture
-    question: Question
-    tokens: Tokens  # input embeddings of the language model
-
-
-@dataclass(frozen=True, eq=False)
 class Row:
     """One forward pass; ``noise`` of masked modalities is drawn when its batch runs (memory)."""
 
@@ -58,6 +49,12 @@ class Row:
     noise: Callable[[], Tokens] = dict
     shows_picture: bool = True  # or clip, unmasked
     stem: tuple[int, ...] = ()  # tokens of candidates behind the prompt
+    sample: Sample | None = None
+
+    @property
+    def tokens(self) -> Tokens:
+        """The input embeddings of each modality."""
+        return self.picture.features | {"language": self.question.embeddings}
 
     @property
     def prefix(self) -> tuple[int, object] | None:
