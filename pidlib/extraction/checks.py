@@ -87,8 +87,8 @@ def _special_tokens(loaded: LoadedModel) -> set[str]:
     """Find texts that the tokenizer, or the processor before it, does not read as text."""
     processor = loaded.processor
     added = processor.tokenizer.added_tokens_decoder.values()
-    media = {getattr(processor, f"{name}_token", None) for name in ("image", "video", "audio")}
-    return {token.content for token in added if token.special} | (media - {None})
+    media = [getattr(processor, f"{name}_token", None) for name in ("image", "video", "audio")]
+    return {str(token) for token in (*filter(lambda each: each.special, added), *media) if token}
 
 
 def _clip_fault(sample: Sample) -> str | None:

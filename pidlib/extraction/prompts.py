@@ -196,7 +196,7 @@ class Prompter:
             first = candidates[tokens.index(own)]
             if not own or set(own) & set(tokenizer.all_special_ids):
                 raise ValueError(
-                    f"candidate {candidate!r}: the tokenizer does not know it; rename it"
+                    f"candidate {candidate!r}: the tokenizer has no tokens for it; rename it"
                 )
             if first != candidate:
                 raise ValueError(f"candidate {candidate!r} has the tokens of {first!r}; rename it")

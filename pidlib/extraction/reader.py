@@ -2,12 +2,10 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -114,31 +112,31 @@ class Reader:
         count, stems = len(rows), self.candidates.stems
         rows = [replace(row, stem=stem) for stem in stems for row in rows]
         blocks = [self.blocks[layer] for layer in self.layers] if lens else []
-        groups, alone = defaultdict(list), []
+        outputs, groups, alone = [], defaultdict(list), []
+
+        def collect(indices, prefix=None):  # in batches of similar length
+            def run(batch):
+                shared = prefix and prefix.of(batch)
+                return batch, self._forward([rows[index] for index in batch], blocks, shared)
+
+            indices = sorted(indices, key=lambda index: len(rows[index]))
+            outputs.extend(self.in_batches(run, indices))
+
         for index, row in enumerate(rows):
             groups[row.prefix if self.shares_prefixes else None].append(index)
         for key in list(groups):
             if key is None or len(groups[key]) == 1:
                 alone += groups.pop(key)
-        outputs = list(self._outputs(rows, alone, blocks))
-        for length, keys in groupby(sorted(groups, key=itemgetter(0)), itemgetter(0)):
-            read = partial(self._read_prefixes, rows, length)
-            for prefix in self.in_batches(read, [groups[key] for key in keys]):
-                outputs += self._outputs(rows, prefix.number, blocks, prefix)
+        collect(alone)
+        for length in sorted({length for length, _ in groups}):
+            of_length = [group for key, group in groups.items() if key[0] == length]
+            for prefix in self.in_batches(partial(self._read_prefixes, rows, length), of_length):
+                collect(prefix.number, prefix)
         batches, read = zip(*outputs, strict=True)
         original = np.argsort(np.concatenate(batches))
         read = {name: np.concatenate([each[name] for each in read])[original] for name in read[0]}
         hidden = {"hidden": read["hidden"][:count]} if lens else {}
         return hidden | self.candidates.whole(read)
-
-    def _outputs(self, rows: Sequence, indices: Iterable, blocks: list, prefix=None) -> Iterator:
-        """Yield the indices and the output of each batch; batches are of similar length."""
-
-        def run(batch):
-            shared = prefix and prefix.of(batch)
-            return batch, self._forward([rows[index] for index in batch], blocks, shared)
-
-        return self.in_batches(run, sorted(indices, key=lambda index: len(rows[index])))
 
     def _read_prefixes(self, rows: Sequence[Row], length: int, groups: Sequence) -> Prefix:
         from transformers import DynamicCache

@@ -80,21 +80,18 @@ def collate(rows: Sequence[Row], noise: Sequence[Tokens], pad: int) -> tuple[Fie
     fields["attention_mask"] = np.zeros(shape, np.int64)
     masks = {name: np.zeros(shape, bool) for name in (*rows[0].picture.places, "language")}
     for index, row in enumerate(rows):
-        question, span, end = row.question, row.picture.span, len(row)
-        media = slice(question.start, question.start + len(span["input_ids"]))
+        question, span, start, end = row.question, row.picture.span, row.question.start, len(row)
         prompt = end - len(row.stem)
-        others = np.delete(np.arange(prompt), media)
         for name, values in question.fields.items():
-            fields[name][index, others] = values
-            fields[name][index, media] = span[name]
+            fields[name][index, :prompt] = np.insert(values, start, span[name], axis=0)
             if values.ndim > 1:  # a cross-attention mask, which depends on the picture alone
-                fields[name][index, media.start : end] = span[name][-1]
+                fields[name][index, start:end] = span[name][-1]
         fields["input_ids"][index, prompt:end] = row.stem
         fields["attention_mask"][index, :end] = 1
         for name, places in row.picture.places.items():
-            masks[name][index, media] = places
+            masks[name][index, start : start + len(places)] = places
         if "language" in noise[index]:
-            masks["language"][index, others] = question.is_language
-            # Some models look up ids in later layers.
-            fields["input_ids"][index, masks["language"][index]] = pad
+            hidden = np.insert(question.is_language, start, np.zeros(len(span["input_ids"]), bool))
+            masks["language"][index, :prompt] = hidden
+            fields["input_ids"][index, :prompt][hidden] = pad  # which later layers may look up
     return fields, masks

@@ -75,8 +75,8 @@ def test_stems_are_few_and_scores_sum_over_them():
 @pytest.mark.parametrize(
     ("candidates", "message"),
     [
-        (("red", "mauve"), "'mauve': the tokenizer does not know it"),
-        (("red", "<pad>"), "'<pad>': the tokenizer does not know it"),
+        (("red", "mauve"), "'mauve': the tokenizer has no tokens for it"),
+        (("red", "<pad>"), "'<pad>': the tokenizer has no tokens for it"),
         (("red", "red"), "candidates must be"),
     ],
 )

@@ -239,7 +239,7 @@ def test_candidates_need_tokens_of_their_own():
     )
     template = "USER: <image>{{ messages[0]['content'][1]['text'] }} ASSISTANT: "
     prompts = prompter(loaded("llava"), processor_of(tokenizer, template))
-    with pytest.raises(ValueError, match="the tokenizer does not know it"):
+    with pytest.raises(ValueError, match="the tokenizer has no tokens for it"):
         prompts.candidate_tokens(("red", "\u200b"), "is it red?")
     with pytest.raises(ValueError, match="'Red' has the tokens of 'red'; rename it"):
         prompts.candidate_tokens(("red", "Red"), "is it red?")
