@@ -122,12 +122,9 @@ def extract(
 
         job = Job(Deferred(open_reader), samples, passes, **settings)
         parts = {f"samples-{start:06d}": partial(job.shard, start) for start in job.starts}
-        if store:
-            job.moments = store.get("calibration", job.statistics).arrays
-            shards = store.fill(parts, counted)
-        else:
-            job.moments = job.statistics().arrays
-            shards = [counted(make()) for make in parts.values()]
+        calibration = store.get("calibration", job.statistics) if store else job.statistics()
+        job.moments, makes = calibration.arrays, parts.values()
+        shards = store.fill(parts, counted) if store else [counted(make()) for make in makes]
     return Extraction.from_shards(shards, described)
 
 
