@@ -139,22 +139,24 @@ class Extraction:
         """Return decisions whose unimodal rows come from masking the other modality.
 
         p(y | t) is the mean over all draws of noise and samples with the text t, p(y | v) likewise.
-        ``permute`` first permutes the answers from one modality among samples and draws: a null.
+        With ``permute``, answers from one modality are first permuted among samples and draws: a
+        null for both sources, in which only noise differs.
         """
         self._require(FULL, *SOURCES)
         joint, sources = self.decisions(FULL, tau, layer), {}
         for name in SOURCES:
             rows = self.drawn(name, tau, layer)
             if permute is not None:
-                rows = permute.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
+                flat = rows.reshape(-1, rows.shape[-1])
+                rows = permute.permutation(flat).reshape(rows.shape)
             sources[name] = rows.mean(0)
         return Decisions(joint, sources, values=self._values(), ids=self.sample_ids)
 
     def resampled(self, tau: float = 0.3, permute: np.random.Generator | None = None) -> Decisions:
         r"""Return decisions with unimodal rows :math:`p(y|do(v)) = \sum_t p(t)\,p(y|v,t)`.
 
-        One row per pair; both sources average to the same P(Y) exactly. ``permute`` first permutes
-        answers among the pairs: a null.
+        One row per pair; both sources average to the same P(Y) exactly. With ``permute``, answers
+        are first permuted among the pairs: a null for both sources.
         """
         if self.pairs is None:
             raise ValueError("no resampled pairs were extracted; call extract(..., partners=16)")

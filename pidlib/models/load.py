@@ -69,15 +69,15 @@ def load_model(
     """
     from pidlib.models._transformers import transformers
 
-    base, revision, adapter = _split(name, revision)
-    folder, revision = resolve(base, revision, allow_unpinned=allow_unpinned)
-    revision = revision or (folder_revision(folder) if folder else latest_revision(base))
+    label, (name, revision, adapter) = str(name), _split(name, revision)
+    folder, revision = resolve(name, revision, allow_unpinned=allow_unpinned)
+    revision = revision or (folder_revision(folder) if folder else latest_revision(str(name)))
     identity = _adapted_revision(adapter, revision) if adapter else revision
     device = resolve_device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     if device.type == "cuda":
-        check_memory(base, torch.cuda.get_device_properties(device).total_memory / 2**30)
-    source = str(folder or base)
+        check_memory(name, torch.cuda.get_device_properties(device).total_memory / 2**30)
+    source = str(folder or name)
     options = {"revision": "main" if folder else revision, "trust_remote_code": False}
     config = transformers.AutoConfig.from_pretrained(source, **options)
     if (part := family_named(config.model_type).submodel) and hasattr(config, f"{part}_config"):
@@ -94,9 +94,9 @@ def load_model(
         with torch.random.fork_rng([device] if device.type == "cuda" else []):  # peft draws weights
             info = model.load_adapter(adapter)
         if keys := sorted({*info.missing_keys, *info.unexpected_keys}):
-            raise ValueError(f"the adapter in {adapter} does not fit {base}: {keys[0]} ...")
+            raise ValueError(f"the adapter in {adapter} does not fit {name}: {keys[0]} ...")
     given = {"model": model_options or {}, "processor": processor_options or {}}
-    return LoadedModel(str(name), model.eval(), processor, family, identity, device, given)
+    return LoadedModel(label, model.eval(), processor, family, identity, device, given)
 
 
 def load_processor(source: str | Path, config: "PretrainedConfig", **options) -> "ProcessorMixin":

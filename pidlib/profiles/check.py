@@ -9,7 +9,7 @@ from pidlib.extraction.checks import check_samples
 from pidlib.extraction.extractor import DRAWS, PASSES
 from pidlib.extraction.masking import drawn
 from pidlib.extraction.proof import prove
-from pidlib.extraction.reader import Reader
+from pidlib.extraction.reader import Reader, Row
 from pidlib.extraction.result import is_undecided
 from pidlib.models import LoadedModel
 from pidlib.models.families import FAMILIES
@@ -27,7 +27,7 @@ def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> d
     reader = Reader(loaded, first.candidates, (), first.question, len(samples))
     proof = prove(reader, first)
     start = time.perf_counter()
-    rows = reader.encode(samples)
+    rows = [Row(item.picture, item.question) for item in reader.encode(samples)]
     read = time.perf_counter()
     output = reader.answer(rows)
     passes = len(drawn(PASSES, DRAWS)) + PARTNERS
