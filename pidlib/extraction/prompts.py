@@ -15,7 +15,7 @@ from pidlib.extraction.rows import Picture, Question
 from pidlib.models import LoadedModel
 
 _MARK = "\ue000"  # a private-use character, in place of the question
-_PROBE = "Is it A,\nor b?"  # a question that templates must leave as it is
+_PROBE = "Is <it> 'A',\n\"b\" & c?"  # a question that templates must leave as it is
 _DATE = re.compile(r"strftime_now\s*\(\s*(['\"])(.*?)\1\s*\)")  # of the day, in chat templates
 _DAY = date(2024, 7, 26)  # in its place, so that prompts are the same every day
 

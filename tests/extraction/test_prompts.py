@@ -223,11 +223,11 @@ def test_bert_prompt_starts_with_cls_and_has_no_sep():
 
 def test_unusable_chat_templates_are_refused():
     model = loaded("llava")
-    loud = processor_of(
-        byte_level_tokenizer(), "USER: <image>{{ messages[0]['content'][1]['text'] | upper }}\n"
-    )
-    with pytest.raises(ValueError, match="the chat template changes questions: .* in 'USER"):
-        prompter(model, loud).render("is it red?")
+    for change in ("upper", "tojson", "e", "replace('\\n', ' ')"):
+        text = "{{ messages[0]['content'][1]['text'] | " + change + " }}"
+        processor = processor_of(byte_level_tokenizer(), f"USER: <image>{text}\n")
+        with pytest.raises(ValueError, match="the chat template changes questions: .* in 'USER"):
+            prompter(model, processor).render("is it red?")
     with pytest.raises(ValueError, match="no chat template"):
         prompter(model, processor_of(byte_level_tokenizer(), None))
 
