@@ -12,13 +12,15 @@ from pidlib.profiles.check import check
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pidlib", description=__doc__)
-    commands = parser.add_subparsers(required=True)
-    formatter = argparse.ArgumentDefaultsHelpFormatter
-    command = commands.add_parser("profile", help="atoms of a model", formatter_class=formatter)
-    command.add_argument("model", help="a mini, a folder, or owner/name@commit")
-    command.add_argument(
-        "samples", metavar="benchmark", help="such as micro/grounding or table:FILE"
-    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    shared = argparse.ArgumentParser(add_help=False)
+    shared.add_argument("model", help="a mini, a folder, or owner/name@commit")
+    named = {"metavar": "benchmark", "nargs": "?", "default": argparse.SUPPRESS}
+    shared.add_argument("samples", **named, help="such as micro/grounding or table:FILE")
+    shared.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
+    options = {"parents": [shared], "formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+    commands.add_parser("check", help="what can be read of a model, in a minute", **options)
+    command = commands.add_parser("profile", help="atoms of a model", **options)
     command.add_argument("--n", type=int, default=256, help="samples")
     command.add_argument("--partners", type=int, default=32, help="questions per picture")
     command.add_argument("--tau", type=float, default=0.3, help="candidate mass of a fallback")
@@ -26,48 +28,40 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--mask", default="noise", help="of masked tokens: noise, mean, swapped")
     command.add_argument("--halves", type=int, default=16, help="halves of samples for intervals")
     command.add_argument("--seed", type=int, default=0, help="of noise, partners and halves")
-    command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
     command.add_argument("--batch-size", type=int, default=32, help="samples per forward pass")
     command.add_argument("--cache", help="folder for extractions; an interrupted run resumes there")
     command.add_argument("--out", help="write the table to this CSV file")
     command.add_argument("--plot", help="write the figure to this PDF or PNG file")
-    command = commands.add_parser("check", help="what can be read of a model, in a minute")
-    command.add_argument("model", help="a mini, a folder, or owner/name@commit")
-    command.add_argument("samples", metavar="benchmark", nargs="?", default="micro/existence")
-    command.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    command.set_defaults(check=True)
     options = vars(parser.parse_args(arguments))
-    if options.pop("check", False):
-        _check(**options)
-        return
-    out, plot, n_halves = (options.pop(name) for name in ("out", "plot", "halves"))
-    for path in (out, plot):
-        if path and not Path(path).parent.is_dir():
-            sys.exit(f"error: no folder {Path(path).parent} for {path}; create it first")
-    if plot and Path(plot).suffix not in (".pdf", ".png"):
-        sys.exit(f"error: --plot {plot}; give a file that ends in .pdf or .png")
+    run = {"check": _check, "profile": _profile}[options.pop("command")]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # printed with the profile
-            profile = pidlib.profile(n_halves=n_halves, **options)
+        run(**options)
     except (ValueError, OSError) as error:
         sys.exit(f"error: {error}")
+
+
+def _check(model: str, device: str, samples: str = "micro/existence") -> None:
+    loaded = pidlib.load_model(model, device=device)
+    lines = check(loaded, pidlib.load_benchmark(samples, n=8))
+    for name, text in lines.items():
+        print(f"{name:12}{text}")
+
+
+def _profile(out: str | None, plot: str | None, halves: int, **options) -> None:
+    for path in (out, plot):
+        if path and not Path(path).parent.is_dir():
+            raise ValueError(f"no folder {Path(path).parent} for {path}; create it first")
+    if plot and Path(plot).suffix not in (".pdf", ".png"):
+        raise ValueError(f"--plot {plot}; give a file that ends in .pdf or .png")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # printed with the profile
+        profile = pidlib.profile(n_halves=halves, **options)
     print(profile)
     if out:
         profile.to_csv(out)
     if plot:
         with replacing(plot) as part:
             profile.plot().savefig(part)
-
-
-def _check(model: str, samples: str, device: str) -> None:
-    try:
-        loaded = pidlib.load_model(model, device=device)
-        lines = check(loaded, pidlib.load_benchmark(samples, n=8))
-    except (ValueError, OSError) as error:
-        sys.exit(f"error: {error}")
-    for name, text in lines.items():
-        print(f"{name:12}{text}")
 
 
 if __name__ == "__main__":

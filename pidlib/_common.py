@@ -42,10 +42,7 @@ def derive_seed(*names: object) -> int:
 
 
 def fingerprint(**parts: Any) -> str:
-    """Return sixteen hex digits that identify a computation: a hash of everything that changes it.
-
-    Parts are JSON values, in any order; others raise a TypeError. Device, batch size and versions
-    are provenance and stay out.
+    """Return sixteen hex digits that identify a computation by what changes it, as JSON values.
 
     >>> fingerprint(model="llava", n=256) == fingerprint(n=256, model="llava")
     True
@@ -128,11 +125,7 @@ class Deferred:
 
 
 def resolve_device(device: "Device", default: "Device" = "cpu") -> "torch.device":
-    """Return a device that exists and computes in float64; ``"auto"`` prefers CUDA to the CPU.
-
-    >>> resolve_device(None)
-    device(type='cpu')
-    """
+    """Return a device that exists and computes in float64; ``"auto"`` prefers CUDA to the CPU."""
     import torch
 
     if device == "auto":

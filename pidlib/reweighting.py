@@ -9,15 +9,13 @@ parts, give its scores
 
 the share of synergy, the share of language alone (a shortcut), the entropy that fusion removes
 (its potential), and the unrealized part of it. Large gaps get more weight, shortcuts less. The
-scores and the weights 3 and 0.5 are published (ICML 2026, arXiv 2606.00959). The local terms, the
-lists of samples, epsilon, and the conditions beyond their names are our reconstruction.
+scores and the weights 3 and 0.5 are published (arXiv 2606.00959), the rest is our reconstruction.
 """
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,6 +25,7 @@ from scipy.special import entr, rel_entr
 from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.decomposition.information import to_numpy
 from pidlib.decomposition.lsmi import lsmi
 from pidlib.decomposition.marginals import RECONCILIATIONS
 
@@ -71,17 +70,9 @@ class Weighting:
             raise ValueError(f"{shares} are shares of the samples; give 0 to 1")
         if not (0 <= self.shortcut_weight <= self.gap_weight < math.inf and self.epsilon > 0):
             raise ValueError(f"need 0 <= shortcut_weight <= gap_weight and epsilon > 0; got {self}")
-        if self.estimator not in ESTIMATORS:
-            raise ValueError(unknown_name("estimator", self.estimator, ESTIMATORS))
-        if self.reconciliation not in RECONCILIATIONS:
-            raise ValueError(unknown_name("reconciliation", self.reconciliation, RECONCILIATIONS))
-
-
-class LocalTerms(NamedTuple):
-    """Terms of each sample, in bits, by atom."""
-
-    terms: dict[str, Float[np.ndarray, " n"]]
-    converged: bool  # whether the exact solver certified its tolerance; True for the others
+        for name, known in (("estimator", ESTIMATORS), ("reconciliation", RECONCILIATIONS)):
+            if getattr(self, name) not in known:
+                raise ValueError(unknown_name(name, getattr(self, name), known))
 
 
 def local_terms(
@@ -92,26 +83,22 @@ def local_terms(
     embeddings: Mapping[str, Float[np.ndarray, "n d"]] | None = None,
     tol: float = 1e-6,
     device: "Device" = None,
-) -> LocalTerms:
-    r"""Compute each sample's part in the atoms, whose mean over samples is the atom, in bits.
+) -> tuple[dict[str, Float[np.ndarray, " n"]], bool]:
+    """Compute each sample's part in the atoms, whose mean over samples is the atom, in bits.
 
-    With :math:`i_1 = KL(p_v || P(Y))`, i_2 and i_12 likewise, and i_Q the sample's share of I_Q
-    (the mean of its shares as a picture and as a question), the terms are i_1 + i_2 - i_Q,
-    i_Q - i_2, i_Q - i_1 and i_12 - i_Q; LSMI has its own. The exact terms belong to decisions
-    reconciled with one P(Y); FP in `scores` uses the decisions as given.
-
+    Returns the terms by atom, and whether the exact solver certified its tolerance.
     `decisions` are masked, with a row per sample and the sources vision and language. `estimator`
-    is ``"exact"``, with a certified gap of `tol` bits; ``"BATCH"``, the mean over the batches with
-    the sample, of 50 random ones as published or as many as cover every sample; or ``"LSMI"``.
-    `embeddings`, by source, are the inputs of the networks of BATCH and the densities of LSMI.
-
-    Raises a ValueError for an unknown estimator, and if a sample is in no batch.
+    is ``"exact"``, see `DecisionPID`, with a certified gap of `tol` bits; ``"BATCH"``, the mean
+    over the batches with the sample, of 50 random ones as published or as many as cover every
+    sample; or ``"LSMI"``. `embeddings`, by source, are the inputs of the networks of BATCH and of
+    the densities of LSMI. Raises a ValueError for an unknown estimator, and if a sample is in no
+    batch.
     """
     if estimator == "exact":
         result = decision_pid(decisions, tol=tol, device=device)
-        return LocalTerms(dict(result.local), result.pid.converged)
+        return dict(result.local), result.pid.converged
     if estimator == "LSMI":
-        return LocalTerms(lsmi(decisions, embeddings, seed), True)
+        return lsmi(decisions, embeddings, seed), True
     if estimator != "BATCH":
         raise ValueError(unknown_name("estimator", estimator, ESTIMATORS))
     options = {"embeddings": embeddings, "n_batches": _covering_batches(len(decisions))}
@@ -119,7 +106,7 @@ def local_terms(
     missing = np.flatnonzero(estimate.occurrences == 0)
     if len(missing):
         raise ValueError(f"samples {missing[:5]} ... are in no batch of BATCH; give another seed")
-    return LocalTerms(dict(estimate.local), True)
+    return dict(estimate.local), True
 
 
 def scores(
@@ -127,8 +114,7 @@ def scores(
 ) -> pd.DataFrame:
     """Return scores, a row per sample: shares ``sr`` and ``sc``, ``fp`` and ``gap`` in bits.
 
-    ``local`` is from `local_terms`; ``epsilon`` is in bits. Raises a ValueError if local terms are
-    missing, not finite, or not one per sample.
+    ``local`` is from `local_terms`; ``epsilon`` is in bits.
 
     >>> half, xor = [[0.5, 0.5]], dict.fromkeys(ATOMS, [0.0]) | {"synergy": [1.0]}
     >>> decisions = Decisions([[1.0, 0.0]], {"vision": half, "language": half})
@@ -137,7 +123,7 @@ def scores(
     """
     if set(local) != set(ATOMS):
         raise ValueError(f"local terms {', '.join(local)}: the scores need {', '.join(ATOMS)}")
-    positive = {name: np.maximum(terms, 0.0) for name, terms in local.items()}
+    positive = {name: np.maximum(to_numpy(terms, name), 0.0) for name, terms in local.items()}
     rows = decisions.unimodal["vision"], decisions.unimodal["language"], decisions.joint
     h_v, h_t, h_vt = (entr(p).sum(-1) / math.log(2) for p in rows)
     total = sum(positive.values()) + epsilon
@@ -168,7 +154,7 @@ def weights(
     ``labels`` are the indices of the answers among the candidates. Raises a ValueError for A (not
     trained) and unknown conditions, invalid labels, and different lengths.
     """
-    (n, k), labels = decisions.joint.shape, np.asarray(labels)
+    (n, k), labels = decisions.joint.shape, to_numpy(labels, "labels")
     if condition not in (known := set(CONDITIONS) - {Condition.BASE}):
         raise ValueError(unknown_name("condition of a training", condition, known))
     valid = labels.shape == (n,) and labels.dtype.kind in "iu" and set(labels) <= set(range(k))

@@ -22,13 +22,7 @@ from scipy.special import rel_entr
 from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition import PID, mean
 from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid
-from pidlib.decomposition.resampling import (
-    N_HALVES,
-    Draws,
-    Halves,
-    bootstrap_decisions,
-    solve_halves,
-)
+from pidlib.decomposition.resampling import N_HALVES, Halves, bootstrap_decisions, solve_halves
 from pidlib.extraction import Extraction
 
 SOURCES = ("vision", "audio")
@@ -52,16 +46,8 @@ class Group(NamedTuple):
     template: str  # empty if the samples have several
     question: str  # empty unless it is the condition
     decisions: Decisions  # p(y | v, a, t), p(y | v, t) and p(y | a, t)
-    text_only: Float[np.ndarray, " k"]  # mean of p(y | t)
     drawn: Drawn  # of the passes, for all draws of noise
     content: Content | None
-
-    def permuted(self, generator: np.random.Generator) -> Decisions:
-        """Decisions with the answers from each stream permuted among samples and draws of noise.
-
-        A null for both streams, in which only noise differs.
-        """
-        return _decisions(self.drawn, self.content, generator)
 
 
 def split_by(
@@ -76,10 +62,8 @@ def split_by(
 
     ``"ignored"`` needs `content`: what each clip shows and sounds like. Decisions are averaged over
     draws of noise, and over clips that agree in both streams, or in the only stream that is
-    present. `tau` and `layer` are those of `Extraction.decisions`.
-
-    Samples alone in their condition are left out. Warns if they are over a tenth, and if the median
-    group is below `MIN_SAMPLES`. Raises a ValueError if there is no group.
+    present. Samples alone in their condition are left out. Warns if they are over a tenth, and if
+    the median group is below `MIN_SAMPLES`. Raises a ValueError if there is no group.
     """
     if condition not in CONDITIONS:
         raise ValueError(unknown_name("condition", condition, CONDITIONS))
@@ -105,7 +89,6 @@ def split_by(
             template=templates.pop() if len(templates) == 1 else "",
             question=text if condition == "question" else "",
             decisions=_decisions(streams, clips),
-            text_only=streams["text"].mean((0, 1)),
             drawn=streams,
             content=clips,
         )
@@ -124,14 +107,24 @@ def split_by(
     return groups
 
 
+def permuted(
+    groups: Sequence[Group], stream: str, generator: np.random.Generator
+) -> list[Decisions]:
+    """A null: within conditions, answers of one stream are permuted among samples and draws."""
+    return [_decisions(group.drawn, group.content, stream, generator) for group in groups]
+
+
 def _decisions(
-    drawn: Drawn, content: Content | None, permute: np.random.Generator | None = None
+    drawn: Drawn,
+    content: Content | None,
+    permute: str = "",
+    generator: np.random.Generator | None = None,
 ) -> Decisions:
     joint, sources, values = drawn["joint"].mean(0), {}, {}
     for place, name in enumerate(SOURCES):
         rows = drawn[name]
-        if permute is not None:
-            rows = permute.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
+        if name == permute:
+            rows = generator.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
         sources[name] = rows.mean(0)
         if content is not None:
             values[name] = _numbered([pair[place] for pair in content])
@@ -179,33 +172,26 @@ def _shares(decisions: Sequence[Decisions]) -> Float[np.ndarray, " c"]:
     return counts / counts.sum()
 
 
-def reference_shift(
-    groups: Sequence[Group],
-    reference: str,
-    targets: Float[np.ndarray, "c *draws k"] | None = None,
-) -> Float[np.ndarray, " *draws"]:
+def reference_shift(groups: Sequence[Group], reference: str) -> float:
     r"""Return the bits that a reference r other than P(Y | c) adds to redundancy.
 
     .. math:: \sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)
 
     The paper's terms are KL(p(y | v, t) || r), and likewise for audio and for both, with an
-    unstated r. Each of them and I_Q of any coupling grow by KL(P(Y | c) || r) if r is one of the
-    `REFERENCES` of the condition, others raise a ValueError: the mean of the samples of a
-    ``question`` or ``template``, of all samples (``marginal``), or of p(y | t) (``sample``).
-    `targets` is P(Y | c) of each condition, by default that of the decisions, or draws of it.
+    unstated r. All of them and I_Q grow by KL(P(Y | c) || r) if r is one of the `REFERENCES` of the
+    condition (else a ValueError): the mean of the samples of a ``question`` or ``template``, of all
+    samples (``marginal``), or of p(y | t) (``sample``).
     """
     condition, allowed = groups[0].condition, REFERENCES[groups[0].condition]
     if reference not in allowed:
         text = f"reference {reference!r} is not constant within condition={condition!r}"
         raise ValueError(f"{text}; choose one of {', '.join(allowed)}")
-    if targets is None:
-        targets = np.stack([group.decisions.target for group in groups])
     if reference == allowed[0]:
-        return np.zeros(targets.shape[1:-1])
+        return 0.0
     shares = _shares([group.decisions for group in groups])
+    targets = np.stack([group.decisions.target for group in groups])
     if reference == "sample":
-        means = np.stack([group.text_only for group in groups])
-        against = means.reshape(len(groups), *[1] * (targets.ndim - 2), -1)
+        against = np.stack([group.drawn["text"].mean((0, 1)) for group in groups])
     else:
         against = np.empty_like(targets)
         keys = [(group.template, group.template or group.question) for group in groups]
@@ -213,21 +199,20 @@ def reference_shift(
         for key in set(keys):
             own = np.array([other == key for other in keys])
             against[own] = np.tensordot(shares[own] / shares[own].sum(), targets[own], 1)
-    return np.tensordot(shares, rel_entr(targets, against).sum(-1), 1) / np.log(2)
+    return float(np.tensordot(shares, rel_entr(targets, against).sum(-1), 1) / np.log(2))
 
 
 def bootstrap(
     result: SensoryPID, decisions: Sequence[Decisions], n: int = 100, seed: int = 0
-) -> tuple[Draws, Float[np.ndarray, "c n k"]]:
-    """Return draws of the mean atoms and of every P(Y | c); samples are drawn within conditions."""
-    atoms, targets = {name: np.zeros(n) for name in result.pid.atoms}, []
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return draws of the mean atoms; samples are drawn within conditions."""
+    atoms = {name: np.zeros(n) for name in result.pid.atoms}
     parts = zip(decisions, result.solved, _shares(decisions), strict=True)
     for index, (part, solved, share) in enumerate(parts):
-        draws = bootstrap_decisions(part, n, derive_seed(seed, index), solved=solved)
-        for name, values in draws.atoms.items():
+        draws = bootstrap_decisions(part, solved, n, derive_seed(seed, index))
+        for name, values in draws.items():
             atoms[name] += share * values
-        targets.append(draws.target)
-    return Draws(atoms, None), np.stack(targets)
+    return atoms
 
 
 def halve(
@@ -240,5 +225,7 @@ def halve(
         for index, (part, solved) in enumerate(parts)
     ]
     shares, columns = _shares(decisions), zip(*halves, strict=True)
-    whole, each, converged = (np.array(column) for column in columns)
-    return Halves(shares @ whole, np.tensordot(shares, each, 1), bool(converged.all()))
+    whole, each, converged, unseen = (np.array(column) for column in columns)
+    each = np.tensordot(shares, each, 1)
+    # what is unseen in all samples together
+    return Halves(shares @ whole, each, bool(converged.all()), 1 / float((1 / unseen).sum()))

@@ -78,7 +78,7 @@ def test_fusion_potential_uses_the_more_certain_source():
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_scores_are_shares_for_every_estimator(estimator):
     decisions = soft()
-    result = scores(decisions, local_terms(decisions, estimator).terms)
+    result = scores(decisions, local_terms(decisions, estimator)[0])
     assert result.shape == (96, 4) and (result >= 0).all(axis=None)
     assert (result["sr"] + result["sc"]).max() < 1 and (result["gap"] <= result["fp"]).all()
     assert (result > 1e-3).sum().min() > 10
@@ -87,7 +87,7 @@ def test_scores_are_shares_for_every_estimator(estimator):
 def test_exact_terms_average_to_the_atoms():
     decisions = soft()
     solved = decision_pid(decisions).pid
-    for atom, terms in local_terms(decisions).terms.items():
+    for atom, terms in local_terms(decisions)[0].items():
         assert terms.mean() == pytest.approx(solved.atoms[atom], abs=1e-6)
 
 
@@ -95,19 +95,19 @@ def test_batch_terms_average_to_the_atoms_by_occurrence():
     decisions = soft(200)
     n_batches = _covering_batches(200)
     result = batch_pid(decisions, n_batches=n_batches, seed=3, **BATCH_TRAINING)
-    terms = local_terms(decisions, "BATCH", seed=3).terms
+    terms = local_terms(decisions, "BATCH", seed=3)[0]
     total = n_batches * 64
     assert result.occurrences.sum() == total and result.occurrences.min() > 0
     for atom, value in result.atoms.items():
         assert result.occurrences @ terms[atom] / total == pytest.approx(value, abs=1e-12)
     # far from the exact ones in level (the training is short), near in order
-    exact = local_terms(decisions).terms
+    exact = local_terms(decisions)[0]
     for atom in exact:
         assert np.corrcoef(exact[atom], terms[atom])[0, 1] > 0.9
 
 
 def test_every_sample_must_be_in_a_batch(monkeypatch):
-    assert all(np.isfinite(terms).all() for terms in local_terms(soft(200), "BATCH").terms.values())
+    assert all(np.isfinite(terms).all() for terms in local_terms(soft(200), "BATCH")[0].values())
     monkeypatch.setattr(reweighting, "_covering_batches", lambda n: 2)
     with pytest.raises(ValueError, match="are in no batch of BATCH; give another seed"):
         local_terms(soft(200), "BATCH")
@@ -125,14 +125,12 @@ def test_batches_cover_every_sample(n):
 def test_local_terms_depend_on_the_seed_and_lsmi_uses_embeddings():
     decisions = soft()
     embeddings = {name: np.random.default_rng(1).normal(size=(96, 5)) for name in decisions.sources}
-    one, again, other = (
-        local_terms(decisions, "BATCH", seed).terms["synergy"] for seed in (0, 0, 1)
-    )
+    one, again, other = (local_terms(decisions, "BATCH", seed)[0]["synergy"] for seed in (0, 0, 1))
     assert (one == again).all() and (one != other).any()
     expected = lsmi(decisions, embeddings, 4)
     assert all(
         (terms == expected[atom]).all()
-        for atom, terms in local_terms(decisions, "LSMI", 4, embeddings=embeddings).terms.items()
+        for atom, terms in local_terms(decisions, "LSMI", 4, embeddings=embeddings)[0].items()
     )
 
 
@@ -208,6 +206,12 @@ def test_invalid_arguments_are_refused():
     for wrong in (labels[:9], labels + 2, labels - 1, labels.astype(float)):
         with pytest.raises(ValueError, match="10 scores and labels .* for 10 decisions"):
             weights("E", table, decisions, wrong)
+    hidden = np.arange(10) == 3
+    with pytest.raises(ValueError, match="1 entries of labels are masked"):
+        weights("E", table, decisions, np.ma.array(labels, mask=hidden))
+    terms = dict.fromkeys(ATOMS, np.ma.array(np.ones(10), mask=hidden))
+    with pytest.raises(ValueError, match="1 entries of redundancy are masked"):
+        scores(decisions, terms)
     with pytest.raises(ValueError, match="did you mean 'LSMI'"):
         local_terms(decisions, "LMSI")
     with pytest.raises(ValueError, match="did you mean 'BATCH'"):

@@ -30,14 +30,8 @@ __all__ = [
 
 _LOCAL = {"micro": micro, "easy_vqa": easy_vqa, "prior": micro, "micro_av": micro_av}
 _EXTERNAL = {"hub": hub, "music_avqa": music_avqa}
-_TASKS = {
-    "micro": micro.TASKS,
-    "easy_vqa": easy_vqa.TASKS,
-    "prior": micro.PRIORS,
-    "micro_av": micro_av.TASKS,
-    "hub": hub.SOURCES,
-    "music_avqa": music_avqa.TASKS,
-}
+_TASKS = {kind: module.TASKS for kind, module in (_LOCAL | _EXTERNAL).items()}
+_TASKS["prior"] = micro.PRIORS
 _KINDS = {
     "pictures": ("micro", "easy_vqa"),
     "prior": ("prior",),
@@ -120,7 +114,8 @@ def load(
     if kind == "table":
         return table.load(task, split, n, seed, source, listed=options)
     if kind in _EXTERNAL:
-        samples = _EXTERNAL[kind].load(task, split, n, seed, source, allow_unpinned)
+        place = hub.resolve(*_EXTERNAL[kind].origin(task), source, allow_unpinned)
+        samples = _EXTERNAL[kind].load(task, split, n, seed, *place)
         if not samples and n != 0:
             raise ValueError(f"{benchmark!r} has no questions in {split}; choose another split")
         return samples
@@ -147,7 +142,10 @@ def revision(benchmark: str, *, allow_unpinned: bool = False) -> str:
     kind, task, source = _parse(benchmark)
     if kind == "table":
         return table.revision(task)
-    return _EXTERNAL[kind].revision(task, source, allow_unpinned) if kind in _EXTERNAL else ""
+    if kind in _LOCAL:
+        return ""
+    place = hub.resolve(*_EXTERNAL[kind].origin(task), source, allow_unpinned)
+    return _EXTERNAL[kind].revision(task, *place)
 
 
 def is_external(benchmark: str) -> bool:
@@ -170,14 +168,8 @@ def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t 
 
     v and t are the latent states of picture and question, y is a candidate. ``"masked"`` is the law
     of the benchmark, :math:`P(v,t)\,p(y|v,t)`, with the dependence of the inputs. ``"resampled"``
-    is :math:`P(v)\,P(t)\,p(y|v,t)`: the other input is drawn independently.
-
-    Raises
-    ------
-    ValueError
-        If the benchmark or mode does not exist, with the nearest right name.
-    KeyError
-        If the benchmark's law is not known.
+    is :math:`P(v)\,P(t)\,p(y|v,t)`: the other input is drawn independently. Raises a ValueError if
+    the benchmark or mode does not exist, and a KeyError if its law is not known.
 
     Examples
     --------

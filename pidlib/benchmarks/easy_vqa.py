@@ -28,12 +28,7 @@ def load(task: str, split: str, n: int | None = None, seed: int = 0) -> list[Sam
     """Load the first n samples of the split in an order shuffled by the seed; by default all.
 
     Only their images are read. The id of a sample contains its index in the package's list of
-    questions and does not depend on the seed.
-
-    Raises
-    ------
-    ValueError
-        If there are fewer than n.
+    questions and does not depend on the seed. Raises a ValueError if there are fewer than n.
     """
     rows = [row for row in _questions(split) if row[2] in TASKS[task]]
     if n is not None and n > len(rows):

@@ -12,17 +12,18 @@ import hashlib
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
 
-from pidlib._common import derive_seed
-from pidlib.benchmarks.hub_sources import N_OPEN_ANSWERS, SOURCES, Question, Source
-from pidlib.benchmarks.sample import ANSWER_LETTER, SPLITS, Sample, as_displayed, listing
+from pidlib._common import derive_seed, unknown_name
+from pidlib.benchmarks.hub_sources import N_OPEN_ANSWERS, TASKS, Question
+from pidlib.benchmarks.sample import ANSWER_LETTER, Sample, as_displayed, listing
+from pidlib.models.load import download
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -32,27 +33,23 @@ class _Row(NamedTuple):
     """One question of a data set."""
 
     index: int  # its row in the table
+    split: str
     template: str
     content: Question
     picture: int  # row of its picture
 
 
 class _Table(NamedTuple):
-    """The questions of a data set by split, the table of its pictures, and its revision."""
+    """The questions of a data set, the table of its pictures, and its revision."""
 
-    questions: dict[str, list[_Row]]
+    rows: list[_Row]
     candidates: tuple[str, ...]
     pictures: "Dataset"
     revision: str
 
 
 def load(
-    task: str,
-    split: str,
-    n: int | None = None,
-    seed: int = 0,
-    source: str = "",
-    allow_unpinned: bool = False,
+    task: str, split: str, n: int | None, seed: int, folder: Path | None, commit: str | None
 ) -> list[Sample]:
     """Load the first n questions of the split in an order shuffled by the seed.
 
@@ -60,30 +57,25 @@ def load(
     `Sample.options`. Those of VQAv2 and GQA are the most frequent answers to the training pictures;
     questions with other answers are left out, with a warning that states their share.
 
-    Raises
-    ------
-    ValueError
-        As `resolve` does; if a column is missing. Naming the row: if a cell or picture is missing
-        or cannot be read, or an answer is not among its question's options.
-    FileNotFoundError
-        If the folder lacks the files of the repository.
+    Raises a FileNotFoundError if the folder lacks the files; a ValueError if a column is missing,
+    and one that names the row if a cell or picture is missing or cannot be read, or an answer is
+    not among its question's options.
     """
-    declared, benchmark = SOURCES[task], f"hub/{task}"
-    table = _read(task, *resolve(*origin(task), source, allow_unpinned))
-    candidates, rows = table.candidates, list(table.questions[split])
-    if not declared.candidates:
-        n_all = len(rows)
-        rows = [row for row in rows if row.content.answer in candidates]
-        share = 1 - len(rows) / max(n_all, 1)
+    benchmark, table = f"hub/{task}", _read(task, folder, commit)
+    candidates = table.candidates
+    rows = [row for row in table.rows if row.split == split]
+    if not TASKS[task].candidates:
+        known = [row for row in rows if row.content.answer in candidates]
         warnings.warn(
-            f"{benchmark} {split}: {share:.0%} of the questions are left out, as their answers are"
-            f" not among {', '.join(candidates)}",
+            f"{benchmark} {split}: {1 - len(known) / max(len(rows), 1):.0%} of the questions are"
+            f" left out, as their answers are not among {', '.join(candidates)}",
             stacklevel=2,
         )
-    Random(derive_seed(seed, "hub", task, split)).shuffle(rows)
-    warn_if_fewer(benchmark, split, n, len(rows))
-    return [
-        Sample(
+        rows = known
+    samples = []
+    for row in choose(benchmark, split, rows, n, seed):
+        options = f"{row.content.options}\n{ANSWER_LETTER}" if row.content.options else ""
+        sample = Sample(
             sample_id=f"{benchmark}/{split}/{row.index:06d}",
             benchmark=benchmark,
             template=row.template,
@@ -91,21 +83,21 @@ def load(
             candidates=candidates,
             answer=row.content.answer,
             split=split,
-            options=_options(row.content, candidates),
-            image=_picture(task, row, table.pictures[row.picture], declared),
+            options=options or listing(candidates),
+            image=_picture(task, row.index, table.pictures[row.picture]),
         )
-        for row in rows[:n]
-    ]
+        samples.append(sample)
+    return samples
 
 
-def revision(task: str, source: str = "", allow_unpinned: bool = False) -> str:
+def revision(task: str, folder: Path | None, commit: str | None) -> str:
     """Return the commit of a data set, or the hash of the files in its folder."""
-    return _read(task, *resolve(*origin(task), source, allow_unpinned)).revision
+    return _read(task, folder, commit).revision
 
 
 def origin(task: str) -> tuple[str, str | None, str]:
     """Return a benchmark's name, its repository on the hub and its files, for `resolve`."""
-    return f"hub/{task}", SOURCES[task].repository, SOURCES[task].files
+    return f"hub/{task}", TASKS[task].repository, TASKS[task].files
 
 
 def resolve(
@@ -113,12 +105,8 @@ def resolve(
 ) -> tuple[Path | None, str | None]:
     """Return (folder, None), (None, commit), or (None, None) for the newest commit.
 
-    Reads and loads nothing.
-
-    Raises
-    ------
-    ValueError
-        If ``source`` is neither a folder nor a 40-hex commit, unless ``allow_unpinned``.
+    Reads and loads nothing. Raises a ValueError if ``source`` is neither a folder nor a 40-hex
+    commit, unless ``allow_unpinned``.
     """
     if source and Path(source).is_dir():
         return Path(source), None
@@ -149,13 +137,14 @@ def _file_hash(path: Path, changed: int, size: int) -> bytes:
         return hashlib.file_digest(file, "sha256").digest()
 
 
-def warn_if_fewer(benchmark: str, split: str, n: int | None, available: int) -> None:
-    """Warn if a split has fewer than n questions."""
-    if n is not None and n > available:
-        warnings.warn(
-            f"{benchmark} {split} has {available} questions, fewer than {n}: all are used",
-            stacklevel=3,
-        )
+def choose(name: str, split: str, rows: Iterable[Any], n: int | None, seed: int) -> list[Any]:
+    """Return the first n rows of a split in an order by the seed; warn if there are fewer."""
+    rows = list(rows)
+    Random(derive_seed(seed, *re.split("[/:]", name, maxsplit=1), split)).shuffle(rows)
+    if n is not None and n > len(rows):
+        known = f"{name} {split} has {len(rows)} questions"
+        warnings.warn(f"{known}, fewer than {n}: all are used", stacklevel=3)
+    return rows[:n]
 
 
 def split_of(task: str, picture: object) -> str:
@@ -164,113 +153,112 @@ def split_of(task: str, picture: object) -> str:
 
 
 @cache
-def _read(task: str, folder: Path | None, revision: str | None) -> _Table:
+def _read(task: str, folder: Path | None, commit: str | None) -> _Table:
     """Read all questions, once for all models."""
-    declared, is_folder = SOURCES[task], folder is not None
-    if not is_folder:
-        from huggingface_hub import snapshot_download
+    from datasets import ClassLabel, Value  # late: it takes seconds, and nothing else needs it
 
-        folder = Path(
-            snapshot_download(
-                declared.repository,
-                repo_type="dataset",
-                revision=revision,
-                allow_patterns=[declared.files, *filter(None, [declared.pictures])],
-            )
-        )
-    images = () if declared.pictures else declared.images
-    rows = _open(task, folder, declared.files, declared.columns, images)
-    names = rows[declared.picture] if declared.picture else list(_digests(rows, declared))
-    pictures, places = rows, range(len(rows))
+    declared = TASKS[task]
+    patterns = [declared.files, *filter(None, [declared.pictures])]
+    if is_on_hub := folder is None:
+        folder = download(declared.repository, commit, patterns, "dataset")
+    named = tuple(filter(None, (declared.picture, declared.template)))
     if declared.pictures:
+        rows = _open(task, folder, declared.files, named)
         pictures = _open(task, folder, declared.pictures, ("id",), declared.images)
-        places = _places(task, names, pictures["id"])
-    questions = {split: [] for split in SPLITS}
-    cells = rows.select_columns(list(declared.columns)).to_list()
+        places = {str(name): place for place, name in enumerate(pictures["id"])}
+    else:
+        pictures = rows = _open(task, folder, declared.files, named, declared.images)
+        places = None
+    values = [  # columns of values and of lists of values
+        column
+        for column, feature in rows.features.items()
+        if isinstance(getattr(feature, "feature", feature), Value | ClassLabel)
+    ]
+    cells, questions = rows.select_columns(values).to_list(), []
+    if declared.picture:
+        names = (str(row[declared.picture]) for row in cells)
+    else:
+        names = _digests(rows, declared.images)
     for index, (name, row) in enumerate(zip(names, cells, strict=True)):
-        try:
-            content = declared.read(row)
-        except (ValueError, TypeError, AttributeError, LookupError) as error:
-            raise ValueError(f"row {index} of hub/{task}: {error}") from error
-        if content is None or name is None or not set(content.choices) <= set(declared.candidates):
+        if name is None or (content := _question(task, index, row)) is None:
             continue
-        if content.choices and content.answer not in content.choices:
-            raise ValueError(
-                f"row {index} of hub/{task}: its answer {content.answer!r} is none of its options"
-                f" {', '.join(content.choices)}"
-            )
-        template = str(row.get(declared.template, task))
-        questions[split_of(task, name)].append(_Row(index, template, content, places[index]))
-    frequent = Counter(row.content.answer for row in questions["train"])
-    most = tuple(answer for answer, _ in frequent.most_common(N_OPEN_ANSWERS))
-    patterns = filter(None, [declared.files, declared.pictures])
+        place = index if places is None else places.get(name)
+        if place is None:
+            lost = f"its picture {name!r} is not in {declared.pictures}"
+            raise ValueError(f"row {index} of hub/{task}: {lost}; download all of these files")
+        template = str(row[declared.template]) if declared.template else task
+        questions.append(_Row(index, split_of(task, name), template, content, place))
+    answers = Counter(row.content.answer for row in questions if row.split == "train")
+    most = tuple(answer for answer, _ in answers.most_common(N_OPEN_ANSWERS))
     files = [path for pattern in patterns for path in sorted(folder.glob(pattern))]
-    commit = content_hash(files) if is_folder else folder.name  # of the snapshot
-    return _Table(questions, declared.candidates or most, pictures, commit)
+    revision = folder.name if is_on_hub else content_hash(files)  # the snapshot has the commit
+    return _Table(questions, declared.candidates or most, pictures, revision)
 
 
 def _open(
-    task: str, folder: Path, pattern: str, columns: tuple[str, ...], images: tuple[str, ...]
+    task: str, folder: Path, pattern: str, named: tuple[str, ...], images: tuple[str, ...] = ()
 ) -> "Dataset":
     """Open the rows of the files, with the pictures still encoded."""
-    import datasets  # late: it takes seconds, and nothing else needs it
+    import datasets
+    from pyarrow.parquet import read_metadata
 
     files = sorted(map(str, folder.glob(pattern)))
     if not files:
-        raise FileNotFoundError(
-            f"no {pattern} in {folder}; put the files of hub/{task} there, named as in"
-            " pidlib.benchmarks.hub_sources"
-        )
+        advice = f"put the files of hub/{task} there, named as in pidlib.benchmarks.hub_sources"
+        raise FileNotFoundError(f"no {pattern} in {folder}; {advice}")
+    for file in files:
+        try:
+            read_metadata(file)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{file} cannot be read ({error}); download it again") from error
     rows = datasets.load_dataset("parquet", data_files=files, split="train")
-    expected = (*columns, *images)
-    if missing := [name for name in expected if name not in rows.column_names]:
-        raise ValueError(
-            f"hub/{task} expects the columns {', '.join(expected)}; {files[0]} has"
-            f" {', '.join(rows.column_names)}: there is no {', '.join(missing)}"
-        )
+    for name in (*named, *images):
+        if name not in rows.column_names:
+            raise ValueError(f"hub/{task}: {unknown_name('column', name, rows.column_names)}")
     for name in images:
         rows = rows.cast_column(name, datasets.Image(decode=False))
     return rows
 
 
-def _digests(rows: "Dataset", declared: Source) -> Iterator[str | None]:
+def _question(task: str, index: int, row: dict[str, Any]) -> Question | None:
+    """Read a row; None if it is left out."""
+    declared = TASKS[task]
+    try:
+        content = declared.read(row)
+        if content is None or not set(content.choices) <= set(declared.candidates):
+            return None
+        choices = content.choices or declared.candidates
+        if choices and content.answer not in choices:
+            known = ", ".join(choices)
+            raise ValueError(f"its answer {content.answer!r} is none of its options {known}")
+    except KeyError as error:
+        raise ValueError(f"hub/{task}: {unknown_name('column', error.args[0], row)}") from error
+    except (ValueError, TypeError, AttributeError, IndexError) as error:
+        raise ValueError(f"row {index} of hub/{task}: {error}") from error
+    return content
+
+
+def _digests(rows: "Dataset", images: tuple[str, ...]) -> Iterator[str | None]:
     """Name pictures by the hash of their bytes; None if a row has no picture."""
-    for row in rows.select_columns(list(declared.images)):
-        pictures = [row[name] for name in declared.images]
+    for row in rows.select_columns(list(images)):
+        pictures = [row[name] for name in images]
         encoded = b"".join(picture["bytes"] or b"" for picture in pictures if picture)
         yield hashlib.sha256(encoded).hexdigest() if all(pictures) else None
 
 
-def _places(task: str, names: Sequence[str], ids: Sequence[str]) -> list[int]:
-    place = {name: index for index, name in enumerate(ids)}
-    if missing := sorted(set(names) - set(place)):
-        raise ValueError(
-            f"the table of pictures of hub/{task} lacks {len(missing)} of the pictures in its"
-            f" questions: {', '.join(missing[:4])} ..."
-        )
-    return [place[name] for name in names]
-
-
-def _options(content: Question, candidates: tuple[str, ...]) -> str:
-    if content.options:
-        return f"{content.options}\n{ANSWER_LETTER}"
-    return listing(candidates)
-
-
-def _picture(task: str, row: _Row, cells: dict, declared: Source) -> Image.Image:
+def _picture(task: str, index: int, cells: dict[str, Any]) -> Image.Image:
     """Decode the pictures of a row, placed from left to right on white, each in its size."""
     parts = []
-    for name in declared.images:
+    for name in TASKS[task].images:
         encoded = (cells[name] or {}).get("bytes")
         try:
             if not encoded:
                 raise ValueError(f"the table does not contain the picture {cells[name]}")
             parts.append(as_displayed(encoded))
         except ValueError as error:
-            raise ValueError(
-                f"row {row.index} of hub/{task}, column {name}: {error}; repair the row, or"
-                " remove it from the files"
-            ) from error
+            where = f"row {index} of hub/{task}, column {name}"
+            advice = "repair the row, or remove it from the files"
+            raise ValueError(f"{where}: {error}; {advice}") from error
     if len(parts) == 1:
         return parts[0]
     size = (sum(part.width for part in parts), max(part.height for part in parts))

@@ -30,22 +30,13 @@ MODES = ("masked", "resampled")
 class FiniteLaw:
     """All combinations of the inputs of two sources, with their probabilities.
 
-    Attributes
-    ----------
-    samples
-        A sample for each combination, in the C order of ``weights``.
-    weights
-        Probability of pictures and questions (T = 1), or of texts, videos and sounds.
-    renderings
-        Inputs of each source per latent state, adjacent in ``weights``.
-    sources
-        ``("vision", "language")`` or ``("vision", "audio")``.
+    The axes of ``weights`` are pictures and questions (t = 1), or texts, videos and sounds.
     """
 
-    samples: tuple[Sample, ...]
+    samples: tuple[Sample, ...]  # one for each combination, in the C order of the weights
     weights: Float64[np.ndarray, "t n1 n2"]
-    renderings: tuple[int, int]
-    sources: tuple[str, str]
+    renderings: tuple[int, int]  # inputs of each source per latent state, adjacent in the weights
+    sources: tuple[str, str]  # ("vision", "language") or ("vision", "audio")
 
     def joint(
         self,

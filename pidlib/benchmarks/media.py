@@ -25,12 +25,8 @@ def decode(
     Each frame is from the middle of one of ``n_frames`` equal parts of the soundtrack. With
     ``seconds``, a longer clip is cut, and a shorter clip is padded with silence and its last frame.
     Frames keep their proportions, no side longer than `SIDE`; the sound is the mean of its channels
-    at `RATE`. A 16:9 frame takes at most 339 kB, a minute of sound 3.8 MB.
-
-    Raises
-    ------
-    ValueError
-        If it cannot be decoded, is cut off, or has no pictures or no sound.
+    at `RATE`. A 16:9 frame takes at most 339 kB, a minute of sound 3.8 MB. Raises a ValueError if
+    the clip cannot be decoded, is cut off, or has no pictures or no sound.
     """
     try:
         with av.open(str(path)) as file:

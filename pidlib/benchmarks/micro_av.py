@@ -107,7 +107,8 @@ def states(task: str, split: str, n: int, seed: int = 0) -> list[tuple[Task, See
     return drawn
 
 
-def load_pairs(split: str, n: int, seed: int = 0) -> list[tuple[Sample, Sample]]:
+@lru_cache(maxsize=1)
+def load_pairs(split: str, n: int, seed: int = 0) -> tuple[tuple[Sample, Sample], ...]:
     """Return n clips with two questions each that differ in one word.
 
     The first, about the direction of the sounding item, needs both modalities; the second, about
@@ -116,11 +117,6 @@ def load_pairs(split: str, n: int, seed: int = 0) -> list[tuple[Sample, Sample]]
     names which), so the sound does not reveal the item. If the silent item is named and moves the
     other way, the answers differ, and a model that still uses the sound is wrong.
     """
-    return list(_pairs(split, n, seed))
-
-
-@lru_cache(maxsize=1)
-def _pairs(split: str, n: int, seed: int) -> tuple[tuple[Sample, Sample], ...]:
     fused, visual = TEMPLATES["sounding_direction"], TEMPLATES["direction"]
     pairs = []
     for index in range(n):
@@ -132,21 +128,20 @@ def _pairs(split: str, n: int, seed: int) -> tuple[tuple[Sample, Sample], ...]:
         color = COLORS[a[0] if named == "sounding" else OTHER[a[0]]]
         name, media = sample_id("micro_av/pairs", split, index, seed), clip.media()
         rows = ((fused, t, fused.name), (visual, color, f"{visual.name}_{named}"))
-        pairs.append(
-            tuple(
-                Sample(
-                    sample_id=f"{name}/{kind}",
-                    benchmark=template.benchmark,
-                    template=template.name,
-                    question=template.questions[question][wording],
-                    candidates=ANSWERS,
-                    answer=template.answer(v, a, question),
-                    split=split,
-                    **media,
-                )
-                for template, question, kind in rows
+        pair = (
+            Sample(
+                sample_id=f"{name}/{kind}",
+                benchmark=template.benchmark,
+                template=template.name,
+                question=template.questions[question][wording],
+                candidates=ANSWERS,
+                answer=template.answer(v, a, question),
+                split=split,
+                **media,
             )
+            for template, question, kind in rows
         )
+        pairs.append(tuple(pair))
     return tuple(pairs)
 
 
@@ -156,12 +151,7 @@ def joint(
     """Return, for each question t of a template, P(t) and the ideal answerer's P(v, a, y | t).
 
     The axes are `SEEN`, `HEARD` and `ANSWERS`. ``"masked"`` is the law itself; ``"resampled"`` has
-    P(v) P(a) in place of P(v, a).
-
-    Raises
-    ------
-    ValueError
-        If the template or mode does not exist, with the nearest right name.
+    P(v) P(a) in place of P(v, a). Raises a ValueError if the template or mode does not exist.
 
     Examples
     --------

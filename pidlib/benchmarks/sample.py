@@ -132,12 +132,8 @@ def _decoded(source: Path | bytes, changed: int) -> Image.Image:
 def as_displayed(image: Image.Image | Path | bytes) -> Image.Image:
     """Return a picture as viewers show it: upright, in RGB with 8 bits, transparency on white.
 
-    Such a picture is returned unchanged; files and encoded bytes are decoded.
-
-    Raises
-    ------
-    ValueError
-        If it is no picture, is empty, cannot be read, or has a mode without a fixed display.
+    Such a picture is returned unchanged; files and encoded bytes are decoded. Raises a ValueError
+    if it is no picture, is empty, cannot be read, or has a mode without a fixed display.
     """
     if not isinstance(image, Image.Image | Path | bytes):
         raise ValueError(

@@ -25,12 +25,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
-from random import Random
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pidlib._common import derive_seed, unknown_name
-from pidlib.benchmarks.hub import content_hash, warn_if_fewer
+from pidlib._common import unknown_name
+from pidlib.benchmarks.hub import choose, content_hash
 from pidlib.benchmarks.media import decode, duration
 from pidlib.benchmarks.sample import SPLITS, Sample, lettered_options, listing
 
@@ -121,9 +120,7 @@ def load(
     if not chosen:
         known = ", ".join(sorted({row.facts["split"] for row in rows}))
         raise ValueError(f"{name} has no rows of the split {split!r}; it has {known}")
-    Random(derive_seed(seed, "table", Path(path).name, split)).shuffle(chosen)
-    warn_if_fewer(name, split, n, len(chosen))
-    return _samples(name, chosen[:n], split)
+    return _samples(name, choose(name, split, chosen, n, seed), split)
 
 
 def check(path: str, pin: str = "") -> None:
@@ -141,15 +138,9 @@ def revision(path: str) -> str:
 
 
 def _rows(
-    table: "Table",
-    folder: str | Path | None = None,
-    name: str | None = None,
-    candidates: Sequence[str] | str | None = None,
-    lettered: bool = False,
-    listed: bool = False,
-    **columns: str,
+    table, folder=None, name=None, candidates=None, lettered=False, listed=False, **columns
 ) -> tuple[str, list[_Row]]:
-    """Read and check all rows; their media are located, not decoded."""
+    """Read and check all rows, with the parameters of `load_table`; media are not decoded."""
     is_file = isinstance(table, str | Path)
     name = name or (f"table:{Path(table).name}" if is_file else "table")
     folder = Path(folder or (Path(table).parent if is_file else ".")).absolute()
@@ -169,12 +160,9 @@ def _rows(
             ("id", "id" in cell and repeated[cell["id"]] > 1, f"{cell.get('id')!r} is repeated"),
             ("split", cell.get("split", "test") not in SPLITS, f"give {', '.join(SPLITS)}"),
         ]
-        for column, file in files.items():
-            absent = isinstance(file, Path) and not file.is_file()
-            problems.append((column, absent, f"there is no file {file}"))
-        for column, is_fault, text in problems:
-            if is_fault:
-                faults.append((index, column, text))
+        paths = [(column, file) for column, file in files.items() if isinstance(file, Path)]
+        problems += [(key, not file.is_file(), f"there is no file {file}") for key, file in paths]
+        faults += [(index, column, text) for column, is_fault, text in problems if is_fault]
         facts |= {key: cell[key] for key in ("question", "split") if key in cell}
         facts |= {"sample_id": cell.get("id", f"{name}/{index + 1:06d}"), "benchmark": name}
         rows.append(_Row(index, facts | {"template": cell.get("template", name)}, files))
@@ -291,10 +279,8 @@ def _texts(cell: Any) -> tuple[str, ...]:
 
 
 def _text(cell: Any) -> str:
-    is_whole = (
-        isinstance(cell, float) and cell.is_integer()
-    )  # a column of integers with empty cells
-    return str(int(cell) if is_whole else cell).strip()
+    # Integers in a column with empty cells are floats.
+    return str(int(cell) if isinstance(cell, float) and cell.is_integer() else cell).strip()
 
 
 def _is_empty(cell: Any) -> bool:
@@ -318,9 +304,8 @@ def _samples(
 ) -> list[Sample]:
     """Decode the media of rows; `split` is that of a table without splits."""
     faults, samples, decoded = [], [], None
-    if sounds := [
-        row.media.get("audio", row.media["video"]) for row in rows if "video" in row.media
-    ]:
+    media = [row.media for row in rows]
+    if sounds := [each.get("audio", each["video"]) for each in media if "video" in each]:
         seconds = seconds or max(map(duration, sounds))
         n_frames = n_frames or max(4, 2 * round(seconds / 2))
         decoded = cache(partial(decode, n_frames=n_frames, seconds=seconds or None))

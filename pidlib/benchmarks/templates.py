@@ -48,7 +48,8 @@ def _yes(true: bool) -> str:
 
 
 def _template(task: str, **fields) -> Task:
-    return Task(benchmark=f"micro_av/{task}", candidates=ANSWERS, **fields)
+    kind = task if task in ("audio", "visual") else "audio-visual"
+    return Task(benchmark=f"micro_av/{task}", candidates=ANSWERS, kind=kind, **fields)
 
 
 _WAY = (
@@ -70,7 +71,6 @@ TEMPLATES = {
         _template(
             name="sounding",
             task="audio",
-            kind="audio",
             law=_independent(BOTH, _SOUNDS),
             questions=_worded(
                 ("is the {} one sounding?", "does the {} one sound?", "can you hear the {} one?"),
@@ -81,7 +81,6 @@ TEMPLATES = {
         _template(
             name="count",
             task="audio",
-            kind="audio",
             law=_independent(BOTH, {("low",): 1 / 4, ("high",): 1 / 4, ("low", "high"): 1 / 2}),
             questions={
                 "count": ("how many are sounding?", "how many sound?", "how many can you hear?")
@@ -91,7 +90,6 @@ TEMPLATES = {
         _template(
             name="direction",
             task="visual",
-            kind="visual",
             law=_independent(BOTH, _SOUNDS),
             questions=_worded(_WAY, ("red", "blue")),
             answer=lambda v, a, t: _way(v, _INSTRUMENTS[t]),
@@ -99,7 +97,6 @@ TEMPLATES = {
         _template(
             name="moves_left",
             task="visual",
-            kind="visual",
             law=_independent(BOTH, _SOUNDS),
             questions=_worded(_LEFT, ("red", "blue")),
             answer=lambda v, a, t: _yes(_way(v, _INSTRUMENTS[t]) == "left"),
@@ -107,7 +104,6 @@ TEMPLATES = {
         _template(
             name="sounding_direction",
             task="fusion",
-            kind="audio-visual",
             law=_independent(BOTH, _EITHER),
             questions=_worded(_WAY, ("sounding",)),
             answer=lambda v, a, t: _way(v, a[0]),
@@ -115,7 +111,6 @@ TEMPLATES = {
         _template(
             name="sounding_left",
             task="fusion",
-            kind="audio-visual",
             law={
                 (v, a): (OPPOSITE if v in APART else 1 - OPPOSITE) / 4
                 for v, a in product(BOTH, SINGLE)
@@ -126,7 +121,6 @@ TEMPLATES = {
         _template(
             name="silent_left",
             task="fusion",
-            kind="audio-visual",
             law=_independent(APART, _EITHER),
             questions=_worded(_LEFT, ("silent",)),
             answer=lambda v, a, t: _yes(_way(v, OTHER[a[0]]) == "left"),
@@ -134,7 +128,6 @@ TEMPLATES = {
         _template(
             name="playing",
             task="fusion",
-            kind="audio-visual",
             law={
                 (v, a): (AGREES if _way(v, a[0]) else 1 - AGREES) / 4
                 for v, a in product(ALONE, SINGLE)
@@ -151,7 +144,6 @@ TEMPLATES = {
         _template(
             name="gated",  # both move the same way
             task="gated",
-            kind="audio-visual",
             law=_independent(TOGETHER, _EITHER),
             questions={
                 "sight": _THEY,
@@ -162,7 +154,6 @@ TEMPLATES = {
         _template(
             name="polarity",  # both move the same way
             task="polarity",
-            kind="audio-visual",
             law=_independent(TOGETHER, _EITHER),
             questions=_worded(
                 (
@@ -177,7 +168,6 @@ TEMPLATES = {
         _template(
             name="pair",
             task="pair",
-            kind="audio-visual",
             law={
                 (v, a): (LOW[v[0]] if a == ("low",) else 1 - LOW[v[0]]) / 4
                 for v, a in product(BOTH, SINGLE)

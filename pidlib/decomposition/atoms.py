@@ -42,17 +42,16 @@ class PID:
     upper: Value
     gap: Value  # upper - lower
     converged: bool | np.ndarray  # whether the gap is within the tolerance
-    iterations: int | np.ndarray  # sweeps of stage 1 plus steps of stage 2
 
     @classmethod
     def from_informations(
-        cls, sources: tuple[str, str], i1, i2, i12, lower, upper, converged, iterations
+        cls, sources: tuple[str, str], i1, i2, i12, lower, upper, converged
     ) -> "PID":
         """Build the record from I(Y; X1), I(Y; X2), I(Y; X1, X2) and the bounds of I_Q, in bits."""
         redundancy, *unique, synergy = map(_scalar, atoms(sources, i1, i2, i12, upper).values())
         unique = MappingProxyType(dict(zip(sources, unique, strict=True)))
         lower = np.minimum(lower, upper)
-        rest = synergy, i12, lower, upper, upper - lower, converged, iterations
+        rest = synergy, i12, lower, upper, upper - lower, converged
         return cls(sources, redundancy, unique, *map(_scalar, rest))
 
     @property
@@ -60,6 +59,11 @@ class PID:
         """The four atoms by name: redundancy, unique_<source> twice, synergy."""
         unique = {f"unique_{source}": self.unique[source] for source in self.sources}
         return {"redundancy": self.redundancy, **unique, "synergy": self.synergy}
+
+    @property
+    def informations(self) -> dict[str, Value]:
+        """I(Y; source) by name, redundancy and the unique atom."""
+        return {source: self.redundancy + self.unique[source] for source in self.sources}
 
     @property
     def bounds(self) -> dict[str, tuple[Value, Value]]:
@@ -102,16 +106,12 @@ def mean(pids: PID | Sequence[PID], weights: ArrayLike) -> PID:
     """Average a batch, or a sequence of single decompositions with the same sources.
 
     Atoms, total, bounds and gap are weighted means; the mean is converged where all members of
-    positive weight are, and its `iterations` are the largest.
+    positive weight are.
     """
     weights = to_numpy(weights, "weights")
     batch = pids if isinstance(pids, PID) else _combined(lambda *values: np.array(values), *pids)
-    present = weights > 0
-    return replace(
-        _combined(lambda values: weights @ values, batch),
-        converged=bool(batch.converged[present].all()),
-        iterations=int(batch.iterations[present].max()),
-    )
+    converged = bool(batch.converged[weights > 0].all())
+    return replace(_combined(lambda values: weights @ values, batch), converged=converged)
 
 
 def _combined(combine: Callable[..., Value], *pids: PID) -> PID:
@@ -142,13 +142,12 @@ def pid(
     joint
         Counts or probabilities ``[x1, x2, y]``, or a batch ``[b, x1, x2, y]``; any array-like.
         ValueError unless each table has mass and no entry is negative, NaN or masked.
-    sources
-        Names of the first and second axis.
+    sources, device
+        Names of the first and second axis; ``"auto"``, ``"cpu"``, ``"cuda"`` or a torch device, by
+        default that of the joint.
     tol, method, max_iterations
         Requested certified gap in bits, above which a gap is warned about; stage of the solver and
         its limit, as in `pidlib.decomposition.solve`.
-    device
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or a torch device; by default the device of the joint.
 
     Examples
     --------
@@ -178,18 +177,13 @@ def pid(
         upper = torch.fmin(coupling.upper, torch.minimum(both, first + second))
         lower = coupling.lower + 4 * DUST * math.log2(DUST) * dust.sum((1, 2, 3))
         i1, i2 = torch.where(swapped, second, first), torch.where(swapped, first, second)
-        i1, i2, both, upper, lower, sweeps = (
-            x.cpu().numpy() for x in (i1, i2, both, upper, lower, coupling.sweeps)
-        )
+        i1, i2, both, lower, upper = (x.cpu().numpy() for x in (i1, i2, both, lower, upper))
     converged = upper - np.minimum(lower, upper) <= tol
-    result = PID.from_informations(names, i1, i2, both, lower, upper, converged, sweeps)
+    result = PID.from_informations(names, i1, i2, both, lower, upper, converged)
     if not converged.all():
-        warnings.warn(
-            f"{int((~converged).sum())} of {len(result)} decompositions have a gap of up to "
-            f"{result.gap.max():.1e} bits, above tol={tol:.1e}; raise max_iterations, use "
-            "method='newton', or a larger tol",
-            stacklevel=2,
-        )
+        text = f"{int((~converged).sum())} of {len(result)} decompositions have a gap of up to"
+        text += f" {result.gap.max():.1e} bits, above tol={tol:.1e}; raise max_iterations, use"
+        warnings.warn(f"{text} method='newton', or a larger tol", stacklevel=2)
     return result[0] if is_single else result
 
 
@@ -203,19 +197,11 @@ def sensory_pid(
 
         R + U1 + U2 + S = I(Y; X1, X2 | T) = sum_t P(t) I(Y; X1, X2 | T=t);
 
-    every atom, bound and gap is the mean over the values of T.
+    every atom, bound and gap is the mean over the values of T. There is one joint ``[x1, x2, y]``
+    per value of T, of any alphabets: a mapping, a sequence, a stack. `weights` are P(t) up to a
+    factor, in the same order; by default the mass of each joint. `sources`, `options` and errors
+    are those of `pid`.
 
-    Parameters
-    ----------
-    joints_by_condition
-        One joint ``[x1, x2, y]`` per value of T, of any alphabets: a mapping, a sequence, a stack.
-    weights
-        P(t) up to a factor, in the same order; by default the mass of each joint.
-    sources, options
-        As in `pid`, which also lists the errors.
-
-    Examples
-    --------
     >>> copy, xor = [[[1, 0], [1, 0]], [[0, 1], [0, 1]]], [[[1, 0], [0, 1]], [[0, 1], [1, 0]]]
     >>> gated = sensory_pid([copy, xor])
     >>> gated.unique["vision"], gated.synergy
@@ -228,10 +214,8 @@ def sensory_pid(
     masses = to_float64(masses, joints.device, "weights")
     valid = torch.isfinite(masses).all() and (masses >= 0).all() and masses.sum() > 0
     if masses.shape != joints.shape[:1] or not valid:
-        raise ValueError(
-            f"expected one weight per condition, {len(joints)} in all, finite, none negative and "
-            f"one positive, but got {masses.tolist()}"
-        )
+        text = f"expected one weight per condition, {len(joints)} in all, finite, none negative and"
+        raise ValueError(f"{text} one positive, but got {masses.tolist()}")
     present = masses > 0
     result = pid(joints[present], sources, **options)
     return mean(result, (masses[present] / masses[present].sum()).cpu().numpy())

@@ -7,15 +7,13 @@ standardized e,
 
 where Sinkhorn scalings s, t give each slice the row sums p(y | x1_a), column sums p(y | x2_b). The
 networks minimize I_c(X2; Y | X1), which is I_Q - I(Y; X1) at the optimum. Standardized embeddings
-of size d bound the logarithm of the kernel, so BATCH has a limit of its own, above the I_Q of
-`decision_pid` however long it is trained; it tends to it as the width d and the steps grow. Until
-then both unique atoms are too large, redundancy and synergy too small, by one amount.
+bound the kernel, so however long it is trained, BATCH stays above the I_Q of `decision_pid`, which
+it approaches with the width d: its unique atoms are too large, the others too small, by one amount.
 
 References
 ----------
 Liang et al., Quantifying & Modeling Multimodal Interactions, NeurIPS 2023, arXiv 2302.12247.
-Fang et al., Towards Understanding Modality Interaction in Multimodal Language Models via PID, ICML
-2026, arXiv 2606.00959.
+Fang et al., ICML 2026, arXiv 2606.00959.
 """
 
 import math
@@ -67,11 +65,12 @@ def batch_pid(
 
     Rows are drawn by their weights. `embeddings` are the inputs of the networks, [rows, d] by
     source; p(y | value) by default. `n_batches` are averaged after training by Adam, with
-    `batch_size` and `epochs` as published by default; an epoch holds every sample once. `seed` is
-    that of weights and batches, `width` the size d of the embeddings. The two targets of a batch
-    are reconciled as the decisions say; published ones were not (``"none"``), and atoms were
-    clamped at zero. Raises ValueError if embeddings do not fit.
+    `batch_size` and `epochs` as published by default; an epoch holds every sample once. `width` is
+    the size d of the embeddings. The two targets of a batch are reconciled as the decisions say;
+    published ones were not (``"none"``). Raises ValueError if embeddings do not fit.
     """
+    if min(n_batches, batch_size, epochs, width) < 1:
+        raise ValueError(f"{n_batches=}, {batch_size=}, {epochs=}, {width=}: at least 1 each")
     inputs = [torch.from_numpy(x.astype(np.float32)) for x in inputs_of(decisions, embeddings)]
     n_rows, k = decisions.joint.shape
     generator = torch.Generator().manual_seed(derive_seed("batch_estimator", seed))
@@ -120,11 +119,10 @@ def batch_pid(
 
 def inputs_of(decisions: Decisions, embeddings: Mapping[str, np.ndarray] | None) -> list:
     """The embeddings [rows, d] of both sources, or else their rows; ValueError unless they fit."""
-    given = decisions.unimodal if embeddings is None else embeddings
+    given, inputs = decisions.unimodal if embeddings is None else embeddings, []
     if set(given) != set(decisions.sources):
         text = f"embeddings of {', '.join(given)} for sources {', '.join(decisions.sources)}"
         raise ValueError(f"{text}: give one array for each by name")
-    inputs = []
     for name in decisions.sources:
         x = to_numpy(given[name], f"the embeddings of {name!r}").astype(np.float64)
         if x.ndim != 2 or len(x) != len(decisions) or not np.isfinite(x).all():
@@ -179,11 +177,11 @@ def _embed(network: Network, x: Float[Tensor, "size d"], k: int) -> Float[Tensor
 
 
 def _conditional_information(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, ""]:
-    """I(X2; Y | X1) of a coupling, in bits."""
     return _terms(coupling).sum() / coupling.sum()
 
 
 def _terms(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, "a b k"]:
+    """Terms of I(X2; Y | X1) of a coupling, in bits, times its mass."""
     of_pair, of_row = coupling.sum(2, keepdim=True), coupling.sum(1, keepdim=True)
     ratio = coupling * of_row.sum(2, keepdim=True) / (of_pair * of_row).clamp(min=1e-30)
     return coupling * torch.log2(ratio.clamp(min=1e-30))

@@ -1,7 +1,7 @@
 """The convex problem behind every decomposition, and the certificate of its solutions.
 
 For a joint P(x1, x2, y) let a(x1, y) and b(x2, y) be its pair marginals, p1 and p2 its source
-marginals. The decomposition of Bertschinger et al. (2014) rests on
+marginals. The decomposition rests on (Bertschinger et al. 2014, Quantifying unique information)
 
     f* = min f(Q)  over all Q with pair marginals a and b,
     f(Q) = sum q log(q / q12) = -H_Q(Y | X1, X2)   [nats],
@@ -10,8 +10,6 @@ where q12 is the marginal of Q on the sources. Then I_Q(Y; X1, X2) = H(Y) + f*, 
 affine in it. Q is kept in factors, q(x1, x2, y) = A(x1, x2) U(x1, y) V(x2, y), so no array of size
 n1 n2 k is needed.
 
-Certificate
------------
 *Lower bound.* For any lam(x1, y), mu(x2, y) let g(x1, x2) = log sum_y exp(lam + mu). If
 alpha(x1) + beta(x2) >= g everywhere, then <a, lam> + <b, mu> - <p1, alpha> - <p2, beta> <= f* by
 duality. We take alpha = max_x2 g and beta = max_x1 (g - alpha).
@@ -21,10 +19,6 @@ mass with one product distribution per y makes Q feasible. f is convex and homog
 subadditive, and the filling adds at most zero: f of the scaled factors bounds f* from above.
 
 Bounds are evaluated in round-to-nearest float64, so they hold up to about 1e-15.
-
-References
-----------
-Bertschinger, Rauh, Olbrich, Jost, Ay (2014), Quantifying unique information, Entropy 16(4).
 """
 
 import math

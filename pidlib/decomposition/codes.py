@@ -18,14 +18,12 @@ def quantize(
     *,
     allow_degenerate: bool = False,
 ) -> Int[np.ndarray, " n"]:
-    r"""Codes of `applied` by a codebook that is fitted on other embeddings.
+    """Codes of `applied` by a codebook that is fitted on other embeddings.
 
-    Embeddings are scaled to unit length, projected on principal components W and assigned to the
-    nearest k-means centroid, :math:`\arg\min_j \lVert W (x / \lVert x \rVert - m) - z_j \rVert`.
-    If `fitted` has no more distinct vectors than clusters, each vector is a code.
-
-    Raises ValueError if embeddings are masked, not finite or zero, or, without `allow_degenerate`,
-    if clusters are empty or hold over 95 % of the samples of either part.
+    Embeddings are scaled to unit length, projected on principal components and assigned to the
+    nearest k-means centroid. If `fitted` has no more distinct vectors than clusters, each is a
+    code. Raises ValueError if embeddings are masked, not finite or zero, or, without
+    `allow_degenerate`, if clusters are empty or hold over 95 % of the samples of either part.
 
     >>> x = np.eye(12).repeat(5, axis=0)
     >>> np.bincount(quantize(x, x, n_clusters=12)).tolist() == [5] * 12

@@ -11,10 +11,7 @@ E[lam + mu] + H(Y|X2), the lower bound of U1 by these prices: for optimal ones i
 
 lam is fitted to one half of the samples. On the other half, a(x2) is the action of largest mean
 utility *there*. A maximum of sample means is on average at least the maximum of the means, so
-
-    z = lam(x1, y) - lam(a(x2), y)
-
-has a mean of at most zero where U1 = 0, for any lam; no model of P(y|x2) is needed. Each half is
+z = lam(x1, y) - lam(a(x2), y) has a mean of at most zero where U1 = 0, for any lam. Each half is
 fitted in turn, over several random splits; z is averaged by sample, and tested by a one-sided t.
 
 References
@@ -28,10 +25,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.stats import t
 
-from pidlib._common import resolve_device, single_thread
+from pidlib._common import single_thread
 from pidlib.decomposition.solve import dual_potentials, solve
 
 SPLITS = 4  # random halvings of the samples; more change little
@@ -41,14 +38,9 @@ def unique_p(
     codes: Sequence[Int[np.ndarray, " n"]],
     sizes: tuple[int, int, int],
     generator: np.random.Generator,
-    *,
     tol: float = 1e-4,
-    device: "Device" = None,
 ) -> tuple[float, float]:
-    """p-values of U1 = 0 and of U2 = 0, for codes of X1, X2 and Y numbered from 0.
-
-    Coarse prices cost power, not validity.
-    """
+    """p-values of U1 = 0 and U2 = 0 for codes from 0; a coarse `tol` costs power, not validity."""
     *sources, y = codes
     n = len(y)
     half = generator.permuted(np.tile(np.arange(n) % 2, (SPLITS, 1)), axis=1)
@@ -56,9 +48,18 @@ def unique_p(
     tables = [np.zeros((2 * SPLITS, size, sizes[2])) for size in sizes[:2]]
     for table, source in zip(tables, sources, strict=True):
         np.add.at(table, (rows, source, y), 1)
-    other = np.arange(2 * SPLITS) ^ 1
-    prices = _prices([table[other] for table in tables], math.sqrt(n), tol, device)
-    p_values = []
+    # prices of the other half, mixed with sqrt(n) independent samples so that no cell is empty
+    others = [table[np.arange(2 * SPLITS) ^ 1] for table in tables]
+    p_y = others[0].sum(1, keepdims=True) + 0.5  # one for both tables
+    marginals = []
+    for table in others:
+        p_x = table.sum(2, keepdims=True) + 0.5
+        weights = math.sqrt(n) * (p_x / p_x.sum(1, keepdims=True))
+        mixed = table + weights * (p_y / p_y.sum(2)[..., None])
+        marginals.append(torch.from_numpy(mixed / mixed.sum((1, 2), keepdims=True)))
+    with torch.inference_mode(), single_thread():
+        prices = dual_potentials(*marginals, solve(*marginals, tol=tol))
+    prices, p_values = [each.numpy() for each in prices], []
     for own, rest in ((0, 1), (1, 0)):
         utility = prices[own]
         action = np.einsum("rby,ray->rba", tables[rest], utility).argmax(2)
@@ -67,26 +68,3 @@ def unique_p(
         error = z.std(ddof=1) / math.sqrt(n) if n > 1 else 0.0
         p_values.append(float(t.sf(z.mean() / error, n - 1)) if error > 1e-12 else 1.0)
     return tuple(p_values)
-
-
-def _prices(
-    tables: Sequence[Float[np.ndarray, "b x y"]], weight: float, tol: float, device: "Device"
-) -> list[Float[np.ndarray, "b x y"]]:
-    """Prices lam and mu of pair tables, each mixed with `weight` independent samples.
-
-    Both tables are mixed with one P(y), so they still have a common one; every cell is positive.
-    """
-    p_y = tables[0].sum(1, keepdims=True) + 0.5
-    marginals = []
-    for table in tables:
-        p_x = table.sum(2, keepdims=True) + 0.5
-        mixed = table + weight * (p_x / p_x.sum(1, keepdims=True)) * (p_y / p_y.sum(2)[..., None])
-        mixed /= mixed.sum((1, 2), keepdims=True)
-        marginals.append(torch.from_numpy(mixed).to(resolve_device(device, "cpu")))
-    with torch.inference_mode(), single_thread(True):
-        coupling = solve(*marginals, tol=tol)
-        pairs = [
-            dual_potentials(a, b, type(coupling)(*(values[i : i + 1] for values in coupling)))
-            for i, (a, b) in enumerate(zip(*marginals, strict=True))
-        ]
-    return [torch.stack(prices).cpu().numpy() for prices in zip(*pairs, strict=True)]

@@ -4,13 +4,10 @@ A picture is one value of X1 and a question one value of X2, so the pair margina
 
     a(x1, y) = w(x1) p(y | x1),      b(x2, y) = w(x2) p(y | x2),
 
-and I_Q(Y; X1, X2) is minimized over all couplings of them. (BATCH, `pidlib.decomposition.batch`,
-minimizes over the couplings that its networks can express, and stays above.) I(Y; X1, X2) is the
-mean of KL(p(y | v, t) || P(Y)).
-
-The minimum over a sample is above that of its law, since pair marginals that are known better allow
-more couplings: unique atoms are too large, redundancy and synergy too small, by one amount of
-order n^(-1/2) where most inputs differ. `pidlib.decomposition.resampling` takes it off.
+and I_Q(Y; X1, X2) is minimized over all couplings of them. I(Y; X1, X2) is the mean of
+KL(p(y | v, t) || P(Y)). The minimum over a sample is above that of its law: unique atoms are too
+large, redundancy and synergy too small, by one amount of order n^(-1/2) where most inputs differ.
+`pidlib.decomposition.resampling` takes it off.
 """
 
 import warnings
@@ -23,19 +20,18 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import pad
+from torch.nn.utils.rnn import pad_sequence
 
 from pidlib._common import resolve_device, single_thread, unknown_name
 from pidlib.decomposition.atoms import PID, atoms, checked_sources
-from pidlib.decomposition.information import to_numpy
-from pidlib.decomposition.marginals import RECONCILIATIONS, PairMarginals, divergence
+from pidlib.decomposition.information import numbered, to_numpy
+from pidlib.decomposition.marginals import RECONCILIATIONS, divergence
 from pidlib.decomposition.merge import MERGE_CELLS, solve_rows
 from pidlib.decomposition.solve import LARGE, Potentials, solve
 from pidlib.decomposition.tables import read_decisions
 
 # Default tolerances in bits, and the number of distinct rows above which they are not PRECISE.
 PRECISE, COARSE, MANY = 1e-6, 1e-3, 500
-MAX_STEPS = 1000  # of stage 1
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -63,12 +59,6 @@ class Decisions:
         see `pidlib.decomposition.marginals`; ``"none"`` is for BATCH alone.
     ids
         Ids of the samples, in order; empty if unknown.
-
-    Examples
-    --------
-    >>> half = np.full((4, 2), 0.5)
-    >>> Decisions(joint=np.eye(2)[[0, 1, 1, 0]], sources={"vision": half, "language": half})
-    Decisions(4 rows, 2 candidates; values: 1 of vision, 1 of language)
     """
 
     joint: Float[np.ndarray, "rows k"]
@@ -85,10 +75,8 @@ class Decisions:
         checked_sources(tuple(sources))
         for name, rows in sources.items():
             if rows.shape != joint.shape:
-                raise ValueError(
-                    f"'joint' has shape {joint.shape} but source {name!r} {rows.shape}; "
-                    "they need the same rows and candidates"
-                )
+                text = f"'joint' has shape {joint.shape} but source {name!r} {rows.shape}"
+                raise ValueError(f"{text}; they need the same rows and candidates")
         if self.reconciliation not in (known := (*RECONCILIATIONS, "none")):
             raise ValueError(unknown_name("reconciliation", self.reconciliation, known))
         n_rows = len(joint)
@@ -97,25 +85,24 @@ class Decisions:
         groups = to_numpy(np.arange(n_rows) if self.groups is None else self.groups, "groups")
         is_valid = (weights > 0).all() and abs(weights.sum() - 1) < 1e-6
         if weights.shape != (n_rows,) or not is_valid:
-            raise ValueError(
-                "weights must be positive and sum to one, with one entry for each of the "
-                f"{n_rows} rows; got shape {weights.shape}, sum {weights.sum():.6g}"
-            )
+            got = f"got shape {weights.shape}, sum {weights.sum():.6g}"
+            text = f"positive and sum to one, with one entry for each of the {n_rows} rows"
+            raise ValueError(f"weights must be {text}; {got}")
         if groups.shape not in ((n_rows,), (n_rows, 2)) or groups.dtype.kind not in "iu":
-            raise ValueError(
-                f"groups must be integers, one or two for each of the {n_rows} rows; got "
-                f"{groups.dtype} of shape {groups.shape}; number the samples"
-            )
-        weights, values = weights / weights.sum(), {}
-        for name in (given := dict(self.values or {})):
-            if name not in sources:
-                raise ValueError(unknown_name("source of values", name, sources))
+            text = f"groups must be integers, one or two for each of the {n_rows} rows"
+            got = f"{groups.dtype} of shape {groups.shape}"
+            raise ValueError(f"{text}; got {got}; number the samples")
+        weights, values, given = weights / weights.sum(), {}, dict(self.values or {})
+        for name in given.keys() - sources.keys():
+            raise ValueError(unknown_name("source of values", name, sources))
         for name, rows in sources.items():
-            labels, axis = (np.asarray(given[name]), None) if name in given else (rows, 0)
-            if len(labels) != n_rows or (axis is None and labels.ndim != 1):
+            if name not in given:
+                values[name] = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1)
+            elif np.shape(given[name]) == (n_rows,):
+                values[name] = numbered(given[name], f"values of {name!r}")
+            else:
                 text = f"values of {name!r} must be {n_rows} labels, one for each row"
-                raise ValueError(f"{text}; got shape {labels.shape}")
-            values[name] = np.unique(labels, axis=axis, return_inverse=True)[1].reshape(-1)
+                raise ValueError(f"{text}; got shape {np.shape(given[name])}")
         sources, values = MappingProxyType(sources), MappingProxyType(values)
         checked = {"joint": joint, "sources": sources, "weights": weights, "groups": groups}
         vars(self).update(checked, values=values)
@@ -125,7 +112,7 @@ class Decisions:
         r"""Read masked decisions from a table with one row per sample, such as the log of an API.
 
         The table (a DataFrame, a CSV file, an open text file) and the options (`joint`, `sources`,
-        `id_column`, `tolerance`, `normalize`) are those of `tables.read_decisions`.
+        `id_column`, `normalize`) are those of `tables.read_decisions`.
 
         >>> import io
         >>> log = "sample_id,both:no,both:yes,vision:no,vision:yes,language:no,language:yes\n"
@@ -145,47 +132,61 @@ class Decisions:
         return f"Decisions({n_rows} rows, {k} candidates; values: {sizes})"
 
     @property
+    def n_samples(self) -> int:
+        """Number of samples, of pictures if the rows are pairs."""
+        return len(np.unique(self.groups.reshape(len(self), -1)[:, 0]))
+
+    @property
     def target(self) -> Float[np.ndarray, " k"]:
         """P(Y), the weighted mean of the joint rows."""
         return self.weights @ self.joint
 
-    @cached_property
-    def marginals(self) -> PairMarginals:
-        """The pair marginals of the values of both sources, under any weights of the rows."""
+    @property
+    def order(self) -> int:
+        """Order of the Schur complement that the solver factorizes."""
+        return (min(labels.max() for labels in self.values.values()) + 1) * self.joint.shape[1]
+
+    def given(self, weights: Float[np.ndarray, "*draws rows"] | None = None) -> list[Tensor]:
+        """P(x1, y) and P(x2, y), [*draws, x, k], not reconciled, under weights of the rows."""
+        weights, tables = torch.as_tensor(self.weights if weights is None else weights), []
+        for name, rows in self.sources.items():
+            index = torch.as_tensor(self.values[name])
+            table = weights.new_zeros(*weights.shape[:-1], int(index.max()) + 1, rows.shape[1])
+            terms = weights[..., None] * torch.as_tensor(rows)
+            tables.append(table.index_add_(-2, index, terms))
+        return tables
+
+    def marginals(self, weights: Float[np.ndarray, "*draws rows"] | None = None) -> list[Tensor]:
+        """P(x1, y) and P(x2, y), reconciled to the P(Y) of the joint rows, and this P(Y)."""
         if self.reconciliation == "none":
             text = "decisions that are not reconciled have no coupling; only BATCH takes them"
             raise ValueError(f"{text}: use replace(decisions, reconciliation='channel')")
-        return PairMarginals(self.joint, self.sources, self.values, self.reconciliation)
+        reconcile = RECONCILIATIONS[self.reconciliation]
+        weights = torch.as_tensor(self.weights if weights is None else weights)
+        target = weights @ torch.as_tensor(self.joint)
+        return [*(reconcile(table, target) for table in self.given(weights)), target]
 
     @cached_property
     def unimodal(self) -> Mapping[str, Float[np.ndarray, "rows k"]]:
         """p(y | value) of each source at each row, [M, k] by name, not reconciled."""
         result = {}
-        for name, rows in self.sources.items():
-            totals = np.zeros((self.values[name].max() + 1, rows.shape[1]))
-            np.add.at(totals, self.values[name], self.weights[:, None] * rows)
-            result[name] = (totals / totals.sum(1, keepdims=True))[self.values[name]]
+        for (name, labels), table in zip(self.values.items(), self.given(), strict=True):
+            rows = table.numpy()
+            result[name] = (rows / rows.sum(1, keepdims=True))[labels]
         return MappingProxyType(result)
 
 
 def _checked_rows(name: str, rows: object) -> Float[np.ndarray, "rows k"]:
     rows = to_numpy(rows, repr(name)).astype(np.float64)
     if rows.ndim != 2 or 0 in rows.shape:
-        raise ValueError(
-            f"{name!r} must be a table [rows, candidates] that is not empty; got shape {rows.shape}"
-        )
+        text = f"{name!r} must be a table [rows, candidates] that is not empty"
+        raise ValueError(f"{text}; got shape {rows.shape}")
     # NaN fails every comparison, so it is counted with the infinities and the negative numbers
-    wrong = ~((rows >= 0).all(1) & (np.abs(rows.sum(1) - 1) < 1e-6))
-    if wrong.any():
-        raise ValueError(
-            f"{name!r} has {wrong.sum()} of {len(rows)} rows that are not finite, >= 0 with sum "
-            f"one: rows {_listed(wrong)}"
-        )
+    wrong = np.flatnonzero(~((rows >= 0).all(1) & (np.abs(rows.sum(1) - 1) < 1e-6)))
+    if wrong.size:
+        text = f"{name!r} has {wrong.size} of {len(rows)} rows that are not finite, >= 0 with sum"
+        raise ValueError(f"{text} one: rows {', '.join(map(str, wrong[:5]))} ...")
     return rows / rows.sum(1, keepdims=True)
-
-
-def _listed(wrong: np.ndarray) -> str:
-    return ", ".join(map(str, np.flatnonzero(wrong)[:5])) + " ..."
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,58 +200,52 @@ class DecisionPID:
 
     pid: PID
     local: Mapping[str, Float[np.ndarray, " rows"]] = field(repr=False)  # each atom at each row
-    # By source: mean total variation by which reconciliation changed its rows, and its information
-    # before, in bits.
-    reconciliation: Mapping[str, float]
-    given: Mapping[str, float]
+    reconciliation: Mapping[str, float]  # mean total variation by which it changed a source's rows
+    given: Mapping[str, float]  # information of a source before, in bits
     potentials: Potentials = field(repr=False)  # dual solution, [distinct rows, k], in nats
 
 
 def decision_pid(
-    decisions: Decisions,
-    *,
-    tol: float | None = None,
-    max_iterations: int = MAX_STEPS,
-    device: "Device" = None,
+    decisions: Decisions, *, tol: float | None = None, device: "Device" = None
 ) -> DecisionPID:
     """Decompose the information in a model's decisions.
 
-    Both sources are reconciled to the P(Y) of the joint rows; `tol` is the requested certified gap
+    Both sources are reconciled to the P(Y) of the joint rows. `tol` is the requested certified gap
     in bits; by default 1e-6 up to 500 distinct rows per source, and beyond a tenth of the standard
     error of I(Y; X1, X2), at most 1e-3. Up to about 500 rows (4,000 on CUDA) any `tol` is reached;
-    beyond, stage 1 takes up to `max_iterations` outer steps, and beyond about 5,000 rows similar
-    rows are merged first, see `merge`. A gap that stays above `tol` is warned about. `device` is
-    ``"auto"``, ``"cpu"`` (the default), ``"cuda"`` or a torch device.
-
-    The atoms have a bias of finite n, see `resampling`: compare profiles of equal n.
+    beyond about 5,000 rows similar rows are merged first, see `merge`. A gap above `tol`, and
+    decisions most of which are uniform, are warned about. The atoms have a bias of finite n, see
+    `resampling`. `device` is as in `pid`.
 
     >>> half = np.full((4, 2), 0.5)
     >>> xor = Decisions(joint=np.eye(2)[[0, 1, 1, 0]], sources={"vision": half, "language": half})
     >>> decision_pid(xor).pid
     PID(redundancy=0.000000, ..., synergy=1.000000, gap=0.0e+00 bits)
     """
-    device = resolve_device(device)
-    names, marginals, weights = tuple(decisions.sources), decisions.marginals, decisions.weights
-    with single_thread(marginals.order < LARGE):
-        a, b, target = marginals.at(weights)
-        i1, i2, i12 = (divergence(t, target) for t in (a, b, marginals.joint))
+    device, names = resolve_device(device), tuple(decisions.sources)
+    uniform = decisions.weights @ (np.ptp(decisions.joint, axis=1) < 1e-9)
+    if uniform > 0.5:
+        text = f"{uniform:.2f} of the decisions are uniform, as where a model names no candidate"
+        warnings.warn(f"{text} (fallback); the atoms describe the rest", stacklevel=2)
+    with single_thread(decisions.order < LARGE):
+        a, b, target = decisions.marginals()
+        i1, i2, i12 = (divergence(t, target) for t in (a, b, torch.as_tensor(decisions.joint)))
         if tol is None:
             tol = _default_tolerance(decisions, i12.numpy(), max(len(a), len(b)))
-        solution = solve_rows(a, b, tol, max_iterations, device)
-        (x1, x2), (iq1, iq2) = marginals.index, solution.local
+        solution = solve_rows(a, b, tol, device)
+        (x1, x2), (iq1, iq2) = decisions.values.values(), solution.local
         local = atoms(names, i1[x1], i2[x2], i12, (iq1[x1] + iq2[x2]) / 2)
-        parts = (a.sum(1), i1), (b.sum(1), i2), (torch.as_tensor(weights), i12)
+        parts = (a.sum(1), i1), (b.sum(1), i2), (torch.as_tensor(decisions.weights), i12)
         informations = [(mass @ bits).item() for mass, bits in parts]
-        given = marginals.given(weights)
-        pairs = list(zip((a, b), given, strict=True))
+        given = decisions.given()
+        pairs = zip((a, b), given, strict=True)
         moved = [(table - before).abs().sum().item() / 2 for table, before in pairs]
         before = [(t.sum(1) @ divergence(t, t.sum(0))).item() for t in given]
-    result = PID.from_informations(names, *informations, *solution[:4])
+    result = PID.from_informations(names, *informations, *solution[:3])
     if not solution.converged:
-        is_merged = len(a) * len(b) > MERGE_CELLS
-        remedy = "similar rows were merged; raise" if is_merged else "raise max_iterations or"
+        merged = "; similar rows were merged" if len(a) * len(b) > MERGE_CELLS else ""
         text = f"decisions with {len(a)} and {len(b)} distinct rows have a gap of {result.gap:.1e}"
-        warnings.warn(f"{text} bits, above tol={tol:.1e}; {remedy} tol", stacklevel=2)
+        warnings.warn(f"{text} bits, above tol={tol:.1e}{merged}; raise tol", stacklevel=2)
     return DecisionPID(
         pid=replace(result, total=sum(result.atoms.values())),
         local=MappingProxyType({name: values.numpy() for name, values in local.items()}),
@@ -276,39 +271,31 @@ def pid_together(
         raise ValueError(f"decisions of different sources or reconciliation: {sorted(kinds)}")
     reconcile, columns = RECONCILIATIONS[first.reconciliation], []
     for part, weights in parts:
-        marginals, weights = part.marginals, torch.as_tensor(weights)
-        target = weights @ marginals.joint
-        i12 = (weights * divergence(marginals.joint, target)).sum(-1)
-        columns.append([*map(_present, marginals.given(weights)), target, i12])
+        joint, weights = torch.as_tensor(part.joint), torch.as_tensor(weights)
+        target = weights @ joint
+        i12 = (weights * divergence(joint, target)).sum(-1)
+        columns.append([*part.given(weights), target, i12])
     a, b, target, i12 = zip(*columns, strict=True)
     target, i12 = torch.cat(target), torch.cat(i12)
-    a, b = map(_padded, (a, b))
+    a, b = map(_present, (a, b))
     with single_thread(min(a.shape[1], b.shape[1]) * a.shape[2] < LARGE):
         a, b = reconcile(a, target), reconcile(b, target)
         i1, i2 = ((table.sum(-1) * divergence(table, target)).sum(-1) for table in (a, b))
         if max(a.shape[1], b.shape[1]) > MANY:
             pairs = ([t[t.sum(1) > 0] for t in pair] for pair in zip(a, b, strict=True))
-            solutions = [solve_rows(*pair, tol, MAX_STEPS, device)[:4] for pair in pairs]
+            solutions = [solve_rows(*pair, tol, device)[:3] for pair in pairs]
             solved = map(torch.tensor, zip(*solutions, strict=True))
         else:
-            solved = (each.cpu() for each in solve(a.to(device), b.to(device), tol=tol)[3:])
-    lower, upper, converged, sweeps = solved
-    values = (i1, i2, i12, lower, torch.minimum(upper, i1 + i2), converged, sweeps)
+            solved = (each.cpu() for each in solve(a.to(device), b.to(device), tol=tol)[3:6])
+    lower, upper, converged = solved
+    values = (i1, i2, i12, lower, torch.minimum(upper, i1 + i2), converged)
     return PID.from_informations(tuple(first.sources), *(each.numpy() for each in values))
 
 
-def _present(table: Float[Tensor, "draws n k"]) -> Float[Tensor, "draws m k"]:
-    """The rows with mass, first; as many as the draw with most of them has."""
-    has_mass = table.sum(-1) > 0
-    order = torch.argsort(has_mass.to(torch.uint8), dim=-1, descending=True, stable=True)
-    order = order[:, : int(has_mass.sum(-1).max())]
-    return table.gather(1, order[..., None].expand(-1, -1, table.shape[2]))
-
-
-def _padded(tables: Sequence[Float[Tensor, "draws n k"]]) -> Float[Tensor, "all m k"]:
-    """One stack of tables, with empty rows appended to the shorter ones."""
-    rows = max(table.shape[1] for table in tables)
-    return torch.cat([pad(table, (0, 0, 0, rows - table.shape[1])) for table in tables])
+def _present(tables: Sequence[Float[Tensor, "draws n k"]]) -> Float[Tensor, "all m k"]:
+    """One stack of the rows with mass of every draw, with empty rows appended to the shorter."""
+    draws = [draw[draw.sum(1) > 0] for table in tables for draw in table]
+    return pad_sequence(draws, batch_first=True)
 
 
 def _default_tolerance(decisions: Decisions, i12: np.ndarray, n_distinct: int) -> float:

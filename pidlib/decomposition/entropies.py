@@ -5,8 +5,7 @@ I_Q depends on pair tables only, so synergy takes nearly all bias of plug-in I(Y
 References
 ----------
 Miller (1955), Note on the bias of information estimates. Chao, Wang, Jost (2013), Entropy and the
-species accumulation curve, Methods Ecol. Evol. 4. Panzeri et al. (2007), Correcting for the
-sampling bias problem in spike train information measures, J. Neurophysiol. 98.
+species accumulation curve, Methods Ecol. Evol. 4.
 """
 
 import math
@@ -85,10 +84,8 @@ def tabulate(
     codes = samples_of(x1, x2, y)
     for name, code in codes.items():
         if code.dtype.kind not in "biu" or code.min() < 0:
-            raise ValueError(
-                f"codes of {name} must be whole numbers from 0 on, but are {code.dtype} from "
-                f"{code.min()}; number the labels"
-            )
+            text = f"codes of {name} must be whole numbers from 0 on, but are {code.dtype} from"
+            raise ValueError(f"{text} {code.min()}; number the labels")
     codes = [code.astype(np.int64) for code in codes.values()]
     needed = tuple(int(code.max()) + 1 for code in codes)
     sizes = needed if sizes is None else tuple(sizes)

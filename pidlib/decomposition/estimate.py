@@ -2,7 +2,7 @@
 
 R, U1, U2 and I_Q are corrected by their means over permutations of Y against (X1, X2). Synergy is
 I(Y; X1, X2), by the entropies of Chao, Wang and Jost and minus its mean over the permutations,
-minus I_Q, so the four still sum to the information.
+minus I_Q, so the four still sum to the information. Nothing is clamped: negative means zero.
 
 Where both sources inform alike, I_Q(n) of n samples is too large by O(n^-1/2), as the maximum of
 two equal means is; permutations measure the O(1/n) part N alone. Half-samples measure the rest:
@@ -17,21 +17,15 @@ alone, one informative source and one of noise would pass for redundant.) Unique
 pass the test of `pidlib.decomposition.crossfit`, which holds where the sources are redundant.
 
 Intervals are percentiles of half-samples, drawn without replacement: their variance about the
-sample is that of n samples about the law (Politis, Romano, Wolf 1999, Subsampling). In simulations
-(5 laws, 3 and 5 codes, 200 and 1,000 samples) 95 % intervals held the truth in 78-100 % of cases,
-except where Y is a function of both sources: there 28-98 %, worst for R. With 200 samples of 5
-codes the tie cannot be told from a small difference, and S is up to 0.07 bits too large.
-
-Corrected atoms may be negative, which means indistinguishable from zero; nothing is clamped. Where
-Y is nearly a function of the codes, the measured atoms have little bias and the permutations
-remove too much: read the correction with the p-value.
+sample is that of n samples about the law (Politis, Romano, Wolf 1999, Subsampling).
+fig_coverage shows how often they hold the truth: least where Y is a function of both sources.
+There the measured atoms have little bias, and the permutations remove too much.
 """
 
 import math
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -41,11 +35,11 @@ from pidlib._common import derive_seed
 from pidlib.decomposition.atoms import PID, pid
 from pidlib.decomposition.crossfit import unique_p
 from pidlib.decomposition.entropies import chao_wang_jost, joint_information, samples_of, tabulate
+from pidlib.decomposition.information import SIGNIFICANT, TAILS, numbered, unseen_bits
 
 BIAS_WARNING = 0.05  # bits
 # Tolerance of each permutation and resample: this share of the predicted bias, at most the bits.
 RESAMPLE_SHARE, RESAMPLE_TOLERANCE = 0.01, 1e-4
-SIGNIFICANT = 0.05  # level of the tests that decide on the correction and on shares
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -54,8 +48,8 @@ class Estimate:
 
     measured: PID  # of the counts
     corrected: Mapping[str, float]  # without the sampling bias
-    # percentile interval of the draws; its upper end is at least what events unseen in n samples
-    # could add to an atom of zero, so it has a width and includes zero if it lies at the floor
+    # percentile interval of the draws; it reaches zero unless the atom is significant; its upper
+    # end is at least what events unseen in n samples could add
     interval: Mapping[str, tuple[float, float]]
     null_mean: Mapping[str, float]  # over permutations of Y
     # share of permutations, the identity included, whose atom is at least the measured one, the
@@ -77,7 +71,7 @@ class Estimate:
         )
         return f"Estimate({atoms}, n_samples={self.n_samples}, bits)"
 
-    def contribution(self, source: str, level: float = 0.95) -> dict[str, float]:
+    def contribution(self, source: str) -> dict[str, float]:
         r"""Share of a source in the unique information, :math:`C_1 = U_1 / (U_1 + U_2)`, corrected.
 
         Negative atoms count as zero, in the draws too. The share and its interval are NaN unless
@@ -85,31 +79,30 @@ class Estimate:
         the interval of their sum is positive.
         """
         both = [atom for atom in self.corrected if atom.startswith("unique_")]
-        tails = [(1 - level) / 2, (1 + level) / 2]
         p = min(1.0, 2 * min(self.p_value[atom] for atom in both))
         total = sum(self.draws[atom] for atom in both)
         value = low = high = math.nan
-        if p <= SIGNIFICANT and np.quantile(total, tails[0]) > 0:
+        if p <= SIGNIFICANT and np.quantile(total, TAILS[0]) > 0:
             total = sum(np.maximum(self.draws[atom], 0) for atom in both)
             own, present = f"unique_{source}", total > 0
             shares = np.maximum(self.draws[own], 0)[present] / total[present]
-            low, high = np.quantile(shares, tails).tolist()
+            low, high = np.quantile(shares, TAILS).tolist()
             whole = sum(max(self.corrected[atom], 0) for atom in both)
             value = max(self.corrected[own], 0) / whole
         return dict(contribution=value, contribution_low=low, contribution_high=high, unique_p=p)
 
     def rows(self) -> list[dict[str, object]]:
         """One row per atom in the columns of the results; None for synergy if not estimable."""
-        names = ("atom", "value_bits", "lower_bits", "upper_bits", "corrected_bits", "ci_low")
-        names += ("ci_high", "null_mean", "null_p", "n_samples", "converged")
         rows = []
         for atom, value in self.measured.atoms.items():
-            corrected = self.corrected[atom], *self.interval[atom]
-            if atom == "synergy" and not self.synergy_estimable:
-                corrected = None, None, None
-            tested = self.null_mean[atom], self.p_value[atom], self.n_samples, self.converged
-            values = atom, value, *self.measured.bounds[atom], *corrected, *tested
-            rows.append(dict(zip(names, values, strict=True)))
+            lower, upper = self.measured.bounds[atom]
+            row = dict(atom=atom, value_bits=value, lower_bits=lower, upper_bits=upper)
+            row |= dict.fromkeys(("corrected_bits", "ci_low", "ci_high"))
+            if atom != "synergy" or self.synergy_estimable:
+                row["corrected_bits"] = self.corrected[atom]
+                row["ci_low"], row["ci_high"] = self.interval[atom]
+            row |= dict(null_mean=self.null_mean[atom], null_p=self.p_value[atom])
+            rows.append(row | dict(n_samples=self.n_samples, converged=self.converged))
         return rows
 
 
@@ -121,10 +114,8 @@ def estimate(
     sources: Sequence[str] = ("vision", "language"),
     n_permutations: int = 200,
     n_bootstrap: int = 200,
-    level: float = 0.95,
     tol: float = 1e-6,
     seed: int = 0,
-    device: "Device" = None,
 ) -> Estimate:
     """Estimate the atoms of codes, their bias, significance and intervals.
 
@@ -135,12 +126,11 @@ def estimate(
     ----------
     x1, x2, y
         Labels of both sources and of the target, one for each sample, of any type.
-    n_permutations, n_bootstrap, level, seed
-        Permutations of each variable and random halves of the samples, at least 1 each; of
-        intervals.
-    tol, sources, device
+    n_permutations, n_bootstrap, seed
+        Permutations of each variable and random halves of the samples, at least 1 each.
+    tol, sources
         Requested certified gap in bits, of permutations and resamples 1 % of the predicted bias or
-        1e-4 if that is coarser; names and device as in `pid`.
+        1e-4 if that is coarser; names as in `pid`.
 
     Examples
     --------
@@ -151,25 +141,26 @@ def estimate(
     """
     if min(n_permutations, n_bootstrap) < 1:
         raise ValueError(f"{n_permutations=}, {n_bootstrap=}: at least 1 is needed; use 200")
-    codes = _codes(x1, x2, y)
+    variables = samples_of(x1, x2, y)
+    if variables["y"].ndim != 1:
+        raise ValueError(f"expected one code for each sample, got shape {variables['y'].shape}")
+    codes = [numbered(labels, f"labels of {name}") for name, labels in variables.items()]
     n, sizes = len(codes[0]), tuple(labels.max() + 1 for labels in codes)
     bias, estimable = predicted_bias(n, *sizes), n >= sizes[0] * sizes[1]
     if not estimable or bias > BIAS_WARNING:
         limit = "" if estimable else ", too much to correct"
-        warnings.warn(
-            f"{n} samples of {sizes[0]} x {sizes[1]} x {sizes[2]} codes have a predicted bias of "
-            f"synergy of {bias:.2f} bits{limit}; use fewer codes or more samples",
-            stacklevel=2,
-        )
+        text = f"{n} samples of {sizes[0]} x {sizes[1]} x {sizes[2]} codes have a predicted bias of"
+        text += f" synergy of {bias:.2f} bits{limit}; use fewer codes or more samples"
+        warnings.warn(text, stacklevel=2)
 
     counts = tabulate(*(labels[None] for labels in codes), sizes)
     nulls = [permuted(codes, sizes, n_permutations, seed, which) for which in (2, 0, 1)]
     generator = np.random.default_rng(derive_seed("halves", seed))
     halves = generator.multivariate_hypergeometric(counts.ravel(), max(n // 2, 1), n_bootstrap)
     draws = halves.reshape(-1, *sizes)
-    measured = pid(counts, sources, tol=tol, device=device)[0]
+    measured = pid(counts, sources, tol=tol)[0]
     coarse = max(tol, min(RESAMPLE_SHARE * bias, RESAMPLE_TOLERANCE))
-    solved = pid(np.concatenate([*nulls, draws]), sources, tol=coarse, device=device)
+    solved = pid(np.concatenate([*nulls, draws]), sources, tol=coarse)
     of_y, of_x1, of_x2, of_draws = (
         solved[m * n_permutations :][: n_permutations if m < 3 else None] for m in range(4)
     )
@@ -179,7 +170,7 @@ def estimate(
     null_information = joint_information(nulls[0], chao_wang_jost).mean()
     information = joint_information(counts, chao_wang_jost)[0] - null_information
     corrected["synergy"] = float(information - (measured.upper - of_y.upper.mean()))
-    crossfit = unique_p(codes, sizes, generator, tol=coarse, device=device)
+    crossfit = unique_p(codes, sizes, generator, coarse)
     excess = _redundancy_bias(measured, of_y, of_draws, crossfit)
     spread = excess * generator.permutation(np.linspace(-1, 1, n_bootstrap))
     draw_synergy = joint_information(draws, chao_wang_jost) - of_draws.upper
@@ -188,60 +179,42 @@ def estimate(
         sign = -1 if atom.startswith("unique_") else 1  # I_Q adds to U, lowers R and S
         corrected[atom] += sign * excess
         shifted[atom] = values - values.mean() + corrected[atom] + sign * spread
-    tails = np.array([(1 - level) / 2, (1 + level) / 2])
-    every = (of_y, of_x1, of_x2)
-    null_sets = zip(measured.bounds.items(), (every, every[:2], every[::2], every), strict=True)
-    # a permutation whose certified interval reaches that of the measured atom counts as exceeding
-    exceeding = {
-        atom: max(int((null.bounds[atom][1] >= low - tol).sum()) for null in null_set)
-        for (atom, (low, _)), null_set in null_sets
-    }
-    p_value = {atom: (1 + count) / (1 + n_permutations) for atom, count in exceeding.items()}
-    for atom, p in zip(list(p_value)[1:3], crossfit, strict=True):
-        p_value[atom] = max(p_value[atom], p)
-    # a probability of -log(1 - level) / n can go unseen in n samples; each adds log2 ky at most
-    floor = -math.log(max(1 - level, 1e-9)) / n * math.log2(max(sizes[2], 2))
-    ends = {atom: np.quantile(values, tails).tolist() for atom, values in shifted.items()}
-    by_atom = {"corrected": corrected}
-    by_atom |= {"interval": {atom: (low, max(high, floor)) for atom, (low, high) in ends.items()}}
-    by_atom |= {"null_mean": null_mean, "p_value": p_value, "null": of_y.atoms, "draws": shifted}
+    p_value, every = {}, (of_y, of_x1, of_x2)
+    tests = zip((every, every[:2], every[::2], every), (0, *crossfit, 0), strict=True)
+    for (atom, (low, _)), (sets, least) in zip(measured.bounds.items(), tests, strict=True):
+        # a permutation whose certified interval reaches that of the atom counts as exceeding it
+        exceeding = max(int((null.bounds[atom][1] >= low - tol).sum()) for null in sets)
+        p_value[atom] = max((1 + exceeding) / (1 + n_permutations), least)
+    interval, unseen = {}, unseen_bits(n, sizes[2])
+    for atom, values in shifted.items():
+        low, high = np.quantile(values, TAILS).tolist()
+        low = low if p_value[atom] <= SIGNIFICANT else min(low, 0.0)
+        interval[atom] = low, max(high, unseen)
     return Estimate(
         measured=measured,
+        corrected=corrected,
+        interval=interval,
+        null_mean=null_mean,
+        p_value=p_value,
         n_samples=n,
         predicted_bias=bias,
         synergy_estimable=estimable,
         converged=bool(measured.converged and solved.converged.all()),
-        **{name: MappingProxyType(values) for name, values in by_atom.items()},
+        null=of_y.atoms,
+        draws=shifted,
     )
 
 
 def _redundancy_bias(measured: PID, null: PID, halves: PID, crossfit: tuple[float, float]) -> float:
     """Bias of I_Q beyond that of permutations, extrapolated from halves; 0 if sources differ."""
-    for source in measured.sources:
-        # I(Y; X) of a source is its unique atom and the redundancy
-        value, by_chance = (each.redundancy + each.unique[source] for each in (measured, null))
-        if value <= np.quantile(by_chance, 1 - SIGNIFICANT):
+    by_chance = null.informations
+    for source, value in measured.informations.items():
+        if value <= np.quantile(by_chance[source], 1 - SIGNIFICANT):
             return 0.0
     if min(crossfit) <= SIGNIFICANT:
         return 0.0
     excess = halves.upper.mean() - measured.upper - null.upper.mean()
     return max(float(excess), 0.0) / (math.sqrt(2) - 1)
-
-
-def _codes(x1: ArrayLike, x2: ArrayLike, y: ArrayLike) -> list[Int[np.ndarray, " n"]]:
-    """Number the labels of each variable."""
-    variables = samples_of(x1, x2, y)
-    if variables["y"].ndim != 1:
-        raise ValueError(f"expected one code for each sample, got shape {variables['y'].shape}")
-    for name, labels in variables.items():
-        missing = np.flatnonzero([label is None or label != label for label in labels.tolist()])
-        if missing.size:
-            listed = ", ".join(map(str, missing[:5]))
-            raise ValueError(
-                f"{missing.size} of {len(labels)} labels of {name} are missing (NaN or None): "
-                f"samples {listed} ...; drop them"
-            )
-    return [np.unique(labels, return_inverse=True)[1] for labels in variables.values()]
 
 
 def predicted_bias(n: int, k1: int, k2: int, ky: int) -> float:

@@ -2,6 +2,15 @@
 
 >>> GATES["AND"].atoms
 (0.3112..., 0.0, 0.0, 0.5)
+
+References
+----------
+XOR, RDN: Williams, Beer (2010), Nonnegative decomposition of multivariate information. AND, OR,
+COPY, XORAND, CHAIN: Bertschinger et al. (2014), Quantifying unique information, Entropy 16(4). UNQ,
+SUM, RDNXOR: Griffith, Koch (2014), Quantifying synergistic mutual information. DYADIC, TRIADIC:
+James, Crutchfield (2017), Multivariate dependence beyond Shannon information. REDUCED OR: Ince
+(2017), Entropy 19(7). PNT UNQ: Finn, Lizier (2018), Entropy 20(4). The others follow from the
+definition.
 """
 
 import itertools
@@ -15,14 +24,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-BROJA = "Bertschinger et al. (2014), Quantifying unique information, Entropy 16(4)"
-WILLIAMS = "Williams, Beer (2010), Nonnegative decomposition of multivariate information"
-GRIFFITH = "Griffith, Koch (2014), Quantifying synergistic mutual information"
-JAMES = "James, Crutchfield (2017), Multivariate dependence beyond Shannon information"
-INCE = "Ince (2017), Measuring multivariate redundant information, Entropy 19(7)"
-FINN = "Finn, Lizier (2018), Pointwise partial information decomposition, Entropy 20(4)"
-DERIVED = "follows from the definition"
-
 Triple = tuple[Hashable, Hashable, Hashable]
 Rule = Callable[..., Triple]
 Atoms = tuple[float, float, float, float]
@@ -33,14 +34,12 @@ BIT = (1, 1)  # weights of a fair bit
 class Gate:
     """A joint with known atoms: redundancy, unique to the first and second source, synergy; bits.
 
-    `outcomes` maps (x1, x2, y), labels of any sortable type, to probabilities; `source` is the
-    reference for the gate or its closed form.
+    `outcomes` maps (x1, x2, y), labels of any sortable type, to probabilities.
     """
 
     name: str
     outcomes: Mapping[Triple, float] = field(repr=False)
     atoms: Atoms
-    source: str
 
     def joint(self) -> Float[Tensor, "x1 x2 y"]:
         """Table of probabilities, with values in the order of their labels."""
@@ -56,14 +55,14 @@ def h(p: float) -> float:
     return -sum(q * math.log2(q) for q in (p, 1 - p) if q > 0)
 
 
-def _gate(name: str, source: str, atoms: Atoms, rule: Rule, *parts: Sequence[float]) -> Gate:
+def _gate(name: str, atoms: Atoms, rule: Rule, *parts: Sequence[float]) -> Gate:
     """Gate with outcomes rule(i, j, ...) of independent parts, given by the weights of 0, 1, ..."""
     outcomes: dict[Triple, float] = defaultdict(float)
     total = math.prod(map(sum, parts))
     for values_with_weights in itertools.product(*map(enumerate, parts)):
         values, weights = zip(*values_with_weights, strict=True)
         outcomes[rule(*values)] += math.prod(weights) / total
-    return Gate(name, dict(outcomes), atoms, source)
+    return Gate(name, dict(outcomes), atoms)
 
 
 def product(first: Gate, second: Gate) -> Gate:
@@ -73,38 +72,38 @@ def product(first: Gate, second: Gate) -> Gate:
         for (s, p), (t, q) in itertools.product(first.outcomes.items(), second.outcomes.items())
     }
     atoms = tuple(map(sum, zip(first.atoms, second.atoms, strict=True)))
-    return Gate(f"{first.name} x {second.name}", outcomes, atoms, DERIVED)
+    return Gate(f"{first.name} x {second.name}", outcomes, atoms)
 
 
 def copy(m: int, n: int) -> Gate:
     """Y is the pair of two independent sources with m and n values."""
     atoms = 0.0, math.log2(m), math.log2(n), 0.0
-    return _gate(f"COPY {m}x{n}", BROJA, atoms, lambda i, j: (i, j, (i, j)), [1] * m, [1] * n)
+    return _gate(f"COPY {m}x{n}", atoms, lambda i, j: (i, j, (i, j)), [1] * m, [1] * n)
 
 
 def correlated_copy(equal: float) -> Gate:
     """Y is the pair of two bits that are equal with the given probability."""
     name, atoms = f"COPY correlated {equal:g}", (1 - h(equal), h(equal), h(equal), 0.0)
-    return _gate(name, BROJA, atoms, lambda i, d: (i, i ^ d, (i, i ^ d)), BIT, [equal, 1 - equal])
+    return _gate(name, atoms, lambda i, d: (i, i ^ d, (i, i ^ d)), BIT, [equal, 1 - equal])
 
 
 def modular_sum(m: int) -> Gate:
     """Y is the sum modulo m of two independent sources with m values."""
     atoms = 0.0, 0.0, 0.0, math.log2(m)
-    return _gate(f"MODSUM {m}", DERIVED, atoms, lambda i, j: (i, j, (i + j) % m), [1] * m, [1] * m)
+    return _gate(f"MODSUM {m}", atoms, lambda i, j: (i, j, (i + j) % m), [1] * m, [1] * m)
 
 
 def noisy_xor(e: float) -> Gate:
     """The exclusive or of two fair bits, flipped with probability e."""
     name, atoms = f"XOR noise {e:g}", (0.0, 0.0, 0.0, 1 - h(e))
-    return _gate(name, DERIVED, atoms, lambda i, j, n: (i, j, i ^ j ^ n), BIT, BIT, [1 - e, e])
+    return _gate(name, atoms, lambda i, j, n: (i, j, i ^ j ^ n), BIT, BIT, [1 - e, e])
 
 
 def noisy_copies(e1: float, e2: float) -> Gate:
     """Both sources are copies of a fair bit, flipped with probability e1 and e2 >= e1."""
     name, flips = f"RDN noise {e1:g} {e2:g}", ([1 - e1, e1], [1 - e2, e2])
     atoms = 1 - h(e2), h(e2) - h(e1), 0.0, h(e1 * (1 - e2) + e2 * (1 - e1)) - h(e2)
-    return _gate(name, DERIVED, atoms, lambda y, i, j: (y ^ i, y ^ j, y), BIT, *flips)
+    return _gate(name, atoms, lambda y, i, j: (y ^ i, y ^ j, y), BIT, *flips)
 
 
 def chain(e1: float, e2: float) -> Gate:
@@ -112,7 +111,7 @@ def chain(e1: float, e2: float) -> Gate:
     name, flips = f"CHAIN {e1:g} {e2:g}", ([1 - e1, e1], [1 - e2, e2])
     both = h(e1 * (1 - e2) + e2 * (1 - e1))  # H(X2 | Y): exactly one of two flips
     atoms = 1 - both, both - h(e1), 0.0, 0.0
-    return _gate(name, BROJA, atoms, lambda y, i, j: (y ^ i, y ^ i ^ j, y), BIT, *flips)
+    return _gate(name, atoms, lambda y, i, j: (y ^ i, y ^ i ^ j, y), BIT, *flips)
 
 
 def _zoo() -> list[Gate]:
@@ -120,11 +119,11 @@ def _zoo() -> list[Gate]:
     # by symmetry the dice have no unique information, so R = I(Y; X1) = H(Y) - log2 6
     sums = [(6 - abs(d)) / 36 for d in range(-5, 6)]
     of_dice = -sum(p * math.log2(p) for p in sums) - math.log2(6), 0.0, 0.0, math.log2(6)
-    xor = _gate("XOR", WILLIAMS, (0.0, 0.0, 0.0, 1.0), lambda i, j: (i, j, i ^ j), BIT, BIT)
-    both = _gate("AND", BROJA, (A, 0.0, 0.0, 0.5), lambda i, j: (i, j, i & j), BIT, BIT)
-    rdn = _gate("RDN", WILLIAMS, (1.0, 0.0, 0.0, 0.0), lambda i: (i, i, i), BIT)
-    unq1 = _gate("UNQ1", GRIFFITH, (0.0, 1.0, 0.0, 0.0), lambda i, j: (i, j, i), BIT, BIT)
-    unq = replace(copy(2, 2), name="UNQ", source=GRIFFITH)
+    xor = _gate("XOR", (0.0, 0.0, 0.0, 1.0), lambda i, j: (i, j, i ^ j), BIT, BIT)
+    both = _gate("AND", (A, 0.0, 0.0, 0.5), lambda i, j: (i, j, i & j), BIT, BIT)
+    rdn = _gate("RDN", (1.0, 0.0, 0.0, 0.0), lambda i: (i, i, i), BIT)
+    unq1 = _gate("UNQ1", (0.0, 1.0, 0.0, 0.0), lambda i, j: (i, j, i), BIT, BIT)
+    unq = replace(copy(2, 2), name="UNQ")
     rdn_xor, rdn_unq_xor = product(rdn, xor), product(product(rdn, unq), xor)
     bits = BIT, BIT, BIT
     w = {(0, 0, 1): 1 / 3, (0, 1, 0): 1 / 3, (1, 0, 0): 1 / 3}
@@ -133,16 +132,16 @@ def _zoo() -> list[Gate]:
     return [
         xor,
         both,
-        _gate("OR", BROJA, both.atoms, lambda i, j: (i, j, i | j), BIT, BIT),
+        _gate("OR", both.atoms, lambda i, j: (i, j, i | j), BIT, BIT),
         rdn,
         unq1,
         unq,
         copy(3, 4),
         correlated_copy(0.8),
-        _gate("SUM", GRIFFITH, (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, i + j), BIT, BIT),
-        _gate("XORAND", BROJA, (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, (i ^ j, i & j)), BIT, BIT),
-        replace(rdn_xor, name="RDNXOR", source=GRIFFITH),
-        replace(rdn_unq_xor, name="RDNUNQXOR", source=GRIFFITH),
+        _gate("SUM", (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, i + j), BIT, BIT),
+        _gate("XORAND", (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, (i ^ j, i & j)), BIT, BIT),
+        replace(rdn_xor, name="RDNXOR"),
+        replace(rdn_unq_xor, name="RDNUNQXOR"),
         product(both, xor),
         product(both, both),
         product(rdn, unq1),
@@ -151,12 +150,12 @@ def _zoo() -> list[Gate]:
         noisy_xor(0.1),
         noisy_copies(0.05, 0.2),
         chain(0.1, 0.2),
-        _gate("DYADIC", JAMES, unq.atoms, lambda i, j, m: ((i, j), (j, m), (i, m)), *bits),
-        _gate("TRIADIC", JAMES, rdn_xor.atoms, lambda t, i, j: ((t, i), (t, j), (t, i ^ j)), *bits),
-        Gate("W", w, (W, 0.0, 0.0, 2 / 3), DERIVED),
-        Gate("REDUCED OR", reduced_or, (A, 0.0, 0.0, 1 - A), INCE),
-        Gate("PNT UNQ", pnt_unq, (0.5, 0.0, 0.0, 0.5), FINN),
-        _gate("DICE", DERIVED, of_dice, lambda i, j: (i, j, i + j), [1] * 6, [1] * 6),
+        _gate("DYADIC", unq.atoms, lambda i, j, m: ((i, j), (j, m), (i, m)), *bits),
+        _gate("TRIADIC", rdn_xor.atoms, lambda t, i, j: ((t, i), (t, j), (t, i ^ j)), *bits),
+        Gate("W", w, (W, 0.0, 0.0, 2 / 3)),
+        Gate("REDUCED OR", reduced_or, (A, 0.0, 0.0, 1 - A)),
+        Gate("PNT UNQ", pnt_unq, (0.5, 0.0, 0.0, 0.5)),
+        _gate("DICE", of_dice, lambda i, j: (i, j, i + j), [1] * 6, [1] * 6),
     ]
 
 

@@ -6,30 +6,26 @@ covariances leave only the cross-covariance :math:`\Sigma` of the noises free, a
 .. math:: I_Q = \tfrac12 \log_2 \det(1 + H^T S^{-1} H), \quad H = \binom{H_1}{H_2},
           \quad S = \begin{pmatrix} 1 & \Sigma \\ \Sigma^T & 1 \end{pmatrix},
 
-is convex in it. Of all couplings with one covariance the Gaussian one has the least information,
-because Y is Gaussian, so the atoms of Gaussian variables are those of `pid` up to the gap. Of other
-variables only the linear relations count.
+is convex in it. Of all couplings with one covariance the Gaussian one has the least information, so
+the atoms of Gaussian variables are those of `pid`. Of other variables only linear relations count.
 
 References
 ----------
-Barrett (2015), Exploration of synergistic and redundant information sharing in static and dynamical
-Gaussian systems, Phys. Rev. E 91. Venkatesh et al. (2023), Gaussian partial information
-decomposition, NeurIPS. Zhao et al. (2025), Partial information decomposition via normalizing flows
-in latent Gaussian distributions, NeurIPS (Gaussian couplings are optimal).
+Venkatesh et al. (2023), Gaussian partial information decomposition, NeurIPS. Zhao et al. (2025),
+NeurIPS, on normalizing flows in latent Gaussian distributions (Gaussian couplings are optimal).
 """
 
 import math
 import warnings
-from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
 from pidlib._common import derive_seed
-from pidlib.decomposition.atoms import PID, checked_sources
+from pidlib.decomposition.atoms import PID
 from pidlib.decomposition.estimate import Estimate
-from pidlib.decomposition.information import to_float64
+from pidlib.decomposition.information import TAILS, to_float64
 
 NATS = 2 * math.log(2)  # log-determinant of one bit
 RANK = 1e-9  # least variance relative to the largest, and least unexplained share of Y
@@ -37,31 +33,18 @@ STEPS, GROWTH = 200, 20  # limit of Newton steps; growth of the weight of I_Q ag
 RESAMPLE_TOLERANCE = 1e-4  # bits, of permutations and resamples
 
 
-def covariance_pid(
-    covariance: ArrayLike,
-    sizes: tuple[int, int, int],
-    sources: Sequence[str] = ("vision", "language"),
-    tol: float = 1e-6,
-) -> PID:
+def covariance_pid(covariance: ArrayLike, sizes: tuple[int, int, int], tol: float = 1e-6) -> PID:
     """Decompose the information of Gaussian variables with the given covariance.
 
-    Raises ValueError unless the matrix is a covariance and all informations are finite.
+    `covariance` is that of X1, X2 and Y, in this order, with `sizes` variables each; it may be
+    singular. `tol` is the requested certified gap in bits, at least about 1e-7, above which a gap
+    is warned about. Raises ValueError unless the matrix is a covariance and all informations are
+    finite.
 
-    Parameters
-    ----------
-    covariance, sizes
-        Covariance of X1, X2 and Y, in this order, and how many variables each has. It may be
-        singular.
-    sources, tol
-        Names of X1 and X2; requested certified gap in bits, at least about 1e-7, above which a gap
-        is warned about.
-
-    Examples
-    --------
     >>> covariance_pid([[2, 0, 1], [0, 1, 0], [1, 0, 1]], (1, 1, 1))
     PID(redundancy=0.000000, unique_vision=0.500000, unique_language=0.000000, synergy=0.0..., ...)
     """
-    names, (n1, n2, k) = checked_sources(sources), sizes
+    n1, n2, k = sizes
     c = to_float64(covariance, name="the covariance").numpy()
     if min(sizes) < 1 or c.shape != (sum(sizes), sum(sizes)):
         raise ValueError(f"expected a covariance of {n1} + {n2} + {k} variables, got {c.shape}")
@@ -79,7 +62,7 @@ def covariance_pid(
     if not converged:
         text = f"the gap is {upper - lower:.1e} bits, above tol={tol:.1e}, after {steps} steps"
         warnings.warn(f"{text}; use a larger tol", stacklevel=2)
-    return PID.from_informations(names, i1, i2, i12, lower, upper, converged, steps)
+    return PID.from_informations(("vision", "language"), i1, i2, i12, lower, upper, converged)
 
 
 def gaussian_pid(
@@ -87,13 +70,9 @@ def gaussian_pid(
     x2: ArrayLike,
     y: ArrayLike,
     *,
-    sources: Sequence[str] = ("vision", "language"),
     n_components: int = 10,
     shrinkage: float = 0.0,
-    n_permutations: int = 200,
-    n_bootstrap: int = 200,
-    level: float = 0.95,
-    tol: float = 1e-6,
+    n_draws: int = 200,
     seed: int = 0,
 ) -> Estimate:
     """Estimate the atoms of continuous variables, with their bias, significance and intervals.
@@ -102,10 +81,8 @@ def gaussian_pid(
     change over samples drawn with replacement, which also give the intervals. Redundancy and
     synergy stay too low by order n^(-1/2) where the sources are equally good channels, because the
     sampled channels differ. Unique atoms have no p-value: permutations cannot test whether two
-    sources carry the same information.
-
-    Raises ValueError if variables differ in length, are not finite or constant, or if samples are
-    too few for the components.
+    sources carry the same information. Raises ValueError if variables differ in length, are not
+    finite or constant, or if samples are too few for the components.
 
     Parameters
     ----------
@@ -115,64 +92,61 @@ def gaussian_pid(
         Largest number of principal components of each variable.
     shrinkage
         Weight from 0 to below 1 of the identity in the covariance of all components: independent
-        noise on each. All informations become smaller, and redundancy that comes from noise common
-        to both sources turns in part into synergy. Neither is corrected.
-    sources, n_permutations, n_bootstrap, level, tol, seed
-        As in `pidlib.estimate`.
+        noise on each. All informations become smaller, and redundancy of noise common to both
+        sources turns in part into synergy. Neither is corrected.
+    n_draws, seed
+        Permutations of each variable, and samples drawn with replacement; seed of both.
 
     Examples
     --------
     >>> x1, x2, noise = np.random.default_rng(0).normal(size=(3, 500, 3))
-    >>> result = gaussian_pid(x1, x2, x1 + x2 + noise, n_permutations=19, n_bootstrap=19)
+    >>> result = gaussian_pid(x1, x2, x1 + x2 + noise, n_draws=19)
     >>> round(result.corrected["unique_vision"], 1), result.p_value["synergy"]
     (0.0, 0.05)
     """
-    if min(n_permutations, n_bootstrap, n_components) < 1:
-        raise ValueError(f"{n_permutations=}, {n_bootstrap=}, {n_components=}: at least 1 each")
+    if min(n_draws, n_components) < 1:
+        raise ValueError(f"{n_draws=}, {n_components=}: at least 1 each")
     if not 0 <= shrinkage < 1:
         raise ValueError(f"shrinkage is a weight from 0 to below 1, but is {shrinkage}")
-    parts = [_components(x, n_components, name) for name, x in {"x1": x1, "x2": x2, "y": y}.items()]
+    parts = [_components(x, n_components, name) for name, x in (("x1", x1), ("x2", x2), ("y", y))]
     n, sizes = len(parts[0]), tuple(part.shape[1] for part in parts)
     if any(len(part) != n for part in parts):
         raise ValueError(f"x1, x2 and y have {', '.join(str(len(p)) for p in parts)} samples")
     fewest = 3 * (sum(sizes) + 1)  # a resample, of 63 % of the samples, then has full rank
     if shrinkage == 0 and n < fewest:
-        raise ValueError(
-            f"{n} samples are too few for {' + '.join(map(str, sizes))} components, which need "
-            f"{fewest}; use fewer n_components, or shrinkage=0.1"
-        )
-    coarse = max(tol, RESAMPLE_TOLERANCE)
+        text = f"{n} samples are too few for {' + '.join(map(str, sizes))} components, which need"
+        raise ValueError(f"{text} {fewest}; use fewer n_components, or shrinkage=0.1")
 
-    def solved(samples: np.ndarray, tol: float = coarse) -> PID:
+    def solved(samples: np.ndarray, tol: float = RESAMPLE_TOLERANCE) -> PID:
         c = np.cov(samples.T)
-        shrunk = (1 - shrinkage) * c + shrinkage * np.eye(len(c))
-        return covariance_pid(shrunk, sizes, sources, tol)
+        return covariance_pid((1 - shrinkage) * c + shrinkage * np.eye(len(c)), sizes, tol=tol)
 
-    def permuted(which: int) -> Iterator[np.ndarray]:
+    def permuted(which: int) -> list[PID]:
         generator = np.random.default_rng(derive_seed("permutations", seed, which))
-        for _ in range(n_permutations):
-            order = generator.permutation(n)
-            yield np.hstack([p[order] if i == which else p for i, p in enumerate(parts)])
+        orders = [generator.permutation(n) for _ in range(n_draws)]
+        before, moved, after = parts[:which], parts[which], parts[which + 1 :]
+        return [solved(np.hstack([*before, moved[order], *after])) for order in orders]
 
     samples = np.hstack(parts)
-    measured = solved(samples, tol)
-    rows = np.random.default_rng(derive_seed("bootstrap", seed)).integers(n, size=(n_bootstrap, n))
-    sets = [map(solved, permuted(which)) for which in (2, 0, 1)]
-    sets = [list(pids) for pids in (*sets, (solved(samples[index]) for index in rows))]
-    *nulls, draws = map(_atoms, sets)
+    measured = solved(samples, 1e-6)
+    rows = np.random.default_rng(derive_seed("bootstrap", seed)).integers(n, size=(n_draws, n))
+    sets = [permuted(which) for which in (2, 0, 1)] + [[solved(samples[index]) for index in rows]]
+    *nulls, draws = (
+        {atom: np.array([pid.atoms[atom] for pid in pids]) for atom in measured.atoms}
+        for pids in sets
+    )
     bias = {atom: draws[atom].mean() - value for atom, value in measured.atoms.items()}
     draws = {atom: values - 2 * bias[atom] for atom, values in draws.items()}
-    tails = (1 - level) / 2, (1 + level) / 2
     p_value = dict.fromkeys(draws, math.nan)
     for atom in ("redundancy", "synergy"):
         # permutations within both gaps of the measured atom count as exceeding it
-        value = measured.atoms[atom] - 2 * coarse
+        value = measured.atoms[atom] - 2 * RESAMPLE_TOLERANCE
         exceeding = max(int((null[atom] >= value).sum()) for null in nulls)
-        p_value[atom] = (1 + exceeding) / (1 + n_permutations)
+        p_value[atom] = (1 + exceeding) / (1 + n_draws)
     return Estimate(
         measured=measured,
         corrected={atom: float(values.mean()) for atom, values in draws.items()},
-        interval={atom: tuple(np.quantile(v, tails).tolist()) for atom, v in draws.items()},
+        interval={atom: tuple(np.quantile(v, TAILS).tolist()) for atom, v in draws.items()},
         null_mean={atom: float(values.mean()) for atom, values in nulls[0].items()},
         p_value=p_value,
         n_samples=n,
@@ -182,10 +156,6 @@ def gaussian_pid(
         null=nulls[0],
         draws=draws,
     )
-
-
-def _atoms(pids: Sequence[PID]) -> dict[str, Float[np.ndarray, " n"]]:
-    return {atom: np.array([pid.atoms[atom] for pid in pids]) for atom in pids[0].atoms}
 
 
 def _components(x: ArrayLike, n_components: int, name: str) -> Float[np.ndarray, "n r"]:
@@ -215,10 +185,8 @@ def _channel(
     explained, axes = np.linalg.eigh(c.T @ c)
     rest = 1 - explained.clip(min=0)
     if rest.min() < RANK:
-        raise ValueError(
-            "a linear combination of the target is a function of the sources, so the information "
-            "is infinite; drop it from either, add samples, or use shrinkage"
-        )
+        text = "a linear combination of the target is a function of the sources, so the information"
+        raise ValueError(f"{text} is infinite; drop it, add samples, or use shrinkage")
     return np.sqrt(1 / rest - 1)[:, None] * axes.T, -np.log(rest).sum() / NATS
 
 

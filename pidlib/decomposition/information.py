@@ -1,4 +1,4 @@
-"""Conversion of array-likes, and entropies and informations of joint tables, in bits.
+"""Conversion of array-likes, and informations of joint tables, in bits.
 
 The last axes of a table are its variables; all axes before them are a batch. Tables hold counts or
 probabilities; everything is computed in float64 on the device of the table.
@@ -8,11 +8,13 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 Table = ArrayLike | Tensor
+TAILS = (1 - 0.95) / 2, (1 + 0.95) / 2  # of intervals
+SIGNIFICANT = 0.05  # level of tests
 
 
 def to_numpy(values: Table, name: str = "the table") -> np.ndarray:
@@ -27,11 +29,32 @@ def to_numpy(values: Table, name: str = "the table") -> np.ndarray:
         values = np.ma.array(values)
     n_masked = np.ma.count_masked(values) if isinstance(values, np.ma.MaskedArray) else 0
     if n_masked:
-        raise ValueError(
-            f"{n_masked} entries of {name} are masked; fill masked cells with .filled(0), or drop "
-            "masked samples from all variables"
-        )
+        text = f"{n_masked} entries of {name} are masked; fill masked cells with .filled(0), or"
+        raise ValueError(f"{text} drop masked samples from all variables")
     return np.asarray(values)
+
+
+def numbered(labels: Table, name: str) -> Int[np.ndarray, " n"]:
+    """Number the labels of samples, of any type that can be sorted.
+
+    Raises ValueError if labels are masked, missing or of several types.
+    """
+    labels = to_numpy(labels, name)
+    missing = np.flatnonzero([_is_missing(label) for label in labels.tolist()])
+    if missing.size:
+        text = f"{missing.size} of {len(labels)} {name} are missing (NaN or None)"
+        raise ValueError(f"{text}: samples {', '.join(map(str, missing[:5]))} ...; drop them")
+    try:
+        return np.unique(labels, return_inverse=True)[1]
+    except TypeError:
+        raise ValueError(f"{name} are of types that cannot be sorted; convert them") from None
+
+
+def _is_missing(label: object) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # the truth of the missing value of pandas
+        return True
 
 
 def to_float64(
@@ -66,24 +89,15 @@ def probabilities(table: Table, n_variables: int) -> Float[Tensor, "..."]:
     axes = tuple(range(-n_variables, 0))
     lowest, peak = p.amin(axes), p.amax(axes, keepdim=True)
     if not ((lowest >= 0) & (peak.view_as(lowest) < math.inf)).all():
-        raise ValueError(
-            f"masses must be finite and not negative, but are from {p.min():.3g} to {p.max():.3g}; "
-            "drop or repair samples with NaN or infinite ones"
+        text = (
+            f"masses must be finite and not negative, but are from {p.min():.3g} to {p.max():.3g}"
         )
+        raise ValueError(f"{text}; drop or repair samples with NaN or infinite ones")
     if (peak == 0).any():
         raise ValueError("a table has no mass at all: every count is zero")
     # dividing by the largest mass first keeps totals near the ends of the float range exact
     p = p / peak
     return p / p.sum(axes, keepdim=True)
-
-
-def entropy(table: Table, n_variables: int = 1) -> Float[Tensor, "..."]:
-    """Joint entropy over the last `n_variables` axes, in bits.
-
-    >>> entropy([1, 1, 2]).item()
-    1.5
-    """
-    return _entropy(probabilities(table, n_variables), n_variables)
 
 
 def mutual_information(table: Table) -> Float[Tensor, "..."]:
@@ -98,3 +112,12 @@ def mutual_information(table: Table) -> Float[Tensor, "..."]:
 
 def _entropy(p: Tensor, n_variables: int) -> Tensor:
     return torch.xlogy(p, p).sum(tuple(range(-n_variables, 0))) / -math.log(2)
+
+
+def unseen_bits(n: int, k: int) -> float:
+    """Bits that events unseen in `n` samples could add for `k` answers, in 95 % of samples.
+
+    >>> round(unseen_bits(300, 2), 4)
+    0.01
+    """
+    return -math.log(SIGNIFICANT) / n * math.log2(max(k, 2))

@@ -1,4 +1,4 @@
-"""Stage 1 of the solver: iterative proportional fitting in matrix form.
+"""Stage 1 of the solver: iterative proportional fitting (Banerjee et al. 2018, ISIT) by matrices.
 
 A sweep is U = a / (A V), V = b / (A' U); the outer step is A = A * (U V'). The inner fitting is
 never run to its end, because the next outer step makes up for it. Near the boundary of the
@@ -7,10 +7,6 @@ reaches 1e-4 bits in a few hundred steps.
 
 Momentum makes log U and log V oscillate. In large problems every second lower bound is therefore
 that of their means, weighted as the steps add up to the change of log A, which settles.
-
-References
-----------
-Banerjee, Rauh, Montufar (2018), Computing the unique information, ISIT.
 """
 
 import math

@@ -6,12 +6,11 @@ At a sample and an answer y, with :math:`i_m = \log_2 p(y | x_m) / P(y)` and the
 .. math:: r = \min(h_1, h_2) - \min(h_1 - i_1, h_2 - i_2), \quad u_m = i_m - r,
           \quad s = i_{12} - i_1 - i_2 + r.
 
-The definition, the five Gaussian kernels and the shift (one number for all samples, r and s up, u
-down, until the mean r and s, or else the mean u, are not negative) follow the public code. Our
-reconstruction: terms are averaged over y by p(y | v, t); p(y | x_m) are not reconciled; both inputs
-are whitened on equally many principal components, the kernels fitted by expectation maximization.
-(Yang, Wang, Hu, Efficient Quantification of Multimodal Interaction at Sample Level, ICML 2025,
-arXiv 2506.17248; the kernels are those of Pichler et al., ICML 2022.)
+The definition, the five Gaussian kernels (Pichler et al., ICML 2022) and the shift (one number for
+all samples, r and s up, u down, until the mean r and s, or else the mean u, are not negative) are
+those of the code of Yang, Wang, Hu, ICML 2025, arXiv 2506.17248. Our reconstruction: terms are
+averaged over y by p(y | v, t); p(y | x_m) are not reconciled; both inputs are whitened on equally
+many principal components, the kernels fitted by expectation maximization.
 """
 
 import math

@@ -1,9 +1,7 @@
-"""Pair marginals of decisions: the values of each source, with one P(Y) for both."""
+"""Pair marginals with one P(Y) for both sources, and divergences of their rows."""
 
 import math
-from collections.abc import Mapping
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -12,28 +10,25 @@ from pidlib.decomposition.broja import TINY
 
 LIMIT = 2.0  # largest factor of an answer in `reconcile`; odds change by at most its square
 MAX_SCALINGS, SCALING_TOLERANCE = 2000, 1e-10
+COARSE = 1e-6  # share of the answers that the last scaling moves
 LARGEST = 1e100
 
 
 def reconcile(
-    a: Float[Tensor, "*draws n k"], target: Float[Tensor, "*draws k"], limit: float = LIMIT
+    a: Float[Tensor, "*draws n k"], target: Float[Tensor, "*draws k"]
 ) -> Float[Tensor, "*draws n k"]:
     r"""Give the table `a` the column sums `target`, without adding information about its rows.
 
-    Two ways preserve the sums of the rows. Scaling, a'(y | x) ~ a(y | x) c(y) with all c within
-    1 / limit and limit, minimizes KL(a' || a) + 2 log(limit) TV, with the total variation between
-    sums of columns and `target`; the `channel` corrects what remains. Its information can exceed
-    that of `a`. The `channel` alone never tells more of its rows than `a`, but loses some whenever
-    `target` is known from a sample only. The result is a mixture of both that tells no more than
-    `a`: information is convex in the rows, so the chord between them bounds that of the mixture.
-
-    Rows of `a` are weights times distributions; `target` has the same total.
+    Rows of `a` are weights times distributions; `target` has the same total. The `projection`
+    within `LIMIT` can have more information than `a`. The `channel` never has, but loses some
+    whenever `target` is known from a sample only. The result is a mixture of both with no more
+    than `a`: information is convex in the rows, so the chord bounds that of the mixture.
 
     >>> table, target = torch.tensor([[0.25, 0.25], [0.4, 0.1]]).double(), torch.tensor([0.5, 0.5])
     >>> reconcile(table, target.double()).sum(0)
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    passed, scaled = channel(a, target), projection(a, target, limit)
+    passed, scaled = channel(a, target), projection(a, target, LIMIT, COARSE)
     allowed, low, high = (_information(table) for table in (a, passed, scaled))
     share = ((allowed - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
     share = torch.where(high <= allowed, torch.ones_like(share), share)[..., None, None]
@@ -59,13 +54,18 @@ def channel(
 
 
 def projection(
-    a: Float[Tensor, "*draws n k"], target: Float[Tensor, "*draws k"], limit: float = math.inf
+    a: Float[Tensor, "*draws n k"],
+    target: Float[Tensor, "*draws k"],
+    limit: float = math.inf,
+    tol: float = 0.0,
 ) -> Float[Tensor, "*draws n k"]:
     r"""Scale the columns of the table `a` by factors within `limit`, and its rows to their sums.
 
-    Without limit the projection on the tables with the sums `target`, which minimizes KL(a' || a).
-    It can create information: where a source hardly has an answer, its factor is huge, and small
-    tails become the answer. The `channel` corrects what zeros or the limit forbid.
+    Minimizes KL(a' || a) + 2 log(limit) TV, with the total variation between sums of columns and
+    `target`; the `channel` corrects what remains. Without limit it is the projection on the tables
+    with these sums. It can create information: where a source hardly has an answer, its factor is
+    huge, and small tails become the answer. The last scaling moves less than `tol` of all answers;
+    the factors of confident answers may then still be far from their limits.
     """
     mass, factors, target = a.sum(-1, keepdim=True), torch.ones_like(target), target[..., None, :]
     factors, scaled = factors[..., None, :], a
@@ -74,13 +74,15 @@ def projection(
     for _ in range(MAX_SCALINGS):
         step = target / scaled.sum(-2, keepdim=True).clamp(min=TINY)
         bounded = (factors * step).clamp(1 / limit, limit)
+        after = a * bounded
+        after = after * (mass / after.sum(-1, keepdim=True).clamp(min=TINY))
         # each of several tables stops by itself
+        moved = (after - scaled).abs().sum((-2, -1), keepdim=True) / 2
+        moving = moving & (moved >= tol * mass.sum(-2, keepdim=True))
         moving = moving & ((bounded / factors - 1).abs() > SCALING_TOLERANCE).any(-1, keepdim=True)
         if not moving.any():
             break
         factors = torch.where(moving, bounded, factors)
-        after = a * factors
-        after = after * (mass / after.sum(-1, keepdim=True).clamp(min=TINY))
         scaled = torch.where(moving, after, scaled)
     return channel(scaled, target[..., 0, :])
 
@@ -93,11 +95,6 @@ def _information(a: Float[Tensor, "*draws n k"]) -> Float[Tensor, "*draws"]:
 RECONCILIATIONS = {"bounded": reconcile, "channel": channel, "projection": projection}
 
 
-def products(x: Float[Tensor, "b *rows n"], y: Float[Tensor, "b n"]) -> Float[Tensor, "b *rows"]:
-    """x @ y for each problem, with the same rounding as for that problem alone."""
-    return torch.stack([matrix @ vector for matrix, vector in zip(x, y, strict=True)])
-
-
 def divergence(rows: Tensor, target: Tensor) -> Tensor:
     """KL(row / its sum || target) of rows [*draws, n, k], in bits; zero for an empty row.
 
@@ -107,43 +104,3 @@ def divergence(rows: Tensor, target: Tensor) -> Tensor:
     rows = rows / rows.sum(-1, keepdim=True).clamp(min=TINY)
     terms = torch.xlogy(rows, rows) - torch.xlogy(rows, target[..., None, :])
     return terms.sum(-1) / math.log(2)
-
-
-class PairMarginals:
-    """P(x1, y) and P(x2, y) of decisions, under any weights [*draws, M] of their M rows.
-
-    The conditional of a value of a source is the mean of the rows with this value. Both tables are
-    reconciled to the P(Y) of the joint rows.
-    """
-
-    def __init__(
-        self,
-        joint: Float[np.ndarray, "rows k"],
-        sources: Mapping[str, Float[np.ndarray, "rows k"]],
-        values: Mapping[str, np.ndarray],
-        reconciliation: str,
-    ):
-        self.joint = torch.as_tensor(joint)
-        self._rows = [torch.as_tensor(rows) for rows in sources.values()]
-        # number of the value of each row, by source
-        self.index = [torch.as_tensor(values[name]) for name in sources]
-        self.sizes = [int(index.max()) + 1 for index in self.index]
-        self._reconcile = RECONCILIATIONS[reconciliation]
-
-    @property
-    def order(self) -> int:
-        """Order of the Schur complement that the solver factorizes."""
-        return min(self.sizes) * self.joint.shape[1]
-
-    def at(self, weights: Float[np.ndarray, "*draws rows"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Tables [*draws, x, k] of both sources and P(Y), under weights of sum one."""
-        target = torch.as_tensor(weights) @ self.joint
-        return *(self._reconcile(table, target) for table in self.given(weights)), target
-
-    def given(self, weights: Float[np.ndarray, "*draws rows"]) -> list[Tensor]:
-        """The tables [*draws, x, k] of both sources before they are reconciled."""
-        weights, tables = torch.as_tensor(weights), []
-        for rows, index, size in zip(self._rows, self.index, self.sizes, strict=True):
-            table = weights.new_zeros(*weights.shape[:-1], size, rows.shape[1])
-            tables.append(table.index_add_(-2, index, weights[..., None] * rows))
-        return tables

@@ -5,9 +5,9 @@ Let F = f(X1) and G = g(X2) merge rows of the pair marginals. Then
     I*(Y; F, G)  <=  I*(Y; X1, X2)  <=  I*(Y; F, G) + I(Y; X1 | F) + I(Y; X2 | G).
 
 Left: the image of a coupling of X1 and X2 is one of F and G, and has no more information. Right:
-lift a coupling of F and G by P(x1 | f, y) and P(x2 | g, y); given (F, Y), X1 is independent of all
-else. Both losses, I(Y; X1) - I(Y; F) and its mirror, are sums over rows, which k-means under KL
-divergence makes small. No array with an entry for each pair of rows is made.
+lift a coupling of F and G by P(x1 | f, y) and P(x2 | g, y). Both losses, I(Y; X1) - I(Y; F) and its
+mirror, are sums over rows, which k-means under KL divergence makes small. No array with an entry
+for each pair of rows is made.
 """
 
 from typing import NamedTuple
@@ -31,30 +31,24 @@ class Solution(NamedTuple):
     lower: float
     upper: float
     converged: bool
-    sweeps: int
     local: list[Float[Tensor, " n"]]
     potentials: Potentials
 
 
-def solve_rows(
-    a: Tensor, b: Tensor, tol: float, max_iterations: int, device: torch.device
-) -> Solution:
-    """Couple marginals [x1, k] and [x2, k], with rows merged above `MERGE_CELLS` pairs of them.
-
-    Parameters and errors are those of `pidlib.decomposition.solve.solve`.
-    """
+def solve_rows(a: Tensor, b: Tensor, tol: float, device: torch.device) -> Solution:
+    """Couple marginals [x1, k] and [x2, k], with rows merged above `MERGE_CELLS` pairs of them."""
     if len(a) * len(b) > MERGE_CELLS:
-        return _solve_merged(a, b, tol, max_iterations, device)
-    batch = a[None].to(device), b[None].to(device)
-    coupling = solve(*batch, tol=tol, max_iterations=max_iterations)
+        return _solve_merged(a, b, tol, device)
+    batch = a[None], b[None]
+    coupling = solve(*(table.to(device) for table in batch), tol=tol)
     coupling = Coupling(*(values.cpu() for values in coupling))
-    shares = information_shares(a[None], b[None], coupling)
+    shares, potentials = information_shares(*batch, coupling), dual_potentials(*batch, coupling)
     local = [share[0] / t.sum(1) for share, t in zip(shares, (a, b), strict=True)]
-    bounds = (values.item() for values in coupling[3:])
-    return Solution(*bounds, local, dual_potentials(a, b, coupling))
+    bounds = (values.item() for values in coupling[3:6])
+    return Solution(*bounds, local, tuple(values[0] for values in potentials))
 
 
-def _solve_merged(a: Tensor, b: Tensor, tol: float, *options) -> Solution:
+def _solve_merged(a: Tensor, b: Tensor, tol: float, device: torch.device) -> Solution:
     target, tables = a.sum(0), (a, b)
     labels = [clusters(t, min(len(t), CLUSTERS)) for t in tables]
     merged = [_sums(t, label) for t, label in zip(tables, labels, strict=True)]
@@ -64,14 +58,14 @@ def _solve_merged(a: Tensor, b: Tensor, tol: float, *options) -> Solution:
         for t, m, label in zip(tables, merged, labels, strict=True)
     ]
     loss = sum((t.sum(1) @ more).item() for t, more in zip(tables, beyond, strict=True))
-    solved = solve_rows(*merged, max(tol, loss / 5) / 2, *options)
+    solved = solve_rows(*merged, max(tol, loss / 5) / 2, device)
     lower = max(solved.lower, dual_bound(a, b, target, solved.potentials).item())
     upper = solved.upper + max(loss, 0)
     local = []
     for t, iq, more, label in zip(tables, solved.local, beyond, labels, strict=True):
         iq = iq[label] + more
         local.append(iq + (upper - t.sum(1) @ iq))
-    return Solution(lower, upper, upper - lower <= tol, solved.sweeps, local, solved.potentials)
+    return Solution(lower, upper, upper - lower <= tol, local, solved.potentials)
 
 
 def clusters(table: Float[Tensor, "n k"], count: int) -> Int[Tensor, " n"]:

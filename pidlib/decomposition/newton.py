@@ -10,11 +10,8 @@ coupling, the solution satisfies
     a = sum_x2 r p,  b = sum_x1 r p,  g + s = 0,  r s = tau -> 0,  with p = exp(lam + mu - g).
 
 We store U = exp(lam) and V = exp(mu). With G = U V' and A = r / G the coupling is r p = A U V, in
-the factors of stage 1. With w = r/s - r, Newton's equations without ds and dr have the blocks
-
-    L11 = sum_x2 w p p' + diag(sum_x2 r p),   L22 likewise over x1,   C = w p p' + diag(r p),
-
-which in the unknowns U dlam and V dmu are sums of outer products, with W = w / G^2:
+the factors of stage 1. With W = (r/s - r) / G^2, Newton's equations without ds and dr, in the
+unknowns U dlam and V dmu, have the blocks
 
     L11 = sum_x2 W V V' + diag(A V / U), L22 = sum_x1 W U U' + diag(A' U / V), C = W V U' + diag(A).
 
@@ -24,8 +21,7 @@ of order n2 k, so the first source should be the larger one.
 References
 ----------
 Mehrotra (1992), On the implementation of a primal-dual interior point method, SIAM J. Optim. 2(4).
-Makkeh, Theis, Vicente (2018), BROJA-2PID: a robust estimator for bivariate partial information
-decomposition, Entropy 20(4).
+Makkeh, Theis, Vicente (2018), BROJA-2PID, Entropy 20(4).
 """
 
 import math
@@ -103,12 +99,11 @@ def newton(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 60) ->
     size = a.shape[2] ** 2 * b.shape[1] * max(a.shape[1], b.shape[1])
     chunk = max(1, CHUNK[a.device.type] // size)
     for rows in torch.arange(len(a), device=a.device).split(chunk):
-        solve_chunk(a[rows], b[rows], rows, best, max_iterations)
+        _solve_chunk(a[rows], b[rows], rows, best, max_iterations)
     return best.coupling()
 
 
-def solve_chunk(a: Tensor, b: Tensor, rows: Tensor, best: Incumbents, max_iterations: int) -> None:
-    """Take Newton steps until every problem is certified or the limit of steps is reached."""
+def _solve_chunk(a: Tensor, b: Tensor, rows: Tensor, best: Incumbents, max_iterations: int) -> None:
     point = start(a, b)
     space = workspace(a, b)
     for count in range(max_iterations + 1):

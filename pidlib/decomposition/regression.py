@@ -14,18 +14,15 @@ MIN_WEIGHT = 1e-4  # probability below which an answer is no training example
 def cross_fit(
     features: Float[np.ndarray, "n d"],
     decisions: Float[np.ndarray, "n k"],
-    *,
-    regularization: float = 1.0,
     seed: int = 0,
 ) -> Float[np.ndarray, "n k"]:
     r"""Regress decisions on features, and predict every sample from the other folds.
 
-    Multinomial logistic regression with the probabilities as labels (scikit-learn, standardized
-    features, `N_FOLDS` folds). Overconfident predictions would count their errors as information,
-    so they are tempered: p(y | x) ~ P(y) (prediction / P(y))^b, with the b from 0 to 2 of the
-    largest likelihood of all held-out decisions (Guo et al., On calibration of modern neural
-    networks, ICML 2017). Features that do not predict the decisions so yield P(Y), no information;
-    what a linear predictor cannot read from them is missing.
+    Multinomial logistic regression with the probabilities as labels (standardized features,
+    `N_FOLDS` folds). Overconfident predictions would count their errors as information, so they
+    are tempered (Guo et al., ICML 2017): p(y | x) ~ P(y) (prediction / P(y))^b, with the b from 0
+    to 2 of the largest likelihood of all held-out decisions. Features that do not predict the
+    decisions so yield P(Y); what a linear predictor cannot read from them is missing.
 
     >>> x = np.repeat([[0.0], [1.0]], 20, axis=0)
     >>> cross_fit(x, np.repeat([[0.9, 0.1], [0.2, 0.8]], 20, axis=0))[[0, -1]].round(1).tolist()
@@ -48,9 +45,7 @@ def cross_fit(
         index, answer = np.nonzero(decisions[fitted] > MIN_WEIGHT)
         if len(np.unique(answer)) < 2:
             continue
-        model = make_pipeline(
-            StandardScaler(), LogisticRegression(C=regularization, max_iter=MAX_STEPS)
-        )
+        model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_STEPS))
         weights = decisions[fitted][index, answer]
         x = features[fitted].astype(np.float64)[index]
         model.fit(x, answer, logisticregression__sample_weight=weights)

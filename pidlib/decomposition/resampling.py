@@ -1,29 +1,32 @@
 r"""Sampling errors of decisions: bootstrap draws, and extrapolation from halves of the samples.
 
-I_Q of n samples exceeds that of their law, by about b / n^(1/2) where both sources tell much the
-same, so half of the samples has 2^(1/2) times the excess. `extrapolate` solves halves and takes off
+I_Q of n samples exceeds that of their law, by about b / n^(1/2) where both sources inform alike, so
+half of the samples has 2^(1/2) times the excess. `extrapolate` takes off
 
-    (mean I_Q of halves - I_Q) / (2^(1/2) - 1),   unless it is negative,
+    (mean I_Q of halves - I_Q) / (2^(1/2) - 1),   unless it is negative.
 
-and from I(Y; X1), I(Y; X2) and I(Y; X1, X2), whose bias is of order 1 / n, as much as they differ
-from their means over halves. The spread of halves is also that of samples (the delete-half
-jackknife, Shao and Wu 1989), which the bootstrap misses where an atom is zero.
+Informations, and I_Q where I(Y; X1) and I(Y; X2) differ by more than their sampling error, have a
+bias of order 1 / n: as much is taken off as they differ from their means over halves. The spread of
+halves is also that of samples (the delete-half jackknife, Shao and Wu 1989), which the bootstrap
+misses where an atom is zero. No interval is narrower than what events unseen in n samples can add:
+a probability of -ln(.05) / n (the rule of three), at log2 k bits for k answers.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from scipy import stats
+from torch import Tensor
 
 from pidlib._common import derive_seed, single_thread
 from pidlib.decomposition.atoms import atoms
-from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid, pid_together
-from pidlib.decomposition.marginals import divergence, products
+from pidlib.decomposition.decisions import DecisionPID, Decisions, pid_together
+from pidlib.decomposition.information import TAILS, unseen_bits
+from pidlib.decomposition.marginals import divergence
 from pidlib.decomposition.solve import LARGE, dual_bound
 
 BLOCK = 4_000_000  # largest array over draws of a bootstrap, in numbers
@@ -31,65 +34,47 @@ N_HALVES, HALF_TOLERANCE = 16, 2e-3  # bits
 RATE = 1 / (math.sqrt(2) - 1)
 
 
-@dataclass(frozen=True, eq=False)
-class Draws:
-    """Bootstrap draws of the atoms in bits, [n] each, and of P(Y)."""
-
-    atoms: Mapping[str, Float[np.ndarray, " n"]]
-    target: Float[np.ndarray, "n k"] | None = None
-
-    def interval(self, center: Mapping, level: float = 0.95) -> dict[str, tuple[float, float]]:
-        """Percentile interval of each atom, shifted to the given mean to remove the draws' bias."""
-        tails = (1 - level) / 2, (1 + level) / 2
-        return {
-            name: tuple((np.quantile(draws, tails) - draws.mean() + center[name]).tolist())
-            for name, draws in self.atoms.items()
-        }
-
-    def __repr__(self) -> str:
-        return f"Draws({len(next(iter(self.atoms.values())))} draws of {', '.join(self.atoms)})"
-
-
 def bootstrap_decisions(
-    decisions: Decisions,
-    n: int = 100,
-    seed: int = 0,
-    *,
-    solved: DecisionPID | None = None,
-    tol: float = 1e-3,
-    device: "Device" = None,
-) -> Draws:
-    """Draw the atoms of decisions whose samples (`groups`) are resampled with replacement.
+    decisions: Decisions, solved: DecisionPID, n: int = 100, seed: int = 0
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Draw the atoms of decisions whose samples (`groups`) are resampled with replacement, in bits.
 
-    P(Y), the pair marginals, their reconciliation and I(Y; X1), I(Y; X2), I(Y; X1, X2) of each
-    draw are exact. I_Q of a draw is the dual bound at the potentials of all samples, exact to
-    first order and clamped to max(I1, I2) <= I_Q <= I1 + I2. (Solving every draw takes far longer
-    and is biased upward, because a draw has fewer distinct rows to couple.) The spread of
-    redundancy and synergy is that of solved draws to about 10 % for soft and sharp decisions; that
-    of unique atoms of sharp decisions can be up to 45 % too small, and is 0 where an atom is 0 in
-    all draws: see `extrapolate`. `solved` is the decomposition of the decisions,
-    if it is known; `tol` and `device` are those of solving them.
+    The informations of each draw are exact. I_Q of a draw is the dual bound at the potentials of
+    all samples, exact to first order and clamped to max(I1, I2) <= I_Q <= I1 + I2. (Solving every
+    draw is slow and biased upward: a draw has fewer distinct rows to couple.) The spread of unique
+    atoms is too small where both sources tell the same, and 0 where an atom is 0 in all draws.
     """
     if n < 1:
         raise ValueError(f"n={n} draws: at least 1 is needed; use 100 or more for an interval")
-    names, marginals = tuple(decisions.sources), decisions.marginals
-    solved = solved or decision_pid(decisions, tol=tol, device=device)
     generators = _generators("bootstrap_decisions", seed)
     block = max(1, BLOCK // (len(decisions) * decisions.joint.shape[1]))  # draws
-    draws, targets = [], []
-    with single_thread(marginals.order < LARGE):
-        bound = dual_bound(*marginals.at(decisions.weights), solved.potentials)
+    draws, joint = [], torch.as_tensor(decisions.joint)
+    with single_thread(decisions.order < LARGE):
+        bound = dual_bound(*decisions.marginals(), solved.potentials)
         for start in range(0, n, block):
             weights = _draw_weights(decisions, min(block, n - start), generators)
-            a, b, target = marginals.at(weights)
-            targets.append(target.numpy())
+            a, b, target = decisions.marginals(weights)
             iq = solved.pid.upper + dual_bound(a, b, target, solved.potentials) - bound
-            parts = (a.sum(2), a), (b.sum(2), b), (torch.as_tensor(weights), marginals.joint)
-            i1, i2, i12 = (products(mass, divergence(rows, target)) for mass, rows in parts)
+            parts = (a.sum(2), a), (b.sum(2), b), (torch.as_tensor(weights), joint)
+            i1, i2, i12 = (_products(mass, divergence(rows, target)) for mass, rows in parts)
             iq = iq.maximum(i1.maximum(i2)).minimum(i1 + i2)
-            draws.append(atoms(names, i1, i2, i12, iq))
-    by_atom = {name: torch.cat([draw[name] for draw in draws]).numpy() for name in draws[0]}
-    return Draws(by_atom, np.concatenate(targets))
+            draws.append(atoms(tuple(decisions.sources), i1, i2, i12, iq))
+    return {name: torch.cat([draw[name] for draw in draws]).numpy() for name in draws[0]}
+
+
+def percentile_intervals(
+    draws: Mapping[str, Float[np.ndarray, " n"]], center: Mapping[str, float]
+) -> dict[str, tuple[float, float]]:
+    """95 % percentiles of each atom, shifted to the given mean to remove the draws' bias."""
+    return {
+        name: tuple((np.quantile(values, TAILS) - values.mean() + center[name]).tolist())
+        for name, values in draws.items()
+    }
+
+
+def _products(x: Float[Tensor, "b n"], y: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
+    """x @ y for each problem, with the same rounding as for that problem alone."""
+    return torch.stack([one @ other for one, other in zip(x, y, strict=True)])
 
 
 def _generators(name: str, seed: int) -> list[np.random.Generator]:
@@ -130,6 +115,7 @@ class Halves(NamedTuple):
     whole: Float[np.ndarray, " 4"]
     parts: Float[np.ndarray, "halves 4"]
     converged: bool
+    unseen: float = 0.0  # bits that events unseen in all samples could add
 
 
 def solve_halves(
@@ -137,25 +123,20 @@ def solve_halves(
     solved: DecisionPID,
     n: int = N_HALVES,
     seed: int = 0,
-    *,
-    tol: float = HALF_TOLERANCE,
     device: "Device" = None,
 ) -> Halves:
     """Decompose `n` random halves of the samples (`groups`); I_Q is the middle of its bounds."""
     if n < 2:
         raise ValueError(f"n={n} halves: at least 2 are needed for a spread; use {N_HALVES}")
     weights = _draw_weights(decisions, n, _generators("halves", seed), half=True)
-    parts = pid_together([(decisions, weights)], tol, device)
-    first, second = decisions.sources
+    parts = pid_together([(decisions, weights)], HALF_TOLERANCE, device)
     whole, halves = (
-        np.stack(
-            [r.redundancy + r.unique[first], r.redundancy + r.unique[second], r.total]
-            + [(r.lower + r.upper) / 2],
-            axis=-1,
-        )
+        np.stack([*r.informations.values(), r.total, (r.lower + r.upper) / 2], axis=-1)
         for r in (solved.pid, parts)
     )
-    return Halves(whole, halves, bool(solved.pid.converged and parts.converged.all()))
+    converged = bool(solved.pid.converged and parts.converged.all())
+    units = len(np.unique(decisions.groups.reshape(len(decisions), -1)[:, 0]))
+    return Halves(whole, halves, converged, unseen_bits(units, decisions.joint.shape[1]))
 
 
 class Extrapolated(NamedTuple):
@@ -164,6 +145,7 @@ class Extrapolated(NamedTuple):
     atoms: Mapping[str, float]
     interval: Mapping[str, tuple[float, float]]
     draws: Mapping[str, Float[np.ndarray, " halves"]]  # their spread is that of the atoms
+    p: Mapping[str, float]  # one-sided, of an atom of zero, by Student's t; as wide as the interval
 
 
 def extrapolate(halves: Halves, sources: Sequence[str]) -> Extrapolated:
@@ -173,23 +155,28 @@ def extrapolate(halves: Halves, sources: Sequence[str]) -> Extrapolated:
     >>> {name: round(value, 2) for name, value in extrapolate(halves, "ab").atoms.items()}
     {'redundancy': 1.0, 'unique_a': 0.0, 'unique_b': 0.0, 'synergy': 2.0}
     """
-    whole, parts, _ = halves
-    bias = parts.mean(0) - whole
-    i1, i2, i12, iq = whole - bias * (1, 1, 1, RATE if bias[3] > 0 else 0)
+    whole, parts = halves.whole, halves.parts
+    bias, student = parts.mean(0) - whole, stats.t(len(parts) - 1)
+    tied = abs(whole[0] - whole[1]) <= student.ppf(0.975) * (parts[:, 0] - parts[:, 1]).std(ddof=1)
+    rate = RATE if tied else 1.0
+    i1, i2, i12, iq = whole - bias * (1, 1, 1, rate if bias[3] > 0 else 0)
     i1, i2 = max(i1, 0.0), max(i2, 0.0)
     corrected = atoms(sources, i1, i2, i12, float(np.clip(iq, max(i1, i2), i1 + i2)))
     # the mean over halves has an error of its own
-    scale = math.sqrt(1 + RATE**2 / len(parts))
-    draws, interval = {}, {}
+    scale = math.sqrt(1 + rate**2 / len(parts))
+    draws, interval, p = {}, {}, {}
     for atom, values in atoms(sources, *parts.T).items():
         center = corrected[atom] = float(corrected[atom])
         draws[atom] = center + scale * (values - values.mean())
-        low, high = normal_interval(center, draws[atom])
+        low, high = normal_interval(center, draws[atom], halves.unseen)
         interval[atom] = low if atom == "synergy" else max(low, 0.0), high
-    return Extrapolated(corrected, interval, draws)
+        p[atom] = float(student.sf(center / max(high - center, 1e-12) * student.ppf(0.975)))
+    return Extrapolated(corrected, interval, draws, p)
 
 
-def normal_interval(center: float, draws: Float[np.ndarray, " n"]) -> tuple[float, float]:
-    """The 95 % interval of Student's t with the spread of the draws."""
+def normal_interval(
+    center: float, draws: Float[np.ndarray, " n"], least: float = 0.0
+) -> tuple[float, float]:
+    """The 95 % interval of Student's t with the spread of the draws, at least +-`least` wide."""
     width = float(stats.t.ppf(0.975, len(draws) - 1) * draws.std(ddof=1))
-    return center - width, center + width
+    return center - max(width, least), center + max(width, least)

@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas
 
+TOLERANCE = 1e-3  # of the sum of the probabilities of a row
+
 
 def read_decisions(
     table: "pandas.DataFrame | str | os.PathLike | TextIO",
@@ -16,7 +18,6 @@ def read_decisions(
     joint: str = "both",
     sources: Sequence[str] | None = None,
     id_column: str = "sample_id",
-    tolerance: float = 1e-3,
     normalize: bool = False,
 ) -> list:
     """The ids of the rows, then name and probabilities of each input, the joint one first.
@@ -24,8 +25,8 @@ def read_decisions(
     The columns ``<input>:<candidate>`` of the table (a DataFrame, a CSV file, an open text file)
     hold p(candidate | input) for the inputs `joint` and two sources, by default the two others with
     such columns; `id_column` holds unique names; other columns are ignored. The probabilities of a
-    row sum to one to within `tolerance`; `normalize` divides unnormalized or truncated ones by
-    their sum. Errors name the row and the column.
+    row sum to one; `normalize` divides unnormalized or truncated ones by their sum. Errors name the
+    row and the column.
     """
     import pandas  # slow to import
 
@@ -40,18 +41,17 @@ def read_decisions(
         wrong = np.argwhere(~((rows >= 0) & np.isfinite(rows)).T)
         if len(wrong):
             column, row = wrong[0]
-            raise ValueError(
-                f"{cells.columns[column]!r} of row {ids[row]!r} is {str(cells.iat[row, column])!r};"
-                " probabilities must be finite numbers, not negative"
-            )
+            cell = str(cells.iat[row, column])
+            text = f"{cells.columns[column]!r} of row {ids[row]!r} is {cell!r}"
+            raise ValueError(f"{text}; probabilities must be finite numbers, not negative")
         total = rows.sum(1)
-        wrong = ~(total > 0) if normalize else ~(np.abs(total - 1) <= tolerance)
+        wrong = ~(total > 0) if normalize else ~(np.abs(total - 1) <= TOLERANCE)
         if wrong.any():
             row = int(wrong.argmax())
+            text = f"the probabilities {name}:* of {wrong.sum()} of {len(rows)} rows do not sum to"
             remedy = "" if normalize else "; pass normalize=True to divide each row by its sum"
             raise ValueError(
-                f"the probabilities {name}:* of {wrong.sum()} of {len(rows)} rows do not sum to "
-                f"one, first of row {ids[row]!r}, with sum {total[row]:.6g}{remedy}"
+                f"{text} one, first of row {ids[row]!r}, with sum {total[row]:.6g}{remedy}"
             )
         blocks.append((name, rows / total[:, None]))
     return blocks
@@ -84,29 +84,23 @@ def _inputs(
     columns: list[object], joint: str, sources: Sequence[str] | None
 ) -> tuple[list[str], list[str]]:
     """The inputs, the joint one first, and its candidates, which the others need too."""
-    found: dict[str, list[str]] = {}
+    known: dict[str, list[str]] = {}
     for column in columns:
         if isinstance(column, str) and ":" in column:
             prefix, candidate = column.split(":", 1)
-            found.setdefault(prefix, []).append(candidate)
-    candidates = found.pop(joint, [])
+            known.setdefault(prefix, []).append(candidate)
+    candidates = known.pop(joint, [])
     if len(candidates) < 2:
-        raise ValueError(
-            f"expected columns '{joint}:<candidate>' for at least two candidates; the table has "
-            f"the columns {', '.join(map(str, columns[:12]))}"
-        )
-    sources = list(found if sources is None else sources)
+        text = f"expected columns '{joint}:<candidate>' for at least two candidates"
+        raise ValueError(f"{text}; the table has the columns {', '.join(map(str, columns[:12]))}")
+    sources = list(known if sources is None else sources)
     if len(sources) != 2 or len({joint, *sources}) != 3:
-        raise ValueError(
-            f"expected columns '<source>:<candidate>' for two sources besides {joint!r}, found "
-            f"{', '.join(sources) or 'none'}; pass sources=(first, second)"
-        )
-    for source in sources:
-        own = found.get(source, [])
-        missing = [f"{source}:{name}" for name in candidates if name not in own]
-        missing += sorted(f"{joint}:{name}" for name in own if name not in candidates)
-        if missing:
-            raise ValueError(
-                f"every input needs the same candidates; missing columns: {', '.join(missing)}"
-            )
+        text = f"expected columns '<source>:<candidate>' for two sources besides {joint!r}, found"
+        raise ValueError(f"{text} {', '.join(sources) or 'none'}; pass sources=(first, second)")
+    needed = [f"{name}:{candidate}" for name in (joint, *sources) for candidate in candidates]
+    needed += [f"{joint}:{candidate}" for name in sources for candidate in known.get(name, [])]
+    missing = [column for column in dict.fromkeys(needed) if column not in columns]
+    if missing:
+        text = "every input needs the same candidates; missing columns"
+        raise ValueError(f"{text}: {', '.join(missing)}")
     return [joint, *sources], candidates

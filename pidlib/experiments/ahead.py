@@ -40,7 +40,9 @@ def queries(preset: Preset, models: Sequence[str] = (), strict: bool = True) -> 
     chosen = {model: list(by_model[model]) for model in models or by_model}
     if strict:
         names = dict.fromkeys(name for pairs in chosen.values() for name, _ in pairs)
-        check_names(preset, [Request(list(chosen), list(names), ())])
+        trained = Request(preset.bases, preset.base_benchmarks, ())
+        is_trained = not models or set(models) & set(preset.bases)
+        check_names(preset, [Request(list(chosen), list(names), ())] + [trained] * bool(is_trained))
     return chosen
 
 

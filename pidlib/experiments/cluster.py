@@ -19,7 +19,7 @@ from pidlib.experiments.extractions import Queries, Query, find_model
 from pidlib.experiments.preset import Preset
 from pidlib.extraction import extract
 from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
-from pidlib.models.load import resolve
+from pidlib.models.load import download, resolve
 
 # Where nothing can be measured: an H100 at 30 % of its peak, and a photo with a question.
 FLOPS, TOKENS, CANDIDATES = 3e14, 700, 4
@@ -122,14 +122,11 @@ def report(preset: Preset, queries: Queries) -> str:
 
 def fetch(preset: Preset, queries: Queries) -> None:
     """Download weights and data sets, so that compute nodes need no network (HF_HUB_OFFLINE=1)."""
-    from huggingface_hub import snapshot_download
-
     for name in tqdm(dict.fromkeys((*queries, *preset.bases)), "models", unit="model"):
         base, _, revision = name.partition("@")
         folder, revision = resolve(base, revision or None, allow_unpinned=preset.allow_unpinned)
         if folder is None:
-            files = ["*.safetensors", "*.json", "*.txt", "*.model", "*.jinja"]
-            snapshot_download(base, revision=revision, allow_patterns=files)
+            download(base, revision)
     sets = {(name, q.split, q.n_samples, q.seed) for pairs in queries.values() for name, q in pairs}
     sets |= {(name, "test", preset.n_retained, preset.seed) for name in preset.base_benchmarks}
     external = benchmarks.names("external")

@@ -68,8 +68,7 @@ def gaussian_rows(
     """Atoms of two sources and a target, [n, d] each, by covariance; none if one is constant."""
     if any(np.ptp(part, axis=0).max() <= 1e-6 * np.abs(part).max() for part in parts):
         return pd.DataFrame()
-    options = {"n_permutations": n_draws, "n_bootstrap": n_draws, "seed": seed}
-    rows = gaussian_pid(*parts, **GAUSSIAN, **options).rows()
+    rows = gaussian_pid(*parts, **GAUSSIAN, n_draws=n_draws, seed=seed).rows()
     return pd.DataFrame(rows).assign(**CODES | {"unimodal": "embeddings", "estimator": "Gaussian"})
 
 

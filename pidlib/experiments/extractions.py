@@ -17,7 +17,7 @@ from pidlib.extraction.extractor import identity, model_facts, sample_facts
 from pidlib.extraction.store import Store
 from pidlib.models import LoadedModel, load_model
 from pidlib.models.families import family_named
-from pidlib.models.load import folder_revision, latest_revision, resolve
+from pidlib.models.load import download, folder_revision, latest_revision, resolve
 
 
 class Query(NamedTuple):
@@ -112,9 +112,8 @@ def find_model(preset: Preset, name: str) -> LoadedModel:
     folder, revision = resolve(name, revision, allow_unpinned=preset.allow_unpinned)
     revision = revision or (folder_revision(folder) if folder else latest_revision(name))
     commit = None if folder else revision
-    config = transformers.AutoConfig.from_pretrained(
-        str(folder or name), revision=commit, trust_remote_code=False
-    )
+    source = str(folder or download(name, revision, ["config.json"]))
+    config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
     saved, family = config.dtype, family_named(config.model_type)
     if family.submodel:
         config = getattr(config, f"{family.submodel}_config", config)

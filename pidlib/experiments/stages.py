@@ -75,10 +75,12 @@ def share_of(
     return np.where(known, part / np.where(known, whole, 1), np.nan)
 
 
-def with_null(rows: pd.DataFrame, draw: Callable, seed: int, device: Any = None) -> pd.DataFrame:
+def with_null(
+    rows: pd.DataFrame, draw: Callable, sources: Sequence[str], seed: int, device: Any = None
+) -> pd.DataFrame:
     """Rows of atoms with the mean of few permutations, see `permutation_test`."""
     lower = rows.set_index("atom")["lower_bits"]
-    null = permutation_test(draw, lower, seed, N_NULLS, device)
+    null = permutation_test(draw, lower, sources, seed, n=N_NULLS, device=device)
     converged = rows["converged"] & null.converged
     return rows.assign(null_mean=rows["atom"].map(null.mean), converged=converged)
 

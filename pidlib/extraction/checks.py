@@ -1,8 +1,7 @@
 """Input validation for `extract`."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -11,12 +10,10 @@ from torch import Tensor
 
 from pidlib.benchmarks import Sample
 from pidlib.extraction.masking import FULL, OPTIONS, modalities_of
+from pidlib.models import LoadedModel
 
-if TYPE_CHECKING:
-    from pidlib.models import LoadedModel
-
-VIDEO, SOUND = "uint8 [frames height width 3]", "float32 [n]"
-KINDS = {VIDEO: UInt8[np.ndarray, "_ _ _ 3"], SOUND: Float32[np.ndarray, "_"]}
+VIDEO = UInt8[np.ndarray, "frames height width 3"]
+SOUND = Float32[np.ndarray, "n"]
 SAMPLING_RATE = 16_000  # Hz, of `Sample.audio`
 
 
@@ -24,7 +21,7 @@ def check_samples(
     samples: Sequence[Sample],
     passes: Sequence[str] = (FULL,),
     partners: int = 0,
-    loaded: "LoadedModel | None" = None,
+    loaded: LoadedModel | None = None,
 ) -> list[Sample]:
     """Validate a profiling set for `extract`; a ValueError names the samples at fault."""
     samples = list(samples)
@@ -49,6 +46,7 @@ def check_samples(
         raise ValueError(f"this model takes {kinds[not clips]} and the samples hold {kinds[clips]}")
     lists_options = any(key.startswith(OPTIONS) for key in passes)
     repeated = Counter(sample.sample_id for sample in samples)
+    special = _special_tokens(loaded) if loaded else ()
 
     def ids(is_fault):
         return [sample.sample_id for sample in samples if is_fault(sample)]
@@ -59,58 +57,58 @@ def check_samples(
         "no picture": ids(lambda s: not s.has_image and not text_only and not clips),
         "no options": ids(lambda s: lists_options and not s.options.strip()),
         "no question": ids(lambda s: not s.question.strip()),
+        "a special token in the question": ids(lambda s: any(each in s.text for each in special)),
     }
     for sample in samples if clips else ():
         faults.setdefault(_clip_fault(sample), []).append(sample.sample_id)
     for fault, names in faults.items():
         if fault and names:
-            listed = ", ".join(names[:8]) + " ..." * (len(names) > 8)
-            raise ValueError(f"{fault}: {listed}; remove them, or extract them separately")
+            raise ValueError(f"{fault}: {_few(names)}; remove them, or extract them separately")
     if loaded and clips:
-        _check_rates(samples, loaded)
+        _check_rates(samples, loaded.processor.feature_extractor)
     return samples
-
-
-def check_layers(layers: Sequence[int], depth: int) -> tuple[int, ...]:
-    """Convert layers to nonnegative numbers; raise a ValueError for those outside the model."""
-    for layer in layers:
-        if not -depth <= layer < depth:
-            blocks = f"{depth}, 0 to {depth - 1}; negative numbers count from the last"
-            raise ValueError(f"no block {layer}: the language model has {blocks}")
-    return tuple(layer % depth for layer in layers)
 
 
 def check_finite(arrays: Mapping[str, Sequence[np.ndarray | Tensor]], sample_ids: Sequence[str]):
     """Raise a ValueError that names the samples whose rows hold NaN or Inf."""
     for name, rows in arrays.items():
-        finite = [bool(torch.as_tensor(row).isfinite().all()) for row in rows]
-        if not all(finite):
-            names = ", ".join(dict.fromkeys(np.array(sample_ids)[~np.array(finite)]))
+        finite = (torch.as_tensor(row).isfinite().all() for row in rows)
+        if names := [each for each, good in zip(sample_ids, finite, strict=True) if not good]:
             hint = "check these inputs, or load the model with dtype=torch.float32"
-            raise ValueError(f"NaN or Inf in the {name} of {names}: {hint}")
+            raise ValueError(f"NaN or Inf in the {name} of {_few(dict.fromkeys(names))}: {hint}")
+
+
+def _few(names: Iterable[str]) -> str:
+    names = list(names)
+    return ", ".join(names[:8]) + " ..." * (len(names) > 8)
+
+
+def _special_tokens(loaded: LoadedModel) -> set[str]:
+    """Find texts that the tokenizer, or the processor before it, does not read as text."""
+    processor = loaded.processor
+    added = processor.tokenizer.added_tokens_decoder.values()
+    media = [getattr(processor, f"{name}_token", None) for name in ("image", "video", "audio")]
+    return {str(token) for token in (*filter(lambda each: each.special, added), *media) if token}
 
 
 def _clip_fault(sample: Sample) -> str | None:
     """Describe the fault of a sample's video or sound."""
-    for name, value, expected in (("video", sample.video, VIDEO), ("sound", sample.audio, SOUND)):
+    for name, value, kind in (("video", sample.video, VIDEO), ("sound", sample.audio, SOUND)):
         if value is None:
             return f"no {name}"
-        if not isinstance(value, KINDS[expected]) or not value.size:
-            is_array = isinstance(value, np.ndarray)
-            given = f"{value.dtype} {list(value.shape)}" if is_array else type(value).__name__
-            return f"{name} must be an array of {expected}, got {given}"
+        if not isinstance(value, kind) or not value.size:
+            given = f"{getattr(value, 'dtype', type(value).__name__)} {getattr(value, 'shape', '')}"
+            return f"{name} must be an array of {kind.dtypes[0]} [{kind.dim_str}], got {given}"
     return None if np.isfinite(sample.audio).all() else "NaN or Inf in the sound"
 
 
-def _check_rates(samples: Sequence[Sample], loaded: "LoadedModel"):
-    """Raise a ValueError if a model's processor cannot represent these clips together."""
-    extractor = loaded.processor.feature_extractor
+def _check_rates(samples: Sequence[Sample], extractor):
+    """Raise a ValueError if a processor's ``extractor`` cannot represent these clips together."""
     rate, limit = extractor.sampling_rate, extractor.n_samples
     if rate != SAMPLING_RATE:
         raise ValueError(f"the model takes sound at {rate} Hz and samples have {SAMPLING_RATE} Hz")
     if long := [sample.sample_id for sample in samples if len(sample.audio) > limit]:
-        fault = f"soundtracks longer than the model's {limit / rate:g} s"
-        raise ValueError(f"{fault}: {', '.join(long[:8])}; cut them")
+        raise ValueError(f"soundtracks longer than the model's {limit / rate:g} s: {_few(long)}")
     rates = [len(sample.video) / len(sample.audio) * rate for sample in samples]
     if max(rates) > 1.005 * min(rates):
         span = f"{min(rates):.3g} to {max(rates):.3g}"

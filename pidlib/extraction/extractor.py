@@ -8,27 +8,22 @@ from contextlib import ExitStack, nullcontext
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from tqdm import tqdm
 
 from pidlib._common import Deferred, code_version, derive_seed, single_thread, unknown_name
 from pidlib.benchmarks import Sample
-from pidlib.extraction.checks import check_layers, check_samples
+from pidlib.extraction.checks import check_samples
 from pidlib.extraction.job import Job
 from pidlib.extraction.masking import FULL, MASKS, SOURCES, Pass, full_pass, modalities_of
 from pidlib.extraction.proof import prove
 from pidlib.extraction.reader import Reader
 from pidlib.extraction.result import Extraction
 from pidlib.extraction.store import Shard, open_store
-from pidlib.models import families
+from pidlib.models import LoadedModel, families
 from pidlib.models.load import load_model, load_processor
-
-if TYPE_CHECKING:
-    from transformers import PretrainedConfig
-
-    from pidlib.models import LoadedModel
 
 PASSES = (FULL, *SOURCES)
 DRAWS = 4  # of the noise, in a profile
@@ -39,7 +34,7 @@ NOT_HASHED = {"__init__.py", "checks.py", "claims.py", "proof.py", "store.py"}
 
 
 def extract(
-    loaded: "LoadedModel",
+    loaded: LoadedModel,
     samples: Sequence[Sample],
     *,
     passes: Sequence[str] = PASSES,
@@ -55,40 +50,36 @@ def extract(
 ) -> Extraction:
     """Extract a model's answers to samples, with all modalities and with modalities masked.
 
-    The model's own forward pass runs on the tokens of picture and question: it receives the output
-    of its vision tower, which runs once, and for a masked modality the `mask` in place of its
-    tokens. Positions remain those of the full pass. Answers are read at the last token of the
-    prompt. A model is first tested on made-up samples, see `pidlib.extraction.proof`.
+    The model's own forward pass reads the tokens of picture and question; those of a masked
+    modality are replaced, at the same positions. Answers are read at the last token of the prompt.
+    A model is first tested on made-up samples, see `pidlib.extraction.proof`.
 
     Parameters
     ----------
-    loaded
-        From `pidlib.models.load_model`.
-    samples
-        The profiling set, which also calibrates the noise: equal candidates, distinct ids.
+    loaded, samples
+        From `load_model`; the profiling set, which also calibrates the noise: equal candidates,
+        distinct ids.
     passes
         Keys; see `Pass.parse`, and `drawn` for several draws of the noise. Text-only samples
         support ``"vision+language"`` alone; for clips, ``"vision+audio+language"`` masks nothing.
     partners
         Questions paired with each picture independently of it; see `draw_partners`.
-    layers
-        Blocks whose hidden states and logit lens are saved.
+    layers, tokens
+        Blocks whose hidden states and logit lens are saved (negative numbers count from the last);
+        whether to save embeddings and last states of single tokens, `Extraction.tokens`.
     mask
-        What replaces the tokens of a masked modality: calibrated ``"noise"``, its ``"mean"``, or
-        the tokens of another sample (``"swapped"``), repeated or cut to the same number. Their
-        number and positions stay: the size of a masked picture is not hidden (a warning says so).
-    tokens
-        Save embeddings and last states of single tokens, `Extraction.tokens`, in another pass.
+        What replaces masked tokens: calibrated ``"noise"``, its ``"mean"``, or those of another
+        sample (``"swapped"``), repeated or cut. Their number stays, so the size of a masked picture
+        is not hidden (a warning says so).
     length_normalized
         Divide the log probability of a candidate by its number of tokens. A candidate of several
         tokens is scored whole, and one that another continues includes it ("1" and "10").
     seed, batch_size
         Seed of noise and partners; rows per forward pass, halved when memory runs out.
-    cache
+    cache, progress
         Folder with a `Store` for each extraction, named by its fingerprint: an interrupted
-        extraction is resumed, a complete extraction is read without weights and processor.
-    progress
-        Show a progress bar in a terminal or an interactive notebook.
+        extraction is resumed, a complete one is read without the model; whether to show a progress
+        bar, in a terminal or an interactive notebook.
     """
     if isinstance(passes, str):
         raise ValueError(f"passes must be a sequence of keys, such as [{passes!r}]")
@@ -99,7 +90,7 @@ def extract(
     masks = any(given.absent(modalities_of(samples[0])) for given in passes.values())
     if masks and mask == "swapped" and len(samples) < 2:
         raise ValueError("mask='swapped' takes tokens of another sample, but only one was given")
-    if len(samples) < CALIBRATING and masks and mask != "swapped":
+    if masks and mask != "swapped" and len(samples) < CALIBRATING:
         few = f"only {len(samples)} samples calibrate the noise and may be recognizable in it"
         advice = f"give {CALIBRATING} or more, or request {full_pass(samples[0])!r} alone"
         warnings.warn(f"{few}; {advice}", stacklevel=2)
@@ -123,7 +114,6 @@ def extract(
                 prove(job.reader, samples[0])
             if store:
                 store.provenance["device"] = str(loaded.device)
-                store.require(job.size * len(parts.keys() - store.names) / len(parts))
             return job.reader
 
         def counted(shard: Shard) -> Shard:
@@ -132,17 +122,14 @@ def extract(
 
         job = Job(Deferred(open_reader), samples, passes, **settings)
         parts = {f"samples-{start:06d}": partial(job.shard, start) for start in job.starts}
-        if store:
-            job.moments = store.get("calibration", job.statistics).arrays
-            shards = store.fill(parts, counted)
-        else:
-            job.moments = job.statistics().arrays
-            shards = [counted(make()) for make in parts.values()]
+        calibration = store.get("calibration", job.statistics) if store else job.statistics()
+        job.moments, makes = calibration.arrays, parts.values()
+        shards = store.fill(parts, counted) if store else [counted(make()) for make in makes]
     return Extraction.from_shards(shards, described)
 
 
 def identity(
-    loaded: "LoadedModel",
+    loaded: LoadedModel,
     samples: Sequence[Sample] | Mapping[str, object],
     layers: Sequence[int] = (),
     **settings,
@@ -157,13 +144,18 @@ def identity(
     if facts is None:
         model = loaded.model
         facts = model_facts(model.config, loaded.revision, model.dtype, loaded.options)
-    settings |= {"layers": list(check_layers(layers, facts["depth"]))}
+    depth = facts["depth"]
+    for layer in layers:
+        if not -depth <= layer < depth:
+            blocks = f"{depth}, 0 to {depth - 1}; negative numbers count from the last"
+            raise ValueError(f"no block {layer}: the language model has {blocks}")
+    settings |= {"layers": [layer % depth for layer in layers]}
     known = samples if isinstance(samples, Mapping) else sample_facts(samples)
     return {"kind": "extraction", "code": code, **facts, **known, **settings}
 
 
 def model_facts(
-    config: "PretrainedConfig",
+    config: Any,
     revision: str,
     dtype: torch.dtype,
     options: Mapping[str, Mapping[str, object]] | None = None,

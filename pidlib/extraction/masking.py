@@ -1,11 +1,10 @@
 """Masking: replace the token embeddings of a modality, by calibrated noise or otherwise."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, compress
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,9 +24,8 @@ _PRESENT = {key: frozenset(key.split("+")) for key in (*_SUBSETS, OPTIONS)} | {"
 
 def modalities_of(sample: Sample) -> tuple[str, ...]:
     """Return the modalities of a sample, in the order of `MODALITIES`."""
-    vision = sample.has_image or sample.video is not None
-    present = {"vision": vision, "audio": sample.audio is not None, "language": True}
-    return tuple(name for name in MODALITIES if present[name])
+    present = sample.has_image or sample.video is not None, sample.audio is not None, True
+    return tuple(compress(MODALITIES, present))
 
 
 def full_pass(sample: Sample) -> str:
@@ -39,8 +37,8 @@ def full_pass(sample: Sample) -> str:
 class Pass:
     """The modalities that a forward pass receives, and the draw of the mask for the others.
 
-    >>> Pass.parse("vision"), Pass.parse("none#2").absent(("vision", "language"))
-    (Pass(present=frozenset({'vision'}), draw=0), ('vision', 'language'))
+    >>> Pass.parse("none#2").absent(("vision", "language"))
+    ('vision', 'language')
     """
 
     present: frozenset[str]
@@ -69,8 +67,6 @@ def drawn(passes: Sequence[str], count: int) -> tuple[str, ...]:
     >>> drawn(("vision+language", "vision"), 2)
     ('vision+language', 'vision', 'vision#1')
     """
-    if count < 1:
-        raise ValueError(f"draws={count}: at least 1 draw of the noise is needed; use 4")
     full = "+".join(MODALITIES) if any("audio" in key for key in passes) else FULL
     more = [f"{key}#{draw}" for key in passes if key != full for draw in range(1, count)]
     return *passes, *more
@@ -86,8 +82,7 @@ class Moments:
         rows, total = rows.double(), self.count + len(rows)
         mean = rows.mean(0)
         step, within = mean - self.mean, (rows - mean).square().sum(0)
-        between = step.square() * (self.count * len(rows) / total)
-        self._squares = self._squares + within + between
+        self._squares = self._squares + within + step.square() * (self.count * len(rows) / total)
         self.mean = self.mean + step * (len(rows) / total)
         self.count = total
 
@@ -97,12 +92,7 @@ class Moments:
         return (self._squares / self.count).sqrt()
 
 
-def draw_noise(moments: Mapping[str, np.ndarray], name: str, count: int, *stream: object) -> Tensor:
-    """Draw calibrated normal noise of a modality, float32 [count, d], the same on every device.
-
-    ``moments`` has entries ``mean/NAME`` and ``std/NAME``, each [d]; ``stream`` is the seed.
-    """
+def draw_noise(mean: Tensor, std: Tensor, count: int, *stream: object) -> Tensor:
+    """Draw normal noise [count, d], the same on every device; ``stream`` is the seed."""
     generator = torch.Generator().manual_seed(derive_seed(*stream))
-    mean = torch.from_numpy(moments[f"mean/{name}"]).float()
-    std = torch.from_numpy(moments[f"std/{name}"]).float()
     return torch.randn(count, len(mean), generator=generator) * std + mean

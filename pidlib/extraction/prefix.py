@@ -3,13 +3,11 @@
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from transformers import Cache
+from torch.utils._pytree import tree_leaves
 
 # Arguments of a language model by the dimension that counts tokens; others prevent sharing.
 _TOKENS = {"inputs_embeds": 1, "position_ids": -1, "cache_position": 0, "visual_pos_masks": 1}
@@ -17,10 +15,13 @@ _LEVELS = "deepstack_visual_embeds"  # added to the tokens of the picture, in th
 
 
 class Prefix(NamedTuple):
-    """The first ``length`` tokens of rows: keys and values, and where each row finds its own."""
+    """The first ``length`` tokens of rows: keys and values, and where each row finds its own.
+
+    Without rows the keys and values are still to be computed.
+    """
 
     length: int
-    cache: "Cache"
+    cache: Any  # of transformers
     number: Mapping[int, int]
 
     def of(self, rows: Sequence[int]) -> "Prefix":
@@ -32,21 +33,20 @@ class Prefix(NamedTuple):
 
 
 @contextmanager
-def run_part(decoder: nn.Module, prefix: Prefix, stop: int | None = None) -> Iterator[None]:
-    """Let a language model run on the tokens behind a prefix, or on those before ``stop`` alone.
+def run_part(decoder: nn.Module, prefix: Prefix) -> Iterator[None]:
+    """Let a language model run on the tokens behind a prefix, or first on those of the prefix.
 
     Its output has zeros elsewhere. Raises a ValueError for arguments that cannot be cut.
     """
-    start, own = prefix.length if stop is None else 0, vars(decoder).get("forward")
-    forward = decoder.forward
+    own, forward = vars(decoder).get("forward"), decoder.forward
 
     def run(*args: Any, **kwargs: Any) -> Any:
         if args:
             raise ValueError("the language model is called with arguments without a name")
         length = kwargs["inputs_embeds"].shape[1]
-        kept = slice(start, length if stop is None else stop)
+        kept = slice(prefix.length, length) if prefix.number else slice(0, prefix.length)
         cut = {name: _cut(name, value, kept) for name, value in kwargs.items()}
-        if stop is None:
+        if prefix.number:
             cut |= dict.fromkeys({"visual_pos_masks", _LEVELS} & cut.keys())
         output = forward(**cut | {"past_key_values": prefix.cache, "use_cache": True})
         sides = (0, 0, kept.start, length - kept.stop)
@@ -71,11 +71,6 @@ def _cut(name: str, value: Any, kept: slice) -> Any:
             return value if value.ndim == 2 else value[..., kept, :]
     elif name in _TOKENS and value is not None:
         return value.narrow(_TOKENS[name], kept.start, kept.stop - kept.start)
-    elif name != _LEVELS and _has_tensors(value):
+    elif name != _LEVELS and any(isinstance(each, Tensor) for each in tree_leaves(value)):
         raise ValueError(f"the language model has an argument {name}, which cannot be cut")
     return value
-
-
-def _has_tensors(value: Any) -> bool:
-    values = value if isinstance(value, list | tuple) else [value]
-    return any(isinstance(each, Tensor) for each in values)

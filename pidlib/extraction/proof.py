@@ -1,8 +1,8 @@
-"""Proof: before a model is read, its masking is tested, once in a process.
+"""Proof: before a model is read, its masking is tested on made-up samples, once in a process.
 
-Made-up pictures (or clips) and questions show that the full pass is the model's own forward pass,
-that a masked modality has no influence, and that a row of a batch is the row alone. A model that
-attends to a selection of tokens beyond some length is not tested there: its own batches differ.
+The full pass is the model's own forward pass, a masked modality has no influence, and a row of a
+batch is the row alone. A model that attends to a selection of tokens beyond some length is not
+tested there: its own batches differ.
 """
 
 import warnings
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -20,7 +19,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import keystr, tree_flatten_with_path
 
 from pidlib.benchmarks import Sample
-from pidlib.extraction.reader import Encoded, Reader, Row, collate
+from pidlib.extraction.reader import Reader
+from pidlib.extraction.rows import Row, collate
 from pidlib.models.families import arguments_of
 
 
@@ -41,9 +41,8 @@ _PROVED: "WeakKeyDictionary[nn.Module, Proof]" = WeakKeyDictionary()
 def prove(reader: Reader, sample: Sample) -> Proof:
     """Test a reader's model on noise of the same kind as the media of a sample.
 
-    Warns and sets the reader's batch size to 1 if rows of a batch influence each other. Raises a
-    ValueError that names what fails: what the language model receives of a masked modality, a
-    modality without influence, a full pass that is not the model's own, or the lens of layers.
+    Sets the batch size to 1, with a warning, if rows of a batch influence each other. Raises a
+    ValueError that names what else fails, such as what is received of a masked modality.
     """
     proof = _PROVED.get(reader.model) or _PROVED.setdefault(reader.model, _test(reader, sample))
     if proof.batch > proof.limit and reader.batch_size > 1:
@@ -69,8 +68,8 @@ def _test(reader: Reader, sample: Sample) -> Proof:
     item = items.pop("")
     masks = {name: tokens.flip(0) for name, tokens in item.tokens.items()}
 
-    def row(item: Encoded, *absent: str) -> Row:
-        return Row(item.picture, item.question, lambda: {name: masks[name] for name in absent})
+    def masked(item: Row, *absent: str) -> Row:
+        return replace(item, noise=lambda: {name: masks[name] for name in absent})
 
     def answer(*rows: Row) -> Tensor:
         return reader._run(rows, [])[0][:, 0, 0].float()
@@ -78,44 +77,36 @@ def _test(reader: Reader, sample: Sample) -> Proof:
     def gap(one: Tensor, other: Tensor) -> float:
         return float((one - other)[usual].abs().max() / whole[usual].abs().max())
 
-    whole = answer(row(item))
+    whole = answer(item)
     usual, limit = whole.abs() < 1e30, max(1e-4, 8 * torch.finfo(reader.dtype).eps)
     for name, other in items.items():
         for absent in ((name,), tuple(items)):
             with _received(reader) as received:
-                pair = [answer(row(each, *absent)) for each in (item, other)]
+                pair = [answer(masked(each, *absent)) for each in (item, other)]
             one, two = received[0], received[-1]
             leaks = [key for key in one if key not in two or not torch.equal(one[key], two[key])]
             if leaks or gap(*pair) > limit:
                 raise _fault(reader, f"masked {name} is read in {', '.join(leaks) or 'its answer'}")
-        if torch.equal(whole, answer(row(other))):
+        if torch.equal(whole, answer(other)):
             raise _fault(reader, f"another {name} does not change the answer")
     if (own := gap(_own_answer(reader, samples[""]), whole)) > limit:
         raise _fault(reader, f"the full pass is not its own forward pass (off by {own:.1g})")
     batch = [samples[""], _made_up(sample, longer, "size"), samples["language"]]
     gaps = dict.fromkeys(("lens", "batch", "prefix"), float("inf"))  # if they cannot be computed
     with suppress(Exception):  # whatever a model raises
-        together = answer(*map(row, reader._encode(batch))).split(1)
-        alone = [answer(row(*reader._encode([each]))) for each in batch]
+        together = answer(*reader._encode(batch)).split(1)
+        alone = [answer(*reader._encode([each])) for each in batch]
         gaps["batch"] = max(map(gap, together, alone))
     with suppress(Exception):
-        questions = [item, items["language"], *reader._encode(batch[1:2])]
-        rows = [Row(item.picture, each.question) for each in questions]
-        gaps["prefix"] = _prefix_gap(reader, rows)
+        questions, answers = [item, items["language"], *reader._encode(batch[1:2])], []
+        for reader.shares_prefixes in (False, True):  # is a picture read once for all, or alone?
+            read = reader.answer([replace(each, picture=item.picture) for each in questions])
+            answers.append(np.c_[read["logits"], read["log_normalizer"]])
+        gaps["prefix"] = float(np.abs(np.subtract(*answers)).max() / np.abs(answers[0]).max())
     with suppress(RuntimeError, ValueError):
-        gaps["lens"] = gap(*reader._run([row(item)], reader.blocks[-1:])[0][:, 0].float().unbind(1))
-    token = tuple(reader.candidates.vocabulary[:1])
-    stem = gap(whole, answer(replace(row(item), stem=token)))
-    return Proof(limit, stem=stem, **gaps)
-
-
-def _prefix_gap(reader: Reader, rows: list[Row]) -> float:
-    """Compare answers to questions about a picture that is read once with those alone."""
-    answers = []
-    for reader.shares_prefixes in (False, True):
-        answers.append(reader.answer(rows))
-    alone, shared = (np.c_[each["logits"], each["log_normalizer"]] for each in answers)
-    return float(np.abs(alone - shared).max() / np.abs(alone).max())
+        gaps["lens"] = gap(*reader._run([item], reader.blocks[-1:])[0][:, 0].float().unbind(1))
+    stem = answer(replace(item, stem=tuple(reader.candidates.vocabulary[:1])))
+    return Proof(limit, stem=gap(whole, stem), **gaps)
 
 
 def _fault(reader: Reader, fault: str) -> ValueError:
@@ -129,26 +120,25 @@ def _made_up(sample: Sample, question: str, changed: str = "") -> Sample:
         generator = np.random.default_rng([len(name), name == changed])
         return generator.integers(0, 256, shape, dtype=np.uint8)
 
-    media: dict[str, Any] = {}
-    if sample.image is not None:
-        media["image"] = Image.fromarray(noise("vision", (64, 160 if changed == "size" else 96, 3)))
     if sample.video is not None:
-        media["video"] = noise("vision", sample.video.shape)
-        media["audio"] = noise("audio", sample.audio.shape).astype(np.float32) / 256
+        sound = noise("audio", sample.audio.shape).astype(np.float32) / 256
+        media = {"video": noise("vision", sample.video.shape), "audio": sound}
+    else:
+        width = 160 if changed == "size" else 96
+        media = {"image": Image.fromarray(noise("vision", (64, width, 3)))}
     return replace(sample, sample_id="made up", question=question, options="", **media)
 
 
 def _questions(reader: Reader, sample: Sample) -> tuple[str, str, str]:
     """Make two questions with equally many tokens from the candidates, and a longer one."""
-
     words = sample.candidates[:4]  # in every order of a circle, so that each place differs
-    texts = [" ".join(words[start:] + words[:start]) for start in range(len(words))]
-    for pair in combinations([*texts, *words], 2):
-        prompts = [reader.prompter.tokenize([_made_up(sample, text)])[1] for text in pair]
-        one, other = (question.language_ids for ((question, _),) in prompts)
-        if len(one) == len(other) and (one != other).any():
-            return *pair, " ".join(pair)
-    raise _fault(reader, f"no two of {texts + [*words]} have equally many tokens")
+    texts = [" ".join(words[start:] + words[:start]) for start in range(len(words))] + [*words]
+    questions = reader.questions([_made_up(sample, text) for text in texts])
+    ids = [question.language_ids for question in questions]
+    for (one, first), (other, second) in combinations(zip(texts, ids, strict=True), 2):
+        if len(first) == len(second) and (first != second).any():
+            return one, other, f"{one} {other}"
+    raise _fault(reader, f"no two of {texts} have equally many tokens")
 
 
 def _own_answer(reader: Reader, sample: Sample) -> Tensor:

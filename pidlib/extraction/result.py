@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, Float64, Int
@@ -11,14 +10,13 @@ from scipy.special import logsumexp, rel_entr, softmax
 from pidlib._common import fingerprint
 from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.regression import cross_fit
-from pidlib.extraction.checks import check_layers
 from pidlib.extraction.masking import FULL, MODALITIES, SOURCES, Pass
-from pidlib.extraction.store import Shard, Store
+from pidlib.extraction.store import Shard
 
 Rows = Float64[np.ndarray, "n k"]
 # Facts of samples that shards keep: name -> attribute of `Sample`.
-FACTS = {name + "s": name for name in ("sample_id", "answer", "template", "question")}
-FACTS["media"] = "media"
+FACTS = {f"{name}s": name for name in ("sample_id", "answer", "template", "question")}
+FACTS |= {"media": "media"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,16 +31,12 @@ class Pairs:
 
 @dataclass(frozen=True, eq=False)
 class Extraction:
-    """Answers at the last token of the prompt, and embeddings, of n samples with k candidates.
-
-    Mappings of logits and log normalizers have passes as keys, embeddings and tokens modalities.
-    """
+    """Answers by pass, and embeddings by modality, of n samples with k candidates."""
 
     sample_ids: tuple[str, ...]
     answers: tuple[str, ...]
     candidates: tuple[str, ...]
-    # Logits of candidates and log normalizer of the vocabulary; log probabilities and zeros if a
-    # candidate has several tokens.
+    # Of candidates, and of the vocabulary; log probabilities and 0 if any has several tokens.
     logits: Mapping[str, Float[np.ndarray, "n k"]]
     log_normalizer: Mapping[str, Float[np.ndarray, " n"]]
     embeddings: Mapping[str, Float[np.ndarray, "n d"]]  # mean input of the language model
@@ -57,7 +51,6 @@ class Extraction:
     questions: tuple[str, ...] = ()
     media: tuple[str, ...] = ()  # hashes of picture, frames and sound
     fingerprint: str = ""  # hash of everything that determines these numbers
-    depth: int | None = None  # number of blocks, if known
 
     @classmethod
     def from_shards(cls, shards: Sequence[Shard], identity: Mapping) -> "Extraction":
@@ -68,42 +61,21 @@ class Extraction:
         def group(prefix, keys):
             return {key: arrays[f"{prefix}/{key}"] for key in keys if f"{prefix}/{key}" in arrays}
 
-        facts = {name: sum((tuple(s.facts[name]) for s in shards), ()) for name in FACTS}
         read = ("logits", "log_normalizer", "lens_logits", "lens_log_normalizer")
         pairs = group("pairs", [column.name for column in fields(Pairs)])
-        with_states = (*MODALITIES, "hidden")
-        lengths = group("lengths", with_states)
+        ends = group("lengths", (*MODALITIES, "hidden"))
+        tokens = group("tokens", ends).items()
         return cls(
-            **facts,
+            **{name: sum((tuple(shard.facts[name]) for shard in shards), ()) for name in FACTS},
             **{name: group(name, identity["passes"]) for name in read},
             candidates=tuple(identity["candidates"]),
             embeddings=group("embeddings", MODALITIES),
             layers=tuple(identity["layers"]),
             hidden=arrays.get("hidden"),
             pairs=Pairs(**pairs) if pairs else None,
-            tokens={
-                name: np.split(tokens, np.cumsum(lengths[name])[:-1])
-                for name, tokens in group("tokens", with_states).items()
-            },
+            tokens={name: np.split(rows, ends[name].cumsum()[:-1]) for name, rows in tokens},
             fingerprint=fingerprint(**identity),
-            depth=identity["depth"],
         )
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "Extraction":
-        """Read a stored extraction without the model; raises if it is missing or incomplete."""
-        store = Store(folder)
-        if missing := {"n", "depth", "passes", "layers", "mask"} - store.identity.keys():
-            known = (
-                f"{folder} was written by another version ({', '.join(sorted(missing))} missing)"
-            )
-            raise ValueError(f"{known}; extract it again")
-        shards = [store.read(name) for name in store.names if name.startswith("samples-")]
-        count = sum(len(shard.facts["sample_ids"]) for shard in shards)
-        if count != store.identity["n"]:
-            held = f"{folder} holds {count} of {store.identity['n']} samples"
-            raise ValueError(f"{held}; call extract with the same cache to complete it")
-        return cls.from_shards(shards, store.identity)
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -120,18 +92,14 @@ class Extraction:
 
     def draws(self, key: str | None = None) -> tuple[str, ...]:
         """The extracted draws of the noise for a pass; only one if it is named: ``"vision#0"``."""
-        key = key or self.full
-        base, _, draw = key.partition("#")
-        self._require(key if int(draw or 0) else base)
-        if draw:
-            return (key if int(draw) else base,)
-        return tuple(name for name in self.logits if base == name.partition("#")[0])
+        base, _, draw = (key or self.full).partition("#")
+        single = base if int(draw or 0) == 0 else f"{base}#{draw}"
+        self._require(single)
+        every = tuple(name for name in self.logits if base == name.partition("#")[0])
+        return (single,) if draw else every
 
     def decisions(self, key: str | None = None, tau: float = 0.3, layer: int | None = None) -> Rows:
-        """Compute p(y | inputs of a pass) with `decide`, the mean over all `draws` of its noise.
-
-        By default of the unmasked pass, at the last layer.
-        """
+        """Compute p(y | inputs of a pass) with `decide`, the mean over all `draws` of its noise."""
         return np.mean(self.drawn(key, tau, layer), axis=0)
 
     def drawn(
@@ -146,19 +114,14 @@ class Extraction:
         return float(np.abs(rows - rows.mean(0)).sum(-1).mean() / 2)
 
     def information(self, key: str, tau: float = 0.3) -> float:
-        """Compute the information, in bits, of single answers about their sample.
-
-        The mean over draws of I(Y; sample): what would be reported if nothing was averaged, noise
-        included.
-        """
+        """Compute I(Y; sample) in bits for single draws, noise included, and average it."""
         rows = self.drawn(key, tau)
         terms = rel_entr(rows, rows.mean(1, keepdims=True)).sum(-1)
         return float(terms.mean() / np.log(2))
 
-    def fallback(self, key: str | None = None, tau: float = 0.3, layer: int | None = None) -> float:
+    def fallback(self, key: str | None = None, tau: float = 0.3) -> float:
         """Compute the share of decisions, of samples and draws, that `decide` makes uniform."""
-        logits = (self._logits(name, layer) for name in self.draws(key))
-        return float(np.mean([is_undecided(*each, tau) for each in logits]))
+        return float(np.mean([is_undecided(*self._logits(name), tau) for name in self.draws(key)]))
 
     def correct(self, key: str | None = None) -> Float[np.ndarray, " n"]:
         """Compute the share of draws in which the most likely candidate is a sample's answer."""
@@ -171,50 +134,64 @@ class Extraction:
         return float(self.correct(key).mean())
 
     def masked(
-        self, tau: float = 0.3, layer: int | None = None, permute: np.random.Generator | None = None
+        self,
+        tau: float = 0.3,
+        layer: int | None = None,
+        permute: str = "",
+        generator: np.random.Generator | None = None,
     ) -> Decisions:
         """Return decisions whose unimodal rows come from masking the other modality.
 
         p(y | t) is the mean over all draws of noise and samples with the text t, p(y | v) likewise.
-        With ``permute``, answers from one modality are first permuted among samples and draws: a
-        null for both sources, in which only noise differs.
+        With the name of a source in ``permute``, its answers are first permuted among samples and
+        draws by the generator: a null in which it carries nothing.
         """
         self._require(FULL, *SOURCES)
         joint, sources = self.decisions(FULL, tau, layer), {}
         for name in SOURCES:
             rows = self.drawn(name, tau, layer)
-            if permute is not None:
+            if name == permute:
                 flat = rows.reshape(-1, rows.shape[-1])
-                rows = permute.permutation(flat).reshape(rows.shape)
+                rows = generator.permutation(flat).reshape(rows.shape)
             sources[name] = rows.mean(0)
         return Decisions(joint, sources, values=self._values(), ids=self.sample_ids)
 
-    def resampled(self, tau: float = 0.3, permute: np.random.Generator | None = None) -> Decisions:
+    def resampled(
+        self,
+        tau: float = 0.3,
+        permute: str = "",
+        generator: np.random.Generator | None = None,
+    ) -> Decisions:
         r"""Return decisions with unimodal rows :math:`p(y|do(v)) = \sum_t p(t)\,p(y|v,t)`.
 
-        One row per pair; both sources average to the same P(Y) exactly. With ``permute``, answers
-        are first permuted among the pairs: a null for both sources.
+        One row per pair; both sources average to the same P(Y) exactly. With the name of a source
+        in ``permute``, its answers are first permuted among the pairs: a null, as for `masked`.
         """
         if self.pairs is None:
             raise ValueError("no resampled pairs were extracted; call extract(..., partners=16)")
         joint = decide(self.pairs.logits, self.pairs.log_normalizer, tau)
-        if permute is not None:
-            joint = joint[permute.permutation(len(joint))]
+        rows = dict.fromkeys(SOURCES, joint)
+        if permute:
+            rows[permute] = generator.permutation(joint)
         columns, known = dict(zip(SOURCES, self.pairs.index.T, strict=True)), self._values()
         values = {name: known.get(name, np.arange(len(self)))[columns[name]] for name in SOURCES}
         options = {"groups": self.pairs.index, "values": values, "ids": self.sample_ids}
-        return Decisions(joint, dict.fromkeys(SOURCES, joint), self.pairs.weights, **options)
+        return Decisions(joint, rows, self.pairs.weights, **options)
 
     def observational(self, tau: float = 0.3, seed: int = 0) -> Decisions:
         """Return decisions whose unimodal rows are regressed on the embeddings of one modality.
 
-        p(y | v) and p(y | t) are means of p(y | v, t) over the samples, in the law of the inputs
-        and without noise, as far as a linear predictor of the pooled embeddings sees them, see
-        `pidlib.decomposition.regression.cross_fit`.
+        They are means of p(y | v, t) in the law of the inputs and without noise, as far as a linear
+        predictor sees them, see `pidlib.decomposition.regression.cross_fit`.
         """
         joint = self.decisions(FULL, tau)
         rows = {name: cross_fit(self.embeddings[name], joint, seed=seed) for name in SOURCES}
         return Decisions(joint, rows, values=self._values(), ids=self.sample_ids)
+
+    def repeats(self, source: str) -> bool:
+        """Whether a source was masked with several draws, or has equal inputs, to average over."""
+        values = self._values().get(source, np.arange(len(self)))
+        return len(self.draws(source)) > 1 or len(np.unique(values)) < len(self)
 
     def _values(self) -> dict[str, np.ndarray]:
         """Which samples have equal pictures (or clips), and which equal questions."""
@@ -233,8 +210,6 @@ class Extraction:
     def _logits(self, key: str, layer: int | None = None) -> tuple[np.ndarray, np.ndarray]:
         if layer is None:
             return self.logits[key], self.log_normalizer[key]
-        if self.depth is not None:
-            (layer,) = check_layers((layer,), self.depth)
         if layer not in self.layers:
             call = f"call extract(..., layers={(*self.layers, layer)})"
             raise ValueError(f"layer {layer} was not extracted; extracted: {self.layers}; {call}")

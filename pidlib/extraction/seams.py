@@ -12,9 +12,8 @@ from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 class Seams:
     """Converts outputs of a vision tower to matrices [tokens, levels * d] and back.
 
-    Built from the output for one picture of ``count`` tokens, it is given to a forward pass in
-    place of it, and records the attributes that are read: tensors of tiles, lists, or trees of
-    both, with one or several vectors for a token (deepstack), in the order of reading.
+    A forward pass receives it in place of the output for a picture of ``count`` tokens, and it
+    records what is read: tensors of tiles or lists of them, with one or more vectors for a token.
     """
 
     def __init__(self, output: object, count: int):

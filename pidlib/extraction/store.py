@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import shutil
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -43,12 +42,9 @@ Make = Callable[[], Shard]
 class Store:
     """The shards of one computation: files of a folder, joined in ``FOLDER.tar`` once complete.
 
-    A shard is a safetensors file, renamed once it is on disk, with its name, its checksum and the
-    identity of the computation in its header. Nothing else has to be kept consistent: processes
-    write without locks, a killed run leaves complete shards, and `claimed` only saves work.
-
-    A new store needs ``identity``, everything that determines the numbers, as JSON; `open_store`
-    names the folder after it. ``provenance`` (device, versions) is saved in each shard.
+    A shard is a safetensors file, renamed once it is on disk, whose header has its name, checksum,
+    ``provenance`` (device, versions) and ``identity``: everything that determines the numbers, as
+    JSON. Processes write without locks, a killed run leaves complete shards, claims save work only.
     """
 
     def __init__(
@@ -56,20 +52,15 @@ class Store:
     ):
         self.folder = Path(folder)
         self.file = self.folder.with_name(f"{self.folder.name}.tar")
-        self.provenance = dict(provenance or {})
         self.identity = json.loads(json.dumps(identity))
-        if identity is None:
-            if not self.names:
-                raise FileNotFoundError(f"nothing is stored in {self.folder} or {self.file.name}")
-            self.read(self.names[0])
+        self.provenance = dict(provenance or {})
 
     @property
     def names(self) -> tuple[str, ...]:
         """The stored shards, sorted by name."""
-        files: list[Path] = []
+        names: set[str] = set()
         with suppress(FileNotFoundError):  # first the folder: it is removed after it was joined
-            files = list(map(Path, os.listdir(self.folder)))
-        names = {file.stem for file in files if file.suffix == _SUFFIX}
+            names = {path.stem for path in self.folder.glob(f"*{_SUFFIX}")}
         return tuple(sorted(names | {name for name, _ in self._joined()}))
 
     @property
@@ -78,10 +69,7 @@ class Store:
         return self.file.exists() and not self.folder.exists()
 
     def get(self, name: str, make: Make) -> Shard:
-        """Read a shard; make and write it first if it is missing or corrupt.
-
-        Waits while another process makes it, or raises `Held`: see `claimed`.
-        """
+        """Read a shard; make and write it first, as `claimed`, if it is missing or corrupt."""
         if (shard := self._intact(name)) is None:
             with claimed(self.folder / f".{name}.claim"):
                 if (shard := self._intact(name)) is None:  # nobody made it meanwhile
@@ -90,11 +78,17 @@ class Store:
         return shard
 
     def fill(self, parts: Mapping[str, Make], done: Callable = lambda shard: None) -> list[Shard]:
-        """`get` all shards, last those that other processes make; call ``done``; join them."""
-        shards: dict[str, Shard] = {}
+        """`get` all shards, last those that other processes make; call ``done``; join them.
+
+        Raises an OSError as soon as the disk has no space for the rest.
+        """
+        shards, missing = {}, parts.keys() - self.names
         for name, make in parts.items():
             with suppress(Held), without_waiting():
                 shards[name] = self.get(name, make)
+                missing = missing - {name}
+                size = sum(array.nbytes for array in shards[name].arrays.values())
+                self.require(size * len(missing))
                 done(shards[name])
         for name in [name for name in parts if name not in shards]:
             shards[name] = self.get(name, parts[name])
@@ -103,24 +97,18 @@ class Store:
         return [shards[name] for name in parts]
 
     def read(self, name: str) -> Shard:
-        """Read a shard.
-
-        Raises a FileNotFoundError if it is not stored, and `CorruptShard`.
-        """
-        place = f"shard {self.folder / name}"
+        """Read a shard; raise a FileNotFoundError if it is not stored, or a `CorruptShard`."""
         try:
             data = self._bytes(name)
             header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
             note, arrays = json.loads(header["__metadata__"][_HEADER]), load(data)
-            is_intact = note.pop("sha256") == _digest(note, arrays)
+            if note.pop("sha256") != _digest(note, arrays):
+                raise ValueError("its SHA-256 differs")
+            if (note["name"], note["identity"]) != (name, self.identity):
+                raise ValueError(f"it is {note['name']!r} of another computation")
+            return Shard(arrays, note["facts"])
         except (SafetensorError, tarfile.ReadError, ValueError, KeyError, TypeError) as error:
-            raise CorruptShard(f"{place} is corrupt: {error}") from error
-        if not is_intact:
-            raise CorruptShard(f"{place} is corrupt: its SHA-256 differs")
-        self.identity = note["identity"] if self.identity is None else self.identity
-        if (note["name"], note["identity"]) != (name, self.identity):
-            raise CorruptShard(f"{place} is corrupt: it is {note['name']!r} of another computation")
-        return Shard(arrays, note["facts"])
+            raise CorruptShard(f"shard {self.folder / name} is corrupt: {error}") from error
 
     def write(self, name: str, shard: Shard) -> None:
         """Write a shard."""

@@ -1,8 +1,6 @@
-"""Import transformers with a CPU-only torch.
+"""Import transformers with a CPU-only torch, where torchvision's wheel lacks two operators.
 
-The published torchvision wheel is built against CUDA; with a CPU-only torch its import stops at two
-operators that pidlib never calls. Declaring them is enough. The library object must live as long as
-the process.
+They are never called, so declaring them is enough, in an object that lives as long as the process.
 """
 
 import torch

@@ -1,9 +1,8 @@
 """Facts about checkpoints of the hub, read from ``checkpoints.csv``.
 
-The table holds the checkpoints of both papers, Llama 3.2 Vision (cross-attention), and audio
-models; the papers name models or families, the assignment is ours. Licenses are quoted from the
-model cards (Qwen2.5-Omni-3B: from its file LICENSE). A revision is a commit that public code is
-known to use: a suggestion to pin, never a default.
+The papers name models or families, the assignment is ours. Licenses are quoted from the model cards
+(Qwen2.5-Omni-3B: from its file LICENSE). A revision is a commit that public code is known to use: a
+suggestion to pin, never a default.
 """
 
 import csv

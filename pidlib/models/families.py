@@ -20,11 +20,7 @@ _NORMS = ("norm", "final_layernorm", "final_layer_norm", "embedding_norm", "ln_f
 
 @dataclass(frozen=True)
 class Family:
-    """Facts about one architecture; the defaults hold for most models that take pictures.
-
-    With cross-attention, vision tokens enter through an argument of the forward pass, those of
-    empty tiles included (Mllama): tokens before the picture attend to them.
-    """
+    """Facts about one architecture; the defaults hold for most models that take pictures."""
 
     name: str  # config.model_type
     # The text-generating part of a composite model (Qwen2.5-Omni: "thinker"), with configuration
@@ -36,10 +32,10 @@ class Family:
     # and what the processor makes of it before it expands the picture (None: the same).
     prompt: str | None = None
     tokenized: str | None = None
-    cross_attention_arg: str | None = None  # takes vision tokens outside the text
-    # The part that is run, if the whole requires pixels, and in it what computes logits.
-    part: str | None = None
-    head: str | None = None
+    # Takes vision tokens outside the text, those of empty tiles too (tokens attend to them).
+    cross_attention_arg: str | None = None
+    part: str | None = None  # that is run, if the whole requires pixels
+    head: str | None = None  # what computes logits in it
     forward_kwargs: tuple[tuple[str, object], ...] = ()  # further arguments of the forward pass
     # Entries of the configuration that the processor needs too and does not save.
     processor_settings: tuple[str, ...] = ()
@@ -58,16 +54,15 @@ class Family:
         return {"vision": self.medium} | ({"audio": "audio"} if self.has_audio else {})
 
     def placeholder_ids(self, model: "PreTrainedModel") -> dict[str, int | None]:
-        """Return the ids of the placeholder tokens; -1 for a prompt without, None if unknown.
-
-        With cross-attention, the vision placeholder is the one token that marks the picture.
-        """
+        """Return the ids of the placeholder tokens; -1 for a prompt without, None if unknown."""
         if self.prompt and "{image}" not in self.prompt:
             return {"vision": -1}
-        config, media = model.config, self.media.items()
-        ids = {name: getattr(config, f"{key}_token_id", None) for name, key in media}
-        older = getattr(config, f"{self.medium}_token_index", None)
-        return ids if ids["vision"] is not None else ids | {"vision": older}
+        ids = {
+            name: getattr(model.config, f"{key}_token_id", None) for name, key in self.media.items()
+        }
+        if ids["vision"] is None:  # an older name
+            ids["vision"] = getattr(model.config, f"{self.medium}_token_index", None)
+        return ids
 
     def runs(self, model: "PreTrainedModel") -> "PreTrainedModel":
         """Return the `part` of the model that is run, by default all of it."""
@@ -79,10 +74,8 @@ class Family:
 
     def blocks_of(self, model: "PreTrainedModel") -> Sequence[nn.Module]:
         """Return the blocks of the language model, first to last."""
-        depth = model.config.get_text_config().num_hidden_layers
-        lists = (
-            each for each in self.decoder_of(model).modules() if isinstance(each, nn.ModuleList)
-        )
+        depth, modules = model.config.get_text_config().num_hidden_layers, self.decoder_of(model)
+        lists = (each for each in modules.modules() if isinstance(each, nn.ModuleList))
         return next(blocks for blocks in lists if len(blocks) == depth)
 
     def norm_of(self, model: "PreTrainedModel") -> nn.Module:
@@ -114,8 +107,8 @@ class Family:
         Projected tokens are in ``pooler_output``, those of sound in ``last_hidden_state``.
         """
         # Video-LLaVA's processor has another name for pixels than its tower.
-        renamed = {"pixel_values": inputs.get("pixel_values_images")}
-        inputs, outputs = renamed | dict(inputs), {}
+        inputs = {"pixel_values": inputs.get("pixel_values_images")} | dict(inputs)
+        outputs = {}
         for name, tower in self.towers(model).items():
             named = {key: inputs[key] for key in arguments_of(tower) & inputs.keys()}
             outputs[name] = tower(**named, return_dict=True)
@@ -132,20 +125,14 @@ def arguments_of(function: Callable) -> set[str]:
 
 
 _SOUND = {"medium": "video", "has_audio": True, "forward_kwargs": (("use_audio_in_video", True),)}
+# The captioning class: that for questions returns no logits and reads pixels in every pass.
+_BLIP = {"prompt": "{bos}question: {question} answer:", "part": "text_decoder", "head": "cls"}
+_BLIP |= {"cross_attention_arg": "encoder_hidden_states", "counts_padding": True}
 _CLOCK = ("seconds_per_chunk", "position_id_per_seconds")
 _ROWS = (
     Family("paligemma", prompt="{image}{question}", tokenized="{image}{bos}{question}\n"),
     Family("mllama", cross_attention_arg="cross_attention_states", n_prefix_tokens=1),
-    # The captioning class: that for questions returns no logits and reads pixels in every pass.
-    Family(
-        "blip",
-        prompt="{bos}question: {question} answer:",
-        cross_attention_arg="encoder_hidden_states",
-        part="text_decoder",
-        head="cls",
-        n_prefix_tokens=1,
-        counts_padding=True,
-    ),
+    Family("blip", n_prefix_tokens=1, **_BLIP),
     Family("qwen2_5_omni", "thinker", processor_settings=_CLOCK, **_SOUND),
     Family("qwen3_omni_moe", "thinker", **_SOUND),
 )

@@ -1,14 +1,16 @@
 """Load a model from a folder or from the hub; minis are loaded as real checkpoints are."""
 
 import hashlib
+import json
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError, safe_open
 
 from pidlib._common import resolve_device, unknown_name
 from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
@@ -17,7 +19,9 @@ from pidlib.models.families import Family, family_named, family_of
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, ProcessorMixin
 
+FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")  # of a checkpoint
 MINIS = Path(__file__).resolve().parents[2] / "data" / "minis"
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")  # names given by peft
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,14 @@ def load_model(
 ) -> LoadedModel:
     """Load a mini by name, a saved model by its folder, or a checkpoint by its hub id.
 
-    Raises a ValueError as `resolve` does, if the weights of a known checkpoint do not fit into the
-    GPU, or if the model's family is not supported.
+    Raises a ValueError as `resolve` does, and if weights are damaged or do not fit into the GPU, an
+    adapter does not fit its base, or the model's family is not supported.
 
     Parameters
     ----------
     name
-        ``"llava"`` (a folder of data/minis), a path, or ``"owner/checkpoint@commit"``.
+        ``"llava"`` (a folder of data/minis), a path, or ``"owner/checkpoint@commit"``; followed by
+        ``"+FOLDER"`` of an adapter of peft, or such a folder alone, which names its base.
     revision, allow_unpinned
         The 40-hex commit; required for a hub checkpoint, so that a rerun reads the same weights,
         unless `allow_unpinned` loads the newest. For a folder, its `folder_revision`, as a check.
@@ -65,30 +70,39 @@ def load_model(
     """
     from pidlib.models._transformers import transformers
 
-    if revision is None and not Path(name).exists():
-        name, _, pinned = str(name).partition("@")
-        revision = pinned or None
+    label, (name, revision, adapter) = str(name), _split(name, revision)
     folder, revision = resolve(name, revision, allow_unpinned=allow_unpinned)
     revision = revision or (folder_revision(folder) if folder else latest_revision(str(name)))
+    identity = _adapted_revision(adapter, revision) if adapter else revision
     device = resolve_device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     if device.type == "cuda":
         check_memory(name, torch.cuda.get_device_properties(device).total_memory / 2**30)
     source = str(folder or name)
     options = {"revision": "main" if folder else revision, "trust_remote_code": False}
+    repository = None if folder else source
+    if repository:
+        source = str(download(repository, revision, ["config.json"]))
     config = transformers.AutoConfig.from_pretrained(source, **options)
     if (part := family_named(config.model_type).submodel) and hasattr(config, f"{part}_config"):
         config = getattr(config, f"{part}_config")
     with torch.device("meta"):  # what cannot be read is refused before its weights are downloaded
         family = family_of(transformers.AutoModelForImageTextToText.from_config(config))
+    if repository:  # before from_pretrained, which asks the hub for each file that is missing
+        download(repository, revision)
     model = transformers.AutoModelForImageTextToText.from_pretrained(
         source, config=config, dtype=dtype, use_safetensors=True, **options, **(model_options or {})
     )
     processor = load_processor(source, model.config, **options)
     if not {"device_map", "quantization_config"} & (model_options or {}).keys():
         model = model.to(device)
+    if adapter:
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):  # peft draws weights
+            info = model.load_adapter(adapter)
+        if keys := sorted({*info.missing_keys, *info.unexpected_keys}):
+            raise ValueError(f"the adapter in {adapter} does not fit {name}: {keys[0]} ...")
     given = {"model": model_options or {}, "processor": processor_options or {}}
-    return LoadedModel(str(name), model.eval(), processor, family, revision, device, given)
+    return LoadedModel(label, model.eval(), processor, family, identity, device, given)
 
 
 def load_processor(source: str | Path, config: "PretrainedConfig", **options) -> "ProcessorMixin":
@@ -107,33 +121,29 @@ def resolve(
 ) -> tuple[Path | None, str | None]:
     """Find a model without loading it: its folder, or None and the revision of a hub checkpoint.
 
-    Only a name without a slash is a mini; warns if it is a folder too. Raises a ValueError if the
-    name is no mini, folder or hub id; if the revision of a folder is not the hash of its files; if
-    a known checkpoint cannot be loaded; if a hub checkpoint has no 40-hex revision, unless
-    ``allow_unpinned``.
+    Only a name without a slash is a mini; warns if it is a folder too. Raises a ValueError for
+    other names, checkpoints that cannot be loaded, a revision that is not the hash of a folder's
+    files, and a hub checkpoint without a 40-hex revision, unless ``allow_unpinned``.
     """
     is_bare = isinstance(name, str) and "/" not in name
     folders = [MINIS / name] * is_bare + [Path(name)]
     found = [path for path in folders if (path / "config.json").is_file()]
     if len(found) > 1:
-        warnings.warn(
-            f"{name} is a mini, which is loaded, and a folder; give ./{name}", stacklevel=2
-        )
+        text = f"{name} is a mini, which is loaded, and a folder; give ./{name}"
+        warnings.warn(text, stacklevel=2)
     for folder in found[:1]:
         if revision is not None and revision != (actual := folder_revision(folder)):
             given = f"{actual}, the hash of its files, and not {revision!r}"
             raise ValueError(f"{name} is a folder with revision {given}; give that one, or none")
         return folder, None
+    missing = fault = f"there is no folder {Path(name).absolute()}"
     if Path(name).is_dir():
-        hint = "give a folder written by save_pretrained"
-        raise ValueError(f"{name} is a folder without a config.json; {hint}")
-    missing = f"there is no folder {Path(name).absolute()}"
-    if is_bare:
-        minis = sorted(path.parent.name for path in MINIS.glob("*/config.json"))
-        hint = unknown_name("model", name, minis)
-        raise ValueError(f"{hint}; or give a folder with a config.json, or a hub id")
-    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)):
-        raise ValueError(f"{missing}; give a folder with a config.json, a hub id, or a mini")
+        fault = f"{name} is a folder without a config.json (for an adapter, see load_model)"
+    elif is_bare:
+        minis = [path.parent.name for path in MINIS.glob("*/config.json")]
+        fault = unknown_name("model", name, minis)
+    if Path(name).is_dir() or not re.fullmatch(r"\w[\w.-]*/[\w.-]+", str(name)):
+        raise ValueError(f"{fault}; give a folder of save_pretrained, a hub id, or a mini")
     known = CHECKPOINTS.get(str(name))
     if known and known.reason:
         raise ValueError(f"{name} cannot be loaded: {known.reason}")
@@ -148,17 +158,49 @@ def resolve(
 
 def latest_revision(name: str) -> str:
     """Return the newest commit of a hub checkpoint."""
-    from huggingface_hub import hf_hub_download
+    return download(name, None, ["config.json"]).name
 
-    return Path(hf_hub_download(name, "config.json")).parent.name
+
+def download(
+    name: str, revision: str | None, files: Sequence[str] = FILES, kind: str = "model"
+) -> Path:
+    """Return the folder of a repository of the hub; a pinned one in the cache needs no network.
+
+    Raises a FileNotFoundError if the cache lacks it and the hub cannot be reached, and the errors
+    of the hub for repositories that are missing or gated.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    where = {"repo_type": kind, "revision": revision, "allow_patterns": list(files)}
+    where["ignore_patterns"] = ["consolidated*", "*/*.safetensors"]  # weights in other formats
+    try:
+        return Path(snapshot_download(name, **where))
+    except LocalEntryNotFoundError as error:
+        advice = "run `python -m pidlib.experiments extract --fetch` where there is a network"
+        lost = f"the {kind} {name} ({revision or 'newest commit'}) is not in the cache"
+        raise FileNotFoundError(f"{lost}, and the hub cannot be reached; {advice}") from error
 
 
 def folder_revision(folder: Path) -> str:
-    """Hash names and bytes of a saved model's files, without cards and training checkpoints."""
+    """Hash names and bytes of a saved model's files, without cards and training checkpoints.
+
+    Raises a ValueError that names a file of weights that is cut off, or a pointer of Git LFS.
+    """
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):
         if path.is_file() and path.suffix not in (".md", ".checkpoint"):
-            digest.update(path.name.encode() + path.read_bytes())
+            digest.update(path.name.encode())
+            with path.open("rb") as file:
+                is_pointer = file.read(23) == b"version https://git-lfs"
+                file.seek(0)
+                hashlib.file_digest(file, lambda: digest)
+            if is_pointer:
+                raise ValueError(f"{path} is a pointer of Git LFS; run git lfs pull in its folder")
+            try:
+                safe_open(path, "pt") if path.suffix == ".safetensors" else None
+            except SafetensorError as error:
+                raise ValueError(f"{path} is damaged ({error}); copy it again") from error
     return digest.hexdigest()[:40]
 
 
@@ -168,3 +210,29 @@ def check_memory(name: str | Path, available: float) -> None:
     if known and known.memory / MARGIN > available:
         sizes = f"needs about {known.memory:.0f} GiB and the GPU has {available:.0f}"
         raise ValueError(f"{name} {sizes}; use a smaller checkpoint or another GPU")
+
+
+def _split(name: str | Path, revision: str | None) -> tuple[str | Path, str | None, str]:
+    """Split BASE@COMMIT+FOLDER; an adapter's folder alone names its base in its configuration."""
+    base, _, adapter = (name, "", "") if Path(name).exists() else str(name).partition("+")
+    is_saved = any((root / base / "config.json").is_file() for root in (MINIS, Path()))
+    if not adapter and not is_saved and Path(base, ADAPTER[0]).is_file():
+        facts = json.loads(Path(base, ADAPTER[0]).read_text(encoding="utf-8"))
+        base, adapter = facts["base_model_name_or_path"], str(base)
+        revision = revision or facts.get("revision")
+    if revision is None and not Path(base).exists():
+        base, _, pinned = base.partition("@")
+        revision = pinned or None
+    return base, revision, adapter
+
+
+def _adapted_revision(adapter: str, revision: str) -> str:
+    """Identify a base of this revision with an adapter; raise a ValueError if it has another."""
+    if not all(Path(adapter, file).is_file() for file in ADAPTER):
+        raise ValueError(f"no adapter of peft in {adapter}: it lacks {' or '.join(ADAPTER)}")
+    facts = json.loads(Path(adapter, ADAPTER[0]).read_text(encoding="utf-8"))
+    if facts.get("revision") not in (None, revision):
+        given = f"{facts['revision']} of its base, and not for {revision}"
+        raise ValueError(f"the adapter in {adapter} is for revision {given}")
+    both = f"{revision} {folder_revision(Path(adapter))}"
+    return hashlib.sha256(both.encode()).hexdigest()[:40]

@@ -17,23 +17,18 @@ from pidlib.extraction import DRAWS, PASSES, extract
 from pidlib.extraction.checks import check_samples
 from pidlib.extraction.job import draw_partners
 from pidlib.extraction.masking import MASKS, drawn
+from pidlib.extraction.reader import Reader
 from pidlib.models import LoadedModel, load_model
+from pidlib.profiles.check import likeliest_tokens
 from pidlib.profiles.clips import sensory_profile
-from pidlib.profiles.modes import MODES, bootstrapped, diagnose, measure_decisions, measure_mode
-from pidlib.profiles.report import Profile, compare, report
+from pidlib.profiles.modes import MODES, diagnose, measure_decisions, measure_mode
+from pidlib.profiles.report import LIMITS, Profile, compare, report
 
-__all__ = [
-    "Profile",
-    "bootstrapped",
-    "compare",
-    "diagnose",
-    "measure_decisions",
-    "measure_mode",
-    "profile",
-]
+__all__ = ["Profile", "compare", "profile"]
 
-
+CONDITIONS = ("question", "template")
 MIN_REGRESSED = 32  # samples for the observational mode
+N_SHOWN = 8  # samples for the tokens that are likelier than the candidates
 
 
 def profile(
@@ -59,19 +54,21 @@ def profile(
     three modes. ``masked``: the tokens of the other are replaced, by calibrated noise or another
     `mask`. ``resampled``: p(y | v) is the mean of p(y | v, t) over questions t drawn independently
     of v. ``observational``: p(y | v) is regressed on the embeddings of pictures. Clips with sound
-    have the sources vision and audio given the question (`pidlib.sensory`), masked.
+    have the sources vision and audio given the question (`pidlib.sensory`), masked. Raises a
+    ValueError before any work for invalid input; issues `Profile.warnings` too.
 
     Parameters
     ----------
-    model
-        From `load_model`, or its name. `Decisions` are decomposed without nulls.
+    model, device
+        From `load_model`, or its name, and its device. `Decisions` are decomposed without nulls.
     samples, n
         Samples with one set of candidates; or the name of a benchmark, and their number.
     partners
         Questions that each picture is paired with in the resampled mode; 0 omits this mode.
-    draws, mask
-        Draws of the mask that are averaged, so that noise is not counted as information; what
-        replaces masked tokens, as of `pidlib.extract`.
+    draws
+        Draws of the mask that are averaged, so that noise is not counted as information.
+    mask, cache, batch_size
+        As of `pidlib.extract`: an interrupted profile resumes, a finished one is read.
     tau
         Candidate mass below which a decision is replaced by the uniform one (fallback).
     given
@@ -79,23 +76,16 @@ def profile(
     n_halves, seed
         Halves of the samples that correct the bias of finite n and give the intervals, see
         `pidlib.decomposition.resampling`; seed of noise, partners and halves.
-    cache, batch_size
-        As of `pidlib.extract`: an interrupted profile resumes, a finished one is read.
-    device
-        Of a model given by name, and of decisions.
     progress
         Print the number of forward passes first, and show a progress bar.
-
-    Raises a ValueError before any work for invalid input; issues `Profile.warnings` too.
     """
-    known = sensory.CONDITIONS[:2]
     checks = {
         f"partners={partners}; give 0 (no resampled mode) or more": partners >= 0,
         f"tau={tau} is a share of probability; give 0 to 1": 0 <= tau <= 1,
         f"n_halves={n_halves}; give 2 or more, and {N_HALVES} for an interval": n_halves >= 2,
         f"draws={draws}; give 1 or more, and {DRAWS} to average the noise": draws >= 1,
         f"batch_size={batch_size}; give 1 or more": batch_size >= 1,
-        f"unknown condition {given!r}; choose 'question' or 'template'": given in known,
+        unknown_name("condition", given, CONDITIONS): given in CONDITIONS,
         unknown_name("mask", mask, MASKS): mask in MASKS,
     }
     for text, valid in checks.items():
@@ -108,10 +98,9 @@ def profile(
         rows, halves, *_ = measure_decisions(model, **sampling, device=device)
         first, second = model.sources
         rows = rows.assign(source_a=first, source_b=second, unimodal="decisions", null_mean=np.nan)
-        rows["n_samples"] = len(np.unique(model.groups.reshape(len(model), -1)[:, 0]))
+        rows["n_samples"] = model.n_samples
         labels = {"model": "decisions", "benchmark": "a table"}
-        halves = {"decisions": halves}
-        return report(rows, halves, model.ids, decisions=model, **labels, **sampling)
+        return report(rows, {"decisions": halves}, model.ids, decisions=model, **labels, **sampling)
     if samples is None:
         raise ValueError("got a model without samples; give samples or the name of a benchmark")
     revision = ""
@@ -127,17 +116,20 @@ def profile(
     if isinstance(model, str | Path):
         model = load_model(model, device=device)
     check_samples(samples, passes, partners, model)
+    if progress:
+        pairs = sum(map(len, draw_partners(samples, partners, seed))) if partners else 0
+        count = len(samples) * len(passes) + pairs
+        print(f"{model.name}: {count:,} forward passes on {model.device}", file=sys.stderr)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        if progress:
-            pairs = sum(map(len, draw_partners(samples, partners, seed))) if partners else 0
-            count = len(samples) * len(passes) + pairs
-            print(f"{model.name}: {count:,} forward passes on {model.device}", file=sys.stderr)
         options = {"seed": seed, "cache": cache, "batch_size": batch_size, "progress": progress}
-        options["mask"] = mask
-        extraction = extract(model, samples, passes=passes, partners=partners, **options)
-        if clips:
-            groups = sensory.split_by(extraction, given, tau=tau)
+        extraction = extract(model, samples, passes=passes, partners=partners, mask=mask, **options)
+        groups = sensory.split_by(extraction, given, tau=tau) if clips else []
+    notes = [str(entry.message) for entry in caught if entry.category is UserWarning]
+    if extraction.fallback(tau=tau) > LIMITS["fallback"][0]:
+        reader = Reader(model, samples[0].candidates, (), samples[0].question, batch_size=1)
+        said = likeliest_tokens(reader, samples[:N_SHOWN])
+        notes.append(f"instead of a candidate, the likeliest tokens are {said}")
     if clips:
         measured = {"masked": sensory_profile(groups, **sampling)}
     else:
@@ -147,23 +139,20 @@ def profile(
             modes.remove("observational")
         measured = {mode: measure_mode(extraction, mode, **options) for mode in modes}
     rows = pd.concat([part.rows for part in measured.values()], ignore_index=True)
+    revision = revision or fingerprint(samples=[extraction.questions, extraction.media])
+    settings = {"tau": tau, "partners": partners, "draws": draws, "mask": mask, **sampling}
     return report(
         rows[rows["atom"] != "total"],
         {mode: part.draws for mode, part in measured.items()},
         extraction.sample_ids,
         diagnose(extraction, tau, measured["masked"].solved),
         extraction,
-        [str(entry.message) for entry in caught if entry.category is UserWarning],
+        notes,
         None if clips else extraction.masked(tau),
         model=model.name,
         revision=model.revision,
         benchmark=", ".join(dict.fromkeys(sample.benchmark for sample in samples)),
-        benchmark_revision=revision
-        or fingerprint(samples=[extraction.questions, extraction.media]),
+        benchmark_revision=revision,
         dtype=str(model.model.dtype).removeprefix("torch."),
-        tau=tau,
-        partners=partners,
-        draws=draws,
-        mask=mask,
-        **sampling,
+        **settings,
     )

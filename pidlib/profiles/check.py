@@ -33,7 +33,6 @@ def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> d
     passes = len(drawn(PASSES, DRAWS)) + PARTNERS
     seconds = (read - start + passes * (time.perf_counter() - read)) / len(rows) * N
     undecided = is_undecided(output["logits"], output["log_normalizer"], tau)
-    said = Counter(map(tokenizer.decode, reader.likeliest(rows)))
     inputs = tokenizer.decode(rows[0].question.fields["input_ids"])
     tokens = map(tokenizer.convert_ids_to_tokens, reader.candidates.tokens)
     devices = ", ".join(sorted({str(weight.device) for weight in model.parameters()}))
@@ -43,7 +42,7 @@ def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> d
     lens = "the logit lens ends in the answer" if proof.lens <= proof.limit else "no logit lens"
     thinks = "<think" in inputs or "enable_thinking" in str(loaded.processor.chat_template)
     known = loaded.family.name in FAMILIES
-    words = ", ".join(f"{word!r} ({count})" for word, count in said.most_common(5))
+    words = likeliest_tokens(reader, samples)
     return {
         "model": f"{loaded.name}, revision {loaded.revision}",
         "family": loaded.family.name + (", by its row" if known else ", derived"),
@@ -57,3 +56,11 @@ def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> d
         "answers": f"fallback {undecided.mean():.2f} at tau = {tau:g}; likeliest tokens: {words}",
         "cost": f"at most {seconds / 60:,.1f} minutes for {N} samples with {PARTNERS} partners",
     }
+
+
+def likeliest_tokens(reader: Reader, samples: Sequence[Sample]) -> str:
+    """The tokens that are most often likeliest after the prompt, candidates or not, with counts."""
+    rows = [Row(item.picture, item.question) for item in reader.encode(samples)]
+    decode = reader.prompter.processor.tokenizer.decode
+    counts = Counter(map(decode, reader.likeliest(rows)))
+    return ", ".join(f"{word!r} ({count})" for word, count in counts.most_common(5))

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from pidlib import sensory
-from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.resampling import N_HALVES, extrapolate, normal_interval
 from pidlib.profiles.modes import N_PERMUTATIONS, Measured, Null, permutation_test
 from pidlib.sensory import Group
@@ -23,10 +22,10 @@ def sensory_profile(
 ) -> Measured:
     """Sensory atoms and, in the rows, their sum (``total``): bounds, intervals, corrected values.
 
-    The null permutes the answers from each stream among the samples and draws of a condition
-    (`n_permutations` times, 0 omits it); synergy and sum have none. Halves of the samples of each
-    condition correct the values and give the intervals, except for the reference. By default, and
-    in `draws`, the reference is P(Y | c).
+    The null permutes the answers from one stream among the samples and draws of a condition
+    (`n_permutations` times, 0 omits it), see `permutation_test`; synergy and sum have none. Halves
+    of the samples of each condition correct the values and give the intervals, except for the
+    reference. By default, and in `draws`, the reference is P(Y | c).
     """
     decisions, condition = [group.decisions for group in groups], groups[0].condition
     result = sensory.decompose(decisions)
@@ -37,7 +36,8 @@ def sensory_profile(
     null = Null({}, {}, True)
     if n_permutations:
         lower = pd.Series({atom: low for atom, (low, _) in bounds.items()})
-        null = permutation_test(partial(permuted, groups), lower, seed, n_permutations)
+        draw, zero_p = partial(sensory.permuted, groups), corrected.p
+        null = permutation_test(draw, lower, sensory.SOURCES, seed, zero_p, n_permutations)
     total = sum(corrected.atoms.values()), sum(corrected.draws.values())
     intervals = dict(corrected.interval) | {"total": normal_interval(*total)}
     for reference in references or sensory.REFERENCES[condition][:1]:
@@ -53,22 +53,13 @@ def sensory_profile(
     table = pd.DataFrame(rows, columns=columns)
     converged = result.pid.converged and halves.converged and null.converged
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
+    counts = {"n_samples": sum(sizes), "n_conditions": len(groups)}
+    counts["n_per_condition"] = float(np.median(sizes))
+    moved = {f"moved_{name}": distance for name, distance in result.reconciliation.items()}
     table = table.assign(
-        given=condition,
-        seed=seed,
-        converged=converged,
-        n_samples=sum(sizes),
-        n_conditions=len(groups),
-        n_per_condition=float(np.median(sizes)),
-        **fixed,
-        **{f"moved_{name}": distance for name, distance in result.reconciliation.items()},
+        given=condition, seed=seed, converged=converged, **counts, **fixed, **moved
     )
     return Measured(table, corrected.draws, corrected.atoms, result)
-
-
-def permuted(groups: Sequence[Group], generator: np.random.Generator) -> list[Decisions]:
-    """The decisions of each condition, with the answers from each stream permuted within it."""
-    return [group.permuted(generator) for group in groups]
 
 
 def _shifted(atoms: Mapping, shift: np.ndarray) -> dict[str, np.ndarray | float]:

@@ -9,9 +9,9 @@ from jaxtyping import Float
 from scipy.special import entr
 
 from pidlib import sensory
-from pidlib._common import derive_seed
+from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid, pid_together
-from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions, extrapolate, solve_halves
+from pidlib.decomposition.resampling import N_HALVES, extrapolate, solve_halves
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import FULL, SOURCES
 from pidlib.sensory import SensoryPID
@@ -27,20 +27,7 @@ class Measured(NamedTuple):
     draws: Mapping[str, Float[np.ndarray, " n"]]
     atoms: Mapping[str, float]
     solved: DecisionPID | SensoryPID | None = None
-
-
-def bootstrapped(
-    decisions: Decisions,
-    n_bootstrap: int = 100,
-    seed: int = 0,
-    device: "Device" = None,
-    tol: float | None = None,
-) -> Measured:
-    """Atoms of decisions with solver bounds and 95 % bootstrap intervals over samples."""
-    result = decision_pid(decisions, tol=tol, device=device)
-    drawn = bootstrap_decisions(decisions, n_bootstrap, seed, solved=result, device=device)
-    atoms, intervals = result.pid.atoms, drawn.interval(result.pid.atoms)
-    return Measured(atom_rows(result, intervals), drawn.atoms, atoms, result)
+    zero_p: Mapping[str, float] | None = None  # of halves, that an atom is zero
 
 
 def measure_decisions(
@@ -53,7 +40,7 @@ def measure_decisions(
     rows = atom_rows(result, corrected.interval)
     rows["corrected_bits"] = rows["atom"].map(corrected.atoms)
     rows["converged"] &= halves.converged
-    return Measured(rows, corrected.draws, corrected.atoms, result)
+    return Measured(rows, corrected.draws, corrected.atoms, result, corrected.p)
 
 
 def atom_rows(
@@ -76,39 +63,37 @@ def measure_mode(
 ) -> Measured:
     """Atoms of a model's decisions in one of the `MODES`, corrected for finite n, with a null.
 
-    The null permutes answers `N_PERMUTATIONS` times, those of masked passes among samples and
-    draws of noise, those of resampled pairs among pairs: a test of what either modality carries
-    alone; synergy has none. Observational decisions are predictions for other samples, whose
-    information is 0 where nothing is predicted, and have no null. `tau` is the candidate mass below
-    which a decision is uniform. Raises a ValueError for an unknown mode, and for passes
+    The null permutes the answers from one modality `N_PERMUTATIONS` times, those of masked passes
+    among samples and draws of noise, those of resampled pairs among pairs, see `permutation_test`.
+    A unique atom must also exceed zero by the spread of halves, since permutations do not test it
+    where both sources tell the same. Observational decisions are predictions for other samples,
+    whose information is 0 where nothing is predicted, and have no null; so have masked answers to
+    one draw of noise for inputs that are all different. `tau` is the candidate mass below which a
+    decision is uniform. Raises a ValueError for an unknown mode, and for passes
     (`pidlib.extraction.PASSES`) or pairs that were not extracted.
     """
-    if mode == "masked":
-        decisions = extraction.masked(tau)
-    elif mode == "resampled":
-        decisions = extraction.resampled(tau)
-    elif mode == "observational":
-        decisions = extraction.observational(tau, seed)
-    else:
-        raise ValueError(f"unknown mode {mode!r}; choose {' or '.join(map(repr, MODES))}")
-    measured = measure_decisions(decisions, n_halves, seed, device)
+    if mode not in MODES:
+        raise ValueError(unknown_name("mode", mode, MODES))
+    decide = getattr(extraction, mode)
+    options = {"seed": seed} if mode == "observational" else {}
+    measured = measure_decisions(decide(tau, **options), n_halves, seed, device)
     columns = {"source_a": "vision", "source_b": "language", "unimodal": mode}
     rows = measured.rows.assign(**columns, null_mean=np.nan, null_p=np.nan)
     if mode != "observational":
-        permute = getattr(extraction, mode)
-
-        def draw(generator: np.random.Generator) -> list[Decisions]:
-            return [permute(tau, permute=generator)]
-
         lower = rows.set_index("atom")["lower_bits"]  # a gap of the solver is no evidence
-        null = permutation_test(draw, lower, seed, device=device)
+
+        def draw(source: str, generator: np.random.Generator) -> list[Decisions]:
+            return [decide(tau, permute=source, generator=generator)]
+
+        sources = [name for name in SOURCES if mode != "masked" or extraction.repeats(name)]
+        null = permutation_test(draw, lower, sources, seed, measured.zero_p, device=device)
         rows["null_mean"], rows["null_p"] = rows["atom"].map(null.mean), rows["atom"].map(null.p)
         rows["converged"] &= null.converged
     return measured._replace(rows=rows)
 
 
 class Null(NamedTuple):
-    """Of permuted answers, by atom without synergy: mean in bits, p-value; if all were solved."""
+    """Of permuted answers, by tested atom: mean in bits, p-value; whether all were solved."""
 
     mean: Mapping[str, float]
     p: Mapping[str, float]
@@ -116,29 +101,43 @@ class Null(NamedTuple):
 
 
 def permutation_test(
-    draw: Callable[[np.random.Generator], Sequence[Decisions]],
+    draw: Callable[[str, np.random.Generator], Sequence[Decisions]],
     lower: pd.Series,
+    sources: Sequence[str],
     seed: int,
+    zero_p: Mapping[str, float] | None = None,
     n: int = N_PERMUTATIONS,
     device: "Device" = None,
 ) -> Null:
-    """Compare measured atoms with those of permuted answers.
+    """Compare measured atoms with those of permuted answers, one source at a time.
 
-    `draw` returns the decisions of each condition, permuted by a generator; atoms are means over
-    conditions, weighted by rows. `lower` are lower bounds of the measured atoms.
+    Without information in a source, its unique atom and redundancy are zero: so the null of a
+    unique atom permutes that source, and redundancy must exceed the nulls of both (the larger mean
+    and p-value). Synergy has none. `zero_p` raises the p-values of unique atoms.
+
+    `draw` returns the decisions of each condition, with the answers of a source permuted by a
+    generator; atoms are means over conditions, weighted by rows. `lower` are lower bounds of the
+    measured atoms. Atoms of a source that is not in `sources` are missing.
     """
-    generator = np.random.default_rng(derive_seed(seed, "permutations"))
-    parts = [draw(generator) for _ in range(n)]
-    together = [(part, part.weights[None]) for drawn in parts for part in drawn]
-    solved = pid_together(together, PERMUTATION_TOLERANCE, device)
-    shares = np.array([len(part) for part in parts[0]], dtype=float)
-    atoms = {
-        name: values.reshape(n, -1) @ (shares / shares.sum())
-        for name, values in solved.atoms.items()
-    }
-    draws = pd.DataFrame(atoms).drop(columns="synergy")
-    reached = (draws >= lower[draws.columns] - PERMUTATION_TOLERANCE).sum()
-    return Null(draws.mean(), (1 + reached) / (1 + n), bool(solved.converged.all()))
+    means, p_values, converged = {"redundancy": []}, {"redundancy": []}, True
+    for source in sources:
+        generator = np.random.default_rng(derive_seed(seed, "permutations", source))
+        parts = [draw(source, generator) for _ in range(n)]
+        together = [(part, part.weights[None]) for drawn in parts for part in drawn]
+        solved = pid_together(together, PERMUTATION_TOLERANCE, device)
+        shares = np.array([len(part) for part in parts[0]], dtype=float)
+        for atom in ("redundancy", f"unique_{source}"):
+            draws = solved.atoms[atom].reshape(n, -1) @ (shares / shares.sum())
+            reached = (draws >= lower[atom] - PERMUTATION_TOLERANCE).sum()
+            means.setdefault(atom, []).append(draws.mean())
+            p_values.setdefault(atom, []).append((1 + reached) / (1 + n))
+        converged &= bool(solved.converged.all())
+    for atom in set(p_values) & set(zero_p or ()) - {"redundancy"}:
+        p_values[atom].append(zero_p[atom])
+    if len(sources) < 2:
+        del means["redundancy"], p_values["redundancy"]
+    greatest = ({atom: max(values) for atom, values in each.items()} for each in (means, p_values))
+    return Null(*greatest, converged)
 
 
 def diagnose(
@@ -171,5 +170,5 @@ def diagnose(
         if pictures:
             values[f"answered_{name}_bits"] = extraction.information(passes[name], tau)
         values[f"averaged_{name}_bits"] = solved.given[name]
-        values[f"reconciled_{name}_bits"] = solved.pid.redundancy + solved.pid.unique[name]
+        values[f"reconciled_{name}_bits"] = solved.pid.informations[name]
     return values

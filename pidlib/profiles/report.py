@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import product
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,8 @@ LIMITS = {
     "fallback": (0.5, "of decisions are uniform, since the candidates have little mass"),
     "moved": (0.2, "total variation was changed by reconciliation"),
 }
-MIN_SAMPLES, MIN_BITS, MIN_UNIQUE = 64, 0.05, 0.005
+MIN_SAMPLES, MIN_BITS, MIN_UNIQUE = 256, 0.05, 0.005  # samples: see validation/fig_coverage
+LEAST_AXIS = 0.1  # bits; a shorter axis would show rounding errors as atoms
 _LEGEND = "bits [95 % interval], null in parentheses, ! see warnings"
 
 
@@ -68,7 +69,7 @@ class Profile:
         ax = figure.subplots()
         text = {"ha": "center", "va": "bottom", "fontsize": 6, "textcoords": "offset points"}
         text["rotation"] = 0 if len(modes) == 1 else 90
-        for row in self.table.itertuples():
+        for row in self.table.fillna({"null_mean": 0}).itertuples():
             shift = (modes.index(row.unimodal) - (len(modes) - 1) / 2) * width
             x = atoms.index(row.atom) + shift
             *_, color, hatch = styles[row.atom]
@@ -76,17 +77,14 @@ class Profile:
             if not row.readable:
                 look = {"facecolor": "white", "edgecolor": color, "linewidth": 0.9}
             ax.bar(x, row.corrected_bits, 0.86 * width, zorder=2, **look)
-            if pd.notna(row.null_mean):
-                ax.bar(x, row.null_mean, width, color="#d9d9d9", linewidth=0, zorder=1)
+            ax.bar(x, row.null_mean, width, color="#d9d9d9", linewidth=0, zorder=1)
             ax.vlines(x, row.ci_low, row.ci_high, color="#222222", linewidth=0.9, zorder=3)
-            top = max(
-                row.corrected_bits, row.ci_high, 0 if pd.isna(row.null_mean) else row.null_mean
-            )
             label = f"{row.corrected_bits:.2f}".replace("-0.00", "0.00")
             label = label if len(modes) == 1 else f"{row.unimodal} {label}"
+            top = max(row.corrected_bits, row.ci_high, row.null_mean)
             ax.annotate(label, (x, top), (0, 2), **text)
         ax.axhline(0, color="#222222", linewidth=0.6, zorder=4)
-        ax.set_ylim(top=max(1.6 * ax.get_ylim()[1], 0.1))
+        ax.set_ylim(top=max(1.6 * ax.get_ylim()[1], LEAST_AXIS))
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_xticks(range(len(atoms)), [styles[atom][0] for atom in atoms])
         ax.set_ylabel("bits", fontsize=8)
@@ -106,7 +104,7 @@ class Profile:
         return "\n".join([f"{self._title()}: {_LEGEND}", self._wide().to_string(), *notes])
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{note}</li>" for note in self.warnings)
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.warnings)
         table = f"<p>{self._title()}: {_LEGEND}</p>{self._wide().to_html()}"
         return table + (f"<ul>{notes}</ul>" if notes else "")
 
@@ -144,8 +142,7 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
     if first.sample_ids != second.sample_ids:
         only = sorted(set(first.sample_ids) ^ set(second.sample_ids))
         where = f"{', '.join(only[:4])} are in one only" if only else "their order differs"
-        where += "; profile both on one list"
-        raise ValueError(f"the profiles are of different samples: {where}")
+        raise ValueError(f"profiles of different samples: {where}; profile both on one list")
     if not first.draws.keys() & second.draws.keys():
         raise ValueError(f"no mode in common: {', '.join(first.draws)}; {', '.join(second.draws)}")
     settings = ("given", "seed", "tau", "n_halves", "partners", "draws", "mask")
@@ -182,19 +179,22 @@ def report(
     """
     diagnostics = {name: round(value, 4) for name, value in (diagnostics or {}).items()}
     notes = list(dict.fromkeys(notes))
-    unreadable = _degenerate(decisions, notes) if decisions else set()
-    names = set(rows["atom"])
+    degenerate = _degenerate(decisions, notes) if decisions else []
+    readable = ~rows["atom"].isin(degenerate)
     for key, value in diagnostics.items():
         measure, _, source = key.partition("_")
         limit, meaning = LIMITS.get(measure, (np.inf, ""))
         if value > limit:
             modes, where = (["masked"], source) if source else (list(halves), "both modalities")
-            unreadable |= set(product(modes, names))
+            readable &= ~rows["unimodal"].isin(modes)
             notes.append(f"{', '.join(modes)}: do not read; {where}: {value:.2f} {meaning}")
     if "n_samples" not in rows:
         rows = rows.assign(n_samples=len(sample_ids))
     if (count := rows["n_samples"].min()) < MIN_SAMPLES:
-        notes.append(f"{count} samples: estimates are biased; give {MIN_SAMPLES} or more")
+        text = (
+            f"{count} samples: values are biased, and intervals too narrow where both sources tell"
+        )
+        notes.append(f"{text} the same; give {MIN_SAMPLES} or more")
     for mode, group in rows.groupby("unimodal", sort=False):
         values = group.set_index("atom")["value_bits"]
         unique = values.index.str.startswith("unique")
@@ -212,23 +212,21 @@ def report(
             notes.append(f"{mode}: both sources may carry the same information; then {bias}")
     for note in notes:
         warnings.warn(note, stacklevel=3)
-    keys = list(zip(rows["unimodal"], rows["atom"], strict=True))
-    readable = [key not in unreadable and ("", key[1]) not in unreadable for key in keys]
     rows = rows.assign(readable=readable, **columns)
     rows["given"] = rows.get("given", pd.NA)
     return Profile(rows, diagnostics, tuple(notes), sample_ids, halves, extraction)
 
 
-def _degenerate(decisions: Decisions, notes: list[str]) -> set[tuple[str, str]]:
-    """Keys of the atoms that too few values or samples leave without meaning; adds notes."""
-    (n, k), found = decisions.joint.shape, set()
-    n = len(np.unique(decisions.groups.reshape(n, -1)[:, 0]))
+def _degenerate(decisions: Decisions, notes: list[str]) -> list[str]:
+    """Atoms that too few values or samples leave without meaning; adds notes."""
+    n, k = decisions.n_samples, decisions.joint.shape[1]
+    found = []
     for name, labels in decisions.values.items():
         if not labels.any():
-            found |= {("", atom) for atom in ("redundancy", f"unique_{name}", "synergy")}
+            found += ["redundancy", f"unique_{name}", "synergy"]
             text = f"all samples have one value of {name}, which can tell nothing: do not read"
             notes.append(f"{text} redundancy, unique_{name} and synergy; give samples that differ")
     if n < k:
-        found |= {("", atom) for atom in atoms(tuple(decisions.sources), 0, 0, 0, 0)}
+        found += atoms(tuple(decisions.sources), 0, 0, 0, 0)
         notes.append(f"{n} samples for {k} answers: do not read any atom; give more samples")
     return found

@@ -134,9 +134,7 @@ def clip_loss(
     n_audio = int((batches.ids[0] == audio_id).sum())
     grid = time, height // merge, width // merge
     labels = [token_labels(clip, grid, n_audio) for clip in batches.clips]
-    classes = {
-        name: torch.tensor([label[name] for label in labels]) for name in ("vision", "audio")
-    }
+    classes = {key: torch.tensor([label[key] for label in labels]) for key in labels[0]}
 
     def loss(step: int) -> Tensor:
         generator = step_generator(recipe, "answer", step)
@@ -148,10 +146,8 @@ def clip_loss(
         videos = torch.where(image < recipe.wrong_image_rate, questions.roll(1), questions)
         sounds = torch.where(sound < recipe.wrong_sound_rate, questions.roll(1), questions)
         inputs = batches.batch(questions, videos, sounds)
-        masked = {
-            "vision": hide_vision < recipe.noise_rate,
-            "audio": hide_audio < recipe.noise_rate,
-        }
+        rate = recipe.noise_rate
+        masked = {"vision": hide_vision < rate, "audio": hide_audio < rate}
         with mask_streams(mini, inputs["input_ids"], masked, generator) as streams:
             logits = mini.model(**inputs, **kwargs).logits[:, -1]
         at_answer = cross_entropy(logits, answers[questions])

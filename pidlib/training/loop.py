@@ -78,18 +78,9 @@ def fit(
 ) -> None:
     """Minimize a loss from the last checkpoint, if there is any; gradients are clipped at norm 1.
 
-    Parameters
-    ----------
-    module, optimizer
-        The parameters that are trained, and their optimizer.
-    loss_at, rate_at : callable
-        Loss and learning rate of a step.
-    steps, every : int
-        Length of the training; steps between checkpoints.
-    path : Path
-        The checkpoint, written at the end and after every ``every`` steps.
-    description : str, optional
-        Label of the progress bar; without it no bar is shown.
+    ``loss_at`` and ``rate_at`` return loss and learning rate of a step. The checkpoint ``path`` is
+    written at the end and after ``every`` so many steps. Without ``description``, the label of the
+    progress bar, none is shown.
     """
     first = restore(path, module, optimizer)
     progress = tqdm(

@@ -50,17 +50,14 @@ class Tuning:
     ----------
     rank, alpha, dropout
         The weights of a module become :math:`W + (alpha / rank) B A`; dropout applies to A's input.
-    last
-        Share of the language model's blocks, from the last, that are adapted; at least one block.
-    targets
-        Names of the adapted modules of a block.
+    last, targets
+        Share of the language model's blocks, from the last, that are adapted, at least one; names
+        of the adapted modules of a block.
     learning_rate, schedule, warmup
         Of AdamW without weight decay, gradients clipped at norm 1; the name of a schedule of
         transformers, and the share of steps in its warm-up.
-    batch
-        Samples per step.
-    epochs, steps
-        Length of the training: passes over the samples, or steps, if given.
+    batch, epochs, steps
+        Samples per step; passes over the samples, or steps, if given.
     """
 
     rank: int = 16
@@ -103,27 +100,21 @@ def tune(
 
     Parameters
     ----------
-    loaded : LoadedModel
-        From `pidlib.models.load_model`.
-    samples : sequence of Sample
+    loaded, samples
         As for `pidlib.extraction.extract`: the same candidates in all, distinct ids.
-    weights : array, optional
-        Weights of the samples' losses, >= 0; default 1.
-    tuning : Tuning, optional
-        Size of the adapter and length of the training; default `Tuning`.
-    seed : int
-        Seed of the adapter's initial weights, the order and dropout.
-    folder : path
+    weights
+        Of the samples' losses, >= 0; default 1.
+    tuning, seed
+        Size of the adapter and length of the training; seed of the adapter's initial weights, the
+        order and dropout.
+    folder
         Where adapter and checkpoint are written.
-    sampling : array, optional
+    sampling
         Shares of the samples among all draws, up to a factor, instead of passes over all. The
         number of draws of a sample differs from its share by less than 1.
 
-    Raises
-    ------
-    ValueError
-        For samples that make no training set; for weights that are not finite, >= 0 and one per
-        sample; for a folder of another training; for ``targets`` that the blocks do not have.
+    Raises a ValueError for samples that make no training set; for weights that are not finite, >= 0
+    and one per sample; for a folder of another training; for unknown ``targets``.
     """
     tuning, folder = tuning or Tuning(), Path(folder)
     samples = check_samples(samples, loaded=loaded)
@@ -151,12 +142,8 @@ def with_adapter(loaded: LoadedModel, folder: str | Path) -> LoadedModel:
     """Return a model with a saved adapter; its revision identifies both.
 
     The adapter remains separate from the weights, which both models share: added to weights of 16
-    bits it would be lost in rounding.
-
-    Raises
-    ------
-    ValueError
-        If there is no adapter, or it was trained for another model.
+    bits it would be lost in rounding. Raises a ValueError if there is no adapter, or it was trained
+    for another model.
     """
     folder = Path(folder)
     if not all((folder / name).is_file() for name in (CONFIG, WEIGHTS)):

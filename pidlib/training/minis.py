@@ -69,19 +69,16 @@ def train(
     ``committed``, the folder has the weights after the second stage, and the third alone is done.
     """
     torch.set_num_threads(threads)
-    extends = committed and not isinstance(recipe, ContinuedRecipe)
-    if extends:
-        start = load_model(folder, device="cpu")
-        model, processor = start.model, start.processor
-    elif isinstance(recipe, ContinuedRecipe):
-        start = load_model(recipe.start, device="cpu")
+    continues = isinstance(recipe, ContinuedRecipe)
+    if continues or committed:
+        start = load_model(recipe.start if continues else folder, device="cpu")
         model, processor = start.model, start.processor
     else:
         words = training_words(recipe.family)
         model, processor = build(recipe.family, words, recipe.size, recipe.seed)
     cpu = torch.device("cpu")
     mini = LoadedModel(name, model, processor, family_of(model), "in training", cpu)
-    if not extends:
+    if continues or not committed:
         _fit_first_stages(mini, recipe, folder)
     if recipe.added_share:
         third = recipe.extended()
@@ -148,11 +145,8 @@ def _tower_loss(
 ) -> Callable[[int], Tensor]:
     """Return the loss of the first stage: the item at each vision token, and the background."""
     seed = derive_seed(recipe.seed, "look")
-    pictures = [
-        picture
-        for task in micro.TASKS
-        for _, picture in micro.generate(task, "train", recipe.pool // 2, seed=seed)
-    ]
+    tasks = (micro.generate(task, "train", recipe.pool // 2, seed) for task in micro.TASKS)
+    pictures = [picture for pairs in tasks for _, picture in pairs]
     rng, draw = Random(seed), micro.TASKS["captioned"].picture
     single = (draw(rng.choice(list(COLORS)), rng) for _ in range(4 * recipe.pool))
     pictures += [picture for picture in single if split_of(picture) == "train"]
@@ -188,22 +182,19 @@ def _attributes(picture: Picture) -> list[int]:
 def _answer_loss(mini: LoadedModel, recipe: Recipe) -> Callable[[int], Tensor]:
     """Return the loss of the second stage: cross-entropy of the answer's token after the prompt."""
     seed = derive_seed(recipe.seed, "answer")
-    pools = {
-        name: benchmarks.load(
-            name, "train", recipe.pool if name.startswith("micro/") else None, seed, options=True
-        )
-        for name in recipe.mixture
-    }
-    names, weights = list(pools), torch.tensor(list(recipe.mixture.values()))
+    sizes = [recipe.pool if name.startswith("micro/") else None for name in recipe.mixture]
+    pools = [
+        benchmarks.load(name, "train", size, seed, options=True)
+        for name, size in zip(recipe.mixture, sizes, strict=True)
+    ]
+    weights = torch.tensor(list(recipe.mixture.values()))
 
     def loss(step: int) -> Tensor:
         generator = step_generator(recipe, "answer", step)
         picks = torch.multinomial(weights, recipe.batch, replacement=True, generator=generator)
         draws = torch.rand(recipe.batch, generator=generator)
-        chosen = []
-        for pick, draw in zip(picks, draws, strict=True):
-            pool = pools[names[pick]]
-            chosen.append(pool[int(draw * len(pool))])
+        drawn = [pools[pick] for pick in picks]
+        chosen = [pool[int(draw * len(pool))] for pool, draw in zip(drawn, draws, strict=True)]
         order = torch.randperm(recipe.batch, generator=generator)
         swapped = order[: round(recipe.wrong_image_rate * recipe.batch)].tolist()
         images = [chosen[index].image for index in swapped]

@@ -71,9 +71,11 @@ class ContinuedRecipe(Recipe):
     last: float = 0.5  # share of the language model's blocks, from the last, that are trained
 
 
+_SHARED = {"batch": 64, "learning_rate": 2e-3}
+
+
 def _compact(family: str, answer_steps: int, tower_steps: int = 1000, **changes) -> Recipe:
-    shared = {"batch": 64, "learning_rate": 2e-3}
-    return Recipe(family, "compact", tower_steps, answer_steps, **shared | changes)
+    return Recipe(family, "compact", tower_steps, answer_steps, **_SHARED | changes)
 
 
 def _leaning(family: str) -> ContinuedRecipe:
@@ -82,20 +84,18 @@ def _leaning(family: str) -> ContinuedRecipe:
         start=family,
         tower_steps=0,
         answer_steps=180,
-        batch=64,
-        learning_rate=2e-3,
         pool=1000,
         wrong_image_rate=0.75,
         mixture=LEANING,
         added_share=0.0,
+        **_SHARED,
     )
 
 
 def _omni(
     size: str, answer_steps: int, *, audio: float = 2.0, visual: float = 2.0, **changes
 ) -> Recipe:
-    shared = {"batch": 64, "learning_rate": 2e-3, "pool": 3000, "noise_rate": 0.2}
-    shared["added"] = ADDED_CLIPS
+    shared = _SHARED | {"pool": 3000, "noise_rate": 0.2, "added": ADDED_CLIPS}
     mixture = {
         "micro_av/audio": audio,
         "micro_av/visual": visual,

@@ -50,29 +50,22 @@ _WORDS = {*"\n?.,:!", "user", "assistant", "model"}  # in every vocabulary: punc
 def build(
     family: str | Path, words: Iterable[str], size: str = "small", seed: int = 0
 ) -> tuple[PreTrainedModel, ProcessorMixin]:
-    """Build a randomly initialized model of a family, and its processor.
+    """Build a random model of a family in float32, for evaluation, and its processor.
+
+    Raises a ValueError for an unknown family or size. The global generator is not changed.
 
     Parameters
     ----------
-    family : str or Path
+    family
         ``model_type`` of a mini in data/minis, or a folder with the configuration, tokenizer (of
         words) and processor of a saved model. Its weights are not read.
-    words : iterable of str
+    words
         The closed vocabulary; other words become ``<unk>``.
-    size : {"tiny", "compact", "small", "deep"}
-        About 0.05, 0.3, 1 and 1.5 million parameters; 12 blocks if deep, otherwise up to 4.
-    seed : int
-        Seed of the initial weights; the global generator is not changed.
-
-    Returns
-    -------
-    (PreTrainedModel, ProcessorMixin)
-        In evaluation mode, on the CPU, float32.
-
-    Raises
-    ------
-    ValueError
-        If the family or the size is unknown.
+    size
+        Of `SIZES`: about 0.05, 0.3, 1 and 1.5 million parameters; 12 blocks if ``"deep"``,
+        otherwise up to 4.
+    seed
+        Of the initial weights.
     """
     if size not in SIZES:
         raise ValueError(unknown_name("size", size, SIZES))
@@ -123,12 +116,9 @@ def _tokenizer(source: Path, words: Iterable[str]) -> PreTrainedTokenizerFast:
         extra = {"extra_special_tokens": settings["extra_special_tokens"]}
         tokenizer.add_special_tokens(extra)
     fields = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+    others = [token for token in added.values() if token["content"] not in names]
     tokenizer.add_tokens(
-        [
-            AddedToken(**{field: token[field] for field in fields})
-            for token in added.values()
-            if token["content"] not in names
-        ]
+        [AddedToken(**{field: token[field] for field in fields}) for token in others]
     )
     return tokenizer
 
@@ -138,15 +128,9 @@ def _resize(config: dict, size: Size, n_words: int) -> None:
     config.pop("dtype")  # that of the saved weights
     text, vision = config["text_config"], config["vision_config"]
     head = size.width // 4
-    _set(
-        text,
-        vocab_size=n_words,
-        hidden_size=size.width,
-        intermediate_size=2 * size.width,
-        num_hidden_layers=size.depth,
-        head_dim=head,
-        query_pre_attn_scalar=head,
-    )
+    _set(text, vocab_size=n_words, num_hidden_layers=size.depth)
+    _set(text, hidden_size=size.width, intermediate_size=2 * size.width)
+    _set(text, head_dim=head, query_pre_attn_scalar=head)
     text.pop("layer_types", None)  # for each layer; derived from the depth
     rope = text.get("rope_parameters") or {}
     if "mrope_section" in rope:  # rotary pairs of a head, for time, height and width
@@ -160,12 +144,8 @@ def _resize(config: dict, size: Size, n_words: int) -> None:
     _set(vision, fullatt_block_indexes=[size.vision_depth - 1])
     if "projection_dim" in config:
         config["projection_dim"] = vision["projection_dim"] = size.width
-    _set(
-        config.get("audio_config", {}),
-        d_model=tower,
-        encoder_ffn_dim=2 * tower,
-        output_dim=size.width,
-    )
+    audio = config.get("audio_config", {})
+    _set(audio, d_model=tower, encoder_ffn_dim=2 * tower, output_dim=size.width)
 
 
 def _set(config: dict, **values) -> None:

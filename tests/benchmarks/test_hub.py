@@ -7,18 +7,18 @@ import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hub.rows import ROWS, SIZE, encoded, stored, write
 from PIL import Image
 
 from pidlib import benchmarks, models
 from pidlib.benchmarks import hub, names
-from pidlib.benchmarks.hub_sources import N_OPEN_ANSWERS, SOURCES
+from pidlib.benchmarks.hub_sources import N_OPEN_ANSWERS, TASKS
 from pidlib.experiments import decision_profiles, extractions, style
 from pidlib.experiments.preset import load_preset
 from pidlib.extraction import extract
 from pidlib.training.tiny import build
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
-SIZE = 16  # rows of each table
 MANY = 400  # rows of a table with pictures in every split
 
 
@@ -28,101 +28,6 @@ def cache(tmp_path, monkeypatch):
     hub._read.cache_clear()
 
 
-def encoded(index: int, width: int = 4) -> dict:
-    """Encode a picture as the Image feature does; its color is its index."""
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, 6), (index % 256, index // 256, 50)).save(buffer, "PNG")
-    return {"bytes": buffer.getvalue(), "path": None}
-
-
-ROWS = {
-    "mmbench": lambda i: (
-        {
-            "index": i,
-            "question": f"what is {i}?",
-            "hint": "look" if i % 2 else "nan",
-            "category": "ocr",
-        }
-        | {
-            "A": "one",
-            "B": "two",
-            "C": "three" if i % 2 else "nan",
-            "D": None,
-            "answer": "AB"[i % 2],
-            "image": encoded(i),
-        }
-    ),
-    "mmstar": lambda i: (
-        {
-            "question": f"which {i}?\nOptions: A: one, B: two, C: three, D: four",
-            "answer": "D",
-            "category": "math",
-        }
-        | {"image": encoded(i)}
-    ),
-    "pope": lambda i: (
-        {"question": f"Is there a {i}?", "answer": ("yes", "no")[i % 2], "category": "random"}
-        | {"image_source": f"COCO_{i // 2}", "image": encoded(i // 2)}
-    ),
-    "mmmu": lambda i: (
-        {
-            "question": f"<image 1> why {i}?",
-            "options": "['one', 'two']",
-            "answer": "B",
-            "question_type": "multiple-choice",
-        }
-        | {"subfield": "Cardiology", "image_1": encoded(i)}
-    ),
-    "pmc_vqa": lambda i: (
-        {
-            "caption": f"figure {i}",
-            "question": f"what {i}?",
-            "answer label": "C",
-            "image": encoded(i),
-        }
-        | {f"choice {x}": f"{x.upper()}:stain {x}" for x in "abcd"}
-    ),
-    "reefknot": lambda i: (
-        {
-            "image_id": str(i),
-            "query_prompt": "Is the dog on bear in this photo? Please answer yes or no.",
-            "label": "yes",
-        }
-        | {"relation_type": "perception", "image": encoded(i)}
-    ),
-    "vqav2": lambda i: (
-        {
-            "question": f"how many {i}?",
-            "multiple_choice_answer": f"{i % 12}",
-            "image_id": i,
-            "question_type": "how many",
-        }
-        | {"image": encoded(i)}
-    ),
-    "gqa": lambda i: {
-        "question": f"what colour {i}?",
-        "answer": ("blue", "dark red")[i % 2],
-        "imageId": f"n{i // 2}",
-    },
-    "nlvr2": lambda i: (
-        {
-            "question": f"There are {i} dogs.",
-            "answer": ("True", "False")[i % 2],
-            "left_image": encoded(i),
-        }
-        | {"right_image": encoded(i, width=9)}
-    ),
-    "foil": lambda i: {
-        "image_id": i,
-        "caption": f"A dog and {i} cats.",
-        "foil": bool(i % 2),
-        "image": encoded(i),
-    },
-    "scienceqa": lambda i: (
-        {"question": f"which {i}?", "choices": ["one", "two", "three"], "answer": i % 3, "hint": ""}
-        | {"subject": "biology", "image": encoded(i) if i % 4 else None}
-    ),
-}
 LETTER = "\nAnswer with the letter of the right option."
 YES_NO, TRUE_FALSE = "Yes or No?", "True or False?"
 FIRST = {  # of row 1: question, answer, candidates, options
@@ -159,29 +64,6 @@ FIRST = {  # of row 1: question, answer, candidates, options
 }
 
 
-def write(folder, task: str, rows: list[dict], pattern: str = "") -> str:
-    """Write the rows to a file that fits the pattern; return the benchmark's name."""
-    path = folder / (pattern or SOURCES[task].files).replace("*", "00000-of-00001")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = datasets.Dataset.from_list(rows)
-    for name in (*SOURCES[task].images, "image"):
-        if name in table.column_names:
-            table = table.cast_column(name, datasets.Image())
-    table.to_parquet(str(path))
-    return f"hub/{task}@{folder}"
-
-
-def stored(folder, task: str, size: int = SIZE) -> str:
-    if task == "gqa":
-        write(
-            folder,
-            task,
-            [{"id": f"n{i}", "image": encoded(i)} for i in reversed(range(size))],
-            SOURCES[task].pictures,
-        )
-    return write(folder, task, [ROWS[task](i) for i in range(size)])
-
-
 def everything(name: str) -> dict[str, benchmarks.Sample]:
     found = {}
     for split in benchmarks.SPLITS:
@@ -198,7 +80,7 @@ def everything(name: str) -> dict[str, benchmarks.Sample]:
 def test_every_source_has_a_fixture_and_a_name():
     assert (
         set(ROWS)
-        == set(SOURCES)
+        == set(TASKS)
         == set(style.HUB_NAMES)
         == {name.removeprefix("hub/") for name in names("hub")}
     )
@@ -225,7 +107,7 @@ def test_rows_become_samples(task, tmp_path):
     if task in FIRST:
         first = samples["000001"]
         assert (first.question, first.answer, first.candidates, first.options) == FIRST[task]
-        assert first.template == ROWS[task](1).get(SOURCES[task].template, task)
+        assert first.template == ROWS[task](1).get(TASKS[task].template, task)
 
 
 def test_two_pictures_are_placed_side_by_side(tmp_path):
@@ -304,16 +186,14 @@ def test_malformed_options_name_their_row(options, tmp_path):
 
 @pytest.mark.parametrize("task", ROWS)
 def test_wrong_columns_are_refused(task, tmp_path):
-    lost = SOURCES[task].columns[1]
+    lost = list(ROWS[task](1))[1]
     rows = [
         {"other" if key == lost else key: value for key, value in ROWS[task](i).items()}
         for i in range(SIZE)
     ]
+    stored(tmp_path, task)
     name = write(tmp_path, task, rows)
-    with pytest.raises(
-        ValueError,
-        match=rf"hub/{task} expects the columns .*{lost}.* has .*other.*: there is no {lost}",
-    ):
+    with pytest.raises(ValueError, match=rf"hub/{task}: unknown column '{lost}'.* known: .*other"):
         benchmarks.load(name, "test")
 
 
@@ -356,7 +236,7 @@ def test_pictures_are_upright_and_on_white(tmp_path):
     ],
 )
 def test_unreadable_picture_names_its_row(task, image, fault, tmp_path):
-    column = SOURCES[task].images[-1]
+    column = TASKS[task].images[-1]
     rows = [ROWS[task](i) | ({column: image} if i == 1 else {}) for i in range(4)]
     with pytest.raises(ValueError, match=rf"row 1 of hub/{task}, column {column}: .*{fault}"):
         name = write(tmp_path, task, [ROWS[task](0)])
@@ -378,14 +258,44 @@ def test_missing_cell_names_its_row(task, column, tmp_path):
         everything(write(tmp_path, task, rows))
 
 
+def test_empty_cells_of_numbers_are_no_text(tmp_path):
+    missing = {"hint": float("nan"), "C": float("nan"), "D": None}
+    rows = [ROWS["mmbench"](i) | missing for i in range(SIZE)]
+    samples = everything(write(tmp_path, "mmbench", rows)).values()
+    assert not any("nan" in sample.text for sample in samples)
+    assert {sample.options.count("\n") for sample in samples} == {2}
+
+
+def test_rows_without_the_name_of_their_picture_are_kept(tmp_path):
+    rows = [ROWS["pope"](i) | ({"image_source": None} if i < 3 else {}) for i in range(SIZE)]
+    samples = everything(write(tmp_path, "pope", rows))
+    assert len(samples) == SIZE
+    assert len({samples[f"{i:06d}"].split for i in range(3)}) == 1
+
+
+def test_options_that_are_no_list_name_their_row(tmp_path):
+    rows = [ROWS["scienceqa"](i) | {"choices": "one, two"} for i in range(1, 4)]
+    with pytest.raises(ValueError, match="row 0 of hub/scienceqa: its choices 'one, two' are no"):
+        benchmarks.load(write(tmp_path, "scienceqa", rows))
+
+
+def test_a_damaged_file_is_named(tmp_path):
+    name = stored(tmp_path, "pope")
+    (path,) = tmp_path.rglob("*.parquet")
+    whole = path.read_bytes()
+    for content in (whole[:-100], b"version https://git-lfs.github.com/spec/v1\n"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{path} cannot be read .*; download it again"):
+            benchmarks.load(name)
+
+
 def test_missing_files_and_pictures_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match="no data/test-.*.parquet in"):
         benchmarks.load(f"hub/pope@{tmp_path}", "test")
-    write(tmp_path, "gqa", [{"id": "n0", "image": encoded(0)}], SOURCES["gqa"].pictures)
+    write(tmp_path, "gqa", [{"id": "n0", "image": encoded(0)}], TASKS["gqa"].pictures)
     write(tmp_path, "gqa", [ROWS["gqa"](i) for i in range(SIZE)])
-    with pytest.raises(
-        ValueError, match="hub/gqa lacks 7 of the pictures in its questions: n1, n2"
-    ):
+    lost = "row 2 of hub/gqa: its picture 'n1' is not in testdev_balanced_images/testdev-.*;"
+    with pytest.raises(ValueError, match=lost):
         benchmarks.load(f"hub/gqa@{tmp_path}", "test")
 
 

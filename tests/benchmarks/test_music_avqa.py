@@ -130,13 +130,6 @@ def test_only_required_clips_are_decoded_once_each(folder, monkeypatch):
     assert len({item.video for item in samples}) == 3
 
 
-def test_number_of_frames(folder):
-    assert {
-        len(item.video)
-        for item in music_avqa.load("audio", "test", 2, source=str(folder), n_frames=5)
-    } == {5}
-
-
 def test_deleted_questions_are_left_out_but_their_answers_stay(folder):
     write(folder, "train", [row(index, question_deleted=int(index == 2)) for index in range(5)])
     write(folder, "test", [row(0), row(1, question_deleted=1)])
@@ -150,9 +143,7 @@ def test_missing_clip_is_refused_before_any_is_decoded(folder, monkeypatch):
     path.unlink()
     requested = next(item for item in range(30) if FORMS[item % 5][0] == "Visual" and item % 3 == 1)
     write(folder, "test", [row(index) for index in range(requested + 1)])
-    message = (
-        rf"music_avqa/visual/test/{requested:06d}: no clip .*{VIDEOS[1]}\.mp4, one of 1 missing; "
-    )
+    message = f"visual/test/{requested:06d}: no clip {VIDEOS[1]}.mp4 in .*, one of 1 missing;"
     with pytest.raises(FileNotFoundError, match=message):
         load(folder, "visual")
 
@@ -182,7 +173,7 @@ def test_unusable_clip_names_sample_and_file(spoil, fault, folder):
     [
         (
             [{"other" if key == "anser" else key: value for key, value in row(0).items()}],
-            "row 0 of .* has .*other.*: there is no anser",
+            "row 0 of .* has no anser, but .*other",
         ),
         ({"rows": []}, "avqa-test.json is no list of rows"),
         (
@@ -237,7 +228,7 @@ def test_commit_is_read_from_the_cache_of_the_hub(folder, tmp_path, monkeypatch)
     (snapshot / "videos" / f"{VIDEOS[0]}.mp4").unlink()
     with pytest.raises(
         FileNotFoundError,
-        match=rf"audio/test/\d+: no clip {music_avqa.REPOSITORY}/videos/{VIDEOS[0]}\.mp4",
+        match=rf"audio/test/\d+: no clip {VIDEOS[0]}\.mp4 in .*{COMMIT}",
     ):
         load(COMMIT)
 

@@ -210,3 +210,9 @@ def test_refuses_embeddings_that_do_not_fit():
             match="embeddings of 'language', .* must be finite, one row for each of 16 decisions",
         ):
             batch_pid(decisions, embeddings={"vision": np.zeros((16, 2)), "language": wrong})
+
+
+@pytest.mark.parametrize("name", ["n_batches", "batch_size", "epochs", "width"])
+def test_counts_below_one_are_refused(name):
+    with pytest.raises(ValueError, match=f"{name}=-1.*: at least 1 each"):
+        batch_pid(soft(n=16), **{name: -1})

@@ -1,6 +1,8 @@
 """Decisions: validation, values, decomposition against that of tables, local atoms."""
 
+import warnings
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from scipy.special import softmax
 
 from decomposition.made_decisions import masked, resampled, sharp
 from pidlib.decomposition import pid
+from pidlib.decomposition import solve as router
 from pidlib.decomposition.decisions import Decisions, decision_pid, pid_together
 from pidlib.decomposition.solve import NEWTON_WORK
 
@@ -185,21 +188,45 @@ def test_one_hot_decisions_with_another_prior_stay_finite():
     np.testing.assert_allclose(atoms(solved), [0, 0, 0, solved.pid.total], atol=1e-9)
 
 
+def stop_stage_one(monkeypatch, steps):
+    monkeypatch.setattr(router, "ipfp", partial(router.ipfp, max_iterations=steps))
+
+
 def test_unconverged_decisions_warn(monkeypatch):
     precise = decision_pid(masked()).pid
     monkeypatch.setitem(NEWTON_WORK, "cpu", 0)
+    stop_stage_one(monkeypatch, 20)
     with pytest.warns(
         UserWarning, match="60 and 60 distinct rows have a gap of .* bits, above tol=1.0e-06"
     ):
-        coarse = decision_pid(masked(), max_iterations=20).pid
+        coarse = decision_pid(masked()).pid
     assert not coarse.converged and coarse.gap > 1e-6
     assert coarse.lower - 1e-12 <= precise.upper <= coarse.upper + precise.gap
 
 
-def test_many_samples_take_stage_one_and_keep_the_certificate():
+def test_decisions_most_of_which_are_uniform_are_warned_about():
+    """A model that names no candidate has a certified profile of zeros."""
+    sharp_rows, uniform = np.eye(2)[np.arange(8) % 2], np.full((8, 2), 0.5)
+    sources = dict.fromkeys(("vision", "language"), uniform)
+
+    def solved(n_uniform):
+        joint = np.concatenate([uniform[:n_uniform], sharp_rows[n_uniform:]])
+        return decision_pid(Decisions(joint, sources)).pid
+
+    with pytest.warns(UserWarning, match=r"0\.75 of the decisions are uniform, .* \(fallback\)"):
+        assert solved(6).total == pytest.approx(0.25)
+    with pytest.warns(UserWarning, match=r"1\.00 of the decisions are uniform"):
+        assert solved(8).total == 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        solved(4)
+
+
+def test_many_samples_take_stage_one_and_keep_the_certificate(monkeypatch):
     made = masked(n=700, scale=0.7)
+    stop_stage_one(monkeypatch, 40)
     with pytest.warns(UserWarning, match="distinct rows"):
-        solved = decision_pid(made, max_iterations=40)
+        solved = decision_pid(made)
     assert 1e-6 < solved.pid.gap < 0.05
     alone = [solved.pid.redundancy + value for value in solved.pid.unique.values()]
     assert max(alone) <= solved.pid.upper <= sum(alone) + 1e-9
@@ -255,6 +282,13 @@ def test_invalid_values_and_reconciliations_raise():
     for labels in (np.arange(4), np.zeros((5, 2)), 3 * ["a"]):
         with pytest.raises(ValueError, match="values of 'vision' must be 5 labels, one for each"):
             replace(made, values={"vision": labels})
+    hidden = np.ma.array(np.arange(5), mask=[0, 1, 0, 0, 0])
+    for labels, message in (
+        (hidden, "1 entries of values of 'vision' are masked"),
+        ([0, 1, np.nan, np.nan, 0], "2 of 5 values of 'vision' are missing .*: samples 2, 3"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Decisions(made.joint, made.sources, values={"vision": labels})
     with pytest.raises(ValueError, match="source of values 'audio'"):
         replace(made, values={"audio": np.arange(5)})
     with pytest.raises(ValueError, match="reconciliation 'least'; known: bounded, channel, none"):

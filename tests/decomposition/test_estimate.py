@@ -314,6 +314,15 @@ def test_intervals_at_the_floor_have_a_width_and_contain_zero():
     assert np.mean(np.array(percentiles) < 0) > 0.7
 
 
+def test_synergy_of_a_copy_is_not_significant_and_its_interval_contains_zero():
+    """Joint information and I_Q lose different nulls, which leaves a positive synergy."""
+    for seed in range(6):
+        x1, x2 = np.random.default_rng(seed).integers(5, size=(2, 400))
+        found = estimate(x1, x2, x1, n_permutations=19, n_bootstrap=40, seed=seed)
+        assert found.measured.synergy < 1e-5 and found.p_value["synergy"] > 0.05
+        assert found.interval["synergy"][0] <= 0 < found.interval["synergy"][1]
+
+
 def test_intervals_hold_the_truth_where_sources_are_redundant():
     found, truth = of_law(SAME, 1000, 5, 12)
     held = [

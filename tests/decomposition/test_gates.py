@@ -37,9 +37,9 @@ def test_atoms_keep_the_identities(known):
     assert min(known.atoms) >= 0
 
 
-def test_every_gate_has_a_source_and_its_key():
+def test_every_gate_has_its_key():
     assert len(GATES) >= 25
-    assert all(known.source and known.name == name for name, known in GATES.items())
+    assert all(known.name == name for name, known in GATES.items())
 
 
 def test_tables_have_the_expected_masses():

@@ -10,7 +10,7 @@ from scipy.stats import norm
 from pidlib.decomposition import pid
 from pidlib.decomposition.gaussian import covariance_pid, gaussian_pid
 
-QUICK = {"n_permutations": 19, "n_bootstrap": 19}
+QUICK = {"n_draws": 19}
 
 
 def covariance(h1, h2, cross=0.0):
@@ -188,9 +188,7 @@ def test_p_values_without_a_relation_are_uniform():
     p = []
     for seed in range(30):
         x1, x2, y = np.random.default_rng(seed).normal(size=(3, 40, 2))
-        p.append(
-            gaussian_pid(x1, x2, y, n_permutations=19, n_bootstrap=1, seed=seed).p_value["synergy"]
-        )
+        p.append(gaussian_pid(x1, x2, y, **QUICK, seed=seed).p_value["synergy"])
     assert min(p) >= 0.05 and 0.4 < np.mean(p) < 0.75
 
 
@@ -245,8 +243,7 @@ def test_wrong_input_raises():
         ((x1, x2, x1[:, :2]), {}, "the information is infinite"),
         ((x1[None], x2, y), {}, r"x1 must be \[samples, width\]"),
         ((x1, x2, y), {"shrinkage": 1.0}, "from 0 to below 1, but is 1.0"),
-        ((x1, x2, y), {"n_bootstrap": 0}, "at least 1"),
-        ((x1, x2, y), {"sources": ("vision", "vision")}, "two different sources"),
+        ((x1, x2, y), {"n_draws": 0}, "at least 1"),
     ):
         with pytest.raises(ValueError, match=message):
             gaussian_pid(*arguments, **QUICK | options)

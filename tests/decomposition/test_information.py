@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from pidlib.decomposition.information import (
-    entropy,
     mutual_information,
+    numbered,
     probabilities,
     to_float64,
     to_numpy,
@@ -19,12 +19,6 @@ from pidlib.decomposition.information import (
 @pytest.fixture
 def joints():
     return np.random.default_rng(0).dirichlet(np.ones(24), size=5).reshape(5, 2, 3, 4)
-
-
-def test_entropy_of_known_tables():
-    assert entropy([0.5, 0.25, 0.25]).item() == 1.5
-    assert entropy(np.ones((4, 8)), n_variables=2).item() == 5
-    assert entropy([[1, 1], [0, 7]]).tolist() == [1, 0]
 
 
 def test_mutual_information_is_the_divergence_from_independence(joints):
@@ -44,7 +38,8 @@ def test_counts_and_probabilities_agree_and_batches_are_slices():
 
 @pytest.mark.parametrize("scale", [1e-310, 1e-200, 1.0, 1e200, 1e307])
 def test_totals_near_the_ends_of_the_float_range(scale):
-    assert entropy(np.array([1.0, 1.0, 2.0]) * scale).item() == pytest.approx(1.5, abs=1e-12)
+    p = probabilities(np.array([1.0, 1.0, 2.0]) * scale, 1)
+    assert p.tolist() == pytest.approx([0.25, 0.25, 0.5], abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -117,3 +112,36 @@ def test_read_only_arrays_are_copied():
 def test_masked_or_non_numeric_entries_raise(values, message):
     with pytest.raises(ValueError, match=message):
         to_float64(values, name="x")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array([7, 2, 7], "u2"),
+        np.array([2, 7, 2])[::-1][[1, 0, 1]],
+        ["b", "a", "b"],
+        pd.Series(list("xbab"))[1:],
+        pd.Categorical(["b", "a", "b"]),
+        pd.array([7, 2, 7], dtype="Int64"),
+        torch.tensor([True, False, True]),
+        np.ma.array([7, 2, 7], mask=False),
+    ],
+)
+def test_labels_of_any_type_are_numbered(labels):
+    assert numbered(labels, "y").tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, np.nan, 1], r"1 of 3 y are missing \(NaN or None\): samples 1 \.\.\.; drop them"),
+        (["a", None, "b"], "1 of 3 y are missing"),
+        (pd.Series(["a", pd.NA, "b"], dtype="string"), "1 of 3 y are missing"),
+        (pd.to_datetime(["2026-01-01", None, None]), "2 of 3 y are missing"),
+        (np.array(["a", 1, "b"], dtype=object), "y are of types that cannot be sorted"),
+        (np.ma.array([0, 1, 1], mask=[0, 1, 0]), "1 entries of y are masked"),
+    ],
+)
+def test_labels_that_are_missing_masked_or_of_several_types_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        numbered(labels, "y")

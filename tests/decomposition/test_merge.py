@@ -21,7 +21,7 @@ def soft(n, k=2, scale=2, seed=0):
 
 
 def pair(decisions):
-    return [table[None] for table in decisions.marginals.at(decisions.weights)[:2]]
+    return [table[None] for table in decisions.marginals()[:2]]
 
 
 @pytest.fixture
@@ -74,10 +74,10 @@ def test_bounds_of_merged_rows_contain_the_exact_value(n_clusters, monkeypatch):
         assert np.corrcoef(merged.local[atom], exact.local[atom])[0, 1] > 0.95
     if n_clusters < 100:
         return  # too coarse for the potentials of single rows
-    draws = bootstrap_decisions(made, n=20, solved=merged)
-    expected = bootstrap_decisions(made, n=20, solved=exact)
-    for atom, values in draws.atoms.items():
-        assert values.std() == pytest.approx(expected.atoms[atom].std(), rel=0.2)
+    draws = bootstrap_decisions(made, merged, n=20)
+    expected = bootstrap_decisions(made, exact, n=20)
+    for atom, values in draws.items():
+        assert values.std() == pytest.approx(expected[atom].std(), rel=0.2)
 
 
 def test_clusters_lose_little_and_keep_equal_rows_together():

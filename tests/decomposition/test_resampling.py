@@ -20,6 +20,7 @@ from pidlib.decomposition.resampling import (
     bootstrap_decisions,
     extrapolate,
     normal_interval,
+    percentile_intervals,
     solve_halves,
 )
 from pidlib.decomposition.solve import solve
@@ -30,7 +31,7 @@ ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
 def solved_draws(made, n, seed, tol=1e-3):
     """The atoms of the draws of the bootstrap, with I_Q of each solved."""
     weights = _draw_weights(made, n, _generators("bootstrap_decisions", seed))
-    a, b, target = made.marginals.at(weights)
+    a, b, target = made.marginals(weights)
     i1, i2 = mutual_information(a), mutual_information(b)
     i12 = mutual_information(weights[..., None] * made.joint)
     # a draw has no rows for values that it does not contain
@@ -49,23 +50,22 @@ def solved_draws(made, n, seed, tol=1e-3):
 )
 def test_dual_bootstrap_has_the_spread_of_the_exact_one(made):
     solved = decision_pid(made)
-    priced = bootstrap_decisions(made, n=60, seed=1, solved=solved)
+    priced = bootstrap_decisions(made, solved, n=60, seed=1)
     exact = solved_draws(made, n=60, seed=1, tol=1e-4)
-    many = bootstrap_decisions(made, n=300, seed=1, solved=solved)
-    assert repr(priced).startswith("Draws(60 draws of redundancy, ")
+    many = bootstrap_decisions(made, solved, n=300, seed=1)
     for name, values in exact.items():
-        assert np.corrcoef(priced.atoms[name], values)[0, 1] > 0.8
-        assert priced.atoms[name].std() == pytest.approx(values.std(), rel=0.3)
+        assert np.corrcoef(priced[name], values)[0, 1] > 0.8
+        assert priced[name].std() == pytest.approx(values.std(), rel=0.3)
         # draws scatter around the estimate; their distance to exact ones is of second order
-        assert abs(many.atoms[name].mean() - solved.pid.atoms[name]) < 0.5 * values.std()
-    iq = sum(exact[name] - priced.atoms[name] for name in ATOMS[:3])
+        assert abs(many[name].mean() - solved.pid.atoms[name]) < 0.5 * values.std()
+    iq = sum(exact[name] - priced[name] for name in ATOMS[:3])
     assert (iq > -1e-3).all()  # the price is a lower bound
 
 
 @pytest.mark.parametrize("made", [sharp(), sharp(gap=np.inf)], ids=["sharp", "one-hot"])
 def test_dual_bootstrap_of_sharp_decisions_respects_the_bounds(made):
     solved = decision_pid(made)
-    priced = bootstrap_decisions(made, n=40, seed=1, solved=solved).atoms
+    priced = bootstrap_decisions(made, solved, n=40, seed=1)
     exact = solved_draws(made, n=40, seed=1)
     for name, values in exact.items():
         assert priced[name].std() == pytest.approx(
@@ -80,18 +80,19 @@ def test_bootstrap_resamples_groups():
     made = resampled(n=30)
     one = replace(made, groups=np.zeros(len(made), int))
     solved = decision_pid(one)
-    still = bootstrap_decisions(one, n=5, solved=solved)
+    still = bootstrap_decisions(one, solved, n=5)
     for name, value in solved.pid.atoms.items():
-        np.testing.assert_allclose(still.atoms[name], value, atol=1e-9)
-    first, again, other = (bootstrap_decisions(made, n=50, seed=seed) for seed in (0, 0, 1))
-    np.testing.assert_array_equal(first.atoms["synergy"], again.atoms["synergy"])
-    assert not np.allclose(first.atoms["synergy"], other.atoms["synergy"])
-    centre = {name: draws.mean() for name, draws in first.atoms.items()}
-    low, high = first.interval(centre, 0.9)["synergy"]
-    assert np.mean(
-        (low <= first.atoms["synergy"]) & (first.atoms["synergy"] <= high)
-    ) == pytest.approx(0.9, abs=0.03)
-    moved = first.interval(centre | {"synergy": centre["synergy"] + 1}, 0.9)["synergy"]
+        np.testing.assert_allclose(still[name], value, atol=1e-9)
+    first, again, other = (
+        bootstrap_decisions(made, decision_pid(made), n=50, seed=seed) for seed in (0, 0, 1)
+    )
+    np.testing.assert_array_equal(first["synergy"], again["synergy"])
+    assert not np.allclose(first["synergy"], other["synergy"])
+    centre = {name: draws.mean() for name, draws in first.items()}
+    low, high = percentile_intervals(first, centre)["synergy"]
+    inside = (low <= first["synergy"]) & (first["synergy"] <= high)
+    assert inside.mean() == pytest.approx(0.95, abs=0.03)
+    moved = percentile_intervals(first, centre | {"synergy": centre["synergy"] + 1})["synergy"]
     assert moved == pytest.approx((low + 1, high + 1))
 
 
@@ -106,26 +107,26 @@ def test_bootstrap_resamples_groups():
 )
 def test_draws_are_independent_of_the_block_size(made, monkeypatch):
     solved = decision_pid(made)
-    together = bootstrap_decisions(made, n=7, solved=solved)
+    together = bootstrap_decisions(made, solved, n=7)
     monkeypatch.setattr("pidlib.decomposition.resampling.BLOCK", 1)
-    alone = bootstrap_decisions(made, n=7, solved=solved)
-    for name, values in together.atoms.items():
+    alone = bootstrap_decisions(made, solved, n=7)
+    for name, values in together.items():
         assert len(values) == 7
-        np.testing.assert_array_equal(values, alone.atoms[name])
-    np.testing.assert_array_equal(together.target, alone.target)
+        np.testing.assert_array_equal(values, alone[name])
 
 
 def test_bootstrap_of_one_hot_decisions_with_another_prior_stays_finite():
     joint = np.eye(2)[(np.arange(40) % 4 == 0).astype(int)]
     sources = {"vision": np.eye(2)[np.zeros(40, int)], "language": np.full((40, 2), 0.5)}
-    draws = bootstrap_decisions(Decisions(joint, sources), n=20)
-    assert all(np.isfinite(values).all() for values in draws.atoms.values())
+    made = Decisions(joint, sources)
+    draws = bootstrap_decisions(made, decision_pid(made), n=20)
+    assert all(np.isfinite(values).all() for values in draws.values())
 
 
 def test_bootstrap_needs_a_draw_and_halves_two():
     made = masked(n=5)
     with pytest.raises(ValueError, match="n=0 draws: at least 1"):
-        bootstrap_decisions(made, n=0)
+        bootstrap_decisions(made, decision_pid(made), n=0)
     with pytest.raises(ValueError, match="n=1 halves: at least 2"):
         solve_halves(made, decision_pid(made), n=1)
 
@@ -191,7 +192,7 @@ def test_new_questions_have_a_spread_of_their_own():
         fresh.append(list(solved.pid.atoms.values()))
         one_sided = replace(made, groups=made.groups[:, 0])
         for spread, each in ((pictures, one_sided), (both, made)):
-            draws = bootstrap_decisions(each, 40, solved=solved).atoms.values()
+            draws = bootstrap_decisions(each, solved, 40).values()
             spread.append([values.std() for values in draws])
     pictures, both = np.mean(pictures, axis=0), np.mean(both, axis=0)
     language = ATOMS.index("unique_language")
@@ -207,21 +208,22 @@ def test_halves_have_half_of_the_samples():
     weights = _draw_weights(made, 5, _generators("halves", 0), half=True)
     assert np.sort(weights).tolist() == [[0.0] * 20 + [1 / 20] * 20] * 5
     solved = decision_pid(made)
-    halves = solve_halves(made, solved, n=5, tol=1e-5)
+    halves = solve_halves(made, solved, n=5)
     assert halves.converged and halves.parts.shape == (5, 4)
     i1, i2, i12, iq = halves.whole
     assert i1 == pytest.approx(solved.pid.redundancy + solved.pid.unique["vision"])
     assert i2 == pytest.approx(solved.pid.redundancy + solved.pid.unique["language"])
     assert i12 == pytest.approx(solved.pid.total)
     assert solved.pid.lower <= iq <= solved.pid.upper
-    again, other = (solve_halves(made, solved, n=5, seed=seed, tol=1e-5) for seed in (0, 1))
+    again, other = (solve_halves(made, solved, n=5, seed=seed) for seed in (0, 1))
     np.testing.assert_array_equal(halves.parts, again.parts)
     assert not np.allclose(halves.parts, other.parts)
 
 
-def test_a_half_is_the_decomposition_of_its_samples():
+def test_a_half_is_the_decomposition_of_its_samples(monkeypatch):
     made = resampled(n=12, questions=6, uniform=True, both=True)
-    halves = solve_halves(made, decision_pid(made), n=3, seed=4, tol=1e-6)
+    monkeypatch.setattr("pidlib.decomposition.resampling.HALF_TOLERANCE", 1e-6)
+    halves = solve_halves(made, decision_pid(made), n=3, seed=4)
     weights = _draw_weights(made, 3, _generators("halves", 4), half=True)
     for w, found in zip(weights, halves.parts, strict=True):
         table = (w[:, None] * made.joint).reshape(12, 6, 4)
@@ -247,7 +249,7 @@ def repeated():
         made = of_new_inputs(seed)
         solved = decision_pid(made, tol=1e-3)
         corrected = extrapolate(solve_halves(made, solved, n=8), tuple(made.sources))
-        results.append((solved, corrected, bootstrap_decisions(made, n=50, solved=solved)))
+        results.append((solved, corrected, bootstrap_decisions(made, solved, n=50)))
     return results
 
 
@@ -270,7 +272,7 @@ def test_extrapolation_comes_closer_to_the_law_of_inputs_that_all_differ(repeate
 def test_intervals_of_halves_contain_the_truth_where_those_of_the_bootstrap_do_not(repeated):
     held, former, floor = [], [], 0
     for solved, found, draws in repeated:
-        bootstrapped = draws.interval(solved.pid.atoms)
+        bootstrapped = percentile_intervals(draws, solved.pid.atoms)
         for atom in ("unique_vision", "unique_language"):
             low, high = found.interval[atom]
             assert high - low > 0.02  # also where the atom is 0
@@ -282,21 +284,41 @@ def test_intervals_of_halves_contain_the_truth_where_those_of_the_bootstrap_do_n
     assert floor >= 1 and np.mean(held) >= 0.85 and np.mean(former) <= 0.3
 
 
-def test_extrapolation_by_hand():
-    parts = np.array([[1.02, 0.9, 3.1, 1.34], [1.02, 0.9, 3.1, 1.30]])
-    halves = Halves(np.array([1.0, 0.9, 3.0, 1.3]), parts, True)
+@pytest.mark.parametrize("tied", [True, False])
+def test_extrapolation_by_hand(tied):
+    """I_Q is extrapolated at the rate of n^(1/2) only where both sources inform alike."""
+    i2, rate = (1.0, RATE) if tied else (0.9, 1.0)
+    parts = np.array([[1.02, i2, 3.1, 1.34], [1.02, i2, 3.1, 1.30]])
+    halves = Halves(np.array([1.0, i2, 3.0, 1.3]), parts, True)
     found = extrapolate(halves, ("vision", "language"))
-    i1, i2, i12, iq = 0.98, 0.9, 2.9, 1.3 - 0.02 * RATE
+    i1, i12, iq = 0.98, 2.9, 1.3 - 0.02 * rate
     expected = {"redundancy": i1 + i2 - iq, "unique_vision": iq - i2, "unique_language": iq - i1}
     assert found.atoms == pytest.approx(expected | {"synergy": i12 - iq})
     assert sum(found.atoms.values()) == pytest.approx(i12)
-    scale = (1 + RATE**2 / 2) ** 0.5
+    scale = (1 + rate**2 / 2) ** 0.5
     for atom, center in found.atoms.items():
         sign = 1 if atom.startswith("unique") else -1
         assert found.draws[atom] == pytest.approx(center + sign * scale * np.array([0.02, -0.02]))
         low, high = normal_interval(center, found.draws[atom])
         low = low if atom == "synergy" else max(low, 0)
         assert found.interval[atom] == pytest.approx((low, high))
+
+
+def test_no_interval_is_a_point():
+    """Atoms that are equal in all halves, as those of few different answers: no width before."""
+    answers = np.eye(2)[np.arange(100) % 2]
+    made = Decisions(answers, {"vision": answers, "language": np.full((100, 2), 0.5)})
+    halves = solve_halves(made, decision_pid(made), n=6)
+    found = extrapolate(halves, ("vision", "language"))
+    least = -np.log(0.05) / 100
+    assert halves.unseen == pytest.approx(least)
+    former = extrapolate(halves._replace(unseen=0.0), ("vision", "language")).interval
+    for atom in ("redundancy", "unique_language"):
+        low, high = found.interval[atom]
+        assert low == 0 and high >= least - 1e-9
+        assert former[atom][1] - former[atom][0] < 1e-3
+    low, high = found.interval["unique_vision"]
+    assert 0.9 < low < 1 < high and high - low >= 2 * least - 1e-9
 
 
 def test_extrapolation_adds_no_bias_where_halves_have_none_or_less():

@@ -92,7 +92,7 @@ def test_downloads_are_those_of_the_hub(capsys, monkeypatch, preset):
     monkeypatch.setattr(
         huggingface_hub,
         "snapshot_download",
-        lambda name, **options: weights.append((name, options)),
+        lambda name, **options: weights.append((name, options)) or "folder",
     )
     printed(capsys, monkeypatch, preset, "extract", "--fetch")
     ((name, options),) = weights

@@ -14,7 +14,8 @@ from pidlib.extraction import extract
 from pidlib.extraction.job import Job
 from pidlib.extraction.masking import Pass
 from pidlib.extraction.prompts import Prompter
-from pidlib.extraction.reader import Reader, Row
+from pidlib.extraction.reader import Reader
+from pidlib.extraction.rows import Row
 from pidlib.training import loop
 
 NAMES = ("vision", "audio", "language")

@@ -7,7 +7,8 @@ from small_world import FAMILY_NAMES, loaded, sample
 
 from pidlib.extraction import extract
 from pidlib.extraction.candidates import CandidateTokens
-from pidlib.extraction.reader import Reader, Row, collate
+from pidlib.extraction.reader import Reader
+from pidlib.extraction.rows import Row, collate
 from pidlib.models.families import arguments_of
 
 WHOLE = ("red", "blue shape", "blue shape it")
@@ -73,7 +74,11 @@ def test_stems_are_few_and_scores_sum_over_them():
 
 @pytest.mark.parametrize(
     ("candidates", "message"),
-    [(("red", "mauve"), "'mauve': the tokenizer does not know"), (("red", "red"), "candidates")],
+    [
+        (("red", "mauve"), "'mauve': the tokenizer has no tokens for it"),
+        (("red", "<pad>"), "'<pad>': the tokenizer has no tokens for it"),
+        (("red", "red"), "candidates must be"),
+    ],
 )
 def test_unknown_and_equal_candidates_are_refused(candidates, message):
     items = [sample(i, candidates=candidates, answer="red") for i in range(2)]

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 import transformers as hf
 from small_world import CANDIDATES, FAMILY_NAMES, loaded, picture, sample, sized
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import (
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+    trainers,
+)
 
 from pidlib.extraction.prompts import Prompter
 
@@ -215,10 +223,40 @@ def test_bert_prompt_starts_with_cls_and_has_no_sep():
 
 def test_unusable_chat_templates_are_refused():
     model = loaded("llava")
-    loud = processor_of(
-        byte_level_tokenizer(), "USER: <image>{{ messages[0]['content'][1]['text'] | upper }}\n"
-    )
-    with pytest.raises(ValueError, match="changes the question: given 'is it red\\?'"):
-        prompter(model, loud).render("is it red?")
+    for change in ("upper", "tojson", "e", "replace('\\n', ' ')"):
+        text = "{{ messages[0]['content'][1]['text'] | " + change + " }}"
+        processor = processor_of(byte_level_tokenizer(), f"USER: <image>{text}\n")
+        with pytest.raises(ValueError, match="the chat template changes questions: .* in 'USER"):
+            prompter(model, processor).render("is it red?")
     with pytest.raises(ValueError, match="no chat template"):
         prompter(model, processor_of(byte_level_tokenizer(), None))
+
+
+def test_candidates_need_tokens_of_their_own():
+    tokenizer = byte_level_tokenizer()
+    tokenizer.backend_tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.Replace("\u200b", ""), normalizers.Lowercase()]
+    )
+    template = "USER: <image>{{ messages[0]['content'][1]['text'] }} ASSISTANT: "
+    prompts = prompter(loaded("llava"), processor_of(tokenizer, template))
+    with pytest.raises(ValueError, match="the tokenizer has no tokens for it"):
+        prompts.candidate_tokens(("red", "\u200b"), "is it red?")
+    with pytest.raises(ValueError, match="'Red' has the tokens of 'red'; rename it"):
+        prompts.candidate_tokens(("red", "Red"), "is it red?")
+
+
+def dated(template):
+    question = "{{ messages[0]['content'][1]['text'] }}"
+    return processor_of(byte_level_tokenizer(), f"USER: {template}<image>{question}\n")
+
+
+def test_prompts_are_the_same_every_day():
+    template = "{% if strftime_now is defined %}{{ strftime_now('%d %b %Y') }}{% endif %} "
+    prompts = prompter(loaded("llava"), dated(template))
+    assert prompts.render("is it red?") == "USER: 26 Jul 2024 <image>is it red?"
+    named = dated(template)
+    named.chat_template = {"default": named.chat_template}
+    assert prompter(loaded("llava"), named).render("") == "USER: 26 Jul 2024 <image>"
+    computed = dated("{% set form = '%d' %}{{ strftime_now(form) }}")
+    with pytest.raises(ValueError, match="computes with the date; state a fixed date"):
+        prompter(loaded("llava"), computed)

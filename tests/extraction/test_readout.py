@@ -9,7 +9,7 @@ import pytest
 import torch
 from small_world import CANDIDATES, FAMILY_NAMES, loaded, samples
 
-from pidlib.extraction import Extraction, extract
+from pidlib.extraction import extract
 from pidlib.extraction.reader import capture_outputs
 from pidlib.extraction.result import decide, is_undecided
 
@@ -113,16 +113,6 @@ def test_missing_parts_name_the_call_that_extracts_them():
     with pytest.raises(ValueError, match=missing):
         extraction.masked()
     assert extraction.hidden is None
-
-
-def test_negative_layers_count_from_the_last_block(tmp_path):
-    fresh = extract(loaded("llava"), samples(3), layers=(-1,), cache=tmp_path, progress=False)
-    for extraction in (fresh, Extraction.load(tmp_path / fresh.fingerprint)):
-        np.testing.assert_array_equal(extraction.decisions(layer=-1), extraction.decisions(layer=1))
-        with pytest.raises(ValueError, match=r"layer 0 was not extracted; extracted: \(1,\)"):
-            extraction.decisions(layer=-2)
-        with pytest.raises(ValueError, match="no block 2: the language model has 2"):
-            extraction.decisions(layer=2)
 
 
 @pytest.mark.parametrize("tau", [-0.1, 1.01, float("nan")])

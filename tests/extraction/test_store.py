@@ -55,9 +55,8 @@ def content(folder):
 def test_write_and_read(tmp_path):
     fill(tmp_path / "run", [])
     assert list(content(tmp_path)) == ["run.tar"]
-    store = Store(tmp_path / "run")
+    store = Store(tmp_path / "run", IDENTITY)
     assert store.is_complete and store.names == NAMES
-    assert store.identity == {"seed": 0, "layers": [1, 2]}
     for name in NAMES:
         shard, expected = store.read(name), make(name)
         assert shard.facts == expected.facts and shard.arrays.keys() == expected.arrays.keys()
@@ -172,8 +171,10 @@ def test_a_damaged_file_of_joined_shards_is_mended(tmp_path, caplog, where):
 
 
 def test_nothing_stored(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing is stored in"):
-        Store(tmp_path / "nowhere")
+    store = Store(tmp_path / "nowhere", IDENTITY)
+    with pytest.raises(FileNotFoundError, match="no shard a in .*nowhere or nowhere.tar"):
+        store.read("a")
+    assert store.names == () and not store.is_complete
 
 
 def test_full_disk_stops_before_more_work(tmp_path, monkeypatch):

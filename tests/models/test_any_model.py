@@ -59,11 +59,12 @@ def test_ids_of_a_masked_question_are_named_where_they_are_read(monkeypatch):
 
 
 def test_tokens_that_are_not_masked_are_found(monkeypatch):
-    def shifted(self, *arguments, split=Prompter._split):
-        question, picture = split(self, *arguments)
-        return replace(question, is_language=np.roll(question.is_language, 1)), picture
+    def shifted(self, data, tokenize=Prompter.tokenize):
+        inputs, prompts = tokenize(self, data)
+        moved = [(replace(q, is_language=np.roll(q.is_language, 1)), p) for q, p in prompts]
+        return inputs, moved
 
-    monkeypatch.setattr(Prompter, "_split", shifted)
+    monkeypatch.setattr(Prompter, "tokenize", shifted)
     with pytest.raises(ValueError, match="masked language is read in .*inputs_embeds"):
         extracted("aya_vision")
 

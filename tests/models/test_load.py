@@ -1,9 +1,12 @@
 """Loading by name, folder and hub id, and the revision of a folder."""
 
+import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
+import peft
 import pytest
 import torch
 import transformers as hf
@@ -11,6 +14,7 @@ from safetensors.torch import save_file
 from small_world import random_model, samples
 
 from pidlib.extraction import extract
+from pidlib.extraction.masking import FULL
 from pidlib.models import FAMILIES, load_model
 from pidlib.models.checkpoints import CHECKPOINTS
 from pidlib.models.load import MINIS, check_memory, folder_revision, resolve
@@ -156,3 +160,71 @@ def test_options_of_model_and_processor_are_used_and_identify_an_extraction(tmp_
     _, whole = extracted(processor_options={"crop_to_patches": False})
     assert np.abs(whole.logits[full] - plain.logits[full]).max() > 1e-5
     assert len({each.fingerprint for each in (plain, same, whole)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "message"),
+    [
+        ("model.safetensors", b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        ("tokenizer.json", b"version https://git-lfs.github.com/spec/v1\noid", "git lfs pull"),
+        ("model.safetensors", None, "copy it again"),
+    ],
+)
+def test_files_that_are_not_whole_are_named(tmp_path, file, content, message):
+    for part in build("llava", ["red"], "tiny"):
+        part.save_pretrained(tmp_path)
+    path = tmp_path / file
+    path.write_bytes(path.read_bytes()[:-5] if content is None else content)
+    with pytest.raises(ValueError, match=f"{re.escape(str(path))} is .*{message}"):
+        load_model(tmp_path, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def adapted(tmp_path_factory):
+    """A saved model, an adapter of peft for it, and logits of both together."""
+    place = tmp_path_factory.mktemp("adapted")
+    model, processor = random_model("llava")
+    for part in (model, processor):
+        part.save_pretrained(place / "base")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    tuned = peft.get_peft_model(model, config)
+    tuned.peft_config["default"].base_model_name_or_path = str(place / "base")
+    tuned.save_pretrained(place / "adapter")
+    base = load_model(place / "base", device="cpu")
+    both = replace(base, model=tuned.get_base_model().eval())
+    return place, base, extract(both, samples(3), passes=[FULL], progress=False).logits[FULL]
+
+
+def test_an_adapter_is_loaded_with_its_base(adapted):
+    place, base, expected = adapted
+    loaded = [
+        load_model(name, device="cpu")
+        for name in (f"{base.name}+{place}/adapter", place / "adapter")
+    ]
+    before = torch.get_rng_state()
+    for model in loaded:
+        logits = extract(model, samples(3), passes=[FULL], progress=False).logits[FULL]
+        np.testing.assert_allclose(logits, expected, atol=1e-6)
+    assert len({base.revision, *(model.revision for model in loaded)}) == 2
+    plain = extract(base, samples(3), passes=[FULL], progress=False).logits[FULL]
+    assert np.abs(plain - expected).max() > 1e-4
+    load_model(place / "adapter", device="cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_an_adapter_that_does_not_fit_is_refused(adapted, tmp_path):
+    place, base, _ = adapted
+    with pytest.raises(
+        ValueError, match=f"no adapter of peft in {tmp_path}: it lacks adapter_conf"
+    ):
+        load_model(f"{base.name}+{tmp_path}", device="cpu")
+    shutil.copytree(place / "adapter", tmp_path / "other")
+    path = tmp_path / "other/adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"revision": COMMIT}))
+    with pytest.raises(ValueError, match=f"is for revision {COMMIT} of its base, and not for"):
+        load_model(f"{base.name}+{tmp_path}/other", device="cpu")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"revision": None, "r": 3}))
+    with pytest.raises((ValueError, RuntimeError), match="does not fit|mismatch"):
+        load_model(f"{base.name}+{tmp_path}/other", device="cpu")
+    with pytest.raises(ValueError, match="without a config.json .*for an adapter, see load_model"):
+        resolve(place / "adapter")

@@ -10,7 +10,7 @@ from pidlib import benchmarks
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.extraction import Pairs
 from pidlib.extraction.job import draw_partners
-from pidlib.profiles.modes import MODES, bootstrapped, diagnose, measure_decisions, measure_mode
+from pidlib.profiles.modes import MODES, diagnose, measure_decisions, measure_mode
 
 XOR_ATOMS = {"redundancy": 0, "unique_vision": 0, "unique_language": 0, "synergy": 1}
 
@@ -76,17 +76,63 @@ def test_noise_of_masked_answers_is_no_information():
     assert 0.1 < found["spread_language"] < 0.5
 
 
+def answering(seed, same=True):
+    """An extraction whose sources tell equally much of an answer of their own, or vision alone."""
+    rng = np.random.default_rng(seed)
+    whole = extraction(xor)
+    v, t = 2 * rng.normal(size=(2, N, 2))
+    t = t if same else 0 * t
+    logits = {"vision+language": v + t}
+    for key in whole.logits:
+        if key != "vision+language":
+            rows = v if key.startswith("vision") else t
+            logits[key] = rows if same else rows + (rows is t) * rng.normal(size=(N, 2))
+    logits = {key: rows - np.logaddexp(*rows.T)[:, None] for key, rows in logits.items()}
+    return replace(whole, logits=logits)
+
+
+def test_unique_atoms_are_not_significant_where_both_sources_tell_the_same():
+    """Permutations alone call them so in most samples: they test another hypothesis."""
+    small, former = [], []
+    for seed in range(12):
+        rows = measure_mode(answering(seed), "masked", n_halves=8, seed=seed).rows
+        unique = rows[rows["atom"].str.startswith("unique")]
+        small += [unique["null_p"].min() <= 0.05]
+        former += [(unique["value_bits"] > unique["null_mean"] + 0.02).any()]
+        assert values(rows, "null_p")["redundancy"] == pytest.approx(1 / 20)
+    assert np.mean(small) <= 0.25 and np.mean(former) >= 0.7
+
+
+def test_one_informative_source_is_not_redundant_with_noise():
+    p = [
+        values(measure_mode(answering(seed, False), "masked", n_halves=4).rows, "null_p")
+        for seed in range(10)
+    ]
+    assert np.mean([each["redundancy"] <= 0.05 for each in p]) <= 0.2
+    assert np.mean([each["unique_language"] <= 0.05 for each in p]) <= 0.2
+    assert all(each["unique_vision"] == pytest.approx(1 / 20) for each in p)
+
+
+def test_one_draw_of_noise_for_different_inputs_has_no_null():
+    """Permuted answers are then the same answers."""
+    whole = answering(0)
+    one = replace(whole, logits={key: whole.logits[key] for key in whole.logits if "#" not in key})
+    rows = measure_mode(one, "masked", n_halves=4).rows
+    assert rows["null_p"].isna().all() and rows["null_mean"].isna().all()
+    known = replace(one, questions=tuple(f"q{i % 8}" for i in range(N)))
+    tested = measure_mode(known, "masked", n_halves=4).rows.set_index("atom")["null_p"].notna()
+    assert tested[tested].index.tolist() == ["unique_language"]
+
+
 def test_measured_has_rows_draws_and_atoms():
     decisions = extraction(xor).masked()
-    rows, draws, atoms, solved = bootstrapped(decisions, 5, seed=1)
+    rows, draws, atoms, solved, _ = measure_decisions(decisions, 5, seed=1)
     assert solved.reconciliation == decision_pid(decisions).reconciliation
-    assert atoms == values(rows) == decision_pid(decisions).pid.atoms
+    assert values(rows) == decision_pid(decisions).pid.atoms
+    assert atoms == values(rows, "corrected_bits")
     assert {atom: len(values) for atom, values in draws.items()} == dict.fromkeys(atoms, 5)
-    again = bootstrapped(decisions, 5, seed=1).draws
+    again = measure_decisions(decisions, 5, seed=1).draws
     assert all(np.array_equal(draws[atom], again[atom]) for atom in draws)
-    halved = measure_decisions(decisions, 5, seed=1)
-    assert halved.atoms == values(halved.rows, "corrected_bits")
-    assert {len(values) for values in halved.draws.values()} == {5}
 
 
 def test_decisions_name_their_own_sources():
@@ -95,7 +141,7 @@ def test_decisions_name_their_own_sources():
 
 
 def test_unknown_modes_and_missing_passes_are_refused():
-    with pytest.raises(ValueError, match="unknown mode 'mask'; choose 'masked' or 'res"):
+    with pytest.raises(ValueError, match="unknown mode 'mask'; did you mean 'masked'"):
         measure_mode(extraction(xor), "mask")
     whole = extraction(xor)
     part = replace(whole, logits={"vision+language": whole.logits["vision+language"]})

@@ -1,5 +1,6 @@
 """Profiles of tiny models: both modes, refusals before any work, warnings, and comparison."""
 
+import re
 import warnings
 from dataclasses import replace
 
@@ -216,6 +217,19 @@ def test_a_model_that_names_no_candidate_gives_warnings_and_hollow_atoms():
     assert repr(found).count(" !") == 9  # eight atoms and the head
     assert "hollow" in found.plot().get_supxlabel()
     assert any("hardly depend on the inputs" in note for note in found.warnings)
+    (said,) = [note for note in found.warnings if "instead of a candidate" in note]
+    counts = re.findall(r"\((\d+)\)", said)
+    assert 1 <= len(counts) <= 5 and sum(map(int, counts)) <= 8
+    assert not any("instead" in note for note in quietly(loaded("llava"), WORLD, tau=0).warnings)
+
+
+def test_the_figure_and_the_page_of_a_profile_without_information_can_be_read():
+    nothing = dict.fromkeys(["value_bits", "corrected_bits", "ci_high", "null_mean"], 1e-16)
+    with pytest.warns(UserWarning, match="'<pad>'"):
+        found = reported(measured().assign(ci_low=0.0, **nothing), notes=["tokens: '<pad>' (8)"])
+    low, high = found.plot().axes[0].get_ylim()
+    assert high >= 0.05 and low > -0.01  # rounding errors are not drawn as atoms
+    assert "<pad>" not in found._repr_html_() and "&lt;pad&gt;" in found._repr_html_()
 
 
 def measured(**values) -> pd.DataFrame:
@@ -229,11 +243,11 @@ def measured(**values) -> pd.DataFrame:
     return rows.assign(converged=True, null_mean=0.1, **values)
 
 
-def reported(rows=None, n=MIN_SAMPLES, **diagnostics) -> Profile:
+def reported(rows=None, n=MIN_SAMPLES, notes=(), **diagnostics) -> Profile:
     ids = tuple(map(str, range(n)))
     draws = {"masked": {}, "resampled": {}}
     rows = measured() if rows is None else rows
-    return report(rows, draws, ids, diagnostics, model="m", benchmark="b")
+    return report(rows, draws, ids, diagnostics, notes=notes, model="m", benchmark="b")
 
 
 def test_limits_of_a_profile_without_warnings():
@@ -250,7 +264,7 @@ def test_limits_of_a_profile_without_warnings():
         ({"fallback": 0.6}, "masked, resampled: do not read; both modalities: 0.60", set()),
         ({"fallback_vision": 0.6}, "^masked: do not read; vision: 0.60", {"resampled"}),
         ({"moved_language": 0.3}, "^masked: do not read; language: 0.30", {"resampled"}),
-        ({"n": 63}, "63 samples: estimates are biased", {"masked", "resampled"}),
+        ({"n": 255}, "255 samples: values are biased", {"masked", "resampled"}),
         ({"rows": measured().assign(converged=False)}, "solved only to", {"masked", "resampled"}),
         ({"rows": measured().assign(value_bits=0.01)}, "hardly depend", {"masked", "resampled"}),
         (

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 
 from pidlib import sensory
+from pidlib.decomposition.resampling import percentile_intervals
 from pidlib.experiments import Extracted, Preset, Query, stages, style
 from pidlib.experiments.tables import ATOMS, declare, diagnostics, masked_diagnostics
 from pidlib.extraction import Extraction, drawn
-from pidlib.profiles.clips import permuted, sensory_profile
+from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import Measured, atom_rows
 from pidlib.sensory import Group
 
@@ -45,12 +46,12 @@ def template_profile(
     groups = sensory.split_by(extraction, "template", tau=tau, layer=layer)
     decisions = [group.decisions for group in groups]
     result = sensory.decompose(decisions)
-    draws, _ = sensory.bootstrap(result, decisions, n_bootstrap, seed)
-    rows = atom_rows(result, draws.interval(result.pid.atoms))
-    rows = stages.with_null(rows, partial(permuted, groups), seed)
+    draws = sensory.bootstrap(result, decisions, n_bootstrap, seed)
+    rows = atom_rows(result, percentile_intervals(draws, result.pid.atoms))
+    rows = stages.with_null(rows, partial(sensory.permuted, groups), sensory.SOURCES, seed)
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
     rows = rows.assign(**fixed, given="template", layer=layer, seed=seed)
-    return Measured(rows, draws.atoms, result.pid.atoms, result)
+    return Measured(rows, draws, result.pid.atoms, result)
 
 
 def trajectory(extraction: Extraction, **settings: float) -> Measured:

@@ -53,8 +53,10 @@ def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions,
     def make() -> Shard:
         seed = derive_seed(spec.stream, "local terms", spec.seed)
         options = {"embeddings": dict(extraction.embeddings), "device": preset.device}
-        local = reweighting.local_terms(decisions, estimator, seed, tol=TOLERANCE, **options)
-        return Shard(local.terms, {"converged": local.converged})
+        terms, converged = reweighting.local_terms(
+            decisions, estimator, seed, tol=TOLERANCE, **options
+        )
+        return Shard(terms, {"converged": converged})
 
     local = cached_shard(preset, identity, "local", make)
     scores = reweighting.scores(decisions, local.arrays, spec.weighting.epsilon)

@@ -23,7 +23,7 @@ from pidlib import decomposition
 from pidlib._common import code_version, derive_seed, fingerprint, project_root
 from pidlib.decomposition import pid
 from pidlib.decomposition.estimate import estimate
-from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions
+from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions, percentile_intervals
 from pidlib.experiments import COMPUTED, Preset, declare, style, tables
 from pidlib.experiments.validation import laws
 from pidlib.extraction import SOURCES
@@ -160,9 +160,9 @@ def repeat(cell: Cell, number: int) -> Float[np.ndarray, "estimators atoms 5"]:
         decisions = sample(cell.n_samples, np.random.default_rng(seed))
         measured = measure_decisions(decisions, N_HALVES, seed)
         rows, plug_in = measured.rows.set_index("atom"), measured.solved.pid.atoms
-        drawn = bootstrap_decisions(decisions, N_BOOTSTRAP, seed, solved=measured.solved)
+        drawn = bootstrap_decisions(decisions, measured.solved, N_BOOTSTRAP, seed)
         halves = dict(zip(rows.index, rows[["ci_low", "ci_high"]].to_numpy(), strict=True))
-        estimates = [(measured.atoms, halves), (plug_in, drawn.interval(plug_in))]
+        estimates = [(measured.atoms, halves), (plug_in, percentile_intervals(drawn, plug_in))]
         p_value, converged = dict.fromkeys(ATOMS, np.nan), bool(rows["converged"].all())
     return np.array(
         [

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from pidlib.decomposition.decisions import Decisions
+from pidlib.decomposition.decisions import Decisions, decision_pid
+from pidlib.decomposition.resampling import bootstrap_decisions, percentile_intervals
 from pidlib.experiments import ATOMS, Preset, Query, Request, extract_all, stages, style, validate
 from pidlib.experiments.stages import FIRST_END, LAST_START, Claim, share_of, stage_blocks
-from pidlib.extraction import PASSES, Extraction, drawn
-from pidlib.profiles.modes import Measured, bootstrapped
+from pidlib.extraction import PASSES, SOURCES, Extraction, drawn
+from pidlib.profiles.modes import Measured, atom_rows
 
 TOLERANCE = 1e-4  # bits
 MIDDLE = LAST_START - FIRST_END  # the length of the middle stage
@@ -55,13 +56,15 @@ def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame,
     seed, device = preset.seed, preset.device
 
     def measure_block(layer: int) -> Measured:
-        def draw(generator: np.random.Generator) -> list[Decisions]:
-            return [extraction.masked(preset.tau, layer, permute=generator)]
+        def draw(source: str, generator: np.random.Generator) -> list[Decisions]:
+            return [extraction.masked(preset.tau, layer, source, generator)]
 
         decisions = extraction.masked(preset.tau, layer)
-        measured = bootstrapped(decisions, preset.n_bootstrap, seed, device, tol=TOLERANCE)
-        rows = stages.with_null(measured.rows, draw, seed, device)
-        return measured._replace(rows=rows.assign(layer=layer))
+        result = decision_pid(decisions, tol=TOLERANCE, device=device)
+        draws = bootstrap_decisions(decisions, result, preset.n_bootstrap, seed)
+        rows = atom_rows(result, percentile_intervals(draws, result.pid.atoms)).assign(layer=layer)
+        rows = stages.with_null(rows, draw, SOURCES, seed, device)
+        return Measured(rows, draws, result.pid.atoms)
 
     profile = stages.trajectory(extraction.layers, measure_block)
     fixed = {"source_a": "vision", "source_b": "language", "unimodal": "masked"}

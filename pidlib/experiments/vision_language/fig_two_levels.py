@@ -13,10 +13,10 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
+from scipy.stats import entropy
 
 from pidlib.benchmarks import micro
 from pidlib.decomposition.estimate import estimate
-from pidlib.decomposition.information import entropy
 from pidlib.experiments import Extracted, Preset, Request, decision_profiles, extract_all, style
 from pidlib.experiments.decision_profiles import CODES, ESTIMATION, embedding_codes, mode_profiles
 from pidlib.experiments.tables import ATOMS, declare, validate
@@ -45,7 +45,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     for decided, fitted, applied in extract_all(preset, *requests(preset)):
         profiles = mode_profiles(preset, decided, "vision_language")
         for unimodal, rows in zip(preset.unimodal, profiles, strict=True):
-            bits = entropy(getattr(decided.extraction, unimodal)(preset.tau).target).item()
+            bits = entropy(getattr(decided.extraction, unimodal)(preset.tau).target, base=2)
             tables.append(rows.assign(sources="samples", target="decision", target_bits=bits))
         tables += _code_rows(preset, fitted, applied)
     return validate(pd.concat(tables, ignore_index=True), COLUMNS)
@@ -102,7 +102,7 @@ def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterato
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # too many codes are part of the study
             rows = pd.DataFrame(estimate(*labels, **settings).rows())
-        bits = entropy(np.bincount(labels[-1])).item()
+        bits = entropy(np.bincount(labels[-1]), base=2)
         layer = applied.extraction.layers[-1] if target == "state" else None
         columns |= step | CODES | {"layer": layer, "seed": preset.seed}
         yield rows.assign(**columns, target_bits=bits)

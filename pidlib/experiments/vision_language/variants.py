@@ -20,7 +20,7 @@ from pidlib.decomposition import PID
 from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.marginals import divergence
-from pidlib.decomposition.measures import OF_PAIRS, decompose_pairs
+from pidlib.decomposition.measures import OF_PAIRS
 from pidlib.experiments import COMPUTED, MODES, Preset, declare, extract_all, population, style
 from pidlib.experiments.population import DECIMALS, OUTCOMES, TOLERANCE, by_model
 from pidlib.experiments.statistics import (
@@ -76,8 +76,8 @@ def informations(decisions: Decisions, device: str = "cpu") -> dict[str, float |
         values |= dict.fromkeys(DEFINITIONS, np.nan) | {"mmi": min(first, second)}
         return {f"{name}_bits": value for name, value in values.items()} | {"converged": True}
     solved = decision_pid(decisions, tol=TOLERANCE, device=device).pid
-    pairs = decisions.marginals.at(decisions.weights)[:2]
-    by_pairs = {n: decompose_pairs(*pairs, solved.total, n)["redundancy"] for n in OF_PAIRS}
+    pairs = decisions.marginals()[:2]
+    by_pairs = {name: measure(*pairs).item() for name, measure in OF_PAIRS.items()}
     return solved_informations(solved, by_pairs)
 
 

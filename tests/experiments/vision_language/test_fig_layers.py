@@ -117,7 +117,7 @@ def unsolved_to(tolerance):
 
 
 def test_unsolved_blocks_are_marked_in_atoms_and_claims(monkeypatch):
-    monkeypatch.setattr(modes, "decision_pid", unsolved_to(fig_layers.TOLERANCE))
+    monkeypatch.setattr(fig_layers, "decision_pid", unsolved_to(fig_layers.TOLERANCE))
     atoms, claims = depth_profile(FEWER, with_lens(4))
     assert not atoms["converged"].any() and not claims["converged"].any()
 

@@ -63,7 +63,7 @@ def test_procedures_differ_in_draws_and_in_reconciliation(answers):
     assert by["projected"].reconciliation == by[variants.ONE_DRAW].reconciliation == "projection"
     assert by["masked"].reconciliation == "bounded"
     with pytest.raises(ValueError, match="only BATCH takes them"):
-        by[variants.AS_ANSWERED].marginals  # noqa: B018
+        by[variants.AS_ANSWERED].marginals()
 
 
 def test_unreconciled_information_is_measured_against_the_answers_to_both():
