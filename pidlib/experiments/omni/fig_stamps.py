@@ -98,7 +98,7 @@ def _atoms(
 def _pairings(
     x1: np.ndarray, applied: stamps.Observations, target: str, seed: int
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Pairing, labels of the first source, and target; that of ``match`` is whether they do."""
+    """Pairing, labels of the first source, target; of ``match``, half the pairs are mismatched."""
     generator = np.random.default_rng(derive_seed("stamps, pairings", seed))
     order = generator.permutation(len(x1))
     if target == "match":
