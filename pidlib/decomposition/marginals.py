@@ -10,7 +10,7 @@ from pidlib.decomposition.broja import TINY
 
 LIMIT = 2.0  # largest factor of an answer in `reconcile`; odds change by at most its square
 MAX_SCALINGS, SCALING_TOLERANCE = 2000, 1e-10
-COARSE = 1e-6  # share of the answers that the last scaling moves
+COARSE = 1e-7  # share of the answers that the last scaling of a draw moves
 LARGEST = 1e100
 
 
@@ -22,13 +22,15 @@ def reconcile(
     Rows of `a` are weights times distributions; `target` has the same total. The `projection`
     within `LIMIT` can have more information than `a`. The `channel` never has, but loses some
     whenever `target` is known from a sample only. The result is a mixture of both with no more
-    than `a`: information is convex in the rows, so the chord bounds that of the mixture.
+    than `a`: information is convex in the rows, so the chord bounds that of the mixture. Draws are
+    scaled until a step moves `COARSE` of the answers: sharp ones creep toward their limits.
 
     >>> table, target = torch.tensor([[0.25, 0.25], [0.4, 0.1]]).double(), torch.tensor([0.5, 0.5])
     >>> reconcile(table, target.double()).sum(0)
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    passed, scaled = channel(a, target), projection(a, target, LIMIT, COARSE)
+    passed = channel(a, target)
+    scaled = projection(a, target, LIMIT, COARSE if a.ndim > 2 else 0.0)
     allowed, low, high = (_information(table) for table in (a, passed, scaled))
     share = ((allowed - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
     share = torch.where(high <= allowed, torch.ones_like(share), share)[..., None, None]

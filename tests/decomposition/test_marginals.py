@@ -94,7 +94,7 @@ def test_bounded_is_the_projection_where_that_adds_nothing_and_factors_are_small
             continue
         equal += 1
         torch.testing.assert_close(near, exact, atol=1e-11, rtol=0)
-        torch.testing.assert_close(reconcile(a, target), exact, atol=1e-7, rtol=0)
+        torch.testing.assert_close(reconcile(a, target), exact, atol=1e-11, rtol=0)
     assert equal >= 20
 
 
@@ -180,14 +180,18 @@ def test_the_channel_is_one_for_all_rows_and_moves_the_least_mass():
 
 @every_method
 def test_several_tables_are_moved_as_each_alone(move):
-    """Easy ones, hard ones and, but for the projection, ones whose zeros forbid the sums."""
+    """Easy ones, hard ones and, but for the projection, ones whose zeros forbid the sums.
+
+    Several tables are draws, which `reconcile` scales less often.
+    """
+    near = 1e-6 if move is reconcile else 1e-10
     made = [table(seed, scale=scale) for seed, scale in enumerate((0.1, 1.0, 30.0, 300.0))]
     if move is not projection:
         forbidden = torch.eye(4, dtype=torch.float64)[torch.arange(40) // 37] / 40
         made.append((forbidden, made[0][1]))
     together = move(*map(torch.stack, zip(*made, strict=True)))
     for moved, (a, target) in zip(together, made, strict=True):
-        torch.testing.assert_close(moved, move(a, target), atol=1e-10, rtol=0)
+        torch.testing.assert_close(moved, move(a, target), atol=near, rtol=0)
         assert move is not channel or torch.equal(moved, move(a, target))
 
 
