@@ -26,7 +26,7 @@ LIMITS = {
     "fallback": (0.5, "of decisions are uniform, since the candidates have little mass"),
     "moved": (0.2, "total variation was changed by reconciliation"),
 }
-MIN_SAMPLES, MIN_BITS, MIN_UNIQUE = 256, 0.05, 0.005  # samples: see validation/fig_coverage
+MIN_SAMPLES, MIN_BITS, MIN_UNIQUE = 64, 0.05, 0.005  # the fewest of validation/fig_coverage
 LEAST_AXIS = 0.1  # bits; a shorter axis would show rounding errors as atoms
 _LEGEND = "bits [95 % interval], null in parentheses, ! see warnings"
 
@@ -191,10 +191,7 @@ def report(
     if "n_samples" not in rows:
         rows = rows.assign(n_samples=len(sample_ids))
     if (count := rows["n_samples"].min()) < MIN_SAMPLES:
-        text = (
-            f"{count} samples: values are biased, and intervals too narrow where both sources tell"
-        )
-        notes.append(f"{text} the same; give {MIN_SAMPLES} or more")
+        notes.append(f"{count} samples: estimates are biased; give {MIN_SAMPLES} or more")
     for mode, group in rows.groupby("unimodal", sort=False):
         values = group.set_index("atom")["value_bits"]
         unique = values.index.str.startswith("unique")

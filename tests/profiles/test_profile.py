@@ -264,7 +264,7 @@ def test_limits_of_a_profile_without_warnings():
         ({"fallback": 0.6}, "masked, resampled: do not read; both modalities: 0.60", set()),
         ({"fallback_vision": 0.6}, "^masked: do not read; vision: 0.60", {"resampled"}),
         ({"moved_language": 0.3}, "^masked: do not read; language: 0.30", {"resampled"}),
-        ({"n": 255}, "255 samples: values are biased", {"masked", "resampled"}),
+        ({"n": 63}, "63 samples: estimates are biased", {"masked", "resampled"}),
         ({"rows": measured().assign(converged=False)}, "solved only to", {"masked", "resampled"}),
         ({"rows": measured().assign(value_bits=0.01)}, "hardly depend", {"masked", "resampled"}),
         (
