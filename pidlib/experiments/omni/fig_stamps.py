@@ -132,7 +132,7 @@ def decompose(
     """
     parts = [np.full(len(y), True)] if given is None else [given == g for g in np.unique(given)]
     with warnings.catch_warnings():  # each row has the null, which measures the bias
-        warnings.filterwarnings("ignore", message=".* codes give a synergy of")
+        warnings.filterwarnings("ignore", message=".*predicted bias")
         estimates = [estimate(x1[part], x2[part], y[part], **options) for part in parts]
     rows = [pd.DataFrame(each.rows()) for each in estimates]
     if given is None:
