@@ -64,7 +64,8 @@ def _cost(preset: Preset, name: str, pairs: Sequence[tuple[str, Query]]) -> dict
     folder, _ = resolve(base, revision or None, allow_unpinned=True)
     if folder:
         size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-        depth, width, rate = _measured(preset, name, *pairs[0])
+        most = max(pairs, key=lambda pair: len(pair[1].passes) + pair[1].partners)
+        depth, width, rate = _measured(preset, name, *most)
         download, tokens, memory = 0.0, 64, size * MARGIN / 2**30
     else:  # shape and rate by the number of parameters: 12 d^2 a block, 128 d blocks
         known = CHECKPOINTS.get(base)
@@ -100,11 +101,13 @@ def _measured(preset: Preset, name: str, benchmark: str, query: Query) -> tuple[
     """Number of blocks, width, and passes per second in a batch, of a model in a folder."""
     model, count = find_model(preset, name), min(preset.batch_size, query.n_samples)
     samples = benchmarks.load(benchmark, query.split, count, query.seed)
-    options = {"passes": query.passes, "batch_size": preset.batch_size, "progress": False}
+    options = {"passes": query.passes, "partners": query.partners, "progress": False}
+    options["batch_size"] = preset.batch_size
     for _ in range(2):  # the first loads the weights
         start = time.perf_counter()
         extraction = extract(model, samples, **options)
-    rate = len(samples) * len(query.passes) / (time.perf_counter() - start)
+    pairs = 0 if extraction.pairs is None else len(extraction.pairs.weights)
+    rate = (len(samples) * len(query.passes) + pairs) / (time.perf_counter() - start)
     return model.facts["depth"], extraction.embeddings["vision"].shape[1], rate
 
 
