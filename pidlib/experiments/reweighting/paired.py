@@ -57,7 +57,7 @@ def compare_arms(preset: Preset, arms: Sequence[Arm]) -> pd.DataFrame:
     own = rows["trained_on"].where(rows["measure"] != "accuracy", evaluated)
     rows = rows[rows["measure"].isin(MEASURES) & (rows["benchmark"] == own)]
     options = ["axis", "level", *CELL], preset.n_resamples, preset.seed
-    table = compare(rows.merge(levels, on="fingerprint"), _ARM_PAIRS, *options)
+    table = compare(levels.merge(rows, on="fingerprint"), _ARM_PAIRS, *options)
     return comparison_table([table], preset.seed)
 
 
