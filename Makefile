@@ -58,7 +58,8 @@ PY := "$(BIN)/python"
 # ---- the flow
 
 PROFILES  := notebooks/quickstart.ipynb notebooks/your_model.ipynb
-NOTEBOOKS := $(sort $(wildcard $(addsuffix /*.ipynb,$(addprefix notebooks/,validation vision_language omni reweighting)))) $(PROFILES)
+# the folders with the longest runs first, so that no core waits at the end
+NOTEBOOKS := $(foreach each,vision_language omni validation reweighting,$(sort $(wildcard notebooks/$(each)/*.ipynb))) $(PROFILES)
 SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') $(PRESETFILE)
 BUILD     := build/$(basename $(notdir $(PRESET)))
 # -p output FOLDER keeps a run of its own.
