@@ -107,6 +107,12 @@ def split_by(
     return groups
 
 
+def averaged(groups: Sequence[Group]) -> list[str]:
+    """Streams whose answers are means over draws or contents; permuting others changes nothing."""
+    first = groups[0]
+    return [name for name in SOURCES if first.content is not None or len(first.drawn[name]) > 1]
+
+
 def permuted(
     groups: Sequence[Group], stream: str, generator: np.random.Generator
 ) -> list[Decisions]:

@@ -141,7 +141,7 @@ def _list(row: Mapping[str, Any], field: str) -> list:
     """Parse the list whose text a field holds."""
     try:
         return list(ast.literal_eval(row[field]))
-    except (ValueError, SyntaxError, TypeError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         where = f"{field} of the question {row['question_content']!r}"
         raise ValueError(f"{where} is not the text of a list: {row[field]!r}") from None
 

@@ -273,7 +273,10 @@ def pid_together(
     for part, weights in parts:
         joint, weights = torch.as_tensor(part.joint), torch.as_tensor(weights)
         target = weights @ joint
-        i12 = (weights * divergence(joint, target)).sum(-1)
+        terms = divergence(
+            joint, target
+        )  # infinite where a row without weight has an absent answer
+        i12 = torch.where(weights > 0, weights * terms, 0).sum(-1)
         columns.append([*part.given(weights), target, i12])
     a, b, target, i12 = zip(*columns, strict=True)
     target, i12 = torch.cat(target), torch.cat(i12)
@@ -284,7 +287,7 @@ def pid_together(
         if max(a.shape[1], b.shape[1]) > MANY:
             pairs = ([t[t.sum(1) > 0] for t in pair] for pair in zip(a, b, strict=True))
             solutions = [solve_rows(*pair, tol, device)[:3] for pair in pairs]
-            solved = map(torch.tensor, zip(*solutions, strict=True))
+            solved = (torch.from_numpy(np.array(each)) for each in zip(*solutions, strict=True))
         else:
             solved = (each.cpu() for each in solve(a.to(device), b.to(device), tol=tol)[3:6])
     lower, upper, converged = solved

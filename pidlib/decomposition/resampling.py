@@ -6,7 +6,8 @@ half of the samples has 2^(1/2) times the excess. `extrapolate` takes off
     (mean I_Q of halves - I_Q) / (2^(1/2) - 1),   unless it is negative.
 
 Informations, and I_Q where I(Y; X1) and I(Y; X2) differ by more than their sampling error, have a
-bias of order 1 / n: as much is taken off as they differ from their means over halves. The spread of
+bias of order 1 / n: as much is taken off as they differ from their means over halves (of I_Q,
+again unless that is negative). The spread of
 halves is also that of samples (the delete-half jackknife, Shao and Wu 1989), which the bootstrap
 misses where an atom is zero. No interval is narrower than what events unseen in n samples can add:
 a probability of -ln(.05) / n (the rule of three), at log2 k bits for k answers.
@@ -73,8 +74,8 @@ def percentile_intervals(
 
 
 def _products(x: Float[Tensor, "b n"], y: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
-    """x @ y for each problem, with the same rounding as for that problem alone."""
-    return torch.stack([one @ other for one, other in zip(x, y, strict=True)])
+    """x @ y for each problem, rounded as for that problem alone; 0 times infinity is 0."""
+    return torch.stack([a @ b.masked_fill(a == 0, 0) for a, b in zip(x, y, strict=True)])
 
 
 def _generators(name: str, seed: int) -> list[np.random.Generator]:

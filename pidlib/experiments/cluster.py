@@ -64,7 +64,9 @@ def _cost(preset: Preset, name: str, pairs: Sequence[tuple[str, Query]]) -> dict
     folder, _ = resolve(base, revision or None, allow_unpinned=True)
     if folder:
         size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
-        most = max(pairs, key=lambda pair: len(pair[1].passes) + pair[1].partners)
+        external = benchmarks.names("external")
+        here = [pair for pair in pairs if pair[0].partition("@")[0] not in external] or pairs[:1]
+        most = max(here, key=lambda pair: len(pair[1].passes) + pair[1].partners)
         depth, width, rate = _measured(preset, name, *most)
         download, tokens, memory = 0.0, 64, size * MARGIN / 2**30
     else:  # shape and rate by the number of parameters: 12 d^2 a block, 128 d blocks

@@ -98,7 +98,11 @@ def load_model(
         model = model.to(device)
     if adapter:
         with torch.random.fork_rng([device] if device.type == "cuda" else []):  # peft draws weights
-            info = model.load_adapter(adapter)
+            try:
+                info = model.load_adapter(adapter)
+            except (KeyError, TypeError, RuntimeError) as error:
+                fault = f"the adapter in {adapter} does not fit {name}"
+                raise ValueError(f"{fault}: {type(error).__name__} {error}") from error
         if keys := sorted({*info.missing_keys, *info.unexpected_keys}):
             raise ValueError(f"the adapter in {adapter} does not fit {name}: {keys[0]} ...")
     given = {"model": model_options or {}, "processor": processor_options or {}}
@@ -217,13 +221,20 @@ def _split(name: str | Path, revision: str | None) -> tuple[str | Path, str | No
     base, _, adapter = (name, "", "") if Path(name).exists() else str(name).partition("+")
     is_saved = any((root / base / "config.json").is_file() for root in (MINIS, Path()))
     if not adapter and not is_saved and Path(base, ADAPTER[0]).is_file():
-        facts = json.loads(Path(base, ADAPTER[0]).read_text(encoding="utf-8"))
+        facts = _adapter_facts(base)
         base, adapter = facts["base_model_name_or_path"], str(base)
         revision = revision or facts.get("revision")
-    if revision is None and not Path(base).exists():
-        base, _, pinned = base.partition("@")
-        revision = pinned or None
+    if not Path(base).exists():
+        base, _, pinned = str(base).partition("@")
+        revision = revision or pinned or None
     return base, revision, adapter
+
+
+def _adapter_facts(folder: str | Path) -> Mapping[str, Any]:
+    facts = json.loads(Path(folder, ADAPTER[0]).read_text(encoding="utf-8"))
+    if not isinstance(facts, dict) or not isinstance(facts.get("base_model_name_or_path"), str):
+        raise ValueError(f"{Path(folder, ADAPTER[0])} names no base model; give BASE+{folder}")
+    return facts
 
 
 def _adapted_revision(adapter: str, revision: str) -> str:
@@ -231,6 +242,8 @@ def _adapted_revision(adapter: str, revision: str) -> str:
     if not all(Path(adapter, file).is_file() for file in ADAPTER):
         raise ValueError(f"no adapter of peft in {adapter}: it lacks {' or '.join(ADAPTER)}")
     facts = json.loads(Path(adapter, ADAPTER[0]).read_text(encoding="utf-8"))
+    if not isinstance(facts, dict):
+        raise ValueError(f"{Path(adapter, ADAPTER[0])} is no configuration of an adapter")
     if facts.get("revision") not in (None, revision):
         given = f"{facts['revision']} of its base, and not for {revision}"
         raise ValueError(f"the adapter in {adapter} is for revision {given}")

@@ -37,7 +37,7 @@ def sensory_profile(
     if n_permutations:
         lower = pd.Series({atom: low for atom, (low, _) in bounds.items()})
         draw, zero_p = partial(sensory.permuted, groups), corrected.p
-        null = permutation_test(draw, lower, sensory.SOURCES, seed, zero_p, n_permutations)
+        null = permutation_test(draw, lower, sensory.averaged(groups), seed, zero_p, n_permutations)
     total = sum(corrected.atoms.values()), sum(corrected.draws.values())
     intervals = dict(corrected.interval) | {"total": normal_interval(*total)}
     for reference in references or sensory.REFERENCES[condition][:1]:

@@ -189,7 +189,9 @@ def preserve_rng(device: torch.device) -> Iterator[None]:
 
 
 def frozen_copy(model: nn.Module) -> nn.Module:
-    """Return a copy of the model that shares its weights, frozen."""
+    """Return a copy of the model that shares its weights, frozen; a ValueError if it is adapted."""
+    if getattr(model, "peft_config", None):
+        raise ValueError("the model has an adapter already; merge it into the weights first")
     weights = {
         id(weight): nn.Parameter(weight.data, requires_grad=False) for weight in model.parameters()
     }

@@ -304,6 +304,19 @@ def test_extrapolation_by_hand(tied):
         assert found.interval[atom] == pytest.approx((low, high))
 
 
+def test_a_rare_answer_that_a_half_lacks_leaves_no_gaps():
+    """Exact zeros, as in logs of an API: a row without weight has an infinite divergence."""
+    made = Decisions(
+        np.eye(3)[[2, *[0, 1] * 30]],
+        {"vision": np.eye(3)[[2, *[0, 1] * 30]], "language": np.full((61, 3), 1 / 3)},
+    )
+    solved = decision_pid(made, tol=1e-3)
+    found = extrapolate(solve_halves(made, solved, n=8), ("vision", "language"))
+    assert np.isfinite([*found.atoms.values(), *np.ravel(list(found.interval.values()))]).all()
+    drawn = bootstrap_decisions(made, solved, n=20)
+    assert all(np.isfinite(values).all() for values in drawn.values())
+
+
 def test_no_interval_is_a_point():
     """Atoms that are equal in all halves, as those of few different answers: no width before."""
     answers = np.eye(2)[np.arange(100) % 2]

@@ -6,7 +6,6 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
-import peft
 import pytest
 import torch
 import transformers as hf
@@ -186,6 +185,8 @@ def adapted(tmp_path_factory):
     model, processor = random_model("llava")
     for part in (model, processor):
         part.save_pretrained(place / "base")
+    import peft  # after transformers, which pidlib imports
+
     config = peft.LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
     tuned = peft.get_peft_model(model, config)
     tuned.peft_config["default"].base_model_name_or_path = str(place / "base")

@@ -48,7 +48,7 @@ def template_profile(
     result = sensory.decompose(decisions)
     draws = sensory.bootstrap(result, decisions, n_bootstrap, seed)
     rows = atom_rows(result, percentile_intervals(draws, result.pid.atoms))
-    rows = stages.with_null(rows, partial(sensory.permuted, groups), sensory.SOURCES, seed)
+    rows = stages.with_null(rows, partial(sensory.permuted, groups), sensory.averaged(groups), seed)
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
     rows = rows.assign(**fixed, given="template", layer=layer, seed=seed)
     return Measured(rows, draws, result.pid.atoms, result)

@@ -63,7 +63,8 @@ def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame,
         result = decision_pid(decisions, tol=TOLERANCE, device=device)
         draws = bootstrap_decisions(decisions, result, preset.n_bootstrap, seed)
         rows = atom_rows(result, percentile_intervals(draws, result.pid.atoms)).assign(layer=layer)
-        rows = stages.with_null(rows, draw, SOURCES, seed, device)
+        tested = [name for name in SOURCES if extraction.repeats(name)]
+        rows = stages.with_null(rows, draw, tested, seed, device)
         return Measured(rows, draws, result.pid.atoms)
 
     profile = stages.trajectory(extraction.layers, measure_block)

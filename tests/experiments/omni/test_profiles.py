@@ -57,6 +57,17 @@ def test_confident_answers_to_noise_raise_the_null():
     assert rows.loc["redundancy", "null_p"] == pytest.approx(1 / 20)
 
 
+def test_one_draw_of_noise_has_no_null():
+    """Permuted answers are then the same answers."""
+    groups = split_by(soft(), "question")
+    one = [
+        group._replace(drawn={name: rows[:1] for name, rows in group.drawn.items()})
+        for group in groups
+    ]
+    rows = sensory_profile(one, n_halves=2).rows
+    assert rows["null_p"].isna().all() and rows["null_mean"].isna().all()
+
+
 def test_the_null_of_a_reference_has_its_shift():
     """Permuted answers keep P(Y | c), so a reference adds as many bits to the null."""
     groups = split_by(soft(texts=4, templates=2), "question")
