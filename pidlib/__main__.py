@@ -14,11 +14,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pidlib", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     shared = argparse.ArgumentParser(add_help=False)
-    shared.add_argument("model", help="a mini, a folder, or owner/name@commit")
+    shared.add_argument("model", help="a mini, a folder, or owner/name@commit; +ADAPTER")
     named = {"metavar": "benchmark", "nargs": "?", "default": argparse.SUPPRESS}
     shared.add_argument("samples", **named, help="such as micro/grounding or table:FILE")
     shared.add_argument("--device", default="auto", choices=("auto", "cpu", "cuda"))
-    options = {"parents": [shared], "formatter_class": argparse.ArgumentDefaultsHelpFormatter}
+    options = {"parents": [shared], "allow_abbrev": False}
+    options["formatter_class"] = argparse.ArgumentDefaultsHelpFormatter
     commands.add_parser("check", help="what can be read of a model, in a minute", **options)
     command = commands.add_parser("profile", help="atoms of a model", **options)
     command.add_argument("--n", type=int, default=256, help="samples")

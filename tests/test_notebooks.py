@@ -260,3 +260,8 @@ def test_quickstart_runs(tmp_path):
     pictures = [output for output in outputs if "image/png" in output.get("data", {})]
     assert len(pictures) == 2  # a sample and the plot
     assert not list(tmp_path.iterdir())
+
+
+def test_your_model_stops_at_an_unknown_parameter(tmp_path):
+    with pytest.raises(papermill.exceptions.PapermillExecutionError, match="did you mean 'table'"):
+        papermill.execute_notebook(YOURS, None, {"tabel": "x"}, cwd=ROOT, progress_bar=False)

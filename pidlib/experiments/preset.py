@@ -4,7 +4,7 @@ A preset is a YAML file that states every parameter; a notebook may override sin
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
 from pathlib import Path, PurePath
@@ -243,6 +243,18 @@ def _fault(fault: Mapping[str, Any]) -> str:
     return f"{where}: {fault['msg']}, got {fault['input']!r}"
 
 
+def check_declared(namespace: dict[str, Any], others: Sequence[str] = ()) -> Mapping[str, type]:
+    """The declared parameters of a notebook; a ValueError for a plain value that is none."""
+    declared: Mapping[str, Any] = namespace.get("__annotations__", {})
+    if not namespace.get("_checked"):
+        for name, value in namespace.items():
+            expected = name.startswith("_") or name in {*declared, *_IPYTHON, *others}
+            if isinstance(value, _PLAIN) and not expected:
+                raise ValueError(unknown_name("parameter", name, {*declared, *others}))
+    namespace["_checked"] = True
+    return declared
+
+
 def read_parameters(namespace: dict[str, Any]) -> Preset:
     """Load the preset of a notebook with its parameters, from its ``globals()``.
 
@@ -256,12 +268,7 @@ def read_parameters(namespace: dict[str, Any]) -> Preset:
     >>> read_parameters({"__annotations__": types, "preset": "smoke", "seed": 4}).seed
     4
     """
-    declared: Mapping[str, Any] = namespace.get("__annotations__", {})
-    if not namespace.get("_checked"):
-        for name, value in namespace.items():
-            expected = name.startswith("_") or name in {*declared, *_IPYTHON, *_RUN}
-            if isinstance(value, _PLAIN) and not expected:
-                raise ValueError(unknown_name("parameter", name, {*declared, *_RUN}))
+    declared = check_declared(namespace, _RUN)
     given = {name: namespace[name] for name in (*declared, *_RUN) if name in namespace}
     preset, committed = load_preset(**given), load_preset("offline")
     differing = [
@@ -273,7 +280,6 @@ def read_parameters(namespace: dict[str, Any]) -> Preset:
             f"{', '.join(differing)}: this run would replace committed tables; {advice}"
         )
     preset._declared = tuple(declared)
-    namespace["_checked"] = True
     return preset
 
 
