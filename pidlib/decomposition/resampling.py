@@ -6,11 +6,11 @@ half of the samples has 2^(1/2) times the excess. `extrapolate` takes off
     (mean I_Q of halves - I_Q) / (2^(1/2) - 1),   unless it is negative.
 
 Informations, and I_Q where I(Y; X1) and I(Y; X2) differ by more than their sampling error, have a
-bias of order 1 / n: as much is taken off as they differ from their means over halves (of I_Q,
-again unless that is negative). The spread of
-halves is also that of samples (the delete-half jackknife, Shao and Wu 1989), which the bootstrap
-misses where an atom is zero. No interval is narrower than what events unseen in n samples can add:
-a probability of -ln(.05) / n (the rule of three), at log2 k bits for k answers.
+bias of order 1 / n: as much is taken off as they differ from their means over halves (of I_Q, again
+unless that is negative). The spread of halves is also that of samples (the delete-half jackknife,
+Shao and Wu 1989), which the bootstrap misses where an atom is zero. No interval is narrower than
+what events unseen in n samples can add: a probability of -ln(.05) / n (the rule of three), at log2
+k bits for k answers.
 """
 
 import math

@@ -42,7 +42,7 @@ class Prompter:
 
     A token belongs to the question if it covers a character of it in the text that the processor
     gives to its tokenizer, where the placeholder of a picture is expanded. Raises a ValueError
-    without a fast tokenizer, and without a chat template that keeps questions as they are.
+    without a fast tokenizer, and for a chat template that changes questions.
     """
 
     def __init__(self, loaded: LoadedModel):
