@@ -44,12 +44,11 @@ def sensory_profile(
         rows.append((atom, bits, best, *intervals[atom], *bounds[atom], *tested))
     columns = ["atom", "value_bits", "corrected_bits", "ci_low", "ci_high"]
     columns += ["lower_bits", "upper_bits", "null_mean", "null_p"]
-    table = pd.DataFrame(rows, columns=columns)
+    table = pd.DataFrame(rows, columns=columns).assign(reference=sensory.REFERENCES[condition][0])
     converged = result.pid.converged and halves.converged and null.converged
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
     counts = {"n_samples": sum(sizes), "n_conditions": len(groups)}
     counts["n_per_condition"] = float(np.median(sizes))
-    moved = {f"moved_{name}": distance for name, distance in result.reconciliation.items()}
-    fixed |= {"given": condition, "reference": sensory.REFERENCES[condition][0], "seed": seed}
-    table = table.assign(converged=converged, **counts, **fixed, **moved)
+    fixed |= {f"moved_{name}": distance for name, distance in result.reconciliation.items()}
+    table = table.assign(given=condition, seed=seed, converged=converged, **counts, **fixed)
     return Measured(table, corrected.draws, corrected.atoms, result)
