@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> None:
     command.add_argument("--partners", type=int, default=32, help="questions per picture")
     command.add_argument("--tau", type=float, default=0.3, help="candidate mass of a fallback")
     command.add_argument("--draws", type=int, default=4, help="draws of the noise to average")
+    command.add_argument("--orders", type=int, default=1, help="orders of the options to average")
     command.add_argument("--mask", default="noise", help="of masked tokens: noise, mean, swapped")
     command.add_argument("--halves", type=int, default=16, help="halves of samples for intervals")
     command.add_argument("--seed", type=int, default=0, help="of noise, partners and halves")
@@ -43,8 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _check(model: str, device: str, samples: str = "micro/existence") -> None:
     loaded = pidlib.load_model(model, device=device)
-    lines = check(loaded, pidlib.load_benchmark(samples, n=8))
-    for name, text in lines.items():
+    for name, text in check(loaded, pidlib.load_benchmark(samples, n=8)).items():
         print(f"{name:12}{text}")
 
 

@@ -17,12 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import rel_entr
 
 from pidlib._common import derive_seed, unknown_name
 from pidlib.decomposition import PID, mean
 from pidlib.decomposition.decisions import DecisionPID, Decisions, decision_pid
-from pidlib.decomposition.resampling import N_HALVES, Halves, bootstrap_decisions, solve_halves
+from pidlib.decomposition.resampling import N_HALVES, Halves, solve_halves
 from pidlib.extraction import Extraction
 
 SOURCES = ("vision", "audio")
@@ -176,49 +175,6 @@ def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> Sens
 def _shares(decisions: Sequence[Decisions]) -> Float[np.ndarray, " c"]:
     counts = np.array([len(part) for part in decisions], dtype=float)
     return counts / counts.sum()
-
-
-def reference_shift(groups: Sequence[Group], reference: str) -> float:
-    r"""Return the bits that a reference r other than P(Y | c) adds to redundancy.
-
-    .. math:: \sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)
-
-    The paper's terms are KL(p(y | v, t) || r), and likewise for audio and for both, with an
-    unstated r. All of them and I_Q grow by KL(P(Y | c) || r) if r is one of the `REFERENCES` of the
-    condition (else a ValueError): the mean of the samples of a ``question`` or ``template``, of all
-    samples (``marginal``), or of p(y | t) (``sample``).
-    """
-    condition, allowed = groups[0].condition, REFERENCES[groups[0].condition]
-    if reference not in allowed:
-        text = f"reference {reference!r} is not constant within condition={condition!r}"
-        raise ValueError(f"{text}; choose one of {', '.join(allowed)}")
-    if reference == allowed[0]:
-        return 0.0
-    shares = _shares([group.decisions for group in groups])
-    targets = np.stack([group.decisions.target for group in groups])
-    if reference == "sample":
-        against = np.stack([group.drawn["text"].mean((0, 1)) for group in groups])
-    else:
-        against = np.empty_like(targets)
-        keys = [(group.template, group.template or group.question) for group in groups]
-        keys = [""] * len(groups) if reference == "marginal" else keys
-        for key in set(keys):
-            own = np.array([other == key for other in keys])
-            against[own] = np.tensordot(shares[own] / shares[own].sum(), targets[own], 1)
-    return float(np.tensordot(shares, rel_entr(targets, against).sum(-1), 1) / np.log(2))
-
-
-def bootstrap(
-    result: SensoryPID, decisions: Sequence[Decisions], n: int = 100, seed: int = 0
-) -> dict[str, Float[np.ndarray, " n"]]:
-    """Return draws of the mean atoms; samples are drawn within conditions."""
-    atoms = {name: np.zeros(n) for name in result.pid.atoms}
-    parts = zip(decisions, result.solved, _shares(decisions), strict=True)
-    for index, (part, solved, share) in enumerate(parts):
-        draws = bootstrap_decisions(part, solved, n, derive_seed(seed, index))
-        for name, values in draws.items():
-            atoms[name] += share * values
-    return atoms
 
 
 def halve(

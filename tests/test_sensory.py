@@ -11,15 +11,14 @@ from pidlib.benchmarks import micro_av
 from pidlib.decomposition import pid
 from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.solve import solve as couple
+from pidlib.experiments.omni.profiles import bootstrap, reference_shift
 from pidlib.extraction import Extraction
 from pidlib.extraction.masking import drawn
 from pidlib.sensory import (
     PASSES,
     REFERENCES,
-    bootstrap,
     decompose,
     permuted,
-    reference_shift,
     split_by,
 )
 

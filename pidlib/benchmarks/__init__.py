@@ -2,6 +2,7 @@
 or your own, as lists of `Sample`."""
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import PurePath
@@ -10,16 +11,17 @@ import numpy as np
 from jaxtyping import Float64
 
 from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa, table
-from pidlib.benchmarks.laws import MODES, FiniteLaw, finite_law
 from pidlib.benchmarks.sample import SPLITS, Sample, listing
 from pidlib.benchmarks.table import load_table
+from pidlib.benchmarks.task import Task
 
 __all__ = [
+    "MODES",
     "SPLITS",
     "Sample",
     "canonical",
     "check_available",
-    "finite_laws",
+    "generated",
     "is_external",
     "load",
     "load_table",
@@ -28,6 +30,7 @@ __all__ = [
     "truth",
 ]
 
+MODES = ("masked", "resampled")
 _LOCAL = {"micro": micro, "easy_vqa": easy_vqa, "prior": micro, "micro_av": micro_av}
 _EXTERNAL = {"hub": hub, "music_avqa": music_avqa}
 _TASKS = {kind: module.TASKS for kind, module in (_LOCAL | _EXTERNAL).items()}
@@ -181,28 +184,14 @@ def truth(benchmark: str, unimodal: str = "masked") -> Float64[np.ndarray, "v t 
     return _TASKS[source][task].joint(independent=unimodal == "resampled")
 
 
-def finite_laws(
-    benchmark: str, renderings: int = 4, split: str = "test", seed: int = 0
-) -> dict[str, FiniteLaw]:
-    """Return the law of each template of a generated benchmark, with so many renderings of a state.
+def generated(benchmark: str) -> tuple[tuple[Task, ...], Callable]:
+    """Return the task of a generated benchmark, of clips those of its templates; its renderer.
 
-    A picture task has 4 to 96 samples per rendering; a template of clips has up to 96 with one
-    rendering, and four times as many with two. Raises what `truth` does, and without renderings.
-
-    Examples
-    --------
-    >>> law = finite_laws("micro/pair", renderings=2)["pair"]
-    >>> ideal = np.eye(6)[[s.candidates.index(s.answer) for s in law.samples]]
-    >>> law.weights.shape, law.pid(ideal).unique["language"]
-    ((1, 6, 2), 1.0)
+    Raises what `truth` does.
     """
     source, task = _generated(benchmark, ("micro", "prior", "micro_av"))
-    _check("split", split, SPLITS)
-    if renderings < 1:
-        raise ValueError(f"{renderings} renderings of {benchmark!r}; give 1 or more of each state")
-    tasks, render = _TASKS[source][task], _LOCAL[source].render
-    tasks = tasks if isinstance(tasks, tuple) else (tasks,)
-    return {part.name: finite_law(part, render, split, renderings, seed) for part in tasks}
+    tasks = _TASKS[source][task]
+    return tasks if isinstance(tasks, tuple) else (tasks,), _LOCAL[source].render
 
 
 def _generated(benchmark: str, sources: tuple[str, ...]) -> list[str]:

@@ -15,8 +15,8 @@ from pidlib.extraction.store import Shard
 
 Rows = Float64[np.ndarray, "n k"]
 # Facts of samples that shards keep: name -> attribute of `Sample`.
-FACTS = {f"{name}s": name for name in ("sample_id", "answer", "template", "question")}
-FACTS |= {"media": "media"}
+FACTS = {f"{name}s": name for name in ("sample_id", "answer", "template")}
+FACTS |= {"questions": "text", "media": "media"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Extraction:
     # An array per sample: input embeddings, and "hidden", the outputs of the last block.
     tokens: Mapping[str, list[Float[np.ndarray, "tokens d"]]] = field(default_factory=dict)
     templates: tuple[str, ...] = ()
-    questions: tuple[str, ...] = ()
+    questions: tuple[str, ...] = ()  # with their options
     media: tuple[str, ...] = ()  # hashes of picture, frames and sound
     fingerprint: str = ""  # hash of everything that determines these numbers
 

@@ -11,6 +11,7 @@ import pandas as pd
 from pidlib import benchmarks, sensory
 from pidlib._common import fingerprint, unknown_name
 from pidlib.benchmarks import Sample
+from pidlib.benchmarks.orders import in_orders
 from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.resampling import N_HALVES
 from pidlib.extraction import DRAWS, PASSES, extract
@@ -22,12 +23,13 @@ from pidlib.models import LoadedModel, load_model
 from pidlib.profiles.check import likeliest_tokens
 from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import MODES, diagnose, measure_decisions, measure_mode
+from pidlib.profiles.orders import averaged
 from pidlib.profiles.report import LIMITS, Profile, compare, report
 
 __all__ = ["Profile", "compare", "profile"]
 
 CONDITIONS = ("question", "template")
-MIN_REGRESSED = 32  # samples for the observational mode
+N_REGRESSED = 32  # fewest samples for the observational mode
 N_SHOWN = 8  # samples for the tokens that are likelier than the candidates
 
 
@@ -38,6 +40,7 @@ def profile(
     n: int | None = None,
     partners: int = 32,
     draws: int = DRAWS,
+    orders: int = 1,
     mask: str = "noise",
     tau: float = 0.3,
     given: str = "question",
@@ -67,6 +70,10 @@ def profile(
         Questions that each picture is paired with in the resampled mode; 0 omits this mode.
     draws
         Draws of the mask that are averaged, so that noise is not counted as information.
+    orders
+        Cyclic orders of listed options in which each question is asked; answers are averaged by
+        content, over as many orders as options without preference for a letter or place. See
+        `orders.averaged`; options that name others ("both A and B") change their meaning.
     mask, cache, batch_size
         As of `pidlib.extract`: an interrupted profile resumes, a finished one is read.
     tau
@@ -83,6 +90,7 @@ def profile(
         f"partners={partners}; give 0 (no resampled mode) or more": partners >= 0,
         f"tau={tau} is a share of probability; give 0 to 1": 0 <= tau <= 1,
         f"n_halves={n_halves}; give 2 or more, and {N_HALVES} for an interval": n_halves >= 2,
+        f"orders={orders}; give 1 (as listed), or up to the number of options": orders >= 1,
         f"draws={draws}; give 1 or more, and {DRAWS} to average the noise": draws >= 1,
         f"batch_size={batch_size}; give 1 or more": batch_size >= 1,
         unknown_name("condition", given, CONDITIONS): given in CONDITIONS,
@@ -93,8 +101,8 @@ def profile(
             raise ValueError(text)
     sampling = {"n_halves": n_halves, "seed": seed}
     if isinstance(model, Decisions):
-        if samples is not None or n is not None or cache is not None:
-            raise ValueError("got decisions with samples, n or cache; give the decisions alone")
+        if samples is not None or n is not None or cache is not None or orders > 1:
+            raise ValueError("decisions with samples, n, cache or orders; give the decisions alone")
         rows, halves, *_ = measure_decisions(model, **sampling, device=device)
         first, second = model.sources
         rows = rows.assign(source_a=first, source_b=second, unimodal="decisions", null_mean=np.nan)
@@ -113,17 +121,20 @@ def profile(
     passes, partners = (sensory.PASSES.values(), 0) if clips else (PASSES, partners)
     passes = drawn(tuple(passes), draws)
     samples = check_samples(samples, passes, partners)
+    asked = in_orders(samples, orders)
     if isinstance(model, str | Path):
         model = load_model(model, device=device)
     check_samples(samples, passes, partners, model)
     if progress:
         pairs = sum(map(len, draw_partners(samples, partners, seed))) if partners else 0
-        count = len(samples) * len(passes) + pairs
+        count = (len(samples) * len(passes) + pairs) * orders
         print(f"{model.name}: {count:,} forward passes on {model.device}", file=sys.stderr)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         options = {"seed": seed, "cache": cache, "batch_size": batch_size, "progress": progress}
-        extraction = extract(model, samples, passes=passes, partners=partners, mask=mask, **options)
+        options |= {"passes": passes, "partners": partners, "mask": mask}
+        made = [extract(model, each, **options) for each in asked]
+        extraction, spread = averaged(made, samples)
         groups = sensory.split_by(extraction, given, tau=tau) if clips else []
     notes = [str(entry.message) for entry in caught if entry.category is UserWarning]
     if extraction.fallback(tau=tau) > LIMITS["fallback"][0]:
@@ -134,25 +145,27 @@ def profile(
         measured = {"masked": sensory_profile(groups, **sampling)}
     else:
         options = {"tau": tau, "device": model.device, **sampling}
-        modes = [mode for mode in MODES if partners or mode != "resampled"]
-        if len(samples) < MIN_REGRESSED:
-            modes.remove("observational")
-        measured = {mode: measure_mode(extraction, mode, **options) for mode in modes}
+        use = {
+            "masked": True,
+            "resampled": partners,
+            "observational": len(samples) >= N_REGRESSED,
+        }
+        measured = {mode: measure_mode(extraction, mode, **options) for mode in MODES if use[mode]}
     rows = pd.concat([part.rows for part in measured.values()], ignore_index=True)
     revision = revision or fingerprint(samples=[extraction.questions, extraction.media])
-    settings = {"tau": tau, "partners": partners, "draws": draws, "mask": mask, **sampling}
+    benchmark = ", ".join(dict.fromkeys(sample.benchmark for sample in samples))
+    labels = {"model": model.name, "revision": model.revision, "benchmark": benchmark}
+    labels |= {"benchmark_revision": revision, "dtype": str(model.model.dtype).split(".")[-1]}
+    settings = {"tau": tau, "partners": partners, "draws": draws, "orders": orders, "mask": mask}
     return report(
         rows[rows["atom"] != "total"],
         {mode: part.draws for mode, part in measured.items()},
         extraction.sample_ids,
-        diagnose(extraction, tau, measured["masked"].solved),
+        diagnose(extraction, tau, measured["masked"].solved) | spread,
         extraction,
         notes,
         None if clips else extraction.masked(tau),
-        model=model.name,
-        revision=model.revision,
-        benchmark=", ".join(dict.fromkeys(sample.benchmark for sample in samples)),
-        benchmark_revision=revision,
-        dtype=str(model.model.dtype).removeprefix("torch."),
+        **labels,
         **settings,
+        **sampling,
     )

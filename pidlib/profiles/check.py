@@ -36,24 +36,23 @@ def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> d
     undecided = is_undecided(output["logits"], output["log_normalizer"], tau)
     inputs = tokenizer.decode(rows[0].question.fields["input_ids"])
     tokens = map(tokenizer.convert_ids_to_tokens, reader.candidates.tokens)
+    spelled = zip(first.candidates, tokens, strict=True)
     devices = ", ".join(sorted({str(weight.device) for weight in model.parameters()}))
     exact = "its own forward pass, a masked modality has no influence"
     alone = "each row of a batch is the row alone" if proof.batch <= proof.limit else "batches of 1"
     once = "once for all questions" if proof.prefix <= proof.limit else "again for each question"
     lens = "the logit lens ends in the answer" if proof.lens <= proof.limit else "no logit lens"
     thinks = "<think" in inputs or "enable_thinking" in str(loaded.processor.chat_template)
-    known = loaded.family.name in FAMILIES
     words = likeliest_tokens(reader, samples)
     return {
         "model": f"{loaded.name}, revision {loaded.revision}",
-        "family": loaded.family.name + (", by its row" if known else ", derived"),
+        "family": loaded.family.name
+        + (", derived", ", by its row")[loaded.family.name in FAMILIES],
         "weights": f"{model.num_parameters():,} parameters, {model.dtype}, on {devices}",
         "proved": f"{exact}; {alone}; pictures are read {once}; {lens}",
         "prompt": f"{inputs!r}, and the {'clip' if first.video is not None else 'picture'}",
         "thinking": "switched off where the template allows it" if thinks else "none",
-        "candidates": ", ".join(
-            f"{c}: {' '.join(t)}" for c, t in zip(first.candidates, tokens, strict=True)
-        ),
+        "candidates": ", ".join(f"{name}: {' '.join(own)}" for name, own in spelled),
         "answers": f"fallback {undecided.mean():.2f} at tau = {tau:g}; likeliest tokens: {words}",
         "cost": f"at most {seconds / 60:,.1f} minutes for {N} samples with {PARTNERS} partners",
     }

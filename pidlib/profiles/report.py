@@ -145,7 +145,7 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
         raise ValueError(f"profiles of different samples: {where}; profile both on one list")
     if not first.draws.keys() & second.draws.keys():
         raise ValueError(f"no mode in common: {', '.join(first.draws)}; {', '.join(second.draws)}")
-    settings = ("given", "seed", "tau", "n_halves", "partners", "draws", "mask")
+    settings = ("given", "seed", "tau", "n_halves", "partners", "draws", "orders", "mask")
     for name in (*settings, "source_a", "source_b"):
         columns = [profile.table.get(name, pd.Series([None])) for profile in (first, second)]
         values = [set(column.dropna()) for column in columns]

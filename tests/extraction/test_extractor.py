@@ -122,6 +122,17 @@ def test_ids_and_answers_are_kept_in_order():
     np.testing.assert_allclose(extraction.logits["vision"], back.logits["vision"][::-1], atol=1e-5)
 
 
+def test_questions_with_other_options_are_other_values():
+    options = ("red or blue?", "green or blue?")
+    data = [sample(i, question="what color is it?", options=options[i % 2]) for i in range(6)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # few samples
+        answers = extract(loaded("llava"), data, partners=4, progress=False)
+    assert answers.questions[1] == "what color is it?\ngreen or blue?"
+    for decisions in (answers.masked(), answers.resampled()):
+        assert decisions.values["language"].max() == 1
+
+
 def test_embeddings_are_token_means():
     model, data = loaded("qwen2_5_vl"), samples(3)
     extraction = extract(model, data, progress=False)

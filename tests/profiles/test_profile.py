@@ -78,6 +78,12 @@ def test_a_benchmark_and_a_model_can_be_given_by_name(tmp_path):
         (("llava", WORLD), {"partners": -1}, "partners=-1; give 0"),
         (("llava", WORLD), {"n_halves": 1}, "n_halves=1; give 2 or more"),
         (("llava", WORLD), {"draws": 0}, "draws=0; give 1 or more"),
+        (("llava", WORLD), {"orders": 0}, "orders=0; give 1 .as listed., or up to"),
+        (
+            ("llava", WORLD),
+            {"orders": 2},
+            "orders=2 of the options, but 12 of 12 samples list none",
+        ),
         (("llava", WORLD), {"mask": "blur"}, "unknown mask 'blur'"),
         (("llava", WORLD), {"given": "ignored"}, "unknown condition 'ignored'"),
         (("llava", WORLD), {"n": 4}, "n=4 is for a benchmark given by name; pass samples"),
@@ -89,7 +95,7 @@ def test_a_benchmark_and_a_model_can_be_given_by_name(tmp_path):
         (
             (Decisions(np.eye(2), {"a": np.eye(2), "b": np.eye(2)}), WORLD),
             {},
-            "with samples, n or cache",
+            "with samples, n, cache or orders",
         ),
     ],
 )
@@ -368,6 +374,10 @@ def test_inputs_that_cannot_be_read_are_named():
         (["lava", "micro/existence"], "error: .*did you mean 'llava'"),
         (["llava", "table:none.csv"], "error: there is no table .*none.csv"),
         (["llava", "micro/existence", "--tau", "3"], "error: tau=3.0"),
+        (
+            ["llava", "micro/existence", "--orders", "2"],
+            "error: orders=2 of the options, but 256 of",
+        ),
         (["llava", "micro/existence", "--out", "missing/mine.csv"], "error: no folder missing"),
         (["llava", "micro/existence", "--plot", "mine.txt"], "error: .*mine.txt.*pdf or .png"),
     ],

@@ -11,9 +11,8 @@ import pandas as pd
 
 from pidlib import benchmarks
 from pidlib._common import fingerprint
-from pidlib.benchmarks import micro_av
+from pidlib.benchmarks import MODES, micro_av
 from pidlib.benchmarks.clips import RATE
-from pidlib.benchmarks.laws import MODES
 from pidlib.experiments import ATOMS, Preset, declare, style, tables
 from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale_bits
 

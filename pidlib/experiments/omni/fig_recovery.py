@@ -9,11 +9,12 @@ from itertools import groupby, product
 import numpy as np
 import pandas as pd
 
-from pidlib.benchmarks import Sample, finite_laws, micro_av
+from pidlib.benchmarks import Sample, micro_av
 from pidlib.decomposition import PID, pid
 from pidlib.experiments import Preset, Query, Request, declare, extract_all, style, validate
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
+from pidlib.experiments.renderings import finite_laws
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by

@@ -4,16 +4,21 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from jaxtyping import Float
+from scipy.special import rel_entr
 
 from pidlib import sensory
-from pidlib.decomposition.resampling import percentile_intervals
+from pidlib._common import derive_seed
+from pidlib.decomposition.decisions import Decisions
+from pidlib.decomposition.resampling import bootstrap_decisions, percentile_intervals
 from pidlib.experiments import Extracted, Preset, Query, stages, style
 from pidlib.experiments.tables import ATOMS, declare, diagnostics, masked_diagnostics
 from pidlib.extraction import Extraction, drawn
 from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import Measured, atom_rows
-from pidlib.sensory import Group
+from pidlib.sensory import Group, SensoryPID
 
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
 TRAINED_WITH_NOISE = (
@@ -46,7 +51,7 @@ def template_profile(
     groups = sensory.split_by(extraction, "template", tau=tau, layer=layer)
     decisions = [group.decisions for group in groups]
     result = sensory.decompose(decisions)
-    draws = sensory.bootstrap(result, decisions, n_bootstrap, seed)
+    draws = bootstrap(result, decisions, n_bootstrap, seed)
     rows = atom_rows(result, percentile_intervals(draws, result.pid.atoms))
     rows = stages.with_null(rows, partial(sensory.permuted, groups), sensory.averaged(groups), seed)
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
@@ -68,15 +73,77 @@ def measure_trajectory(preset: Preset, answer: Extracted) -> tuple[Measured, dic
 
 
 def profile_rows(
-    preset: Preset, answer: Extracted, groups: Sequence[Group], **options: Any
+    preset: Preset,
+    answer: Extracted,
+    groups: Sequence[Group],
+    references: Sequence[str] = (),
+    **options: Any,
 ) -> pd.DataFrame:
-    """Rows of `sensory_profile` with the columns that identify their origin."""
+    """Rows of `sensory_profile`, by reference, with the columns that identify their origin."""
     settings = preset.model_dump(include={"n_halves", "seed"})
     rows = sensory_profile(groups, **settings, **options).rows
+    rows = with_references(rows, groups, references) if references else rows
     settings |= {"analysis": "sensory", "given": groups[0].condition, "tau": preset.tau}
     named = (answer.row_columns("omni", reference=name, **settings) for name in rows["reference"])
     columns = answer.columns | {"fingerprint": [each["fingerprint"] for each in named]}
     return rows.assign(**{key: columns[key] for key in columns if key not in rows})
+
+
+def with_references(
+    rows: pd.DataFrame, groups: Sequence[Group], references: Sequence[str]
+) -> pd.DataFrame:
+    """Rows of `sensory_profile` for each reference, which adds to redundancy and the sum."""
+    columns = ["value_bits", "corrected_bits", "ci_low", "ci_high", "lower_bits", "upper_bits"]
+    parts = []
+    for reference in references:
+        part = rows.assign(reference=reference)
+        grows = part["atom"].isin(("redundancy", "total"))
+        part.loc[grows, [*columns, "null_mean"]] += reference_shift(groups, reference)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def reference_shift(groups: Sequence[Group], reference: str) -> float:
+    r"""Return the bits that a reference r other than P(Y | c) adds to redundancy.
+
+    .. math:: \sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)
+
+    The paper's terms are KL(p(y | v, t) || r), and likewise for audio and for both, with an
+    unstated r. All of them and I_Q grow by KL(P(Y | c) || r) if r is one of the `REFERENCES` of the
+    condition (else a ValueError): the mean of the samples of a ``question`` or ``template``, of all
+    samples (``marginal``), or of p(y | t) (``sample``).
+    """
+    condition, allowed = groups[0].condition, sensory.REFERENCES[groups[0].condition]
+    if reference not in allowed:
+        text = f"reference {reference!r} is not constant within condition={condition!r}"
+        raise ValueError(f"{text}; choose one of {', '.join(allowed)}")
+    if reference == allowed[0]:
+        return 0.0
+    sizes = np.array([len(group.decisions) for group in groups])
+    shares = sizes / sizes.sum()
+    targets = np.stack([group.decisions.target for group in groups])
+    if reference == "sample":
+        against = np.stack([group.drawn["text"].mean((0, 1)) for group in groups])
+    else:
+        against = np.empty_like(targets)
+        keys = [(group.template, group.template or group.question) for group in groups]
+        keys = [""] * len(groups) if reference == "marginal" else keys
+        for key in set(keys):
+            own = np.array([other == key for other in keys])
+            against[own] = np.tensordot(shares[own] / shares[own].sum(), targets[own], 1)
+    return float(np.tensordot(shares, rel_entr(targets, against).sum(-1), 1) / np.log(2))
+
+
+def bootstrap(
+    result: SensoryPID, decisions: Sequence[Decisions], n: int = 100, seed: int = 0
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Return draws of the mean atoms; samples are drawn within conditions."""
+    atoms = {name: np.zeros(n) for name in result.pid.atoms}
+    for index, (part, solved) in enumerate(zip(decisions, result.solved, strict=True)):
+        draws = bootstrap_decisions(part, solved, n, derive_seed(seed, index))
+        for name, values in draws.items():
+            atoms[name] += len(part) / sum(map(len, decisions)) * values
+    return atoms
 
 
 def legend_handles() -> list[style.Artist]:

@@ -1,7 +1,7 @@
 """Are measured atoms those that a model really has, even when it errs?
 
 On a finite law, a few renderings of every state of a generated task, the answers give the exact
-atoms of a model (`pidlib.benchmarks.finite_laws`): the truth of estimates from a draw.
+atoms of a model (`pidlib.experiments.renderings`): the truth of estimates from a draw.
 """
 
 from collections.abc import Iterator
@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 
 from pidlib._common import derive_seed
-from pidlib.benchmarks import Sample, finite_laws
-from pidlib.benchmarks.laws import FiniteLaw
+from pidlib.benchmarks import Sample
 from pidlib.experiments import MODES, Extracted, Preset, Query, Request, extract_all, style
+from pidlib.experiments.renderings import FiniteLaw, finite_laws
 from pidlib.experiments.statistics import percentile_interval
 from pidlib.experiments.tables import ATOMS, declare, validate
 from pidlib.experiments.validation import fig_benchmarks

@@ -9,12 +9,18 @@ from test_sensory import ideal, record, soft
 from experiments.omni.synthetic import SETTINGS, answering, nothing, sight, xor
 from pidlib.experiments import tables
 from pidlib.experiments.extractions import Extracted
-from pidlib.experiments.omni.profiles import profile_rows, template_profile, trajectory
+from pidlib.experiments.omni.profiles import (
+    profile_rows,
+    reference_shift,
+    template_profile,
+    trajectory,
+    with_references,
+)
 from pidlib.experiments.preset import load_preset
 from pidlib.extraction.masking import drawn
 from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import diagnose
-from pidlib.sensory import REFERENCES, decompose, reference_shift, split_by
+from pidlib.sensory import REFERENCES, decompose, split_by
 
 SHARED = dict.fromkeys(("experiment", "benchmark", "model", "fingerprint"), "t")
 ATOMS = ("redundancy", "unique_vision", "unique_audio", "synergy", "total")
@@ -72,7 +78,8 @@ def test_the_null_of_a_reference_has_its_shift():
     """Permuted answers keep P(Y | c), so a reference adds as many bits to the null."""
     groups = split_by(soft(texts=4, templates=2), "question")
     options = {"n_halves": 2, "n_permutations": 2}
-    table = sensory_profile(groups, REFERENCES["question"], **options).rows
+    rows = sensory_profile(groups, **options).rows
+    table = with_references(rows, groups, REFERENCES["question"])
     null = table.pivot(index="reference", columns="atom", values="null_mean")
     for reference in REFERENCES["question"]:
         added = null.loc[reference] - null.loc["question"]
@@ -83,7 +90,8 @@ def test_the_null_of_a_reference_has_its_shift():
 def test_references_change_redundancy_and_the_sum_with_their_intervals():
     groups = split_by(soft(texts=4, templates=2), "question")
     options = {"n_halves": 6, "n_permutations": 0}
-    table = sensory_profile(groups, REFERENCES["question"], **options).rows
+    rows = sensory_profile(groups, **options).rows
+    table = with_references(rows, groups, REFERENCES["question"])
     wide = table.pivot(index="reference", columns="atom", values="value_bits")
     assert (wide[["unique_vision", "unique_audio", "synergy"]].std() < 1e-12).all()
     assert wide["redundancy"].nunique() == 4 and wide["redundancy"].idxmin() == "question"

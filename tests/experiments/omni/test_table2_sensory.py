@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from test_sensory import soft
 
+from pidlib.experiments.omni.profiles import with_references
 from pidlib.experiments.omni.table2_sensory import COLUMNS, figure, latex, published_rows
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.tables import validate
@@ -23,7 +24,8 @@ def measured(condition="question"):
         extraction = soft(seed=seed, texts=4, templates=2)
         groups = split_by(extraction, condition)
         options = {"n_halves": 2, "n_permutations": 2}
-        rows, *_, solved = sensory_profile(groups, REFERENCES[condition], **options)
+        rows, *_, solved = sensory_profile(groups, **options)
+        rows = with_references(rows, groups, REFERENCES[condition])
         columns = diagnose(extraction, solved=solved) | {"benchmark": benchmark, "model": model}
         tables.append(rows.assign(**columns))
     return validate(pd.concat([*tables, published_rows()]).assign(**SHARED), COLUMNS)

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from media_files import amplitudes, centers
 
-from pidlib.benchmarks import finite_laws, laws, micro_av, names, truth
+from pidlib.benchmarks import micro_av, names, truth
 from pidlib.benchmarks.task import split_of
 from pidlib.decomposition import pid
+from pidlib.experiments import renderings
+from pidlib.experiments.renderings import finite_laws
 
 GENERATED = [name for name in names() if name.split("/")[0] in ("micro", "prior", "micro_av")]
 
@@ -74,9 +76,11 @@ def test_all_questions_about_a_picture_share_it_and_it_is_of_the_split():
 
 
 def test_pictures_belong_to_the_split(monkeypatch):
-    kept, intact = [], laws.draw_in_split
+    kept, intact = [], renderings.draw_in_split
     monkeypatch.setattr(
-        laws, "draw_in_split", lambda split, draw: kept.append(intact(split, draw)) or kept[-1]
+        renderings,
+        "draw_in_split",
+        lambda split, draw: kept.append(intact(split, draw)) or kept[-1],
     )
     finite_laws("micro_av/pair", 2, "train")
     assert len(kept) == 12 and {split_of(clip.layout) for clip in kept} == {"train"}

@@ -17,13 +17,11 @@ import numpy as np
 from jaxtyping import Float64
 
 from pidlib._common import unknown_name
+from pidlib.benchmarks import MODES, SPLITS, Sample, generated
 from pidlib.benchmarks.clips import Clip
 from pidlib.benchmarks.pictures import Picture
-from pidlib.benchmarks.sample import Sample
 from pidlib.benchmarks.task import Task, draw_in_split, sample_id, stream
 from pidlib.decomposition import PID, sensory_pid
-
-MODES = ("masked", "resampled")
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,31 @@ class FiniteLaw:
         return sensory_pid(self.joint(answers, *arguments, **options), sources=self.sources)
 
 
-def finite_law(
+def finite_laws(
+    benchmark: str, renderings: int = 4, split: str = "test", seed: int = 0
+) -> dict[str, FiniteLaw]:
+    """Return the law of each template of a generated benchmark, with so many renderings of a state.
+
+    A picture task has 4 to 96 samples per rendering; a template of clips has up to 96 with one
+    rendering, and four times as many with two. Raises what `benchmarks.truth` does, and a
+    ValueError for an unknown split and without renderings.
+
+    Examples
+    --------
+    >>> law = finite_laws("micro/pair", renderings=2)["pair"]
+    >>> ideal = np.eye(6)[[s.candidates.index(s.answer) for s in law.samples]]
+    >>> law.weights.shape, law.pid(ideal).unique["language"]
+    ((1, 6, 2), 1.0)
+    """
+    tasks, render = generated(benchmark)
+    if split not in SPLITS:
+        raise ValueError(unknown_name("split", split, SPLITS))
+    if renderings < 1:
+        raise ValueError(f"{renderings} renderings of {benchmark!r}; give 1 or more of each state")
+    return {part.name: _law(part, render, split, renderings, seed) for part in tasks}
+
+
+def _law(
     task: Task,
     render: Callable[[Task, tuple, str, Random], Picture | Clip],
     split: str,
