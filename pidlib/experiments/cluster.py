@@ -7,6 +7,7 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 from functools import cache
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import torch
@@ -101,7 +102,9 @@ def _partners(benchmark: str, query: Query) -> int:
 
 def _measured(preset: Preset, name: str, benchmark: str, query: Query) -> tuple[float, ...]:
     """Number of blocks, width, and passes per second in a batch, of a model in a folder."""
-    model, count = find_model(preset, name), min(preset.batch_size, query.n_samples)
+    with TemporaryDirectory() as cache:
+        model = find_model(preset.model_copy(update={"cache": cache}), name)
+    count = min(preset.batch_size, query.n_samples)
     samples = benchmarks.load(benchmark, query.split, count, query.seed)
     options = {"passes": query.passes, "partners": query.partners, "progress": False}
     options["batch_size"] = preset.batch_size

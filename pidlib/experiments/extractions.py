@@ -9,13 +9,13 @@ import torch
 from tqdm.auto import tqdm
 
 from pidlib import benchmarks
-from pidlib._common import Deferred, fingerprint, project_root
+from pidlib._common import Deferred, code_version, fingerprint, project_root
 from pidlib.benchmarks import Sample
 from pidlib.experiments.preset import Preset, parse_model
 from pidlib.extraction import Extraction, extract
 from pidlib.extraction.extractor import identity, model_facts, sample_facts
-from pidlib.extraction.store import Store
-from pidlib.models import LoadedModel, load_model
+from pidlib.extraction.store import Shard, Store, open_store
+from pidlib.models import LoadedModel, families, load_model
 from pidlib.models.families import family_named
 from pidlib.models.load import download, folder_revision, latest_revision, resolve
 
@@ -105,21 +105,32 @@ def extract_requests(preset: Preset, module: ModuleType) -> str:
 
 
 def find_model(preset: Preset, name: str) -> LoadedModel:
-    """A model that is described by its configuration; its weights are loaded when first needed."""
-    from pidlib.models._transformers import transformers
+    """A model described by its configuration, or the cache; weights are loaded when first needed.
 
+    Neither importing transformers nor the hub is needed for a pinned model that was seen before.
+    """
     label, name, revision = parse_model(name)
     folder, revision = resolve(name, revision, allow_unpinned=preset.allow_unpinned)
     revision = revision or (folder_revision(folder) if folder else latest_revision(name))
     commit = None if folder else revision
-    source = str(folder or download(name, revision, ["config.json"]))
-    config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
-    saved, family = config.dtype, family_named(config.model_type)
-    if family.submodel:
-        config = getattr(config, f"{family.submodel}_config", config)
-    dtype = (saved or torch.float32) if preset.dtype == "auto" else getattr(torch, preset.dtype)
+
+    def describe() -> Shard:
+        from pidlib.models._transformers import transformers
+
+        source = str(folder or download(name, revision, ["config.json"]))
+        config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
+        saved, family = config.dtype, family_named(config.model_type)
+        if family.submodel:
+            config = getattr(config, f"{family.submodel}_config", config)
+        dtype = (saved or torch.float32) if preset.dtype == "auto" else getattr(torch, preset.dtype)
+        return Shard({}, model_facts(config, revision, dtype))
+
+    identity = {"kind": "model", "revision": revision, "dtype": preset.dtype}
+    identity["code"] = code_version(families, model_facts)
+    with open_store(project_root() / preset.cache, identity, {}) as store:
+        facts = store.fill({"facts": describe})[0].facts
+    dtype = getattr(torch, facts["dtype"].removeprefix("torch."))
     load = partial(load_model, name, revision=commit, device=preset.device, dtype=dtype)
-    facts = model_facts(config, revision, dtype)
     return Deferred(load, name=label, revision=revision, facts=facts)
 
 

@@ -12,6 +12,7 @@ from pidlib.experiments.extractions import Query, Request
 from pidlib.experiments.preset import load_preset
 from pidlib.extraction import extract
 from pidlib.extraction.masking import FULL
+from pidlib.models import load_model
 from pidlib.training.minis import vocabulary
 from pidlib.training.tiny import build
 
@@ -56,7 +57,7 @@ def test_the_cost_of_a_model_in_a_folder_is_that_of_its_extraction(preset):
     row = cluster.costs(preset, {preset.models[0]: pairs}).iloc[0]
     assert row["download_GB"] == 0 and row["extractions"] == 1 and row["passes"] == 80
     assert 0 < row["hours"] < 0.1
-    model = cluster.find_model(preset, preset.models[0])
+    model = load_model(preset.models[0], device="cpu")
     samples = cluster.benchmarks.load("micro/existence", "test", 40)
     options = {"passes": QUERY.passes, "layers": (0, 1), "cache": preset.cache.parent / "one"}
     extract(model, samples, **options)

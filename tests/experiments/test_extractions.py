@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import sys
 from types import SimpleNamespace
 
 import pandas as pd
@@ -132,11 +133,12 @@ def test_all_requests_include_every_notebook():
     assert {*preset.models, *preset.population, *preset.omni_models} <= models
 
 
-def test_a_complete_cache_is_read_without_weights(preset, monkeypatch):
+def test_a_complete_cache_is_read_without_weights_and_transformers(preset, monkeypatch):
     queries = QUERY._replace(layers=None), QUERY._replace(passes=(FULL, "vision"), tokens=True)
     (first,) = extract_all(preset, request(preset, *queries))
     loads = []
     monkeypatch.setattr(module, "load_model", lambda name, **_: loads.append(name) or 1 / 0)
+    monkeypatch.setitem(sys.modules, "pidlib.models._transformers", None)  # cannot be imported
     (second,) = extract_all(preset, request(preset, *queries))
     for before, after in zip(first, second, strict=True):
         assert before.columns == after.columns and len(after.extraction) == 4

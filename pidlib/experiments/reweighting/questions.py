@@ -1,7 +1,7 @@
 """The questions of a training: to train on, to profile on, and to evaluate on."""
 
 from collections.abc import Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from pidlib._common import derive_seed
@@ -20,13 +20,16 @@ class Questions(NamedTuple):
 
 def questions(spec: TrainingSpec, *, allow_unpinned: bool = False) -> Questions:
     """The questions of a training; the evaluation is balanced where every text has all answers."""
-    on, get = spec.trained_on, partial(load, allow_unpinned=allow_unpinned)
+    on, get = spec.trained_on, partial(_loaded, allow_unpinned=allow_unpinned)
     train = get(on, "train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed))
     profile = get(on, "validation", spec.n_profiled, spec.stream)
     if is_external(on):
         return Questions(train, profile, get(on, "test", spec.n_evaluated, spec.stream))
     everything = get(f"prior/{BALANCED}" if on in names("prior") else on, "test", None, spec.stream)
     return Questions(train, profile, balanced(everything, spec.n_evaluated))
+
+
+_loaded = lru_cache(maxsize=3)(load)  # the samples of the last training; they are not changed
 
 
 def evaluation_name(trained_on: str) -> str:
