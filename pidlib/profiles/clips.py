@@ -55,10 +55,8 @@ def sensory_profile(
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
     counts = {"n_samples": sum(sizes), "n_conditions": len(groups)}
     counts["n_per_condition"] = float(np.median(sizes))
-    moved = {f"moved_{name}": distance for name, distance in result.reconciliation.items()}
-    table = table.assign(
-        given=condition, seed=seed, converged=converged, **counts, **fixed, **moved
-    )
+    fixed |= {f"moved_{name}": distance for name, distance in result.reconciliation.items()}
+    table = table.assign(given=condition, seed=seed, converged=converged, **counts, **fixed)
     return Measured(table, corrected.draws, corrected.atoms, result)
 
 
