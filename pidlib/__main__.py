@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     run = {"check": _check, "profile": _profile}[options.pop("command")]
     try:
         run(**options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 
@@ -52,6 +52,8 @@ def _profile(out: str | None, plot: str | None, halves: int, **options) -> None:
     for path in (out, plot):
         if path and not Path(path).parent.is_dir():
             raise ValueError(f"no folder {Path(path).parent} for {path}; create it first")
+        if path and Path(path).is_dir():
+            raise ValueError(f"{path} is a folder; give the name of a file")
     if plot and Path(plot).suffix not in (".pdf", ".png"):
         raise ValueError(f"--plot {plot}; give a file that ends in .pdf or .png")
     with warnings.catch_warnings():

@@ -1,5 +1,6 @@
 """Queries to the models of a preset: checked first, answered once, identified in every row."""
 
+import runpy
 import shutil
 import signal
 import sys
@@ -214,6 +215,29 @@ def test_the_shell_names_the_models_that_failed_and_does_the_others(preset, shel
 def test_the_shell_knows_the_models_of_a_preset(shell_of):
     with pytest.raises(ValueError, match="unknown model of preset smoke 'nobody'"):
         shell_of("extract", "--models", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["extract", "--preset", "smke"], "unknown preset 'smke'; did you mean 'smoke'"),
+        (
+            ["extract", "--preset", "smoke", "--models", "lava"],
+            "smoke 'lava'; did you mean 'llava'",
+        ),
+        (["extract", "--preset", "smoke", "--dry-run", "--models", "lava"], "did you mean 'llava'"),
+        (["outcomes", "--preset", "none.yaml"], "unknown preset 'none.yaml'"),
+        (["coverage", "--preset", "smoke", "--gpus"], "no GPU is visible"),
+    ],
+)
+def test_errors_of_users_are_one_line_in_a_shell(arguments, message, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["experiments", *arguments])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(shell.__file__, run_name="__main__")
+    line = str(caught.value)
+    assert line.startswith("error: ") and message in line and len(line.splitlines()) == 1
 
 
 def test_several_processes_run_the_same_command(shell_of, monkeypatch):

@@ -383,7 +383,9 @@ def test_inputs_that_cannot_be_read_are_named():
         (["llava", "table:none.csv"], "error: there is no table .*none.csv"),
         (["llava", "micro/existence", "--tau", "3"], "error: tau=3.0"),
         (["llava", "micro/existence", "--out", "missing/mine.csv"], "error: no folder missing"),
+        (["llava", "micro/existence", "--out", "."], "error: . is a folder; give the name of a"),
         (["llava", "micro/existence", "--plot", "mine.txt"], "error: .*mine.txt.*pdf or .png"),
+        (["llava", "cars.csv"], "error: unknown benchmark 'cars.csv'; did you mean 'table:cars"),
     ],
 )
 def test_wrong_arguments_stop_before_any_work(arguments, message, monkeypatch, tmp_path):
