@@ -21,7 +21,7 @@ from pidlib.experiments import draw, tables
 from pidlib.experiments.preset import Preset, load_preset
 
 ROOT = project_root()
-PAPER = sorted(ROOT.glob("notebooks/*/*.ipynb"))
+PAPER = sorted([*ROOT.glob("notebooks/*/*.ipynb"), ROOT / "notebooks/claims.ipynb"])
 QUICKSTART, YOURS = (ROOT / f"notebooks/{name}.ipynb" for name in ("quickstart", "your_model"))
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 

@@ -42,7 +42,7 @@ def draw(preset: Preset, module: ModuleType) -> Drawn:
     """Draw a notebook's figure (PDF, PNG) and table (.tex); warn of rows above the tolerance."""
     name, tables = notebook_name(module), {}
     for table, columns in declared(module).items():
-        tables[table] = read(preset.table(f"{name.partition('/')[0]}/{table}"), columns)
+        tables[table] = read(preset.table(name).with_stem(table), columns)
         if note := unconverged(tables[table]):
             warnings.warn(f"{name}: {note}", stacklevel=2)
     if isinstance(module.COLUMNS, Columns):
@@ -81,9 +81,10 @@ def notebook_module(name: str) -> ModuleType:
 
 
 def names() -> list[str]:
-    """All notebooks that draw, ``experiment/name``."""
+    """All notebooks that draw, ``experiment/name``, and ``claims``, which reads their tables."""
     folder = Path(__file__).parent
     files = sorted((*folder.glob("*/fig*.py"), *folder.glob("*/table*.py")))
+    files.append(folder / "claims.py")
     return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
 
 

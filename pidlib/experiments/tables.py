@@ -127,16 +127,16 @@ def save(
     preset: Preset, module: ModuleType, tables: pd.DataFrame | Mapping[str, pd.DataFrame]
 ) -> pd.DataFrame | Mapping[str, pd.DataFrame]:
     """Write the table that a notebook's module measured, or several by name; return them."""
-    experiment, name = notebook_name(module).split("/")
-    named = {name: tables} if isinstance(tables, pd.DataFrame) else tables
+    path = preset.table(notebook_name(module))
+    named = {path.stem: tables} if isinstance(tables, pd.DataFrame) else tables
     for part, table in named.items():
-        write(table, preset.table(f"{experiment}/{part}"), declared(module)[part])
+        write(table, path.with_stem(part), declared(module)[part])
     return tables
 
 
 def notebook_name(module: ModuleType) -> str:
     """The notebook of a module: ``pidlib.experiments.omni.fig_gate`` -> ``omni/fig_gate``."""
-    return "/".join(module.__name__.split(".")[-2:])
+    return module.__name__.removeprefix(f"{__package__}.").replace(".", "/")
 
 
 def read(path: Path, columns: Columns) -> pd.DataFrame:

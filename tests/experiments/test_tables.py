@@ -152,5 +152,5 @@ def test_every_module_declares_and_measures_its_tables(name):
     module = notebook_module(name)
     assert callable(module.measure) and (hasattr(module, "figure") or hasattr(module, "latex"))
     named = declared(module)
-    assert all(table.startswith(name.split("/")[1]) for table in named)
+    assert all(table.startswith(name.split("/")[-1]) for table in named)
     assert all(set(each.required) <= set(each.types) for each in named.values())

@@ -1,0 +1,204 @@
+"""The scorecard: each claim of the papers, tested on the result tables of a run.
+
+A row of data/published/claims.csv is a claim: who states it and how well that is known, the table
+and rows that test it, one of `STATISTICS`, and the bound that the quantity must clear.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from pidlib.experiments import style
+from pidlib.experiments.population import benchmark_kind
+from pidlib.experiments.preset import Preset
+from pidlib.experiments.tables import declare, published
+
+MOSTLY, RARELY = 0.5, 0.1  # shares of the cells: a claim holds in more, and fails in at most, these
+VERDICTS = {"holds": style.COLORS["unique_vision"], "fails": style.OTHERS[0]}
+BAR = 57.0  # where bars begin, of 100
+COLUMNS = declare(
+    "statement source grade table statistic quantity side bound published",
+    "value lowest highest n_cells n_holding n_failing verdict",
+    required="statement source grade table statistic n_cells n_holding n_failing verdict",
+    statement="string", table="string", side="string", bound="string", published="string",
+)  # fmt: skip
+
+
+def value(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """A column with its interval, that over families of models where there is one."""
+    pairs = ((f"{name}_low", f"{name}_high") for name in (quantity, "family", "ci"))
+    low, high = next(pair for pair in pairs if pair[0] in rows)
+    return pd.DataFrame({"value": rows[quantity], "low": rows[low], "high": rows[high]})
+
+
+def excess(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """How far a column is above the middle of its null, and above the ends of the null."""
+    low = rows["null_low"] if "null_low" in rows else 0 * rows["null_high"]
+    middle = (low + rows["null_high"]) / 2
+    ends = {"low": rows[quantity] - rows["null_high"], "high": rows[quantity] - low}
+    return pd.DataFrame({"value": rows[quantity] - middle} | ends)
+
+
+def atoms(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """A sum or difference of atoms, ``synergy - others`` is to the largest other one.
+
+    The ends add those of the atoms, so the interval is too wide rather than too narrow.
+    """
+    known = [name for name in style.WORDS if name in set(rows["atom"])]
+    keys = [name for name in ("benchmark", "model", "template", "layer") if name in rows]
+    wide = rows.pivot_table(
+        index=keys, columns="atom", values=["value_bits", "ci_low", "ci_high"], dropna=False
+    ).dropna(how="all")
+    first, *words = quantity.split()
+    total = {end: wide[end][first] for end in ("value_bits", "ci_low", "ci_high")}
+    other = {"value_bits": "value_bits", "ci_low": "ci_high", "ci_high": "ci_low"}
+    for sign, name in zip(words[::2], words[1::2], strict=True):
+        names = [name] if name in known else [each for each in known if each != first]
+        for end in total:
+            column = end if sign == "+" else other[end]
+            total[end] = total[end] + (1 if sign == "+" else -1) * wide[column][names].max(axis=1)
+    return pd.DataFrame(total).set_axis(["value", "low", "high"], axis=1)
+
+
+def share(rows: pd.DataFrame, atom: str) -> pd.DataFrame:
+    """The share of an atom in the sum of all, between its ends with the others at theirs."""
+    keys = ["benchmark", "model"]
+    ends = ["value_bits", "ci_low", "ci_high"]
+    own = rows[rows["atom"] == atom].set_index(keys)[ends].clip(lower=0)
+    rest = rows[rows["atom"] != atom].groupby(keys)[ends].sum().clip(lower=0)
+    parts = {"value": "value_bits", "low": "ci_low", "high": "ci_high"}
+    other = {"value": "value_bits", "low": "ci_high", "high": "ci_low"}
+    whole = {end: own[column] + rest[other[end]] for end, column in parts.items()}
+    return pd.DataFrame({end: own[column] / whole[end] for end, column in parts.items()})
+
+
+def groups(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """The mean correlation of the benchmarks of one kind minus that of another."""
+    means = value(rows, "rho").groupby(rows["kind"]).mean()
+    first, _, second = quantity.split(" ")
+    if not {first, second} <= set(means.dropna().index):
+        return means.iloc[:0]
+    ends = {"value": "value", "low": "high", "high": "low"}
+    return pd.DataFrame(
+        {end: [means.loc[first, end] - means.loc[second, other]] for end, other in ends.items()}
+    )
+
+
+STATISTICS: Mapping[str, Callable[[pd.DataFrame, str], pd.DataFrame]] = {
+    "value": value, "excess": excess, "atoms": atoms, "share": share, "groups": groups
+}  # fmt: skip
+
+
+def cells(claim: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
+    """The quantity of a claim in each cell of a table (a model, a benchmark): value and verdict.
+
+    A cell ``holds`` or ``fails`` if its whole interval is on one side of the bound, else it is
+    ``open``. Cells without an interval decide nothing and are left out.
+    """
+    if "kind" not in table and "benchmark" in table:
+        names = table["benchmark"].dropna().unique()
+        table = table.assign(kind=table["benchmark"].map({n: benchmark_kind(n) for n in names}))
+    rows = table.query(str(claim["rows"]), engine="python")
+    if claim["statistic"] == "verdicts":  # tested already, by the table's own experiment
+        known = rows["verdict"].replace({"against": "fails"})
+        return pd.DataFrame({"value": rows["value"], "verdict": known})[
+            known.isin(("holds", "open", "fails"))
+        ]
+    found = STATISTICS[str(claim["statistic"])](rows, str(claim["quantity"]))
+    found = found.astype(float).dropna()
+    *low, high = map(float, str(claim["bound"]).split())
+    low = low[0] if low else -high
+    if claim["side"] == "within":
+        holds = (found["low"] >= low) & (found["high"] <= high)
+        fails = (found["low"] > high) | (found["high"] < low)
+    else:
+        holds, fails = found["low"] > high, found["high"] < high
+        holds, fails = (holds, fails) if claim["side"] == "above" else (fails, holds)
+    verdict = np.select([holds, fails], ["holds", "fails"], "open")
+    return pd.DataFrame({"value": found["value"], "verdict": verdict})
+
+
+def verdict(found: pd.DataFrame) -> str:
+    """``holds`` or ``fails`` if more than half of the cells do, and at most a tenth the opposite.
+
+    ``mixed`` if more than a tenth hold and more than a tenth fail, ``untested`` without any cell,
+    else ``open``.
+    """
+    holding, failing = ((found["verdict"] == name).mean() for name in ("holds", "fails"))
+    if found.empty:
+        return "untested"
+    if min(holding, failing) > RARELY:
+        return "mixed"
+    return "holds" if holding > MOSTLY else "fails" if failing > MOSTLY else "open"
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Test all claims on the tables of a preset, which its notebooks have written."""
+    rows = []
+    for claim in published("claims").to_dict("records"):
+        path = preset.table(claim["table"])
+        if not path.exists():
+            raise FileNotFoundError(f"no table at {path}; run its notebook first, or `make paper`")
+        found = cells(claim, pd.read_csv(path))
+        counts = found["verdict"].value_counts()
+        values = found["value"].astype(float)
+        numbers = {"value": values.median(), "lowest": values.min(), "highest": values.max()}
+        counted = {"n_holding": counts.get("holds", 0), "n_failing": counts.get("fails", 0)}
+        rows.append(claim | numbers | {"n_cells": len(found), "verdict": verdict(found)} | counted)
+    return pd.DataFrame(rows).drop(columns="rows")
+
+
+def summary(table: pd.DataFrame) -> str:
+    """The number of claims of each verdict, in a sentence."""
+    counts = table["verdict"].value_counts()
+    words = ("hold", "fail", "are mixed", "are open", "cannot be tested")
+    names = ("holds", "fails", "mixed", "open", "untested")
+    parts = [f"{counts.get(name, 0)} {word}" for name, word in zip(names, words, strict=True)]
+    return f"Of {len(table)} claims, {', '.join(parts[:-1])}, and {parts[-1]} on these models."
+
+
+def figure(table: pd.DataFrame) -> style.Figure:
+    """The scorecard: a line for each claim, with its cells, our value beside the published one."""
+    is_first = ~table["source"].duplicated().to_numpy(bool)
+    places = np.arange(len(table)) + 1.6 * is_first.cumsum()
+    figure = style.page(0.19 * (places[-1] + 1.6), layout="none")
+    ax = figure.add_axes((0.005, 0, 0.99, 1))
+    ax.set(xlim=(0, 100), ylim=(places[-1] + 0.8, -0.8))
+    ax.axis("off")
+    words, faint = {"fontsize": 7, "va": "center"}, {"color": style.FAINT, "va": "center"}
+    heads = {49: "verdict", BAR: "holds / open / fails", 77.5: "value (range)", 92: "published"}
+    for x, text in heads.items():
+        ax.text(x, 0, text, fontsize=7, **faint)
+    for y, first, claim in zip(places, is_first, table.to_dict("records"), strict=True):
+        if first:
+            ax.text(0, y - 1, claim["source"], fontsize=7.5, fontweight="bold", va="center")
+        ax.text(1, y, claim["statement"], **words)
+        color = VERDICTS.get(claim["verdict"], style.INK)
+        ax.text(49, y, claim["verdict"], color=color, fontweight="bold", **words)
+        ax.text(92, y, "" if pd.isna(claim["published"]) else claim["published"], **words)
+        if claim["n_cells"]:
+            ax.text(77.5, y, _numbers(claim), **words)
+            counts = _bar(ax, y, claim)
+            ax.text(BAR + 11.5, y, " / ".join(map(str, counts)), fontsize=6, **faint)
+    return figure
+
+
+def _bar(ax: style.Axes, y: float, claim: Mapping[str, object]) -> tuple[int, int, int]:
+    """Draw the shares of the cells that hold, are open and fail; return their numbers."""
+    holding, failing = claim["n_holding"], claim["n_failing"]
+    counts = holding, claim["n_cells"] - holding - failing, failing
+    looks = {"color": VERDICTS["holds"]}, {"color": style.NULL}, {"color": VERDICTS["fails"]}
+    left = BAR
+    for count, look in zip(counts, looks, strict=True):
+        ax.barh(y, 11 * count / claim["n_cells"], 0.6, left=left, linewidth=0, **look)
+        left += 11 * count / claim["n_cells"]
+    return counts
+
+
+def _numbers(claim: Mapping[str, object]) -> str:
+    """The median over the cells, with the range of several."""
+    texts = (f"{claim[name]:.2f}" for name in ("value", "lowest", "highest"))
+    middle, low, high = (re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−") for text in texts)
+    return middle if claim["n_cells"] == 1 else f"{middle} ({low} to {high})"
