@@ -42,9 +42,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _check(model: str, device: str, samples: str = "micro/existence") -> None:
-    loaded = pidlib.load_model(model, device=device)
-    lines = check(loaded, pidlib.load_benchmark(samples, n=8))
-    for name, text in lines.items():
+    questions = pidlib.load_benchmark(samples, n=8)
+    for name, text in check(pidlib.load_model(model, device=device), questions).items():
         print(f"{name:12}{text}")
 
 

@@ -89,8 +89,7 @@ def split_by(
         decided = _decisions(streams, clips)
         groups.append(Group(condition, template, question, decided, streams, clips))
     sizes, total = [len(group.decisions) for group in groups], len(extraction)
-    other = ", or use condition='template'" if condition == "question" else ""
-    advice = f"extract more samples{other}"
+    advice = "extract more samples" + ", or use condition='template'" * (condition == "question")
     if not groups:
         raise ValueError(f"no two of {total} samples share a {shared}: {advice}")
     if (alone := total - sum(sizes)) > total / 10:

@@ -105,9 +105,8 @@ def profile(
         return report(rows, {"decisions": halves}, model.ids, decisions=model, **labels, **sampling)
     is_list = isinstance(samples, Sequence) and all(isinstance(each, Sample) for each in samples)
     if not (is_list or isinstance(samples, str | Path)):
-        given = f"a {type(samples).__name__} that is no list of Sample"
-        advice = "give samples or the name of a benchmark; load_table(TABLE) makes samples"
-        raise ValueError(f"got {given}; {advice}, and [sample] is a list of one")
+        advice = "give samples or the name of a benchmark; load_table(TABLE) makes a list of Sample"
+        raise ValueError(f"got a {type(samples).__name__} that is no list of Sample; {advice}")
     revision = ""
     if isinstance(samples, str | Path):
         revision = benchmarks.revision(samples)
