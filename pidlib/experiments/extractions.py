@@ -1,12 +1,16 @@
 """Queries to the models of a preset, and the cached extractions that answer them."""
 
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, product
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import torch
+from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
 from pidlib import benchmarks
@@ -88,7 +92,11 @@ def extract_all(preset: Preset, request: Request) -> Iterator[tuple[Extracted, .
 
 
 def check_names(preset: Preset, requests: Sequence[Request]) -> None:
-    """Raise one ValueError for all models and benchmarks that cannot be loaded; load nothing."""
+    """Raise one ValueError for all models and benchmarks that cannot be loaded; load nothing.
+
+    Candidates of tables that a tokenizer does not have are faults; unknown words of questions are
+    a warning.
+    """
     faults, unpinned = [], {"allow_unpinned": preset.allow_unpinned}
     models = dict.fromkeys(name for request in requests for name in request.models)
     checks = [partial(base_of, name, **unpinned) for name in models]
@@ -99,8 +107,44 @@ def check_names(preset: Preset, requests: Sequence[Request]) -> None:
             check()
         except (ValueError, OSError) as error:
             faults.append(str(error))
+    if not faults:
+        faults = list(dict.fromkeys(chain(*(_unknown_words(request) for request in requests))))
     if faults:
         raise ValueError("\n".join(faults))
+
+
+def _unknown_words(request: Request) -> Iterator[str]:
+    """The candidates of each table that models in folders have no tokens for; warn of other words.
+
+    The minis have the words of their training alone.
+    """
+    tables = [name for name in request.benchmarks if name.startswith("table:")]
+    for table, split in product(tables, dict.fromkeys(query.split for query in request.queries)):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* fewer than", UserWarning)
+            samples = benchmarks.load(table, split, 8)
+        asked = re.findall(r"\w+", " ".join(sample.text for sample in samples))
+        for name in request.models:
+            folder = base_of(name, allow_unpinned=True)[1]
+            if folder is None or not (folder / "tokenizer.json").is_file():
+                continue
+            model, advice = parse_model(name)[0], "use its words, or another model"
+            unknown = _unknown(folder, [*samples[0].candidates, *asked])
+            if missing := [word for word in samples[0].candidates if word in unknown]:
+                shown = ", ".join(missing)
+                yield f"{model} has no tokens for {shown}, candidates of {table}; {advice}"
+            if missing := [word for word in unknown if word in asked]:
+                shown = ", ".join(missing[:8]) + " ..." * (len(missing) > 8)
+                text = f"{model} has no tokens for {shown} in questions of {table}; {advice}"
+                warnings.warn(text, stacklevel=3)
+
+
+def _unknown(folder: Path, words: Sequence[str]) -> list[str]:
+    """The words that the tokenizer in a folder reads as an unknown token, or not at all."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    special = {id for id, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    read = {word: tokenizer.encode(f" {word}", add_special_tokens=False).ids for word in words}
+    return [word for word, ids in read.items() if not ids or special & set(ids)]
 
 
 def extract_requests(preset: Preset, module: ModuleType) -> str:

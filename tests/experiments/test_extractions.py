@@ -103,6 +103,25 @@ def test_all_faults_of_names_are_reported_together(preset, tmp_path, monkeypatch
         ahead.queries(preset)
 
 
+def test_words_that_a_model_lacks_are_named_before_any_work(preset, tmp_path, monkeypatch):
+    for index, sample in enumerate(benchmarks.load("micro/existence", "test", 4)):
+        sample.image.save(tmp_path / f"{index}.png")
+    questions = ["is there a red circle?"] * 3 + ["is there a zeppelin?"]
+    rows = [(text, "ab"[i % 2], f"{i}.png", "red|blue") for i, text in enumerate(questions)]
+    table = pd.DataFrame(rows, columns=["question", "answer", "picture", "options"])
+    table.assign(answer=["A", "B"] * 2).to_csv(tmp_path / "letters.csv", index=False)
+    names = ("question", "answer", "picture")
+    table[[*names]].assign(answer=["yes", "no"] * 2).to_csv(tmp_path / "words.csv", index=False)
+    monkeypatch.setattr(module, "load_model", None)
+    folder = preset.models[0]
+    asked = Request([f"tuned={folder}"], [f"table:{tmp_path}/letters.csv"], (QUERY,))
+    with pytest.warns(UserWarning, match="tuned has no tokens for .*zeppelin.* in questions of"):
+        with pytest.raises(ValueError, match="tuned has no tokens for A, B, candidates of table:"):
+            next(extract_all(preset, asked))
+    with pytest.warns(UserWarning, match="tuned has no tokens for zeppelin in questions of"):
+        module.check_names(preset, [asked._replace(benchmarks=[f"table:{tmp_path}/words.csv"])])
+
+
 def test_rows_name_the_model_and_the_revision_of_your_questions(preset, tmp_path):
     samples = benchmarks.load("micro/existence", "test", 4)
     for index, sample in enumerate(samples):
