@@ -69,7 +69,9 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-.PHONY: FORCE help setup paper notebooks extract figures bench outcomes coverage families minis test slurm-test gpu-check lint lab clean clean-cache
+GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis test slurm-test gpu-check lint lab clean clean-cache
+MADE      := $(GOALS) $(EXECUTED) $(BUILD)/extracted $(PLACE)/parameters .venv/.ready
+.PHONY: FORCE $(GOALS)
 help: ## list the targets
 	@echo "make [PRESET=smoke|offline|paper|mine.yaml] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
 	@echo "All notebooks of the experiments have the parameters seed and output; others belong to single notebooks, which are targets:"
@@ -96,9 +98,11 @@ $(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(PLACE)/parameters | $(READY)
 	@mv $(@:.ipynb=.$(PART).ipynb) $@
 	@echo "wrote $@"
 
+# What is no target, or a run in another folder than that of '-p output'.
+WRONG     := $(filter-out $(MADE) $(wildcard $(MAKECMDGOALS)) build/%.ipynb,$(MAKECMDGOALS))
 build/%.ipynb: FORCE
-	@echo "$@ is not a notebook target: notebooks/EXPERIMENT/NAME.ipynb runs as $(RUNS)/EXPERIMENT/NAME.ipynb," \
-	"in the folder of '-p output'" >&2; exit 2
+	@$(PYTHON) .ci/target.py "$@" "$(RUNS)"
+$(if $(WRONG),$(eval $(WRONG): FORCE; @$(PYTHON) .ci/target.py "$$@" "$(RUNS)"))
 
 # Other parameters make a finished run stale.
 $(PLACE)/parameters: FORCE

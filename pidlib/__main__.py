@@ -38,13 +38,13 @@ def main(arguments: list[str] | None = None) -> None:
     run = {"check": _check, "profile": _profile}[options.pop("command")]
     try:
         run(**options)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         sys.exit(f"error: {error}")
 
 
 def _check(model: str, device: str, samples: str = "micro/existence") -> None:
-    loaded = pidlib.load_model(model, device=device)
-    for name, text in check(loaded, pidlib.load_benchmark(samples, n=8)).items():
+    questions = pidlib.load_benchmark(samples, n=8)
+    for name, text in check(pidlib.load_model(model, device=device), questions).items():
         print(f"{name:12}{text}")
 
 
@@ -52,6 +52,8 @@ def _profile(out: str | None, plot: str | None, halves: int, **options) -> None:
     for path in (out, plot):
         if path and not Path(path).parent.is_dir():
             raise ValueError(f"no folder {Path(path).parent} for {path}; create it first")
+        if path and Path(path).is_dir():
+            raise ValueError(f"{path} is a folder; give the name of a file")
     if plot and Path(plot).suffix not in (".pdf", ".png"):
         raise ValueError(f"--plot {plot}; give a file that ends in .pdf or .png")
     with warnings.catch_warnings():

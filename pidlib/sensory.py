@@ -83,18 +83,12 @@ def split_by(
         streams = {name: values[:, rows] for name, values in drawn.items()}
         clips = None if content is None else [content[row] for row in rows]
         templates = {extraction.templates[row] for row in rows}
-        group = Group(
-            condition,
-            template=templates.pop() if len(templates) == 1 else "",
-            question=text if condition == "question" else "",
-            decisions=_decisions(streams, clips),
-            drawn=streams,
-            content=clips,
-        )
-        groups.append(group)
+        template = templates.pop() if len(templates) == 1 else ""
+        question = text if condition == "question" else ""
+        decided = _decisions(streams, clips)
+        groups.append(Group(condition, template, question, decided, streams, clips))
     sizes, total = [len(group.decisions) for group in groups], len(extraction)
-    other = ", or use condition='template'" if condition == "question" else ""
-    advice = f"extract more samples{other}"
+    advice = "extract more samples" + ", or use condition='template'" * (condition == "question")
     if not groups:
         raise ValueError(f"no two of {total} samples share a {shared}: {advice}")
     if (alone := total - sum(sizes)) > total / 10:
@@ -182,10 +176,7 @@ def halve(
 ) -> Halves:
     """Informations of halves of the samples of each condition, for `resampling.extrapolate`."""
     parts = zip(decisions, result.solved, strict=True)
-    halves = [
-        solve_halves(part, solved, n, derive_seed(seed, index))
-        for index, (part, solved) in enumerate(parts)
-    ]
+    halves = [solve_halves(*part, n, derive_seed(seed, i)) for i, part in enumerate(parts)]
     shares, columns = _shares(decisions), zip(*halves, strict=True)
     whole, each, converged, unseen = (np.array(column) for column in columns)
     each = np.tensordot(shares, each, 1)

@@ -41,12 +41,15 @@ def parameters(notebook) -> set[str]:
     return {node.target.id for node in statements if isinstance(node, ast.AnnAssign)}
 
 
+def quiet() -> dict[str, str]:
+    """The environment without what make passes on."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS", "PRESET"))}
+
+
 def make(*arguments: str, folder: Path = ROOT) -> str:
     """What make would run."""
-    quiet = {key: os.environ[key] for key in os.environ if not key.startswith(("MAKE", "MFLAGS"))}
-    quiet.pop("PRESET", None)
     command = ["make", "--dry-run", *arguments]
-    run = subprocess.run(command, cwd=folder, env=quiet, capture_output=True, text=True)
+    run = subprocess.run(command, cwd=folder, env=quiet(), capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     return run.stdout
 
@@ -130,6 +133,32 @@ def test_extraction_runs_ahead_only_with_the_parameters_of_the_preset(given, ext
 def test_the_path_of_a_run_selects_its_preset_and_output(target, given, runs):
     plan = make("--always-make", target, f"PARAMETERS={given}")
     assert f"{target.removesuffix('.ipynb')}.part.ipynb {runs}" in without_process_id(plan)
+
+
+@needs_make
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (
+            "build/tau0/notebooks/omni/fig_gate.ipynb",
+            "writes to build/smoke/notebooks/omni/fig_gate.ipynb, .* add PARAMETERS='-p output "
+            "build/tau0'",
+        ),
+        (
+            "build/smoke/notebooks/omni/fig_gat.ipynb",
+            "no notebook omni/fig_gat; .*mean omni/fig_gate?",
+        ),
+        ("results/notebooks/omni/fig_gat.ipynb", "no notebook omni/fig_gat; .*mean omni/fig_gate?"),
+        ("build/smoke/notebooks/quickstrat.ipynb", "no notebook .*; did you mean quickstart?"),
+        ("papr", "no target papr; did you mean paper?"),
+        ("xyzzy", "no target xyzzy; there are bench, .*paper"),
+    ],
+)
+def test_what_is_no_target_is_answered_with_the_right_one(target, message):
+    command = ["make", "PRESET=smoke", target]
+    run = subprocess.run(command, cwd=ROOT, env=quiet(), capture_output=True, text=True)
+    assert run.returncode == 2 and re.search(message, run.stderr)
+    assert not (ROOT / target).exists()
 
 
 @needs_make

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from difflib import get_close_matches
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import numpy as np
 from jaxtyping import Float64
@@ -211,10 +211,17 @@ def _parse(benchmark: str) -> tuple[str, str, str]:
 
     The task of a table is its path, its location the revision that it must have.
     """
+    if not isinstance(benchmark, str | PurePath):
+        given = f"a {type(benchmark).__name__} instead of the name of a benchmark"
+        raise ValueError(f"got {given}; for a table of your own use pidlib.load_table")
+    benchmark = str(benchmark)
     if benchmark.startswith("table:"):
         path, revision = re.fullmatch(r"table:(.*?)(?:@([0-9a-f]{16}))?", benchmark).groups("")
         return "table", path, revision
     name, _, source = benchmark.partition("@")
+    is_file = PurePath(name).suffix.lower() in table.SUFFIXES or Path(benchmark).is_file()
+    if is_file and name not in names("external"):
+        raise ValueError(f"unknown benchmark {benchmark!r}; did you mean 'table:{benchmark}'?")
     _check("benchmark", name if name in names("external") else benchmark, names())
     kind, task = name.split("/")
     return kind, task, source

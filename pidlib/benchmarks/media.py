@@ -28,13 +28,9 @@ def decode(
     at `RATE`. A 16:9 frame takes at most 339 kB, a minute of sound 3.8 MB. Raises a ValueError if
     the clip cannot be decoded, is cut off, or has no pictures or no sound.
     """
+    check_streams(path, sound)
     try:
-        with av.open(str(path)) as file:
-            if not file.streams.video:
-                raise ValueError("it has no pictures")
         with av.open(str(sound or path)) as file:
-            if not file.streams.audio:
-                raise ValueError("it has no sound")
             audio, start = _soundtrack(file.decode(audio=0), file.streams.audio[0])
         if seconds is not None:
             length = round(seconds * RATE)
@@ -43,6 +39,16 @@ def decode(
         with av.open(str(path)) as file:
             file.streams.video[0].thread_type = "AUTO"
             return _frames_at(file.decode(video=0), times), audio
+    except av.FFmpegError as error:
+        raise ValueError(error.strerror) from error
+
+
+def check_streams(path: Path, sound: Path | None = None) -> None:
+    """Raise a ValueError if a file is no clip, or has no pictures or no sound; decode nothing."""
+    try:
+        with av.open(str(path)) as file, av.open(str(sound or path)) as heard:
+            if not file.streams.video or not heard.streams.audio:
+                raise ValueError(f"it has no {'sound' if file.streams.video else 'pictures'}")
     except av.FFmpegError as error:
         raise ValueError(error.strerror) from error
 

@@ -1,17 +1,21 @@
 """Your own questions, from a table: the benchmark ``table:cars.csv``."""
 
+import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, partial
+from io import BytesIO, StringIO
 from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from PIL import Image
+
 from pidlib._common import unknown_name
 from pidlib.benchmarks.hub import choose, content_hash
-from pidlib.benchmarks.media import decode, duration
-from pidlib.benchmarks.sample import SPLITS, Sample, lettered_options, listing
+from pidlib.benchmarks.media import check_streams, decode, duration
+from pidlib.benchmarks.sample import SPLITS, Sample, as_displayed, lettered_options, listing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,6 +26,7 @@ if TYPE_CHECKING:
 REQUIRED, MEDIA = ("question", "answer"), ("picture", "video", "audio")
 LISTS, TEXTS = ("candidates", "options"), ("template", "split", "id")
 COLUMNS = (*REQUIRED, *MEDIA, *LISTS, *TEXTS)
+SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 MAX_CANDIDATES = 20  # that are collected from the answers
 N_SHOWN = 10  # faults in a message
 
@@ -70,7 +75,8 @@ def load_table(
     Parameters
     ----------
     table
-        A CSV, TSV, JSONL or parquet file; or a `datasets.Dataset`, a DataFrame or dictionaries.
+        A CSV (also with semicolons), TSV, JSONL or parquet file, its text in UTF-8; or a
+        `datasets.Dataset`, a DataFrame or dictionaries.
     folder, name
         Folder of relative paths, by default that of the file, or the working directory; name of the
         benchmark, by default ``table:FILE``.
@@ -89,7 +95,7 @@ def load_table(
     ------
     ValueError
         If a column is missing or unknown, or rows are incomplete or contradictory, or their media
-        cannot be read. The message names the first ten faults with row and column.
+        cannot be read. One message names the first ten faults of all kinds with row and column.
     FileNotFoundError
         If there is no such table.
 
@@ -121,7 +127,10 @@ def load(
 
 
 def check(path: str, pin: str = "") -> None:
-    """Raise what `load_table` does, except for media, and a ValueError for another `revision`."""
+    """Raise what `load_table` does, and a ValueError for another `revision`.
+
+    Of media only the headers are read: some that are cut off are found when they are decoded.
+    """
     actual = revision(path)
     if pin not in ("", actual):
         known = f"table:{path} has the revision {actual}, a hash of its files, and not {pin}"
@@ -137,7 +146,7 @@ def revision(path: str) -> str:
 def _rows(
     table, folder=None, name=None, candidates=None, lettered=False, listed=False, **columns
 ) -> tuple[str, list[_Row]]:
-    """Read and check all rows, with the parameters of `load_table`; media are not decoded."""
+    """Read and check all rows, with the parameters of `load_table`, and the headers of media."""
     is_file = isinstance(table, str | Path)
     name = name or (f"table:{Path(table).name}" if is_file else "table")
     folder = Path(folder or (Path(table).parent if is_file else ".")).absolute()
@@ -158,7 +167,9 @@ def _rows(
             ("split", cell.get("split", "test") not in SPLITS, f"give {', '.join(SPLITS)}"),
         ]
         paths = [(column, file) for column, file in files.items() if isinstance(file, Path)]
-        problems += [(key, not file.is_file(), f"there is no file {file}") for key, file in paths]
+        lost = [(key, True, f"there is no file {at}") for key, at in paths if not at.is_file()]
+        fault = "" if lost else _media_fault(*map(files.get, MEDIA))
+        problems += [*lost, ("video" if "video" in files else "picture", fault, fault)]
         faults += [(index, column, text) for column, is_fault, text in problems if is_fault]
         facts |= {key: cell[key] for key in ("question", "split") if key in cell}
         facts |= {"sample_id": cell.get("id", f"{name}/{index + 1:06d}"), "benchmark": name}
@@ -174,23 +185,21 @@ def _cells(
     frame = _frame(table)
     if frame.empty:
         raise ValueError(f"{name} has no rows")
-    for column in columns.keys() - set(COLUMNS):
-        raise ValueError(unknown_name("column", column, COLUMNS))
     names = {column: columns.get(column, column) for column in COLUMNS}
-    for column, given in names.items():
-        if given not in frame and (column in columns or column in REQUIRED):
-            hint = f"name the column of each {column} as {column}='...'"
-            raise ValueError(f"{name}: {unknown_name('column', given, frame)}; {hint}")
+    faults = [unknown_name("column", column, COLUMNS) for column in columns.keys() - set(COLUMNS)]
+    faults += [
+        f"{unknown_name('column', given, frame)}; rename the column of each {column}, or name it to"
+        f" load_table as {column}='...'"
+        for column, given in names.items()
+        if given not in frame and (column in columns or column in REQUIRED)
+    ]
+    if faults:
+        raise ValueError(f"{name}: {'; '.join(faults)}")
     names = {column: given for column, given in names.items() if given in frame}
     records = frame[list(names.values())].set_axis(list(names), axis=1).to_dict("records")
-    return names, [
-        {
-            column: cell if column in (*MEDIA, *LISTS) else _text(cell)
-            for column, cell in record.items()
-            if not _is_empty(cell)
-        }
-        for record in records
-    ]
+    kept = ({c: cell for c, cell in record.items() if not _is_empty(cell)} for record in records)
+    plain = {*REQUIRED, *TEXTS}
+    return names, [{c: _text(x) if c in plain else x for c, x in row.items()} for row in kept]
 
 
 def _frame(table: "Table") -> "pd.DataFrame":
@@ -198,21 +207,26 @@ def _frame(table: "Table") -> "pd.DataFrame":
     import pandas as pd
 
     if isinstance(table, str | Path):
-        text = {"dtype": str, "keep_default_na": False, "encoding": "utf-8-sig"}
-        readers = {
-            ".csv": partial(pd.read_csv, **text),
-            ".tsv": partial(pd.read_csv, sep="\t", **text),
-            ".jsonl": partial(pd.read_json, lines=True, dtype=False, convert_dates=False),
-            ".parquet": pd.read_parquet,
-        }
         path = Path(table)
-        if path.suffix not in readers:
-            raise ValueError(f"{path} is no table; give a file that ends in {', '.join(readers)}")
+        if (suffix := path.suffix.lower()) not in SUFFIXES:
+            raise ValueError(f"{path} is no table; give a file that ends in {', '.join(SUFFIXES)}")
         if not path.is_file():
             raise FileNotFoundError(f"there is no table {path.absolute()}")
         try:
-            return readers[path.suffix](path)
-        except (ValueError, OSError) as error:
+            if suffix == ".parquet":
+                return pd.read_parquet(path)
+            text = path.read_bytes().decode("utf-8-sig")
+            if not text.strip():
+                raise ValueError("it is empty")
+            if suffix == ".jsonl":
+                return pd.read_json(StringIO(text), lines=True, dtype=False, convert_dates=False)
+            return pd.DataFrame(_separated(text))
+        except UnicodeDecodeError as error:
+            line = error.object.count(b"\n", 0, error.start) + 1
+            found = "UTF-16" if error.object[:1] in (b"\xff", b"\xfe") else "Latin-1 or similar"
+            text = f"{path} is in {found} and not in UTF-8 (line {line}); save it as UTF-8"
+            raise ValueError(text) from error
+        except (ValueError, OSError, csv.Error) as error:
             raise ValueError(f"{path} cannot be read: {error}") from error
     if not hasattr(table, "cast_column"):
         return pd.DataFrame(table)
@@ -225,6 +239,21 @@ def _frame(table: "Table") -> "pd.DataFrame":
         if isinstance(feature, datasets.ClassLabel):
             labels[column] = [feature.int2str(value) for value in table[column]]
     return table.to_pandas().assign(**labels)
+
+
+def _separated(text: str) -> list[dict[str, str]]:
+    """Read rows with commas, semicolons or tabs, of which the header has most."""
+    mark = max(",;\t", key=text.lstrip().partition("\n")[0].count)
+    options = {"delimiter": mark, "skipinitialspace": True, "strict": True}
+    header, *rows = filter(None, csv.reader(StringIO(text, newline=""), **options))
+    names = list(map(str.strip, header))
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise ValueError(f"two columns have the name {twice[0]!r}; rename one of them")
+    for number, row in enumerate(rows, 1):
+        if any(row[len(names) :]):
+            sizes = f"row {number} has {len(row)} cells and the header {len(names)}"
+            raise ValueError(f"{sizes}; put texts that contain {mark!r} in double quotes")
+    return [dict(zip(names, row, strict=False)) for row in rows]
 
 
 def _answers(
@@ -244,13 +273,16 @@ def _answers(
         if len(common) > MAX_CANDIDATES:
             known = ", ".join(map(repr, common[:3]))
             faults.append((0, "answer", f"{len(common)} different, {known} ...; give candidates"))
+    if alone := len(common) == 1 and not of_rows:
+        advice = "add a column candidates with all possible answers, such as yes|no"
+        faults.append((0, "answer", f"{common[0]!r} is the only candidate; {advice}"))
     letters = tuple(ascii_uppercase[: max(map(len, lists)) or len(common)])
     for index, cell in enumerate(cells):
         choices, answer = lists[index] if of_rows else common, cell.get("answer")
         by_text = dict(zip(choices, letters, strict=False))
         if not of_rows and declared[index] not in ((), common):
             faults.append((index, "candidates", f"not {', '.join(common)}, as in row 1"))
-        if lettered and not 2 <= len(choices) == len(by_text):
+        if lettered and not alone and not 2 <= len(choices) == len(by_text):
             faults.append((index, "options", "give 2 to 26 different texts, red|green, or a list"))
         if lettered and answer in letters and by_text.get(answer, answer) != answer:
             faults.append((index, "answer", f"{answer!r} is a letter and another option"))
@@ -290,6 +322,23 @@ def _located(folder: Path, cell: Any) -> Any:
     if isinstance(cell, Mapping):  # of a data set
         cell = cell.get("bytes") or cell.get("path")
     return folder / cell if isinstance(cell, str | Path) else cell
+
+
+def _media_fault(image: Any, clip: Path | None, sound: Path | None) -> str:
+    """Describe what the headers of a row's media have at fault."""
+    try:
+        if clip:
+            check_streams(clip, sound)
+        elif isinstance(image, Path | bytes):
+            with Image.open(BytesIO(image) if isinstance(image, bytes) else image) as picture:
+                picture.verify()
+        elif image is not None:
+            as_displayed(image)
+    except ValueError as error:
+        return str(error)
+    except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        return f"the picture cannot be read: {error}"
+    return ""
 
 
 def _samples(

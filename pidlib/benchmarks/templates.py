@@ -1,6 +1,6 @@
 """Templates of the questions about clips: law, wordings and answer of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 
 from pidlib.benchmarks.task import Task
@@ -28,6 +28,11 @@ def _independent(
 ) -> dict[tuple[Seen, Heard], float]:
     """Return a law in which v is uniform and independent of a."""
     return {(v, a): weight / len(vs) for v, (a, weight) in product(vs, sounds.items())}
+
+
+def _unequal(vs: Sequence[Seen], share: Callable[[Seen, Heard], float]) -> dict:
+    """Return a law of four v, equally likely, each with this share of either sound."""
+    return {(v, a): share(v, a) / 4 for v, a in product(vs, SINGLE)}
 
 
 def _worded(wordings: Sequence[str], names: Sequence[str]) -> dict[str, tuple[str, ...]]:
@@ -111,10 +116,7 @@ TEMPLATES = {
         _template(
             name="sounding_left",
             task="fusion",
-            law={
-                (v, a): (OPPOSITE if v in APART else 1 - OPPOSITE) / 4
-                for v, a in product(BOTH, SINGLE)
-            },
+            law=_unequal(BOTH, lambda v, a: OPPOSITE if v in APART else 1 - OPPOSITE),
             questions=_worded(_LEFT, ("sounding",)),
             answer=lambda v, a, t: _yes(_way(v, a[0]) == "left"),
         ),
@@ -128,10 +130,7 @@ TEMPLATES = {
         _template(
             name="playing",
             task="fusion",
-            law={
-                (v, a): (AGREES if _way(v, a[0]) else 1 - AGREES) / 4
-                for v, a in product(ALONE, SINGLE)
-            },
+            law=_unequal(ALONE, lambda v, a: AGREES if _way(v, a[0]) else 1 - AGREES),
             questions={
                 "playing": (
                     "is the low or the high one playing?",
@@ -168,10 +167,7 @@ TEMPLATES = {
         _template(
             name="pair",
             task="pair",
-            law={
-                (v, a): (LOW[v[0]] if a == ("low",) else 1 - LOW[v[0]]) / 4
-                for v, a in product(BOTH, SINGLE)
-            },
+            law=_unequal(BOTH, lambda v, a: LOW[v[0]] if a == ("low",) else 1 - LOW[v[0]]),
             questions={
                 "pair": (
                     "which way do they go and how do they sound?",

@@ -83,4 +83,7 @@ def main() -> int | None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (ValueError, OSError, ImportError) as error:
+        sys.exit(f"error: {error}")

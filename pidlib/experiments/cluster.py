@@ -16,11 +16,11 @@ from tqdm import tqdm
 
 from pidlib import benchmarks
 from pidlib._common import project_root
-from pidlib.experiments.extractions import Queries, Query, find_model
+from pidlib.experiments.extractions import Queries, Query, base_of, find_model
 from pidlib.experiments.preset import Preset
 from pidlib.extraction import extract
 from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
-from pidlib.models.load import download, resolve
+from pidlib.models.load import download
 
 # Where nothing can be measured: an H100 at 30 % of its peak, and a photo with a question.
 FLOPS, TOKENS, CANDIDATES = 3e14, 700, 4
@@ -61,8 +61,7 @@ def costs(preset: Preset, queries: Queries) -> pd.DataFrame:
 
 
 def _cost(preset: Preset, name: str, pairs: Sequence[tuple[str, Query]]) -> dict[str, object]:
-    base, _, revision = name.partition("@")
-    folder, _ = resolve(base, revision or None, allow_unpinned=True)
+    base, folder, revision, _ = base_of(name, allow_unpinned=True)
     if folder:
         size = sum(path.stat().st_size for path in folder.glob("*.safetensors"))
         external = benchmarks.names("external")
@@ -75,7 +74,7 @@ def _cost(preset: Preset, name: str, pairs: Sequence[tuple[str, Query]]) -> dict
         parameters = 1e9 * known.parameters if known else float("nan")
         width = (parameters * 128 / 12) ** (1 / 3)
         depth, rate, tokens = width / 128, FLOPS / (2 * parameters * TOKENS), TOKENS
-        cached = try_to_load_from_cache(base, "config.json", revision=revision or None)
+        cached = try_to_load_from_cache(base, "config.json", revision=revision)
         memory = known.memory if known else float("nan")
         download = 0.0 if isinstance(cached, str) else 2 * parameters / 1e9
     passes = size = 0.0
@@ -131,8 +130,7 @@ def report(preset: Preset, queries: Queries) -> str:
 def fetch(preset: Preset, queries: Queries) -> None:
     """Download weights and data sets, so that compute nodes need no network (HF_HUB_OFFLINE=1)."""
     for name in tqdm(dict.fromkeys((*queries, *preset.bases)), "models", unit="model"):
-        base, _, revision = name.partition("@")
-        folder, revision = resolve(base, revision or None, allow_unpinned=preset.allow_unpinned)
+        base, folder, revision, _ = base_of(name, allow_unpinned=preset.allow_unpinned)
         if folder is None:
             download(base, revision)
     sets = {(name, q.split, q.n_samples, q.seed) for pairs in queries.values() for name, q in pairs}

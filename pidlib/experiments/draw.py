@@ -6,6 +6,7 @@ notebook's table, or a dictionary of its tables by name. A second drawing is the
 
 import argparse
 import importlib
+import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,4 +102,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        sys.exit(f"error: {error}")

@@ -1,11 +1,16 @@
 """Queries to the models of a preset, and the cached extractions that answer them."""
 
+import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain, product
+from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
 import torch
+from tokenizers import Tokenizer
 from tqdm.auto import tqdm
 
 from pidlib import benchmarks
@@ -17,7 +22,16 @@ from pidlib.extraction.extractor import identity, model_facts, sample_facts
 from pidlib.extraction.store import Shard, Store, open_store
 from pidlib.models import LoadedModel, families, load_model
 from pidlib.models.families import family_named
-from pidlib.models.load import download, folder_revision, latest_revision, resolve
+from pidlib.models.load import (
+    adapted_revision,
+    adapter_facts,
+    check_processor,
+    download,
+    folder_revision,
+    latest_revision,
+    resolve,
+    split_adapter,
+)
 
 
 class Query(NamedTuple):
@@ -78,10 +92,14 @@ def extract_all(preset: Preset, request: Request) -> Iterator[tuple[Extracted, .
 
 
 def check_names(preset: Preset, requests: Sequence[Request]) -> None:
-    """Raise one ValueError for all models and benchmarks that cannot be loaded; load nothing."""
+    """Raise one ValueError for all models and benchmarks that cannot be loaded; load nothing.
+
+    Candidates of tables that a tokenizer does not have are faults; unknown words of questions are
+    a warning.
+    """
     faults, unpinned = [], {"allow_unpinned": preset.allow_unpinned}
     models = dict.fromkeys(name for request in requests for name in request.models)
-    checks = [partial(resolve, *parse_model(name)[1:], **unpinned) for name in models]
+    checks = [partial(base_of, name, **unpinned) for name in models]
     names = dict.fromkeys(name for request in requests for name in request.benchmarks)
     checks += [partial(benchmarks.check_available, name, **unpinned) for name in names]
     for check in checks:
@@ -89,8 +107,44 @@ def check_names(preset: Preset, requests: Sequence[Request]) -> None:
             check()
         except (ValueError, OSError) as error:
             faults.append(str(error))
+    if not faults:
+        faults = list(dict.fromkeys(chain(*(_unknown_words(request) for request in requests))))
     if faults:
         raise ValueError("\n".join(faults))
+
+
+def _unknown_words(request: Request) -> Iterator[str]:
+    """The candidates of each table that models in folders have no tokens for; warn of other words.
+
+    The minis have the words of their training alone.
+    """
+    tables = [name for name in request.benchmarks if name.startswith("table:")]
+    for table, split in product(tables, dict.fromkeys(query.split for query in request.queries)):
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".* fewer than", UserWarning)
+            samples = benchmarks.load(table, split, 8)
+        asked = re.findall(r"\w+", " ".join(sample.text for sample in samples))
+        for name in request.models:
+            folder = base_of(name, allow_unpinned=True)[1]
+            if folder is None or not (folder / "tokenizer.json").is_file():
+                continue
+            model, advice = parse_model(name)[0], "use its words, or another model"
+            unknown = _unknown(folder, [*samples[0].candidates, *asked])
+            if missing := [word for word in samples[0].candidates if word in unknown]:
+                shown = ", ".join(missing)
+                yield f"{model} has no tokens for {shown}, candidates of {table}; {advice}"
+            if missing := [word for word in unknown if word in asked]:
+                shown = ", ".join(missing[:8]) + " ..." * (len(missing) > 8)
+                text = f"{model} has no tokens for {shown} in questions of {table}; {advice}"
+                warnings.warn(text, stacklevel=3)
+
+
+def _unknown(folder: Path, words: Sequence[str]) -> list[str]:
+    """The words that the tokenizer in a folder reads as an unknown token, or not at all."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    special = {id for id, token in tokenizer.get_added_tokens_decoder().items() if token.special}
+    read = {word: tokenizer.encode(f" {word}", add_special_tokens=False).ids for word in words}
+    return [word for word, ids in read.items() if not ids or special & set(ids)]
 
 
 def extract_requests(preset: Preset, module: ModuleType) -> str:
@@ -104,34 +158,51 @@ def extract_requests(preset: Preset, module: ModuleType) -> str:
     return f"{len(sizes)} extractions of {sum(sizes):,} samples in {preset.cache}"
 
 
+def base_of(
+    name: str, *, allow_unpinned: bool = False
+) -> tuple[str | Path, Path | None, str | None, str]:
+    """The base of a model, its folder or its commit on the hub, and the folder of its adapter.
+
+    Raises what `resolve` does; a ValueError for a folder without a processor or adapter.
+    """
+    base, commit, adapter = split_adapter(*parse_model(name)[1:])
+    folder, commit = resolve(base, commit, allow_unpinned=allow_unpinned)
+    if folder:
+        check_processor(folder)
+    if adapter:
+        adapter_facts(adapter)
+    return base, folder, commit, adapter
+
+
 def find_model(preset: Preset, name: str) -> LoadedModel:
     """A model described by its configuration, or the cache; weights are loaded when first needed.
 
     Neither importing transformers nor the hub is needed for a pinned model that was seen before.
     """
-    label, name, revision = parse_model(name)
-    folder, revision = resolve(name, revision, allow_unpinned=preset.allow_unpinned)
-    revision = revision or (folder_revision(folder) if folder else latest_revision(name))
-    commit = None if folder else revision
+    label, place, _ = parse_model(name)
+    base, folder, commit, adapter = base_of(name, allow_unpinned=preset.allow_unpinned)
+    commit = commit or (None if folder else latest_revision(base))
+    revision = commit or folder_revision(folder)
+    identified = adapted_revision(adapter, revision) if adapter else revision
 
     def describe() -> Shard:
         from pidlib.models._transformers import transformers
 
-        source = str(folder or download(name, revision, ["config.json"]))
+        source = str(folder or download(base, revision, ["config.json"]))
         config = transformers.AutoConfig.from_pretrained(source, trust_remote_code=False)
         saved, family = config.dtype, family_named(config.model_type)
         if family.submodel:
             config = getattr(config, f"{family.submodel}_config", config)
         dtype = (saved or torch.float32) if preset.dtype == "auto" else getattr(torch, preset.dtype)
-        return Shard({}, model_facts(config, revision, dtype))
+        return Shard({}, model_facts(config, identified, dtype))
 
-    identity = {"kind": "model", "revision": revision, "dtype": preset.dtype}
+    identity = {"kind": "model", "revision": identified, "dtype": preset.dtype}
     identity["code"] = code_version(families, model_facts)
     with open_store(project_root() / preset.cache, identity, {}) as store:
         facts = store.fill({"facts": describe})[0].facts
     dtype = getattr(torch, facts["dtype"].removeprefix("torch."))
-    load = partial(load_model, name, revision=commit, device=preset.device, dtype=dtype)
-    return Deferred(load, name=label, revision=revision, facts=facts)
+    load = partial(load_model, place, revision=commit, device=preset.device, dtype=dtype)
+    return Deferred(load, name=label, revision=identified, facts=facts)
 
 
 def extracted(

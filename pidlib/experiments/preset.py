@@ -37,10 +37,12 @@ def _split(value: Any) -> Any:
 def parse_model(model: str) -> tuple[str, str, str | None]:
     """Split ``[NAME=]PLACE[@COMMIT]`` into its name in results, its place, and its commit.
 
+    A place with an adapter, ``BASE@COMMIT+FOLDER``, is one for `load_model`.
+
     >>> parse_model("tuned=runs/checkpoint-500"), parse_model("owner/name@0123")
     (('tuned', 'runs/checkpoint-500', None), ('owner/name', 'owner/name', '0123'))
     """
-    name, place, commit = re.fullmatch(r"(?:([\w.-]+)=)?(.+?)(?:@([^@/]*))?", model).groups()
+    name, place, commit = re.fullmatch(r"(?:([\w.-]+)=)?(.+?)(?:@([^@/+]*))?", model).groups()
     return name or place, place, commit
 
 
@@ -84,7 +86,9 @@ class Preset(pydantic.BaseModel):
 
     name: str  # name of the preset, or of its file
     seed: int  # all random streams of the run are derived from it
-    models: Models  # shown individually: minis, [NAME=]FOLDER, or [NAME=]owner/name@commit
+    models: (
+        Models  # shown individually: minis, [NAME=]FOLDER, or [NAME=]owner/name@commit; +ADAPTER
+    )
     layer_models: Models  # models that are read after every block
     population: Models  # models that correlations are computed over
     options_models: Models  # models trained on questions that list their candidates

@@ -70,26 +70,24 @@ def load_model(
     """
     from pidlib.models._transformers import transformers
 
-    label, (name, revision, adapter) = str(name), _split(name, revision)
+    label, (name, revision, adapter) = str(name), split_adapter(name, revision)
     folder, revision = resolve(name, revision, allow_unpinned=allow_unpinned)
     revision = revision or (folder_revision(folder) if folder else latest_revision(str(name)))
-    identity = _adapted_revision(adapter, revision) if adapter else revision
+    identity = adapted_revision(adapter, revision) if adapter else revision
     device = resolve_device(device)
     dtype = dtype or (torch.bfloat16 if device.type == "cuda" else torch.float32)
     if device.type == "cuda":
         check_memory(name, torch.cuda.get_device_properties(device).total_memory / 2**30)
-    source = str(folder or name)
+    source = str(folder or download(str(name), revision, ["config.json"]))
     options = {"revision": "main" if folder else revision, "trust_remote_code": False}
-    repository = None if folder else source
-    if repository:
-        source = str(download(repository, revision, ["config.json"]))
     config = transformers.AutoConfig.from_pretrained(source, **options)
     if (part := family_named(config.model_type).submodel) and hasattr(config, f"{part}_config"):
         config = getattr(config, f"{part}_config")
     with torch.device("meta"):  # what cannot be read is refused before its weights are downloaded
         family = family_of(transformers.AutoModelForImageTextToText.from_config(config))
-    if repository:  # before from_pretrained, which asks the hub for each file that is missing
-        download(repository, revision)
+    if not folder:  # before from_pretrained, which asks the hub for each file that is missing
+        download(str(name), revision)
+    check_processor(source)
     model = transformers.AutoModelForImageTextToText.from_pretrained(
         source, config=config, dtype=dtype, use_safetensors=True, **options, **(model_options or {})
     )
@@ -216,13 +214,26 @@ def check_memory(name: str | Path, available: float) -> None:
         raise ValueError(f"{name} {sizes}; use a smaller checkpoint or another GPU")
 
 
-def _split(name: str | Path, revision: str | None) -> tuple[str | Path, str | None, str]:
+def check_processor(folder: str | Path) -> None:
+    """Raise a ValueError that names the files of a processor that a folder lacks."""
+    kinds = {"tokenizer.json": r"tokenizer\.json|vocab\.|\.model\b|tekken|tiktoken"}
+    kinds |= {"processor_config.json": r"processor_config\.json"}
+    names = " ".join(path.name for path in Path(folder).iterdir())
+    if lacking := " and ".join(file for file in kinds if not re.search(kinds[file], names)):
+        advice = f"call processor.save_pretrained({str(folder)!r}), or copy it from the base model"
+        raise ValueError(f"{folder} has no processor: it lacks {lacking}; {advice}")
+
+
+def split_adapter(name: str | Path, revision: str | None) -> tuple[str | Path, str | None, str]:
     """Split BASE@COMMIT+FOLDER; an adapter's folder alone names its base in its configuration."""
     base, _, adapter = (name, "", "") if Path(name).exists() else str(name).partition("+")
     is_saved = any((root / base / "config.json").is_file() for root in (MINIS, Path()))
     if not adapter and not is_saved and Path(base, ADAPTER[0]).is_file():
-        facts = _adapter_facts(base)
-        base, adapter = facts["base_model_name_or_path"], str(base)
+        facts, adapter = adapter_facts(base), str(base)
+        if not isinstance(base := facts.get("base_model_name_or_path"), str):
+            raise ValueError(
+                f"{Path(adapter, ADAPTER[0])} names no base model; give BASE+{adapter}"
+            )
         revision = revision or facts.get("revision")
     if not Path(base).exists():
         base, _, pinned = str(base).partition("@")
@@ -230,22 +241,20 @@ def _split(name: str | Path, revision: str | None) -> tuple[str | Path, str | No
     return base, revision, adapter
 
 
-def _adapter_facts(folder: str | Path) -> Mapping[str, Any]:
+def adapter_facts(folder: str | Path) -> Mapping[str, Any]:
+    """Read the configuration of an adapter; raise a ValueError if there is none."""
+    if not all(Path(folder, file).is_file() for file in ADAPTER):
+        raise ValueError(f"no adapter of peft in {folder}: it lacks {' or '.join(ADAPTER)}")
     facts = json.loads(Path(folder, ADAPTER[0]).read_text(encoding="utf-8"))
-    if not isinstance(facts, dict) or not isinstance(facts.get("base_model_name_or_path"), str):
-        raise ValueError(f"{Path(folder, ADAPTER[0])} names no base model; give BASE+{folder}")
+    if not isinstance(facts, dict):
+        raise ValueError(f"{Path(folder, ADAPTER[0])} is no configuration of an adapter")
     return facts
 
 
-def _adapted_revision(adapter: str, revision: str) -> str:
+def adapted_revision(adapter: str, revision: str) -> str:
     """Identify a base of this revision with an adapter; raise a ValueError if it has another."""
-    if not all(Path(adapter, file).is_file() for file in ADAPTER):
-        raise ValueError(f"no adapter of peft in {adapter}: it lacks {' or '.join(ADAPTER)}")
-    facts = json.loads(Path(adapter, ADAPTER[0]).read_text(encoding="utf-8"))
-    if not isinstance(facts, dict):
-        raise ValueError(f"{Path(adapter, ADAPTER[0])} is no configuration of an adapter")
-    if facts.get("revision") not in (None, revision):
-        given = f"{facts['revision']} of its base, and not for {revision}"
+    if (needed := adapter_facts(adapter).get("revision")) not in (None, revision):
+        given = f"{needed} of its base, and not for {revision}"
         raise ValueError(f"the adapter in {adapter} is for revision {given}")
     both = f"{revision} {folder_revision(Path(adapter))}"
     return hashlib.sha256(both.encode()).hexdigest()[:40]

@@ -86,7 +86,9 @@ def profile(
     progress
         Print the number of forward passes first, and show a progress bar.
     """
+    is_model = isinstance(model, LoadedModel | str | Path | Decisions)
     checks = {
+        f"the model is a {type(model).__name__}; give load_model(FOLDER), or Decisions": is_model,
         f"partners={partners}; give 0 (no resampled mode) or more": partners >= 0,
         f"tau={tau} is a share of probability; give 0 to 1": 0 <= tau <= 1,
         f"n_halves={n_halves}; give 2 or more, and {N_HALVES} for an interval": n_halves >= 2,
@@ -109,10 +111,12 @@ def profile(
         rows["n_samples"] = model.n_samples
         labels = {"model": "decisions", "benchmark": "a table"}
         return report(rows, {"decisions": halves}, model.ids, decisions=model, **labels, **sampling)
-    if samples is None:
-        raise ValueError("got a model without samples; give samples or the name of a benchmark")
+    is_list = isinstance(samples, Sequence) and all(isinstance(each, Sample) for each in samples)
+    if not (is_list or isinstance(samples, str | Path)):
+        advice = "give samples or the name of a benchmark; load_table(TABLE) makes a list of Sample"
+        raise ValueError(f"got a {type(samples).__name__} that is no list of Sample; {advice}")
     revision = ""
-    if isinstance(samples, str):
+    if isinstance(samples, str | Path):
         revision = benchmarks.revision(samples)
         samples = benchmarks.load(samples, "test", n=n, seed=seed)
     elif n is not None:

@@ -2,34 +2,20 @@
 
 from dataclasses import dataclass, field, replace
 
-MIXTURE = {
-    "micro/grounding": 3.0,
-    "micro/existence": 2.0,
-    "micro/knowledge": 0.5,
-    "micro/relation": 2.0,
-    "micro/captioned": 1.5,
-    "micro/scene": 0.5,
-    "easy_vqa/yes_no": 3.0,
-    "easy_vqa/shape": 1.0,
-    "easy_vqa/color": 1.0,
-}
-ADDED = {"micro/pair": 3.0, "micro/pair_shared": 1.0}
-ADDED_CLIPS = {"micro_av/pair": 4.0}
-PRIORS = {
-    "micro/knowledge": 3.0,
-    "micro/captioned": 3.0,
-    "micro/existence": 3.0,
-    "micro/relation": 1.0,
-    "easy_vqa/yes_no": 1.0,
-}
-LEANING = {
-    "easy_vqa/yes_no": 3.0,
-    "micro/captioned": 2.0,
-    "micro/existence": 1.0,
-    "micro/grounding": 1.0,
-    "micro/knowledge": 0.5,
-    "micro/scene": 0.5,
-}
+
+def _weights(source: str, **weights: float) -> dict[str, float]:
+    return {f"{source}/{task}": weight for task, weight in weights.items()}
+
+
+MIXTURE = _weights(
+    "micro", grounding=3.0, existence=2.0, knowledge=0.5, relation=2.0, captioned=1.5, scene=0.5
+) | _weights("easy_vqa", yes_no=3.0, shape=1.0, color=1.0)
+ADDED, ADDED_CLIPS = _weights("micro", pair=3.0, pair_shared=1.0), _weights("micro_av", pair=4.0)
+PRIORS = _weights("micro", knowledge=3.0, captioned=3.0, existence=3.0, relation=1.0)
+PRIORS |= _weights("easy_vqa", yes_no=1.0)
+LEANING = _weights("easy_vqa", yes_no=3.0) | _weights(
+    "micro", captioned=2.0, existence=1.0, grounding=1.0, knowledge=0.5, scene=0.5
+)
 
 
 @dataclass(frozen=True)
@@ -79,31 +65,23 @@ def _compact(family: str, answer_steps: int, tower_steps: int = 1000, **changes)
 
 
 def _leaning(family: str) -> ContinuedRecipe:
-    return ContinuedRecipe(
-        family,
-        start=family,
-        tower_steps=0,
-        answer_steps=180,
-        pool=1000,
-        wrong_image_rate=0.75,
-        mixture=LEANING,
-        added_share=0.0,
-        **_SHARED,
-    )
+    stage = {"tower_steps": 0, "answer_steps": 180, "pool": 1000, "wrong_image_rate": 0.75}
+    stage |= {"mixture": LEANING, "added_share": 0.0, **_SHARED}
+    return ContinuedRecipe(family, start=family, **stage)
 
 
 def _omni(
     size: str, answer_steps: int, *, audio: float = 2.0, visual: float = 2.0, **changes
 ) -> Recipe:
     shared = _SHARED | {"pool": 3000, "noise_rate": 0.2, "added": ADDED_CLIPS}
-    mixture = {
-        "micro_av/audio": audio,
-        "micro_av/visual": visual,
-        "micro_av/fusion": 4.0,
-        "micro_av/gated": 2.0,
-        "micro_av/polarity": 2.0,
-    }
-    return Recipe("qwen2_5_omni", size, 0, answer_steps, **shared | {"mixture": mixture} | changes)
+    rates = {"audio": audio, "visual": visual, "fusion": 4.0, "gated": 2.0, "polarity": 2.0}
+    return Recipe(
+        "qwen2_5_omni",
+        size,
+        0,
+        answer_steps,
+        **shared | {"mixture": _weights("micro_av", **rates)} | changes,
+    )
 
 
 # The first three are the exemplars, trained until they answer almost everything. The others differ

@@ -5,10 +5,6 @@ whole words and receives a 64 x 64 picture as 4 x 4 tokens in reading order, or 
 3 x 3 tokens per two frames with 25 sound tokens per second.
 """
 
-from pidlib.models import _transformers  # noqa: F401  (before transformers and peft)
-
-# isort: split
-
 import json
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,15 +12,9 @@ from typing import NamedTuple
 
 import torch
 from tokenizers import AddedToken, Tokenizer
-from transformers import (
-    AutoConfig,
-    AutoModelForImageTextToText,
-    PreTrainedModel,
-    PreTrainedTokenizerFast,
-    ProcessorMixin,
-)
 
 from pidlib._common import unknown_name
+from pidlib.models._transformers import transformers as hf
 from pidlib.models.families import family_named
 from pidlib.models.load import MINIS, load_processor
 
@@ -49,7 +39,7 @@ _WORDS = {*"\n?.,:!", "user", "assistant", "model"}  # in every vocabulary: punc
 
 def build(
     family: str | Path, words: Iterable[str], size: str = "small", seed: int = 0
-) -> tuple[PreTrainedModel, ProcessorMixin]:
+) -> tuple[hf.PreTrainedModel, hf.ProcessorMixin]:
     """Build a random model of a family in float32, for evaluation, and its processor.
 
     Raises a ValueError for an unknown family or size. The global generator is not changed.
@@ -73,12 +63,12 @@ def build(
     tokenizer = _tokenizer(source, words)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     _resize(config, SIZES[size], len(tokenizer))
-    config = AutoConfig.for_model(**config)
+    config = hf.AutoConfig.for_model(**config)
     processor = load_processor(source, config)
     processor.tokenizer = tokenizer
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        model = AutoModelForImageTextToText.from_config(config)
+        model = hf.AutoModelForImageTextToText.from_config(config)
     return model.eval(), processor
 
 
@@ -94,7 +84,7 @@ def _source(family: str | Path) -> Path:
     return known[named]
 
 
-def _tokenizer(source: Path, words: Iterable[str]) -> PreTrainedTokenizerFast:
+def _tokenizer(source: Path, words: Iterable[str]) -> hf.PreTrainedTokenizerFast:
     """Rebuild a saved tokenizer: its named tokens first, then the words, then its other tokens."""
     content = json.loads((source / "tokenizer.json").read_text(encoding="utf-8"))
     settings = json.loads((source / "tokenizer_config.json").read_text(encoding="utf-8"))
@@ -106,7 +96,7 @@ def _tokenizer(source: Path, words: Iterable[str]) -> PreTrainedTokenizerFast:
     content["added_tokens"] = [added[token] for token in named.values()]
     content["padding"] = None
     usual = {name: named.pop(name) for name in ("unk_token", "pad_token", "bos_token", "eos_token")}
-    tokenizer = PreTrainedTokenizerFast(
+    tokenizer = hf.PreTrainedTokenizerFast(
         tokenizer_object=Tokenizer.from_str(json.dumps(content)),
         **usual,
         extra_special_tokens=named,

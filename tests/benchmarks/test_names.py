@@ -3,9 +3,10 @@
 import dataclasses
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from pidlib.benchmarks import SPLITS, load, names, truth
+from pidlib.benchmarks import SPLITS, canonical, check_available, load, names, revision, truth
 from pidlib.decomposition import pid
 
 PAIRS = tuple(name for name in names("pairs") if name.startswith("micro/"))
@@ -154,6 +155,21 @@ def test_truth_is_a_law_with_certain_answers(benchmark):
 def test_unknown_names_are_refused_with_the_nearest(arguments, message):
     with pytest.raises(ValueError, match=message):
         load(*arguments)
+
+
+@pytest.mark.parametrize("ask", [load, check_available, revision, canonical])
+def test_a_file_instead_of_a_name_is_answered_with_the_name_of_its_table(ask, tmp_path):
+    (tmp_path / "cars.xlsx").write_text("x")
+    for file in (
+        "cars.csv",
+        "my data/cars.JSONL",
+        tmp_path / "cars.parquet",
+        tmp_path / "cars.xlsx",
+    ):
+        with pytest.raises(ValueError, match=f"unknown benchmark .*; did you mean 'table:{file}'"):
+            ask(file)
+    with pytest.raises(ValueError, match="got a DataFrame instead of .* use pidlib.load_table"):
+        ask(pd.DataFrame())
 
 
 def test_names_by_kind():

@@ -206,6 +206,111 @@ def test_all_faults_are_reported_together_and_the_first_ten_shown(folder):
     assert len(lines) == 11 and lines[-1].strip() == "and 3 more" and "question" in lines[0]
 
 
+def test_unreadable_media_are_reported_with_all_other_faults(folder):
+    (folder / "photos/0.png").write_bytes((folder / "photos/0.png").read_bytes()[:50])
+    (folder / "photos/4.png").write_bytes(b"no picture")
+    rows = [
+        row | {"question": "" if index == 5 else row["question"]} for index, row in enumerate(ROWS)
+    ]
+    rows += [{**ROWS[1], "picture": "photos/4.png"}] * 9
+    for ask in (benchmarks.check_available, lambda name: benchmarks.load(name, n=1)):
+        with pytest.raises(ValueError, match=r"has faults \(12\)") as caught:
+            ask(f"table:{write(folder, rows)}")
+        lines = str(caught.value).splitlines()[1:]
+        faults = [line.split(":")[0].strip() for line in lines]
+        expected = [f"row {n}, column 'picture'" for n in (1, 5, *range(7, 14))]
+        assert faults[:10] == sorted([*expected, "row 6, column 'question'"], key=row_number)
+        assert len(lines) == 11 and lines[-1].strip() == "and 2 more"
+    encoded = [row | {"picture": (folder / "photos/4.png").read_bytes()} for row in ROWS[:2]]
+    with pytest.raises(ValueError, match="(?s)row 1, column 'picture'.*row 2, column 'picture'"):
+        load_table([*encoded, ROWS[1]], folder=folder)
+
+
+def row_number(line: str) -> int:
+    return int(line.split(",")[0].removeprefix("row "))
+
+
+def test_clips_without_sound_are_reported_with_all_other_faults(tmp_path):
+    write_clip(tmp_path / "mute.mp4", 0.5, heard=0)
+    (tmp_path / "none.mp4").write_bytes(b"no clip")
+    rows = [
+        {"question": "?", "answer": a, "video": v}
+        for a, v in zip("yn", ("mute.mp4", "none.mp4"), strict=True)
+    ]
+    rows.append(rows[0] | {"question": ""})
+    faults = (
+        r"row 1, column 'video': it has no sound\n  row 2, column 'video': .*\n  row 3, column 'q"
+    )
+    with pytest.raises(ValueError, match=faults):
+        benchmarks.check_available(f"table:{write(tmp_path, rows)}")
+
+
+def test_all_unknown_columns_are_named_together(folder):
+    rows = [{"prompt": row["question"], "label": row["answer"]} for row in ROWS]
+    with pytest.raises(ValueError, match="(?s)'question';.*'answer';"):
+        load_table(write(folder, rows))
+
+
+@pytest.mark.parametrize("lettered", [False, True])
+def test_equal_answers_ask_for_the_other_candidates(lettered, folder):
+    rows = [row | {"answer": "yes"} for row in ROWS]
+    advice = r"faults \(1\)(.|\n)*'yes' is the only candidate; add a column candidates .*yes\|no"
+    with pytest.raises(ValueError, match=advice):
+        load_table(write(folder, rows), lettered=lettered)
+    samples = load_table(write(folder, [row | {"candidates": "yes|no"} for row in rows]))
+    assert samples[0].candidates == ("yes", "no")
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
+def test_separators_and_marks_of_spreadsheets_are_read(mark, encoding, folder):
+    path = write(folder)
+    text = path.read_text().replace(",", mark).replace("\n", "\r\n")
+    path.write_bytes(text.replace("is number", f'"is{mark} ü number"', 1).encode(encoding))
+    with pytest.raises(ValueError, match="csv cannot be read"):  # text after the quote
+        load_table(path)
+    path.write_bytes(text.replace("is number 0 red?", f'"is{mark} ü?"').encode(encoding))
+    found = facts(load_table(path))
+    assert found[0][0] == f"is{mark} ü?" and found[1:] == EXPECTED[1:]
+    spaced = write(folder).read_text().replace(",", ", ")
+    path.write_text(spaced)
+    assert facts(load_table(path)) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "encoding", "message"),
+    [
+        (
+            "number 3",
+            "nümber 3",
+            "latin-1",
+            r"is in Latin-1 .* not in UTF-8 \(line 5\); save it as",
+        ),
+        ("", "", "utf-16", r"is in UTF-16 and not in UTF-8 \(line 1\); save it as UTF-8"),
+        (
+            "number 3",
+            "a, b",
+            "utf-8",
+            "row 4 has 4 cells and the header 3; put texts that contain ','",
+        ),
+        (
+            "number 0",
+            "a, b",
+            "utf-8",
+            "row 1 has 4 cells and the header 3; put texts that contain ','",
+        ),
+        ("is number 3", '"is number 3', "utf-8", "cannot be read: unexpected end of data"),
+        ("picture", "answer", "utf-8", "two columns have the name 'answer'; rename one"),
+    ],
+)
+def test_text_of_another_kind_is_refused_with_advice(old, new, encoding, message, folder):
+    path = write(folder)
+    path.write_bytes(path.read_text().replace(old, new, 1).encode(encoding))
+    with pytest.raises(ValueError, match=message) as caught:
+        benchmarks.check_available(f"table:{path}")
+    assert len(str(caught.value).splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("name", "content", "error", "message"),
     [

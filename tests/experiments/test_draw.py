@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import runpy
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -146,3 +147,7 @@ def test_figures_are_drawn_from_a_shell(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         draw.main()
     assert "did you mean 'validation/table_gates'?" in capsys.readouterr().err
+    for preset, message in (("smke", "did you mean 'smoke'"), ("none.yaml", "unknown preset")):
+        monkeypatch.setattr("sys.argv", ["draw", "--preset", preset])
+        with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+            runpy.run_path(draw.__file__, run_name="__main__")

@@ -1,5 +1,6 @@
 """Queries to the models of a preset: checked first, answered once, identified in every row."""
 
+import runpy
 import shutil
 import signal
 import sys
@@ -20,6 +21,7 @@ from pidlib.experiments.extractions import (
     extract_requests,
 )
 from pidlib.experiments.preset import load_preset
+from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.extraction import extract
 from pidlib.extraction.masking import FULL
 from pidlib.training.minis import vocabulary
@@ -99,6 +101,25 @@ def test_all_faults_of_names_are_reported_together(preset, tmp_path, monkeypatch
     monkeypatch.setattr(ahead, "all_requests", lambda preset: [Request(**names, queries=(QUERY,))])
     with pytest.raises(ValueError, match=faults):
         ahead.queries(preset)
+
+
+def test_words_that_a_model_lacks_are_named_before_any_work(preset, tmp_path, monkeypatch):
+    for index, sample in enumerate(benchmarks.load("micro/existence", "test", 4)):
+        sample.image.save(tmp_path / f"{index}.png")
+    questions = ["is there a red circle?"] * 3 + ["is there a zeppelin?"]
+    rows = [(text, "ab"[i % 2], f"{i}.png", "red|blue") for i, text in enumerate(questions)]
+    table = pd.DataFrame(rows, columns=["question", "answer", "picture", "options"])
+    table.assign(answer=["A", "B"] * 2).to_csv(tmp_path / "letters.csv", index=False)
+    names = ("question", "answer", "picture")
+    table[[*names]].assign(answer=["yes", "no"] * 2).to_csv(tmp_path / "words.csv", index=False)
+    monkeypatch.setattr(module, "load_model", None)
+    folder = preset.models[0]
+    asked = Request([f"tuned={folder}"], [f"table:{tmp_path}/letters.csv"], (QUERY,))
+    with pytest.warns(UserWarning, match="tuned has no tokens for .*zeppelin.* in questions of"):
+        with pytest.raises(ValueError, match="tuned has no tokens for A, B, candidates of table:"):
+            next(extract_all(preset, asked))
+    with pytest.warns(UserWarning, match="tuned has no tokens for zeppelin in questions of"):
+        module.check_names(preset, [asked._replace(benchmarks=[f"table:{tmp_path}/words.csv"])])
 
 
 def test_rows_name_the_model_and_the_revision_of_your_questions(preset, tmp_path):
@@ -182,6 +203,67 @@ def test_equal_queries_of_notebooks_are_answered_once(preset, monkeypatch):
     assert ahead.queries(preset) == {preset.models[0]: pairs}
 
 
+@pytest.fixture(scope="module")
+def adapter(preset, tmp_path_factory):
+    """The folder of an adapter of peft for the model of the preset."""
+    from peft import LoraConfig, get_peft_model
+
+    folder, (base,) = tmp_path_factory.mktemp("adapters") / "lora", preset.models
+    model = module.load_model(base, device="cpu").model
+    config = LoraConfig(r=2, target_modules=["q_proj", "v_proj"], init_lora_weights=False)
+    tuned = get_peft_model(model, config)
+    tuned.peft_config["default"].base_model_name_or_path = base
+    tuned.save_pretrained(folder)
+    return folder
+
+
+def test_models_with_adapters_have_the_identity_of_the_loaded_ones(preset, adapter):
+    (base,) = preset.models
+    both = f"{base}+{adapter}"
+    names = load_preset("smoke", models=f"{base},tuned={both},{adapter}").models
+    asked = request(preset, QUERY)._replace(models=names)
+    (plain,), (named,), (alone,) = extract_all(preset, asked)
+    loaded = module.load_model(both, device="cpu", dtype=torch.float32)
+    direct = extract(loaded, benchmarks.load("micro/existence", "test", 4), passes=(FULL,))
+    assert named.columns["revision"] == alone.columns["revision"] == loaded.revision
+    assert named.columns["fingerprint"] == direct.fingerprint == alone.columns["fingerprint"]
+    assert (named.columns["model"], alone.columns["model"]) == ("tuned", str(adapter))
+    assert plain.columns["revision"] != loaded.revision
+    assert (named.extraction.logits[FULL] == direct.logits[FULL]).all()
+    assert (named.extraction.logits[FULL] != plain.extraction.logits[FULL]).any()
+
+
+def test_faults_of_adapters_and_processors_are_reported_with_all_others(preset, adapter, tmp_path):
+    (base,) = preset.models
+    shutil.copytree(base, tmp_path / "bare")
+    (tmp_path / "bare/tokenizer.json").unlink()
+    names = [f"{base}+{tmp_path}", f"none+{adapter}", str(tmp_path / "bare"), "nobody"]
+    faults = "(?s)no adapter of peft in .*unknown model 'none'.*bare has no processor.*'nobody'"
+    with pytest.raises(ValueError, match=faults):
+        next(extract_all(preset, request(preset, QUERY)._replace(models=names)))
+
+
+def test_the_shell_takes_models_with_adapters_and_names(preset, adapter, monkeypatch, capsys):
+    models = (f"tuned={preset.models[0]}+{adapter}", f"plain={preset.models[0]}")
+    both = preset.model_copy(update={"models": models, "tuned_models": {}})
+    monkeypatch.setattr(ahead, "all_requests", lambda _: [request(both, QUERY)])
+    monkeypatch.setattr(ahead.fig_fusion, "prepare", lambda _: None)
+    monkeypatch.setattr(ahead, "all_trainings", lambda _: [])
+    monkeypatch.setattr(shell, "load_preset", lambda _: both)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    for options in (["--models", models[0]], ["--dry-run"], ["--fetch"]):
+        monkeypatch.setattr("sys.argv", ["experiments", "extract", *options])
+        assert not shell.main()
+    printed = capsys.readouterr().out
+    assert "1 extractions" in printed and models[0] in printed and models[1] in printed
+
+
+def test_a_model_with_an_adapter_is_not_trained(preset, adapter):
+    name = f"{preset.models[0]}+{adapter}"
+    with pytest.raises(ValueError, match="has an adapter; merge it into the weights to train"):
+        TrainingSpec.from_preset(preset, name, "micro/existence", "A")
+
+
 @pytest.fixture
 def shell_of(preset, monkeypatch, tmp_path):
     """Run a command of the shell on two models, without trainings; the second has no weights."""
@@ -214,6 +296,29 @@ def test_the_shell_names_the_models_that_failed_and_does_the_others(preset, shel
 def test_the_shell_knows_the_models_of_a_preset(shell_of):
     with pytest.raises(ValueError, match="unknown model of preset smoke 'nobody'"):
         shell_of("extract", "--models", "nobody")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["extract", "--preset", "smke"], "unknown preset 'smke'; did you mean 'smoke'"),
+        (
+            ["extract", "--preset", "smoke", "--models", "lava"],
+            "smoke 'lava'; did you mean 'llava'",
+        ),
+        (["extract", "--preset", "smoke", "--dry-run", "--models", "lava"], "did you mean 'llava'"),
+        (["outcomes", "--preset", "none.yaml"], "unknown preset 'none.yaml'"),
+        (["coverage", "--preset", "smoke", "--gpus"], "no GPU is visible"),
+    ],
+)
+def test_errors_of_users_are_one_line_in_a_shell(arguments, message, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["experiments", *arguments])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_path(shell.__file__, run_name="__main__")
+    line = str(caught.value)
+    assert line.startswith("error: ") and message in line and len(line.splitlines()) == 1
 
 
 def test_several_processes_run_the_same_command(shell_of, monkeypatch):

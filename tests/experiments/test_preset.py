@@ -158,6 +158,11 @@ def test_models_can_have_a_name():
     commit = 40 * "a"
     assert parse_model(f"one=me/tuned@{commit}") == ("one", "me/tuned", commit)
     assert parse_model("/runs/lr=0.1/last")[0] == "/runs/lr=0.1/last"
+    for base in (f"me/tuned@{commit}", "llava", "/runs/base"):
+        for adapter in ("adapter", "runs/adapter", "/runs/adapter"):
+            place = f"{base}+{adapter}"
+            assert parse_model(place) == (place, place, None)
+            assert parse_model(f"one={place}") == ("one", place, None)
 
 
 def test_tuning_replaces_single_entries():

@@ -16,7 +16,7 @@ from pidlib.extraction import extract
 from pidlib.extraction.masking import FULL
 from pidlib.models import FAMILIES, load_model
 from pidlib.models.checkpoints import CHECKPOINTS
-from pidlib.models.load import MINIS, check_memory, folder_revision, resolve
+from pidlib.models.load import MINIS, check_memory, check_processor, folder_revision, resolve
 from pidlib.training.tiny import build
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -176,6 +176,35 @@ def test_files_that_are_not_whole_are_named(tmp_path, file, content, message):
     path.write_bytes(path.read_bytes()[:-5] if content is None else content)
     with pytest.raises(ValueError, match=f"{re.escape(str(path))} is .*{message}"):
         load_model(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("lost", "named"),
+    [
+        (["tokenizer.json"], "tokenizer.json;"),
+        (["processor_config.json"], "processor_config.json;"),
+        (["tokenizer.json", "processor_config.json"], "tokenizer.json and processor_config.json;"),
+    ],
+)
+def test_a_folder_without_a_processor_is_refused_before_its_weights_are_read(lost, named, tmp_path):
+    for part in build("llava", ["red"], "tiny"):
+        part.save_pretrained(tmp_path)
+    for file in lost:
+        (tmp_path / file).unlink()
+    weights = tmp_path / "model.safetensors"
+    save_file({}, weights)  # the first fault would be theirs
+    with pytest.raises(ValueError, match=f"no processor: it lacks {named} call processor.save_pre"):
+        load_model(tmp_path, device="cpu")
+
+
+@pytest.mark.parametrize("file", ["vocab.txt", "spiece.model", "tekken.json", "tokenizer.json"])
+def test_any_kind_of_tokenizer_is_one(file, tmp_path):
+    for name in ("config.json", "model.safetensors", "preprocessor_config.json"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="it lacks tokenizer.json;"):
+        check_processor(tmp_path)
+    (tmp_path / file).touch()
+    check_processor(tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,9 @@
 import re
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
+import datasets
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +90,18 @@ def test_a_benchmark_and_a_model_can_be_given_by_name(tmp_path):
         (("llava", WORLD), {"given": "ignored"}, "unknown condition 'ignored'"),
         (("llava", WORLD), {"n": 4}, "n=4 is for a benchmark given by name; pass samples"),
         (("llava",), {}, "give samples or the name of a benchmark"),
+        (
+            ("llava", pd.DataFrame({"question": ["?"]})),
+            {},
+            r"a DataFrame that .* load_table\(TABLE",
+        ),
+        (("llava", datasets.Dataset.from_dict({"a": [1]})), {"n": 1}, r"a Dataset .* load_table\("),
+        (("llava", [{"question": "?"}]), {}, "a list that is no list of Sample"),
+        (("llava", ["cars.csv"]), {}, "a list that is no list of Sample"),
+        (("llava", WORLD[0]), {}, "a Sample that is no list of Sample"),
+        (("llava", "cars.csv"), {}, "did you mean 'table:cars.csv'"),
+        (("llava", Path("a/cars.csv")), {}, "did you mean 'table:a/cars.csv'"),
+        ((object(), WORLD), {}, r"the model is a object; give load_model\(FOLDER\)"),
         (("llava", []), {}, "no samples to extract from"),
         (("llava", [WORLD[0], WORLD[0]]), {}, "repeated sample ids: world/000"),
         (("llava", [replace(WORLD[0], image=None)]), {}, "no picture: world/000"),
@@ -379,7 +393,9 @@ def test_inputs_that_cannot_be_read_are_named():
             "error: orders=2 of the options, but 256 of",
         ),
         (["llava", "micro/existence", "--out", "missing/mine.csv"], "error: no folder missing"),
+        (["llava", "micro/existence", "--out", "."], "error: . is a folder; give the name of a"),
         (["llava", "micro/existence", "--plot", "mine.txt"], "error: .*mine.txt.*pdf or .png"),
+        (["llava", "cars.csv"], "error: unknown benchmark 'cars.csv'; did you mean 'table:cars"),
     ],
 )
 def test_wrong_arguments_stop_before_any_work(arguments, message, monkeypatch, tmp_path):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pidlib._common import code_version, fingerprint, unknown_name
 from pidlib.benchmarks import canonical
 from pidlib.experiments.preset import Preset, parse_model
-from pidlib.models.load import folder_revision, latest_revision, resolve
+from pidlib.models.load import folder_revision, latest_revision, resolve, split_adapter
 from pidlib.reweighting import CONDITIONS, Condition, Weighting
 
 if TYPE_CHECKING:
@@ -86,7 +86,10 @@ class TrainingSpec:
             raise ValueError(unknown_name("condition", condition, CONDITIONS))
         if mislabeled not in MISLABELED:
             raise ValueError(unknown_name("kind of wrong labels", mislabeled, MISLABELED))
-        resolve(*parse_model(base)[1:], allow_unpinned=preset.allow_unpinned)
+        place, commit, adapter = split_adapter(*parse_model(base)[1:])
+        if adapter:
+            raise ValueError(f"{base} has an adapter; merge it into the weights to train the model")
+        resolve(place, commit, allow_unpinned=preset.allow_unpinned)
         tuned = _replaced(Tuning, "tuning", preset.tuning, tuning)
         weighted = _replaced(Weighting, "weighting", preset.weighting, weighting)
         if condition == Condition.BASE:
