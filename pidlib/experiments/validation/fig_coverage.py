@@ -153,8 +153,10 @@ def repeat(cell: Cell, number: int) -> Float[np.ndarray, "estimators atoms 5"]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*predicted bias")
             result = estimate(*codes, n_permutations=N_PERMUTATIONS, seed=seed)
-        estimates = [(result.corrected, result.interval)]
-        p_value, converged = result.p_value, result.converged
+        estimates, converged = (
+            [(result.corrected, result.interval, result.p_value)],
+            result.converged,
+        )
     else:
         sample = getattr(_answer_laws()[cell.law], cell.kind)
         decisions = sample(cell.n_samples, np.random.default_rng(seed))
@@ -162,12 +164,14 @@ def repeat(cell: Cell, number: int) -> Float[np.ndarray, "estimators atoms 5"]:
         rows, plug_in = measured.rows.set_index("atom"), measured.solved.pid.atoms
         drawn = bootstrap_decisions(decisions, measured.solved, N_BOOTSTRAP, seed)
         halves = dict(zip(rows.index, rows[["ci_low", "ci_high"]].to_numpy(), strict=True))
-        estimates = [(measured.atoms, halves), (plug_in, percentile_intervals(drawn, plug_in))]
-        p_value, converged = dict.fromkeys(ATOMS, np.nan), bool(rows["converged"].all())
+        untested = dict.fromkeys(ATOMS, np.nan)
+        estimates = [(measured.atoms, halves, measured.zero_p)]
+        estimates += [(plug_in, percentile_intervals(drawn, plug_in), untested)]
+        converged = bool(rows["converged"].all())
     return np.array(
         [
-            [(value[atom], *interval[atom], p_value[atom], converged) for atom in ATOMS]
-            for value, interval in estimates
+            [(value[atom], *interval[atom], p[atom], converged) for atom in ATOMS]
+            for value, interval, p in estimates
         ]
     )
 

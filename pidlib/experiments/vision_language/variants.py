@@ -75,10 +75,8 @@ def informations(decisions: Decisions, device: str = "cpu") -> dict[str, float |
         values = {"vision": first, "language": second, "total": both, "gap": 0.0}
         values |= dict.fromkeys(DEFINITIONS, np.nan) | {"mmi": min(first, second)}
         return {f"{name}_bits": value for name, value in values.items()} | {"converged": True}
-    solved = decision_pid(decisions, tol=TOLERANCE, device=device).pid
-    pairs = decisions.marginals()[:2]
-    by_pairs = {name: measure(*pairs).item() for name, measure in OF_PAIRS.items()}
-    return solved_informations(solved, by_pairs)
+    solved = decision_pid(decisions, tol=TOLERANCE, device=device)
+    return solved_informations(solved.pid, solved.others)
 
 
 def solved_informations(solved: PID, by_others: Mapping[str, float]) -> dict[str, float | bool]:
