@@ -213,13 +213,9 @@ def bootstrap(
     result: SensoryPID, decisions: Sequence[Decisions], n: int = 100, seed: int = 0
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Return draws of the mean atoms; samples are drawn within conditions."""
-    atoms = {name: np.zeros(n) for name in result.pid.atoms}
-    parts = zip(decisions, result.solved, _shares(decisions), strict=True)
-    for index, (part, solved, share) in enumerate(parts):
-        draws = bootstrap_decisions(part, solved, n, derive_seed(seed, index))
-        for name, values in draws.items():
-            atoms[name] += share * values
-    return atoms
+    parts, shares = enumerate(zip(decisions, result.solved, strict=True)), _shares(decisions)
+    draws = [bootstrap_decisions(*part, n, derive_seed(seed, index)) for index, part in parts]
+    return {name: shares @ [each[name] for each in draws] for name in draws[0]}
 
 
 def halve(

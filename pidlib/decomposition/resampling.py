@@ -171,8 +171,8 @@ def extrapolate(halves: Halves, sources: Sequence[str]) -> Extrapolated:
         draws[atom] = center + scale * (values - values.mean())
         low, high = normal_interval(center, draws[atom], halves.unseen)
         interval[atom] = low if atom == "synergy" else max(low, 0.0), high
-        distance = center / max(high - center, 1e-12) * student.ppf(0.975)
-        p[atom] = min(2 * float(student.sf(distance)), 1.0)
+        ratio = center / max(high - center, 1e-12)
+        p[atom] = min(2 * float(student.sf(ratio * student.ppf(0.975))), 1.0)
     return Extrapolated(corrected, interval, draws, p)
 
 
