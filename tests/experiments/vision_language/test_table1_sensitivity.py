@@ -159,7 +159,7 @@ def test_variants_are_drawn_below_the_models_with_the_published_range(table):
         ignore_index=True,
     )
     made = table1_sensitivity.variant_correlations(models, rows, 20)
-    assert len(made.query("benchmark == 'micro/grounding'")) == 3 * 10 - 4
+    assert len(made.query("benchmark == 'micro/grounding'")) == 4 * 10 - 2 * 4
     answered = made[made["procedure"] == variants.AS_ANSWERED]
     assert set(answered["definition"]) == {"mmi", variants.ANY}
     published = made[made["procedure"] == variants.AS_PUBLISHED]
