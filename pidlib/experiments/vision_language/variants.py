@@ -8,7 +8,6 @@ is the same by all. MMI exceeds the R of BROJA by the smaller unique atom of BRO
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -151,33 +150,34 @@ def correlations(
     benchmarks without one, or with an unreliable outcome, count in no mean.
     """
     groups = population.benchmark_groups(models)
-    outcomes = {name: by_model(models, name).round(9) for name in OUTCOMES}
 
-    @cache
     def by_procedure(procedure: str, definition: str, quantity: str) -> np.ndarray:
         values = quantities(table, "mmi" if definition == ANY else definition)[quantity]
         rows = table[["model", "benchmark"]].assign(value=values.round(DECIMALS))
         return by_model(rows[table["procedure"] == procedure], "value")
 
-    x = np.stack([by_procedure(*cell[:3]) for cell in cells], axis=-1)
-    y = [
-        outcomes[outcome] if outcome in OUTCOMES else by_procedure(procedure, "broja", quantity)
+    first = [cell[:3] for cell in cells]
+    second = [
+        outcome if outcome in OUTCOMES else (procedure, "broja", quantity)
         for procedure, _, quantity, outcome in cells
     ]
-    y = np.stack(y, axis=-1)
+    named = list(dict.fromkeys([*OUTCOMES, *first, *second]))  # each is ranked once
+    values = [by_model(models, name).round(9) for name in OUTCOMES]
+    values = np.stack(values + [by_procedure(*key) for key in named[len(OUTCOMES) :]], axis=-1)
+    x, y = (list(map(named.index, keys)) for keys in (first, second))
     reliable = dict(zip(OUTCOMES, population.reliability(models).T, strict=True))
     reliable["broja"] = np.ones(models["benchmark"].nunique())
     counted = np.stack([reliable[outcome] for *_, outcome in cells], axis=-1)
     members = population.members(models, groups, counted)
 
     def means(order: np.ndarray) -> np.ndarray:
-        products = standardized_ranks(x[order]) * standardized_ranks(y[order])
-        return group_mean(products.sum(0), members)
+        ranks = standardized_ranks(values[order])
+        return group_mean((ranks[..., x] * ranks[..., y]).sum(0), members)
 
     families = list(models.drop_duplicates("model").groupby("family", sort=False).indices.values())
     generator = np.random.default_rng(derive_seed(seed, "variants"))
     orders = cluster_bootstrap(families, n_resamples, generator)
-    rho, draws = means(np.arange(len(x))), np.stack([means(order) for order in orders])
+    rho, draws = means(np.arange(len(values))), np.stack([means(order) for order in orders])
     # The place of the cell of the masked mode by BROJA, with the same quantity and outcome.
     defaults = {
         (quantity, outcome): place
@@ -187,11 +187,11 @@ def correlations(
     same = np.array([defaults.get(cell[2:], -1) for cell in cells])
     has_default = (same >= 0) & (same != np.arange(len(cells)))
     minus, minus_draws = (
-        np.where(has_default, values - values[..., same], np.nan) for values in (rho, draws)
+        np.where(has_default, each - each[..., same], np.nan) for each in (rho, draws)
     )
     columns = {"rho": rho, "minus_default": minus}
-    for name, values in {"family": draws, "minus": minus_draws}.items():
-        ends = percentile_interval(values, len(families) < MIN_CLUSTERS)
+    for name, drawn in {"family": draws, "minus": minus_draws}.items():
+        ends = percentile_interval(drawn, len(families) < MIN_CLUSTERS)
         columns[f"{name}_low"], columns[f"{name}_high"] = ends
     single = rho[: members.shape[1]]  # the first groups
     columns["n_benchmarks"] = (members & ~np.isnan(single)).sum(1)
@@ -200,7 +200,7 @@ def correlations(
     converged = table.groupby("procedure")["converged"].all()
     settings = {"n_resamples": n_resamples, "seed": seed}
     return result.assign(
-        **{name: values.ravel() for name, values in columns.items()},
+        **{name: column.ravel() for name, column in columns.items()},
         n_models=models["model"].nunique(),
         n_families=len(families),
         n_samples=models["n_samples"].min(),
