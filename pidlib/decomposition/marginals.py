@@ -72,8 +72,7 @@ def projection(
     """
     x, goal, moving = a.numpy(), target[..., None].numpy(), True  # faster for small tables
     mass, columns = x.sum(-1, keepdims=True), np.ascontiguousarray(x.swapaxes(-2, -1))
-    factors, rows = np.ones_like(goal), np.ones_like(mass)
-    limit = min(limit, LARGEST)  # products with factors of absent answers stay finite
+    factors, rows, limit = np.ones_like(goal), np.ones_like(mass), min(limit, LARGEST)  # finite
     for _ in range(MAX_SCALINGS):
         step = goal / np.maximum(factors * (columns @ rows), TINY)
         bounded = np.clip(factors * step, 1 / limit, limit)
