@@ -146,6 +146,7 @@ class SensoryPID(NamedTuple):
     solved: tuple[DecisionPID, ...]  # the decomposition of each condition
     reconciliation: Mapping[str, float]  # mean total variation by which rows moved to P(Y | c)
     given: Mapping[str, float]  # I(Y; stream | T) before, in bits
+    others: Mapping[str, float]  # redundancy by other definitions, see `measures.OF_PAIRS`, in bits
 
 
 def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> SensoryPID:
@@ -159,11 +160,11 @@ def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> Sens
     (0.5, 0.5)
     """
     shares, solved = _shares(decisions), tuple(decision_pid(part, tol=tol) for part in decisions)
-    moved, given = (
-        {name: float(shares @ [getattr(part, field)[name] for part in solved]) for name in SOURCES}
-        for field in ("reconciliation", "given")
+    means = (
+        {name: float(shares @ [each[name] for each in by_name]) for name in by_name[0]}
+        for by_name in zip(*((p.reconciliation, p.given, p.others) for p in solved), strict=True)
     )
-    return SensoryPID(mean([part.pid for part in solved], shares), solved, moved, given)
+    return SensoryPID(mean([part.pid for part in solved], shares), solved, *means)
 
 
 def _shares(decisions: Sequence[Decisions]) -> Float[np.ndarray, " c"]:

@@ -113,6 +113,16 @@ def test_ignoring_the_question_loses_information_and_pooling_does_not():
     assert solve(gated, "ignored", others).synergy == pytest.approx(0.311, abs=1e-3)
 
 
+def test_redundancies_by_other_definitions_are_means_over_conditions():
+    result = decomposed(split_by(soft(), "question"), tol=1e-6)
+    assert len(result.solved) == 3
+    smaller = [min(part.pid.unique.values()) for part in result.solved]
+    least = [min(part.pid.informations.values()) for part in result.solved]
+    assert result.others["mmi"] == pytest.approx(np.mean(least), abs=1e-5)
+    assert result.others["mmi"] - result.pid.redundancy == pytest.approx(np.mean(smaller), abs=1e-5)
+    assert 0 < result.others["i_min"] < result.others["mmi"]
+
+
 def test_questions_of_one_template_are_coupled():
     """T = 0 asks about V and T = 1 about A: unique information becomes redundancy and synergy."""
     blocks = np.zeros((2, 2, 2, 2, 2))

@@ -36,6 +36,7 @@ from pidlib.decomposition.marginals import RECONCILIATIONS, divergence
 # embeddings), and of the Sinkhorn scaling.
 LEARNING_RATE, HIDDEN, N_LAYERS, WIDTH = 1e-3, 32, 3, 10
 SINKHORN_ITERATIONS, SINKHORN_TOLERANCE = 500, 0.01
+STALLED = 1e-5  # change of the scalings below which targets of different totals get no nearer
 
 Network = list[tuple[Tensor, Tensor]]  # weight and bias of each layer
 
@@ -86,12 +87,11 @@ def batch_pid(
         """Rows of a batch, p(y | x1) and p(y | x2) with its mean p(y | v, t), coupling."""
         rows = _draw(decisions.weights, size, generator)
         target = torch.as_tensor(decisions.joint[rows]).mean(0)
-        a, b = (torch.as_tensor(table[rows]) for table in decisions.unimodal.values())
+        pair = torch.stack([torch.as_tensor(table[rows]) for table in decisions.unimodal.values()])
         if decisions.reconciliation != "none":
             reconcile = RECONCILIATIONS[decisions.reconciliation]
-            a, b = (size * reconcile(table / size, target) for table in (a, b))
-        a, b = a.float(), b.float()
-        return rows, a, b, _coupling(networks, [x[rows] for x in inputs], a, b)
+            pair = size * reconcile(pair / size, target.expand(2, -1))
+        return rows, *pair.float(), _coupling(networks, [x[rows] for x in inputs], *pair.float())
 
     with single_thread():
         for _ in range(epochs * math.ceil(len(np.unique(decisions.groups)) / size)):
@@ -159,12 +159,14 @@ def _coupling(networks: list[Network], inputs: list[Tensor], a: Tensor, b: Tenso
     a, b = a.T[..., None], b.T[..., None]
     s, t = torch.ones_like(a), b / kernel.sum(1)[..., None]
     for _ in range(SINKHORN_ITERATIONS):
-        rows = kernel @ t
+        rows, before = kernel @ t, s
         if (s * rows - a).detach().abs().max() <= SINKHORN_TOLERANCE:
             break
         s = a / rows.clamp(min=1e-30)
         s = s / s.amax(1, keepdim=True).clamp(min=1e-30)  # else both drift where totals differ
         t = b / (kernel.mT @ s).clamp(min=1e-30)
+        if (s - before).detach().abs().max() <= STALLED:
+            break
     return (s * kernel * t.mT).permute(1, 2, 0)
 
 
@@ -182,8 +184,9 @@ def _conditional_information(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, 
 
 def _terms(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, "a b k"]:
     """Terms of I(X2; Y | X1) of a coupling, in bits, times its mass."""
-    of_pair, of_row = coupling.sum(2, keepdim=True), coupling.sum(1, keepdim=True)
-    ratio = coupling * of_row.sum(2, keepdim=True) / (of_pair * of_row).clamp(min=1e-30)
+    q = coupling.detach()  # the derivatives of the logarithms add up to zero
+    of_pair, of_row = q.sum(2, keepdim=True), q.sum(1, keepdim=True)
+    ratio = q * of_row.sum(2, keepdim=True) / (of_pair * of_row).clamp(min=1e-30)
     return coupling * torch.log2(ratio.clamp(min=1e-30))
 
 

@@ -26,6 +26,7 @@ from pidlib._common import resolve_device, single_thread, unknown_name
 from pidlib.decomposition.atoms import PID, atoms, checked_sources
 from pidlib.decomposition.information import numbered, to_numpy
 from pidlib.decomposition.marginals import RECONCILIATIONS, divergence
+from pidlib.decomposition.measures import OF_PAIRS
 from pidlib.decomposition.merge import MERGE_CELLS, solve_rows
 from pidlib.decomposition.solve import LARGE, Potentials, solve
 from pidlib.decomposition.tables import read_decisions
@@ -202,6 +203,7 @@ class DecisionPID:
     local: Mapping[str, Float[np.ndarray, " rows"]] = field(repr=False)  # each atom at each row
     reconciliation: Mapping[str, float]  # mean total variation by which it changed a source's rows
     given: Mapping[str, float]  # information of a source before, in bits
+    others: Mapping[str, float]  # redundancy by the definitions `measures.OF_PAIRS`, in bits
     potentials: Potentials = field(repr=False)  # dual solution, [distinct rows, k], in nats
 
 
@@ -241,6 +243,7 @@ def decision_pid(
         pairs = zip((a, b), given, strict=True)
         moved = [(table - before).abs().sum().item() / 2 for table, before in pairs]
         before = [(t.sum(1) @ divergence(t, t.sum(0))).item() for t in given]
+        others = {name: redundancy(a, b).item() for name, redundancy in OF_PAIRS.items()}
     result = PID.from_informations(names, *informations, *solution[:3])
     if not solution.converged:
         merged = "; similar rows were merged" if len(a) * len(b) > MERGE_CELLS else ""
@@ -251,6 +254,7 @@ def decision_pid(
         local=MappingProxyType({name: values.numpy() for name, values in local.items()}),
         reconciliation=MappingProxyType(dict(zip(names, moved, strict=True))),
         given=MappingProxyType(dict(zip(names, before, strict=True))),
+        others=MappingProxyType(others),
         potentials=solution.potentials,
     )
 
@@ -273,9 +277,8 @@ def pid_together(
     for part, weights in parts:
         joint, weights = torch.as_tensor(part.joint), torch.as_tensor(weights)
         target = weights @ joint
-        terms = divergence(
-            joint, target
-        )  # infinite where a row without weight has an absent answer
+        # infinite where a row without weight has an absent answer
+        terms = divergence(joint, target)
         i12 = torch.where(weights > 0, weights * terms, 0).sum(-1)
         columns.append([*part.given(weights), target, i12])
     a, b, target, i12 = zip(*columns, strict=True)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -69,24 +70,23 @@ def projection(
     huge, and small tails become the answer. The last scaling moves less than `tol` of all answers;
     the factors of confident answers may then still be far from their limits.
     """
-    mass, factors, target = a.sum(-1, keepdim=True), torch.ones_like(target), target[..., None, :]
-    factors, scaled = factors[..., None, :], a
-    limit = min(limit, LARGEST)  # products with factors of absent answers stay finite
-    moving = torch.ones_like(factors[..., :1], dtype=torch.bool)
+    x, goal, moving = a.numpy(), target[..., None].numpy(), True  # faster for small tables
+    mass, columns = x.sum(-1, keepdims=True), np.ascontiguousarray(x.swapaxes(-2, -1))
+    factors, rows, limit = np.ones_like(goal), np.ones_like(mass), min(limit, LARGEST)  # finite
     for _ in range(MAX_SCALINGS):
-        step = target / scaled.sum(-2, keepdim=True).clamp(min=TINY)
-        bounded = (factors * step).clamp(1 / limit, limit)
-        after = a * bounded
-        after = after * (mass / after.sum(-1, keepdim=True).clamp(min=TINY))
+        step = goal / np.maximum(factors * (columns @ rows), TINY)
+        bounded = np.clip(factors * step, 1 / limit, limit)
+        after = mass / np.maximum(x @ bounded, TINY)
         # each of several tables stops by itself
-        moved = (after - scaled).abs().sum((-2, -1), keepdim=True) / 2
-        moving = moving & (moved >= tol * mass.sum(-2, keepdim=True))
-        moving = moving & ((bounded / factors - 1).abs() > SCALING_TOLERANCE).any(-1, keepdim=True)
+        moving &= np.abs(bounded / factors - 1).max(-2, keepdims=True) > SCALING_TOLERANCE
+        if tol > 0:
+            change = columns * (bounded * after.swapaxes(-2, -1) - factors * rows.swapaxes(-2, -1))
+            moved = np.abs(change).sum((-2, -1), keepdims=True) / 2
+            moving &= moved >= tol * mass.sum(-2, keepdims=True)
         if not moving.any():
             break
-        factors = torch.where(moving, bounded, factors)
-        scaled = torch.where(moving, after, scaled)
-    return channel(scaled, target[..., 0, :])
+        factors, rows = np.where(moving, bounded, factors), np.where(moving, after, rows)
+    return channel(a * torch.from_numpy(rows * factors.swapaxes(-2, -1)), target)
 
 
 def _information(a: Float[Tensor, "*draws n k"]) -> Float[Tensor, "*draws"]:

@@ -146,7 +146,7 @@ class Extrapolated(NamedTuple):
     atoms: Mapping[str, float]
     interval: Mapping[str, tuple[float, float]]
     draws: Mapping[str, Float[np.ndarray, " halves"]]  # their spread is that of the atoms
-    p: Mapping[str, float]  # one-sided, of an atom of zero, by Student's t; as wide as the interval
+    p: Mapping[str, float]  # of an atom of zero, Student's t: up to .05 where the interval is above
 
 
 def extrapolate(halves: Halves, sources: Sequence[str]) -> Extrapolated:
@@ -171,7 +171,8 @@ def extrapolate(halves: Halves, sources: Sequence[str]) -> Extrapolated:
         draws[atom] = center + scale * (values - values.mean())
         low, high = normal_interval(center, draws[atom], halves.unseen)
         interval[atom] = low if atom == "synergy" else max(low, 0.0), high
-        p[atom] = float(student.sf(center / max(high - center, 1e-12) * student.ppf(0.975)))
+        ratio = center / max(high - center, 1e-12)
+        p[atom] = min(2 * float(student.sf(ratio * student.ppf(0.975))), 1.0)
     return Extrapolated(corrected, interval, draws, p)
 
 

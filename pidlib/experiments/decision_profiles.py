@@ -10,6 +10,7 @@ from pidlib.decomposition.codes import N_COMPONENTS, quantize
 from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.gaussian import gaussian_pid
 from pidlib.experiments import Extracted, Preset, Query, Request
+from pidlib.experiments.definitions import with_others
 from pidlib.extraction import FULL, PASSES, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import measure_mode
 
@@ -30,14 +31,18 @@ def request(preset: Preset, benchmarks: Sequence[str] = ()) -> Request:
 
 
 def mode_profiles(
-    preset: Preset, answer: Extracted, experiment: str, **identified: str
+    preset: Preset, answer: Extracted, experiment: str, others: bool = False, **identified: str
 ) -> Iterator[pd.DataFrame]:
-    """Atoms of a model's decisions by unimodal mode; `identified` goes into the fingerprints."""
+    """Atoms of a model's decisions by unimodal mode, and those by `others` of `definitions`.
+
+    `identified` goes into the fingerprints.
+    """
     settings = preset.model_dump(include={"tau", "n_halves", "seed"})
     for unimodal in preset.unimodal:
         measured = measure_mode(answer.extraction, unimodal, **settings, device=preset.device)
         columns = answer.row_columns(experiment, unimodal=unimodal, **settings, **identified)
-        yield measured.rows.assign(**columns, estimator="exact", seed=preset.seed)
+        rows = with_others(measured.rows, measured.solved.others if others else {})
+        yield rows.assign(**columns, estimator="exact", seed=preset.seed)
 
 
 def embedding_request(preset: Preset) -> Request:

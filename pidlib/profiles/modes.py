@@ -66,11 +66,11 @@ def measure_mode(
     The null permutes the answers from one modality `N_PERMUTATIONS` times, those of masked passes
     among samples and draws of noise, those of resampled pairs among pairs, see `permutation_test`.
     A unique atom must also exceed zero by the spread of halves, since permutations do not test it
-    where both sources tell the same. Observational decisions are predictions for other samples,
-    whose information is 0 where nothing is predicted, and have no null; so have masked answers to
-    one draw of noise for inputs that are all different. `tau` is the candidate mass below which a
-    decision is uniform. Raises a ValueError for an unknown mode, and for passes
-    (`pidlib.extraction.PASSES`) or pairs that were not extracted.
+    where both sources tell the same (there p <= .05 in .06 of samples, at most .12). Decisions
+    that are observational are predictions for other samples, whose information is 0 where nothing
+    is predicted, and have no null; so have masked answers to one draw of noise for inputs that all
+    differ. `tau` is the candidate mass below which a decision is uniform. ValueError for an unknown
+    mode, and for passes (`pidlib.extraction.PASSES`) or pairs that were not extracted.
     """
     if mode not in MODES:
         raise ValueError(unknown_name("mode", mode, MODES))

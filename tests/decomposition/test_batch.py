@@ -7,6 +7,7 @@ import pytest
 import torch
 from scipy.special import softmax
 
+from pidlib.decomposition import batch
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
 
@@ -112,6 +113,25 @@ def test_targets_that_are_not_reconciled_are_compared_with_the_joint_rows():
     expected = [np.mean(np.sum(each * np.log2(each / made.target), axis=1)) for each in rows]
     assert found == pytest.approx(expected, abs=1e-6)
     assert found[1] > informations(batch_pid(made, **options))[1] + 0.1
+
+
+def test_scaling_of_targets_with_other_totals_stops_where_it_stalls(monkeypatch):
+    """The published 500 iterations change nothing more."""
+    decisions = replace(gate("AND"), reconciliation="none")
+    steps, clamp = [], torch.Tensor.amax
+    monkeypatch.setattr(torch.Tensor, "amax", lambda *a, **k: steps.append(1) or clamp(*a, **k))
+    options = {"epochs": 2, "batch_size": 32, "n_batches": 2}
+    stopped, few = batch_pid(decisions, **options), len(steps)
+    monkeypatch.setattr(batch, "STALLED", -1.0)
+    whole, many = batch_pid(decisions, **options), len(steps) - few
+    assert few < many / 20
+    assert stopped.atoms == pytest.approx(whole.atoms, abs=1e-5)
+
+
+def test_the_derivative_of_the_loss_is_exact():
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(4, 3, 2, generator=generator, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(batch._conditional_information, values)
 
 
 def test_rows_of_one_value_have_one_target():

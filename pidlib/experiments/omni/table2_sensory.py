@@ -8,12 +8,12 @@ from itertools import product
 
 import pandas as pd
 
-from pidlib.experiments import Preset, Request, extract_all, style, tables
+from pidlib.experiments import Preset, Request, definitions, extract_all, style, tables
 from pidlib.experiments.omni import profiles
 from pidlib.profiles.modes import diagnose
 from pidlib.sensory import REFERENCES, decompose, split_by
 
-COLUMNS = profiles.COLUMNS
+COLUMNS = tables.declare(profiles.COLUMNS, definitions.COLUMNS)
 PUBLISHED_SUBSET = "MUSIC-AVQA: audio-visual"
 _COLUMN_ORDER = ("unique_vision", "unique_audio", "synergy", "redundancy")  # of the paper's table
 _REFERENCES = {"sample": "$R_s$", "template": "$R_c$", "marginal": "$R_m$"}
@@ -39,6 +39,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         n_alone = len(answer.extraction) - sum(len(group.decisions) for group in groups)
         solved = decompose([group.decisions for group in groups], tol=0.1)  # the same for every tol
         diagnosed = diagnose(answer.extraction, preset.tau, solved)
+        rows = definitions.with_others(rows, solved.others)  # exact for every tol
         parts.append(rows.assign(n_alone=n_alone, **diagnosed))
     table = pd.concat([*parts, published_rows()], ignore_index=True)
     return tables.validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
@@ -101,10 +102,16 @@ def _draw_bars(ax: style.Axes, rows: pd.DataFrame, models: Sequence[str], **opti
 
 
 def latex(table: pd.DataFrame) -> str:
-    """Atoms with half their interval, in italics if it reaches the null; accuracies in percent."""
+    """Atoms with half their interval, in italics if it reaches the null; accuracies in percent.
+
+    Between them is by how much redundancy and synergy by other definitions are larger.
+    """
     symbols = [style.SYMBOLS[atom] for atom in _COLUMN_ORDER]
-    header = ["", "model", *symbols, *_REFERENCES.values(), *_ACCURACIES.values()]
+    header = ["", "model", *symbols, *_REFERENCES.values(), *definitions.HEADER]
+    header += _ACCURACIES.values()
     measured, printed = table[table["grade"].isna()], table[table["grade"].notna()]
+    keys = ["given", "benchmark", "model"]
+    added = definitions.added(measured[measured["reference"] == measured["given"]], keys)
     rows = style.minis_line(measured["model"], len(header))
     if rows:
         rows.append(tables.heading(profiles.TRAINED_WITH_NOISE, len(header)))
@@ -115,6 +122,7 @@ def latex(table: pd.DataFrame) -> str:
             atoms = block.set_index(["reference", "atom"])
             bits = [_value(atoms, given, atom) for atom in _COLUMN_ORDER]
             bits += [_value(atoms, reference, "redundancy") for reference in _REFERENCES]
+            bits += added.loc[(given, benchmark, model)].tolist()
             rows.append([name, style.model_name(model), *bits, *_percent(block)])
             name = ""
     for index, (model, block) in enumerate(printed.groupby("model", sort=False)):
@@ -123,8 +131,8 @@ def latex(table: pd.DataFrame) -> str:
         bits = [f"{bits[atom]:.{3 if atom == 'redundancy' else 2}f}" for atom in _COLUMN_ORDER]
         grade = f"{first['benchmark']}, published (grade {first['grade']})"
         name = "" if index else rf"\midrule {grade}"
-        rows.append([name, model, *bits, *[None] * len(_REFERENCES), *_percent(block)])
-    return tables.booktabs(header, rows, align="ll" + "r" * (len(header) - 2))
+        rows.append([name, model, *bits, *[None] * (len(_REFERENCES) + 2), *_percent(block)])
+    return tables.booktabs(header, rows, align="ll" + "r" * (len(header) - 2), digits=2)
 
 
 def _value(atoms: pd.DataFrame, reference: str, atom: str) -> str | None:

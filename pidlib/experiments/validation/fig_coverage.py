@@ -2,8 +2,10 @@
 
 Samples of laws with known atoms are drawn many times. Decisions get the value and interval of
 `pidlib.profile` and, for comparison, the plug-in value with a bootstrap interval; codes those of
-`pidlib.estimate`. ``make coverage`` makes all cells; a notebook remakes the first
-``n_remade_cells``, compares them with the committed table, and reads the others.
+`pidlib.estimate`. The p-values of decisions are those of halves: a profile, which uses them for
+unique atoms alone, also permutes answers and has the larger p-value. ``make coverage`` makes all
+cells; a notebook remakes the first ``n_remade_cells``, compares them with the committed table, and
+reads the others.
 """
 
 import warnings
@@ -104,7 +106,8 @@ def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     """Rows of both tables; a ValueError if they differ by over two repetitions or .005 bits."""
     keys = ["fingerprint", "atom", "estimator"]
     both = made.merge(committed, on=keys, suffixes=("", "_committed"))
-    for name, allowed in {"coverage": 2 / both["n_repeats"], "value_bits": 0.005}.items():
+    shares = dict.fromkeys(("coverage", "rejected"), 2 / both["n_repeats"])
+    for name, allowed in (shares | {"value_bits": 0.005}).items():
         far = both[(both[name] - both[f"{name}_committed"]).abs() > allowed + 1e-9]
         if len(far):
             row = far.iloc[0]
@@ -153,8 +156,10 @@ def repeat(cell: Cell, number: int) -> Float[np.ndarray, "estimators atoms 5"]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*predicted bias")
             result = estimate(*codes, n_permutations=N_PERMUTATIONS, seed=seed)
-        estimates = [(result.corrected, result.interval)]
-        p_value, converged = result.p_value, result.converged
+        estimates, converged = (
+            [(result.corrected, result.interval, result.p_value)],
+            result.converged,
+        )
     else:
         sample = getattr(_answer_laws()[cell.law], cell.kind)
         decisions = sample(cell.n_samples, np.random.default_rng(seed))
@@ -162,12 +167,14 @@ def repeat(cell: Cell, number: int) -> Float[np.ndarray, "estimators atoms 5"]:
         rows, plug_in = measured.rows.set_index("atom"), measured.solved.pid.atoms
         drawn = bootstrap_decisions(decisions, measured.solved, N_BOOTSTRAP, seed)
         halves = dict(zip(rows.index, rows[["ci_low", "ci_high"]].to_numpy(), strict=True))
-        estimates = [(measured.atoms, halves), (plug_in, percentile_intervals(drawn, plug_in))]
-        p_value, converged = dict.fromkeys(ATOMS, np.nan), bool(rows["converged"].all())
+        untested = dict.fromkeys(ATOMS, np.nan)
+        estimates = [(measured.atoms, halves, measured.zero_p)]
+        estimates += [(plug_in, percentile_intervals(drawn, plug_in), untested)]
+        converged = bool(rows["converged"].all())
     return np.array(
         [
-            [(value[atom], *interval[atom], p_value[atom], converged) for atom in ATOMS]
-            for value, interval in estimates
+            [(value[atom], *interval[atom], p[atom], converged) for atom in ATOMS]
+            for value, interval, p in estimates
         ]
     )
 
@@ -202,11 +209,11 @@ def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Coverage against the number of samples, by kind and law; below, rejections of codes."""
-    figure = style.page(7.0, layout="constrained")
+    """Coverage against the number of samples, by kind and law; below each level, rejections."""
+    figure = style.page(8.4, layout="constrained")
     figure.get_layout_engine().set(h_pad=0.1, rect=(0, 0, 1, 0.98))  # room for headings
-    axes = figure.subplots(len(KINDS) + 1, len(laws.answer_laws()), sharex=True, sharey="row")
-    for kind, row in zip(KINDS, axes, strict=False):
+    axes = figure.subplots(len(KINDS) + 2, len(laws.answer_laws()), sharex=True, sharey="row")
+    for kind, row in zip(KINDS, axes[[0, 1, 3]], strict=True):
         shown = table[table["kind"] == kind]
         for ax, law in zip(row, law_names(kind), strict=True):
             rows = shown[shown["law"] == law]  # none where the cells are not made yet
@@ -221,28 +228,32 @@ def figure(table: pd.DataFrame) -> style.Figure:
             ax.set_yscale("function", functions=(lambda share: share**3, np.cbrt))
             ax.set_yticks([0, 0.6, 0.8, 0.95], ["0", ".60", ".80", ".95"])
             ax.set_ylim(-0.35, 1.02)
-    codes = table[table["kind"] == "codes"]
-    for ax, law in zip(axes[-1], law_names("codes"), strict=True):
-        rows = codes[codes["law"] == law]
+    tested, sizes = _tested(table), sorted(table["n_samples"].unique())
+    for kinds, row in ((KINDS[:2], axes[2]), (KINDS[2:], axes[4])):
+        for kind, (ax, law) in product(kinds, zip(row, law_names(kinds[0]), strict=True)):
+            rows = tested[(tested["kind"] == kind) & (tested["law"] == law)]
+            is_zero, pale = rows["truth_bits"].abs() <= TOLERANCE, {"alpha": 0.45}
+            for part, estimator in ((rows[~is_zero], "bootstrap"), (rows[is_zero], "halves")):
+                _lines(ax, part, "rejected", estimator, **pale if kind == "resampled" else {})
+        words = "Codes" if len(kinds) == 1 else "Decisions, unique atoms (pale: resampled)"
+        shown = tested[tested["kind"].isin(kinds)]
+        _head(row[0], f"{words}: p-values up to .05; {_type_one(shown)}", 4)
+        row[0].set_ylabel("rejected")
+    for ax in axes[[2, 4]].flat:  # widen the shares near 0
         ax.axhline(0.05, color=style.INK, linewidth=0.7, zorder=1)
-        is_zero = rows["truth_bits"].abs() <= TOLERANCE
-        _lines(ax, rows[~is_zero], "rejected", "bootstrap")
-        _lines(ax, rows[is_zero], "rejected", "codes")
-    _head(axes[-1, 0], f"Codes: share of p-values up to .05; {_type_one(codes)}", 4)
-    axes[-1, 0].set_ylabel("rejected")
-    sizes = sorted(table["n_samples"].unique())
-    for ax in axes[-1]:  # widen the shares near 0
         ax.set_yscale("function", functions=(lambda share: np.sqrt(share.clip(0)), np.square))
         ax.set_yticks([0, 0.05, 0.25, 1], ["0", ".05", ".25", "1"])
+        ax.set_ylim(0, 1.04)
+    for ax in axes[-1]:
         ax.set_xscale("log", base=2)
         ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
-        ax.set(xlim=(min(sizes) * 0.6, max(sizes) * 1.7), ylim=(0, 1.04), xlabel="samples $n$")
+        ax.set(xlim=(min(sizes) * 0.6, max(sizes) * 1.7), xlabel="samples $n$")
         ax.minorticks_off()
     look = {"marker": "o", "markersize": 3, "color": style.INK, "linewidth": 0.9}
     handles = [
         *style.atom_lines(style.MARKERS),
-        style.handle("as reported; below: truth 0", linestyle="-", **look),
-        style.handle("bootstrap; below: truth above 0", **look, **_DOTTED),
+        style.handle("as reported; rejected: truth 0", linestyle="-", **look),
+        style.handle("bootstrap; rejected: truth above 0", **look, **_DOTTED),
         style.swatch(" to ".join(map(_short, BAND)), facecolor=style.NULL, alpha=0.6),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
@@ -255,9 +266,9 @@ def _head(ax: style.Axes, text: str, height: int) -> None:
     ax.annotate(text, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
 
 
-def _lines(ax: style.Axes, rows: pd.DataFrame, column: str, estimator: str) -> None:
+def _lines(ax: style.Axes, rows: pd.DataFrame, column: str, estimator: str, **look: float) -> None:
     """A line per atom with its marker; hollow and dotted for `bootstrap`."""
-    look = {"markersize": 2.6, "linewidth": 0.8, "zorder": 3}
+    look |= {"markersize": 2.6, "linewidth": 0.8, "zorder": 3}
     look |= _DOTTED if estimator == "bootstrap" else {}
     for number, (atom, marker) in enumerate(zip(ATOMS, style.MARKERS, strict=False)):
         shown, color = rows[rows["atom"] == atom].sort_values("n_samples"), style.COLORS[atom]
@@ -288,15 +299,24 @@ def short(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def answer(table: pd.DataFrame) -> str:
-    """Sentences on the coverage of each kind, and on the type-I error of codes."""
+    """Sentences on the coverage and the type-I error of each kind."""
     kinds = table.groupby("kind", sort=False)
     lines = [f"{WORDS[kind]}: coverage {summary(rows)}." for kind, rows in kinds]
-    codes = table[table["kind"] == "codes"]
-    return "\n".join([*lines, f"p-values up to .05 {_type_one(codes)}."] if len(codes) else lines)
+    kinds = _tested(table).groupby("kind", sort=False)
+    lines += [f"{WORDS[kind]}: p-values up to .05 {_type_one(rows)}." for kind, rows in kinds]
+    return "\n".join(lines)
 
 
-def _type_one(codes: pd.DataFrame) -> str:
-    zero = codes[codes["truth_bits"].abs() <= TOLERANCE]
+def _tested(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows whose p-values are used: of decisions those of unique atoms."""
+    used = (table["kind"] == "codes") | table["atom"].str.startswith("unique")
+    return table[used & table["rejected"].notna()]
+
+
+def _type_one(tested: pd.DataFrame) -> str:
+    zero = tested[tested["truth_bits"].abs() <= TOLERANCE]
+    if zero.empty:
+        return "where no truth is 0"
     worst = zero.loc[zero["rejected"].idxmax()]
     where = f"{style.SYMBOLS[worst['atom']]}, {worst['law']}, {worst['n_samples']}"
     mean = _short(zero["rejected"].mean())
@@ -308,7 +328,7 @@ def _short(share: float) -> str:
 
 
 def latex(table: pd.DataFrame) -> str:
-    """A row per cell: coverage as reported and by bootstrap, then rejections of codes."""
+    """A row per cell: coverage as reported and by bootstrap, then rejections."""
     columns, values = ["estimator", "atom"], ["coverage", "rejected"]
     wide = table.pivot(index="fingerprint", columns=columns, values=values)
     header = ["kind", "law", "$n$", "samples"]
@@ -316,7 +336,7 @@ def latex(table: pd.DataFrame) -> str:
     rows = []
     for cell in table.drop_duplicates("fingerprint").itertuples():
         reported = "codes" if cell.kind == "codes" else "halves"
-        groups = ("coverage", reported), ("coverage", "bootstrap"), ("rejected", "codes")
+        groups = ("coverage", reported), ("coverage", "bootstrap"), ("rejected", reported)
         places = [(*group, atom) for group, atom in product(groups, ATOMS)]
         shares = wide.loc[cell.fingerprint].reindex(places)
         rows.append([cell.kind, cell.law, cell.n_samples, cell.n_repeats, *shares])

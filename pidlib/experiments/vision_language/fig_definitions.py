@@ -17,6 +17,7 @@ from pidlib.decomposition.gates import GATES
 from pidlib.decomposition.measures import OF_JOINTS, OF_PAIRS, redundancy
 from pidlib.experiments import Preset, Request, extract_all, population, style
 from pidlib.experiments.decision_profiles import embedding_codes, embedding_request
+from pidlib.experiments.definitions import NOTABLE
 from pidlib.experiments.population import ATOMS, OUTCOMES, population_table
 from pidlib.experiments.tables import ORIGIN, declare, validate
 from pidlib.experiments.vision_language import variants
@@ -24,7 +25,6 @@ from pidlib.extraction import SOURCES
 
 MAX_CELLS = 128  # of a table by CCS or dep, which take seconds for larger ones
 TIE = 0.01  # bits: smaller differences of atoms do not decide which leads
-NOTABLE = 0.05  # bits: above it, a smaller unique atom counts as more than nothing
 OTHERS = (*OF_PAIRS, *OF_JOINTS)  # definitions compared with BROJA
 RANKED = ("synergy", "redundancy")
 

@@ -8,7 +8,15 @@ from itertools import product
 
 import pandas as pd
 
-from pidlib.experiments import MODES, Preset, Request, decision_profiles, extract_all, style
+from pidlib.experiments import (
+    MODES,
+    Preset,
+    Request,
+    decision_profiles,
+    definitions,
+    extract_all,
+    style,
+)
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.tables import (
     ATOMS,
@@ -31,7 +39,7 @@ _PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_me
 _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
 
 COLUMNS = {
-    "fig_profiles": ATOMS,
+    "fig_profiles": declare(ATOMS, definitions.COLUMNS),
     "fig_profiles_diagnostics": declare(
         f"experiment kind {ORIGIN}",
         *(*DIAGNOSTICS, *map("_".join, _COMBINED)),
@@ -50,9 +58,10 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms by model, benchmark and mode, and the diagnostics of each model on each benchmark."""
     profiles, rows = [], []
     for (answer,) in extract_all(preset, *requests(preset)):
-        profiles += decision_profiles.mode_profiles(preset, answer, EXPERIMENT, estimator="exact")
+        options = {"others": True, "estimator": "exact"}
+        profiles += decision_profiles.mode_profiles(preset, answer, EXPERIMENT, **options)
         rows.append(answer.columns | diagnose(answer.extraction, preset.tau))
-    atoms = validate(pd.concat(profiles), ATOMS)
+    atoms = validate(pd.concat(profiles), COLUMNS["fig_profiles"])
     rows = pd.DataFrame(rows).assign(experiment=EXPERIMENT)
     rows["kind"] = rows["benchmark"].map(benchmark_kind)
     return {"fig_profiles": atoms, "fig_profiles_diagnostics": with_atoms(rows, atoms)}
@@ -85,11 +94,16 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
 
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Atoms with interval and null, by mode; below, diagnostics and information of each source."""
+    """Atoms with interval and null, by mode; below, diagnostics and information of each source.
+
+    The last columns are by how much redundancy and synergy by other definitions are larger.
+    """
     table = tables["fig_profiles_diagnostics"]
     labels = table["benchmark"].map(style.benchmark_name), table["model"].map(style.model_name)
     names = list(zip(*(label.str.replace("_", r"\_") for label in labels), strict=True))
     header = ["benchmark", "model", *map(style.SYMBOLS.get, style.VISION_LANGUAGE)]
+    header += definitions.HEADER
+    added = definitions.added(tables["fig_profiles"], ("unimodal", "benchmark", "model"))
     rows = style.minis_line(table["model"], len(header))
     for mode in MODES:
         text = f"{mode}: bits with 95\\,\\% interval"
@@ -97,8 +111,10 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
             text += "; after the slash the mean over permuted answers"
         rows.append(heading(text, len(header), r"\midrule" * bool(rows)))
         for name, row in zip(names, table.to_dict("records"), strict=True):
-            rows.append([*name, *(_cell(row, f"{mode}_{atom}") for atom in style.VISION_LANGUAGE)])
-    above = booktabs(header, rows, align="ll" + "r" * 4)
+            bits = (_cell(row, f"{mode}_{atom}") for atom in style.VISION_LANGUAGE)
+            known = added.reindex([(mode, row["benchmark"], row["model"])]).to_numpy()[0]
+            rows.append([*name, *bits, *known])
+    above = booktabs(header, rows, align="ll" + "r" * 6, digits=2)
     # I is the information of each source as answered, averaged, and reconciled.
     information = (rf"I^\mathrm{{{name}}}" for name in ("ans", "mean", "rec"))
     symbols = [*product((r"\mathrm{acc}", "H", "f"), ("", "_v", r"_\ell"))]

@@ -50,6 +50,8 @@ COLUMNS = {
 # Quantities of the variants by definition of redundancy; R - S is the same by all.
 _DEFINED = {"synergy": ("broja", "mmi"), "unique_language": ("broja", "mmi")}
 _DEFINED |= {"co_information": (variants.ANY,)}
+# Without one P(Y) for both sources there is BROJA by the published networks alone.
+_UNKNOWN = {(variants.AS_ANSWERED, "broja"), (variants.AS_PUBLISHED, "mmi")}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -73,14 +75,14 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 def variant_correlations(
     models: pd.DataFrame, table: pd.DataFrame, n_resamples: int, seed: int = 0
 ) -> pd.DataFrame:
-    """The correlations by every procedure and definition; without one P(Y) there is no BROJA."""
+    """The correlations by every procedure and definition that it has."""
     cells = [
         (procedure, definition, quantity, outcome)
         for procedure in table["procedure"].unique()
         for quantity, definitions in _DEFINED.items()
         for definition in definitions
         for outcome in ("delta_vision", "accuracy")
-        if (procedure, definition) != (variants.AS_ANSWERED, "broja")
+        if (procedure, definition) not in _UNKNOWN
     ]
     result = variants.correlations(models, table, cells, n_resamples, seed)
     result = result.assign(experiment=models["experiment"].iloc[0])

@@ -8,7 +8,6 @@ is the same by all. MMI exceeds the R of BROJA by the smaller unique atom of BRO
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -18,6 +17,7 @@ from matplotlib.figure import SubFigure
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition import PID
 from pidlib.decomposition.atoms import atoms
+from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.marginals import divergence
 from pidlib.decomposition.measures import OF_PAIRS
@@ -32,10 +32,12 @@ from pidlib.experiments.statistics import (
 )
 from pidlib.extraction import FULL, SOURCES, Extraction
 
-AS_ANSWERED, ONE_DRAW, PROJECTED = "as answered", "projected, one draw", "projected"
-PROCEDURES = (AS_ANSWERED, ONE_DRAW, PROJECTED, *MODES)
+AS_PUBLISHED, AS_ANSWERED = "as published (BATCH)", "as answered"
+ONE_DRAW, PROJECTED = "projected, one draw", "projected"
+PROCEDURES = (AS_PUBLISHED, AS_ANSWERED, ONE_DRAW, PROJECTED, *MODES)
 DEFINITIONS = ("broja", *OF_PAIRS)
 ANY = "any"  # definition of a quantity that is the same by all
+BATCH_SIZE, N_BATCHES = 256, 50  # as published
 
 # Columns of the informations and redundancies of one decomposition.
 INFORMATIONS = declare(
@@ -46,9 +48,10 @@ INFORMATIONS = declare(
 def decisions_by(procedure: str, extraction: Extraction, tau: float, seed: int = 0) -> Decisions:
     """The decisions of an extraction by one of the `PROCEDURES`.
 
-    ``"as answered"``: masked, one draw of noise, every answer a value of its source, as published;
-    ``"projected, one draw"``: then both projected on one P(Y); ``"projected"``: answers to equal
-    inputs and all draws averaged first. The others are modes.
+    ``"as answered"``, also the input of ``"as published (BATCH)"``: masked, one draw of noise,
+    every answer a value of its source, not reconciled; ``"projected, one draw"``: then both
+    projected on one P(Y); ``"projected"``: answers to equal inputs and all draws averaged first.
+    The others are modes.
     """
     if procedure == "observational":
         return extraction.observational(tau, seed)
@@ -57,7 +60,7 @@ def decisions_by(procedure: str, extraction: Extraction, tau: float, seed: int =
     if procedure == PROJECTED:
         return replace(extraction.masked(tau), reconciliation="projection")
     rows = {name: extraction.decisions(f"{name}#0", tau) for name in SOURCES}
-    reconciliation = "none" if procedure == AS_ANSWERED else "projection"
+    reconciliation = "projection" if procedure == ONE_DRAW else "none"
     return Decisions(extraction.decisions(FULL, tau), rows, reconciliation=reconciliation)
 
 
@@ -75,10 +78,25 @@ def informations(decisions: Decisions, device: str = "cpu") -> dict[str, float |
         values = {"vision": first, "language": second, "total": both, "gap": 0.0}
         values |= dict.fromkeys(DEFINITIONS, np.nan) | {"mmi": min(first, second)}
         return {f"{name}_bits": value for name, value in values.items()} | {"converged": True}
-    solved = decision_pid(decisions, tol=TOLERANCE, device=device).pid
-    pairs = decisions.marginals()[:2]
-    by_pairs = {name: measure(*pairs).item() for name, measure in OF_PAIRS.items()}
-    return solved_informations(solved, by_pairs)
+    solved = decision_pid(decisions, tol=TOLERANCE, device=device)
+    return solved_informations(solved.pid, solved.others)
+
+
+def published_informations(
+    decisions: Decisions, extraction: Extraction, seed: int = 0
+) -> dict[str, float | bool]:
+    """The `INFORMATIONS` that the atoms of BATCH add up to, each of them clamped at zero.
+
+    Widths, epochs and batches are those of the published code; the networks see the embeddings.
+    """
+    n_batches = 1 if len(decisions) <= BATCH_SIZE else N_BATCHES  # else all are the same
+    options = {"n_batches": n_batches, "batch_size": BATCH_SIZE, "seed": seed}
+    estimate = batch_pid(decisions, embeddings=extraction.embeddings, **options)
+    shared, *unique, synergy = (max(bits, 0.0) for bits in estimate.atoms.values())
+    values = dict.fromkeys(("gap", *DEFINITIONS), np.nan)  # nothing certifies how far it is off
+    values |= {name: shared + bits for name, bits in zip(SOURCES, unique, strict=True)}
+    values |= {"total": shared + sum(unique) + synergy, "broja": shared}
+    return {f"{name}_bits": value for name, value in values.items()}
 
 
 def solved_informations(solved: PID, by_others: Mapping[str, float]) -> dict[str, float | bool]:
@@ -97,7 +115,11 @@ def informations_table(preset: Preset, procedures: Sequence[str]) -> pd.DataFram
             settings = shared | {"procedure": procedure, "seed": preset.seed}
             columns = answer.row_columns("vision_language", **settings) | {"procedure": procedure}
             decisions = decisions_by(procedure, answer.extraction, preset.tau, preset.seed)
-            rows.append(columns | informations(decisions, preset.device))
+            if procedure == AS_PUBLISHED:
+                measured = published_informations(decisions, answer.extraction, preset.seed)
+            else:
+                measured = informations(decisions, preset.device)
+            rows.append(columns | measured)
     return pd.DataFrame(rows).astype(INFORMATIONS.types)
 
 
@@ -128,33 +150,34 @@ def correlations(
     benchmarks without one, or with an unreliable outcome, count in no mean.
     """
     groups = population.benchmark_groups(models)
-    outcomes = {name: by_model(models, name).round(9) for name in OUTCOMES}
 
-    @cache
     def by_procedure(procedure: str, definition: str, quantity: str) -> np.ndarray:
         values = quantities(table, "mmi" if definition == ANY else definition)[quantity]
         rows = table[["model", "benchmark"]].assign(value=values.round(DECIMALS))
         return by_model(rows[table["procedure"] == procedure], "value")
 
-    x = np.stack([by_procedure(*cell[:3]) for cell in cells], axis=-1)
-    y = [
-        outcomes[outcome] if outcome in OUTCOMES else by_procedure(procedure, "broja", quantity)
+    first = [cell[:3] for cell in cells]
+    second = [
+        outcome if outcome in OUTCOMES else (procedure, "broja", quantity)
         for procedure, _, quantity, outcome in cells
     ]
-    y = np.stack(y, axis=-1)
+    named = list(dict.fromkeys([*OUTCOMES, *first, *second]))  # each is ranked once
+    values = [by_model(models, name).round(9) for name in OUTCOMES]
+    values = np.stack(values + [by_procedure(*key) for key in named[len(OUTCOMES) :]], axis=-1)
+    x, y = (list(map(named.index, keys)) for keys in (first, second))
     reliable = dict(zip(OUTCOMES, population.reliability(models).T, strict=True))
     reliable["broja"] = np.ones(models["benchmark"].nunique())
     counted = np.stack([reliable[outcome] for *_, outcome in cells], axis=-1)
     members = population.members(models, groups, counted)
 
     def means(order: np.ndarray) -> np.ndarray:
-        products = standardized_ranks(x[order]) * standardized_ranks(y[order])
-        return group_mean(products.sum(0), members)
+        ranks = standardized_ranks(values[order])
+        return group_mean((ranks[..., x] * ranks[..., y]).sum(0), members)
 
     families = list(models.drop_duplicates("model").groupby("family", sort=False).indices.values())
     generator = np.random.default_rng(derive_seed(seed, "variants"))
     orders = cluster_bootstrap(families, n_resamples, generator)
-    rho, draws = means(np.arange(len(x))), np.stack([means(order) for order in orders])
+    rho, draws = means(np.arange(len(values))), np.stack([means(order) for order in orders])
     # The place of the cell of the masked mode by BROJA, with the same quantity and outcome.
     defaults = {
         (quantity, outcome): place
@@ -164,11 +187,11 @@ def correlations(
     same = np.array([defaults.get(cell[2:], -1) for cell in cells])
     has_default = (same >= 0) & (same != np.arange(len(cells)))
     minus, minus_draws = (
-        np.where(has_default, values - values[..., same], np.nan) for values in (rho, draws)
+        np.where(has_default, each - each[..., same], np.nan) for each in (rho, draws)
     )
     columns = {"rho": rho, "minus_default": minus}
-    for name, values in {"family": draws, "minus": minus_draws}.items():
-        ends = percentile_interval(values, len(families) < MIN_CLUSTERS)
+    for name, drawn in {"family": draws, "minus": minus_draws}.items():
+        ends = percentile_interval(drawn, len(families) < MIN_CLUSTERS)
         columns[f"{name}_low"], columns[f"{name}_high"] = ends
     single = rho[: members.shape[1]]  # the first groups
     columns["n_benchmarks"] = (members & ~np.isnan(single)).sum(1)
@@ -177,7 +200,7 @@ def correlations(
     converged = table.groupby("procedure")["converged"].all()
     settings = {"n_resamples": n_resamples, "seed": seed}
     return result.assign(
-        **{name: values.ravel() for name, values in columns.items()},
+        **{name: column.ravel() for name, column in columns.items()},
         n_models=models["model"].nunique(),
         n_families=len(families),
         n_samples=models["n_samples"].min(),

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from test_sensory import soft
 
+from pidlib.experiments import definitions
 from pidlib.experiments.omni.profiles import with_references
 from pidlib.experiments.omni.table2_sensory import COLUMNS, figure, latex, published_rows
 from pidlib.experiments.preset import load_preset
@@ -24,9 +25,11 @@ def measured(condition="question"):
         extraction = soft(seed=seed, texts=4, templates=2)
         groups = split_by(extraction, condition)
         options = {"n_halves": 2, "n_permutations": 2}
-        rows, *_, solved = sensory_profile(groups, **options)
-        rows = with_references(rows, groups, REFERENCES[condition])
-        columns = diagnose(extraction, solved=solved) | {"benchmark": benchmark, "model": model}
+        profile = sensory_profile(groups, **options)
+        rows = with_references(profile.rows, groups, REFERENCES[condition])
+        rows = definitions.with_others(rows, profile.solved.others)
+        diagnosed = diagnose(extraction, solved=profile.solved)
+        columns = diagnosed | {"benchmark": benchmark, "model": model}
         tables.append(rows.assign(**columns))
     return validate(pd.concat([*tables, published_rows()]).assign(**SHARED), COLUMNS)
 
@@ -51,8 +54,21 @@ def test_the_table_has_a_row_per_model_and_the_published_rows(table):
     text = latex(pd.concat([table, given_template], ignore_index=True))
     assert text.count(r"two\_b") == 4
     assert text.count("given the template") == 2 and text.count("(grade N)") == 1
-    assert "1.42 & 0.65 & 0.32 & 0.004 & -- & -- & -- & 62.0 & 58.0 & -- & --" in text
+    assert "1.42 & 0.65 & 0.32 & 0.004 & -- & -- & -- & -- & -- & 62.0 & 58.0 & -- & --" in text
     assert len({line.count("&") for line in text.splitlines() if "&" in line}) == 1
+
+
+def test_other_definitions_move_all_atoms_but_not_their_sum(table):
+    rows = table[table["grade"].isna()]
+    moved = (rows["mmi_bits"] - rows["value_bits"]).groupby(rows["atom"])
+    assert moved.get_group("total").abs().max() == 0
+    for atom in ("synergy", "unique_vision", "unique_audio"):
+        sign = 1 if atom == "synergy" else -1
+        expected = sign * moved.get_group("redundancy").to_numpy(float)
+        np.testing.assert_allclose(moved.get_group(atom).to_numpy(float), expected, atol=1e-12)
+    assert moved.get_group("redundancy").min() > 0.01
+    added = definitions.added(rows[rows["reference"] == rows["given"]], ["benchmark", "model"])
+    assert f"& {added['mmi'].iloc[0]:.2f} & {added['i_min'].iloc[0]:.2f} &" in latex(table)
 
 
 def test_the_table_marks_minis_and_their_training(table):

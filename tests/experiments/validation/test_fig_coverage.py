@@ -58,6 +58,16 @@ def test_halves_hold_truths_that_the_bootstrap_misses(tmp_path):
     assert (bias["halves"] < bias["bootstrap"]).all()
 
 
+def test_small_p_values_of_unique_atoms_are_intervals_above_zero():
+    repeats = np.stack([fig_coverage.repeat(CELL, number) for number in range(12)])
+    low, p = repeats[:, 0, 1:3, 1], repeats[:, 0, 1:3, 3]
+    assert ((p <= 0.05) == (low > 0)).all() and 0 < (p <= 0.5).mean() < 1
+    assert np.isnan(repeats[:, 1, :, 3]).all()  # of the bootstrap
+    rows = fig_coverage.summarize(CELL, repeats).set_index(["estimator", "atom"])["rejected"]
+    assert rows["halves", "unique_vision"] == (p[:, 0] <= 0.05).mean()
+    assert rows["halves", "synergy"] == 1 and pd.isna(rows["bootstrap", "synergy"])
+
+
 def test_an_interrupted_cell_goes_on_and_is_the_same(tmp_path, monkeypatch):
     def broken(cell, number):
         if number == 3:
@@ -95,6 +105,9 @@ def test_a_cell_that_differs_from_the_committed_table_is_refused():
     moved = committed.assign(value_bits=committed["value_bits"] + 0.01)
     with pytest.raises(ValueError, match="value_bits of .* differs from the committed table"):
         fig_coverage.check(moved.iloc[:4], committed)
+    more = committed.assign(rejected=committed["rejected"] + 3 / committed["n_repeats"])
+    with pytest.raises(ValueError, match="rejected of 4 rows"):
+        fig_coverage.check(more.iloc[:8], committed)
     twice = committed.assign(coverage=committed["coverage"] - 3 / committed["n_repeats"])
     with pytest.raises(ValueError, match="coverage of 8 rows"):
         fig_coverage.check(twice.iloc[:8], committed)
@@ -119,4 +132,14 @@ def test_the_committed_table_says_what_the_notebook_says():
     codes = table[table["kind"] == "codes"]
     assert codes.loc[codes["truth_bits"].abs() < 1e-6, "rejected"].mean() <= 0.05
     text = fig_coverage.answer(table)
-    assert text.count("coverage at least .90") == 3 and "where the truth is 0" in text
+    assert text.count("coverage at least .90") == 3 and text.count("where the truth is 0") == 3
+    unique = table[(table["estimator"] == "halves") & table["atom"].str.startswith("unique")]
+    found, is_zero = unique["rejected"].astype(float), unique["truth_bits"].abs() < 1e-6
+    assert set(unique["law"][is_zero]) == {"same information", "all inputs new"}
+    assert 0.03 < found[is_zero].mean() < 0.07 and found[is_zero].max() <= 0.13
+    by_size = found[is_zero & unique["law"].eq("same information")].groupby(unique["n_samples"])
+    assert by_size.mean().is_monotonic_increasing and by_size.mean()[1024] > 0.05
+    masked = found[is_zero].groupby(unique["kind"]).mean()
+    assert masked["masked"] > masked["resampled"]
+    weak = found[~is_zero].groupby(unique["n_samples"]).min()
+    assert weak[64] < 0.6 and weak[256] == weak[1024] == 1

@@ -16,7 +16,9 @@ from pidlib.experiments.vision_language import fig_profiles, panels
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pd.DataFrame]:
     names, modes = benchmarks.names("pictures"), MODES
-    table = validate(profiles(benchmark=names, model=MODELS, unimodal=modes), ATOMS)
+    table = pd.DataFrame(profiles(benchmark=names, model=MODELS, unimodal=modes))
+    table = table.assign(mmi_bits=table["value_bits"] + 0.123)
+    table = validate(table, fig_profiles.COLUMNS["fig_profiles"])
     keys = ["benchmark", "model", "n_samples", "fingerprint", "experiment"]
     diagnostics = table.drop_duplicates(["benchmark", "model"])[keys].assign(split="test")
     diagnostics["kind"] = diagnostics["benchmark"].map(benchmark_kind)
@@ -44,6 +46,7 @@ def test_benchmarks_are_drawn_in_the_order_of_their_kind(tables):
     text = fig_profiles.latex(tables)
     assert text.count(r"\begin{tabular}") == 3 and text.count("observational: bits") == 1
     assert "^{" in text and "} / 0.02$" in text and "minis" in text
+    assert text.count(r"& 0.12 & -- \\") == len(tables["fig_profiles"]) / 4
     titles = [ax.get_title() for ax in fig_profiles.figure(tables).axes]
     assert titles[0] == "micro: grounding (synergy-driven)" and "kind not known" in titles[-1]
 

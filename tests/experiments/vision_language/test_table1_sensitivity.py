@@ -154,14 +154,18 @@ def test_variants_are_drawn_below_the_models_with_the_published_range(table):
     rows = pd.concat(
         [
             informed(models, 0.5, procedure=name)
-            for name in (variants.AS_ANSWERED, "masked", "resampled")
+            for name in (variants.AS_PUBLISHED, variants.AS_ANSWERED, "masked", "resampled")
         ],
         ignore_index=True,
     )
     made = table1_sensitivity.variant_correlations(models, rows, 20)
-    assert len(made.query("benchmark == 'micro/grounding'")) == 3 * 10 - 4
+    assert len(made.query("benchmark == 'micro/grounding'")) == 4 * 10 - 2 * 4
     answered = made[made["procedure"] == variants.AS_ANSWERED]
     assert set(answered["definition"]) == {"mmi", variants.ANY}
+    published = made[made["procedure"] == variants.AS_PUBLISHED]
+    assert (
+        set(published["definition"]) == {"broja", variants.ANY} and published["rho"].notna().any()
+    )
     named = {"table1_sensitivity": table, "table1_sensitivity_models": models}
     figure = styled_figure(table1_sensitivity, named | {"table1_sensitivity_variants": made})
     assert count_labels(figure) > 20

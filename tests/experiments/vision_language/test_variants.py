@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from experiments.vision_language.synthetic import models_table
+from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions
 from pidlib.experiments.extractions import extract_all
 from pidlib.experiments.population import ATOMS, by_model, population_table, request
@@ -39,7 +40,7 @@ def test_every_procedure_gives_informations_and_atoms_that_add_up(answers):
         atoms = variants.quantities(rows, name)
         assert np.allclose(atoms[list(ATOMS)].sum(axis=1), rows["total_bits"].astype(float))
         assert np.allclose(atoms["redundancy"] - atoms["synergy"], atoms["co_information"])
-    solved = table[table["procedure"] != variants.AS_ANSWERED]
+    solved = table[~table["procedure"].isin((variants.AS_ANSWERED, variants.AS_PUBLISHED))]
     by_broja = variants.quantities(solved, "broja")[["unique_vision", "unique_language"]].min(
         axis=1
     )
@@ -56,14 +57,29 @@ def test_procedures_differ_in_draws_and_in_reconciliation(answers):
     _, extraction = answers
     by = {name: variants.decisions_by(name, extraction, 0.3) for name in variants.PROCEDURES}
     first = extraction.decisions("language#0", 0.3)
-    for name in (variants.AS_ANSWERED, variants.ONE_DRAW):
+    for name in (variants.AS_PUBLISHED, variants.AS_ANSWERED, variants.ONE_DRAW):
         assert np.allclose(by[name].sources["language"], first)
+    assert by[variants.AS_PUBLISHED].reconciliation == "none"
     assert not np.allclose(by["masked"].sources["language"], first)
     assert np.allclose(*(by[name].sources["language"] for name in ("projected", "masked")))
     assert by["projected"].reconciliation == by[variants.ONE_DRAW].reconciliation == "projection"
     assert by["masked"].reconciliation == "bounded"
     with pytest.raises(ValueError, match="only BATCH takes them"):
         by[variants.AS_ANSWERED].marginals()
+
+
+def test_as_published_are_the_clamped_atoms_of_the_published_networks(answers):
+    preset, extraction = answers
+    decisions = variants.decisions_by(variants.AS_PUBLISHED, extraction, 0.3)
+    bits = variants.published_informations(decisions, extraction, preset.seed)
+    row = pd.DataFrame([bits | {"gap_bits": np.nan}])
+    atoms = variants.quantities(row, "broja").iloc[0]
+    batch = batch_pid(decisions, embeddings=extraction.embeddings, n_batches=1, seed=preset.seed)
+    assert min(batch.atoms.values()) < 0
+    for name, value in batch.atoms.items():
+        assert atoms[name] == pytest.approx(max(value, 0), abs=1e-12)
+    assert atoms["co_information"] == pytest.approx(atoms["redundancy"] - atoms["synergy"])
+    assert np.isnan([bits["mmi_bits"], bits["i_min_bits"], bits["gap_bits"]]).all()
 
 
 def test_unreconciled_information_is_measured_against_the_answers_to_both():

@@ -1,0 +1,56 @@
+"""Atoms by other definitions of redundancy R beside those by BROJA.
+
+A definition is one number: if its R is larger, so is synergy, and both unique atoms are smaller, by
+as many bits. That by MMI is larger by the smaller unique atom of BROJA, of conditions by its mean.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from pidlib.decomposition.measures import OF_PAIRS
+from pidlib.experiments import style
+from pidlib.experiments.tables import declare
+
+NOTABLE = 0.05  # bits: above it, a smaller unique atom counts as more than nothing
+COLUMNS = declare(*(f"{name}_bits" for name in OF_PAIRS))
+WORDS = {"mmi": "MMI", "i_min": "I_min"}
+HEADER = (r"$R_{\mathrm{MMI}}-R$", r"$R_{I_{\min}}-R$")  # of columns of `added`
+
+
+def with_others(rows: pd.DataFrame, others: Mapping[str, float]) -> pd.DataFrame:
+    """Rows of atoms with their values by the redundancies `others`; the first R is that by BROJA.
+
+    >>> rows = pd.DataFrame({"atom": ["redundancy", "unique_a", "total"], "value_bits": [1, 2, 4]})
+    >>> with_others(rows, {"mmi": 1.5})["mmi_bits"].tolist()
+    [1.5, 1.5, 4.0]
+    """
+    signs = rows["atom"].map({"redundancy": 1, "synergy": 1, "total": 0}).fillna(-1)
+    first = rows.loc[rows["atom"] == "redundancy", "value_bits"].iloc[0]
+    columns = {
+        f"{name}_bits": rows["value_bits"] + signs * (r - first) for name, r in others.items()
+    }
+    return rows.assign(**columns)
+
+
+def added(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
+    """By how many bits R of each definition exceeds that by BROJA, by `keys`; NaN if unknown."""
+    rows = table[table["atom"] == "redundancy"].drop_duplicates(list(keys)).set_index(list(keys))
+    return pd.DataFrame(
+        {name: style.floats(rows[f"{name}_bits"] - rows["value_bits"]) for name in OF_PAIRS},
+        rows.index,
+    )
+
+
+def summary(table: pd.DataFrame, keys: Sequence[str]) -> str:
+    """A sentence for each definition: how far its atoms are from those by BROJA, and where most."""
+    lines = []
+    for name, bits in added(table, keys).abs().dropna().items():
+        where, n = ", ".join(bits.idxmax()), int((bits > NOTABLE).sum())
+        text = (
+            f"{WORDS[name]}: atoms differ from those by BROJA by {bits.mean():.3f} bits on average"
+        )
+        lines.append(
+            f"{text}, by over {NOTABLE} in {n} of {len(bits)}, most in {where}: {bits.max():.2f}"
+        )
+    return "\n".join(lines)
