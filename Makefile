@@ -123,7 +123,7 @@ bench: $(READY) ## time the solver against other software
 	rm -f $(RUNS)/validation/fig_solver.ipynb
 	@$(MAKE) --no-print-directory $(RUNS)/validation/fig_solver.ipynb
 
-outcomes: $(READY) ## repeat all trainings of the reweighting experiment: about an hour
+outcomes: $(READY) ## repeat all trainings of the reweighting experiment: about two hours
 	$(PY) -m pidlib.experiments outcomes --preset $(PRESET) --jobs $(JOBS) --retrain
 
 coverage: $(READY) ## repeat the study of intervals and p-values: about an hour of CPU time
