@@ -24,7 +24,10 @@ def check_samples(
     loaded: LoadedModel | None = None,
 ) -> list[Sample]:
     """Validate a profiling set for `extract`; a ValueError names the samples at fault."""
-    samples = list(samples)
+    is_list = isinstance(samples, Sequence) and all(isinstance(each, Sample) for each in samples)
+    if not is_list:
+        advice = "load_benchmark(NAME) and load_table(TABLE) make lists of Sample"
+        raise ValueError(f"got a {type(samples).__name__} that is no list of Sample; {advice}")
     if not samples:
         raise ValueError("no samples to extract from; give at least one")
     if partners < 0:
@@ -66,7 +69,7 @@ def check_samples(
             raise ValueError(f"{fault}: {_few(names)}; remove them, or extract them separately")
     if loaded and clips:
         _check_rates(samples, loaded.processor.feature_extractor)
-    return samples
+    return list(samples)
 
 
 def check_finite(arrays: Mapping[str, Sequence[np.ndarray | Tensor]], sample_ids: Sequence[str]):

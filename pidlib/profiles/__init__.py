@@ -111,16 +111,13 @@ def profile(
         rows["n_samples"] = model.n_samples
         labels = {"model": "decisions", "benchmark": "a table"}
         return report(rows, {"decisions": halves}, model.ids, decisions=model, **labels, **sampling)
-    is_list = isinstance(samples, Sequence) and all(isinstance(each, Sample) for each in samples)
-    if not (is_list or isinstance(samples, str | Path)):
-        advice = "give samples or the name of a benchmark; load_table(TABLE) makes a list of Sample"
-        raise ValueError(f"got a {type(samples).__name__} that is no list of Sample; {advice}")
     revision = ""
     if isinstance(samples, str | Path):
         revision = benchmarks.revision(samples)
         samples = benchmarks.load(samples, "test", n=n, seed=seed)
     elif n is not None:
         raise ValueError(f"n={n} is for a benchmark given by name; pass samples[:{n}]")
+    samples = check_samples(samples)
     clips = any(sample.video is not None or sample.audio is not None for sample in samples)
     passes, partners = (sensory.PASSES.values(), 0) if clips else (PASSES, partners)
     passes = drawn(tuple(passes), draws)

@@ -9,6 +9,7 @@ from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from PIL import Image
@@ -417,6 +418,7 @@ def test_samples_with_nan_answers_are_named():
     ("data", "message"),
     [
         ([], "no samples to extract from; give at least one"),
+        (pd.DataFrame({"question": ["?"]}), "a DataFrame that is no list of Sample; load_bench"),
         ([sample(0), sample(1), sample(0)], "repeated sample ids: world/000;"),
         (
             [sample(0), sample(1, candidates=("green", "red"))],

@@ -89,7 +89,7 @@ def test_a_benchmark_and_a_model_can_be_given_by_name(tmp_path):
         (("llava", WORLD), {"mask": "blur"}, "unknown mask 'blur'"),
         (("llava", WORLD), {"given": "ignored"}, "unknown condition 'ignored'"),
         (("llava", WORLD), {"n": 4}, "n=4 is for a benchmark given by name; pass samples"),
-        (("llava",), {}, "give samples or the name of a benchmark"),
+        (("llava",), {}, "load_benchmark(NAME) and load_table(TABLE) make lists"),
         (
             ("llava", pd.DataFrame({"question": ["?"]})),
             {},
