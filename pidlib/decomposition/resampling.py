@@ -136,8 +136,8 @@ def solve_halves(
         for r in (solved.pid, parts)
     )
     converged = bool(solved.pid.converged and parts.converged.all())
-    units = len(np.unique(decisions.groups.reshape(len(decisions), -1)[:, 0]))
-    return Halves(whole, halves, converged, unseen_bits(units, decisions.joint.shape[1]))
+    unseen = unseen_bits(decisions.n_samples, decisions.joint.shape[1])
+    return Halves(whole, halves, converged, unseen)
 
 
 class Extrapolated(NamedTuple):
