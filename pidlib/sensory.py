@@ -84,15 +84,10 @@ def split_by(
         streams = {name: values[:, rows] for name, values in drawn.items()}
         clips = None if content is None else [content[row] for row in rows]
         templates = {extraction.templates[row] for row in rows}
-        group = Group(
-            condition,
-            template=templates.pop() if len(templates) == 1 else "",
-            question=text if condition == "question" else "",
-            decisions=_decisions(streams, clips),
-            drawn=streams,
-            content=clips,
-        )
-        groups.append(group)
+        template = templates.pop() if len(templates) == 1 else ""
+        question = text if condition == "question" else ""
+        decisions = _decisions(streams, clips)
+        groups.append(Group(condition, template, question, decisions, streams, clips))
     sizes, total = [len(group.decisions) for group in groups], len(extraction)
     other = ", or use condition='template'" if condition == "question" else ""
     advice = f"extract more samples{other}"
@@ -117,28 +112,23 @@ def permuted(
     groups: Sequence[Group], stream: str, generator: np.random.Generator
 ) -> list[Decisions]:
     """A null: within conditions, answers of one stream are permuted among samples and draws."""
-    return [_decisions(group.drawn, group.content, stream, generator) for group in groups]
+    nulls = []
+    for group in groups:
+        rows = group.drawn[stream]
+        rows = generator.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
+        nulls.append(_decisions({**group.drawn, stream: rows}, group.content))
+    return nulls
 
 
-def _decisions(
-    drawn: Drawn,
-    content: Content | None,
-    permute: str = "",
-    generator: np.random.Generator | None = None,
-) -> Decisions:
-    joint, sources, values = drawn["joint"].mean(0), {}, {}
-    for place, name in enumerate(SOURCES):
-        rows = drawn[name]
-        if name == permute:
-            rows = generator.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
-        sources[name] = rows.mean(0)
-        if content is not None:
-            values[name] = _numbered([pair[place] for pair in content])
+def _decisions(drawn: Drawn, content: Content | None) -> Decisions:
+    joint, values = drawn["joint"].mean(0), {}
     if content is not None:
+        for place, name in enumerate(SOURCES):
+            values[name] = _numbered([pair[place] for pair in content])
         same = _numbered(content)
         members = np.eye(same.max() + 1)[same]
         joint = (members.T @ joint / members.sum(0)[:, None])[same]
-    return Decisions(joint, sources, values=values)
+    return Decisions(joint, {name: drawn[name].mean(0) for name in SOURCES}, values=values)
 
 
 def _numbered(labels: Sequence[Hashable]) -> np.ndarray:
@@ -199,11 +189,10 @@ def reference_shift(groups: Sequence[Group], reference: str) -> float:
     if reference == "sample":
         against = np.stack([group.drawn["text"].mean((0, 1)) for group in groups])
     else:
-        against = np.empty_like(targets)
-        keys = [(group.template, group.template or group.question) for group in groups]
-        keys = [""] * len(groups) if reference == "marginal" else keys
-        for key in set(keys):
-            own = np.array([other == key for other in keys])
+        against, keys = np.empty_like(targets), np.zeros(len(groups), int)
+        if reference == "template":
+            keys = _numbered([(g.template, g.template or g.question) for g in groups])
+        for own in (keys == key for key in set(keys)):
             against[own] = np.tensordot(shares[own] / shares[own].sum(), targets[own], 1)
     return float(np.tensordot(shares, rel_entr(targets, against).sum(-1), 1) / np.log(2))
 
@@ -212,24 +201,18 @@ def bootstrap(
     result: SensoryPID, decisions: Sequence[Decisions], n: int = 100, seed: int = 0
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Return draws of the mean atoms; samples are drawn within conditions."""
-    atoms = {name: np.zeros(n) for name in result.pid.atoms}
-    parts = zip(decisions, result.solved, _shares(decisions), strict=True)
-    for index, (part, solved, share) in enumerate(parts):
-        draws = bootstrap_decisions(part, solved, n, derive_seed(seed, index))
-        for name, values in draws.items():
-            atoms[name] += share * values
-    return atoms
+    parts = enumerate(zip(decisions, result.solved, strict=True))
+    draws = [bootstrap_decisions(*part, n, derive_seed(seed, index)) for index, part in parts]
+    pairs = list(zip(_shares(decisions), draws, strict=True))
+    return {name: sum(share * d[name] for share, d in pairs) for name in result.pid.atoms}
 
 
 def halve(
     result: SensoryPID, decisions: Sequence[Decisions], n: int = N_HALVES, seed: int = 0
 ) -> Halves:
     """Informations of halves of the samples of each condition, for `resampling.extrapolate`."""
-    parts = zip(decisions, result.solved, strict=True)
-    halves = [
-        solve_halves(part, solved, n, derive_seed(seed, index))
-        for index, (part, solved) in enumerate(parts)
-    ]
+    parts = enumerate(zip(decisions, result.solved, strict=True))
+    halves = [solve_halves(*part, n, derive_seed(seed, index)) for index, part in parts]
     shares, columns = _shares(decisions), zip(*halves, strict=True)
     whole, each, converged, unseen = (np.array(column) for column in columns)
     each = np.tensordot(shares, each, 1)

@@ -9,11 +9,8 @@ where Sinkhorn scalings s, t give each slice the row sums p(y | x1_a), column su
 networks minimize I_c(X2; Y | X1), which is I_Q - I(Y; X1) at the optimum. Standardized embeddings
 bound the kernel, so however long it is trained, BATCH stays above the I_Q of `decision_pid`, which
 it approaches with the width d: its unique atoms are too large, the others too small, by one amount.
-
-References
-----------
-Liang et al., Quantifying & Modeling Multimodal Interactions, NeurIPS 2023, arXiv 2302.12247.
-Fang et al., ICML 2026, arXiv 2606.00959.
+(Liang et al., Quantifying & Modeling Multimodal Interactions, NeurIPS 2023, arXiv 2302.12247; Fang
+et al., ICML 2026, arXiv 2606.00959.)
 """
 
 import math
@@ -81,14 +78,14 @@ def batch_pid(
     names, reads = tuple(decisions.sources), []
     summed = torch.zeros(n_rows, 4, dtype=torch.float64)
     occurrences = torch.zeros(n_rows, dtype=torch.int64)
+    reconcile = RECONCILIATIONS.get(decisions.reconciliation)
 
     def draw() -> tuple[Tensor, ...]:
         """Rows of a batch, p(y | x1) and p(y | x2) with its mean p(y | v, t), coupling."""
         rows = _draw(decisions.weights, size, generator)
         target = torch.as_tensor(decisions.joint[rows]).mean(0)
         a, b = (torch.as_tensor(table[rows]) for table in decisions.unimodal.values())
-        if decisions.reconciliation != "none":
-            reconcile = RECONCILIATIONS[decisions.reconciliation]
+        if reconcile:
             a, b = (size * reconcile(table / size, target) for table in (a, b))
         a, b = a.float(), b.float()
         return rows, a, b, _coupling(networks, [x[rows] for x in inputs], a, b)

@@ -2,8 +2,8 @@ r"""Decompositions of a population's decisions by several procedures and definit
 
 A procedure says how decisions from one modality are obtained, and how both get one P(Y). Given the
 informations of picture, question and both, a definition is one number, the redundancy R; so R - S
-is the same by all. MMI exceeds the R of BROJA by the smaller unique atom of BROJA. See
-`pidlib.decomposition.measures`.
+is the same by all. MMI exceeds the R of BROJA by the smaller unique atom of BROJA, see
+`definitions`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,6 @@ from pidlib.decomposition import PID
 from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.marginals import divergence
-from pidlib.decomposition.measures import OF_PAIRS
 from pidlib.experiments import COMPUTED, MODES, Preset, declare, extract_all, population, style
 from pidlib.experiments.population import DECIMALS, OUTCOMES, TOLERANCE, by_model
 from pidlib.experiments.statistics import (
@@ -30,6 +29,7 @@ from pidlib.experiments.statistics import (
     percentile_interval,
     standardized_ranks,
 )
+from pidlib.experiments.vision_language.definitions import OF_PAIRS
 from pidlib.extraction import FULL, SOURCES, Extraction
 
 AS_ANSWERED, ONE_DRAW, PROJECTED = "as answered", "projected, one draw", "projected"

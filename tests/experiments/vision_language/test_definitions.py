@@ -10,7 +10,7 @@ from pidlib.decomposition import pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.gates import GATES
 from pidlib.decomposition.information import mutual_information
-from pidlib.decomposition.measures import MEASURES, i_min, mmi, redundancy
+from pidlib.experiments.vision_language.definitions import MEASURES, i_min, mmi, redundancy
 
 SMALL = [name for name, gate in GATES.items() if len(gate.outcomes) <= 16]
 
