@@ -99,8 +99,7 @@ def atoms(sources: Sequence[str], i1, i2, i12, iq) -> dict:
 def mean(pids: PID | Sequence[PID], weights: ArrayLike) -> PID:
     """Average a batch, or a sequence of single decompositions with the same sources.
 
-    Atoms, total, bounds and gap are weighted means; the mean is converged where all members of
-    positive weight are.
+    Values are weighted means; the mean is converged if all members of positive weight are.
     """
     weights = to_float64(weights, name="weights").cpu().numpy()
     batch = pids if isinstance(pids, PID) else _combined(lambda *values: np.array(values), *pids)

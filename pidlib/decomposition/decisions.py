@@ -282,7 +282,9 @@ def pid_together(
         columns.append([*part.given(weights), target, i12])
     a, b, target, i12 = zip(*columns, strict=True)
     target, i12 = torch.cat(target), torch.cat(i12)
-    a, b = map(_present, (a, b))
+    # the rows with mass of every draw, with empty rows appended to the shorter
+    draws = ([d[d.sum(1) > 0] for table in tables for d in table] for tables in (a, b))
+    a, b = (pad_sequence(rows, batch_first=True) for rows in draws)
     with single_thread(min(a.shape[1], b.shape[1]) * a.shape[2] < LARGE):
         a, b = reconcile(a, target), reconcile(b, target)
         i1, i2 = ((table.sum(-1) * divergence(table, target)).sum(-1) for table in (a, b))
@@ -295,9 +297,3 @@ def pid_together(
     lower, upper, converged = solved
     values = (i1, i2, i12, lower, torch.minimum(upper, i1 + i2), converged)
     return PID.from_informations(tuple(first.sources), *(each.numpy() for each in values))
-
-
-def _present(tables: Sequence[Float[Tensor, "draws n k"]]) -> Float[Tensor, "all m k"]:
-    """One stack of the rows with mass of every draw, with empty rows appended to the shorter."""
-    draws = [draw[draw.sum(1) > 0] for table in tables for draw in table]
-    return pad_sequence(draws, batch_first=True)

@@ -34,9 +34,8 @@ def covariance_pid(covariance: ArrayLike, sizes: tuple[int, int, int], tol: floa
     """Decompose the information of Gaussian variables with the given covariance.
 
     `covariance` is that of X1, X2 and Y, in this order, with `sizes` variables each; it may be
-    singular. `tol` is the requested certified gap in bits, at least about 1e-7, above which a gap
-    is warned about. Raises ValueError unless the matrix is a covariance and all informations are
-    finite.
+    singular. A certified gap above `tol` bits, at least about 1e-7, is warned about. Raises
+    ValueError unless the matrix is a covariance and all informations are finite.
 
     >>> covariance_pid([[2, 0, 1], [0, 1, 0], [1, 0, 1]], (1, 1, 1))
     PID(redundancy=0.000000, unique_vision=0.500000, unique_language=0.000000, synergy=0.0..., ...)

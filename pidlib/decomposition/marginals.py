@@ -31,7 +31,8 @@ def reconcile(
     """
     passed = channel(a, target)
     scaled = projection(a, target, LIMIT, COARSE if a.ndim > 2 else 0.0)
-    allowed, low, high = (_information(table) for table in (a, passed, scaled))
+    tables = a, passed, scaled
+    allowed, low, high = ((t.sum(-1) * divergence(t, t.sum(-2))).sum(-1) for t in tables)  # bits
     share = ((allowed - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
     share = torch.where(high <= allowed, torch.ones_like(share), share)[..., None, None]
     return share * scaled + (1 - share) * passed
@@ -69,8 +70,8 @@ def projection(
     huge, and small tails become the answer. The last scaling moves less than `tol` of all answers;
     the factors of confident answers may then still be far from their limits.
     """
-    mass, factors, target = a.sum(-1, keepdim=True), torch.ones_like(target), target[..., None, :]
-    factors, scaled = factors[..., None, :], a
+    mass, target, scaled = a.sum(-1, keepdim=True), target[..., None, :], a
+    factors = torch.ones_like(target)
     limit = min(limit, LARGEST)  # products with factors of absent answers stay finite
     moving = torch.ones_like(factors[..., :1], dtype=torch.bool)
     for _ in range(MAX_SCALINGS):
@@ -87,11 +88,6 @@ def projection(
         factors = torch.where(moving, bounded, factors)
         scaled = torch.where(moving, after, scaled)
     return channel(scaled, target[..., 0, :])
-
-
-def _information(a: Float[Tensor, "*draws n k"]) -> Float[Tensor, "*draws"]:
-    """The information of the rows of a table about its columns, in bits."""
-    return (a.sum(-1) * divergence(a, a.sum(-2))).sum(-1)
 
 
 RECONCILIATIONS = {"bounded": reconcile, "channel": channel, "projection": projection}

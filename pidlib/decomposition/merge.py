@@ -6,8 +6,7 @@ Let F = f(X1) and G = g(X2) merge rows of the pair marginals. Then
 
 Left: the image of a coupling of X1 and X2 is one of F and G, and has no more information. Right:
 lift a coupling of F and G by P(x1 | f, y) and P(x2 | g, y). Both losses, I(Y; X1) - I(Y; F) and its
-mirror, are sums over rows, which k-means under KL divergence makes small. No array with an entry
-for each pair of rows is made.
+mirror, are sums over rows, which k-means under KL divergence makes small, without n1 n2 numbers.
 """
 
 from typing import NamedTuple

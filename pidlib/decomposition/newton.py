@@ -50,8 +50,7 @@ Space = tuple[Tensor, Tensor, Tensor, Tensor]
 class Point(NamedTuple):
     """A batch of problems, each with its primal-dual point.
 
-    `cell` is 0 for pairs (x1, x2) without a common y of positive mass; there s and r are fixed at 1
-    and, by `rest`, g at -1.
+    `cell` is 0 for pairs (x1, x2) without a common y: there s = r = 1 and, by `rest`, g = -1.
     """
 
     a: Float[Tensor, "batch x1 y"]
