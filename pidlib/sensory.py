@@ -156,10 +156,8 @@ def decompose(decisions: Sequence[Decisions], *, tol: float = TOLERANCE) -> Sens
     (0.5, 0.5)
     """
     shares, solved = _shares(decisions), tuple(decision_pid(part, tol=tol) for part in decisions)
-    moved, given = (
-        {name: float(shares @ [getattr(part, field)[name] for part in solved]) for name in SOURCES}
-        for field in ("reconciliation", "given")
-    )
+    moved = {n: float(shares @ [part.reconciliation[n] for part in solved]) for n in SOURCES}
+    given = {n: float(shares @ [part.given[n] for part in solved]) for n in SOURCES}
     return SensoryPID(mean([part.pid for part in solved], shares), solved, moved, given)
 
 
@@ -213,8 +211,6 @@ def halve(
     """Informations of halves of the samples of each condition, for `resampling.extrapolate`."""
     parts = enumerate(zip(decisions, result.solved, strict=True))
     halves = [solve_halves(*part, n, derive_seed(seed, index)) for index, part in parts]
-    shares, columns = _shares(decisions), zip(*halves, strict=True)
-    whole, each, converged, unseen = (np.array(column) for column in columns)
-    each = np.tensordot(shares, each, 1)
-    # what is unseen in all samples together
-    return Halves(shares @ whole, each, bool(converged.all()), 1 / float((1 / unseen).sum()))
+    whole, each, converged, unseen = map(np.array, zip(*halves, strict=True))
+    shares, together = _shares(decisions), 1 / float((1 / unseen).sum())
+    return Halves(shares @ whole, np.tensordot(shares, each, 1), bool(converged.all()), together)

@@ -92,7 +92,8 @@ def batch_pid(
 
     with single_thread():
         for _ in range(epochs * math.ceil(len(np.unique(decisions.groups)) / size)):
-            loss = _conditional_information(draw()[-1])
+            coupling = draw()[-1]
+            loss = _terms(coupling).sum() / coupling.sum()  # I(X2; Y | X1)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -102,7 +103,7 @@ def batch_pid(
                 joint = torch.as_tensor(decisions.joint[rows])
                 local = [divergence(t, joint.mean(0)) for t in (a.double(), b.double(), joint)]
                 i1, i2, i12 = (t.mean().item() for t in local)
-                iq = i1 + _conditional_information(coupling).item()
+                iq = i1 + (_terms(coupling).sum() / coupling.sum()).item()
                 reads.append(list(atoms(names, i1, i2, i12, iq).values()))
                 shares = _shares(coupling, *local[:2], iq)
                 terms = torch.stack(list(atoms(names, *local, shares).values()), 1)
@@ -131,12 +132,11 @@ def inputs_of(decisions: Decisions, embeddings: Mapping[str, np.ndarray] | None)
 
 def _network(sizes: list[int], generator: torch.Generator) -> Network:
     """Weights and biases, uniform within 1 / sqrt(fan in), drawn from `generator`."""
-
-    def uniform(n_in: int, *shape: int) -> Tensor:
-        values = (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(n_in)
-        return values.requires_grad_()
-
-    return [(uniform(n_in, n, n_in), uniform(n_in, n)) for n_in, n in pairwise(sizes)]
+    network = []
+    for n_in, n in pairwise(sizes):
+        drawn = (2 * torch.rand(shape, generator=generator) - 1 for shape in ((n, n_in), (n,)))
+        network.append(tuple((part / math.sqrt(n_in)).requires_grad_() for part in drawn))
+    return network
 
 
 def _draw(weights: np.ndarray, size: int, generator: torch.Generator) -> Int[Tensor, " size"]:
@@ -171,10 +171,6 @@ def _embed(network: Network, x: Float[Tensor, "size d"], k: int) -> Float[Tensor
         x = torch.relu(x @ weight.T + bias)
     e = (x @ last[0].T + last[1]).unflatten(1, (k, -1))
     return (e - e.mean(-1, keepdim=True)) / torch.sqrt(e.var(-1, keepdim=True) + 1e-8)
-
-
-def _conditional_information(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, ""]:
-    return _terms(coupling).sum() / coupling.sum()
 
 
 def _terms(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, "a b k"]:

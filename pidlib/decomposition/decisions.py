@@ -210,9 +210,8 @@ def decision_pid(
     Both sources are reconciled to the P(Y) of the joint rows. `tol` is the requested certified gap
     in bits; by default 1e-6 up to 500 distinct rows per source, and beyond a tenth of the standard
     error of I(Y; X1, X2), at most 1e-3. Up to about 500 rows (4,000 on CUDA) any `tol` is reached;
-    beyond about 5,000 rows similar rows are merged first, see `merge`. A gap above `tol`, and
-    decisions most of which are uniform, are warned about. The atoms have a bias of finite n, see
-    `resampling`. `device` is as in `pid`.
+    beyond about 5,000 rows similar rows are merged first, see `merge`. Warns about a gap above
+    `tol` and mostly uniform decisions. Bias of finite n: see `resampling`. `device` is as in `pid`.
 
     >>> half = np.full((4, 2), 0.5)
     >>> xor = Decisions(joint=np.eye(2)[[0, 1, 1, 0]], sources={"vision": half, "language": half})
