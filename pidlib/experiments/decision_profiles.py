@@ -8,8 +8,8 @@ from jaxtyping import Int
 
 from pidlib.decomposition.codes import N_COMPONENTS, quantize
 from pidlib.decomposition.estimate import estimate
-from pidlib.decomposition.gaussian import gaussian_pid
 from pidlib.experiments import Extracted, Preset, Query, Request
+from pidlib.experiments.gaussian import gaussian_pid
 from pidlib.extraction import FULL, PASSES, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import measure_mode
 

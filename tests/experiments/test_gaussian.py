@@ -8,7 +8,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import norm
 
 from pidlib.decomposition import pid
-from pidlib.decomposition.gaussian import covariance_pid, gaussian_pid
+from pidlib.experiments.gaussian import covariance_pid, gaussian_pid
 
 QUICK = {"n_draws": 19}
 
