@@ -212,5 +212,6 @@ def halve(
     parts = enumerate(zip(decisions, result.solved, strict=True))
     halves = [solve_halves(*part, n, derive_seed(seed, index)) for index, part in parts]
     whole, each, converged, unseen = map(np.array, zip(*halves, strict=True))
+    # what is unseen in all samples together
     shares, together = _shares(decisions), 1 / float((1 / unseen).sum())
     return Halves(shares @ whole, np.tensordot(shares, each, 1), bool(converged.all()), together)

@@ -148,12 +148,9 @@ def estimate(
     bias, estimable = predicted_bias(n, *sizes), n >= sizes[0] * sizes[1]
     if not estimable or bias > BIAS_WARNING:
         limit = "" if estimable else ", too much to correct"
-        text = (
-            f"{n} samples of {' x '.join(map(str, sizes))} codes have a predicted bias of synergy"
-        )
-        warnings.warn(
-            f"{text} of {bias:.2f} bits{limit}; use fewer codes or more samples", stacklevel=2
-        )
+        text = f"{n} samples of {' x '.join(map(str, sizes))} codes have a predicted bias of"
+        text += f" synergy of {bias:.2f} bits{limit}; use fewer codes or more samples"
+        warnings.warn(text, stacklevel=2)
 
     counts = tabulate(*(labels[None] for labels in codes), sizes)
     nulls = [permuted(codes, sizes, n_permutations, seed, which) for which in (2, 0, 1)]

@@ -32,7 +32,9 @@ class Gate:
     """A joint and its atoms in bits: redundancy, unique to the first and second source, synergy."""
 
     name: str
-    outcomes: Mapping[Triple, float] = field(repr=False)  # sortable (x1, x2, y): probability
+    outcomes: Mapping[Triple, float] = field(
+        repr=False
+    )  # (x1, x2, y), sortable labels: probability
     atoms: Atoms
 
     def joint(self) -> Float[Tensor, "x1 x2 y"]:
@@ -123,6 +125,7 @@ def _zoo() -> list[Gate]:
     w = {(0, 0, 1): 1 / 3, (0, 1, 0): 1 / 3, (1, 0, 0): 1 / 3}
     reduced_or = {(0, 0, 0): 1 / 2, (0, 1, 1): 1 / 4, (1, 0, 1): 1 / 4}
     pnt_unq = {(0, 1, 1): 1 / 4, (1, 0, 1): 1 / 4, (0, 2, 2): 1 / 4, (2, 0, 2): 1 / 4}
+    products = product(both, xor), product(both, both), product(rdn, unq1)
     noisy = noisy_xor(0.1), noisy_copies(0.05, 0.2), chain(0.1, 0.2)
     return [
         xor,
@@ -137,7 +140,7 @@ def _zoo() -> list[Gate]:
         _gate("XORAND", (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, (i ^ j, i & j)), BIT, BIT),
         replace(rdn_xor, name="RDNXOR"),
         replace(rdn_unq_xor, name="RDNUNQXOR"),
-        *(product(both, xor), product(both, both), product(rdn, unq1)),
+        *products,
         *map(modular_sum, (3, 5)),
         *noisy,
         _gate("DYADIC", unq.atoms, lambda i, j, m: ((i, j), (j, m), (i, m)), *bits),

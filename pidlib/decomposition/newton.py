@@ -17,7 +17,8 @@ unknowns U dlam and V dmu, have the blocks
 
 L11 has a k x k block for each x1. Eliminating it leaves the Schur complement S = L22 - C' L11^-1 C
 of order n2 k, so the first source should be the larger one. (Mehrotra 1992, On the implementation
-of a primal-dual interior point method, SIAM J. Optim. 2(4); Makkeh et al. 2018, Entropy 20(4).)
+of a primal-dual interior point method, SIAM J. Optim. 2(4); Makkeh, Theis, Vicente 2018,
+BROJA-2PID, Entropy 20(4).)
 """
 
 import math
@@ -50,7 +51,7 @@ Space = tuple[Tensor, Tensor, Tensor, Tensor]
 class Point(NamedTuple):
     """A batch of problems, each with its primal-dual point.
 
-    `cell` is 0 for pairs (x1, x2) without a common y: there s = r = 1 and, by `rest`, g = -1.
+    `cell` is 0 where x1 and x2 share no y of positive mass: there s = r = 1 and, by `rest`, g = -1.
     """
 
     a: Float[Tensor, "batch x1 y"]

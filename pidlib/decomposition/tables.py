@@ -24,8 +24,9 @@ def read_decisions(
 
     The columns ``<input>:<candidate>`` of the table (a DataFrame, a CSV file, an open text file)
     hold p(candidate | input) for the inputs `joint` and two sources, by default the two others with
-    such columns; `id_column` holds unique names; other columns are ignored. Probabilities of a row
-    sum to one; `normalize` divides unnormalized or truncated ones by their sum.
+    such columns; `id_column` holds unique names; other columns are ignored. The probabilities of a
+    row sum to one; `normalize` divides unnormalized or truncated ones by their sum. Errors name the
+    row and the column.
     """
     import pandas  # slow to import
 
@@ -43,7 +44,8 @@ def read_decisions(
             raise ValueError(f"{text}; probabilities must be finite numbers, not negative")
         total = rows.sum(1)
         wrong = np.flatnonzero(~(total > 0) if normalize else ~(np.abs(total - 1) <= TOLERANCE))
-        for row in wrong[:1]:
+        if len(wrong):
+            row = wrong[0]
             text = f"the probabilities {name}:* of {len(wrong)} of {len(rows)} rows do not sum to"
             text += f" one, first of row {ids[row]!r}, with sum {total[row]:.6g}"
             remedy = "" if normalize else "; pass normalize=True to divide each row by its sum"

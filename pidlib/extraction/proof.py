@@ -1,7 +1,8 @@
 """Proof: before a model is read, its masking is tested on made-up samples, once in a process.
 
 The full pass is the model's own forward pass, a masked modality has no influence, and a row of a
-batch is the row alone. (Not tested beyond a length from which a model attends to selected tokens.)
+batch is the row alone. A model that attends to a selection of tokens beyond some length is not
+tested there: its own batches differ.
 """
 
 import warnings
