@@ -91,8 +91,7 @@ def local_terms(
     is ``"exact"``, see `DecisionPID`, with a certified gap of `tol` bits; ``"BATCH"``, the mean
     over the batches with the sample, of 50 random ones as published or as many as cover every
     sample; or ``"LSMI"``. `embeddings`, by source, are the inputs of the networks of BATCH and of
-    the densities of LSMI. Raises a ValueError for an unknown estimator, and if a sample is in no
-    batch.
+    the densities of LSMI. Raises a ValueError if a sample is in no batch.
     """
     if estimator == "exact":
         result = decision_pid(decisions, tol=tol, device=device)
@@ -171,10 +170,9 @@ def weights(
     up = _largest(gap, round(weighting.top_gap * n), gap > weighting.epsilon)
     eligible = (shortcut > weighting.epsilon) & ~up
     down = _largest(shortcut, round(weighting.top_shortcut * n), eligible)
-    if condition in (Condition.DIFFICULTY, Condition.SENSITIVITY):
-        rank_by = rel_entr(decisions.joint, language).sum(1)
-        if condition == Condition.DIFFICULTY:
-            rank_by = -decisions.joint[rows, labels]
+    ranks = {Condition.DIFFICULTY: -decisions.joint[rows, labels]}
+    ranks |= {Condition.SENSITIVITY: rel_entr(decisions.joint, language).sum(1)}
+    if (rank_by := ranks.get(condition)) is not None:
         up = _largest(rank_by, up.sum(), np.ones(n, bool))
         down = _largest(-rank_by, down.sum(), ~up)
     result = np.where(up, high, np.where(down, low, 1.0))

@@ -85,8 +85,8 @@ def split_by(
         templates = {extraction.templates[row] for row in rows}
         template = templates.pop() if len(templates) == 1 else ""
         question = text if condition == "question" else ""
-        decided = _decisions(streams, clips)
-        groups.append(Group(condition, template, question, decided, streams, clips))
+        decisions = _decisions(streams, clips)
+        groups.append(Group(condition, template, question, decisions, streams, clips))
     sizes, total = [len(group.decisions) for group in groups], len(extraction)
     advice = "extract more samples" + ", or use condition='template'" * (condition == "question")
     if not groups:
@@ -110,28 +110,23 @@ def permuted(
     groups: Sequence[Group], stream: str, generator: np.random.Generator
 ) -> list[Decisions]:
     """A null: within conditions, answers of one stream are permuted among samples and draws."""
-    return [_decisions(group.drawn, group.content, stream, generator) for group in groups]
+    nulls = []
+    for group in groups:
+        rows = group.drawn[stream]
+        rows = generator.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
+        nulls.append(_decisions({**group.drawn, stream: rows}, group.content))
+    return nulls
 
 
-def _decisions(
-    drawn: Drawn,
-    content: Content | None,
-    permute: str = "",
-    generator: np.random.Generator | None = None,
-) -> Decisions:
-    joint, sources, values = drawn["joint"].mean(0), {}, {}
-    for place, name in enumerate(SOURCES):
-        rows = drawn[name]
-        if name == permute:
-            rows = generator.permutation(rows.reshape(-1, rows.shape[-1])).reshape(rows.shape)
-        sources[name] = rows.mean(0)
-        if content is not None:
-            values[name] = _numbered([pair[place] for pair in content])
+def _decisions(drawn: Drawn, content: Content | None) -> Decisions:
+    joint, values = drawn["joint"].mean(0), {}
     if content is not None:
+        for place, name in enumerate(SOURCES):
+            values[name] = _numbered([pair[place] for pair in content])
         same = _numbered(content)
         members = np.eye(same.max() + 1)[same]
         joint = (members.T @ joint / members.sum(0)[:, None])[same]
-    return Decisions(joint, sources, values=values)
+    return Decisions(joint, {name: drawn[name].mean(0) for name in SOURCES}, values=values)
 
 
 def _numbered(labels: Sequence[Hashable]) -> np.ndarray:
@@ -182,4 +177,5 @@ def halve(
     whole, each, converged, unseen = (np.array(column) for column in columns)
     each = np.tensordot(shares, each, 1)
     # what is unseen in all samples together
-    return Halves(shares @ whole, each, bool(converged.all()), 1 / float((1 / unseen).sum()))
+    shares, together = _shares(decisions), 1 / float((1 / unseen).sum())
+    return Halves(shares @ whole, np.tensordot(shares, each, 1), bool(converged.all()), together)

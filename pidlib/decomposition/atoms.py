@@ -13,13 +13,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pidlib._common import resolve_device, single_thread
-from pidlib.decomposition.information import (
-    Table,
-    mutual_information,
-    probabilities,
-    to_float64,
-    to_numpy,
-)
+from pidlib.decomposition.information import Table, mutual_information, probabilities, to_float64
 from pidlib.decomposition.solve import LARGE, solve
 
 Value = float | np.ndarray
@@ -105,10 +99,9 @@ def atoms(sources: Sequence[str], i1, i2, i12, iq) -> dict:
 def mean(pids: PID | Sequence[PID], weights: ArrayLike) -> PID:
     """Average a batch, or a sequence of single decompositions with the same sources.
 
-    Atoms, total, bounds and gap are weighted means; the mean is converged where all members of
-    positive weight are.
+    Values are weighted means; the mean is converged if all members of positive weight are.
     """
-    weights = to_numpy(weights, "weights")
+    weights = to_float64(weights, name="weights").cpu().numpy()
     batch = pids if isinstance(pids, PID) else _combined(lambda *values: np.array(values), *pids)
     converged = bool(batch.converged[weights > 0].all())
     return replace(_combined(lambda values: weights @ values, batch), converged=converged)
@@ -218,7 +211,7 @@ def sensory_pid(
         raise ValueError(f"{text} one positive, but got {masses.tolist()}")
     present = masses > 0
     result = pid(joints[present], sources, **options)
-    return mean(result, (masses[present] / masses[present].sum()).cpu().numpy())
+    return mean(result, masses[present] / masses[present].sum())
 
 
 def _ordered(joints: Tensor) -> tuple[Tensor, Tensor]:
@@ -228,12 +221,11 @@ def _ordered(joints: Tensor) -> tuple[Tensor, Tensor]:
     and its transpose are then the same computation, so swapping sources swaps the atoms exactly.
     """
     mirrored = joints.transpose(1, 2)
-    if joints.shape[1] != joints.shape[2] or 0 in joints.shape:
-        is_smaller = joints.shape[1] < joints.shape[2]
-        swap = torch.full((len(joints),), is_smaller, device=joints.device)
-        return (mirrored if is_smaller else joints).contiguous(), swap
-    differs = (joints != mirrored).flatten(1)
-    first = differs.to(torch.uint8).argmax(1, keepdim=True)
+    n1, n2 = joints.shape[1:3]
+    if n1 != n2 or 0 in joints.shape:
+        swap = torch.full((len(joints),), n1 < n2, device=joints.device)
+        return (mirrored if n1 < n2 else joints).contiguous(), swap
+    first = (joints != mirrored).flatten(1).to(torch.uint8).argmax(1, keepdim=True)
     swap = (joints < mirrored).flatten(1).gather(1, first)[:, 0]
     return torch.where(swap[:, None, None, None], mirrored, joints).contiguous(), swap
 
@@ -243,7 +235,7 @@ def _stacked(joints: Sequence[Tensor]) -> Float[Tensor, "t x1 x2 y"]:
     if not joints or any(joint.ndim != 3 for joint in joints):
         shapes = [tuple(joint.shape) for joint in joints]
         raise ValueError(f"expected one joint [x1, x2, y] per condition, but got shapes {shapes}")
-    shape = [max(joint.shape[axis] for joint in joints) for axis in range(3)]
+    shape = [max(sizes) for sizes in zip(*(joint.shape for joint in joints), strict=True)]
     stack = joints[0].new_zeros(len(joints), *shape)
     for row, joint in zip(stack, joints, strict=True):
         row[tuple(map(slice, joint.shape))] = joint

@@ -9,11 +9,8 @@ where Sinkhorn scalings s, t give each slice the row sums p(y | x1_a), column su
 networks minimize I_c(X2; Y | X1), which is I_Q - I(Y; X1) at the optimum. Standardized embeddings
 bound the kernel, so however long it is trained, BATCH stays above the I_Q of `decision_pid`, which
 it approaches with the width d: its unique atoms are too large, the others too small, by one amount.
-
-References
-----------
-Liang et al., Quantifying & Modeling Multimodal Interactions, NeurIPS 2023, arXiv 2302.12247.
-Fang et al., ICML 2026, arXiv 2606.00959.
+(Liang et al., Quantifying & Modeling Multimodal Interactions, NeurIPS 2023, arXiv 2302.12247; Fang
+et al., ICML 2026, arXiv 2606.00959.)
 """
 
 import math
@@ -82,20 +79,21 @@ def batch_pid(
     names, reads = tuple(decisions.sources), []
     summed = torch.zeros(n_rows, 4, dtype=torch.float64)
     occurrences = torch.zeros(n_rows, dtype=torch.int64)
+    reconcile = RECONCILIATIONS.get(decisions.reconciliation)
 
     def draw() -> tuple[Tensor, ...]:
         """Rows of a batch, p(y | x1) and p(y | x2) with its mean p(y | v, t), coupling."""
         rows = _draw(decisions.weights, size, generator)
         target = torch.as_tensor(decisions.joint[rows]).mean(0)
         pair = torch.stack([torch.as_tensor(table[rows]) for table in decisions.unimodal.values()])
-        if decisions.reconciliation != "none":
-            reconcile = RECONCILIATIONS[decisions.reconciliation]
+        if reconcile:
             pair = size * reconcile(pair / size, target.expand(2, -1))
         return rows, *pair.float(), _coupling(networks, [x[rows] for x in inputs], *pair.float())
 
     with single_thread():
         for _ in range(epochs * math.ceil(len(np.unique(decisions.groups)) / size)):
-            loss = _conditional_information(draw()[-1])
+            coupling = draw()[-1]
+            loss = _terms(coupling).sum() / coupling.sum()  # I(X2; Y | X1)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -105,7 +103,7 @@ def batch_pid(
                 joint = torch.as_tensor(decisions.joint[rows])
                 local = [divergence(t, joint.mean(0)) for t in (a.double(), b.double(), joint)]
                 i1, i2, i12 = (t.mean().item() for t in local)
-                iq = i1 + _conditional_information(coupling).item()
+                iq = i1 + (_terms(coupling).sum() / coupling.sum()).item()
                 reads.append(list(atoms(names, i1, i2, i12, iq).values()))
                 shares = _shares(coupling, *local[:2], iq)
                 terms = torch.stack(list(atoms(names, *local, shares).values()), 1)
@@ -134,12 +132,11 @@ def inputs_of(decisions: Decisions, embeddings: Mapping[str, np.ndarray] | None)
 
 def _network(sizes: list[int], generator: torch.Generator) -> Network:
     """Weights and biases, uniform within 1 / sqrt(fan in), drawn from `generator`."""
-
-    def uniform(n_in: int, *shape: int) -> Tensor:
-        values = (2 * torch.rand(shape, generator=generator) - 1) / math.sqrt(n_in)
-        return values.requires_grad_()
-
-    return [(uniform(n_in, n, n_in), uniform(n_in, n)) for n_in, n in pairwise(sizes)]
+    network = []
+    for n_in, n in pairwise(sizes):
+        drawn = (2 * torch.rand(shape, generator=generator) - 1 for shape in ((n, n_in), (n,)))
+        network.append(tuple((part / math.sqrt(n_in)).requires_grad_() for part in drawn))
+    return network
 
 
 def _draw(weights: np.ndarray, size: int, generator: torch.Generator) -> Int[Tensor, " size"]:
@@ -176,10 +173,6 @@ def _embed(network: Network, x: Float[Tensor, "size d"], k: int) -> Float[Tensor
         x = torch.relu(x @ weight.T + bias)
     e = (x @ last[0].T + last[1]).unflatten(1, (k, -1))
     return (e - e.mean(-1, keepdim=True)) / torch.sqrt(e.var(-1, keepdim=True) + 1e-8)
-
-
-def _conditional_information(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, ""]:
-    return _terms(coupling).sum() / coupling.sum()
 
 
 def _terms(coupling: Float[Tensor, "a b k"]) -> Float[Tensor, "a b k"]:

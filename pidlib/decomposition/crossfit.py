@@ -13,11 +13,8 @@ lam is fitted to one half of the samples. On the other half, a(x2) is the action
 utility *there*. A maximum of sample means is on average at least the maximum of the means, so
 z = lam(x1, y) - lam(a(x2), y) has a mean of at most zero where U1 = 0, for any lam. Each half is
 fitted in turn, over several random splits; z is averaged by sample, and tested by a one-sided t.
-
-References
-----------
-Blackwell (1953), Equivalent comparisons of experiments, Ann. Math. Stat. 24. Chernozhukov et al.
-(2018), Double/debiased machine learning, Econom. J. 21.
+(Blackwell 1953, Equivalent comparisons of experiments, Ann. Math. Stat. 24; Chernozhukov et al.
+2018, Double/debiased machine learning, Econom. J. 21.)
 """
 
 import math

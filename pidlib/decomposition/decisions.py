@@ -80,20 +80,18 @@ class Decisions:
                 raise ValueError(f"{text}; they need the same rows and candidates")
         if self.reconciliation not in (known := (*RECONCILIATIONS, "none")):
             raise ValueError(unknown_name("reconciliation", self.reconciliation, known))
-        n_rows = len(joint)
+        n_rows, every = len(joint), f"for each of the {len(joint)} rows"
         weights = np.full(n_rows, 1 / n_rows) if self.weights is None else self.weights
         weights = to_numpy(weights, "weights").astype(np.float64)
         groups = to_numpy(np.arange(n_rows) if self.groups is None else self.groups, "groups")
         is_valid = (weights > 0).all() and abs(weights.sum() - 1) < 1e-6
         if weights.shape != (n_rows,) or not is_valid:
-            got = f"got shape {weights.shape}, sum {weights.sum():.6g}"
-            text = f"positive and sum to one, with one entry for each of the {n_rows} rows"
-            raise ValueError(f"weights must be {text}; {got}")
+            text = f"weights must be positive and sum to one, with one entry {every}"
+            raise ValueError(f"{text}; got shape {weights.shape}, sum {weights.sum():.6g}")
         if groups.shape not in ((n_rows,), (n_rows, 2)) or groups.dtype.kind not in "iu":
-            text = f"groups must be integers, one or two for each of the {n_rows} rows"
-            got = f"{groups.dtype} of shape {groups.shape}"
-            raise ValueError(f"{text}; got {got}; number the samples")
-        weights, values, given = weights / weights.sum(), {}, dict(self.values or {})
+            text = f"groups must be integers, one or two {every}; got {groups.dtype} of"
+            raise ValueError(f"{text} shape {groups.shape}; number the samples")
+        values, given = {}, dict(self.values or {})
         for name in given.keys() - sources.keys():
             raise ValueError(unknown_name("source of values", name, sources))
         for name, rows in sources.items():
@@ -104,9 +102,8 @@ class Decisions:
             else:
                 text = f"values of {name!r} must be {n_rows} labels, one for each row"
                 raise ValueError(f"{text}; got shape {np.shape(given[name])}")
-        sources, values = MappingProxyType(sources), MappingProxyType(values)
-        checked = {"joint": joint, "sources": sources, "weights": weights, "groups": groups}
-        vars(self).update(checked, values=values)
+        vars(self).update(joint=joint, weights=weights / weights.sum(), groups=groups)
+        vars(self).update(sources=MappingProxyType(sources), values=MappingProxyType(values))
 
     @classmethod
     def from_table(cls, table: object, **options) -> "Decisions":
@@ -162,9 +159,9 @@ class Decisions:
         if self.reconciliation == "none":
             text = "decisions that are not reconciled have no coupling; only BATCH takes them"
             raise ValueError(f"{text}: use replace(decisions, reconciliation='channel')")
-        reconcile = RECONCILIATIONS[self.reconciliation]
         weights = torch.as_tensor(self.weights if weights is None else weights)
         target = weights @ torch.as_tensor(self.joint)
+        reconcile = RECONCILIATIONS[self.reconciliation]
         return [*(reconcile(table, target) for table in self.given(weights)), target]
 
     @cached_property
@@ -182,7 +179,7 @@ def _checked_rows(name: str, rows: object) -> Float[np.ndarray, "rows k"]:
     if rows.ndim != 2 or 0 in rows.shape:
         text = f"{name!r} must be a table [rows, candidates] that is not empty"
         raise ValueError(f"{text}; got shape {rows.shape}")
-    # NaN fails every comparison, so it is counted with the infinities and the negative numbers
+    # NaN fails both comparisons
     wrong = np.flatnonzero(~((rows >= 0).all(1) & (np.abs(rows.sum(1) - 1) < 1e-6)))
     if wrong.size:
         text = f"{name!r} has {wrong.size} of {len(rows)} rows that are not finite, >= 0 with sum"
@@ -215,9 +212,8 @@ def decision_pid(
     Both sources are reconciled to the P(Y) of the joint rows. `tol` is the requested certified gap
     in bits; by default 1e-6 up to 500 distinct rows per source, and beyond a tenth of the standard
     error of I(Y; X1, X2), at most 1e-3. Up to about 500 rows (4,000 on CUDA) any `tol` is reached;
-    beyond about 5,000 rows similar rows are merged first, see `merge`. A gap above `tol`, and
-    decisions most of which are uniform, are warned about. The atoms have a bias of finite n, see
-    `resampling`. `device` is as in `pid`.
+    beyond about 5,000 rows similar rows are merged first, see `merge`. Warns about a gap above
+    `tol` and mostly uniform decisions. Bias of finite n: see `resampling`. `device` is as in `pid`.
 
     >>> half = np.full((4, 2), 0.5)
     >>> xor = Decisions(joint=np.eye(2)[[0, 1, 1, 0]], sources={"vision": half, "language": half})
@@ -233,16 +229,22 @@ def decision_pid(
         a, b, target = decisions.marginals()
         i1, i2, i12 = (divergence(t, target) for t in (a, b, torch.as_tensor(decisions.joint)))
         if tol is None:
-            tol = _default_tolerance(decisions, i12.numpy(), max(len(a), len(b)))
+            tol = PRECISE
+            if max(len(a), len(b)) > MANY:  # a tenth of the standard error of I(Y; X1, X2)
+                parts = decisions.weights * (i12.numpy() - decisions.weights @ i12.numpy())
+                groups = decisions.groups.reshape(len(parts), -1)[:, 0]
+                groups = np.unique(groups, return_inverse=True)[1]
+                error = np.sqrt(np.sum(np.bincount(groups, parts) ** 2))
+                tol = float(np.clip(error / 10, PRECISE, COARSE))
         solution = solve_rows(a, b, tol, device)
         (x1, x2), (iq1, iq2) = decisions.values.values(), solution.local
         local = atoms(names, i1[x1], i2[x2], i12, (iq1[x1] + iq2[x2]) / 2)
         parts = (a.sum(1), i1), (b.sum(1), i2), (torch.as_tensor(decisions.weights), i12)
         informations = [(mass @ bits).item() for mass, bits in parts]
-        given = decisions.given()
-        pairs = zip((a, b), given, strict=True)
-        moved = [(table - before).abs().sum().item() / 2 for table, before in pairs]
-        before = [(t.sum(1) @ divergence(t, t.sum(0))).item() for t in given]
+        given = dict(zip(names, decisions.given(), strict=True))
+        before = {name: (t.sum(1) @ divergence(t, t.sum(0))).item() for name, t in given.items()}
+        pairs = zip(names, (a, b), strict=True)
+        moved = {name: (table - given[name]).abs().sum().item() / 2 for name, table in pairs}
         others = {name: redundancy(a, b).item() for name, redundancy in OF_PAIRS.items()}
     result = PID.from_informations(names, *informations, *solution[:3])
     if not solution.converged:
@@ -252,8 +254,8 @@ def decision_pid(
     return DecisionPID(
         pid=replace(result, total=sum(result.atoms.values())),
         local=MappingProxyType({name: values.numpy() for name, values in local.items()}),
-        reconciliation=MappingProxyType(dict(zip(names, moved, strict=True))),
-        given=MappingProxyType(dict(zip(names, before, strict=True))),
+        reconciliation=MappingProxyType(moved),
+        given=MappingProxyType(before),
         others=MappingProxyType(others),
         potentials=solution.potentials,
     )
@@ -278,12 +280,14 @@ def pid_together(
         joint, weights = torch.as_tensor(part.joint), torch.as_tensor(weights)
         target = weights @ joint
         # infinite where a row without weight has an absent answer
-        terms = divergence(joint, target)
-        i12 = torch.where(weights > 0, weights * terms, 0).sum(-1)
+        terms = weights * divergence(joint, target)
+        i12 = torch.where(weights > 0, terms, 0).sum(-1)
         columns.append([*part.given(weights), target, i12])
     a, b, target, i12 = zip(*columns, strict=True)
     target, i12 = torch.cat(target), torch.cat(i12)
-    a, b = map(_present, (a, b))
+    # the rows with mass of every draw, with empty rows appended to the shorter
+    draws = ([d[d.sum(1) > 0] for table in tables for d in table] for tables in (a, b))
+    a, b = (pad_sequence(rows, batch_first=True) for rows in draws)
     with single_thread(min(a.shape[1], b.shape[1]) * a.shape[2] < LARGE):
         a, b = reconcile(a, target), reconcile(b, target)
         i1, i2 = ((table.sum(-1) * divergence(table, target)).sum(-1) for table in (a, b))
@@ -296,20 +300,3 @@ def pid_together(
     lower, upper, converged = solved
     values = (i1, i2, i12, lower, torch.minimum(upper, i1 + i2), converged)
     return PID.from_informations(tuple(first.sources), *(each.numpy() for each in values))
-
-
-def _present(tables: Sequence[Float[Tensor, "draws n k"]]) -> Float[Tensor, "all m k"]:
-    """One stack of the rows with mass of every draw, with empty rows appended to the shorter."""
-    draws = [draw[draw.sum(1) > 0] for table in tables for draw in table]
-    return pad_sequence(draws, batch_first=True)
-
-
-def _default_tolerance(decisions: Decisions, i12: np.ndarray, n_distinct: int) -> float:
-    """1e-6 bits up to `MANY` rows; beyond, a tenth of the standard error of I(Y; X1, X2)."""
-    if n_distinct <= MANY:
-        return PRECISE
-    parts = decisions.weights * (i12 - decisions.weights @ i12)
-    groups = decisions.groups.reshape(len(parts), -1)[:, 0]
-    groups = np.unique(groups, return_inverse=True)[1]
-    error = np.sqrt(np.sum(np.bincount(groups, parts) ** 2))
-    return float(np.clip(error / 10, PRECISE, COARSE))

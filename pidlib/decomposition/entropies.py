@@ -1,11 +1,8 @@
 r"""Counts of labels, and their entropy and information corrected for sampling bias, in bits.
 
-I_Q depends on pair tables only, so synergy takes nearly all bias of plug-in I(Y; X1, X2).
-
-References
-----------
-Miller (1955), Note on the bias of information estimates. Chao, Wang, Jost (2013), Entropy and the
-species accumulation curve, Methods Ecol. Evol. 4.
+I_Q depends on pair tables only, so synergy takes nearly all bias of plug-in I(Y; X1, X2). (Miller
+1955, Note on the bias of information estimates; Chao, Wang, Jost 2013, Entropy and the species
+accumulation curve, Methods Ecol. Evol. 4.)
 """
 
 import math
@@ -89,7 +86,7 @@ def tabulate(
     codes = [code.astype(np.int64) for code in codes.values()]
     needed = tuple(int(code.max()) + 1 for code in codes)
     sizes = needed if sizes is None else tuple(sizes)
-    if len(sizes) != 3 or any(s < least for s, least in zip(sizes, needed, strict=True)):
+    if len(sizes) != 3 or (np.array(sizes) < needed).any():
         raise ValueError(f"sizes {sizes} do not hold the codes, which need {needed}")
     *batch, n = codes[0].shape
     cells = np.ravel_multi_index(codes, sizes).reshape(-1, n)

@@ -48,8 +48,8 @@ class Estimate:
 
     measured: PID  # of the counts
     corrected: Mapping[str, float]  # without the sampling bias
-    # percentile interval of the draws; it reaches zero unless the atom is significant; its upper
-    # end is at least what events unseen in n samples could add
+    # percentiles of the draws; reaches zero unless the atom is significant, and at least to what
+    # events unseen in n samples could add
     interval: Mapping[str, tuple[float, float]]
     null_mean: Mapping[str, float]  # over permutations of Y
     # share of permutations, the identity included, whose atom is at least the measured one, the
@@ -83,10 +83,9 @@ class Estimate:
         total = sum(self.draws[atom] for atom in both)
         value = low = high = math.nan
         if p <= SIGNIFICANT and np.quantile(total, TAILS[0]) > 0:
-            total = sum(np.maximum(self.draws[atom], 0) for atom in both)
-            own, present = f"unique_{source}", total > 0
-            shares = np.maximum(self.draws[own], 0)[present] / total[present]
-            low, high = np.quantile(shares, TAILS).tolist()
+            own, draws = f"unique_{source}", {atom: self.draws[atom].clip(0) for atom in both}
+            total = sum(draws.values())
+            low, high = np.quantile(draws[own][total > 0] / total[total > 0], TAILS).tolist()
             whole = sum(max(self.corrected[atom], 0) for atom in both)
             value = max(self.corrected[own], 0) / whole
         return dict(contribution=value, contribution_low=low, contribution_high=high, unique_p=p)
@@ -149,7 +148,7 @@ def estimate(
     bias, estimable = predicted_bias(n, *sizes), n >= sizes[0] * sizes[1]
     if not estimable or bias > BIAS_WARNING:
         limit = "" if estimable else ", too much to correct"
-        text = f"{n} samples of {sizes[0]} x {sizes[1]} x {sizes[2]} codes have a predicted bias of"
+        text = f"{n} samples of {' x '.join(map(str, sizes))} codes have a predicted bias of"
         text += f" synergy of {bias:.2f} bits{limit}; use fewer codes or more samples"
         warnings.warn(text, stacklevel=2)
 
@@ -161,14 +160,13 @@ def estimate(
     measured = pid(counts, sources, tol=tol)[0]
     coarse = max(tol, min(RESAMPLE_SHARE * bias, RESAMPLE_TOLERANCE))
     solved = pid(np.concatenate([*nulls, draws]), sources, tol=coarse)
-    of_y, of_x1, of_x2, of_draws = (
-        solved[m * n_permutations :][: n_permutations if m < 3 else None] for m in range(4)
-    )
+    of_y, of_x1, of_x2 = (solved[m * n_permutations :][:n_permutations] for m in range(3))
+    of_draws = solved[3 * n_permutations :]
 
     null_mean = {atom: values.mean().item() for atom, values in of_y.atoms.items()}
     corrected = {atom: value - null_mean[atom] for atom, value in measured.atoms.items()}
-    null_information = joint_information(nulls[0], chao_wang_jost).mean()
-    information = joint_information(counts, chao_wang_jost)[0] - null_information
+    information = joint_information(counts, chao_wang_jost)[0]
+    information -= joint_information(nulls[0], chao_wang_jost).mean()
     corrected["synergy"] = float(information - (measured.upper - of_y.upper.mean()))
     crossfit = unique_p(codes, sizes, generator, coarse)
     excess = _redundancy_bias(measured, of_y, of_draws, crossfit)
@@ -179,17 +177,15 @@ def estimate(
         sign = -1 if atom.startswith("unique_") else 1  # I_Q adds to U, lowers R and S
         corrected[atom] += sign * excess
         shifted[atom] = values - values.mean() + corrected[atom] + sign * spread
-    p_value, every = {}, (of_y, of_x1, of_x2)
+    p_value, interval, every = {}, {}, (of_y, of_x1, of_x2)
     tests = zip((every, every[:2], every[::2], every), (0, *crossfit, 0), strict=True)
-    for (atom, (low, _)), (sets, least) in zip(measured.bounds.items(), tests, strict=True):
+    for (atom, (lower, _)), (sets, least) in zip(measured.bounds.items(), tests, strict=True):
         # a permutation whose certified interval reaches that of the atom counts as exceeding it
-        exceeding = max(int((null.bounds[atom][1] >= low - tol).sum()) for null in sets)
+        exceeding = max(int((null.bounds[atom][1] >= lower - tol).sum()) for null in sets)
         p_value[atom] = max((1 + exceeding) / (1 + n_permutations), least)
-    interval, unseen = {}, unseen_bits(n, sizes[2])
-    for atom, values in shifted.items():
-        low, high = np.quantile(values, TAILS).tolist()
+        low, high = np.quantile(shifted[atom], TAILS).tolist()
         low = low if p_value[atom] <= SIGNIFICANT else min(low, 0.0)
-        interval[atom] = low, max(high, unseen)
+        interval[atom] = low, max(high, unseen_bits(n, sizes[2]))
     return Estimate(
         measured=measured,
         corrected=corrected,
@@ -207,11 +203,9 @@ def estimate(
 
 def _redundancy_bias(measured: PID, null: PID, halves: PID, crossfit: tuple[float, float]) -> float:
     """Bias of I_Q beyond that of permutations, extrapolated from halves; 0 if sources differ."""
-    by_chance = null.informations
-    for source, value in measured.informations.items():
-        if value <= np.quantile(by_chance[source], 1 - SIGNIFICANT):
-            return 0.0
-    if min(crossfit) <= SIGNIFICANT:
+    by_chance = {name: np.quantile(v, 1 - SIGNIFICANT) for name, v in null.informations.items()}
+    informed = all(value > by_chance[name] for name, value in measured.informations.items())
+    if not informed or min(crossfit) <= SIGNIFICANT:
         return 0.0
     excess = halves.upper.mean() - measured.upper - null.upper.mean()
     return max(float(excess), 0.0) / (math.sqrt(2) - 1)

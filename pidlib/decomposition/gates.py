@@ -3,14 +3,11 @@
 >>> GATES["AND"].atoms
 (0.3112..., 0.0, 0.0, 0.5)
 
-References
-----------
 XOR, RDN: Williams, Beer (2010), Nonnegative decomposition of multivariate information. AND, OR,
 COPY, XORAND, CHAIN: Bertschinger et al. (2014), Quantifying unique information, Entropy 16(4). UNQ,
 SUM, RDNXOR: Griffith, Koch (2014), Quantifying synergistic mutual information. DYADIC, TRIADIC:
 James, Crutchfield (2017), Multivariate dependence beyond Shannon information. REDUCED OR: Ince
-(2017), Entropy 19(7). PNT UNQ: Finn, Lizier (2018), Entropy 20(4). The others follow from the
-definition.
+(2017), Entropy 19(7). PNT UNQ: Finn, Lizier (2018), Entropy 20(4). The others: by the definition.
 """
 
 import itertools
@@ -32,13 +29,12 @@ BIT = (1, 1)  # weights of a fair bit
 
 @dataclass(frozen=True)
 class Gate:
-    """A joint with known atoms: redundancy, unique to the first and second source, synergy; bits.
-
-    `outcomes` maps (x1, x2, y), labels of any sortable type, to probabilities.
-    """
+    """A joint and its atoms in bits: redundancy, unique to the first and second source, synergy."""
 
     name: str
-    outcomes: Mapping[Triple, float] = field(repr=False)
+    outcomes: Mapping[Triple, float] = field(
+        repr=False
+    )  # (x1, x2, y), sortable labels: probability
     atoms: Atoms
 
     def joint(self) -> Float[Tensor, "x1 x2 y"]:
@@ -129,6 +125,8 @@ def _zoo() -> list[Gate]:
     w = {(0, 0, 1): 1 / 3, (0, 1, 0): 1 / 3, (1, 0, 0): 1 / 3}
     reduced_or = {(0, 0, 0): 1 / 2, (0, 1, 1): 1 / 4, (1, 0, 1): 1 / 4}
     pnt_unq = {(0, 1, 1): 1 / 4, (1, 0, 1): 1 / 4, (0, 2, 2): 1 / 4, (2, 0, 2): 1 / 4}
+    products = product(both, xor), product(both, both), product(rdn, unq1)
+    noisy = noisy_xor(0.1), noisy_copies(0.05, 0.2), chain(0.1, 0.2)
     return [
         xor,
         both,
@@ -142,14 +140,9 @@ def _zoo() -> list[Gate]:
         _gate("XORAND", (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, (i ^ j, i & j)), BIT, BIT),
         replace(rdn_xor, name="RDNXOR"),
         replace(rdn_unq_xor, name="RDNUNQXOR"),
-        product(both, xor),
-        product(both, both),
-        product(rdn, unq1),
-        modular_sum(3),
-        modular_sum(5),
-        noisy_xor(0.1),
-        noisy_copies(0.05, 0.2),
-        chain(0.1, 0.2),
+        *products,
+        *map(modular_sum, (3, 5)),
+        *noisy,
         _gate("DYADIC", unq.atoms, lambda i, j, m: ((i, j), (j, m), (i, m)), *bits),
         _gate("TRIADIC", rdn_xor.atoms, lambda t, i, j: ((t, i), (t, j), (t, i ^ j)), *bits),
         Gate("W", w, (W, 0.0, 0.0, 2 / 3)),

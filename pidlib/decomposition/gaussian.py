@@ -8,11 +8,8 @@ covariances leave only the cross-covariance :math:`\Sigma` of the noises free, a
 
 is convex in it. Of all couplings with one covariance the Gaussian one has the least information, so
 the atoms of Gaussian variables are those of `pid`. Of other variables only linear relations count.
-
-References
-----------
-Venkatesh et al. (2023), Gaussian partial information decomposition, NeurIPS. Zhao et al. (2025),
-NeurIPS, on normalizing flows in latent Gaussian distributions (Gaussian couplings are optimal).
+(Venkatesh et al. 2023, Gaussian partial information decomposition, NeurIPS; Zhao et al. 2025,
+NeurIPS, on normalizing flows in latent Gaussian distributions: Gaussian couplings are optimal.)
 """
 
 import math
@@ -37,9 +34,8 @@ def covariance_pid(covariance: ArrayLike, sizes: tuple[int, int, int], tol: floa
     """Decompose the information of Gaussian variables with the given covariance.
 
     `covariance` is that of X1, X2 and Y, in this order, with `sizes` variables each; it may be
-    singular. `tol` is the requested certified gap in bits, at least about 1e-7, above which a gap
-    is warned about. Raises ValueError unless the matrix is a covariance and all informations are
-    finite.
+    singular. A certified gap above `tol` bits, at least about 1e-7, is warned about. Raises
+    ValueError unless the matrix is a covariance and all informations are finite.
 
     >>> covariance_pid([[2, 0, 1], [0, 1, 0], [1, 0, 1]], (1, 1, 1))
     PID(redundancy=0.000000, unique_vision=0.500000, unique_language=0.000000, synergy=0.0..., ...)
@@ -130,7 +126,7 @@ def gaussian_pid(
     samples = np.hstack(parts)
     measured = solved(samples, 1e-6)
     rows = np.random.default_rng(derive_seed("bootstrap", seed)).integers(n, size=(n_draws, n))
-    sets = [permuted(which) for which in (2, 0, 1)] + [[solved(samples[index]) for index in rows]]
+    sets = [permuted(2), permuted(0), permuted(1), [solved(samples[index]) for index in rows]]
     *nulls, draws = (
         {atom: np.array([pid.atoms[atom] for pid in pids]) for atom in measured.atoms}
         for pids in sets

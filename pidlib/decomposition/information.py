@@ -84,15 +84,13 @@ def probabilities(table: Table, n_variables: int) -> Float[Tensor, "..."]:
     """
     p = to_float64(table)
     if p.ndim < n_variables or 0 in p.shape:
-        shape = tuple(p.shape)
-        raise ValueError(f"expected at least {n_variables} axes, none empty, but shape is {shape}")
+        text = f"expected at least {n_variables} axes, none empty, but shape is"
+        raise ValueError(f"{text} {tuple(p.shape)}")
     axes = tuple(range(-n_variables, 0))
     lowest, peak = p.amin(axes), p.amax(axes, keepdim=True)
     if not ((lowest >= 0) & (peak.view_as(lowest) < math.inf)).all():
-        text = (
-            f"masses must be finite and not negative, but are from {p.min():.3g} to {p.max():.3g}"
-        )
-        raise ValueError(f"{text}; drop or repair samples with NaN or infinite ones")
+        text = f"masses must be finite and not negative, but are from {p.min():.3g} to"
+        raise ValueError(f"{text} {p.max():.3g}; drop or repair samples with NaN or infinite ones")
     if (peak == 0).any():
         raise ValueError("a table has no mass at all: every count is zero")
     # dividing by the largest mass first keeps totals near the ends of the float range exact
@@ -107,15 +105,13 @@ def mutual_information(table: Table) -> Float[Tensor, "..."]:
     1.0
     """
     p = probabilities(table, 2)
-    return _entropy(p.sum(-1), 1) + _entropy(p.sum(-2), 1) - _entropy(p, 2)
-
-
-def _entropy(p: Tensor, n_variables: int) -> Tensor:
-    return torch.xlogy(p, p).sum(tuple(range(-n_variables, 0))) / -math.log(2)
+    tables = (p.sum(-1), -1), (p.sum(-2), -1), (p, (-1, -2))
+    x, y, both = (torch.xlogy(table, table).sum(axes) / -math.log(2) for table, axes in tables)
+    return x + y - both
 
 
 def unseen_bits(n: int, k: int) -> float:
-    """Bits that events unseen in `n` samples could add for `k` answers, in 95 % of samples.
+    """Bits that unseen events could add: of probability -ln(.05) / n, at log2 k for k answers.
 
     >>> round(unseen_bits(300, 2), 4)
     0.01

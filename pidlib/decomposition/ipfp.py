@@ -113,8 +113,7 @@ def extrapolate(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Continue log A along its step by (t-1)/(t+2); restart at t=1 where the step went uphill.
 
-    Works in place: allocating the kernel of a large problem takes longer than computing it. A and G
-    are overwritten.
+    Overwrites A and G: allocating the kernel of a large problem takes longer than computing it.
     """
     mass = A.mul_(G)
     gradient = G.clamp_min_(TINY if G.dtype == torch.float64 else SINGLE_TINY).log_()

@@ -59,21 +59,17 @@ def surprisals(*inputs: np.ndarray, seed: int = 0) -> list[Float[np.ndarray, " r
     """-log2 density of each row of whitened inputs [rows, d], by mixtures of Gaussian kernels."""
     from sklearn.mixture import GaussianMixture
 
-    axes = [_whitened(x) for x in inputs]
-    n = min(COMPONENTS, *(axis.shape[1] for axis in axes))
+    axes, result = [], []  # principal components with unit variance, as many as exceed rounding
+    for x in inputs:
+        u, scale, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
+        axes.append(u[:, scale > 1e-6 * max(scale[0], np.abs(x).max())] * math.sqrt(len(x)))
+    n = min(COMPONENTS, *(x.shape[1] for x in axes))
     if n == 0:
         shapes = [x.shape for x in inputs]
         raise ValueError(f"an input of shapes {shapes} is constant, so it has no density")
     options = {"reg_covar": LEAST_VARIANCE, "random_state": derive_seed("lsmi", seed)}
-    result = []
     for x in (axis[:, :n] for axis in axes):
         kernels = min(KERNELS, len(np.unique(x.round(6), axis=0)))
         mixture = GaussianMixture(kernels, **options).fit(x)
         result.append(-mixture.score_samples(x) / math.log(2))
     return result
-
-
-def _whitened(x: Float[np.ndarray, "rows d"]) -> Float[np.ndarray, "rows rank"]:
-    """Principal components with unit variance, as many as exceed rounding."""
-    u, scale, _ = np.linalg.svd(x - x.mean(0), full_matrices=False)
-    return u[:, scale > 1e-6 * max(scale[0], np.abs(x).max())] * math.sqrt(len(x))

@@ -32,7 +32,8 @@ def reconcile(
     """
     passed = channel(a, target)
     scaled = projection(a, target, LIMIT, COARSE if a.ndim > 2 else 0.0)
-    allowed, low, high = (_information(table) for table in (a, passed, scaled))
+    tables = a, passed, scaled
+    allowed, low, high = ((t.sum(-1) * divergence(t, t.sum(-2))).sum(-1) for t in tables)  # bits
     share = ((allowed - low) / (high - low).clamp(min=TINY)).clamp(0, 1)
     share = torch.where(high <= allowed, torch.ones_like(share), share)[..., None, None]
     return share * scaled + (1 - share) * passed
@@ -87,11 +88,6 @@ def projection(
             break
         factors, rows = np.where(moving, bounded, factors), np.where(moving, after, rows)
     return channel(a * torch.from_numpy(rows * factors.swapaxes(-2, -1)), target)
-
-
-def _information(a: Float[Tensor, "*draws n k"]) -> Float[Tensor, "*draws"]:
-    """The information of the rows of a table about its columns, in bits."""
-    return (a.sum(-1) * divergence(a, a.sum(-2))).sum(-1)
 
 
 RECONCILIATIONS = {"bounded": reconcile, "channel": channel, "projection": projection}

@@ -6,8 +6,7 @@ Let F = f(X1) and G = g(X2) merge rows of the pair marginals. Then
 
 Left: the image of a coupling of X1 and X2 is one of F and G, and has no more information. Right:
 lift a coupling of F and G by P(x1 | f, y) and P(x2 | g, y). Both losses, I(Y; X1) - I(Y; F) and its
-mirror, are sums over rows, which k-means under KL divergence makes small. No array with an entry
-for each pair of rows is made.
+mirror, are sums over rows, which k-means under KL divergence makes small, without n1 n2 numbers.
 """
 
 from typing import NamedTuple
@@ -49,14 +48,12 @@ def solve_rows(a: Tensor, b: Tensor, tol: float, device: torch.device) -> Soluti
 
 
 def _solve_merged(a: Tensor, b: Tensor, tol: float, device: torch.device) -> Solution:
-    target, tables = a.sum(0), (a, b)
+    target, tables, merged, beyond = a.sum(0), (a, b), [], []
     labels = [clusters(t, min(len(t), CLUSTERS)) for t in tables]
-    merged = [_sums(t, label) for t, label in zip(tables, labels, strict=True)]
-    # information of each row beyond that of its cluster
-    beyond = [
-        divergence(t, target) - divergence(m, target)[label]
-        for t, m, label in zip(tables, merged, labels, strict=True)
-    ]
+    for t, label in zip(tables, labels, strict=True):
+        merged.append(_sums(t, label))
+        # information of each row beyond that of its cluster
+        beyond.append(divergence(t, target) - divergence(merged[-1], target)[label])
     loss = sum((t.sum(1) @ more).item() for t, more in zip(tables, beyond, strict=True))
     solved = solve_rows(*merged, max(tol, loss / 5) / 2, device)
     lower = max(solved.lower, dual_bound(a, b, target, solved.potentials).item())

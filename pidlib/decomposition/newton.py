@@ -16,12 +16,9 @@ unknowns U dlam and V dmu, have the blocks
     L11 = sum_x2 W V V' + diag(A V / U), L22 = sum_x1 W U U' + diag(A' U / V), C = W V U' + diag(A).
 
 L11 has a k x k block for each x1. Eliminating it leaves the Schur complement S = L22 - C' L11^-1 C
-of order n2 k, so the first source should be the larger one.
-
-References
-----------
-Mehrotra (1992), On the implementation of a primal-dual interior point method, SIAM J. Optim. 2(4).
-Makkeh, Theis, Vicente (2018), BROJA-2PID, Entropy 20(4).
+of order n2 k, so the first source should be the larger one. (Mehrotra 1992, On the implementation
+of a primal-dual interior point method, SIAM J. Optim. 2(4); Makkeh, Theis, Vicente 2018,
+BROJA-2PID, Entropy 20(4).)
 """
 
 import math
@@ -54,8 +51,7 @@ Space = tuple[Tensor, Tensor, Tensor, Tensor]
 class Point(NamedTuple):
     """A batch of problems, each with its primal-dual point.
 
-    `cell` is 0 for pairs (x1, x2) without a common y of positive mass; there s and r are fixed at 1
-    and, by `rest`, g at -1.
+    `cell` is 0 where x1 and x2 share no y of positive mass: there s = r = 1 and, by `rest`, g = -1.
     """
 
     a: Float[Tensor, "batch x1 y"]
@@ -76,6 +72,14 @@ class Point(NamedTuple):
         """Mean over the active cells."""
         count = self.cell.sum((1, 2), keepdim=True)
         return (product * self.cell).sum((1, 2), keepdim=True) / count
+
+    def moved(self, move: "Direction", length: Tensor | int) -> list[Tensor]:
+        """U and V after a step, with exp(c) replaced by 1 + c above 0 and 1 / (1 - c) below.
+
+        They agree to first order, but a value too small to matter cannot grow without bound.
+        """
+        changes = (self.U, length * move.lam), (self.V, length * move.mu)
+        return [torch.where(c < 0, t / (1 + c.abs()), t * (1 + c.abs())) for t, c in changes]
 
 
 class Direction(NamedTuple):
@@ -99,28 +103,22 @@ def newton(a: Tensor, b: Tensor, tol: float = 1e-6, max_iterations: int = 60) ->
     size = a.shape[2] ** 2 * b.shape[1] * max(a.shape[1], b.shape[1])
     chunk = max(1, CHUNK[a.device.type] // size)
     for rows in torch.arange(len(a), device=a.device).split(chunk):
-        _solve_chunk(a[rows], b[rows], rows, best, max_iterations)
+        point, space = start(a[rows], b[rows]), workspace(a[rows], b[rows])
+        for count in range(max_iterations + 1):
+            G = point.pairs(point.U, point.V)
+            g, A = G.log(), point.r / G
+            # a sweep of stage 1 removes the residual of the step
+            factors = A, *fit(point.a, point.b, A, point.V)
+            lower = lower_bound(point.a, point.b, point.U, point.V, g)
+            passed = best.update(rows, (point.a, point.b), factors, lower, WARM_SWEEPS + count)
+            if passed.all() or count == max_iterations:
+                break
+            if passed.any():
+                rows, G, g, A = (values[~passed] for values in (rows, G, g, A))
+                point = Point(*(values[~passed] for values in point))
+            point = point._replace(s=torch.maximum(point.s, -g))
+            point = step(point, G, g, A, space, 0.0 if count < PATIENCE else CENTERING)
     return best.coupling()
-
-
-def _solve_chunk(a: Tensor, b: Tensor, rows: Tensor, best: Incumbents, max_iterations: int) -> None:
-    point = start(a, b)
-    space = workspace(a, b)
-    for count in range(max_iterations + 1):
-        G = point.pairs(point.U, point.V)
-        g = G.log()
-        A = point.r / G
-        # a sweep of stage 1 removes the residual of the step
-        factors = A, *fit(point.a, point.b, A, point.V)
-        lower = lower_bound(point.a, point.b, point.U, point.V, g)
-        passed = best.update(rows, (point.a, point.b), factors, lower, WARM_SWEEPS + count)
-        if passed.all() or count == max_iterations:
-            return
-        if passed.any():
-            rows, G, g, A = (values[~passed] for values in (rows, G, g, A))
-            point = Point(*(values[~passed] for values in point))
-        point = point._replace(s=torch.maximum(point.s, -g))
-        point = step(point, G, g, A, space, 0.0 if count < PATIENCE else CENTERING)
 
 
 def start(a: Tensor, b: Tensor) -> Point:
@@ -133,8 +131,7 @@ def start(a: Tensor, b: Tensor) -> Point:
         A = A.mul_(G)
     empty = ~(G > 0)
     s = G.clamp_min(TINY).log_().neg_().masked_fill_(empty, 1).clamp_min_(LEAST_SLACK)
-    cell = (~empty).to(a.dtype)
-    ridge = a.new_full((len(a), 1, 1), RIDGE)
+    cell, ridge = (~empty).to(a.dtype), a.new_full((len(a), 1, 1), RIDGE)
     point = Point(a, b, cell, (1 - cell) / math.e, U, V, s, A, ridge)
     r = torch.maximum(A, CENTERED * point.mean(A * s) / s).masked_fill_(empty, 1)
     return point._replace(r=r)
@@ -157,8 +154,7 @@ class Equations:
     def __init__(self, point: Point, G: Tensor, A: Tensor, space: Space):
         self.point, self.G, self.A = point, G, A
         U, V, r, s = point.U, point.V, point.r, point.s
-        batch, n1, k = U.shape
-        n2 = V.shape[1]
+        (batch, n1, k), n2 = U.shape, V.shape[1]
         T, S, factor, info = (array[:batch] for array in space)
         self.per_U, self.per_V = (1 / U).masked_fill_(U <= 0, 0), (1 / V).masked_fill_(V <= 0, 0)
         self.AV, self.AU = thin_product(A, V), thin_product(A.mT, U)
@@ -174,8 +170,7 @@ class Equations:
         torch.mul(E[..., None, :], U[:, :, None, :, None], out=blocks)
         blocks.addcmul_(A[:, :, None, None, :], M[..., None])
         torch.bmm(T.mT, T, out=S).neg_()
-        diagonal = S.view(batch, k, n2, k, n2).diagonal(dim1=2, dim2=4)
-        diagonal.add_(L22.permute(0, 2, 3, 1))
+        S.view(batch, k, n2, k, n2).diagonal(dim1=2, dim2=4).add_(L22.permute(0, 2, 3, 1))
         self.factor, info = torch.linalg.cholesky_ex(S, out=(factor, info))
         self.sound = info == 0
 
@@ -218,23 +213,21 @@ def step(point: Point, G: Tensor, g: Tensor, A: Tensor, space: Space, least: flo
     `least` is a lower bound of the next tau, relative to the present one.
     """
     equations = Equations(point, G, A, space)
-    U, V, s, r, cell = point.U, point.V, point.s, point.r, point.cell
+    s, r, cell = point.s, point.r, point.cell
     ra = point.a * equations.per_U - equations.AV
     rb = point.b * equations.per_V - equations.AU
-    rg = g + s
+    rg, tau = g + s, point.mean(r * s)
     predictor = equations.solve(ra, rb, rg, -r * s * cell)
     reach = max_step(point, predictor)
-    tau = point.mean(r * s)
     left = point.mean((r + reach * predictor.r) * (s + reach * predictor.s))
     centering = (left / tau).clamp(0, 1).pow(3).clamp_min(least)
     rc = (centering * tau - r * s - predictor.r * predictor.s) * cell
     # the residual that the full predictor step leaves is its second-order error
-    U_new = multiplicative_update(U, predictor.lam)
-    V_new = multiplicative_update(V, predictor.mu)
-    G_new = point.pairs(U_new, V_new)
+    U, V = point.moved(predictor, 1)
+    G_new = point.pairs(U, V)
     A_new = (r + predictor.r) / G_new
-    error_a = (point.a - U_new * torch.bmm(A_new, V_new)) * equations.per_U
-    error_b = (point.b - V_new * torch.bmm(A_new.mT, U_new)) * equations.per_V
+    error_a = (point.a - U * torch.bmm(A_new, V)) * equations.per_U
+    error_b = (point.b - V * torch.bmm(A_new.mT, U)) * equations.per_V
     error_g = rg + G_new.log() - g - predictor.g
     move = equations.solve(ra + error_a, rb + error_b, error_g, rc)
     length = max_step(point, move)
@@ -257,8 +250,7 @@ def max_step(point: Point, move: Direction) -> Float[Tensor, "batch 1 1"]:
 def limit_step(point: Point, g: Tensor, move: Direction, length: Tensor) -> Tensor:
     """Shorten the step where g would rise far above both its value and its forecast."""
     for _ in range(CUTS):
-        U = multiplicative_update(point.U, length * move.lam)
-        G = point.pairs(U, multiplicative_update(point.V, length * move.mu))
+        G = point.pairs(*point.moved(move, length))
         rise = (G.log_() - g - (length * move.g).clamp_min(0)).amax((1, 2), keepdim=True)
         wild = ~(rise <= RISE)  # NaN included
         if not wild.any():
@@ -267,19 +259,9 @@ def limit_step(point: Point, g: Tensor, move: Direction, length: Tensor) -> Tens
     return length
 
 
-def multiplicative_update(U: Tensor, change: Tensor) -> Tensor:
-    """U after a change of its logarithm, with exp(c) replaced by 1 + c above 0, 1 / (1 - c) below.
-
-    They agree to first order, but a value too small to matter cannot grow without bound in a step.
-    """
-    factor = 1 + change.abs()
-    return torch.where(change < 0, U / factor, U * factor)
-
-
 def advance(point: Point, move: Direction, length: Tensor, sound: Tensor) -> Point:
     """Move the point, with every V scaled to a maximum of 1; a failed step raises the ridge."""
-    U = multiplicative_update(point.U, length * move.lam)
-    V = multiplicative_update(point.V, length * move.mu)
+    U, V = point.moved(move, length)
     scale = V.amax(1, keepdim=True).clamp_min(TINY)
     s, r = point.s + length * move.s, point.r + length * move.r
     new = {"U": U * scale, "V": V / scale, "s": s, "r": r}

@@ -9,8 +9,7 @@ Informations, and I_Q where I(Y; X1) and I(Y; X2) differ by more than their samp
 bias of order 1 / n: as much is taken off as they differ from their means over halves (of I_Q, again
 unless that is negative). The spread of halves is also that of samples (the delete-half jackknife,
 Shao and Wu 1989), which the bootstrap misses where an atom is zero. No interval is narrower than
-what events unseen in n samples can add: a probability of -ln(.05) / n (the rule of three), at log2
-k bits for k answers.
+what events unseen in n samples can add, see `unseen_bits`.
 """
 
 import math
@@ -91,13 +90,11 @@ def _draw_weights(
     With two columns of groups, pictures and questions are drawn independently (the pigeonhole
     bootstrap of Owen 2007), as many of each as there are samples, questions by their frequency.
     """
-    weights, units = np.repeat(decisions.weights[None], n, 0), None
-    columns = decisions.groups.reshape(len(decisions), -1).T
-    for column, generator in zip(columns, generators, strict=False):
-        labels, index = np.unique(column, return_inverse=True)
-        if units is None:
-            units, frequency = len(labels), np.ones(len(labels), int)
-        else:
+    weights, units = np.repeat(decisions.weights[None], n, 0), decisions.n_samples
+    columns, frequency = decisions.groups.reshape(len(decisions), -1).T, np.ones(units, int)
+    for place, (column, generator) in enumerate(zip(columns, generators, strict=False)):
+        index = np.unique(column, return_inverse=True)[1]
+        if place:
             share = np.bincount(index, decisions.weights)
             frequency = np.maximum(np.rint(share * units), 1).astype(int)
         if half:
@@ -136,8 +133,8 @@ def solve_halves(
         for r in (solved.pid, parts)
     )
     converged = bool(solved.pid.converged and parts.converged.all())
-    units = len(np.unique(decisions.groups.reshape(len(decisions), -1)[:, 0]))
-    return Halves(whole, halves, converged, unseen_bits(units, decisions.joint.shape[1]))
+    unseen = unseen_bits(decisions.n_samples, decisions.joint.shape[1])
+    return Halves(whole, halves, converged, unseen)
 
 
 class Extrapolated(NamedTuple):

@@ -4,9 +4,8 @@ Every decomposition goes through `solve`. With method "auto":
 
 - stage 2 (Newton) if one of its steps costs at most `NEWTON_WORK` operations per problem, or
   `COARSE_WORK` where the requested gap is at least `COARSE`;
-- stage 1 (fitting) otherwise, and for problems that stage 2 left unconverged if the requested gap
-  is at least `FALLBACK_TOLERANCE` (below it, rounding limits both stages alike). The narrower of
-  the two intervals is returned.
+- stage 1 (fitting) otherwise, and where stage 2 did not converge (unless the requested gap is below
+  `FALLBACK_TOLERANCE`, where rounding limits both alike). The narrower interval is returned.
 """
 
 import math
@@ -47,7 +46,6 @@ def solve(
     """
     if method not in METHODS:
         raise ValueError(f"unknown method {method!r}; choose {', '.join(map(repr, METHODS))}")
-    limit = {} if max_iterations is None else {"max_iterations": max_iterations}
     if not tol > 0:
         raise ValueError(f"the tolerance is a width in bits and must be positive, but is {tol}")
     if max_iterations is not None and max_iterations < 1:
@@ -55,15 +53,14 @@ def solve(
     n1, n2, k = a.shape[1], b.shape[1], a.shape[2]
     work = max(n1, n2) * min(n1, n2) ** 2 * k**3
     affordable = min(NEWTON_WORK[a.device.type], COARSE_WORK if tol >= COARSE else math.inf)
+    limit = {} if max_iterations is None else {"max_iterations": max_iterations}
     if method == "ipfp" or (method == "auto" and work > affordable):
         return ipfp(a, b, tol=tol, **limit)
     steps = limit if method == "newton" else {}
     # stage 2 eliminates the first source, which should be the larger one
-    if n1 >= n2:
-        coupling = newton(a, b, tol=tol, **steps)
-    else:
-        mirrored = newton(b, a, tol=tol, **steps)
-        coupling = mirrored._replace(A=mirrored.A.mT, U=mirrored.V, V=mirrored.U)
+    coupling = newton(*((a, b) if n1 >= n2 else (b, a)), tol=tol, **steps)
+    if n1 < n2:
+        coupling = coupling._replace(A=coupling.A.mT, U=coupling.V, V=coupling.U)
     if method == "auto" and tol >= FALLBACK_TOLERANCE and not coupling.converged.all():
         failed = torch.where(~coupling.converged)[0]
         other = ipfp(a[failed], b[failed], tol=tol, **limit)

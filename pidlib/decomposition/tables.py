@@ -38,21 +38,18 @@ def read_decisions(
         cells = frame[[f"{name}:{candidate}" for candidate in candidates]]
         numbers = cells.apply(pandas.to_numeric, errors="coerce")
         rows = np.ascontiguousarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
-        wrong = np.argwhere(~((rows >= 0) & np.isfinite(rows)).T)
-        if len(wrong):
-            column, row = wrong[0]
+        for column, row in np.argwhere(~((rows >= 0) & np.isfinite(rows)).T):
             cell = str(cells.iat[row, column])
             text = f"{cells.columns[column]!r} of row {ids[row]!r} is {cell!r}"
             raise ValueError(f"{text}; probabilities must be finite numbers, not negative")
         total = rows.sum(1)
-        wrong = ~(total > 0) if normalize else ~(np.abs(total - 1) <= TOLERANCE)
-        if wrong.any():
-            row = int(wrong.argmax())
-            text = f"the probabilities {name}:* of {wrong.sum()} of {len(rows)} rows do not sum to"
+        wrong = np.flatnonzero(~(total > 0) if normalize else ~(np.abs(total - 1) <= TOLERANCE))
+        if len(wrong):
+            row = wrong[0]
+            text = f"the probabilities {name}:* of {len(wrong)} of {len(rows)} rows do not sum to"
+            text += f" one, first of row {ids[row]!r}, with sum {total[row]:.6g}"
             remedy = "" if normalize else "; pass normalize=True to divide each row by its sum"
-            raise ValueError(
-                f"{text} one, first of row {ids[row]!r}, with sum {total[row]:.6g}{remedy}"
-            )
+            raise ValueError(text + remedy)
         blocks.append((name, rows / total[:, None]))
     return blocks
 
@@ -66,9 +63,8 @@ def _frame(table: object, id_column: str) -> "pandas.DataFrame":
         table = pandas.read_csv(table, dtype={id_column: str}, **options)
     if not len(table):
         raise ValueError("the table has no rows")
-    repeated = table.columns[table.columns.duplicated()]
-    if len(repeated):
-        raise ValueError(f"the table has two columns {repeated[0]!r}; rename one of them")
+    for column in table.columns[table.columns.duplicated()]:
+        raise ValueError(f"the table has two columns {column!r}; rename one of them")
     if id_column not in table.columns:
         raise ValueError(f"the table has no column {id_column!r}; pass id_column=... of your table")
     ids = table[id_column]

@@ -40,12 +40,10 @@ class CandidateTokens:
         ``read`` has logits of the `vocabulary` and log normalizers behind each token of each stem.
         """
         stems, column = self.stems, {token: n for n, token in enumerate(self.vocabulary)}
+        read = {k: values.reshape(len(stems), -1, *values.shape[1:]) for k, values in read.items()}
         output, combine = {}, np.mean if self.is_mean else np.sum
         for kind in [name.removesuffix("logits") for name in read if name.endswith("logits")]:
-            logits, normalizer = (
-                values.reshape(len(stems), -1, *values.shape[1:])
-                for values in (read[f"{kind}logits"], read[f"{kind}log_normalizer"])
-            )
+            logits, normalizer = read[f"{kind}logits"], read[f"{kind}log_normalizer"]
             scores, constant = logits[0, :, 0], normalizer[0, :, 0]
             if stems != [()]:
                 wholes = []

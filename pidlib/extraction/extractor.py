@@ -168,11 +168,9 @@ def model_facts(
 
 def sample_facts(samples: Sequence[Sample]) -> dict[str, object]:
     """Describe samples for `identity`."""
-    digest = hashlib.sha256()
-    for sample in samples:
-        digest.update(repr(sample).encode() + sample.media.encode())
-    facts = {"candidates": list(samples[0].candidates), "n": len(samples)}
-    return facts | {"samples": digest.hexdigest()}
+    text = "".join(repr(sample) + sample.media for sample in samples)
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return {"candidates": list(samples[0].candidates), "n": len(samples), "samples": digest}
 
 
 def _is_interactive() -> bool:

@@ -47,13 +47,11 @@ class Store:
     JSON. Processes write without locks, a killed run leaves complete shards, claims save work only.
     """
 
-    def __init__(
-        self, folder: str | Path, identity: Mapping | None = None, provenance: Mapping | None = None
-    ):
+    def __init__(self, folder: str | Path, identity: object = None, provenance: Mapping = {}):
         self.folder = Path(folder)
         self.file = self.folder.with_name(f"{self.folder.name}.tar")
         self.identity = json.loads(json.dumps(identity))
-        self.provenance = dict(provenance or {})
+        self.provenance = dict(provenance)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -168,9 +166,9 @@ class Store:
 
 def _digest(note: Mapping, arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256(json.dumps(note, sort_keys=True).encode())
-    for name in sorted(arrays):
-        digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-        digest.update(arrays[name].tobytes())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
     return digest.hexdigest()
 
 

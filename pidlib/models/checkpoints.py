@@ -1,8 +1,7 @@
 """Facts about checkpoints of the hub, read from ``checkpoints.csv``.
 
 The papers name models or families, the assignment is ours. Licenses are quoted from the model cards
-(Qwen2.5-Omni-3B: from its file LICENSE). A revision is a commit that public code is known to use: a
-suggestion to pin, never a default.
+(Qwen2.5-Omni-3B: its file LICENSE). A revision, used by public code, is suggested, never a default.
 """
 
 import csv

@@ -57,11 +57,10 @@ class Family:
         """Return the ids of the placeholder tokens; -1 for a prompt without, None if unknown."""
         if self.prompt and "{image}" not in self.prompt:
             return {"vision": -1}
-        ids = {
-            name: getattr(model.config, f"{key}_token_id", None) for name, key in self.media.items()
-        }
+        config, media = model.config, self.media.items()
+        ids = {name: getattr(config, f"{key}_token_id", None) for name, key in media}
         if ids["vision"] is None:  # an older name
-            ids["vision"] = getattr(model.config, f"{self.medium}_token_index", None)
+            ids["vision"] = getattr(config, f"{self.medium}_token_index", None)
         return ids
 
     def runs(self, model: "PreTrainedModel") -> "PreTrainedModel":
@@ -111,11 +110,10 @@ class Family:
         outputs = {}
         for name, tower in self.towers(model).items():
             named = {key: inputs[key] for key in arguments_of(tower) & inputs.keys()}
-            outputs[name] = tower(**named, return_dict=True)
-        if self.cross_attention_arg:
-            project = getattr(model.base_model, "multi_modal_projector", nn.Identity())
-            states = project(outputs["vision"].last_hidden_state)
-            outputs["vision"].pooler_output = states.flatten(1, -2)
+            outputs[name] = output = tower(**named, return_dict=True)
+            if self.cross_attention_arg:
+                project = getattr(model.base_model, "multi_modal_projector", nn.Identity())
+                output.pooler_output = project(output.last_hidden_state).flatten(1, -2)
         return outputs
 
 

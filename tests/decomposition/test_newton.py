@@ -8,7 +8,7 @@ from decomposition.stress_tables import stress_tables
 from pidlib.decomposition import newton as module
 from pidlib.decomposition.gates import GATES
 from pidlib.decomposition.ipfp import ipfp
-from pidlib.decomposition.newton import multiplicative_update, newton
+from pidlib.decomposition.newton import newton
 
 
 def marginals(joints):
@@ -93,8 +93,9 @@ def test_failed_factorization_keeps_the_point_and_raises_the_ridge():
     assert not torch.equal(after.U[1], point.U[1]) and after.ridge[1].item() == module.RIDGE
 
 
-def test_multiplicative_update_is_exponential_to_first_order_and_bounded():
-    change = torch.tensor([-1e-5, 0.0, 1e-5, -1e6, 1e6], dtype=torch.float64)
-    value = multiplicative_update(torch.ones(5, dtype=torch.float64), change)
-    assert value[:3].numpy() == pytest.approx(change[:3].exp().numpy(), abs=1e-9)
-    assert value[3:].tolist() == pytest.approx([1e-6, 1e6], rel=1e-5)
+def test_a_move_is_exponential_to_first_order_and_bounded():
+    change, one = torch.tensor([-1e-5, 0.0, 1e-5, -1e6, 1e6]).double(), torch.ones(5).double()
+    point = module.Point(*[None] * 4, one, 2 * one, *[None] * 3)
+    U, V = point.moved(module.Direction(change, -change, *[None] * 3), 0.5)
+    assert U[:3].numpy() == pytest.approx((change[:3] / 2).exp().numpy(), abs=1e-9)
+    assert [*U[3:], *V[3:]] == pytest.approx([2e-6, 5e5, 1e6, 4e-6], rel=1e-5)

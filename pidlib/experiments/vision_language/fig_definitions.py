@@ -14,7 +14,7 @@ from pidlib._common import fingerprint
 from pidlib.decomposition import pid
 from pidlib.decomposition.entropies import tabulate
 from pidlib.decomposition.gates import GATES
-from pidlib.decomposition.measures import OF_JOINTS, OF_PAIRS, redundancy
+from pidlib.decomposition.measures import MEASURES, OF_JOINTS, OF_PAIRS, redundancy
 from pidlib.experiments import Preset, Request, extract_all, population, style
 from pidlib.experiments.decision_profiles import embedding_codes, embedding_request
 from pidlib.experiments.definitions import NOTABLE
@@ -25,7 +25,6 @@ from pidlib.extraction import SOURCES
 
 MAX_CELLS = 128  # of a table by CCS or dep, which take seconds for larger ones
 TIE = 0.01  # bits: smaller differences of atoms do not decide which leads
-OTHERS = (*OF_PAIRS, *OF_JOINTS)  # definitions compared with BROJA
 RANKED = ("synergy", "redundancy")
 
 COLUMNS = {
@@ -66,7 +65,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 
 def redundancies(joint: np.ndarray) -> dict[str, float | bool]:
     """Informations of a table [x1, x2, y] and redundancies; the slow ones up to `MAX_CELLS`."""
-    measures = OTHERS if np.asarray(joint).size <= MAX_CELLS else OF_PAIRS
+    measures = MEASURES if np.asarray(joint).size <= MAX_CELLS else OF_PAIRS
     by_others = {name: redundancy(joint, name) for name in measures}
     return variants.solved_informations(pid(joint, SOURCES), by_others)
 

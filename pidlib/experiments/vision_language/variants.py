@@ -2,8 +2,8 @@ r"""Decompositions of a population's decisions by several procedures and definit
 
 A procedure says how decisions from one modality are obtained, and how both get one P(Y). Given the
 informations of picture, question and both, a definition is one number, the redundancy R; so R - S
-is the same by all. MMI exceeds the R of BROJA by the smaller unique atom of BROJA. See
-`pidlib.decomposition.measures`.
+is the same by all. MMI exceeds the R of BROJA by the smaller unique atom of BROJA, see
+`definitions`.
 """
 
 from collections.abc import Mapping, Sequence
