@@ -9,7 +9,7 @@ from pathlib import PurePath
 import numpy as np
 from jaxtyping import Float64
 
-from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa, table
+from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa, stamps, table
 from pidlib.benchmarks.laws import MODES, FiniteLaw, finite_law
 from pidlib.benchmarks.sample import SPLITS, Sample, listing
 from pidlib.benchmarks.table import load_table
@@ -28,7 +28,7 @@ __all__ = [
     "truth",
 ]
 
-_LOCAL = {"micro": micro, "easy_vqa": easy_vqa, "prior": micro, "micro_av": micro_av}
+_LOCAL = dict(micro=micro, easy_vqa=easy_vqa, prior=micro, micro_av=micro_av, stamps=stamps)
 _EXTERNAL = {"hub": hub, "music_avqa": music_avqa}
 _TASKS = {kind: module.TASKS for kind, module in (_LOCAL | _EXTERNAL).items()}
 _TASKS["prior"] = micro.PRIORS
@@ -36,6 +36,7 @@ _KINDS = {
     "pictures": ("micro", "easy_vqa"),
     "prior": ("prior",),
     "clips": ("micro_av",),
+    "stamps": ("stamps",),
     "hub": ("hub",),
     "external": tuple(_EXTERNAL),
 }
@@ -47,7 +48,8 @@ def names(kind: str | None = None) -> tuple[str, ...]:
 
     Kinds are ``"pictures"``; ``"prior"``, captions that are right with known probability, for
     tuning; ``"clips"``, with sound; ``"pairs"``, of both media, whose answer has a part from each
-    source; ``"hub"``, data sets of the hub; ``"external"``, those read from a commit or a folder.
+    source; ``"stamps"``, real pictures; ``"hub"``, data sets of the hub; ``"external"``, those read
+    from a commit or a folder.
 
     >>> names("clips")
     ('micro_av/audio', 'micro_av/visual', 'micro_av/fusion', 'micro_av/gated', 'micro_av/polarity')

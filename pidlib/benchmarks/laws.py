@@ -39,11 +39,7 @@ class FiniteLaw:
     sources: tuple[str, str]  # ("vision", "language") or ("vision", "audio")
 
     def joint(
-        self,
-        answers: Float64[np.ndarray, "n y"],
-        unimodal: str = "masked",
-        *,
-        latent: bool = False,
+        self, answers: Float64[np.ndarray, "n y"], unimodal: str = "masked", *, latent: bool = False
     ) -> Float64[np.ndarray, "t n1 n2 y"]:
         r"""Tabulate :math:`P(t, x_1, x_2)\,p(y|t, x_1, x_2)`, with p(y | inputs) of each sample.
 

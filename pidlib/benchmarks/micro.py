@@ -125,12 +125,7 @@ def _setting(rng: Random, items: tuple[Item, ...], background: str = "plain") ->
 
 
 def _item(
-    rng: Random,
-    shape: str,
-    color: str,
-    center: tuple[int, int],
-    reach: int,
-    sizes: tuple[int, int],
+    rng: Random, shape: str, color: str, center: tuple[int, int], reach: int, sizes: tuple[int, int]
 ) -> Item:
     """Draw an item of random size and place that stays within ``reach`` of the center."""
     width, height = rng.randint(*sizes), rng.randint(*sizes)

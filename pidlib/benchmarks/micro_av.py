@@ -66,11 +66,7 @@ TIMBRES = {  # amplitudes of the first six harmonics; each split has its own ins
         (1, 0.2, 0.5, 0.1, 0.3, 0.05),
     ),
     "validation": ((1, 0.3, 0.1, 0.03, 0.01, 0), (1, 0.1, 0.6, 0.2, 0.1, 0.1)),
-    "test": (
-        (1, 0.6, 0.4, 0.1, 0.1, 0.1),
-        (1, 0.05, 0.2, 0.2, 0.1, 0),
-        (1, 0.4, 0, 0.2, 0, 0.1),
-    ),
+    "test": ((1, 0.6, 0.4, 0.1, 0.1, 0.1), (1, 0.05, 0.2, 0.2, 0.1, 0), (1, 0.4, 0, 0.2, 0, 0.1)),
 }
 TASKS: dict[str, tuple[Task, ...]] = {}
 for _template in TEMPLATES.values():

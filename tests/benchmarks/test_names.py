@@ -158,7 +158,7 @@ def test_unknown_names_are_refused_with_the_nearest(arguments, message):
 
 def test_names_by_kind():
     assert names("clips")[0] == "micro_av/audio" and names("prior")[0] == "prior/25"
-    kinds = ("pictures", "prior", "clips", "pairs", "external")
+    kinds = ("pictures", "prior", "clips", "pairs", "stamps", "external")
     assert sorted(names()) == sorted(name for kind in kinds for name in names(kind))
     assert set(names("hub")) < set(names("external"))
     with pytest.raises(ValueError, match="did you mean 'clips'"):
