@@ -246,7 +246,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     base = load_model(MODEL, dtype=fast_type())
     for name in options.names or MEMBERS:
         train(name, base)
-        shown = evaluate(load_model(ADAPTERS / name, dtype=fast_type()))
+        shown = evaluate(load_model(f"{MODEL}+{ADAPTERS / name}", dtype=fast_type()))
         lines = "".join(f"\n  {key:20s} {value:.3f}" for key, value in shown.items())
         sys.stdout.write(f"{name}: accuracy on the test{lines}\n")
 
