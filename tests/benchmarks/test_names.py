@@ -174,7 +174,7 @@ def test_a_file_instead_of_a_name_is_answered_with_the_name_of_its_table(ask, tm
 
 def test_names_by_kind():
     assert names("clips")[0] == "micro_av/audio" and names("prior")[0] == "prior/25"
-    kinds = ("pictures", "prior", "clips", "pairs", "external")
+    kinds = ("pictures", "prior", "clips", "pairs", "stamps", "external")
     assert sorted(names()) == sorted(name for kind in kinds for name in names(kind))
     assert set(names("hub")) < set(names("external"))
     with pytest.raises(ValueError, match="did you mean 'clips'"):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -95,27 +95,6 @@ def test_interrupted_training_ends_with_the_same_weights(recipe, tmp_path, monke
     assert not list((tmp_path / "broken").glob("*.checkpoint"))
 
 
-def test_training_from_committed_weights_is_the_third_stage_alone(recipe, tmp_path, monkeypatch):
-    """It equals training from scratch but for the rounding of the saved weights."""
-    monkeypatch.setattr(minis, "evaluate", lambda mini: {})
-    monkeypatch.setattr(minis, "training_words", lambda family: minis.vocabulary(n=64))
-    stages, intact = [], minis.fit_stage
-    monkeypatch.setattr(minis, "fit_stage", lambda *a: stages.append((a[4], a[2])) or intact(*a))
-    two = tmp_path / "mini"
-    minis.train("mini", replace(recipe, added_share=0.0), two)
-    assert stages == [("look", 4), ("answer", 4)]
-    before = load_file(two / "model.safetensors")
-    minis.train("mini", recipe, two, committed=True)
-    minis.train("mini", recipe, tmp_path / "whole" / "mini")
-    assert stages[2:] == [("added", 2), ("look", 4), ("answer", 4), ("added", 2)]
-    after, whole = (
-        load_file(folder / "model.safetensors") for folder in (two, tmp_path / "whole" / "mini")
-    )
-    assert any(not torch.equal(before[name], after[name]) for name in after)
-    for name, weight in whole.items():
-        assert torch.allclose(after[name].float(), weight.float(), atol=2e-3), name
-
-
 def test_third_stage_has_the_old_and_the_added_tasks(recipe):
     third = recipe.extended()
     assert third.mixture == {"micro/scene": 1.0, "micro/grounding": 1.0, "micro/pair": 1.0}
@@ -126,20 +105,17 @@ def test_third_stage_has_the_old_and_the_added_tasks(recipe):
         assert (known.added_share == 0) == isinstance(known, ContinuedRecipe)
 
 
-def test_command_trains_committed_minis_once(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(minis, "MINIS", tmp_path)
+def test_stages_follow_each_other_and_the_command_trains_the_named(recipe, tmp_path, monkeypatch):
+    monkeypatch.setattr(minis, "evaluate", lambda mini: {})
+    monkeypatch.setattr(minis, "training_words", lambda family: minis.vocabulary(n=64))
+    stages, intact = [], minis.fit_stage
+    monkeypatch.setattr(minis, "fit_stage", lambda *a: stages.append((a[4], a[2])) or intact(*a))
+    minis.train("mini", recipe, tmp_path / "mini")
+    assert stages == [("look", 4), ("answer", 4), ("added", 2)]
     calls = []
-    monkeypatch.setattr(
-        minis, "train", lambda name, *_, committed: calls.append((name, committed)) or {}
-    )
-    for name, text in (("llava", "old"), ("paligemma", '"added_share": 0.2')):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "README.md").write_text(text)
-    minis.main(["train", "--from-committed", "llava", "paligemma", "llava_deep"])
-    assert calls == [("llava", True), ("llava_deep", False)]
-    assert "paligemma is trained on the added tasks" in capsys.readouterr().out
-    minis.main(["train", "paligemma"])
-    assert calls[2:] == [("paligemma", False)]
+    monkeypatch.setattr(minis, "train", lambda name, *_: calls.append(name) or {})
+    minis.main(["train", "llava", "llava_deep"])
+    assert calls == ["llava", "llava_deep"]
 
 
 @pytest.mark.parametrize("name", DEEP)
