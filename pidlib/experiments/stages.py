@@ -17,6 +17,9 @@ from pidlib.experiments.statistics import centered_interval
 from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, booktabs, declare
 from pidlib.profiles.modes import Measured, permutation_test
 
+Curves = Mapping[str, Float[np.ndarray, "L *draws"]]  # atoms in bits after all L blocks
+Statistics = dict[str, Float[np.ndarray, "*draws"]]
+
 FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stages change
 N_NULLS = 3  # permutations of the answers after each block
 MIN_BITS = 0.05  # a share of no more is missing
@@ -67,9 +70,7 @@ def verdict(claim: Claim, low: float, high: float) -> str:
     return "holds" if above else "against" if below else "open"
 
 
-def share_of(
-    part: Float[np.ndarray, "*draws"], whole: Float[np.ndarray, "*draws"], least: float = MIN_BITS
-) -> Float[np.ndarray, "*draws"]:
+def share_of(part: np.ndarray, whole: np.ndarray, least: float = MIN_BITS) -> np.ndarray:
     """A share of a quantity in bits, missing where that is not above `least`."""
     known = whole > least
     return np.where(known, part / np.where(known, whole, 1), np.nan)
@@ -111,7 +112,7 @@ def check_trajectories(
 
 
 def check_claims(
-    claims: Mapping[str, Claim], values: Mapping, draws: Mapping[str, np.ndarray], blocks: int
+    claims: Mapping[str, Claim], values: Statistics, draws: Statistics, blocks: int
 ) -> pd.DataFrame:
     """A row per claim: the statistic, its interval over bootstrap draws, verdict and readings.
 
@@ -121,7 +122,7 @@ def check_claims(
     rows = []
     for name, claim in claims.items():
         value, finite = float(values[name]), draws[name][np.isfinite(draws[name])]
-        known = np.isfinite(value) and len(finite) > 0
+        known = np.isfinite(value) and len(finite)
         low, high = centered_interval(finite, value) if known else (np.nan, np.nan)
         result = verdict(claim, low, high)
         if claim.early and early + 1 > FIRST_END * blocks:
@@ -136,11 +137,9 @@ def draw_trajectories(
 ) -> None:
     """Draw atoms against relative depth: lines with intervals, and dotted nulls."""
     for index, atom in enumerate(atoms):
-        own = rows[rows["atom"] == atom].sort_values("layer")
+        own, color = rows[rows["atom"] == atom].sort_values("layer"), style.COLORS[atom]
         depth = (own["layer"].to_numpy(float) + 1) / (own["layer"].max() + 1)
-        columns = ("value_bits", "ci_low", "ci_high", "null_mean")
-        value, low, high, null = (style.floats(own[name]) for name in columns)
-        color = style.COLORS[atom]
+        value, low, high, null = style.floats(own, "value_bits", "ci_low", "ci_high", "null_mean")
         ax.plot(depth, null, color=color, linewidth=0.7, linestyle=(0, (1, 1)), zorder=2)
         ax.fill_between(depth, low, high, color=color, alpha=0.18, linewidth=0, zorder=2)
         look = {"marker": style.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, "zorder": 3}

@@ -47,10 +47,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
             _draw_accuracies(above, group, levels + side, color, joined=name != "base")
             _draw_differences(below, group, levels + side, color)
         below.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-        labels, size = list(levels.index), None
+        labels = list(levels.index)
         if name == "base":
-            labels, size = [re.sub(",? ", "\n", style.model_name(each)) for each in labels], 6
-        below.set_xticks(range(len(levels)), labels, fontsize=size)
+            labels = [re.sub(",? ", "\n", style.model_name(each)) for each in labels]
+        below.set_xticks(range(len(levels)), labels, fontsize=6 if name == "base" else None)
         below.set(xlim=(-0.5, len(levels) - 0.5), xlabel=_AXES[name])
     axes[0, 0].set_ylabel("accuracy, balanced questions")
     axes[1, 0].set_ylabel("PID minus uniform, points")
@@ -69,8 +69,8 @@ def _draw_accuracies(
     for condition in plan.USUAL:
         part = rows[rows["condition"] == condition].drop_duplicates("level")
         x = places[part["level"]].to_numpy()
-        value, spread = (style.floats(part[name]) for name in ("value", "spread"))
-        face, marker = style.CONDITION_STYLES[condition]
+        value, spread = style.floats(part, "value", "spread")
+        marker, face = style.CONDITION_STYLES[condition]
         if condition != Condition.BASE:
             style.interval(ax, x, value - spread, value + spread, color=color, linewidth=0.6)
         if joined:
@@ -81,10 +81,10 @@ def _draw_accuracies(
 
 def _draw_differences(ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str) -> None:
     rows = rows[(rows["condition"] == Condition.PID) & (rows["against"] == Condition.UNIFORM)]
-    x, columns = places[rows["level"]].to_numpy(), ("difference", "ci_low", "ci_high", "null_high")
-    value, low, high, null = (100 * style.floats(rows[name]) for name in columns)
-    null = np.nan_to_num(null)
+    x = places[rows["level"]].to_numpy()
+    columns = ("difference", "ci_low", "ci_high", "null_high")
+    value, low, high, null = 100 * style.floats(rows, *columns)
     ax.use_sticky_edges = False
-    ax.bar(x, 2 * null, 0.13, bottom=-null, **NULL_BAND)
+    ax.bar(x, 2 * np.nan_to_num(null), 0.13, bottom=-np.nan_to_num(null), **NULL_BAND)
     style.interval(ax, x, low, high, color=color)
     style.points(ax, x, value, "D", color=color, markeredgewidth=0.3)

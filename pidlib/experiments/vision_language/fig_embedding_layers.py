@@ -7,21 +7,13 @@ import pandas as pd
 
 from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import ATOMS, Preset, Request, extract_all, style, validate
-from pidlib.experiments.decision_profiles import (
-    CODES,
-    ESTIMATION,
-    embedding_codes,
-    embedding_request,
-)
+from pidlib.experiments import ATOMS, Preset, extract_all, style, validate
+from pidlib.experiments.decision_profiles import CODES, ESTIMATION, embedding_codes
+from pidlib.experiments.vision_language import fig_embeddings
 
 LEVEL = 0.05  # of significance
 COLUMNS = ATOMS
-
-
-def requests(preset: Preset) -> list[Request]:
-    """States at the answer position after every block, for the codebooks and to profile."""
-    return [embedding_request(preset)]
+requests = fig_embeddings.requests
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -29,7 +21,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     settings = preset.model_dump(include=ESTIMATION)
     quantized = {"n_clusters": preset.n_clusters, "seed": preset.seed, "allow_degenerate": True}
     profiles = []
-    for fitted, applied in extract_all(preset, embedding_request(preset)):
+    for fitted, applied in extract_all(preset, *requests(preset)):
         others = {"fitted": fitted.columns["fingerprint"], "n_clusters": preset.n_clusters}
         columns = applied.row_columns("vision_language", **others, **settings, target="blocks")
         *sources, _ = embedding_codes(fitted.extraction, applied.extraction, **quantized)
@@ -44,8 +36,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> style.Figure:
     """Corrected atoms against the relative depth of the block; filled markers are significant."""
     models = list(table["model"].unique())
-    names = list(table["benchmark"].unique())
-    figure, panels = style.benchmark_panels(names, xlabel="relative depth")
+    figure, panels = style.benchmark_panels(table["benchmark"].unique(), xlabel="relative depth")
     for benchmark, ax in panels.items():
         for index, model in enumerate(models):
             rows = table[(table["benchmark"] == benchmark) & (table["model"] == model)]

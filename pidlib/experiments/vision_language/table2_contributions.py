@@ -12,13 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import ATOMS, Preset, Request, declare, extract_all, style, tables
-from pidlib.experiments.decision_profiles import (
-    CODES,
-    ESTIMATION,
-    embedding_codes,
-    embedding_request,
-)
+from pidlib.experiments import ATOMS, Preset, Request, decision_profiles, extract_all, style, tables
+from pidlib.experiments.decision_profiles import CODES, ESTIMATION
 from pidlib.extraction import SOURCES
 
 EXPERIMENT = "vision_language"
@@ -29,17 +24,16 @@ _CAPTION = (
 )
 _COLORS = [style.COLORS["unique_vision"], "#f7f7f7", style.COLORS["unique_language"]]
 
-COLUMNS = declare(
-    *(*ATOMS.types, *_SHARES),
-    "unique_p source grade note",
-    required="experiment benchmark estimator atom seed fingerprint",  # published have no value_bits
-)
+# Of the columns of ATOMS, published numbers lack value_bits.
+_REQUIRED = "experiment benchmark estimator atom seed fingerprint"
+_MORE = "unique_p source grade note"
+COLUMNS = tables.declare(*ATOMS.types, *_SHARES, _MORE, required=_REQUIRED)
 
 
 def requests(preset: Preset) -> list[Request]:
     """The last state of each model of the population, for the codebooks and to profile."""
     counts = (-(-preset.n_contributions // 2), preset.n_contributions)  # codebooks need fewer
-    request = embedding_request(preset)
+    request = decision_profiles.embedding_request(preset)
     queries = zip(request.queries, counts, strict=True)
     queries = tuple(query._replace(n_samples=n, layers=(-1,)) for query, n in queries)
     return [request._replace(models=preset.population, queries=queries)]
@@ -47,13 +41,11 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of each model on each benchmark, with shares if unique information is significant."""
-    k = preset.contribution_codes
-    settings = preset.model_dump(include=ESTIMATION)
-    profiles = []
+    k, settings = preset.contribution_codes, preset.model_dump(include=ESTIMATION)
+    options, profiles = {"n_clusters": k, "seed": preset.seed, "allow_degenerate": True}, []
     for fitted, applied in extract_all(preset, *requests(preset)):
         pair = fitted.extraction, applied.extraction
-        codes = embedding_codes(*pair, k, preset.seed, allow_degenerate=True)
-        result = estimate(*codes, **settings)
+        result = estimate(*decision_profiles.embedding_codes(*pair, **options), **settings)
         shares = {f"unique_{source}": result.contribution(source) for source in SOURCES}
         rows = pd.DataFrame(result.rows()).join(pd.DataFrame(shares).T, on="atom")
         others = {"fitted": fitted.columns["fingerprint"], "n_clusters": k}
