@@ -41,10 +41,8 @@ COLUMNS = declare(
 _CELL = ["benchmark", "template", "model"]
 _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
 _SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
-_PREDICTORS = {
-    "video swapped": ("unique_vision", "vision_given_audio"),
-    "sound swapped": ("unique_audio", "audio_given_vision"),
-}
+_PREDICTORS = {"video swapped": ("unique_vision", "vision_given_audio")}
+_PREDICTORS |= {"sound swapped": ("unique_audio", "audio_given_vision")}
 _SCOPES = {  # in drawing order: words and color
     MEAN: ("mean within subsets that vary", style.INK),
     TEMPLATES: (TEMPLATES, "white"),
@@ -73,9 +71,8 @@ def measure(preset: Preset) -> pd.DataFrame:
             rows += _drop_rows(preset, full, swaps, name)
     cells = pd.DataFrame(rows)
     settings = (preset.n_bootstrap, preset.n_resamples, preset.seed)
-    correlated = correlations(cells, *settings)
-    identities = sorted(cells["fingerprint"].unique())
-    correlated["fingerprint"] = fingerprint(cells=identities, settings=settings)
+    key = fingerprint(cells=sorted(cells["fingerprint"].unique()), settings=settings)
+    correlated = correlations(cells, *settings).assign(fingerprint=key)
     known = published("fig_shuffle").drop(columns="note").rename(columns={"rho": "value"})
     table = pd.concat([cells, correlated, known.assign(kind="published")], ignore_index=True)
     return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
@@ -171,15 +168,14 @@ def correlations(
     n_means = np.unique([subset, data.model], axis=1).shape[1]
     n_cells = np.array([*counts, 0, n_means, len(x)])[:, None, None] * np.ones_like(value, int)
     n_cells[len(counts)] = (counts[:, None, None] * members).sum(0)
-    p = np.where(np.isnan(value), np.nan, statistics.permutation_p(value, null))
     columns = ("value", "ci_low", "ci_high", "null_low", "null_high", "null_p", "n_cells")
-    columns = zip(columns, (value, *ends, *null_ends, p, n_cells), strict=True)
+    values = (value, *ends, *null_ends, statistics.permutation_p(value, null), n_cells)
+    values = np.stack([each.ravel() for each in values], axis=1)
     labels = {"benchmark": [*benchmarks, MEAN, SUBSETS, TEMPLATES]}
     labels |= {"quantity": QUANTITIES, "intervention": STREAMS}
     index = pd.MultiIndex.from_product(labels.values(), names=labels)
-    rows = pd.DataFrame({name: values.ravel() for name, values in columns}, index=index)
-    rows = rows.assign(kind="correlation", n_models=data.model.max() + 1)
-    return rows.dropna(subset="value").reset_index()
+    rows = pd.DataFrame(values, index, columns).dropna(subset="value").reset_index()
+    return rows.assign(kind="correlation", n_models=data.model.max() + 1)
 
 
 def varies(
@@ -213,12 +209,15 @@ def _rho(x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "draws p q"]:
     return np.tensordot(standardized_ranks(x), standardized_ranks(y), (0, 0)).swapaxes(0, 1)
 
 
+def _templates(cells: _Cells) -> list[Int[np.ndarray, " templates"]]:
+    return [np.unique(cells.template[cells.subset == i]) for i in np.unique(cells.subset)]
+
+
 def _permute(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, " cells"]:
     """Permute templates within subsets, and models, and return the cell that each becomes."""
     models = generator.permutation(cells.model.max() + 1)
     templates = np.empty(cells.template.max() + 1, int)
-    for subset in np.unique(cells.subset):
-        names = np.unique(cells.template[cells.subset == subset])
+    for names in _templates(cells):
         templates[names] = generator.permutation(names)
     grid = templates[:, None] * len(models) + models
     chosen = cells.template * len(models) + cells.model
@@ -227,8 +226,7 @@ def _permute(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, "
 
 def _resample(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, " n"]:
     """Draw templates with replacement within subsets, and return their cells of all models."""
-    subsets = [np.unique(cells.template[cells.subset == i]) for i in np.unique(cells.subset)]
-    drawn = np.concatenate([generator.choice(names, len(names)) for names in subsets])
+    drawn = np.concatenate([generator.choice(names, len(names)) for names in _templates(cells)])
     return np.concatenate([np.flatnonzero(cells.template == template) for template in drawn])
 
 
@@ -257,7 +255,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
 def _draw_cells(
     ax: style.Axes, x: pd.DataFrame, y: pd.DataFrame, colors: Mapping, markers: Mapping
 ) -> None:
-    numbers = (style.floats(side[["value", "ci_low", "ci_high"]]) for side in (x, y))
+    numbers = (style.floats(side, "value", "ci_low", "ci_high").T for side in (x, y))
     for (subset, _, model), (a, *a_ends), (b, *b_ends) in zip(x.index, *numbers, strict=True):
         look = {"color": colors[subset], "linewidth": 0.4, "alpha": 0.5}
         ax.vlines(a, *b_ends, **look)

@@ -41,11 +41,8 @@ TARGETS = {
 }
 N_CONDITIONS = 3  # codes of the caption as a condition: about a hundred observations each
 _SOURCES = {"vision": "picture", "language": "caption", "audio": "voice"}
-_TARGETS = {
-    "category": "category of the picture",
-    "spoken": "language spoken",
-    "match": "one picture or two?",
-}
+_TARGETS = {"category": "category of the picture", "spoken": "language spoken"}
+_TARGETS |= {"match": "one picture or two?"}
 _KINDS = {"probe": "linear probes", "codes": "$k$-means codes"}
 # Marker, label and offset of each control, in widths of a bar.
 _CONTROLS = {
@@ -57,9 +54,8 @@ _FADED = 0.3  # opacity of a bar that permutations reach
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms of each target, and how well each source predicts the target."""
-    fitted, applied = stamps.split(stamps.load(), preset.seed)
-    options = (preset.n_clusters, preset.seed)
-    codes = {name: stamps.code(fitted, applied, name, *options) for name in applied.sources}
+    (fitted, applied), k = stamps.split(stamps.load(), preset.seed), preset.n_clusters
+    codes = {name: stamps.code(fitted, applied, name, k, preset.seed) for name in applied.sources}
     predicted = {name: stamps.probe(fitted, applied, name) for name in applied.targets}
     predicted["match"] = predicted["category"]
     labels = {"codes": dict.fromkeys(TARGETS, codes), "probe": predicted}
@@ -69,12 +65,11 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     settings |= {"study": "stamps", "synergy": "value minus its null", "files": manifest["files"]}
     columns = {"experiment": "omni", "split": "test", "seed": preset.seed}
     columns["fingerprint"] = fingerprint(**settings)
-    sizes = {"n_codes": preset.n_clusters, "n_fitted": len(np.unique(fitted.stamp_ids))}
-    measured = {
-        "fig_stamps": _atoms(preset, applied, labels, given).assign(estimator="exact", **columns),
-        "fig_stamps_probes": _probes(applied, labels).assign(**sizes, **columns),
-    }
-    return {name: tables.validate(rows, COLUMNS[name]) for name, rows in measured.items()}
+    atoms = _atoms(preset, applied, labels, given).assign(estimator="exact", **columns)
+    probes = _probes(applied, labels).assign(n_codes=k, **columns)
+    probes["n_fitted"] = len(np.unique(fitted.stamp_ids))
+    measured = zip(COLUMNS.items(), (atoms, probes), strict=True)
+    return {name: tables.validate(rows, columns) for (name, columns), rows in measured}
 
 
 def _atoms(
@@ -102,9 +97,8 @@ def _pairings(
     generator = np.random.default_rng(derive_seed("stamps, pairings", seed))
     order = generator.permutation(len(x1))
     if target == "match":
-        mismatched = order[::2]
-        y = np.isin(np.arange(len(x1)), mismatched, invert=True)
-        x1 = _shift(x1, mismatched)
+        y = np.isin(np.arange(len(x1)), order[::2], invert=True)
+        x1 = _shift(x1, order[::2])
     else:
         y = applied.targets[target]
         yield "mismatched", _shift(x1, order), y
@@ -171,8 +165,8 @@ def _probes(applied: stamps.Observations, labels: Labels) -> pd.DataFrame:
         for source, predicted in labels["probe"][target].items():
             accuracy = binomtest(int((predicted == y).sum()), n)
             low, high = accuracy.proportion_ci(method="wilson")
-            columns = {"source": source, "accuracy": accuracy.statistic}
-            columns |= {"ci_low": low, "ci_high": high, "probe_bits": _information(predicted, y)}
+            columns = {"source": source, "accuracy": accuracy.statistic, "ci_low": low}
+            columns |= {"ci_high": high, "probe_bits": _information(predicted, y)}
             columns["codes_bits"] = _information(labels["codes"][target][source], y)
             rows.append(shared | columns)
     return pd.DataFrame(rows)
@@ -180,8 +174,7 @@ def _probes(applied: stamps.Observations, labels: Labels) -> pd.DataFrame:
 
 def _information(labels: np.ndarray, y: np.ndarray) -> float:
     """Mutual information by the entropies of Miller and Madow."""
-    counts = pd.crosstab(labels, y).to_numpy()
-    return float(joint_information(counts[None], miller_madow))
+    return float(joint_information(pd.crosstab(labels, y).to_numpy()[None], miller_madow))
 
 
 def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
@@ -193,23 +186,22 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
     kinds = [kind for kind in _KINDS if kind in set(table["unimodal"])]
     pairs = table.groupby("benchmark", sort=False)["pair"].unique().to_dict()
     figure = style.page(1.35 * len(kinds) + 0.9)
-    widths = [*map(len, pairs.values())]
     shared = {"squeeze": False, "sharex": "col", "sharey": "row"}
-    axes = figure.subplots(len(kinds), len(pairs), width_ratios=widths, **shared)
-    for kind, row in zip(kinds, axes, strict=True):
-        row[0].set_ylabel(f"{_KINDS[kind]}\nbits")
-        for target, ax in zip(pairs, row, strict=True):
-            shown = table[(table["unimodal"] == kind) & (table["benchmark"] == target)]
-            _draw_pairs(ax, shown, pairs[target])
-    for target, ax in zip(pairs, axes[0], strict=True):
-        bits = table.loc[table["benchmark"] == target, "target_bits"].iloc[0]
-        ax.set_title(f"{_TARGETS[target.partition('/')[2]]} ({bits:.2f} bits)")
+    shared["width_ratios"] = [*map(len, pairs.values())]
+    axes = figure.subplots(len(kinds), len(pairs), **shared)
+    for column, (target, names) in zip(axes.T, pairs.items(), strict=True):
+        rows = table[table["benchmark"] == target]
+        for kind, ax in zip(kinds, column, strict=True):
+            _draw_pairs(ax, rows[rows["unimodal"] == kind], names)
+        bits = rows["target_bits"].iloc[0]
+        column[0].set_title(f"{_TARGETS[target.partition('/')[2]]} ({bits:.2f} bits)")
+    for kind, ax in zip(kinds, axes[:, 0], strict=True):
+        ax.set_ylabel(f"{_KINDS[kind]}\nbits")
     atoms = [atom for atom in style.SYMBOLS if atom in set(table["atom"])]
-    look = {"color": "white", "markeredgecolor": style.INK, "markersize": 2.6}
-    controls = [style.handle(name, marker=marker, **look) for marker, name, _ in _CONTROLS.values()]
     faded = style.swatch("faded: $p > .05$", color=style.INK, alpha=_FADED, linewidth=0)
-    null = style.null_handle("null: shuffled")
-    handles = [*style.atom_handles(atoms), null, faded, *controls]
+    handles = [*style.atom_handles(atoms), style.null_handle("null: shuffled"), faded]
+    controls = ((name, marker, "white") for marker, name, _ in _CONTROLS.values())
+    handles += style.marker_handles(controls, markersize=2.6)
     figure.legend(handles=handles, loc="outside upper center", ncols=5)
     return figure
 

@@ -84,28 +84,23 @@ def split(features: Features, seed: int = 0) -> tuple[Observations, Observations
     generator = np.random.default_rng(derive_seed("stamps, languages", seed))
     languages = generator.permutation(np.arange(len(second)) % second.shape[1])
     repeated = stamps.loc[np.repeat(stamps.index[in_first], first.shape[1])]
-    return (
-        _observations(features, repeated, first.ravel()),
-        _observations(features, stamps[~in_first], second[np.arange(len(second)), languages]),
-    )
-
-
-def _observations(
-    features: Features, stamps: pd.DataFrame, clips: Int[np.ndarray, " n"]
-) -> Observations:
-    rows, spoken = stamps["row"].to_numpy(), features.clips["spoken"].to_numpy(str)[clips]
-    sources = {"vision": features.pictures[rows], "language": features.captions[rows]}
-    sources["audio"] = features.speech[clips]
-    targets = {"category": stamps["category"].to_numpy(str), "spoken": spoken}
-    return Observations(stamps.index.to_numpy(str), sources, targets)
+    chosen = second[np.arange(len(second)), languages]
+    parts = []
+    for part, clips in ((repeated, first.ravel()), (stamps[~in_first], chosen)):
+        rows, spoken = part["row"].to_numpy(), features.clips["spoken"].to_numpy(str)[clips]
+        sources = {"vision": features.pictures[rows], "language": features.captions[rows]}
+        sources["audio"] = features.speech[clips]
+        targets = {"category": part["category"].to_numpy(str), "spoken": spoken}
+        parts.append(Observations(part.index.to_numpy(str), sources, targets))
+    return tuple(parts)
 
 
 def code(
     fitted: Observations, applied: Observations, source: str, n_clusters: int, seed: int = 0
 ) -> Int[np.ndarray, " n"]:
     """k-means codes of a source's features, fitted on the other pictures without the target."""
-    rows, new = fitted.sources[source], applied.sources[source]
-    return quantize(rows, new, n_clusters, seed, allow_degenerate=True)
+    pair = fitted.sources[source], applied.sources[source]
+    return quantize(*pair, n_clusters, seed, allow_degenerate=True)
 
 
 def probe(fitted: Observations, applied: Observations, target: str) -> dict[str, np.ndarray]:

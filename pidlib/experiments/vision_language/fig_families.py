@@ -64,16 +64,11 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
             for group, chosen in pair_groups(pairs).items()
         )
         parts += [table.assign(measure=name) for table in (pairs.assign(rho=rho[upper]), means)]
-    settings = {"n_resamples": n_resamples, "seed": seed}
-    table = pd.concat(parts).assign(
-        experiment=models["experiment"].iloc[0],
-        n_cells=profiles.shape[1],
-        n_samples=models["n_samples"].min(),
-        seed=seed,
-        converged=bool(models["converged"].all()),
-        fingerprint=fingerprint(population=models["fingerprint"].tolist(), **settings),
-    )
-    return validate(table, COLUMNS)
+    population = models["fingerprint"].tolist()
+    key = fingerprint(population=population, n_resamples=n_resamples, seed=seed)
+    shared = {"experiment": models["experiment"].iloc[0], "n_samples": models["n_samples"].min()}
+    shared |= {"n_cells": profiles.shape[1], "converged": bool(models["converged"].all())}
+    return validate(pd.concat(parts).assign(**shared, seed=seed, fingerprint=key), COLUMNS)
 
 
 def pair_groups(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
@@ -91,11 +86,10 @@ def _mean_of_group(rho: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
     """The mean over chosen pairs of rho [orders, pairs] in the first order, and its null."""
     if not chosen.any() or chosen.all():
         return {}
-    with np.errstate(invalid="ignore"):
-        mean, *null = np.nanmean(rho[:, chosen], axis=1)
+    mean, *null = np.nanmean(rho[:, chosen], axis=1)
     (low, high), p = np.quantile(null, (0.025, 0.975)), permutation_p(mean, np.array(null))
-    ends = {"null_low": low, "null_high": high}
-    return {"rho": mean, "null_mean": np.mean(null), "null_p": p, **ends}
+    row = {"rho": mean, "null_mean": np.mean(null), "null_p": p}
+    return row | {"null_low": low, "null_high": high}
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -114,7 +108,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
             rho = style.floats(pairs.loc[chosen, "rho"])
             right.plot(rho, place + 0.04 * (np.arange(len(rho)) % 7 - 3), ".", **look)
         means = rows.dropna(subset="kin").set_index("kin").reindex(GROUPS)
-        mean, low, high = (style.floats(means[name]) for name in ("rho", "null_low", "null_high"))
+        mean, low, high = style.floats(means, "rho", "null_low", "null_high")
         look = {"color": style.NULL, "edgecolor": style.FAINT, "linewidth": 0.6, "zorder": 1}
         right.barh(y, high - low, 0.36, low, **look)
         right.plot(mean, y, MEASURES[name][0], color=style.INK, markersize=4, zorder=3)
@@ -126,8 +120,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     right.axvline(0, color=style.NULL, linewidth=0.8, zorder=0)
     entries = ((f"mean, {words}", marker, style.INK) for marker, words in MEASURES.values())
     handles = style.marker_handles(entries, markersize=4)
-    pairs = style.handle("pairs", marker=".", color=style.OTHERS[1])
-    handles += [pairs, style.null_handle("95 % of means, labels shuffled")]
+    handles.append(style.handle("pairs", marker=".", color=style.OTHERS[1]))
+    handles.append(style.null_handle("95 % of means, labels shuffled"))
     result.legend(handles=handles, loc="outside upper center", ncols=4)
     return result
 
@@ -147,10 +141,9 @@ def _draw_pairs(ax: style.Axes, pairs: pd.DataFrame) -> AxesImage:
     ends = np.flatnonzero(families[1:] != families[:-1]) + 0.5
     for line in (ax.hlines, ax.vlines):
         line(ends, -0.5, len(models) - 0.5, color="white", linewidth=1)
-    numbers = range(1, len(models) + 1)
-    named = zip(models["model"].map(style.model_name), numbers, strict=True)
-    ax.set_yticks(range(len(models)), [f"{name}  {n}" for name, n in named], fontsize=5.5)
-    ax.set_xticks(range(len(models)), numbers, fontsize=5)
+    labels = [f"{style.model_name(name)}  {n}" for n, name in enumerate(models["model"], 1)]
+    ax.set_yticks(range(len(models)), labels, fontsize=5.5)
+    ax.set_xticks(range(len(models)), range(1, len(models) + 1), fontsize=5)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)

@@ -99,41 +99,35 @@ def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterato
     for (sources, target, k), labels in coded.items():
         step = {"sources": sources, "target": target, "n_codes": k}
         columns = applied.row_columns("vision_language", **step, **others)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # too many codes are part of the study
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # too many codes
             rows = pd.DataFrame(estimate(*labels, **settings).rows())
-        bits = entropy(np.bincount(labels[-1]), base=2)
-        layer = applied.extraction.layers[-1] if target == "state" else None
-        columns |= step | CODES | {"layer": layer, "seed": preset.seed}
-        yield rows.assign(**columns, target_bits=bits)
+        columns |= step | CODES | {"seed": preset.seed}
+        columns["layer"] = applied.extraction.layers[-1] if target == "state" else None
+        yield rows.assign(**columns, target_bits=entropy(np.bincount(labels[-1]), base=2))
 
 
 def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
     """The numbered latent states of picture and question of a micro benchmark."""
     task = columns["benchmark"].removeprefix("micro/")
-    drawn = micro.states(task, columns["split"], columns["n_samples"], seed)
-    numbered = []
-    for which in (0, 1):
-        known = list(dict.fromkeys(pair[which] for pair in micro.TASKS[task].law))
-        numbered.append(np.array([known.index(pair[which]) for pair in drawn]))
-    return tuple(numbered)
+    drawn = zip(*micro.states(task, columns["split"], columns["n_samples"], seed), strict=True)
+    known = (list(dict.fromkeys(side)) for side in zip(*micro.TASKS[task].law, strict=True))
+    return tuple(np.array([*map(k.index, side)]) for k, side in zip(known, drawn, strict=True))
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy and unique information of language as shares of the target's entropy, by step."""
     models, benchmarks = list(table["model"].unique()), list(table["benchmark"].unique())
     table = table.assign(bits=table["corrected_bits"].fillna(table["value_bits"]))
-    for name in ("bits", "ci_low", "ci_high", "null_mean"):
-        table[name] = table[name].div(table["target_bits"].where(table["target_bits"] > 0))
+    shares = ["bits", "ci_low", "ci_high", "null_mean"]
+    table[shares] = table[shares].div(table["target_bits"].where(table["target_bits"] > 0), axis=0)
     ladder = _ladder(table)
     after = [x for x, label in enumerate(ladder) if label.startswith("states") and "$h$" in label]
     layout = {"ylabel": "share of $H(Y)$", "sharex": True, "sharey": True}
     figure, panels = style.benchmark_panels(benchmarks, 1.25, 1.4, **layout)
     for benchmark, ax in panels.items():
-        steps_of = [step[step["benchmark"] == benchmark] for step in ladder.values()]
-        if after:
-            ax.axvline(after[0] - 0.5, color=style.FAINT, linewidth=0.6)
-        _draw_ladder(ax, steps_of, models)
+        for x in after[:1]:
+            ax.axvline(x - 0.5, color=style.FAINT, linewidth=0.6)
+        _draw_ladder(ax, [step[step["benchmark"] == benchmark] for step in ladder.values()], models)
     look = {"rotation": 90, "va": "top", "ha": "center", "fontsize": 7.5}
     for ax in list(panels.values())[-3:]:
         ax.set_xticks(range(len(ladder)))
