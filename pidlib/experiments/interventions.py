@@ -34,8 +34,8 @@ def no_image(sample: Sample) -> Sample:
 def shuffle_pixels(sample: Sample, seed: int = 0) -> Sample:
     """Permute the pixels: the color histogram stays, shapes and positions are lost."""
     pixels = np.asarray(sample.image.convert("RGB"))
-    shuffled = _generator(sample, seed).permutation(pixels.reshape(-1, 3))
-    return _shown(sample, shuffled.reshape(pixels.shape))
+    shuffled = _generator(sample, seed).permutation(pixels.reshape(-1, 3)).reshape(pixels.shape)
+    return replace(sample, image=Image.fromarray(shuffled))
 
 
 def shuffle_patches(sample: Sample, seed: int = 0) -> Sample:
@@ -46,7 +46,7 @@ def shuffle_patches(sample: Sample, seed: int = 0) -> Sample:
     patches = inner.reshape(GRID, height, GRID, width, 3).swapaxes(1, 2)
     shuffled = _generator(sample, seed).permutation(patches.reshape(GRID**2, height, width, 3))
     inner[:] = shuffled.reshape(patches.shape).swapaxes(1, 2).reshape(inner.shape)
-    return _shown(sample, pixels)
+    return replace(sample, image=Image.fromarray(pixels))
 
 
 def blur(sample: Sample) -> Sample:
@@ -54,7 +54,7 @@ def blur(sample: Sample) -> Sample:
     pixels = np.asarray(sample.image.convert("RGB"), float)
     deviation = WIDTH * min(pixels.shape[:2])
     blurred = gaussian_filter(pixels, (deviation, deviation, 0), mode="reflect")
-    return _shown(sample, blurred.round().astype(np.uint8))
+    return replace(sample, image=Image.fromarray(blurred.round().astype(np.uint8)))
 
 
 def shuffle_words(sample: Sample, seed: int = 0) -> Sample:
@@ -163,10 +163,6 @@ def perceptual_score(full: pd.Series, permuted: pd.Series) -> float:
 
 def _generator(sample: Sample, seed: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(seed, "intervention", sample.sample_id))
-
-
-def _shown(sample: Sample, pixels: np.ndarray) -> Sample:
-    return replace(sample, image=Image.fromarray(pixels))
 
 
 def correct_by_id(extraction: Extraction, key: str | None = None) -> pd.Series:

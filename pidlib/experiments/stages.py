@@ -48,9 +48,6 @@ def stage_blocks(blocks: int) -> tuple[int, int]:
     """The last blocks within 20 % of the depth, or else the first block, and within 80 %.
 
     Raises a ValueError for fewer than three blocks.
-
-    >>> stage_blocks(28), stage_blocks(4)
-    ((4, 21), (0, 2))
     """
     if blocks < 3:
         raise ValueError(f"{blocks} blocks have no three stages; use a model with at least 3")
@@ -58,12 +55,7 @@ def stage_blocks(blocks: int) -> tuple[int, int]:
 
 
 def verdict(claim: Claim, low: float, high: float) -> str:
-    """``holds`` or ``against`` if the interval is beyond the bound by the margin, else ``open``.
-
-    >>> late = Claim("late share of synergy", above=True, bound=0.5)
-    >>> verdict(late, 0.6, 0.9), verdict(late, 0.1, 0.4), verdict(late, np.nan, np.nan)
-    ('holds', 'against', 'open')
-    """
+    """``holds`` or ``against`` if the interval is beyond the bound by the margin, else ``open``."""
     above, below = low > claim.bound + claim.margin, high < claim.bound - claim.margin
     if not claim.above:
         above, below = below, above

@@ -75,12 +75,6 @@ def gate(fused: Curves, plain: Curves) -> Statistics:
 
     With :math:`\Delta = \text{plain} - \text{fused}`: the mean of :math:`\Delta S` over the blocks
     of the last stage; the same minus its mean before; and, before, the means of :math:`|\Delta U|`.
-
-    >>> fused = {"unique_vision": [0, 0.4, 0.5, 0.5], "synergy": [0, 0, 0.1, 0.5]}
-    >>> plain = {"unique_vision": [0, 0.4, 0.6, 1.0], "synergy": [0, 0, 0, 0]}
-    >>> silent = {"unique_audio": [0, 0, 0, 0]}
-    >>> [round(float(value), 2) for value in gate(fused | silent, plain | silent).values()]
-    [-0.5, -0.47, 0.03, 0.0]
     """
     delta = {atom: np.subtract(plain[atom], fused[atom]) for atom in _ATOMS}
     _, middle = stage_blocks(len(delta["synergy"]))

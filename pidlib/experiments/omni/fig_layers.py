@@ -43,11 +43,8 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 def half_depth(curve: np.ndarray) -> np.ndarray:
     """The relative depth at which a curve first reaches half of its maximum.
 
-    The curve [L, *draws] is linear between blocks, and 0 at depth 0. Missing for maxima below
-    `MIN_BITS`.
-
-    >>> half_depth(np.array([0, 0, 1.0, 1.0])), half_depth(np.zeros(3))
-    (array(0.625), array(nan))
+    The curve [L, *draws] is linear between blocks and 0 at depth 0; with a maximum below `MIN_BITS`
+    the result is missing.
     """
     curve = np.concatenate([np.zeros_like(curve[:1]), curve])
     maximum = curve.max(0)
@@ -63,10 +60,6 @@ def saturation(curves: Curves) -> Statistics:
     With e and m the last blocks of the first and the middle stage: :math:`h(S) - h(U_v)`, see
     `half_depth`; :math:`(U_v(m) - U_v(e)) / \max_d U_v(d)` minus the depth between e and m; the
     slope of :math:`U_v` from e to m minus that from m to 1; :math:`1 - S(m)/S(1)`.
-
-    >>> rise = {"unique_vision": [0.1, 0.5, 0.9, 1.0, 1.0], "synergy": [0, 0, 0, 0.1, 0.5]}
-    >>> [round(float(value), 2) for value in saturation(rise).values()]
-    [0.47, 0.3, 1.5, 0.8]
     """
     vision, synergy = (np.asarray(curves[atom], float) for atom in ("unique_vision", "synergy"))
     blocks = len(vision)

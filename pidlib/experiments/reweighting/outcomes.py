@@ -62,8 +62,8 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
     both = check_committed(made, committed)
     summary = f"{len(here) - cached} trainings made now, {cached} made here before"
     if len(both):
-        counted = f"{both['fingerprint'].nunique()} committed too"
-        summary += f" ({counted}, largest difference {both['difference'].max():.1e})"
+        count, largest = both["fingerprint"].nunique(), both["difference"].max()
+        summary += f" ({count} committed too, largest difference {largest:.1e})"
     summary += f", {len(others)} read from the committed table"
     table = pd.concat([made, committed[committed["fingerprint"].isin(others)]], ignore_index=True)
     return Outcomes(table, summary)

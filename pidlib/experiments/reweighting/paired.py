@@ -2,11 +2,10 @@ r"""Paired comparisons of trainings over seeds: mean difference, interval, null,
 
 Trainings with the same seed start from the same adapter and use the same questions. The value is
 the mean of the differences :math:`d_s` of n seeds, the null the means of :math:`\pm d_s` with
-random signs; the two-sided p-value counts all :math:`2^n` signs: at least .002 for 10 seeds.
-
-As the percentiles of a bootstrap of few seeds are too narrow, the ends of the interval are at
-:math:`\Phi(\mp t_{.975, n - 1} \sqrt{n / (n - 1)})` (Hesterberg, The American Statistician 69,
-2015), which cover the mean of normal differences in .95 of cases for n = 10 and .76 for 3.
+random signs; the two-sided p-value counts all :math:`2^n` signs: at least .002 for 10 seeds. The
+ends of the interval are those percentiles of a bootstrap, :math:`\Phi(\mp t_{.975, n - 1} \sqrt{n /
+(n - 1)})` (Hesterberg, The American Statistician 69, 2015), which cover the mean of normal
+differences in .95 of cases for n = 10 and .76 for 3.
 
 Signs test the mean only if the differences are symmetric: for exponential ones they reject .09 at
 .05. ``p_studentized`` does not assume that: the bootstrap t test (Efron and Tibshirani, An
@@ -30,6 +29,7 @@ from pidlib.reweighting import Condition
 MEASURES = ("accuracy", "synergy", "unique_language")
 CELL = ("base", "trained_on", "benchmark", "measure")
 _TEST = (*CELL, "condition", "against", "difference", "p_value")  # equal in rows of one test
+Differences = Float[np.ndarray, " n"]  # of pairs of trainings with equal seeds
 _ARM_PAIRS = [*((own, Condition.UNIFORM) for own in USUAL), (Condition.PID, Condition.RANDOM)]
 
 COLUMNS = declare(
@@ -70,9 +70,8 @@ def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
     rows = outcomes(preset, [arm.spec for arm in varied]).table
     rows = rows[rows["measure"] == "accuracy"].set_index(["fingerprint", "benchmark"])["value"]
     places = [(arm.spec.fingerprint, evaluation_name(arm.spec.trained_on)) for arm in varied]
-    table = pd.DataFrame([arm.spec.columns for arm in varied])
-    levels = [arm[:2] for arm in varied]
-    table = table.assign(arm=varied, level=levels, value=rows[places].to_numpy())
+    facts = [arm.spec.columns | {"arm": arm, "level": arm[:2]} for arm in varied]
+    table = pd.DataFrame(facts).assign(value=rows[places].to_numpy())
     chosen = []
     for _, group in table.groupby(["base", "trained_on"], sort=False):
         even = group["seed"] % 2 == 0
@@ -85,7 +84,7 @@ def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
     return [arm._replace(axis="tuned", level="best for other seeds") for arm in chosen]
 
 
-def sign_flip(differences: Float[np.ndarray, " n"]) -> float:
+def sign_flip(differences: Differences) -> float:
     r"""The exact two-sided p-value: the share of all :math:`2^n` signs with as large a sum.
 
     >>> sign_flip(np.array([1.0, 1.0, 1.0, 1.0])), sign_flip(np.array([1.0, -1.0]))
@@ -103,9 +102,7 @@ def sign_flip(differences: Float[np.ndarray, " n"]) -> float:
     return min(1.0, 2 * float(above.mean()) / len(right))
 
 
-def mean_difference(
-    differences: Float[np.ndarray, " n"], n_resamples: int = 5000, seed: int = 0
-) -> dict[str, float]:
+def mean_difference(differences: Differences, n_resamples: int = 5000, seed: int = 0) -> dict:
     """Mean of paired differences, bootstrap interval, null, p-value; of one pair the mean only."""
     known = np.asarray(differences, float)
     known = known[np.isfinite(known)]
@@ -122,9 +119,7 @@ def mean_difference(
     return row | {"p_studentized": studentized(known, samples)}
 
 
-def studentized(
-    differences: Float[np.ndarray, " n"], samples: Float[np.ndarray, "draws n"]
-) -> float:
+def studentized(differences: Differences, samples: Float[np.ndarray, "draws n"]) -> float:
     """The two-sided p-value of the bootstrap t test; missing if all differences are equal."""
     if np.ptp(differences) <= 1e-12:
         return np.nan
@@ -144,11 +139,10 @@ def by_condition(rows: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
         raise ValueError(
             f"{wrong.sum()} of {len(rows)} rows lack one of {', '.join(keys)} or repeat them all"
         )
-    columns = {"index": [*by, "seed"], "columns": "condition", "values": "value"}
-    table = rows.pivot_table(**columns, sort=False).astype(float)
+    table = rows.pivot_table("value", [*by, "seed"], "condition", sort=False).astype(float)
     if Condition.BASE in table and len(table.columns) > 1:
-        groups = table.groupby(level=list(by), sort=False)
-        table[Condition.BASE] = groups[Condition.BASE].transform("first")
+        values = table[Condition.BASE].groupby(level=list(by), sort=False)
+        table[Condition.BASE] = values.transform("first")
         table = table[table.drop(columns=Condition.BASE).notna().any(axis=1)]
     return table
 
@@ -175,11 +169,12 @@ def compare(
             if not {condition, against} <= available:
                 continue
             own = values[condition].dropna().iloc[: 1 if condition == Condition.BASE else None]
-            row = {"value": own.mean(), "spread": own.std(ddof=1), "n_seeds": len(own)}
+            row = common | {"condition": condition, "n_seeds": len(own)}
+            row |= {"value": own.mean(), "spread": own.std(ddof=1)}
             if against != condition:
-                difference = mean_difference(values[condition] - values[against], n_resamples, seed)
-                row |= {"against": against} | difference
-            compared.append(common | {"condition": condition} | row)
+                difference = values[condition] - values[against]
+                row |= {"against": against} | mean_difference(difference, n_resamples, seed)
+            compared.append(row)
     return with_q_values(pd.DataFrame(compared))
 
 

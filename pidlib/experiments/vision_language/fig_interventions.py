@@ -169,12 +169,8 @@ def _drops(preset: Preset) -> list[dict]:
     return rows
 
 
-_LABELS = style.SYMBOLS | {
-    "co_information": "$R - S$",
-    "divergence": "KL",
-    "moved_language": "moved",
-    "accuracy_language": "without picture",
-}
+_LABELS = style.SYMBOLS | {"co_information": "$R - S$", "divergence": "KL"}
+_LABELS |= {"moved_language": "moved", "accuracy_language": "without picture"}
 _TITLES = {"noise": "picture\nnoise", "blank": "picture\nblank", "no image": "picture\nnone"}
 _TITLES |= {"resampled": "picture of\nanother", "pixels": "pixels\nshuffled"}
 _TITLES |= {"patches": "patches\nshuffled", "blurred": "picture\nblurred"}

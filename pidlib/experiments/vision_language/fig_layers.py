@@ -76,11 +76,6 @@ def stage_statistics(curves: Curves) -> Statistics:
 
     Accumulation is positive for any curve that grows in the middle stage; the middle share tests
     for more than steady growth.
-
-    >>> curves = {"redundancy": [0, 0, 0, 0], "unique_vision": [0, 0.5, 1, 1]}
-    >>> curves |= {"unique_language": [0, 0.5, 1, 0.5], "synergy": [0, 0, 0.2, 1]}
-    >>> [round(float(value), 2) for value in stage_statistics(curves).values()]
-    [0.0, 2.0, 1.0, 0.8, 3.2, -2.0]
     """
     curves = {atom: np.asarray(values, float) for atom, values in curves.items()}
     synergy, language, total = curves["synergy"], curves["unique_language"], sum(curves.values())

@@ -37,15 +37,15 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms by each protocol with their null: of labels, of a mixture, and of the models."""
-    profiles = [_published(), *(_labels(preset.seed, n) for n in LABEL_SIZES)]
+    profiles, seed = [_published(), *(_labels(preset.seed, n) for n in LABEL_SIZES)], preset.seed
     for n in tqdm(preset.audit_observations, desc="audit", unit="size"):
         sequences = {}
         for protocol, patches in protocols.PATCHES.items():
-            tokens = protocols.mixed(AUDITED, preset.n_sequences, n, patches, preset.seed)
-            sequences[protocol] = protocols.shorten(tokens, preset.seed)
+            tokens = protocols.mixed(AUDITED, preset.n_sequences, n, patches, seed)
+            sequences[protocol] = protocols.shorten(tokens, seed)
         for k in preset.audit_codes:
             for protocol, tokens in sequences.items():
-                rows = protocols.released(tokens, k, preset.n_bootstrap, preset.seed)
+                rows = protocols.released(tokens, k, preset.n_bootstrap, seed)
                 profiles.append(rows.assign(protocol=protocol, benchmark=AUDITED))
             profiles.append(protocols.mixture_rows(preset, AUDITED, n, k))
     for answers in extract_all(preset, *requests(preset)):
@@ -70,13 +70,11 @@ def _labels(seed: int, n: int) -> pd.DataFrame:
     generator = np.random.default_rng(derive_seed(seed, "independent labels", n))
     labels = generator.integers(k, size=(3, LABEL_REPEATS, n))
     solved = pid(tabulate(*labels, (k, k, k)))
-    rows = [
-        (atom, values.mean(), *normal_interval(values.mean(), values.std()))
-        for atom, values in solved.atoms.items()
-    ]
-    rows = pd.DataFrame(rows, columns=["atom", "value_bits", "ci_low", "ci_high"])
-    rows = rows.assign(protocol=LABELS, benchmark=LABELS, converged=solved.converged.all())
-    return rows.assign(n_samples=LABEL_REPEATS, n_codes=k, n_observations=n)
+    values = np.stack(list(solved.atoms.values()))
+    low, high = normal_interval(values.mean(1), values.std(1))
+    rows = {"atom": [*solved.atoms], "value_bits": values.mean(1), "ci_low": low, "ci_high": high}
+    rows = pd.DataFrame(rows).assign(protocol=LABELS, benchmark=LABELS, n_observations=n)
+    return rows.assign(n_samples=LABEL_REPEATS, n_codes=k, converged=solved.converged.all())
 
 
 def _both_protocols(
@@ -86,13 +84,11 @@ def _both_protocols(
     others = {"fitted": fitted.columns["fingerprint"]}
     others |= {"sequences": sequences.columns["fingerprint"], "released": protocols.RELEASED_CODES}
     columns = applied.row_columns("vision_language", **others, **settings)
-    n, draws = columns.pop("n_samples"), {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
-    tokens = protocols.released(sequences.extraction.tokens, **draws)
+    draws = preset.model_dump(include={"n_bootstrap", "seed"})
+    tokens = protocols.released(sequences.extraction.tokens, **draws).assign(protocol="released")
     samples = embedding_profile(preset, fitted.extraction, applied.extraction)
-    return [
-        tokens.assign(protocol="released", **columns),
-        samples.assign(protocol=protocols.POOLED, n_observations=n, **columns),
-    ]
+    samples = samples.assign(protocol=protocols.POOLED, n_observations=columns.pop("n_samples"))
+    return [rows.assign(**columns) for rows in (tokens, samples)]
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -101,7 +97,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     mixture = table[table["model"].isna() & ~table["protocol"].isin([LABELS, PUBLISHED])]
     names, sizes = list(mixture["protocol"].unique()), sorted(mixture["n_codes"].unique())
     figure = style.page(1.25 * len(names) + 2.5)
-    heights = [*(1 for _ in names), 1.15]
+    heights = [1] * len(names) + [1.15]
     grid = figure.add_gridspec(len(heights), 3 * len(sizes), height_ratios=heights)
     ax = None
     for (row, protocol), (column, k) in product(enumerate(names), enumerate(sizes)):
@@ -119,23 +115,20 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for ax, protocol, reported in parts:
         _draw_models(ax, models[models["protocol"] == protocol], reported)
         ax.set_title(f"{protocol}, exemplars")
-    line, diamond = {"color": style.INK}, {"color": "white", "markeredgecolor": style.INK}
-    handles = [
-        *style.atom_handles(),
-        style.handle("as counted", linestyle="-", marker="o", markersize=2.6, **line),
-        style.handle("its own null", linestyle=_DASHED, **line),
-        style.null_handle("null of a bar"),
-        style.handle("as reported", marker="D", markersize=3.4, **diamond),
-    ]
+    look = {"linestyle": "-", "marker": "o", "markersize": 2.6, "color": style.INK}
+    handles = [*style.atom_handles(), style.handle("as counted", **look)]
+    handles.append(style.handle("its own null", linestyle=_DASHED, color=style.INK))
+    handles.append(style.null_handle("null of a bar"))
+    handles += style.marker_handles([("as reported", "D", "white")], markersize=3.4)
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
 
 
 def _draw_mixture(ax: style.Axes, rows: pd.DataFrame) -> None:
     """Draw measured atoms with intervals, and their nulls dashed, by number of observations."""
-    names = ("n_observations", "value_bits", "null_mean", "corrected_bits", "ci_low", "ci_high")
     for index, (atom, group) in enumerate(rows.groupby("atom", sort=False)):
-        n, value, null, corrected, low, high = (style.floats(group[name]) for name in names)
+        n, value, null = style.floats(group, "n_observations", "value_bits", "null_mean")
+        corrected, low, high = style.floats(group, "corrected_bits", "ci_low", "ci_high")
         x, color = n * 1.06 ** (index - 1.5), style.COLORS[atom]  # side by side
         ax.plot(x, value, marker="o", markersize=2.2, linewidth=1, color=color, zorder=3)
         ax.plot(x, null, linestyle=_DASHED, linewidth=0.9, color=color)

@@ -61,15 +61,11 @@ def published() -> pd.DataFrame:
     table = tables.published("table2_contributions")
     table = table[table["unit"].isin(("share", "nats"))]
     value, share = table["value"].astype(float), table["unit"] == "share"
-    return table[["model", "benchmark", "n_samples", "source", "grade", "note"]].assign(
-        estimator="published",
-        fingerprint="published",
-        atom=table["quantity"].str.replace("contribution_", "unique_"),
-        value_bits=(value / math.log(2)).mask(share),
-        contribution=value.where(share),
-        contribution_low=table["low"],
-        contribution_high=table["high"],
-    )
+    names = {"low": "contribution_low", "high": "contribution_high", "quantity": "atom"}
+    table = table.rename(columns=names).drop(columns=["unit", "value"])
+    bits = {"value_bits": (value / math.log(2)).mask(share), "contribution": value.where(share)}
+    atom = table["atom"].str.replace("contribution_", "unique_")
+    return table.assign(atom=atom, **bits, estimator="published", fingerprint="published")
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -80,8 +76,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     order = matrix.mean(axis=1).sort_values(kind="stable").index
     matrix, low, high = (values.loc[order] for values in (matrix, low, high))
     figure = style.page(0.19 * max(len(matrix), 5) + 1.0)
-    ax = figure.subplots()
-    scale = LinearSegmentedColormap.from_list("modalities", _COLORS)
+    ax, scale = figure.subplots(), LinearSegmentedColormap.from_list("modalities", _COLORS)
     image = ax.pcolormesh(matrix, cmap=scale, vmin=0, vmax=1, edgecolor="white", linewidth=0.8)
     hatched = {"facecolor": "white", "edgecolor": style.NULL, "hatch": "/////", "linewidth": 0}
     centered = {"ha": "center", "va": "center_baseline", "fontsize": 6.5}
@@ -175,9 +170,8 @@ def _place(row) -> str:
 
 def _share_cell(row) -> str | None:
     """``71`` with the ends of its interval."""
-    if pd.isna(row.contribution):
-        return None
-    return tables.with_interval(*(100 * getattr(row, name) for name in _SHARES), digits=0)
+    ends = (100 * getattr(row, name) for name in _SHARES)
+    return None if pd.isna(row.contribution) else tables.with_interval(*ends, digits=0)
 
 
 def _percent(share: float) -> str | None:
