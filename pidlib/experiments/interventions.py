@@ -153,9 +153,6 @@ def perceptual_score(full: pd.Series, permuted: pd.Series) -> float:
     r"""The share :math:`(a - a_\pi) / a` of the accuracy lost when a modality is permuted.
 
     Normalized as by Gat, Schwartz and Schwing (2021); missing if the accuracy is 0.
-
-    >>> round(perceptual_score(pd.Series([1.0, 1, 1, 0]), pd.Series([1.0, 0, 0, 0])), 3)
-    0.667
     """
     accuracy = full.mean()
     return float((accuracy - permuted.mean()) / accuracy) if accuracy > 0 else np.nan

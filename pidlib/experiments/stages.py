@@ -18,11 +18,13 @@ from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, booktabs, declare
 from pidlib.profiles.modes import Measured, permutation_test
 
 Curves = Mapping[str, Float[np.ndarray, "L *draws"]]  # atoms in bits after all L blocks
-Statistics = dict[str, Float[np.ndarray, "*draws"]]
+Values = dict[str, Float[np.ndarray, "*draws"]]
 
 FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stages change
 N_NULLS = 3  # permutations of the answers after each block
 MIN_BITS = 0.05  # a share of no more is missing
+
+Claims = Mapping[str, "Claim"]
 
 CLAIM_COLUMNS = declare(
     f"experiment {ORIGIN} statistic value ci_low ci_high verdict early_depth late_depth",
@@ -93,7 +95,7 @@ def trajectory(layers: Sequence[int], measure: Callable[[int], Measured]) -> Mea
 
 
 def check_trajectories(
-    claims: Mapping[str, Claim], statistics: Callable, *trajectories: Measured, **columns: Any
+    claims: Claims, statistics: Callable, *trajectories: Measured, **columns: Any
 ) -> pd.DataFrame:
     """Test claims on statistics of the atoms of trajectories, see `check_claims`."""
     values = statistics(*(each.atoms for each in trajectories))
@@ -103,9 +105,7 @@ def check_trajectories(
     return tested.assign(converged=converged, **columns)
 
 
-def check_claims(
-    claims: Mapping[str, Claim], values: Statistics, draws: Statistics, blocks: int
-) -> pd.DataFrame:
+def check_claims(claims: Claims, values: Values, draws: Values, blocks: int) -> pd.DataFrame:
     """A row per claim: the statistic, its interval over bootstrap draws, verdict and readings.
 
     If the first reading lies after the first stage, ``early`` claims are ``open``, not ``against``.
@@ -155,7 +155,7 @@ def legend_handles(null: str) -> list[style.Artist]:
     return [style.handle(null, **line), style.swatch(words, color=style.NULL, alpha=0.45)]
 
 
-def latex_claims(table: pd.DataFrame, claims: Mapping[str, Claim]) -> str:
+def latex_claims(table: pd.DataFrame, claims: Claims) -> str:
     """Tested claims in LaTeX: + if a claim holds, - if its opposite does, a circle if open."""
     signs = {"holds": "+", "against": "-", "open": r"\circ"}
     header = ["benchmark", "model", *(claim.label for claim in claims.values())]

@@ -16,7 +16,7 @@ from pidlib.benchmarks import Sample, micro_av
 from pidlib.experiments import ATOMS, Preset, Request, declare, extract_all, stages, style, validate
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, Curves, Statistics, stage_blocks
+from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, Curves, Values, stage_blocks
 from pidlib.extraction import Extraction
 
 _ACCURACIES = ("accuracy", "accuracy_sounding", "accuracy_silent")
@@ -70,7 +70,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     return tables
 
 
-def gate(fused: Curves, plain: Curves) -> Statistics:
+def gate(fused: Curves, plain: Curves) -> Values:
     r"""The statistics of `CLAIMS` for questions with need for fusion and without, in bits.
 
     With :math:`\Delta = \text{plain} - \text{fused}`: the mean of :math:`\Delta S` over the blocks

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pidlib.experiments import ATOMS, Preset, Request, extract_all, stages, style, validate
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, Curves, Statistics
+from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, Curves, Values
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
 _MIDDLE = r"$\Delta_{\mathrm{mid}} U_v/\max U_v - \Delta_{\mathrm{mid}}$"
@@ -54,7 +54,7 @@ def half_depth(curve: np.ndarray) -> np.ndarray:
     return np.where(maximum >= MIN_BITS, (after - 1 + part) / (len(curve) - 1), np.nan)
 
 
-def saturation(curves: Curves) -> Statistics:
+def saturation(curves: Curves) -> Values:
     r"""The statistics of `CLAIMS` for atoms after all L blocks, in bits.
 
     With e and m the last blocks of the first and the middle stage: :math:`h(S) - h(U_v)`, see

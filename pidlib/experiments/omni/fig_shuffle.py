@@ -5,7 +5,7 @@ for all models. Accuracy drops are correlated with unique atoms and with U + S, 
 :math:`I(Y; V \mid A, T) = U_v + S` is what a swapped video removes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
@@ -16,11 +16,9 @@ from jaxtyping import Bool, Float, Int
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition.resampling import normal_interval
-from pidlib.experiments import Extracted, Preset, Request, extract_all, statistics, style
-from pidlib.experiments.interventions import accuracy_drop, resample
-from pidlib.experiments.interventions import correct_by_id as correct
+from pidlib.experiments import Preset, interventions, statistics, style
+from pidlib.experiments.extractions import Extracted, Request, extract_all
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY, standardized_ranks
 from pidlib.experiments.tables import COMPUTED, ORIGIN, declare, published, validate
 from pidlib.profiles.clips import sensory_profile
 from pidlib.sensory import split_by
@@ -38,6 +36,8 @@ COLUMNS = declare(
     f"null_low null_high null_p n_samples n_models n_cells seed {COMPUTED}",
     required="experiment kind value quantity intervention",
 )
+Rows = Iterator[dict[str, object]]
+Numbers = Float[np.ndarray, "cells columns"]
 _CELL = ["benchmark", "template", "model"]
 _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
 _SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
@@ -54,7 +54,7 @@ def requests(preset: Preset) -> list[Request]:
     """The passes of Sensory PID, and the full pass with each stream swapped `N_SWAPS` times."""
     full = profiles.query(preset)
     swapped = full._replace(n_samples=preset.n_omni_intervened, passes=full.passes[:1], layers=())
-    swap = partial(resample, within=attrgetter("template"))
+    swap = partial(interventions.resample, within=attrgetter("template"))
     seeds = [derive_seed(preset.seed, "swap", draw) for draw in range(N_SWAPS)]
     changes = [partial(swap, modality=stream, seed=s) for stream in STREAMS.values() for s in seeds]
     queries = (full, *(swapped._replace(change=change) for change in changes))
@@ -68,7 +68,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         rows += _quantity_rows(preset, full)
         for index, name in enumerate(STREAMS):
             swaps = swapped[index * N_SWAPS : (index + 1) * N_SWAPS]
-            rows += _drop_rows(preset, full, swaps, name)
+            rows += _drop_rows(preset, name, full, *swaps)
     cells = pd.DataFrame(rows)
     settings = (preset.n_bootstrap, preset.n_resamples, preset.seed)
     key = fingerprint(cells=sorted(cells["fingerprint"].unique()), settings=settings)
@@ -78,7 +78,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
 
 
-def _quantity_rows(preset: Preset, answer: Extracted) -> Iterator[dict[str, object]]:
+def _quantity_rows(preset: Preset, answer: Extracted) -> Rows:
     settings = {"n_halves": preset.n_halves, "seed": preset.seed}
     conditions = {"given": "template", "tau": preset.tau}
     columns = answer.row_columns("omni", analysis="streams", **conditions, **settings)
@@ -99,17 +99,16 @@ def _quantities(atoms: Mapping[str, float | np.ndarray]) -> dict[str, float | np
     return dict(zip(QUANTITIES, values, strict=True))
 
 
-def _drop_rows(
-    preset: Preset, full: Extracted, swaps: Sequence[Extracted], intervention: str
-) -> Iterator[dict[str, object]]:
-    answers = [correct(each.extraction, each.extraction.full) for each in (full, *swaps)]
-    after = sum(answers[1:]) / N_SWAPS
+def _drop_rows(preset: Preset, swapped: str, full: Extracted, *swaps: Extracted) -> Rows:
+    extractions = (each.extraction for each in (full, *swaps))
+    before, *answers = (interventions.correct_by_id(each, each.full) for each in extractions)
     settings = {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
     identities = [each.columns["fingerprint"] for each in (full, *swaps)]
     columns = swaps[0].row_columns("omni", answers=identities, **settings)
-    columns |= {"kind": "drop", "quantity": "accuracy lost", "intervention": intervention}
-    for template, changed in after.groupby(list(swaps[0].extraction.templates), sort=False):
-        drop, low, high = accuracy_drop(answers[0], changed, **settings)
+    columns |= {"kind": "drop", "quantity": "accuracy lost", "intervention": swapped}
+    after = (sum(answers) / N_SWAPS).groupby(list(swaps[0].extraction.templates), sort=False)
+    for template, changed in after:
+        drop, low, high = interventions.accuracy_drop(before, changed, **settings)
         columns |= {"template": template, "n_samples": len(changed)}
         yield columns | {"value": drop, "ci_low": low, "ci_high": high}
 
@@ -178,16 +177,14 @@ def correlations(
     return rows.assign(kind="correlation", n_models=data.model.max() + 1)
 
 
-def varies(
-    values: Float[np.ndarray, "cells columns"], variances: Float[np.ndarray, "cells columns"]
-) -> Bool[np.ndarray, " columns"]:
+def varies(values: Numbers, variances: Numbers) -> Bool[np.ndarray, " columns"]:
     """Whether a column is reliable, rounding included, whichever cell is left out."""
-    if len(values) < MIN_CLUSTERS:
+    if len(values) < statistics.MIN_CLUSTERS:
         return np.zeros(values.shape[1], bool)
     variances = variances + 0.1 ** (2 * DECIMALS)
     kept = [np.delete(np.arange(len(values)), index) for index in range(len(values))]
     shares = [statistics.reliability(values[rows], variances[rows]) for rows in kept]
-    return (np.stack(shares) >= MIN_RELIABILITY).all(0)
+    return (np.stack(shares) >= statistics.MIN_RELIABILITY).all(0)
 
 
 def _correlate(
@@ -206,7 +203,8 @@ def _correlate(
 
 
 def _rho(x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "draws p q"]:
-    return np.tensordot(standardized_ranks(x), standardized_ranks(y), (0, 0)).swapaxes(0, 1)
+    ranks = statistics.standardized_ranks
+    return np.tensordot(ranks(x), ranks(y), (0, 0)).swapaxes(0, 1)
 
 
 def _templates(cells: _Cells) -> list[Int[np.ndarray, " templates"]]:
@@ -243,27 +241,21 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for ax, (swap, quantity) in zip(axes, panels, strict=True):
         x = cells[cells["quantity"] == quantity].set_index(_CELL)
         y = cells[cells["intervention"] == swap].set_index(_CELL).loc[x.index]
-        _draw_cells(ax, x, y, colors, markers)
+        numbers = (style.floats(side, "value", "ci_low", "ci_high").T for side in (x, y))
+        for (subset, _, model), (a, *a_ends), (b, *b_ends) in zip(x.index, *numbers, strict=True):
+            look = {"color": colors[subset], "linewidth": 0.4, "alpha": 0.5}
+            ax.vlines(a, *b_ends, **look)
+            if not np.isnan(a_ends[0]):
+                ax.hlines(b, *a_ends, **look)
+            edge = {"markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.3}
+            ax.plot(a, b, markers[model], color=colors[subset], **edge)
+        ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
         ax.set(xlabel=f"{_SYMBOLS[quantity]}, bits", title=swap)
     axes[0].set_ylabel("accuracy lost")
     handles = style.color_handles(colors, linewidth=2.4) + style.model_handles(list(markers))
     above.legend(handles=handles, loc="outside upper center", ncols=4)
     _draw_correlations(below, table)
     return figure
-
-
-def _draw_cells(
-    ax: style.Axes, x: pd.DataFrame, y: pd.DataFrame, colors: Mapping, markers: Mapping
-) -> None:
-    numbers = (style.floats(side, "value", "ci_low", "ci_high").T for side in (x, y))
-    for (subset, _, model), (a, *a_ends), (b, *b_ends) in zip(x.index, *numbers, strict=True):
-        look = {"color": colors[subset], "linewidth": 0.4, "alpha": 0.5}
-        ax.vlines(a, *b_ends, **look)
-        if not np.isnan(a_ends[0]):
-            ax.hlines(b, *a_ends, **look)
-        edge = {"markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.3}
-        ax.plot(a, b, markers[model], color=colors[subset], **edge)
-    ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
 
 
 def _draw_correlations(figure: style.Figure, table: pd.DataFrame) -> None:

@@ -7,6 +7,7 @@ few labels, fitted on other pictures: k-means ``codes``, and the target as predi
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -16,14 +17,17 @@ from jaxtyping import Int
 from scipy.stats import binomtest, false_discovery_control
 
 from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.entropies import joint_information, miller_madow, plug_in
 from pidlib.decomposition.estimate import estimate
 from pidlib.experiments import ATOMS, Preset, declare, style, tables
 from pidlib.experiments.decision_profiles import ESTIMATION
 from pidlib.experiments.omni import stamps
+from pidlib.experiments.omni.stamps import Observations
 from pidlib.experiments.statistics import permutation_p
 
 Labels = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # by kind, target and source
+Codes = Int[np.ndarray, " n"]
 _PROBES = "experiment benchmark split source accuracy ci_low ci_high prior probe_bits codes_bits "
 _PROBES += "target_bits n_fitted n_samples n_codes seed fingerprint"
 _REQUIRED = "pairing target_bits n_samples"
@@ -54,12 +58,14 @@ _FADED = 0.3  # opacity of a bar that permutations reach
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms of each target, and how well each source predicts the target."""
-    (fitted, applied), k = stamps.split(stamps.load(), preset.seed), preset.n_clusters
-    codes = {name: stamps.code(fitted, applied, name, k, preset.seed) for name in applied.sources}
+    fitted, applied = stamps.split(stamps.load(), preset.seed)
+    pairs = {name: (fitted.sources[name], applied.sources[name]) for name in applied.sources}
+    quantized, k = partial(quantize, seed=preset.seed, allow_degenerate=True), preset.n_clusters
+    codes = {name: quantized(*pair, k) for name, pair in pairs.items()}
     predicted = {name: stamps.probe(fitted, applied, name) for name in applied.targets}
     predicted["match"] = predicted["category"]
     labels = {"codes": dict.fromkeys(TARGETS, codes), "probe": predicted}
-    given = stamps.code(fitted, applied, "language", N_CONDITIONS, preset.seed)
+    given = quantized(*pairs["language"], N_CONDITIONS)
     manifest = json.loads((stamps.FOLDER / "manifest.json").read_text(encoding="utf-8"))
     settings = preset.model_dump(include={"n_clusters", *ESTIMATION})
     settings |= {"study": "stamps", "synergy": "value minus its null", "files": manifest["files"]}
@@ -72,9 +78,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     return {name: tables.validate(rows, columns) for (name, columns), rows in measured}
 
 
-def _atoms(
-    preset: Preset, applied: stamps.Observations, labels: Labels, given: Int[np.ndarray, " n"]
-) -> pd.DataFrame:
+def _atoms(preset: Preset, applied: Observations, labels: Labels, given: Codes) -> pd.DataFrame:
     """Atoms by target, kind of labels, pair of sources and pairing."""
     rows, options = [], preset.model_dump(include=ESTIMATION)
     for target, kind in product(TARGETS, labels):
@@ -90,9 +94,7 @@ def _atoms(
     return pd.concat(rows, ignore_index=True)
 
 
-def _pairings(
-    x1: np.ndarray, applied: stamps.Observations, target: str, seed: int
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _pairings(x1: np.ndarray, applied: Observations, target: str, seed: int) -> Iterator[tuple]:
     """Pairing, labels of the first source, target; of ``match``, half the pairs are mismatched."""
     generator = np.random.default_rng(derive_seed("stamps, pairings", seed))
     order = generator.permutation(len(x1))
@@ -155,7 +157,7 @@ def _correct_synergy(atoms: pd.DataFrame) -> pd.DataFrame:
     return atoms
 
 
-def _probes(applied: stamps.Observations, labels: Labels) -> pd.DataFrame:
+def _probes(applied: Observations, labels: Labels) -> pd.DataFrame:
     """Accuracy of each probe with its interval (Wilson); bits of probe and codes on the target."""
     rows = []
     for target, y in applied.targets.items():

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from safetensors.numpy import load_file
 
 from pidlib._common import derive_seed, project_root
-from pidlib.decomposition.codes import quantize
 
 FOLDER = project_root() / "data" / "stamps"
 # Categories of things with at least 40 pictures each.
@@ -93,14 +92,6 @@ def split(features: Features, seed: int = 0) -> tuple[Observations, Observations
         targets = {"category": part["category"].to_numpy(str), "spoken": spoken}
         parts.append(Observations(part.index.to_numpy(str), sources, targets))
     return tuple(parts)
-
-
-def code(
-    fitted: Observations, applied: Observations, source: str, n_clusters: int, seed: int = 0
-) -> Int[np.ndarray, " n"]:
-    """k-means codes of a source's features, fitted on the other pictures without the target."""
-    pair = fitted.sources[source], applied.sources[source]
-    return quantize(*pair, n_clusters, seed, allow_degenerate=True)
 
 
 def probe(fitted: Observations, applied: Observations, target: str) -> dict[str, np.ndarray]:

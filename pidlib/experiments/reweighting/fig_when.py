@@ -44,7 +44,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         for index, (benchmark, group) in enumerate(groups.items()):
             color = TRAINED_COLORS[trained.index(benchmark)]
             side = 0.18 * (index - (len(groups) - 1) / 2)
-            _draw_accuracies(above, group, levels + side, color, joined=name != "base")
+            _draw_accuracies(above, group, levels + side, color)
             _draw_differences(below, group, levels + side, color)
         below.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
         labels = list(levels.index)
@@ -62,9 +62,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     return figure
 
 
-def _draw_accuracies(
-    ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str, joined: bool
-) -> None:
+def _draw_accuracies(ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str) -> None:
     """Accuracies with the standard deviation over seeds, joined if the levels are ordered."""
     for condition in plan.USUAL:
         part = rows[rows["condition"] == condition].drop_duplicates("level")
@@ -73,7 +71,7 @@ def _draw_accuracies(
         marker, face = style.CONDITION_STYLES[condition]
         if condition != Condition.BASE:
             style.interval(ax, x, value - spread, value + spread, color=color, linewidth=0.6)
-        if joined:
+        if (rows["axis"] != "base").all():
             line = ":" if condition == Condition.BASE else "-"
             ax.plot(x, value, color=color, linewidth=0.6, linestyle=line)
         style.points(ax, x, value, marker, color=face, markeredgecolor=color, markersize=3)

@@ -13,7 +13,7 @@ import pandas as pd
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.resampling import bootstrap_decisions, percentile_intervals
 from pidlib.experiments import ATOMS, Preset, Query, Request, extract_all, stages, style, validate
-from pidlib.experiments.stages import Claim, Curves, Statistics, share_of
+from pidlib.experiments.stages import Claim, Curves, Values, share_of
 from pidlib.extraction import PASSES, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import Measured, atom_rows
 
@@ -71,7 +71,7 @@ def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame,
     return atoms, stages.check_trajectories(CLAIMS, stage_statistics, profile)
 
 
-def stage_statistics(curves: Curves) -> Statistics:
+def stage_statistics(curves: Curves) -> Values:
     """The statistics of `CLAIMS` for atoms in bits after all L blocks.
 
     Accumulation is positive for any curve that grows in the middle stage; the middle share tests

@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from pidlib._common import derive_seed
 from pidlib.decomposition import pid
 from pidlib.decomposition.entropies import tabulate
-from pidlib.experiments import Extracted, Preset, Query, Request, extract_all, published, style
+from pidlib.experiments import Preset, Query, Request, extract_all, published, style
 from pidlib.experiments.decision_profiles import ESTIMATION, embedding_profile, embedding_request
 from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.vision_language import protocols
@@ -23,8 +23,7 @@ COLUMNS = protocols.COLUMNS
 LABELS, PUBLISHED = "independent labels", "released, authors' files"
 AUDITED = "0.6 vision + 0.4 language"  # a mixture that has all four atoms
 LABEL_SIZES, LABEL_REPEATS = (50, 1000, 20_000), 100  # the sizes of the published numbers
-_POOLED_SETTINGS = {"n_clusters", *ESTIMATION}
-_SETTINGS = _POOLED_SETTINGS | {"n_sequences", "audit_observations", "audit_codes"}
+_SETTINGS = {"n_clusters", *ESTIMATION, "n_sequences", "audit_observations", "audit_codes"}
 _DASHED = (0, (1.5, 1.2))
 
 
@@ -48,8 +47,18 @@ def measure(preset: Preset) -> pd.DataFrame:
                 rows = protocols.released(tokens, k, preset.n_bootstrap, seed)
                 profiles.append(rows.assign(protocol=protocol, benchmark=AUDITED))
             profiles.append(protocols.mixture_rows(preset, AUDITED, n, k))
-    for answers in extract_all(preset, *requests(preset)):
-        profiles += _both_protocols(preset, *answers)
+    draws, settings = {"n_bootstrap": preset.n_bootstrap, "seed": seed}, {"n_clusters", *ESTIMATION}
+    for sequences, fitted, applied in extract_all(preset, *requests(preset)):
+        others = {"fitted": fitted.columns["fingerprint"], "released": protocols.RELEASED_CODES}
+        others |= {"sequences": sequences.columns["fingerprint"]}
+        others |= preset.model_dump(include=settings)
+        columns = applied.row_columns("vision_language", **others)
+        n = columns.pop("n_samples")
+        tokens = protocols.released(sequences.extraction.tokens, **draws)
+        profiles.append(tokens.assign(protocol="released", **columns))
+        samples = embedding_profile(preset, fitted.extraction, applied.extraction)
+        samples = samples.assign(protocol=protocols.POOLED, n_observations=n)
+        profiles.append(samples.assign(**columns))
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
 
 
@@ -75,20 +84,6 @@ def _labels(seed: int, n: int) -> pd.DataFrame:
     rows = {"atom": [*solved.atoms], "value_bits": values.mean(1), "ci_low": low, "ci_high": high}
     rows = pd.DataFrame(rows).assign(protocol=LABELS, benchmark=LABELS, n_observations=n)
     return rows.assign(n_samples=LABEL_REPEATS, n_codes=k, converged=solved.converged.all())
-
-
-def _both_protocols(
-    preset: Preset, sequences: Extracted, fitted: Extracted, applied: Extracted
-) -> list[pd.DataFrame]:
-    settings = preset.model_dump(include=_POOLED_SETTINGS)
-    others = {"fitted": fitted.columns["fingerprint"]}
-    others |= {"sequences": sequences.columns["fingerprint"], "released": protocols.RELEASED_CODES}
-    columns = applied.row_columns("vision_language", **others, **settings)
-    draws = preset.model_dump(include={"n_bootstrap", "seed"})
-    tokens = protocols.released(sequences.extraction.tokens, **draws).assign(protocol="released")
-    samples = embedding_profile(preset, fitted.extraction, applied.extraction)
-    samples = samples.assign(protocol=protocols.POOLED, n_observations=columns.pop("n_samples"))
-    return [rows.assign(**columns) for rows in (tokens, samples)]
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

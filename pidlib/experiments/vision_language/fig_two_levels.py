@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.stats import entropy
 
 from pidlib.benchmarks import micro
@@ -23,6 +23,7 @@ from pidlib.experiments.tables import ATOMS, declare, validate
 from pidlib.extraction import SOURCES, Extraction
 
 Sources = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
+States = tuple[Sources, Sources] | None  # of the samples for codebooks, and to profile
 _PATH = (  # sources and targets, in the order of the figure
     *(("samples", "decision"), ("states", "decision"), ("probe", "decision")),
     *(("codes", "decision"), ("codes", "state"), ("states", "state")),
@@ -52,12 +53,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def steps(
-    fitted: Extraction,
-    applied: Extraction,
-    n_clusters: int,
-    states: tuple[Sources, Sources] | None = None,
-    tau: float = 0.3,
-    seed: int = 0,
+    fitted: Extraction, applied: Extraction, n_clusters: int, states: States, tau: float, seed: int
 ) -> dict[tuple[str, str, int | None], tuple[Int[np.ndarray, " n"], ...]]:
     """Codes (x1, x2, y) by sources, target and number of codes, fitted on other samples."""
     decision = applied.decisions(tau=tau).argmax(1)
@@ -75,10 +71,8 @@ def steps(
     return result
 
 
-def probe(
-    fitted: Float[np.ndarray, "n d"], applied: Float[np.ndarray, "m d"], states: np.ndarray
-) -> Int[np.ndarray, " m"]:
-    """States of other samples, by a linear discriminant trained on embeddings and states."""
+def probe(fitted: np.ndarray, applied: np.ndarray, states: np.ndarray) -> Int[np.ndarray, " m"]:
+    """States of m samples by their embeddings, with a linear discriminant fitted on n others."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

@@ -150,9 +150,7 @@ def position_codes(
     return np.stack(codes)
 
 
-def _kmeans(
-    points: Float[np.ndarray, "n d"], n_clusters: int, n_init: int, seed: int
-) -> tuple[Float[np.ndarray, "clusters d"], Int[np.ndarray, " n"]]:
+def _kmeans(points: np.ndarray, n_clusters: int, n_init: int, seed: int) -> tuple[np.ndarray, ...]:
     """Centroids and labels; equal tokens give fewer, which the released code accepts too."""
     from sklearn.cluster import k_means
     from sklearn.exceptions import ConvergenceWarning
