@@ -25,7 +25,6 @@ N_NULLS = 3  # permutations of the answers after each block
 MIN_BITS = 0.05  # a share of no more is missing
 
 Claims = Mapping[str, "Claim"]
-
 CLAIM_COLUMNS = declare(
     f"experiment {ORIGIN} statistic value ci_low ci_high verdict early_depth late_depth",
     f"n_samples seed {COMPUTED}",
@@ -83,10 +82,8 @@ def with_null(
 def trajectory(layers: Sequence[int], measure: Callable[[int], Measured]) -> Measured:
     """Measure after every block: values and draws become arrays [L] and [L, n]."""
     if tuple(layers) != tuple(range(len(layers))):
-        raise ValueError(
-            f"stages need every block from 0; this extraction has {tuple(layers)}: "
-            "extract with layers=range(...)"
-        )
+        text = f"stages need every block from 0; this extraction has {tuple(layers)}"
+        raise ValueError(f"{text}: extract with layers=range(...)")
     stage_blocks(len(layers))
     blocks = [measure(layer) for layer in layers]
     atoms = {atom: np.stack([block.atoms[atom] for block in blocks]) for atom in blocks[0].atoms}

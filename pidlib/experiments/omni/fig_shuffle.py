@@ -37,7 +37,7 @@ COLUMNS = declare(
     required="experiment kind value quantity intervention",
 )
 Rows = Iterator[dict[str, object]]
-Numbers = Float[np.ndarray, "cells columns"]
+Numbers, Rhos = Float[np.ndarray, "cells columns"], Float[np.ndarray, "draws groups p q"]
 _CELL = ["benchmark", "template", "model"]
 _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
 _SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
@@ -158,9 +158,8 @@ def correlations(
     null = correlate(every, np.stack(orders, axis=1))
     samples = (_resample(data, generator) for _ in range(n_bootstrap))
     draws = np.concatenate([correlate(rows, rows[:, None]) for rows in samples])
-    ends, null_ends = (
-        np.array(statistics.percentile_interval(drawn, most=0.5)) for drawn in (draws, null)
-    )
+    interval = partial(statistics.percentile_interval, most=0.5)
+    ends, null_ends = np.array(interval(draws)), interval(null)
     few = np.array([len(np.unique(data.template[rows])) < MIN_TEMPLATES for rows in own])
     ends[:, np.flatnonzero(few)] = np.nan
     ends[:, len(few), (few[:, None, None] & members).any(0)] = np.nan
@@ -187,9 +186,7 @@ def varies(values: Numbers, variances: Numbers) -> Bool[np.ndarray, " columns"]:
     return (np.stack(shares) >= statistics.MIN_RELIABILITY).all(0)
 
 
-def _correlate(
-    cells: _Cells, members: np.ndarray, rows: np.ndarray, drops: np.ndarray
-) -> Float[np.ndarray, "draws subsets+3 p q"]:
+def _correlate(cells: _Cells, members: np.ndarray, rows: np.ndarray, drops: np.ndarray) -> Rhos:
     """Rho of x[rows] and y[drops] [n, draws, q] in subsets, their mean, over means, over cells."""
     x, y, subset, model = cells.x[rows], cells.y[drops], cells.subset[rows], cells.model[rows]
     within = [_rho(x[subset == i], y[subset == i]) for i in range(len(members))]
@@ -278,8 +275,8 @@ def _draw_correlations(figure: style.Figure, table: pd.DataFrame) -> None:
     axes[0].set_yticks(places, _SYMBOLS.values())
     axes[0].invert_yaxis()
     figure.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
-    circle = {"marker": "o", "markeredgecolor": style.INK, "markersize": 3.4}
-    handles = [style.handle(words, color=face, **circle) for words, face in _SCOPES.values()]
+    circles = ((words, "o", face) for words, face in _SCOPES.values())
+    handles = style.marker_handles(circles, markersize=3.4)
     handles.append(style.handle("published [N], pairs unknown", **diamond))
     handles.append(style.null_handle("templates and models exchanged, 95 %"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)

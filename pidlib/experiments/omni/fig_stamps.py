@@ -237,7 +237,6 @@ def latex(measured: Mapping[str, pd.DataFrame]) -> str:
     rows = []
     for row in measured["fig_stamps_probes"].itertuples():
         names = _TARGETS[row.benchmark.partition("/")[2]], _SOURCES[row.source]
-        ends = f"{row.ci_low:.2f}--{row.ci_high:.2f}"
-        bits = row.probe_bits, row.codes_bits, row.target_bits
-        rows.append([*names, row.accuracy, ends, row.prior, *bits])
+        accuracy = row.accuracy, f"{row.ci_low:.2f}--{row.ci_high:.2f}", row.prior
+        rows.append([*names, *accuracy, row.probe_bits, row.codes_bits, row.target_bits])
     return tables.booktabs(header, rows, align="llrrrrrr", digits=2)

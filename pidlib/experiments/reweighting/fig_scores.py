@@ -33,33 +33,30 @@ _COUNT = 4  # samples shown of each extreme
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Scores and weights of the training questions, also by other estimators of the local terms."""
-    table = pd.concat([_scores(preset, *first) for first in first_bases(preset)])
-    return validate(table.assign(experiment="reweighting"), COLUMNS)
-
-
-def _scores(preset: Preset, base: str, trained_on: str) -> pd.DataFrame:
-    spec = TrainingSpec.from_preset(preset, base, trained_on, Condition.PID)
-    samples, decisions, scores = scored(preset, spec)
-    rows = np.arange(len(samples))
-    answers = np.array([sample.candidates.index(sample.answer) for sample in samples])
-    names = ["split", "sample_id", "question", "answer"]
-    table = pd.DataFrame(map(attrgetter(*names), samples), columns=names)
-    table = table.join(scores.rename(columns={"fp": "fp_bits", "gap": "gap_bits"}))
-    table["weight"], _ = sample_weights(preset, spec)
-    for estimator in ("BATCH", "LSMI"):
-        other = replace(spec, weighting=replace(spec.weighting, estimator=estimator))
-        table[f"weight_{estimator.lower()}"], _ = sample_weights(preset, other)
-    table["p_answer"] = decisions.joint[rows, answers]
-    table["p_answer_language"] = decisions.unimodal["language"][rows, answers]
-    reconciliation = decision_pid(decisions, tol=0.1).reconciliation  # the same for every tol
-    for name, source in decisions.sources.items():
-        uniform = np.isclose(source, 1 / source.shape[1], rtol=0, atol=1e-12)
-        table[f"fallback_{name}"] = uniform.all(1)
-        table[f"moved_{name}"] = reconciliation[name]
-    table["right"] = decisions.joint.argmax(1) == answers
-    columns = {"base": spec.columns["base"], "benchmark": trained_on, "n_samples": len(samples)}
-    seed = derive_seed(spec.stream, "tuning", spec.seed)
-    return table.assign(**columns, fingerprint=spec.fingerprint, seed=seed)
+    parts, names = [], ["split", "sample_id", "question", "answer"]
+    for base, trained_on in first_bases(preset):
+        spec = TrainingSpec.from_preset(preset, base, trained_on, Condition.PID)
+        samples, decisions, scores = scored(preset, spec)
+        rows = np.arange(len(samples))
+        answers = np.array([sample.candidates.index(sample.answer) for sample in samples])
+        table = pd.DataFrame(map(attrgetter(*names), samples), columns=names)
+        table = table.join(scores.rename(columns={"fp": "fp_bits", "gap": "gap_bits"}))
+        table["weight"], _ = sample_weights(preset, spec)
+        for estimator in ("BATCH", "LSMI"):
+            other = replace(spec, weighting=replace(spec.weighting, estimator=estimator))
+            table[f"weight_{estimator.lower()}"], _ = sample_weights(preset, other)
+        table["p_answer"] = decisions.joint[rows, answers]
+        table["p_answer_language"] = decisions.unimodal["language"][rows, answers]
+        reconciliation = decision_pid(decisions, tol=0.1).reconciliation  # the same for every tol
+        for name, source in decisions.sources.items():
+            uniform = np.isclose(source, 1 / source.shape[1], rtol=0, atol=1e-12)
+            table[f"fallback_{name}"] = uniform.all(1)
+            table[f"moved_{name}"] = reconciliation[name]
+        table["right"] = decisions.joint.argmax(1) == answers
+        columns = {"base": spec.columns["base"], "benchmark": trained_on, "n_samples": len(samples)}
+        seed = derive_seed(spec.stream, "tuning", spec.seed)
+        parts.append(table.assign(**columns, fingerprint=spec.fingerprint, seed=seed))
+    return validate(pd.concat(parts).assign(experiment="reweighting"), COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

@@ -120,12 +120,10 @@ class TrainingSpec:
     @property
     def columns(self) -> dict[str, Any]:
         """Columns that identify the training; hyperparameters without effect are left out."""
-        names = ("base", "trained_on", "condition", "seed", "fingerprint")
         tuning, weighting = ("learning_rate", "rank", "last"), ("top_gap", "top_shortcut")
         weighting += ("gap_weight", "shortcut_weight", "estimator", "reconciliation")
-        columns = {name: getattr(self, name) for name in names}
-        columns["base"] = parse_model(self.base)[0]
-        columns["trained_on"] = canonical(self.trained_on)
+        columns = {"base": parse_model(self.base)[0], "trained_on": canonical(self.trained_on)}
+        columns |= {name: getattr(self, name) for name in ("condition", "seed", "fingerprint")}
         columns |= {"mislabeled": self.mislabeled} if self.mislabeled else {}
         if self.condition != Condition.BASE:
             columns |= {name: getattr(self.tuning, name) for name in tuning}

@@ -92,10 +92,7 @@ def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     opened = open_store(project_root() / preset.cache, key, {"torch": torch.__version__})
     encoded = cache(partial(fusion.encode_questions, groups, tower))
     models = list(product(range(preset.n_fusion_seeds), fusion.MECHANISMS))
-    parts = {
-        f"{mechanism}-{seed}": partial(_train, preset, mechanism, seed, encoded)
-        for seed, mechanism in models
-    }
+    parts = {f"{name}-{k}": partial(_train, preset, name, k, encoded) for k, name in models}
     with opened as store, tqdm(total=len(parts), desc="fusion", unit="model") as bar:
         shards = store.fill(parts, lambda _: bar.update())
     shared = {"fingerprint": fingerprint(**key), "split": preset.split}

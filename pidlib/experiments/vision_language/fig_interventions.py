@@ -90,13 +90,13 @@ def correlations(
     groups = {MEAN: names} | (groups or {})
     counted = reliable >= statistics.MIN_RELIABILITY
     members = np.stack([np.isin(names, group)[:, None] & counted for group in groups.values()])
-    columns = {"value": rank_correlations(x, y, members)}
+    columns = {"value": (value := rank_correlations(x, y, members))}
+    columns |= {name: np.full_like(value, np.nan) for name in ("reliability", "n_benchmarks")}
     generator = np.random.default_rng(derive_seed(seed, "foretold"))
     orders = [generator.permutation(len(models)) for _ in range(n_permutations)]
     null = [rank_correlations(x, y[order], members) for order in orders]
-    clusters = list(
-        pd.Series(models).groupby(families[models].to_numpy(), sort=False).indices.values()
-    )
+    family, known = pd.factorize(families[models])
+    clusters = [np.flatnonzero(family == index) for index in range(len(known))]
     samples = statistics.cluster_bootstrap(clusters, n_bootstrap, generator)
     draws = [rank_correlations(x[drawn], y[drawn], members) for drawn in samples]
     few = len(clusters) < statistics.MIN_CLUSTERS
@@ -104,8 +104,6 @@ def correlations(
         ends = statistics.percentile_interval(np.stack(values), missing)
         columns[f"{name}_low"], columns[f"{name}_high"] = ends
     parts = {name: [name] for name in names} | groups | {POOLED: names}
-    for name in ("reliability", "n_benchmarks"):
-        columns[name] = np.full_like(columns["value"], np.nan)
     columns["reliability"][: len(names)] = reliable[:, None]
     columns["n_benchmarks"][len(names) : -1] = members.sum(1)[:, None]
     cells = {"benchmark": parts, "quantity": QUANTITIES, "intervention": OUTCOMES}
