@@ -88,10 +88,8 @@ def resample(
         parts = group.groupby(pd.factorize(pd.Series(map(within, samples)))[0])
         whole = [rows.index for _, rows in parts if 2 * rows.value_counts().max() <= len(rows)]
         if not whole:
-            raise ValueError(
-                f"no derangement of {field} exists within any of {len(parts)} groups; "
-                "give more samples"
-            )
+            text = f"no derangement of {field} exists within any of {len(parts)} groups"
+            raise ValueError(f"{text}; give more samples")
         changed = {}
         for rows in whole:
             part = resample([samples[row] for row in rows], modality, seed)
@@ -100,18 +98,14 @@ def resample(
     generator = np.random.default_rng(derive_seed(seed, "resample", modality, *ids))
     counts = np.bincount(group)
     if 2 * counts.max() > len(samples):
-        raise ValueError(
-            f"no derangement of {field} exists: {counts.max()} of {len(samples)} samples "
-            f"share one {field}; give more samples"
-        )
+        text = f"{counts.max()} of {len(samples)} samples share one {field}; give more samples"
+        raise ValueError(f"no derangement of {field} exists: {text}")
     # Sorted by content, shifting by the largest group's size guarantees a derangement.
     order = np.lexsort((generator.random(len(samples)), generator.permutation(len(counts))[group]))
     partner = np.empty(len(samples), int)
     partner[order] = np.roll(order, counts.max())
-    return [
-        replace(sample, **{field: getattr(samples[other], field)})
-        for sample, other in zip(samples, partner, strict=True)
-    ]
+    contents = (getattr(samples[other], field) for other in partner)
+    return [replace(each, **{field: new}) for each, new in zip(samples, contents, strict=True)]
 
 
 # On the picture, then on the question.
@@ -136,10 +130,8 @@ def accuracy_drop(
     """
     missing = changed.index.difference(full.index)
     if len(missing):
-        raise ValueError(
-            f"{len(missing)} intervened samples have no full answer: {', '.join(missing[:8])}; "
-            "extract them without the intervention too"
-        )
+        text = f"{len(missing)} intervened samples have no full answer: {', '.join(missing[:8])}"
+        raise ValueError(f"{text}; extract them without the intervention too")
     lost = (full[changed.index] - changed).to_numpy()
     if len(lost) < 2:
         return float(lost.mean()), np.nan, np.nan

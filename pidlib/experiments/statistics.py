@@ -39,10 +39,6 @@ def standardized_ranks(columns: Draws) -> Draws:
     """Ranks along the first axis, standardized: products of such columns sum to Spearman's rho.
 
     Missing where a column is incomplete, constant or shorter than `MIN_CLUSTERS`.
-
-    >>> x = standardized_ranks(np.array([1.0, 2, 3, 4]))
-    >>> round(float(x @ standardized_ranks(np.array([1.0, 3, 2, 4]))), 9)
-    0.8
     """
     return unit_length(rankdata(columns, axis=0))
 
@@ -93,9 +89,6 @@ def restrict_permutations(
     """Restrict permutations of all names to the chosen, as positions among these.
 
     Where a permutation leads outside, its cycle is followed until it returns.
-
-    >>> restrict_permutations(np.array([[1], [2], [0]]), np.array([0, 2])).ravel()
-    array([1, 0])
     """
     places = np.full(len(orders), -1)
     places[chosen] = np.arange(len(chosen))

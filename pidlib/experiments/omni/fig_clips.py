@@ -75,8 +75,8 @@ def _example(row: pd.Series) -> benchmarks.Sample:
     """The first sample of the row's split and seed with the last of the template's questions."""
     wordings = list(micro_av.TEMPLATES[row["template"]].questions.values())[-1]
     samples = benchmarks.load(row["benchmark"], row["split"], n=64, seed=int(row["seed"]))
-    samples = (sample for sample in samples if sample.template == row["template"])
-    return next(sample for sample in samples if sample.question in wordings)
+    own = (sample for sample in samples if sample.template == row["template"])
+    return next(sample for sample in own if sample.question in wordings)
 
 
 def _draw_spectrogram(ax: style.Axes, audio: np.ndarray) -> None:

@@ -63,11 +63,10 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         (both, columns), (vision, other) = measured
         columns["fingerprint"] = fingerprint(of=[columns["fingerprint"], other["fingerprint"]])
         claims.append(stages.check_trajectories(CLAIMS, gate, both, vision, **columns))
-    tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
-    tables = {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
-    tested = tables["fig_gate_claims"]
-    tested.loc[tested["statistic"].isin(CONSEQUENCES), "verdict"] = "follows"
-    return tables
+    claims = pd.concat(claims)
+    claims["verdict"] = claims["verdict"].mask(claims["statistic"].isin(CONSEQUENCES), "follows")
+    tables = zip(COLUMNS.items(), (pd.concat(atoms), claims), strict=True)
+    return {name: validate(rows, columns) for (name, columns), rows in tables}
 
 
 def gate(fused: Curves, plain: Curves) -> Values:

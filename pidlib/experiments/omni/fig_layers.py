@@ -83,7 +83,14 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         stages.draw_stages(ax)
         stages.draw_trajectories(ax, rows, style.SENSORY)
         for atom in ("unique_vision", "synergy"):
-            _draw_half_depth(ax, rows[rows["atom"] == atom].sort_values("layer"))
+            line = rows[rows["atom"] == atom].sort_values("layer")
+            half, color = half_depth(style.floats(line["value_bits"])), style.COLORS[atom]
+            if np.isfinite(half):
+                ax.axvline(half, color=color, linewidth=0.8, linestyle=_DASHED, zorder=1)
+                face = color if half >= 1 / len(line) else "white"  # before the first block
+                look = {"color": color, "markerfacecolor": face, "markersize": 6, "zorder": 5}
+                look |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
+                ax.plot([half], [1], marker=7, **look)
         ax.set_title(style.model_name(model).replace(", ", ",\n"), pad=10)  # above the markers
     axes[0].set_ylabel("bits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
@@ -92,16 +99,6 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles = [*style.atom_lines(style.MARKERS, style.SENSORY), *profiles.legend_handles(), half]
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
-
-
-def _draw_half_depth(ax: style.Axes, line: pd.DataFrame) -> None:
-    """A line with a triangle at the upper edge, hollow before the first block."""
-    half, color = half_depth(style.floats(line["value_bits"])), style.COLORS[line["atom"].iloc[0]]
-    if np.isfinite(half):
-        ax.axvline(half, color=color, linewidth=0.8, linestyle=_DASHED, zorder=1)
-        face = color if half >= 1 / len(line) else "white"
-        look = {"color": color, "markerfacecolor": face, "markersize": 6, "zorder": 5}
-        ax.plot([half], [1], marker=7, transform=ax.get_xaxis_transform(), clip_on=False, **look)
 
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:

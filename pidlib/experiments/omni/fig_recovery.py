@@ -59,8 +59,8 @@ def measure(preset: Preset) -> pd.DataFrame:
         own = own_truths(law.extraction, benchmark, preset.split, preset.tau)
         task = benchmark.removeprefix("micro_av/")
         states = micro_av.states(task, preset.split, preset.n_omni, preset.seed)
-        answers = correct(extraction, PASSES["joint"]).groupby(np.array(extraction.templates))
-        accuracy = answers.mean()
+        answers = correct(extraction, PASSES["joint"])
+        accuracy = answers.groupby(np.array(extraction.templates)).mean()
         for condition in CONDITIONS:
             content = [(v, a) for _, v, a, _ in states] if condition == "ignored" else None
             groups = split_by(extraction, condition, content=content, tau=preset.tau)
@@ -79,9 +79,6 @@ def truth(template: str, condition: str) -> PID:
     """Sensory PID of the ideal answerer: the limit of an estimate under a condition.
 
     Given the template the sources are (v, t) and (a, t), a table of blocks that share t.
-
-    >>> truth("polarity", "question").synergy, truth("polarity", "ignored").synergy
-    (1.0, 0.0)
     """
     if condition != "template":
         return micro_av.sensory_truth(template, ignored=condition == "ignored")

@@ -32,8 +32,14 @@ def measure(preset: Preset) -> pd.DataFrame:
     Level ``all`` of these is the claim; others take synergy without fallback, or omit a benchmark.
     """
     draws, seed = preset.n_resamples, preset.seed
-    rows = outcomes(preset, trainings(preset)).table
-    synergy = _with_evaluation(rows, base_synergy(preset))
+    rows, synergy = outcomes(preset, trainings(preset)).table, base_synergy(preset)
+    # On the evaluation questions, synergy is that of the base's outcome on profile questions.
+    own = rows[(rows["condition"] == Condition.BASE) & (rows["measure"] == "synergy")]
+    own = own.join(synergy[_WITHOUT_FALLBACK], on=["base", "trained_on"])
+    own = own.assign(benchmark=own["trained_on"].map(evaluation_name), **{_BITS: own["value"]})
+    own = own.set_index(["base", "benchmark"])[list(synergy)].astype(float)
+    synergy = pd.concat([own, synergy])
+    synergy = synergy[~synergy.index.duplicated()]  # hub benchmarks have one name for both
     on, own = rows["benchmark"], rows["trained_on"]
     rows = rows[(rows["measure"] == "accuracy") & ((on != own) | (on == own.map(evaluation_name)))]
     cells = paired.compare(rows, _PAIRS, n_resamples=draws, seed=seed).assign(kind="gain")
@@ -61,15 +67,6 @@ def base_synergy(preset: Preset) -> pd.DataFrame:
     table = population.population_table(preset, *requests(preset), without_fallback=True)
     columns = {"synergy_bits": _BITS, "synergy_without_fallback_bits": _WITHOUT_FALLBACK}
     return table.set_index(["model", "benchmark"])[[*columns]].rename(columns=columns).astype(float)
-
-
-def _with_evaluation(rows: pd.DataFrame, synergy: pd.DataFrame) -> pd.DataFrame:
-    """Add synergy on the evaluation questions, from the base's outcome on profile questions."""
-    own = rows[(rows["condition"] == Condition.BASE) & (rows["measure"] == "synergy")]
-    own = own.join(synergy[_WITHOUT_FALLBACK], on=["base", "trained_on"])
-    own = own.assign(benchmark=own["trained_on"].map(evaluation_name), **{_BITS: own["value"]})
-    table = pd.concat([own.set_index(["base", "benchmark"])[list(synergy)].astype(float), synergy])
-    return table[~table.index.duplicated()]  # hub benchmarks have one name for both
 
 
 def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:

@@ -134,9 +134,8 @@ def by_condition(rows: pd.DataFrame, by: Names = CELL) -> pd.DataFrame:
     keys = [*by, "seed", "condition"]
     wrong = rows[keys].isna().any(axis=1) | rows.duplicated(keys)
     if wrong.any():
-        raise ValueError(
-            f"{wrong.sum()} of {len(rows)} rows lack one of {', '.join(keys)} or repeat them all"
-        )
+        text = f"lack one of {', '.join(keys)} or repeat them all"
+        raise ValueError(f"{wrong.sum()} of {len(rows)} rows {text}")
     table = rows.pivot_table("value", [*by, "seed"], "condition", sort=False).astype(float)
     if Condition.BASE in table and len(table.columns) > 1:
         values = table[Condition.BASE].groupby(level=list(by), sort=False)

@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 # them: atoms are certified, and weights were the same for local terms at 1e-4, 1e-6 and 1e-8 bits.
 _MODULES = {
     "": "reweighting experiments.reweighting.questions experiments.reweighting.training "
-    "decomposition.decisions decomposition.marginals "
-    "training.lora training.loop models.families models.load benchmarks.pictures "
-    "benchmarks.task benchmarks.sample "
+    "decomposition.decisions decomposition.marginals training.lora training.loop models.families "
+    "models.load benchmarks.pictures benchmarks.task benchmarks.sample "
     "extraction.extractor extraction.job extraction.reader extraction.prompts extraction.masking "
     "extraction.result extraction.seams",
     "BATCH": "decomposition.batch",

@@ -59,11 +59,15 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
         ranks = standardized_ranks((profiles - centre).round(DECIMALS).T)
         rho = ranks.T @ ranks
         permuted = np.stack([rho[np.ix_(order, order)][upper] for order in orders])
-        means = pd.DataFrame(
-            {"kin": group, "n_pairs": chosen.sum()} | _mean_of_group(permuted, chosen)
-            for group, chosen in pair_groups(pairs).items()
-        )
-        parts += [table.assign(measure=name) for table in (pairs.assign(rho=rho[upper]), means)]
+        parts.append(pairs.assign(rho=rho[upper], measure=name))
+        for group, chosen in pair_groups(pairs).items():
+            row = {"kin": group, "n_pairs": chosen.sum(), "measure": name}
+            if chosen.any() and not chosen.all():
+                mean, *null = np.nanmean(permuted[:, chosen], axis=1)
+                row |= {"rho": mean, "null_mean": np.mean(null)}
+                row["null_low"], row["null_high"] = np.quantile(null, (0.025, 0.975))
+                row["null_p"] = permutation_p(mean, np.array(null))
+            parts.append(pd.DataFrame([row]))
     population = models["fingerprint"].tolist()
     key = fingerprint(population=population, n_resamples=n_resamples, seed=seed)
     shared = {"experiment": models["experiment"].iloc[0], "n_samples": models["n_samples"].min()}
@@ -80,16 +84,6 @@ def pair_groups(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
     apart = pairs["accuracy_apart"].to_numpy(float)
     chosen = (family, family & size, size, apart < np.median(apart))
     return dict(zip(GROUPS, chosen, strict=True))
-
-
-def _mean_of_group(rho: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    """The mean over chosen pairs of rho [orders, pairs] in the first order, and its null."""
-    if not chosen.any() or chosen.all():
-        return {}
-    mean, *null = np.nanmean(rho[:, chosen], axis=1)
-    (low, high), p = np.quantile(null, (0.025, 0.975)), permutation_p(mean, np.array(null))
-    row = {"rho": mean, "null_mean": np.mean(null), "null_p": p}
-    return row | {"null_low": low, "null_high": high}
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

@@ -64,9 +64,8 @@ def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
         return benchmarks.load(members[0], split, n, seed)
     samples = [sample for member in members for sample in benchmarks.load(member, split)]
     if n > len(samples):
-        raise ValueError(
-            f"asked for {n} questions of {name!r} {split}, which has {len(samples)}; ask for fewer"
-        )
+        text = f"asked for {n} questions of {name!r} {split}, which has {len(samples)}"
+        raise ValueError(f"{text}; ask for fewer")
     Random(derive_seed(seed, "fusion", name, split)).shuffle(samples)
     return samples[:n]
 
@@ -216,7 +215,11 @@ def figure(table: pd.DataFrame) -> style.Figure:
         rows = models[models["benchmark"] == benchmark]
         shares.set_title(style.benchmark_name(benchmark))
         _draw_shares(shares, rows)
-        _draw_accuracy(accuracy, rows)
+        accuracy.set(xlabel="accuracy", xlim=(0, 1.03))
+        prior, own = rows["prior"].iloc[0], rows[rows["target"] == "hidden"]
+        accuracy.axvspan(0, prior, color=style.NULL, alpha=0.6, linewidth=0)
+        y = list(map(_PLACES.index, own["model"]))
+        style.points(accuracy, own["accuracy"], y, "o", markersize=2.8)
         _draw_effect(effect, moved[moved["benchmark"] == benchmark], published)
     for ax in axes[:2, 0]:
         ax.set_yticks(range(len(_MECHANISMS)), _MECHANISMS.values())
@@ -253,15 +256,6 @@ def _draw_shares(ax: style.Axes, models: pd.DataFrame) -> None:
         style.points(ax, values, y, marker, color=face, markersize=2.8, markeredgewidth=0.6)
         if np.isfinite(values).any():
             ax.plot(np.nanmean(values), y[0], "|", color=style.INK, markersize=9, zorder=6)
-
-
-def _draw_accuracy(ax: style.Axes, models: pd.DataFrame) -> None:
-    ax.set_xlabel("accuracy")
-    ax.axvspan(0, models["prior"].iloc[0], color=style.NULL, alpha=0.6, linewidth=0)
-    rows = models[models["target"] == "hidden"]
-    y = list(map(_PLACES.index, rows["model"]))
-    style.points(ax, rows["accuracy"].to_numpy(float), y, "o", markersize=2.8)
-    ax.set_xlim(0, 1.03)
 
 
 def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:

@@ -50,7 +50,11 @@ def measure(preset: Preset) -> pd.DataFrame:
     families = models.drop_duplicates("model").set_index("model")["family"]
     groups = population.benchmark_groups(models)
     groups = {n: names for n, names in groups.items() if len(names) > 1 and n != population.ALL}
-    table = pd.concat([_quantities(models), pd.DataFrame(_drops(preset))])
+    columns = [*ORIGIN.split(), "n_samples", "fingerprint", "converged"]
+    renamed = models.rename(columns={column: name for name, column in MEASURED.items()})
+    rows = renamed.melt(columns, MEASURED, "quantity", ignore_index=False).sort_index(kind="stable")
+    rows["converged"] = rows["converged"].where(rows["quantity"].isin(SOLVED))
+    table = pd.concat([rows.assign(kind="quantity"), pd.DataFrame(_drops(preset))])
     table = table.assign(experiment="vision_language", seed=preset.seed)
     sizes = preset.n_bootstrap, preset.n_resamples
     correlated = correlations(table, families, *sizes, preset.seed, groups)
@@ -129,15 +133,6 @@ def rank_correlations(
     pooled = np.einsum("np,nq->pq", *(ranks(side.reshape(-1, side.shape[-1])) for side in (x, y)))
     means = statistics.group_mean(within, members[:, :, None])
     return np.concatenate([within, means, pooled[None]])
-
-
-def _quantities(models: pd.DataFrame) -> pd.DataFrame:
-    """Quantities of the population's table, a row each."""
-    columns = [*ORIGIN.split(), "n_samples", "fingerprint", "converged"]
-    renamed = models.rename(columns={column: name for name, column in MEASURED.items()})
-    rows = renamed.melt(columns, MEASURED, "quantity", ignore_index=False)
-    rows["converged"] = rows["converged"].where(rows["quantity"].isin(SOLVED))
-    return rows.assign(kind="quantity").sort_index(kind="stable")
 
 
 def _changes(preset: Preset) -> dict[str, Callable[[Sequence[Sample]], list[Sample]]]:

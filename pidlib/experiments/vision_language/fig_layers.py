@@ -67,8 +67,8 @@ def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame,
 
     profile = stages.trajectory(extraction.layers, measure_block)
     fixed = {"source_a": "vision", "source_b": "language", "unimodal": "masked"}
-    atoms = profile.rows.assign(**fixed, estimator="exact")
-    return atoms, stages.check_trajectories(CLAIMS, stage_statistics, profile)
+    claims = stages.check_trajectories(CLAIMS, stage_statistics, profile)
+    return profile.rows.assign(**fixed, estimator="exact"), claims
 
 
 def stage_statistics(curves: Curves) -> Values:

@@ -24,10 +24,9 @@ from pidlib.extraction import SOURCES, Extraction
 
 Sources = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
 States = tuple[Sources, Sources] | None  # of the samples for codebooks, and to profile
-_PATH = (  # sources and targets, in the order of the figure
-    *(("samples", "decision"), ("states", "decision"), ("probe", "decision")),
-    *(("codes", "decision"), ("codes", "state"), ("states", "state")),
-)
+# Sources and targets, in the order of the figure.
+_PATH = [(sources, "decision") for sources in ("samples", "states", "probe", "codes")]
+_PATH += [("codes", "state"), ("states", "state")]
 _SHOWN = {"synergy": -0.16, "unique_language": 0.16}  # atoms and their side of a step
 
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")

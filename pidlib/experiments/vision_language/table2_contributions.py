@@ -97,21 +97,18 @@ def figure(table: pd.DataFrame) -> style.Figure:
     ax.spines[:].set_visible(False)
     ticks = {"ticks": [0, 0.25, 0.5, 0.75, 1], "label": r"$C_\ell$"}
     bar = figure.colorbar(image, ax=ax, fraction=0.025, pad=0.03, **ticks)
-    reported = table[table["grade"].notna() & table["value_bits"].isna()]
-    handles = [_draw_published(bar.ax, row) for row in reported.itertuples()]
+    handles = []
+    for row in table[table["grade"].notna() & table["value_bits"].isna()].itertuples():
+        ends = _language_shares(row)
+        x, y, width, kind, marker = (-0.8, -0.1), ends * 2, 1, "share", "_"
+        if len(ends) > 1:
+            x, y, width, kind, marker = (-0.45, -0.45), ends, 1.6, "range", "|"
+        look = {"linewidth": width, "solid_capstyle": "butt", "clip_on": False}
+        bar.ax.plot(x, y, color=style.INK, **look)  # next to the color scale
+        words = f"published {kind}: {_place(row)} (grade {row.grade})"
+        handles.append(style.handle(words, color=style.INK, marker=marker, markersize=7))
     figure.legend(handles=handles, loc="outside lower right", ncols=max(len(handles), 1))
     return figure
-
-
-def _draw_published(ax: style.Axes, row) -> style.Artist:
-    """Draw a published share or range next to the color scale; return its legend entry."""
-    ends = _language_shares(row)
-    x, y, width, kind, marker = (-0.8, -0.1), ends * 2, 1, "share", "_"
-    if len(ends) > 1:
-        x, y, width, kind, marker = (-0.45, -0.45), ends, 1.6, "range", "|"
-    ax.plot(x, y, color=style.INK, linewidth=width, solid_capstyle="butt", clip_on=False)
-    words = f"published {kind}: {_place(row)} (grade {row.grade})"
-    return style.handle(words, color=style.INK, marker=marker, markersize=7)
 
 
 def latex(table: pd.DataFrame) -> str:
