@@ -111,7 +111,13 @@ def figure(table: pd.DataFrame) -> style.Figure:
     ideal = truths.set_index(["template", "given", "atom"])["value_bits"].sort_index()
     for row, (condition, label) in zip(axes, _ROW_LABELS.items(), strict=True):
         for ax, template in zip(row, templates, strict=True):
-            _draw_truth(ax, ideal[template, "question"], ideal[template, condition])
+            for index, atom in enumerate(style.SENSORY):
+                style.bars(ax, [index], [ideal[template, "question", atom]], atom, 0.84, alpha=0.6)
+                estimated = ideal[template, condition, atom]
+                ax.hlines(estimated, index - 0.46, index + 0.46, zorder=3, **_TICK)
+            ax.set_xticks(range(4), [style.SYMBOLS[atom] for atom in style.SENSORY], fontsize=6)
+            ax.set_xlim(-0.6, 3.6)
+            ax.tick_params(axis="x", length=0, pad=3)
             own = measured[(measured["template"] == template) & (measured["given"] == condition)]
             for index, model in enumerate(models):
                 offset = (index - (len(models) - 1) / 2) * 0.2
@@ -132,15 +138,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
     note = profiles.training_note(models)
     figure.legend(handles=handles, loc="outside lower center", ncols=3, **note)
     return figure
-
-
-def _draw_truth(ax: style.Axes, bars: pd.Series, ticks: pd.Series) -> None:
-    for index, atom in enumerate(style.SENSORY):
-        style.bars(ax, [index], [bars[atom]], atom, 0.84, alpha=0.6)
-        ax.hlines(ticks[atom], index - 0.46, index + 0.46, zorder=3, **_TICK)
-    ax.set_xticks(range(4), [style.SYMBOLS[atom] for atom in style.SENSORY], fontsize=6)
-    ax.set_xlim(-0.6, 3.6)
-    ax.tick_params(axis="x", length=0, pad=3)
 
 
 def _draw_points(ax: style.Axes, rows: pd.DataFrame, offset: float, marker: str) -> None:

@@ -45,7 +45,15 @@ def figure(table: pd.DataFrame) -> style.Figure:
             color = TRAINED_COLORS[trained.index(benchmark)]
             side = 0.18 * (index - (len(groups) - 1) / 2)
             _draw_accuracies(above, group, levels + side, color)
-            _draw_differences(below, group, levels + side, color)
+            pid = group[group["condition"] == Condition.PID]
+            pid = pid[pid["against"] == Condition.UNIFORM]
+            numbers = style.floats(pid, "difference", "ci_low", "ci_high", "null_high")
+            value, low, high, null = 100 * numbers
+            x = (levels + side)[pid["level"]].to_numpy()
+            below.use_sticky_edges = False
+            below.bar(x, 2 * np.nan_to_num(null), 0.13, bottom=-np.nan_to_num(null), **NULL_BAND)
+            style.interval(below, x, low, high, color=color)
+            style.points(below, x, value, "D", color=color, markeredgewidth=0.3)
         below.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
         labels = list(levels.index)
         if name == "base":
@@ -75,14 +83,3 @@ def _draw_accuracies(ax: style.Axes, rows: pd.DataFrame, places: pd.Series, colo
             line = ":" if condition == Condition.BASE else "-"
             ax.plot(x, value, color=color, linewidth=0.6, linestyle=line)
         style.points(ax, x, value, marker, color=face, markeredgecolor=color, markersize=3)
-
-
-def _draw_differences(ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str) -> None:
-    rows = rows[(rows["condition"] == Condition.PID) & (rows["against"] == Condition.UNIFORM)]
-    x = places[rows["level"]].to_numpy()
-    columns = ("difference", "ci_low", "ci_high", "null_high")
-    value, low, high, null = 100 * style.floats(rows, *columns)
-    ax.use_sticky_edges = False
-    ax.bar(x, 2 * np.nan_to_num(null), 0.13, bottom=-np.nan_to_num(null), **NULL_BAND)
-    style.interval(ax, x, low, high, color=color)
-    style.points(ax, x, value, "D", color=color, markeredgewidth=0.3)

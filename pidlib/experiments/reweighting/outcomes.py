@@ -16,7 +16,7 @@ from pidlib._common import project_root
 from pidlib.experiments import Preset
 from pidlib.experiments.reweighting.plan import all_conditions
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
-from pidlib.experiments.reweighting.training import cache_folder, cached_shard, train_and_measure
+from pidlib.experiments.reweighting.training import cached_shard, train_and_measure
 from pidlib.experiments.tables import COMPUTED, declare, read, validate
 from pidlib.extraction.store import Store
 
@@ -57,7 +57,8 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
             "n_tuning_seeds 3 and n_remade_seeds 3. If code was, "
             "`python -m pidlib.experiments outcomes` makes the missing trainings"
         )
-    cached = sum(Store(cache_folder(preset, spec.fingerprint), {}).is_complete for spec in here)
+    cache = project_root() / preset.cache
+    cached = sum(Store(cache / spec.fingerprint, {}).is_complete for spec in here)
     made = make_outcomes(preset, here)
     both = check_committed(made, committed)
     summary = f"{len(here) - cached} trainings made now, {cached} made here before"
@@ -98,7 +99,7 @@ def outcome(preset: Preset, spec: TrainingSpec) -> pd.DataFrame:
     make = partial(train_and_measure, preset, spec)
     shard = cached_shard(preset, spec.identity, "outcome", make)
     # This also removes adapters, which served to resume an interrupted training.
-    Store(cache_folder(preset, spec.fingerprint)).join(["outcome"])
+    Store(project_root() / preset.cache / spec.fingerprint).join(["outcome"])
     rows = pd.DataFrame(shard.facts | {"value": shard.arrays["value"]})
     return validate(rows.assign(**spec.columns), COLUMNS)
 

@@ -109,7 +109,16 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes = above.subplots(1, len(modes), sharex=True, sharey=True, squeeze=False)[0]
     summary = errors(table)
     for mode, ax in zip(modes, axes, strict=True):
-        _draw_estimates(ax, table[table["unimodal"] == mode])
+        rows = table[table["unimodal"] == mode]
+        top = style.floats(rows["truth_bits"]).max()
+        ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
+        for atom in style.VISION_LANGUAGE:
+            own, color = rows[rows["atom"] == atom], style.COLORS[atom]
+            x = style.floats(own["truth_bits"])
+            look = {"color": color, "linewidth": 0.4, "alpha": 0.4, "zorder": 2}
+            style.interval(ax, x, own["ci_low"], own["ci_high"], **look)
+            ax.plot(x, style.best(own), ".", color=color, markersize=2.4, alpha=0.7, zorder=3)
+        ax.set_xlim(-0.04 * top, 1.04 * top)
         error, low, high, covered = summary.loc[mode, ALL][["error_bits", *_ENDS, "covered"]]
         numbers = f"off by {error:.3f} [{low:.3f}, {high:.3f}] bits\n"
         numbers += f"{100 * covered:.0f} % of the intervals hold the truth"
@@ -119,18 +128,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
     above.legend(handles=style.atom_points(), loc="outside upper center", ncols=4)
     _draw_errors(below, summary, modes, list(table["benchmark"].unique()))
     return figure
-
-
-def _draw_estimates(ax: style.Axes, rows: pd.DataFrame) -> None:
-    top = style.floats(rows["truth_bits"]).max()
-    ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
-    for atom in style.VISION_LANGUAGE:
-        own, color = rows[rows["atom"] == atom], style.COLORS[atom]
-        x = style.floats(own["truth_bits"])
-        look = {"color": color, "linewidth": 0.4, "alpha": 0.4, "zorder": 2}
-        style.interval(ax, x, own["ci_low"], own["ci_high"], **look)
-        ax.plot(x, style.best(own), ".", color=color, markersize=2.4, alpha=0.7, zorder=3)
-    ax.set_xlim(-0.04 * top, 1.04 * top)
 
 
 def _draw_errors(part: style.Figure, summary: pd.DataFrame, modes: list, names: list) -> None:

@@ -3,6 +3,8 @@
 Sources as in `fig_embeddings`; the target is the last state after each block, with its codebook.
 """
 
+from itertools import product
+
 import pandas as pd
 
 from pidlib.decomposition.codes import quantize
@@ -37,13 +39,20 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """Corrected atoms against the relative depth of the block; filled markers are significant."""
     models = list(table["model"].unique())
     figure, panels = style.benchmark_panels(table["benchmark"].unique(), xlabel="relative depth")
-    for benchmark, ax in panels.items():
-        for index, model in enumerate(models):
-            rows = table[(table["benchmark"] == benchmark) & (table["model"] == model)]
-            shift = 0.012 * (index - (len(models) - 1) / 2)
-            for atom in style.VISION_LANGUAGE:
-                line = rows[rows["atom"] == atom].sort_values("layer")
-                _draw_line(ax, line, style.COLORS[atom], style.MARKERS[index], shift)
+    lines = table.sort_values("layer", kind="stable").groupby(["benchmark", "model", "atom"])
+    cells = product(panels.items(), enumerate(models), style.VISION_LANGUAGE)
+    for (benchmark, ax), (index, model), atom in cells:
+        rows, color = lines.get_group((benchmark, model, atom)), style.COLORS[atom]
+        x = (rows["layer"].to_numpy(float) + 1) / (rows["layer"].max() + 1)
+        x += 0.012 * (index - (len(models) - 1) / 2)
+        value = style.floats(rows["corrected_bits"])
+        significant = (rows["null_p"] <= LEVEL).to_numpy(bool, na_value=False)
+        ax.plot(x, value, color=color, linewidth=0.9, zorder=2)
+        style.interval(ax, x, rows["ci_low"], rows["ci_high"], color=color, linewidth=0.6)
+        look = {"markeredgecolor": color, "markersize": 2.8, "zorder": 3}
+        for chosen, face in ((significant, color), (~significant, "white")):
+            ax.plot(x[chosen], value[chosen], style.MARKERS[index], color=face, **look)
+    for ax in panels.values():
         ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
         ax.set_xlim(0, 1.06)
     filled = ("clears its null", "o", style.FAINT), ("does not", "o", "white")
@@ -52,14 +61,3 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = [*style.model_handles(models), *filled]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     return figure
-
-
-def _draw_line(ax: style.Axes, rows: pd.DataFrame, color: str, marker: str, shift: float) -> None:
-    x = (rows["layer"].to_numpy(float) + 1) / (rows["layer"].max() + 1) + shift
-    value = style.floats(rows["corrected_bits"])
-    significant = (rows["null_p"] <= LEVEL).to_numpy(bool, na_value=False)
-    ax.plot(x, value, color=color, linewidth=0.9, zorder=2)
-    style.interval(ax, x, rows["ci_low"], rows["ci_high"], color=color, linewidth=0.6)
-    look = {"markeredgecolor": color, "markersize": 2.8, "zorder": 3}
-    for chosen, face in ((significant, color), (~significant, "white")):
-        ax.plot(x[chosen], value[chosen], marker, color=face, **look)
