@@ -59,8 +59,7 @@ def extract_tasks(preset: Preset, models: Sequence[str] = ()) -> list[Task]:
 
 
 def training_tasks(preset: Preset, specs: Sequence[TrainingSpec]) -> list[Task]:
-    """Trainings; those of a group share scores."""
-    # two threads of a CPU are slower than one on small batches
+    """Trainings, on one thread as batches are small; those of a group share scores."""
     parts, run = attrgetter("base", "trained_on", "seed"), partial(single_thread()(outcome), preset)
     return [
         Task("{} on {}, seed {}".format(*parts(spec)), spec.base, partial(run, spec))

@@ -14,8 +14,6 @@ from pidlib._common import derive_seed
 from pidlib.benchmarks import Sample
 from pidlib.extraction import Extraction
 
-Intervention = Callable[[Sequence[Sample], int], list[Sample]]  # of samples and a seed
-
 GRAY = 128  # zero after normalization with mean and deviation one half
 GRID = 4  # patches a side
 WIDTH = 1 / 8  # standard deviation of the blur, as a share of the shorter side
@@ -24,11 +22,6 @@ WIDTH = 1 / 8  # standard deviation of the blur, as a share of the shorter side
 def blank(sample: Sample) -> Sample:
     """Replace the picture by gray pixels of the same size."""
     return replace(sample, image=Image.new("RGB", sample.image.size, (GRAY,) * 3))
-
-
-def no_image(sample: Sample) -> Sample:
-    """Remove the picture: the prompt is the question alone."""
-    return replace(sample, image=None)
 
 
 def shuffle_pixels(sample: Sample, seed: int = 0) -> Sample:
@@ -108,10 +101,10 @@ def resample(
     return [replace(each, **{field: new}) for each, new in zip(samples, contents, strict=True)]
 
 
-# On the picture, then on the question.
-INTERVENTIONS: dict[str, Intervention] = {
+# On the picture, then on the question; of samples and a seed.
+INTERVENTIONS: dict[str, Callable[[Sequence[Sample], int], list[Sample]]] = {
     "blank": lambda samples, seed: list(map(blank, samples)),
-    "no image": lambda samples, seed: list(map(no_image, samples)),
+    "no image": lambda samples, seed: [replace(sample, image=None) for sample in samples],
     "resampled": lambda samples, seed: resample(samples, "vision", seed),
     "pixels": lambda samples, seed: [shuffle_pixels(sample, seed) for sample in samples],
     "patches": lambda samples, seed: [shuffle_patches(sample, seed) for sample in samples],

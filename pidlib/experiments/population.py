@@ -32,7 +32,6 @@ _SIZES = {"below 5 B": 5, "5 to 20 B": 20, "above 20 B": np.inf}  # billions of 
 _MINI_SIZES = {"compact": "0.2 to 0.4 M", "small": "1.0 to 1.2 M", "deep": "1.4 to 1.9 M"}
 _KINDS = {"synergy": "synergy-driven", "unique_language": "prior-driven"}
 _KINDS |= {"unique_vision": "picture-driven", "redundancy": "redundant"}
-
 COLUMNS = declare(
     f"experiment {ORIGIN} size",
     *(f"{atom}_bits" for atom in ATOMS),

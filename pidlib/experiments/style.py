@@ -148,10 +148,8 @@ def atom_points(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
 def atom_lines(markers: str = "", atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
     """Legend entries of atoms as lines, with a marker each if markers are given."""
     look = {"linestyle": "-", "markersize": 2.4, "linewidth": 0.9}
-    return [
-        handle(_label(atom), color=COLORS[atom], marker=marker, **look)
-        for atom, marker in zip_longest(atoms, markers[: len(atoms)], fillvalue="")
-    ]
+    marked = zip_longest(atoms, markers[: len(atoms)], fillvalue="")
+    return [handle(_label(atom), color=COLORS[atom], marker=m, **look) for atom, m in marked]
 
 
 def _label(atom: str) -> str:

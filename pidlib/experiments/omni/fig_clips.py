@@ -49,7 +49,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
     page, foot = figure.subfigures(2, 1, height_ratios=(1.5 * rows, 0.5))
     sheets = page.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
     for sheet, (name, shown) in zip(sheets, templates, strict=False):
-        sample = _example(shown.iloc[0])
+        # the first sample with the last of the template's questions
+        benchmark, split, seed = shown.iloc[0][["benchmark", "split", "seed"]]
+        wordings = list(micro_av.TEMPLATES[name].questions.values())[-1]
+        samples = benchmarks.load(benchmark, split, n=64, seed=int(seed))
+        own = (sample for sample in samples if sample.template == name)
+        sample = next(sample for sample in own if sample.question in wordings)
         title = rf"$\bf{{{name.replace('_', '~')}}}$  ({shown['kind'].iloc[0]})"
         title += f"\n{sample.question} $\\bf{{{sample.answer}}}$"
         sheet.suptitle(title, x=0.02, ha="left", fontsize=7.5, linespacing=1.1)
@@ -65,18 +70,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
         draw_pairs(ax, shown, "given", _CONDITIONS, style.SENSORY)
         scale_bits(ax, table, fontsize=6.5)
         ax.set_xlim(-0.6, 3.6)
-    handles = pair_handles(_CONDITIONS, style.SENSORY)
-    title = "Atoms of the ideal answerer"
+    handles, title = pair_handles(_CONDITIONS, style.SENSORY), "Atoms of the ideal answerer"
     foot.legend(handles=handles, loc="center", ncols=len(handles), title=title)
     return figure
-
-
-def _example(row: pd.Series) -> benchmarks.Sample:
-    """The first sample of the row's split and seed with the last of the template's questions."""
-    wordings = list(micro_av.TEMPLATES[row["template"]].questions.values())[-1]
-    samples = benchmarks.load(row["benchmark"], row["split"], n=64, seed=int(row["seed"]))
-    own = (sample for sample in samples if sample.template == row["template"])
-    return next(sample for sample in own if sample.question in wordings)
 
 
 def _draw_spectrogram(ax: style.Axes, audio: np.ndarray) -> None:

@@ -120,8 +120,14 @@ def figure(table: pd.DataFrame) -> style.Figure:
             ax.tick_params(axis="x", length=0, pad=3)
             own = measured[(measured["template"] == template) & (measured["given"] == condition)]
             for index, model in enumerate(models):
-                offset = (index - (len(models) - 1) / 2) * 0.2
-                _draw_points(ax, own[own["model"] == model], offset, style.MARKERS[index])
+                places = np.arange(4) + (index - (len(models) - 1) / 2) * 0.2
+                rows = own[own["model"] == model].set_index("atom").reindex(list(style.SENSORY))
+                style.null_band(ax, places, rows["null_mean"], 0.2)
+                style.interval(ax, places, rows["ci_low"], rows["ci_high"], linewidth=0.5)
+                look = {"color": style.INK, "linewidth": 1.2, "zorder": 4.5}
+                ax.hlines(style.floats(rows["truth_bits"]), places - 0.13, places + 0.13, **look)
+                look = {"markersize": 2.4, "markeredgewidth": 0.5}
+                style.points(ax, places, style.best(rows), style.MARKERS[index], **look)
         row[0].set_ylabel(f"{label}\nbits", fontsize=6.5)
     for ax, template in zip(axes[0], templates, strict=True):
         ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
@@ -135,16 +141,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
     if far.notna().any():
         words = f"the mini's own law: off by {far.min():.2f} to {far.max():.2f} bits"
         handles.append(style.handle(words, linestyle="-", color=style.INK, linewidth=1.2))
-    note = profiles.training_note(models)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, **note)
+    place = {"loc": "outside lower center", "ncols": 3}
+    figure.legend(handles=handles, **place, **profiles.training_note(models))
     return figure
-
-
-def _draw_points(ax: style.Axes, rows: pd.DataFrame, offset: float, marker: str) -> None:
-    rows = rows.set_index("atom").reindex(list(style.SENSORY))
-    places = np.arange(4) + offset
-    style.null_band(ax, places, rows["null_mean"], 0.2)
-    style.interval(ax, places, rows["ci_low"], rows["ci_high"], linewidth=0.5)
-    look = {"color": style.INK, "linewidth": 1.2, "zorder": 4.5}
-    ax.hlines(style.floats(rows["truth_bits"]), places - 0.13, places + 0.13, **look)
-    style.points(ax, places, style.best(rows), marker, markersize=2.4, markeredgewidth=0.5)

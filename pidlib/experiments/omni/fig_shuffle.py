@@ -135,11 +135,10 @@ def correlations(
     """
     low, high = (cells[name].astype(float) for name in ("ci_low", "ci_high"))
     cells = cells.assign(variance=statistics.variance_of(low, high))
-    x, y = (
-        cells[cells["kind"] == kind].pivot(index=_CELL, columns=by, values=["value", "variance"])
-        for kind, by in (("quantity", "quantity"), ("drop", "intervention"))
-    )
-    x, y = x.sort_index().align(y.sort_index(), join="inner", axis=0)
+    wide = partial(pd.DataFrame.pivot, index=_CELL, values=["value", "variance"])
+    x = wide(cells[cells["kind"] == "quantity"], columns="quantity").sort_index()
+    y = wide(cells[cells["kind"] == "drop"], columns="intervention").sort_index()
+    x, y = x.align(y, join="inner", axis=0)
     subset, benchmarks = pd.factorize(x.index.get_level_values("benchmark"))
     model, template = x.index.get_level_values("model"), x.index.droplevel("model")
     labels = (subset, *(pd.factorize(names)[0] for names in (template, model)))

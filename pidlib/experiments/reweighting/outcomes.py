@@ -89,8 +89,7 @@ def made_here(preset: Preset, specs: Sequence[TrainingSpec], known: set[str]) ->
 
 def make_outcomes(preset: Preset, specs: Sequence[TrainingSpec]) -> pd.DataFrame:
     """Train and measure, or read the cache: a row of `COLUMNS` per measure and benchmark."""
-    bar = tqdm(specs, desc="trainings", unit="training")
-    tables = [outcome(preset, spec) for spec in bar]
+    tables = [outcome(preset, spec) for spec in tqdm(specs, "trainings", unit="training")]
     return validate(pd.concat(tables) if tables else [], COLUMNS)
 
 

@@ -33,7 +33,6 @@ CELL = ("base", "trained_on", "benchmark", "measure")
 _TEST = (*CELL, "condition", "against", "difference", "p_value")  # equal in rows of one test
 Differences = Float[np.ndarray, " n"]  # of pairs of trainings with equal seeds
 _ARM_PAIRS = [*((own, Condition.UNIFORM) for own in USUAL), (Condition.PID, Condition.RANDOM)]
-
 COLUMNS = declare(
     "experiment kind source grade base trained_on condition against axis level benchmark measure",
     "value spread difference ci_low ci_high null_high p_value q_value p_studentized",

@@ -34,8 +34,6 @@ _MODULES = {
     "music_avqa": "benchmarks.music_avqa",
     "table": "benchmarks.table",
 }
-
-
 # Nowhere, where PID weights list a shortcut, or for as many samples at random.
 MISLABELED = ("", "shortcuts", "random")
 

@@ -31,7 +31,11 @@ LAWS = {"sources of one law": (2.0, 2.0), "sources of unequal strength": (2.0, 1
 N_HALVES = 4
 # Of BATCH: widths, the first as published; steps; and sizes of samples, each a single batch.
 WIDTHS, STEPS, BATCH_SIZES = (WIDTH, 40, 80), 300, (32, 128)
-
+_LOOKS = {"plug-in": {"marker": "o", "markerfacecolor": "white"}, "extrapolated": {"marker": "s"}}
+_BATCH_LOOKS = {
+    width: {"marker": marker, "color": color, "markersize": 4}
+    for width, marker, color in zip(WIDTHS, "v^D", style.OTHERS[:3], strict=True)
+}
 COLUMNS = declare(ATOMS, "width")
 
 
@@ -114,13 +118,6 @@ def _batch(sample: Decisions, offset: pd.Series, seed: int) -> Iterator[pd.DataF
         bits = pd.Series(batch_pid(sample, width=width, **options).atoms) + offset
         rows = bits.rename_axis("atom").reset_index(name="value_bits")
         yield rows.assign(estimator="BATCH", n_samples=len(sample), width=width)
-
-
-_LOOKS = {"plug-in": {"marker": "o", "markerfacecolor": "white"}, "extrapolated": {"marker": "s"}}
-_BATCH_LOOKS = {
-    width: {"marker": marker, "color": color, "markersize": 4}
-    for width, marker, color in zip(WIDTHS, "v^D", style.OTHERS[:3], strict=True)
-}
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

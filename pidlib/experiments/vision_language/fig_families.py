@@ -16,7 +16,6 @@ from pidlib.experiments.statistics import permutation_p, standardized_ranks
 
 MEASURES = {"profile": ("o", "atoms"), "deviation": ("D", "minus the mean model")}
 GROUPS = ("same family", "same family and size", "same size", "alike in accuracy")
-
 COLUMNS = declare(
     "experiment measure kin model_a model_b family_a family_b size_a size_b accuracy_apart rho",
     f"null_mean null_low null_high null_p n_pairs n_cells n_samples seed {COMPUTED}",
@@ -77,10 +76,8 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
 
 def pair_groups(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
     """Which pairs belong to each of `GROUPS`."""
-    family, size = (
-        (pairs[f"{name}_a"] == pairs[f"{name}_b"]).to_numpy(bool, na_value=False)
-        for name in ("family", "size")
-    )
+    same = (pairs[f"{name}_a"] == pairs[f"{name}_b"] for name in ("family", "size"))
+    family, size = (each.to_numpy(bool, na_value=False) for each in same)
     apart = pairs["accuracy_apart"].to_numpy(float)
     chosen = (family, family & size, size, apart < np.median(apart))
     return dict(zip(GROUPS, chosen, strict=True))

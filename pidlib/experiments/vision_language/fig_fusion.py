@@ -39,6 +39,7 @@ _MECHANISMS = {"concatenation": "concatenation", "product": "product"}
 _MECHANISMS |= {"bilinear": "low-rank bilinear", "co_attention": "co-attention"}
 _MECHANISMS |= {"language_queries": "text queries vision", "vision_queries": "vision queries text"}
 _PLACES = list(_MECHANISMS)
+_studentized_range = cache(partial(stats.studentized_range.ppf, 0.95))  # an integral, slow
 _LOOKS = {  # position within a row, marker, face, words
     "hidden": (-0.25, "o", "white", "about the hidden layer"),
     "hidden, same sources": (0.0, "D", "#b8d4ea", "the same, sources of concatenation"),
@@ -133,8 +134,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         for name, target in product(names, TARGETS):
             sources = (same if target.endswith("same sources") else own)[name]
             codes = [*sources, _codes(preset, states, name, target.split(",")[0])]
-            # the warnings are on synergy; shares are of unique information
-            with warnings.catch_warnings(action="ignore", category=UserWarning):
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # on synergy
                 result = estimate(*codes, tol=TOLERANCE, **settings)
             columns = model | result.contribution("language")
             columns |= {fact: values[name] for fact, values in states.facts.items()}
@@ -198,9 +198,6 @@ def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, 
     effect |= {"null_p": permutation_p(moved, null), "spread_rest": rest**0.5}
     effect |= {"spread_low": spread_low, "spread_high": spread_high}
     return effect | {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
-
-
-_studentized_range = cache(partial(stats.studentized_range.ppf, 0.95))  # an integral, slow
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

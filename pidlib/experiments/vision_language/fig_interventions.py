@@ -28,7 +28,13 @@ MEASURED |= {"masked_drop": "delta_vision"}
 QUANTITIES = (*MEASURED, "perceptual_score")
 OUTCOMES = ("noise", *interventions.INTERVENTIONS, "words as noise")
 MEAN, POOLED = "mean within benchmarks", "all models and benchmarks"
-
+_LABELS = style.SYMBOLS | {"co_information": "$R - S$", "divergence": "KL"}
+_LABELS |= {"moved_language": "moved", "accuracy_language": "without picture"}
+_TITLES = {"noise": "picture\nnoise", "blank": "picture\nblank", "no image": "picture\nnone"}
+_TITLES |= {"resampled": "picture of\nanother", "pixels": "pixels\nshuffled"}
+_TITLES |= {"patches": "patches\nshuffled", "blurred": "picture\nblurred"}
+_TITLES |= {"words": "words\nshuffled", "question": "question\nof another"}
+_TITLES |= {"words as noise": "words\nnoise"}
 COLUMNS = declare(
     f"experiment kind {ORIGIN} quantity intervention value ci_low ci_high null_low null_high",
     f"reliability n_benchmarks n_samples n_models seed {COMPUTED}",
@@ -160,15 +166,6 @@ def _drops(preset: Preset) -> list[dict]:
             row = columns | {"kind": "drop", "intervention": name}
             rows.append(row | dict(zip(("value", "ci_low", "ci_high"), drop, strict=True)))
     return rows
-
-
-_LABELS = style.SYMBOLS | {"co_information": "$R - S$", "divergence": "KL"}
-_LABELS |= {"moved_language": "moved", "accuracy_language": "without picture"}
-_TITLES = {"noise": "picture\nnoise", "blank": "picture\nblank", "no image": "picture\nnone"}
-_TITLES |= {"resampled": "picture of\nanother", "pixels": "pixels\nshuffled"}
-_TITLES |= {"patches": "patches\nshuffled", "blurred": "picture\nblurred"}
-_TITLES |= {"words": "words\nshuffled", "question": "question\nof another"}
-_TITLES |= {"words as noise": "words\nnoise"}
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

@@ -19,7 +19,6 @@ from pidlib.profiles.modes import Measured, atom_rows
 
 TOLERANCE = 1e-4  # bits
 MIDDLE = stages.LAST_START - stages.FIRST_END  # the length of the middle stage
-
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": stages.CLAIM_COLUMNS}
 
 CLAIMS = {"silence": Claim(r"$I_{.2}/I_{\max}$", above=False, bound=0.1, early=True)}

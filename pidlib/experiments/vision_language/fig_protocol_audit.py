@@ -47,17 +47,17 @@ def measure(preset: Preset) -> pd.DataFrame:
                 rows = protocols.released(tokens, k, preset.n_bootstrap, seed)
                 profiles.append(rows.assign(protocol=protocol, benchmark=AUDITED))
             profiles.append(protocols.mixture_rows(preset, AUDITED, n, k))
-    draws, settings = {"n_bootstrap": preset.n_bootstrap, "seed": seed}, {"n_clusters", *ESTIMATION}
+    settings = preset.model_dump(include={"n_clusters", *ESTIMATION})
+    draws = {"n_bootstrap": preset.n_bootstrap, "seed": seed}
     for sequences, fitted, applied in extract_all(preset, *requests(preset)):
         others = {"fitted": fitted.columns["fingerprint"], "released": protocols.RELEASED_CODES}
         others |= {"sequences": sequences.columns["fingerprint"]}
-        others |= preset.model_dump(include=settings)
-        columns = applied.row_columns("vision_language", **others)
+        columns = applied.row_columns("vision_language", **others, **settings)
         n = columns.pop("n_samples")
         tokens = protocols.released(sequences.extraction.tokens, **draws)
         profiles.append(tokens.assign(protocol="released", **columns))
         samples = embedding_profile(preset, fitted.extraction, applied.extraction)
-        samples = samples.assign(protocol=protocols.POOLED, n_observations=n)
+        columns |= {"protocol": protocols.POOLED, "n_observations": n}
         profiles.append(samples.assign(**columns))
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
 
@@ -102,8 +102,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set_ylabel("bits" if column == 0 else "")
         ax.set_xlabel("samples $N$" if protocol == protocols.POOLED else "positions $L$")
     width = len(sizes)
-    starts = (0, width, 2 * width)
-    left, *others = (figure.add_subplot(grid[-1, start : start + width]) for start in starts)
+    left, *others = (figure.add_subplot(grid[-1, n * width : (n + 1) * width]) for n in range(3))
     _draw_labels(left, labels)
     in_files = table[table["protocol"] == PUBLISHED]
     parts = zip(others, ("released", protocols.POOLED), (in_files, in_files[:0]), strict=True)

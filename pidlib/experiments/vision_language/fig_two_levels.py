@@ -28,7 +28,6 @@ States = tuple[Sources, Sources] | None  # of the samples for codebooks, and to 
 _PATH = [(sources, "decision") for sources in ("samples", "states", "probe", "codes")]
 _PATH += [("codes", "state"), ("states", "state")]
 _SHOWN = {"synergy": -0.16, "unique_language": 0.16}  # atoms and their side of a step
-
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
 
 

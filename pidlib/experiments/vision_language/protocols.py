@@ -35,7 +35,6 @@ POOLED, COVARIANCE = "dataset level", "dataset level, covariance"
 PATCHES = {EQUAL: 1, LONGER: 4}  # vision tokens per language token
 
 Tokens = Mapping[str, Sequence[Float[np.ndarray, "positions d"]]]
-
 COLUMNS = declare("protocol", ATOMS, "n_observations source grade", required="protocol")
 
 #: The order of atoms that a mixture must show, and the weight of vision; None is a product.
@@ -57,10 +56,8 @@ def mixed(
     could find the mixture. Vision and target have `patches` tokens per token of language.
     """
     generator = np.random.default_rng(derive_seed(seed, "mixture", mixture, n, positions, patches))
-    vision, language = (
-        generator.normal(size=(n, 1, WIDTH)) + generator.normal(size=(n, length, WIDTH))
-        for length in (positions * patches, positions)
-    )
+    normal, lengths = generator.normal, (positions * patches, positions)
+    vision, language = (normal(size=(n, 1, WIDTH)) + normal(size=(n, k, WIDTH)) for k in lengths)
     (_, weight), repeated = MIXTURES[mixture], np.repeat(language, patches, axis=1)
     target = vision * repeated
     if weight is not None:
@@ -100,10 +97,8 @@ def released(
     seed. The corrected value, with its interval, is the value minus the mean of its null;
     ``n_observations`` is the mean length.
     """
-    codes = [
-        position_codes(sequences, n_clusters, derive_seed(seed, "positions", index))
-        for index, sequences in enumerate(zip(*shorten(tokens, seed).values(), strict=True))
-    ]
+    samples = enumerate(zip(*shorten(tokens, seed).values(), strict=True))
+    codes = [position_codes(s, n_clusters, derive_seed(seed, "positions", i)) for i, s in samples]
     generator = np.random.default_rng(derive_seed(seed, "released"))
     nulls = [[generator.permuted(each, axis=1) for each in codes] for _ in range(N_PERMUTATIONS)]
     measured, *permuted = (_solve(labels, n_clusters) for labels in (codes, *nulls))
