@@ -46,10 +46,7 @@ class Claim(NamedTuple):
 
 
 def stage_blocks(blocks: int) -> tuple[int, int]:
-    """The last blocks within 20 % of the depth, or else the first block, and within 80 %.
-
-    Raises a ValueError for fewer than three blocks.
-    """
+    """The last blocks within 20 % (else the first) and 80 % of the depth; ValueError below 3."""
     if blocks < 3:
         raise ValueError(f"{blocks} blocks have no three stages; use a model with at least 3")
     return max(int(FIRST_END * blocks + 1e-9) - 1, 0), int(LAST_START * blocks + 1e-9) - 1
