@@ -1,10 +1,9 @@
 """The first step of all experiments: run the models and the trainings that notebooks need."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import product
 from operator import attrgetter
-from typing import Any
 
 from pidlib._common import single_thread, unknown_name
 from pidlib.experiments.draw import names, notebook_module
@@ -60,8 +59,8 @@ def extract_tasks(preset: Preset, models: Sequence[str] = ()) -> list[Task]:
 
 
 def training_tasks(preset: Preset, specs: Sequence[TrainingSpec]) -> list[Task]:
-    """Trainings; those of a group share scores."""
-    parts, run = attrgetter("base", "trained_on", "seed"), partial(_alone, outcome, preset)
+    """Trainings, on one thread as batches are small; those of a group share scores."""
+    parts, run = attrgetter("base", "trained_on", "seed"), partial(single_thread()(outcome), preset)
     return [
         Task("{} on {}, seed {}".format(*parts(spec)), spec.base, partial(run, spec))
         for spec in sorted(specs, key=parts)
@@ -70,14 +69,6 @@ def training_tasks(preset: Preset, specs: Sequence[TrainingSpec]) -> list[Task]:
 
 def coverage_tasks(preset: Preset) -> list[Task]:
     """The cells of the coverage study."""
-    cells = fig_coverage.plan(preset)
-    run = partial(_alone, fig_coverage.measure_cell, preset)
-    return [
-        Task(f"{each.kind} {each.law} {each.n_samples}", "", partial(run, each)) for each in cells
-    ]
-
-
-def _alone(run: Callable, *arguments: Any) -> None:
-    """Run on one thread of the CPU: two are slower on small batches."""
-    with single_thread():
-        run(*arguments)
+    cells, run = fig_coverage.plan(preset), single_thread()(fig_coverage.measure_cell)
+    named = {f"{cell.kind} {cell.law} {cell.n_samples}": cell for cell in cells}
+    return [Task(name, "", partial(run, preset, cell)) for name, cell in named.items()]

@@ -105,11 +105,10 @@ def _measured(preset: Preset, name: str, benchmark: str, query: Query) -> tuple[
         model = find_model(preset.model_copy(update={"cache": cache}), name)
     count = min(preset.batch_size, query.n_samples)
     samples = benchmarks.load(benchmark, query.split, count, query.seed)
-    options = {"passes": query.passes, "partners": query.partners, "progress": False}
-    options["batch_size"] = preset.batch_size
+    options = {"passes": query.passes, "partners": query.partners, "batch_size": preset.batch_size}
     for _ in range(2):  # the first loads the weights
         start = time.perf_counter()
-        extraction = extract(model, samples, **options)
+        extraction = extract(model, samples, progress=False, **options)
     pairs = 0 if extraction.pairs is None else len(extraction.pairs.weights)
     rate = (len(samples) * len(query.passes) + pairs) / (time.perf_counter() - start)
     return model.facts["depth"], extraction.embeddings["vision"].shape[1], rate

@@ -14,8 +14,6 @@ from pidlib._common import derive_seed
 from pidlib.benchmarks import Sample
 from pidlib.extraction import Extraction
 
-Intervention = Callable[[Sequence[Sample], int], list[Sample]]  # of samples and a seed
-
 GRAY = 128  # zero after normalization with mean and deviation one half
 GRID = 4  # patches a side
 WIDTH = 1 / 8  # standard deviation of the blur, as a share of the shorter side
@@ -26,16 +24,11 @@ def blank(sample: Sample) -> Sample:
     return replace(sample, image=Image.new("RGB", sample.image.size, (GRAY,) * 3))
 
 
-def no_image(sample: Sample) -> Sample:
-    """Remove the picture: the prompt is the question alone."""
-    return replace(sample, image=None)
-
-
 def shuffle_pixels(sample: Sample, seed: int = 0) -> Sample:
     """Permute the pixels: the color histogram stays, shapes and positions are lost."""
     pixels = np.asarray(sample.image.convert("RGB"))
-    shuffled = _generator(sample, seed).permutation(pixels.reshape(-1, 3))
-    return _shown(sample, shuffled.reshape(pixels.shape))
+    shuffled = _generator(sample, seed).permutation(pixels.reshape(-1, 3)).reshape(pixels.shape)
+    return replace(sample, image=Image.fromarray(shuffled))
 
 
 def shuffle_patches(sample: Sample, seed: int = 0) -> Sample:
@@ -46,7 +39,7 @@ def shuffle_patches(sample: Sample, seed: int = 0) -> Sample:
     patches = inner.reshape(GRID, height, GRID, width, 3).swapaxes(1, 2)
     shuffled = _generator(sample, seed).permutation(patches.reshape(GRID**2, height, width, 3))
     inner[:] = shuffled.reshape(patches.shape).swapaxes(1, 2).reshape(inner.shape)
-    return _shown(sample, pixels)
+    return replace(sample, image=Image.fromarray(pixels))
 
 
 def blur(sample: Sample) -> Sample:
@@ -54,7 +47,7 @@ def blur(sample: Sample) -> Sample:
     pixels = np.asarray(sample.image.convert("RGB"), float)
     deviation = WIDTH * min(pixels.shape[:2])
     blurred = gaussian_filter(pixels, (deviation, deviation, 0), mode="reflect")
-    return _shown(sample, blurred.round().astype(np.uint8))
+    return replace(sample, image=Image.fromarray(blurred.round().astype(np.uint8)))
 
 
 def shuffle_words(sample: Sample, seed: int = 0) -> Sample:
@@ -88,10 +81,8 @@ def resample(
         parts = group.groupby(pd.factorize(pd.Series(map(within, samples)))[0])
         whole = [rows.index for _, rows in parts if 2 * rows.value_counts().max() <= len(rows)]
         if not whole:
-            raise ValueError(
-                f"no derangement of {field} exists within any of {len(parts)} groups; "
-                "give more samples"
-            )
+            text = f"no derangement of {field} exists within any of {len(parts)} groups"
+            raise ValueError(f"{text}; give more samples")
         changed = {}
         for rows in whole:
             part = resample([samples[row] for row in rows], modality, seed)
@@ -100,24 +91,20 @@ def resample(
     generator = np.random.default_rng(derive_seed(seed, "resample", modality, *ids))
     counts = np.bincount(group)
     if 2 * counts.max() > len(samples):
-        raise ValueError(
-            f"no derangement of {field} exists: {counts.max()} of {len(samples)} samples "
-            f"share one {field}; give more samples"
-        )
+        text = f"{counts.max()} of {len(samples)} samples share one {field}; give more samples"
+        raise ValueError(f"no derangement of {field} exists: {text}")
     # Sorted by content, shifting by the largest group's size guarantees a derangement.
     order = np.lexsort((generator.random(len(samples)), generator.permutation(len(counts))[group]))
     partner = np.empty(len(samples), int)
     partner[order] = np.roll(order, counts.max())
-    return [
-        replace(sample, **{field: getattr(samples[other], field)})
-        for sample, other in zip(samples, partner, strict=True)
-    ]
+    contents = (getattr(samples[other], field) for other in partner)
+    return [replace(each, **{field: new}) for each, new in zip(samples, contents, strict=True)]
 
 
-# On the picture, then on the question.
-INTERVENTIONS: dict[str, Intervention] = {
+# On the picture, then on the question; of samples and a seed.
+INTERVENTIONS: dict[str, Callable[[Sequence[Sample], int], list[Sample]]] = {
     "blank": lambda samples, seed: list(map(blank, samples)),
-    "no image": lambda samples, seed: list(map(no_image, samples)),
+    "no image": lambda samples, seed: [replace(sample, image=None) for sample in samples],
     "resampled": lambda samples, seed: resample(samples, "vision", seed),
     "pixels": lambda samples, seed: [shuffle_pixels(sample, seed) for sample in samples],
     "patches": lambda samples, seed: [shuffle_patches(sample, seed) for sample in samples],
@@ -136,10 +123,8 @@ def accuracy_drop(
     """
     missing = changed.index.difference(full.index)
     if len(missing):
-        raise ValueError(
-            f"{len(missing)} intervened samples have no full answer: {', '.join(missing[:8])}; "
-            "extract them without the intervention too"
-        )
+        text = f"{len(missing)} intervened samples have no full answer: {', '.join(missing[:8])}"
+        raise ValueError(f"{text}; extract them without the intervention too")
     lost = (full[changed.index] - changed).to_numpy()
     if len(lost) < 2:
         return float(lost.mean()), np.nan, np.nan
@@ -153,9 +138,6 @@ def perceptual_score(full: pd.Series, permuted: pd.Series) -> float:
     r"""The share :math:`(a - a_\pi) / a` of the accuracy lost when a modality is permuted.
 
     Normalized as by Gat, Schwartz and Schwing (2021); missing if the accuracy is 0.
-
-    >>> round(perceptual_score(pd.Series([1.0, 1, 1, 0]), pd.Series([1.0, 0, 0, 0])), 3)
-    0.667
     """
     accuracy = full.mean()
     return float((accuracy - permuted.mean()) / accuracy) if accuracy > 0 else np.nan
@@ -163,10 +145,6 @@ def perceptual_score(full: pd.Series, permuted: pd.Series) -> float:
 
 def _generator(sample: Sample, seed: int) -> np.random.Generator:
     return np.random.default_rng(derive_seed(seed, "intervention", sample.sample_id))
-
-
-def _shown(sample: Sample, pixels: np.ndarray) -> Sample:
-    return replace(sample, image=Image.fromarray(pixels))
 
 
 def correct_by_id(extraction: Extraction, key: str | None = None) -> pd.Series:

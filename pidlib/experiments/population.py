@@ -19,6 +19,8 @@ from pidlib.models.checkpoints import CHECKPOINTS
 from pidlib.profiles.modes import diagnose
 from pidlib.training.recipes import DEEP, RECIPES
 
+Groups = Mapping[str, Sequence[str]]  # of benchmarks
+Shares = Float[np.ndarray, "b c"]  # of benchmarks and columns
 TOLERANCE = 1e-4  # bits, of the solver
 DECIMALS = 3  # smaller differences are ties: the solver's last digits have no rank
 ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
@@ -28,13 +30,8 @@ ALL, UNCOLLAPSED = "mean of all", "mean of those not collapsed"
 _SIZES = {"below 5 B": 5, "5 to 20 B": 20, "above 20 B": np.inf}  # billions of parameters
 # Of recipes, in parameters.
 _MINI_SIZES = {"compact": "0.2 to 0.4 M", "small": "1.0 to 1.2 M", "deep": "1.4 to 1.9 M"}
-_KINDS = {
-    "synergy": "synergy-driven",
-    "unique_language": "prior-driven",
-    "unique_vision": "picture-driven",
-    "redundancy": "redundant",
-}
-
+_KINDS = {"synergy": "synergy-driven", "unique_language": "prior-driven"}
+_KINDS |= {"unique_vision": "picture-driven", "redundancy": "redundant"}
 COLUMNS = declare(
     f"experiment {ORIGIN} size",
     *(f"{atom}_bits" for atom in ATOMS),
@@ -46,12 +43,10 @@ COLUMNS = declare(
 )
 
 
-def request(
-    preset: Preset, models: tuple[str, ...] | None = None, names: tuple[str, ...] | None = None
-) -> Request:
+def request(preset: Preset, models: Sequence[str] = (), names: Sequence[str] = ()) -> Request:
     """Both modalities and each alone; by default of the population, with pairs."""
     passes = drawn(PASSES, preset.draws)
-    partners = preset.partners if models is None and "resampled" in preset.unimodal else 0
+    partners = 0 if models or "resampled" not in preset.unimodal else preset.partners
     query = Query(preset.split, preset.n_population, preset.seed, passes, partners)
     return Request(models or preset.population, names or preset.benchmarks, (query,))
 
@@ -141,9 +136,7 @@ def benchmark_groups(population: pd.DataFrame) -> dict[str, list[str]]:
     return single | {name: members for name, members in groups.items() if len(members) > 1}
 
 
-def reliability(
-    models: pd.DataFrame, outcomes: Sequence[str] = OUTCOMES
-) -> Float[np.ndarray, "benchmarks outcomes"]:
+def reliability(models: pd.DataFrame, outcomes: Sequence[str] = OUTCOMES) -> Shares:
     """The reliability of each outcome on each benchmark, see `statistics.reliability`."""
     accuracy = models["accuracy"]
     variances = models.assign(
@@ -154,9 +147,7 @@ def reliability(
     return np.stack([statistics.reliability(*pair) for pair in wide], axis=-1)
 
 
-def members(
-    models: pd.DataFrame, groups: Mapping[str, Sequence[str]], reliable: Float[np.ndarray, "b c"]
-) -> Bool[np.ndarray, "groups b c"]:
+def members(models: pd.DataFrame, groups: Groups, reliable: Shares) -> Bool[np.ndarray, "g b c"]:
     """Which benchmarks count in the mean of a group: reliable ones, or the only one."""
     names = models["benchmark"].unique()
     inside = np.stack([np.isin(names, group) for group in groups.values()])[..., None]

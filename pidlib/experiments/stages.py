@@ -17,10 +17,14 @@ from pidlib.experiments.statistics import centered_interval
 from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, booktabs, declare
 from pidlib.profiles.modes import Measured, permutation_test
 
+Curves = Mapping[str, Float[np.ndarray, "L *draws"]]  # atoms in bits after all L blocks
+Values = dict[str, Float[np.ndarray, "*draws"]]
+
 FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stages change
 N_NULLS = 3  # permutations of the answers after each block
 MIN_BITS = 0.05  # a share of no more is missing
 
+Claims = Mapping[str, "Claim"]
 CLAIM_COLUMNS = declare(
     f"experiment {ORIGIN} statistic value ci_low ci_high verdict early_depth late_depth",
     f"n_samples seed {COMPUTED}",
@@ -42,34 +46,21 @@ class Claim(NamedTuple):
 
 
 def stage_blocks(blocks: int) -> tuple[int, int]:
-    """The last blocks within 20 % of the depth, or else the first block, and within 80 %.
-
-    Raises a ValueError for fewer than three blocks.
-
-    >>> stage_blocks(28), stage_blocks(4)
-    ((4, 21), (0, 2))
-    """
+    """The last blocks within 20 % (else the first) and 80 % of the depth; ValueError below 3."""
     if blocks < 3:
         raise ValueError(f"{blocks} blocks have no three stages; use a model with at least 3")
     return max(int(FIRST_END * blocks + 1e-9) - 1, 0), int(LAST_START * blocks + 1e-9) - 1
 
 
 def verdict(claim: Claim, low: float, high: float) -> str:
-    """``holds`` or ``against`` if the interval is beyond the bound by the margin, else ``open``.
-
-    >>> late = Claim("late share of synergy", above=True, bound=0.5)
-    >>> verdict(late, 0.6, 0.9), verdict(late, 0.1, 0.4), verdict(late, np.nan, np.nan)
-    ('holds', 'against', 'open')
-    """
+    """``holds`` or ``against`` if the interval is beyond the bound by the margin, else ``open``."""
     above, below = low > claim.bound + claim.margin, high < claim.bound - claim.margin
     if not claim.above:
         above, below = below, above
     return "holds" if above else "against" if below else "open"
 
 
-def share_of(
-    part: Float[np.ndarray, "*draws"], whole: Float[np.ndarray, "*draws"], least: float = MIN_BITS
-) -> Float[np.ndarray, "*draws"]:
+def share_of(part: np.ndarray, whole: np.ndarray, least: float = MIN_BITS) -> np.ndarray:
     """A share of a quantity in bits, missing where that is not above `least`."""
     known = whole > least
     return np.where(known, part / np.where(known, whole, 1), np.nan)
@@ -88,10 +79,8 @@ def with_null(
 def trajectory(layers: Sequence[int], measure: Callable[[int], Measured]) -> Measured:
     """Measure after every block: values and draws become arrays [L] and [L, n]."""
     if tuple(layers) != tuple(range(len(layers))):
-        raise ValueError(
-            f"stages need every block from 0; this extraction has {tuple(layers)}: "
-            "extract with layers=range(...)"
-        )
+        text = f"stages need every block from 0; this extraction has {tuple(layers)}"
+        raise ValueError(f"{text}: extract with layers=range(...)")
     stage_blocks(len(layers))
     blocks = [measure(layer) for layer in layers]
     atoms = {atom: np.stack([block.atoms[atom] for block in blocks]) for atom in blocks[0].atoms}
@@ -100,7 +89,7 @@ def trajectory(layers: Sequence[int], measure: Callable[[int], Measured]) -> Mea
 
 
 def check_trajectories(
-    claims: Mapping[str, Claim], statistics: Callable, *trajectories: Measured, **columns: Any
+    claims: Claims, statistics: Callable, *trajectories: Measured, **columns: Any
 ) -> pd.DataFrame:
     """Test claims on statistics of the atoms of trajectories, see `check_claims`."""
     values = statistics(*(each.atoms for each in trajectories))
@@ -110,9 +99,7 @@ def check_trajectories(
     return tested.assign(converged=converged, **columns)
 
 
-def check_claims(
-    claims: Mapping[str, Claim], values: Mapping, draws: Mapping[str, np.ndarray], blocks: int
-) -> pd.DataFrame:
+def check_claims(claims: Claims, values: Values, draws: Values, blocks: int) -> pd.DataFrame:
     """A row per claim: the statistic, its interval over bootstrap draws, verdict and readings.
 
     If the first reading lies after the first stage, ``early`` claims are ``open``, not ``against``.
@@ -121,7 +108,7 @@ def check_claims(
     rows = []
     for name, claim in claims.items():
         value, finite = float(values[name]), draws[name][np.isfinite(draws[name])]
-        known = np.isfinite(value) and len(finite) > 0
+        known = np.isfinite(value) and len(finite)
         low, high = centered_interval(finite, value) if known else (np.nan, np.nan)
         result = verdict(claim, low, high)
         if claim.early and early + 1 > FIRST_END * blocks:
@@ -136,11 +123,9 @@ def draw_trajectories(
 ) -> None:
     """Draw atoms against relative depth: lines with intervals, and dotted nulls."""
     for index, atom in enumerate(atoms):
-        own = rows[rows["atom"] == atom].sort_values("layer")
+        own, color = rows[rows["atom"] == atom].sort_values("layer"), style.COLORS[atom]
         depth = (own["layer"].to_numpy(float) + 1) / (own["layer"].max() + 1)
-        columns = ("value_bits", "ci_low", "ci_high", "null_mean")
-        value, low, high, null = (style.floats(own[name]) for name in columns)
-        color = style.COLORS[atom]
+        value, low, high, null = style.floats(own, "value_bits", "ci_low", "ci_high", "null_mean")
         ax.plot(depth, null, color=color, linewidth=0.7, linestyle=(0, (1, 1)), zorder=2)
         ax.fill_between(depth, low, high, color=color, alpha=0.18, linewidth=0, zorder=2)
         look = {"marker": style.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, "zorder": 3}
@@ -164,7 +149,7 @@ def legend_handles(null: str) -> list[style.Artist]:
     return [style.handle(null, **line), style.swatch(words, color=style.NULL, alpha=0.45)]
 
 
-def latex_claims(table: pd.DataFrame, claims: Mapping[str, Claim]) -> str:
+def latex_claims(table: pd.DataFrame, claims: Claims) -> str:
     """Tested claims in LaTeX: + if a claim holds, - if its opposite does, a circle if open."""
     signs = {"holds": "+", "against": "-", "open": r"\circ"}
     header = ["benchmark", "model", *(claim.label for claim in claims.values())]

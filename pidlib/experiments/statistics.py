@@ -8,49 +8,42 @@ from scipy.stats import rankdata
 
 MIN_CLUSTERS = 4  # models, or families to draw; a rank correlation of fewer is missing
 MIN_RELIABILITY = 0.5  # least share of an outcome's variance that is not sampling noise
+Values = Float[np.ndarray, "*columns"]
+Draws = Float[np.ndarray, "n *columns"]  # or samples, or models: the first axis
+Interval = tuple[np.ndarray, np.ndarray]
 Z95 = 1.96  # half width of a normal 95 % interval, in standard errors
 
 
-def centered_interval(
-    draws: Float[np.ndarray, "n *columns"], value: Float[np.ndarray, "*columns"]
-) -> tuple[np.ndarray, np.ndarray]:
+def centered_interval(draws: Draws, value: Values) -> Interval:
     """The middle 95 % of bootstrap draws, shifted so that their mean is the value."""
     low, high = np.quantile(draws, (0.025, 0.975), axis=0) - draws.mean(0) + value
     return low, high
 
 
-def permutation_p(
-    value: Float[np.ndarray, "*c"], null: Float[np.ndarray, "n *c"], tolerance: float = 1e-9
-) -> Float[np.ndarray, "*c"]:
+def permutation_p(value: Values, null: Draws, tolerance: float = 1e-9) -> Values:
     """(1 + number of null draws that reach the value) / (1 + n), one-sided, within `tolerance`."""
     return (1 + (null >= value - tolerance).sum(0)) / (1 + len(null))
 
 
-def normal_interval(
-    value: Float[np.ndarray, "*n"], error: Float[np.ndarray, "*n"]
-) -> tuple[np.ndarray, np.ndarray]:
+def normal_interval(value: Values, error: Values) -> Interval:
     """The 95 % interval of a value with a standard error."""
     return value - Z95 * error, value + Z95 * error
 
 
-def variance_of(low: Float[np.ndarray, "*n"], high: Float[np.ndarray, "*n"]) -> np.ndarray:
+def variance_of(low: Values, high: Values) -> Values:
     """The squared standard error behind a normal 95 % interval."""
     return ((high - low) / (2 * Z95)) ** 2
 
 
-def standardized_ranks(columns: Float[np.ndarray, "n *columns"]) -> Float[np.ndarray, "n *columns"]:
+def standardized_ranks(columns: Draws) -> Draws:
     """Ranks along the first axis, standardized: products of such columns sum to Spearman's rho.
 
     Missing where a column is incomplete, constant or shorter than `MIN_CLUSTERS`.
-
-    >>> x = standardized_ranks(np.array([1.0, 2, 3, 4]))
-    >>> round(float(x @ standardized_ranks(np.array([1.0, 3, 2, 4]))), 9)
-    0.8
     """
     return unit_length(rankdata(columns, axis=0))
 
 
-def unit_length(columns: Float[np.ndarray, "n *columns"]) -> Float[np.ndarray, "n *columns"]:
+def unit_length(columns: Draws) -> Draws:
     """Center and scale to length 1 along the first axis; missing as in `standardized_ranks`."""
     columns = columns - columns.mean(0)
     length = np.sqrt((columns**2).sum(0))
@@ -65,9 +58,7 @@ def group_mean(
         return (members * np.nan_to_num(rho)).sum(1) / (members & ~np.isnan(rho)).sum(1)
 
 
-def reliability(
-    values: Float[np.ndarray, "models *columns"], variances: Float[np.ndarray, "models *columns"]
-) -> Float[np.ndarray, "*columns"]:
+def reliability(values: Draws, variances: Draws) -> Values:
     """The share of variance over models that is not sampling noise, of squared errors."""
     spread = values.var(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -84,9 +75,7 @@ def cluster_bootstrap(
         yield np.concatenate([clusters[index] for index in drawn])
 
 
-def percentile_interval(
-    draws: Float[np.ndarray, "n *columns"], missing: bool = False, most: float = 0.1
-) -> tuple[np.ndarray, np.ndarray]:
+def percentile_interval(draws: Draws, missing: bool = False, most: float = 0.1) -> Interval:
     """The middle 95 % of the draws; missing if more than `most` of them are, or if `missing`."""
     absent = (np.isnan(draws).mean(0) > most) | missing
     ends = np.nanquantile(np.where(absent, 0, draws), (0.025, 0.975), axis=0)
@@ -100,9 +89,6 @@ def restrict_permutations(
     """Restrict permutations of all names to the chosen, as positions among these.
 
     Where a permutation leads outside, its cycle is followed until it returns.
-
-    >>> restrict_permutations(np.array([[1], [2], [0]]), np.array([0, 2])).ravel()
-    array([1, 0])
     """
     places = np.full(len(orders), -1)
     places[chosen] = np.arange(len(chosen))

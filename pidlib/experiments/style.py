@@ -31,6 +31,7 @@ SYMBOLS = {atom: symbol for atom, (symbol, *_) in ATOM_STYLES.items()}
 WORDS = {atom: words for atom, (_, words, *_) in ATOM_STYLES.items()}
 COLORS = {atom: color for atom, (*_, color, _) in ATOM_STYLES.items()}
 HATCHES = {atom: hatch for atom, (*_, hatch) in ATOM_STYLES.items()}
+Numbers = Sequence[float]
 VISION_LANGUAGE = ("redundancy", "unique_vision", "unique_language", "synergy")
 SENSORY = ("redundancy", "unique_vision", "unique_audio", "synergy")
 
@@ -38,21 +39,17 @@ SENSORY = ("redundancy", "unique_vision", "unique_audio", "synergy")
 OTHERS = (_COLORBLIND[3], _COLORBLIND[9], _COLORBLIND[5], "#332288", _COLORBLIND[7], "#222222")
 INK, FAINT, NULL = "#222222", "#8a8a8a", "#d0d0d0"
 MARKERS = "oDs^vPX*<>hdp"
-# Color and marker of each weighting condition, by its letter in pidlib.reweighting.CONDITIONS.
+# Marker and color of each weighting condition, by its letter in pidlib.reweighting.CONDITIONS.
 _CONDITION_COLORS = ("white", INK, OTHERS[0], FAINT, *OTHERS[1:4], "#f3c3a0")
-_CONDITION_LOOKS = zip(_CONDITION_COLORS, "osDhv^PX", strict=True)
+_CONDITION_LOOKS = zip("osDhv^PX", _CONDITION_COLORS, strict=True)
 CONDITION_STYLES = dict(zip("ABCDEFGH", _CONDITION_LOOKS, strict=True))
 
 _MODELS = "LLaVA LLaVA-OneVision PaliGemma Gemma3 SmolVLM Idefics3 InternVL Qwen2-VL Qwen2.5-VL"
 _MODELS += " Qwen3-VL Mllama BLIP Qwen2.5-Omni"
 MODEL_NAMES = {re.sub("[-.]", "_", name).lower(): name for name in _MODELS.split()}
 MODEL_NAMES["gemma3"] = "Gemma 3"
-BENCHMARK_SOURCES = {
-    "easy_vqa": "easy-VQA",
-    "music_avqa": "MUSIC-AVQA",
-    "micro_av": "micro AV",
-    "prior": "captions",
-}
+SOURCE_NAMES = {"easy_vqa": "easy-VQA", "music_avqa": "MUSIC-AVQA", "micro_av": "micro AV"}
+SOURCE_NAMES["prior"] = "captions"
 _HUB = "MMBench MMStar POPE MMMU PMC-VQA Reefknot VQAv2 GQA NLVR2 FOIL ScienceQA"
 HUB_NAMES = {name.replace("-", "_").lower(): name for name in _HUB.split()}
 
@@ -91,34 +88,30 @@ def benchmark_name(benchmark: str) -> str:
     task = task.replace("yes_no", "yes/no").replace("_", " ").replace(" balanced", ", balanced")
     if source == "prior":  # balanced captions have no information, whatever the training had
         task = re.sub(r"^\d+$", r"\g<0> % right", re.sub(r"^\d+, ", "", task))
-    source = BENCHMARK_SOURCES.get(source, source)
+    source = SOURCE_NAMES.get(source, source)
     return f"{source}: {task}" if task else source
 
 
-def bars(
-    ax: Axes, x: Sequence[float], height: Sequence[float], atom: str, width: float, **style: Any
-) -> None:
+def bars(ax: Axes, x: Numbers, height: Numbers, atom: str, width: float, **style: Any) -> None:
     """Bars in the color of an atom with its hatch in white."""
     look = {"color": COLORS[atom], "hatch": HATCHES[atom], "edgecolor": "white", "linewidth": 0}
     ax.bar(x, height, width, **look | style)
 
 
-def interval(
-    ax: Axes, x: Sequence[float], low: Sequence[float], high: Sequence[float], **style: Any
-) -> None:
+def interval(ax: Axes, x: Numbers, low: Numbers, high: Numbers, **style: Any) -> None:
     """Vertical intervals; missing ends draw nothing."""
     look = {"color": INK, "linewidth": 0.8, "zorder": 4}
     ax.vlines(x, floats(low), floats(high), **look | style)
 
 
-def null_band(ax: Axes, x: Sequence[float], high: Sequence[float], width: float) -> None:
+def null_band(ax: Axes, x: Numbers, high: Numbers, width: float) -> None:
     """A band from 0 to the null over the bar, with a line at its edge."""
     x, high = np.asarray(x, float), floats(high)
     ax.bar(x, high, width, color=NULL, alpha=0.75, linewidth=0, zorder=2.5)
     ax.hlines(high, x - width / 2, x + width / 2, color=FAINT, linewidth=0.8, zorder=2.6)
 
 
-def points(ax: Axes, x: Sequence[float], y: Sequence[float], marker: str, **style: Any) -> None:
+def points(ax: Axes, x: Numbers, y: Numbers, marker: str, **style: Any) -> None:
     """Markers without a line, outlined so that they are visible on any bar."""
     look = {"color": "white", "markeredgecolor": INK, "markersize": 3.6, "zorder": 5}
     ax.plot(x, floats(y), marker, **look | {"clip_on": False} | style)
@@ -155,10 +148,8 @@ def atom_points(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
 def atom_lines(markers: str = "", atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
     """Legend entries of atoms as lines, with a marker each if markers are given."""
     look = {"linestyle": "-", "markersize": 2.4, "linewidth": 0.9}
-    return [
-        handle(_label(atom), color=COLORS[atom], marker=marker, **look)
-        for atom, marker in zip_longest(atoms, markers[: len(atoms)], fillvalue="")
-    ]
+    marked = zip_longest(atoms, markers[: len(atoms)], fillvalue="")
+    return [handle(_label(atom), color=COLORS[atom], marker=m, **look) for atom, m in marked]
 
 
 def _label(atom: str) -> str:
@@ -185,8 +176,7 @@ def color_handles(colors: Mapping[str, Any], prefix: str = "", **look: Any) -> l
 
 def condition_handles(letters: Iterable[str], names: Mapping[str, str]) -> list[Line2D]:
     """Legend entries of weighting conditions: marker, letter and words."""
-    looks = ((letter, *CONDITION_STYLES[letter]) for letter in letters)
-    entries = ((f"{letter} {names[letter]}", marker, color) for letter, color, marker in looks)
+    entries = [(f"{letter} {names[letter]}", *CONDITION_STYLES[letter]) for letter in letters]
     return marker_handles(entries, markeredgewidth=0.5, markersize=4)
 
 
@@ -195,8 +185,10 @@ def null_handle(label: str) -> Patch:
     return swatch(label, facecolor=NULL, edgecolor=FAINT, linewidth=0.6)
 
 
-def floats(values: Any) -> np.ndarray:
-    """A float array of a column; missing values become NaN, which draws nothing."""
+def floats(values: Any, *columns: str) -> np.ndarray:
+    """A float array, or one for each column named; missing values are NaN, which draws nothing."""
+    if columns:
+        return np.stack([floats(values[column]) for column in columns])
     if hasattr(values, "to_numpy"):
         return values.to_numpy(float, na_value=np.nan)
     return np.asarray(values, float)
@@ -210,16 +202,10 @@ def best(rows: Mapping[str, Any]) -> Any:
     return floats(rows["corrected_bits"].fillna(rows["value_bits"]))
 
 
-def forest(
-    ax: Axes, y: Sequence[float], rows: Mapping[str, Any], height: float, **points: Any
-) -> None:
-    """Horizontal intervals with a point each and the null band behind them, at heights `y`.
-
-    The columns of `rows` are ``value``, ``ci_low``, ``ci_high``, ``null_low`` and ``null_high``;
-    `height` is that of the band, `points` are arguments of `Axes.scatter`.
-    """
-    names = ("value", "ci_low", "ci_high", "null_low", "null_high")
-    value, low, high, null_low, null_high = (floats(rows[name]) for name in names)
+def forest(ax: Axes, y: Numbers, rows: pd.DataFrame, height: float, **points: Any) -> None:
+    """Points (as by `scatter`) with horizontal intervals, before null bands of this height."""
+    value, low, high = floats(rows, "value", "ci_low", "ci_high")
+    null_low, null_high = floats(rows, "null_low", "null_high")
     ax.barh(y, null_high - null_low, height, left=null_low, color=NULL, linewidth=0, zorder=1)
     ax.hlines(y, low, high, color=INK, linewidth=0.9, zorder=2)
     ax.scatter(value, y, **({"zorder": 3, "linewidths": 0.6} | points))
@@ -260,15 +246,15 @@ def benchmark_panels(
     if below:
         figure, _ = whole.subfigures(2, 1, height_ratios=(above, below))
     axes = figure.subplots(rows, columns, squeeze=False, **layout)
+    panels = dict(zip(benchmarks, axes.flat, strict=False))
     for ax in axes.flat[len(benchmarks) :]:
         ax.set_axis_off()
-    for benchmark, ax in zip(benchmarks, axes.flat, strict=False):
-        ax.set_title(benchmark_name(benchmark))
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
-    if ylabel == "bits":
-        for ax in axes.flat:
+    for benchmark, ax in panels.items():
+        ax.set_title(benchmark_name(benchmark))
+        if ylabel == "bits":
             show_least_bits(ax)
-    for ax in axes.flat[len(benchmarks) - columns : len(benchmarks)]:
+    for ax in list(panels.values())[-columns:]:
         ax.set_xlabel(xlabel)
-    return whole, dict(zip(benchmarks, axes.flat, strict=False))
+    return whole, panels

@@ -65,7 +65,7 @@ def test_blur_keeps_the_mean_and_takes_the_detail():
 
 
 def test_no_image_and_shuffled_words():
-    assert interventions.no_image(WORLD[0]).image is None
+    assert interventions.INTERVENTIONS["no image"](WORLD, 0)[0].image is None
     question = "what color is the shape at the top left?"
     changed = interventions.shuffle_words(
         interventions.replace(WORLD[0], question=question)

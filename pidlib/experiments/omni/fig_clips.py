@@ -17,10 +17,8 @@ from pidlib.experiments import ATOMS, Preset, declare, style, tables
 from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale_bits
 
 COLUMNS = declare("template kind", ATOMS, required="template kind given")
-_CONDITIONS = {
-    "question": ("given the question", -0.2, 1.0),
-    "nothing": ("question ignored", 0.2, 0.45),
-}
+_CONDITIONS = {"question": ("given the question", -0.2, 1.0)}
+_CONDITIONS |= {"nothing": ("question ignored", 0.2, 0.45)}
 # Spectrogram: window and hop in samples, highest frequency in Hz.
 _WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
 
@@ -51,37 +49,30 @@ def figure(table: pd.DataFrame) -> style.Figure:
     page, foot = figure.subfigures(2, 1, height_ratios=(1.5 * rows, 0.5))
     sheets = page.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
     for sheet, (name, shown) in zip(sheets, templates, strict=False):
-        sample = _example(shown.iloc[0])
+        # the first sample with the last of the template's questions
+        benchmark, split, seed = shown.iloc[0][["benchmark", "split", "seed"]]
+        wordings = list(micro_av.TEMPLATES[name].questions.values())[-1]
+        samples = benchmarks.load(benchmark, split, n=64, seed=int(seed))
+        own = (sample for sample in samples if sample.template == name)
+        sample = next(sample for sample in own if sample.question in wordings)
         title = rf"$\bf{{{name.replace('_', '~')}}}$  ({shown['kind'].iloc[0]})"
         title += f"\n{sample.question} $\\bf{{{sample.answer}}}$"
         sheet.suptitle(title, x=0.02, ha="left", fontsize=7.5, linespacing=1.1)
         grid = sheet.add_gridspec(2, 2, width_ratios=(2.6, 1), height_ratios=(1.6, 1))
-        _draw_video(sheet.add_subplot(grid[0, 0]), sample.video)
+        video = sheet.add_subplot(grid[0, 0])
+        for index, frame in enumerate(sample.video):
+            extent = (index + 0.02, index + 0.98, 0.02, 0.98)
+            video.imshow(frame, extent=extent, interpolation="nearest")
+        video.set(xlim=(0, len(sample.video)), ylim=(0, 1), xticks=[], yticks=[])
+        video.spines[:].set_visible(False)
         _draw_spectrogram(sheet.add_subplot(grid[1, 0]), sample.audio)
         ax = sheet.add_subplot(grid[:, 1])
         draw_pairs(ax, shown, "given", _CONDITIONS, style.SENSORY)
         scale_bits(ax, table, fontsize=6.5)
         ax.set_xlim(-0.6, 3.6)
-    handles = pair_handles(_CONDITIONS, style.SENSORY)
-    title = "Atoms of the ideal answerer"
+    handles, title = pair_handles(_CONDITIONS, style.SENSORY), "Atoms of the ideal answerer"
     foot.legend(handles=handles, loc="center", ncols=len(handles), title=title)
     return figure
-
-
-def _example(row: pd.Series) -> benchmarks.Sample:
-    """The first sample of the row's split and seed with the last of the template's questions."""
-    wordings = list(micro_av.TEMPLATES[row["template"]].questions.values())[-1]
-    samples = benchmarks.load(row["benchmark"], row["split"], n=64, seed=int(row["seed"]))
-    samples = (sample for sample in samples if sample.template == row["template"])
-    return next(sample for sample in samples if sample.question in wordings)
-
-
-def _draw_video(ax: style.Axes, video: np.ndarray) -> None:
-    for index, frame in enumerate(video):
-        extent = (index + 0.02, index + 0.98, 0.02, 0.98)
-        ax.imshow(frame, extent=extent, interpolation="nearest")
-    ax.set(xlim=(0, len(video)), ylim=(0, 1), xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
 
 
 def _draw_spectrogram(ax: style.Axes, audio: np.ndarray) -> None:

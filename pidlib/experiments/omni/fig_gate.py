@@ -10,27 +10,23 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from pidlib._common import fingerprint
 from pidlib.benchmarks import Sample, micro_av
 from pidlib.experiments import ATOMS, Preset, Request, declare, extract_all, stages, style, validate
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, stage_blocks
+from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, Curves, Values, stage_blocks
 from pidlib.extraction import Extraction
 
 _ACCURACIES = ("accuracy", "accuracy_sounding", "accuracy_silent")
-COLUMNS = {
-    "fig_gate": declare("needs", ATOMS, *_ACCURACIES, required="needs"),
-    "fig_gate_claims": CLAIM_COLUMNS,
-}
-NEEDS = {"both": 0, "vision": 1}  # what a question of a pair needs -> its place in the pair
+COLUMNS = {"fig_gate": declare("needs", ATOMS, *_ACCURACIES, required="needs")}
+COLUMNS["fig_gate_claims"] = CLAIM_COLUMNS
+NEEDS = ("both", "vision")  # what the questions of a pair need
+_LATE, _BEFORE = r"\Delta S(\mathrm{late})", r"\Delta S(\mathrm{before})"
 CLAIMS = {  # differences are without need for fusion minus with it, in bits
-    "late_synergy": Claim(r"$\Delta S(\mathrm{late})$", above=False, margin=0.05),
-    "later_than_before": Claim(
-        r"$\Delta S(\mathrm{late}) - \Delta S(\mathrm{before})$", above=False, margin=0.05
-    ),
+    "late_synergy": Claim(f"${_LATE}$", above=False, margin=0.05),
+    "later_than_before": Claim(f"${_LATE} - {_BEFORE}$", above=False, margin=0.05),
     "vision_parts": Claim(r"$|\Delta U_v|(\mathrm{before})$", above=False, bound=0.1),
     "audio_parts": Claim(r"$|\Delta U_a|(\mathrm{before})$", above=False, bound=0.1),
 }
@@ -46,7 +42,7 @@ _ATOMS = ("synergy", "unique_vision", "unique_audio")
 def requests(preset: Preset) -> list[Request]:
     """The passes of Sensory PID after every block, on pairs with and without need for fusion."""
     query = profiles.query(preset)._replace(n_samples=preset.n_omni_intervened)
-    changes = (partial(question_pairs, place=place, seed=preset.seed) for place in NEEDS.values())
+    changes = (partial(question_pairs, place=place, seed=preset.seed) for place in (0, 1))
     queries = tuple(query._replace(change=change) for change in changes)
     return [Request(preset.omni_layer_models, [profiles.FUSION], queries)]
 
@@ -67,37 +63,23 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         (both, columns), (vision, other) = measured
         columns["fingerprint"] = fingerprint(of=[columns["fingerprint"], other["fingerprint"]])
         claims.append(stages.check_trajectories(CLAIMS, gate, both, vision, **columns))
-    tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
-    tables = {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
-    tested = tables["fig_gate_claims"]
-    tested.loc[tested["statistic"].isin(CONSEQUENCES), "verdict"] = "follows"
-    return tables
+    claims = pd.concat(claims)
+    claims["verdict"] = claims["verdict"].mask(claims["statistic"].isin(CONSEQUENCES), "follows")
+    tables = zip(COLUMNS.items(), (pd.concat(atoms), claims), strict=True)
+    return {name: validate(rows, columns) for (name, columns), rows in tables}
 
 
-def gate(
-    fused: Mapping[str, Float[np.ndarray, "L *draws"]],
-    plain: Mapping[str, Float[np.ndarray, "L *draws"]],
-) -> dict[str, Float[np.ndarray, " *draws"]]:
+def gate(fused: Curves, plain: Curves) -> Values:
     r"""The statistics of `CLAIMS` for questions with need for fusion and without, in bits.
 
     With :math:`\Delta = \text{plain} - \text{fused}`: the mean of :math:`\Delta S` over the blocks
-    of the last stage; the same minus its mean before; of each stream, the mean of :math:`|\Delta
-    U|`.
-
-    >>> fused = {"unique_vision": [0, 0.4, 0.5, 0.5], "synergy": [0, 0, 0.1, 0.5]}
-    >>> plain = {"unique_vision": [0, 0.4, 0.6, 1.0], "synergy": [0, 0, 0, 0]}
-    >>> silent = {"unique_audio": [0, 0, 0, 0]}
-    >>> [round(float(value), 2) for value in gate(fused | silent, plain | silent).values()]
-    [-0.5, -0.47, 0.03, 0.0]
+    of the last stage; the same minus its mean before; and, before, the means of :math:`|\Delta U|`.
     """
     delta = {atom: np.subtract(plain[atom], fused[atom]) for atom in _ATOMS}
     _, middle = stage_blocks(len(delta["synergy"]))
-    before, late = np.split(delta["synergy"], [middle + 1])
-    vision, audio = (
-        np.abs(delta[atom][: middle + 1]).mean(0) for atom in ("unique_vision", "unique_audio")
-    )
-    statistics = (late.mean(0), late.mean(0) - before.mean(0), vision, audio)
-    return dict(zip(CLAIMS, statistics, strict=True))
+    before, late = (part.mean(0) for part in np.split(delta["synergy"], [middle + 1]))
+    unique = (np.abs(delta[atom][: middle + 1]).mean(0) for atom in _ATOMS[1:])
+    return dict(zip(CLAIMS, (late, late - before, *unique), strict=True))
 
 
 def accuracy_by_named_object(extraction: Extraction) -> dict[str, float]:
@@ -119,11 +101,10 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             for needs, (_, look) in _QUESTIONS.items():
                 stages.draw_trajectories(ax, own[own["needs"] == needs], [atom], **look)
         row[0].set_ylabel(style.model_name(model).replace(", ", ",\n") + "\nbits")
-        accuracy = own.groupby("needs")[list(_ACCURACIES)].first()
-        text = f"right: {accuracy['accuracy']['both']:.2f} with need; without, where\nit names the "
-        text += ",\nthe ".join(
-            f"{name} one: {accuracy[f'accuracy_{name}']['vision']:.2f}" for name in micro_av.NAMED
-        )
+        both, vision = (own[own["needs"] == needs].iloc[0] for needs in NEEDS)
+        named = (f"{name} one: {vision[f'accuracy_{name}']:.2f}" for name in micro_av.NAMED)
+        text = f"right: {both['accuracy']:.2f} with need; without, where\nit names the "
+        text += ",\nthe ".join(named)
         row[0].text(0.03, 0.95, text, transform=row[0].transAxes, va="top", fontsize="small")
     for ax, atom in zip(axes[0], _ATOMS, strict=True):
         ax.set_title(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}")

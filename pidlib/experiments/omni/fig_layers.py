@@ -7,24 +7,18 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from pidlib.experiments import ATOMS, Preset, Request, extract_all, stages, style, validate
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, share_of, stage_blocks
+from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, Curves, Values
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
+_MIDDLE = r"$\Delta_{\mathrm{mid}} U_v/\max U_v - \Delta_{\mathrm{mid}}$"
+_LEVELS_OFF = r"$U_v'(\mathrm{mid}) - U_v'(\mathrm{late})$"
 CLAIMS = {
     "vision_lead": Claim("$h(S) - h(U_v)$", above=True, margin=0.05),
-    "vision_middle": Claim(
-        r"$\Delta_{\mathrm{mid}} U_v/\max U_v - \Delta_{\mathrm{mid}}$",
-        above=True,
-        margin=0.05,
-        early=True,
-    ),
-    "vision_levels_off": Claim(
-        r"$U_v'(\mathrm{mid}) - U_v'(\mathrm{late})$", above=True, margin=0.05, early=True
-    ),
+    "vision_middle": Claim(_MIDDLE, above=True, margin=0.05, early=True),
+    "vision_levels_off": Claim(_LEVELS_OFF, above=True, margin=0.05, early=True),
     "synergy_late": Claim("$1 - S_{.8}/S$", above=True, bound=0.5),
 }
 _DASHED = (0, (4, 2))
@@ -46,13 +40,11 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     return {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
 
 
-def half_depth(curve: Float[np.ndarray, "L *draws"]) -> Float[np.ndarray, " *draws"]:
+def half_depth(curve: np.ndarray) -> np.ndarray:
     """The relative depth at which a curve first reaches half of its maximum.
 
-    The curve is linear between blocks, and 0 at depth 0. Missing for maxima below `MIN_BITS`.
-
-    >>> half_depth(np.array([0, 0, 1.0, 1.0])), half_depth(np.zeros(3))
-    (array(0.625), array(nan))
+    The curve [L, *draws] is linear between blocks and 0 at depth 0; with a maximum below `MIN_BITS`
+    the result is missing.
     """
     curve = np.concatenate([np.zeros_like(curve[:1]), curve])
     maximum = curve.max(0)
@@ -62,29 +54,23 @@ def half_depth(curve: Float[np.ndarray, "L *draws"]) -> Float[np.ndarray, " *dra
     return np.where(maximum >= MIN_BITS, (after - 1 + part) / (len(curve) - 1), np.nan)
 
 
-def saturation(
-    curves: Mapping[str, Float[np.ndarray, "L *draws"]],
-) -> dict[str, Float[np.ndarray, " *draws"]]:
+def saturation(curves: Curves) -> Values:
     r"""The statistics of `CLAIMS` for atoms after all L blocks, in bits.
 
     With e and m the last blocks of the first and the middle stage: :math:`h(S) - h(U_v)`, see
     `half_depth`; :math:`(U_v(m) - U_v(e)) / \max_d U_v(d)` minus the depth between e and m; the
     slope of :math:`U_v` from e to m minus that from m to 1; :math:`1 - S(m)/S(1)`.
-
-    >>> rise = {"unique_vision": [0.1, 0.5, 0.9, 1.0, 1.0], "synergy": [0, 0, 0, 0.1, 0.5]}
-    >>> [round(float(value), 2) for value in saturation(rise).values()]
-    [0.47, 0.3, 1.5, 0.8]
     """
     vision, synergy = (np.asarray(curves[atom], float) for atom in ("unique_vision", "synergy"))
     blocks = len(vision)
-    early, middle = stage_blocks(blocks)
+    early, middle = stages.stage_blocks(blocks)
     rise, end = vision[middle] - vision[early], synergy[-1]
     late_slope = (vision[-1] - vision[middle]) / (blocks - 1 - middle)
     return {
         "vision_lead": half_depth(synergy) - half_depth(vision),
-        "vision_middle": share_of(rise, vision.max(0)) - (middle - early) / blocks,
+        "vision_middle": stages.share_of(rise, vision.max(0)) - (middle - early) / blocks,
         "vision_levels_off": blocks * (rise / (middle - early) - late_slope),
-        "synergy_late": share_of(end - synergy[middle], end),
+        "synergy_late": stages.share_of(end - synergy[middle], end),
     }
 
 
@@ -97,7 +83,14 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         stages.draw_stages(ax)
         stages.draw_trajectories(ax, rows, style.SENSORY)
         for atom in ("unique_vision", "synergy"):
-            _draw_half_depth(ax, rows[rows["atom"] == atom].sort_values("layer"))
+            line = rows[rows["atom"] == atom].sort_values("layer")
+            half, color = half_depth(style.floats(line["value_bits"])), style.COLORS[atom]
+            if np.isfinite(half):
+                ax.axvline(half, color=color, linewidth=0.8, linestyle=_DASHED, zorder=1)
+                face = color if half >= 1 / len(line) else "white"  # before the first block
+                look = {"color": color, "markerfacecolor": face, "markersize": 6, "zorder": 5}
+                look |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
+                ax.plot([half], [1], marker=7, **look)
         ax.set_title(style.model_name(model).replace(", ", ",\n"), pad=10)  # above the markers
     axes[0].set_ylabel("bits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
@@ -106,16 +99,6 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles = [*style.atom_lines(style.MARKERS, style.SENSORY), *profiles.legend_handles(), half]
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
-
-
-def _draw_half_depth(ax: style.Axes, line: pd.DataFrame) -> None:
-    """A line with a triangle at the upper edge, hollow before the first block."""
-    half, color = half_depth(style.floats(line["value_bits"])), style.COLORS[line["atom"].iloc[0]]
-    if np.isfinite(half):
-        ax.axvline(half, color=color, linewidth=0.8, linestyle=_DASHED, zorder=1)
-        face = color if half >= 1 / len(line) else "white"
-        look = {"color": color, "markerfacecolor": face, "markersize": 6, "zorder": 5}
-        ax.plot([half], [1], marker=7, transform=ax.get_xaxis_transform(), clip_on=False, **look)
 
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:

@@ -59,8 +59,8 @@ def measure(preset: Preset) -> pd.DataFrame:
         own = own_truths(law.extraction, benchmark, preset.split, preset.tau)
         task = benchmark.removeprefix("micro_av/")
         states = micro_av.states(task, preset.split, preset.n_omni, preset.seed)
-        answers = correct(extraction, PASSES["joint"]).groupby(np.array(extraction.templates))
-        accuracy = answers.mean()
+        answers = correct(extraction, PASSES["joint"])
+        accuracy = answers.groupby(np.array(extraction.templates)).mean()
         for condition in CONDITIONS:
             content = [(v, a) for _, v, a, _ in states] if condition == "ignored" else None
             groups = split_by(extraction, condition, content=content, tau=preset.tau)
@@ -79,9 +79,6 @@ def truth(template: str, condition: str) -> PID:
     """Sensory PID of the ideal answerer: the limit of an estimate under a condition.
 
     Given the template the sources are (v, t) and (a, t), a table of blocks that share t.
-
-    >>> truth("polarity", "question").synergy, truth("polarity", "ignored").synergy
-    (1.0, 0.0)
     """
     if condition != "template":
         return micro_av.sensory_truth(template, ignored=condition == "ignored")
@@ -114,11 +111,23 @@ def figure(table: pd.DataFrame) -> style.Figure:
     ideal = truths.set_index(["template", "given", "atom"])["value_bits"].sort_index()
     for row, (condition, label) in zip(axes, _ROW_LABELS.items(), strict=True):
         for ax, template in zip(row, templates, strict=True):
-            _draw_truth(ax, ideal[template, "question"], ideal[template, condition])
+            for index, atom in enumerate(style.SENSORY):
+                style.bars(ax, [index], [ideal[template, "question", atom]], atom, 0.84, alpha=0.6)
+                estimated = ideal[template, condition, atom]
+                ax.hlines(estimated, index - 0.46, index + 0.46, zorder=3, **_TICK)
+            ax.set_xticks(range(4), [style.SYMBOLS[atom] for atom in style.SENSORY], fontsize=6)
+            ax.set_xlim(-0.6, 3.6)
+            ax.tick_params(axis="x", length=0, pad=3)
             own = measured[(measured["template"] == template) & (measured["given"] == condition)]
             for index, model in enumerate(models):
-                offset = (index - (len(models) - 1) / 2) * 0.2
-                _draw_points(ax, own[own["model"] == model], offset, style.MARKERS[index])
+                places = np.arange(4) + (index - (len(models) - 1) / 2) * 0.2
+                rows = own[own["model"] == model].set_index("atom").reindex(list(style.SENSORY))
+                style.null_band(ax, places, rows["null_mean"], 0.2)
+                style.interval(ax, places, rows["ci_low"], rows["ci_high"], linewidth=0.5)
+                look = {"color": style.INK, "linewidth": 1.2, "zorder": 4.5}
+                ax.hlines(style.floats(rows["truth_bits"]), places - 0.13, places + 0.13, **look)
+                look = {"markersize": 2.4, "markeredgewidth": 0.5}
+                style.points(ax, places, style.best(rows), style.MARKERS[index], **look)
         row[0].set_ylabel(f"{label}\nbits", fontsize=6.5)
     for ax, template in zip(axes[0], templates, strict=True):
         ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
@@ -132,25 +141,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
     if far.notna().any():
         words = f"the mini's own law: off by {far.min():.2f} to {far.max():.2f} bits"
         handles.append(style.handle(words, linestyle="-", color=style.INK, linewidth=1.2))
-    note = profiles.training_note(models)
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, **note)
+    place = {"loc": "outside lower center", "ncols": 3}
+    figure.legend(handles=handles, **place, **profiles.training_note(models))
     return figure
-
-
-def _draw_truth(ax: style.Axes, bars: pd.Series, ticks: pd.Series) -> None:
-    for index, atom in enumerate(style.SENSORY):
-        style.bars(ax, [index], [bars[atom]], atom, 0.84, alpha=0.6)
-        ax.hlines(ticks[atom], index - 0.46, index + 0.46, zorder=3, **_TICK)
-    ax.set_xticks(range(4), [style.SYMBOLS[atom] for atom in style.SENSORY], fontsize=6)
-    ax.set_xlim(-0.6, 3.6)
-    ax.tick_params(axis="x", length=0, pad=3)
-
-
-def _draw_points(ax: style.Axes, rows: pd.DataFrame, offset: float, marker: str) -> None:
-    rows = rows.set_index("atom").reindex(list(style.SENSORY))
-    places = np.arange(4) + offset
-    style.null_band(ax, places, rows["null_mean"], 0.2)
-    style.interval(ax, places, rows["ci_low"], rows["ci_high"], linewidth=0.5)
-    look = {"color": style.INK, "linewidth": 1.2, "zorder": 4.5}
-    ax.hlines(style.floats(rows["truth_bits"]), places - 0.13, places + 0.13, **look)
-    style.points(ax, places, style.best(rows), marker, markersize=2.4, markeredgewidth=0.5)

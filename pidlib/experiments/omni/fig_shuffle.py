@@ -5,7 +5,7 @@ for all models. Accuracy drops are correlated with unique atoms and with U + S, 
 :math:`I(Y; V \mid A, T) = U_v + S` is what a swapped video removes.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import partial
 from operator import attrgetter
 from typing import NamedTuple
@@ -16,11 +16,9 @@ from jaxtyping import Bool, Float, Int
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.decomposition.resampling import normal_interval
-from pidlib.experiments import Extracted, Preset, Request, extract_all, statistics, style
-from pidlib.experiments.interventions import accuracy_drop, resample
-from pidlib.experiments.interventions import correct_by_id as correct
+from pidlib.experiments import Preset, interventions, statistics, style
+from pidlib.experiments.extractions import Extracted, Request, extract_all
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.statistics import MIN_CLUSTERS, MIN_RELIABILITY, standardized_ranks
 from pidlib.experiments.tables import COMPUTED, ORIGIN, declare, published, validate
 from pidlib.profiles.clips import sensory_profile
 from pidlib.sensory import split_by
@@ -38,13 +36,13 @@ COLUMNS = declare(
     f"null_low null_high null_p n_samples n_models n_cells seed {COMPUTED}",
     required="experiment kind value quantity intervention",
 )
+Rows = Iterator[dict[str, object]]
+Numbers, Rhos = Float[np.ndarray, "cells columns"], Float[np.ndarray, "draws groups p q"]
 _CELL = ["benchmark", "template", "model"]
 _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
 _SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
-_PREDICTORS = {
-    "video swapped": ("unique_vision", "vision_given_audio"),
-    "sound swapped": ("unique_audio", "audio_given_vision"),
-}
+_PREDICTORS = {"video swapped": ("unique_vision", "vision_given_audio")}
+_PREDICTORS |= {"sound swapped": ("unique_audio", "audio_given_vision")}
 _SCOPES = {  # in drawing order: words and color
     MEAN: ("mean within subsets that vary", style.INK),
     TEMPLATES: (TEMPLATES, "white"),
@@ -56,7 +54,7 @@ def requests(preset: Preset) -> list[Request]:
     """The passes of Sensory PID, and the full pass with each stream swapped `N_SWAPS` times."""
     full = profiles.query(preset)
     swapped = full._replace(n_samples=preset.n_omni_intervened, passes=full.passes[:1], layers=())
-    swap = partial(resample, within=attrgetter("template"))
+    swap = partial(interventions.resample, within=attrgetter("template"))
     seeds = [derive_seed(preset.seed, "swap", draw) for draw in range(N_SWAPS)]
     changes = [partial(swap, modality=stream, seed=s) for stream in STREAMS.values() for s in seeds]
     queries = (full, *(swapped._replace(change=change) for change in changes))
@@ -70,18 +68,17 @@ def measure(preset: Preset) -> pd.DataFrame:
         rows += _quantity_rows(preset, full)
         for index, name in enumerate(STREAMS):
             swaps = swapped[index * N_SWAPS : (index + 1) * N_SWAPS]
-            rows += _drop_rows(preset, full, swaps, name)
+            rows += _drop_rows(preset, name, full, *swaps)
     cells = pd.DataFrame(rows)
     settings = (preset.n_bootstrap, preset.n_resamples, preset.seed)
-    correlated = correlations(cells, *settings)
-    identities = sorted(cells["fingerprint"].unique())
-    correlated["fingerprint"] = fingerprint(cells=identities, settings=settings)
+    key = fingerprint(cells=sorted(cells["fingerprint"].unique()), settings=settings)
+    correlated = correlations(cells, *settings).assign(fingerprint=key)
     known = published("fig_shuffle").drop(columns="note").rename(columns={"rho": "value"})
     table = pd.concat([cells, correlated, known.assign(kind="published")], ignore_index=True)
     return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
 
 
-def _quantity_rows(preset: Preset, answer: Extracted) -> Iterator[dict[str, object]]:
+def _quantity_rows(preset: Preset, answer: Extracted) -> Rows:
     settings = {"n_halves": preset.n_halves, "seed": preset.seed}
     conditions = {"given": "template", "tau": preset.tau}
     columns = answer.row_columns("omni", analysis="streams", **conditions, **settings)
@@ -102,17 +99,16 @@ def _quantities(atoms: Mapping[str, float | np.ndarray]) -> dict[str, float | np
     return dict(zip(QUANTITIES, values, strict=True))
 
 
-def _drop_rows(
-    preset: Preset, full: Extracted, swaps: Sequence[Extracted], intervention: str
-) -> Iterator[dict[str, object]]:
-    answers = [correct(each.extraction, each.extraction.full) for each in (full, *swaps)]
-    after = sum(answers[1:]) / N_SWAPS
+def _drop_rows(preset: Preset, swapped: str, full: Extracted, *swaps: Extracted) -> Rows:
+    extractions = (each.extraction for each in (full, *swaps))
+    before, *answers = (interventions.correct_by_id(each, each.full) for each in extractions)
     settings = {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
     identities = [each.columns["fingerprint"] for each in (full, *swaps)]
     columns = swaps[0].row_columns("omni", answers=identities, **settings)
-    columns |= {"kind": "drop", "quantity": "accuracy lost", "intervention": intervention}
-    for template, changed in after.groupby(list(swaps[0].extraction.templates), sort=False):
-        drop, low, high = accuracy_drop(answers[0], changed, **settings)
+    columns |= {"kind": "drop", "quantity": "accuracy lost", "intervention": swapped}
+    after = (sum(answers) / N_SWAPS).groupby(list(swaps[0].extraction.templates), sort=False)
+    for template, changed in after:
+        drop, low, high = interventions.accuracy_drop(before, changed, **settings)
         columns |= {"template": template, "n_samples": len(changed)}
         yield columns | {"value": drop, "ci_low": low, "ci_high": high}
 
@@ -139,11 +135,10 @@ def correlations(
     """
     low, high = (cells[name].astype(float) for name in ("ci_low", "ci_high"))
     cells = cells.assign(variance=statistics.variance_of(low, high))
-    x, y = (
-        cells[cells["kind"] == kind].pivot(index=_CELL, columns=by, values=["value", "variance"])
-        for kind, by in (("quantity", "quantity"), ("drop", "intervention"))
-    )
-    x, y = x.sort_index().align(y.sort_index(), join="inner", axis=0)
+    wide = partial(pd.DataFrame.pivot, index=_CELL, values=["value", "variance"])
+    x = wide(cells[cells["kind"] == "quantity"], columns="quantity").sort_index()
+    y = wide(cells[cells["kind"] == "drop"], columns="intervention").sort_index()
+    x, y = x.align(y, join="inner", axis=0)
     subset, benchmarks = pd.factorize(x.index.get_level_values("benchmark"))
     model, template = x.index.get_level_values("model"), x.index.droplevel("model")
     labels = (subset, *(pd.factorize(names)[0] for names in (template, model)))
@@ -162,41 +157,35 @@ def correlations(
     null = correlate(every, np.stack(orders, axis=1))
     samples = (_resample(data, generator) for _ in range(n_bootstrap))
     draws = np.concatenate([correlate(rows, rows[:, None]) for rows in samples])
-    ends, null_ends = (
-        np.array(statistics.percentile_interval(drawn, most=0.5)) for drawn in (draws, null)
-    )
+    interval = partial(statistics.percentile_interval, most=0.5)
+    ends, null_ends = np.array(interval(draws)), interval(null)
     few = np.array([len(np.unique(data.template[rows])) < MIN_TEMPLATES for rows in own])
     ends[:, np.flatnonzero(few)] = np.nan
     ends[:, len(few), (few[:, None, None] & members).any(0)] = np.nan
     n_means = np.unique([subset, data.model], axis=1).shape[1]
     n_cells = np.array([*counts, 0, n_means, len(x)])[:, None, None] * np.ones_like(value, int)
     n_cells[len(counts)] = (counts[:, None, None] * members).sum(0)
-    p = np.where(np.isnan(value), np.nan, statistics.permutation_p(value, null))
     columns = ("value", "ci_low", "ci_high", "null_low", "null_high", "null_p", "n_cells")
-    columns = zip(columns, (value, *ends, *null_ends, p, n_cells), strict=True)
+    values = (value, *ends, *null_ends, statistics.permutation_p(value, null), n_cells)
+    values = np.stack([each.ravel() for each in values], axis=1)
     labels = {"benchmark": [*benchmarks, MEAN, SUBSETS, TEMPLATES]}
     labels |= {"quantity": QUANTITIES, "intervention": STREAMS}
     index = pd.MultiIndex.from_product(labels.values(), names=labels)
-    rows = pd.DataFrame({name: values.ravel() for name, values in columns}, index=index)
-    rows = rows.assign(kind="correlation", n_models=data.model.max() + 1)
-    return rows.dropna(subset="value").reset_index()
+    rows = pd.DataFrame(values, index, columns).dropna(subset="value").reset_index()
+    return rows.assign(kind="correlation", n_models=data.model.max() + 1)
 
 
-def varies(
-    values: Float[np.ndarray, "cells columns"], variances: Float[np.ndarray, "cells columns"]
-) -> Bool[np.ndarray, " columns"]:
+def varies(values: Numbers, variances: Numbers) -> Bool[np.ndarray, " columns"]:
     """Whether a column is reliable, rounding included, whichever cell is left out."""
-    if len(values) < MIN_CLUSTERS:
+    if len(values) < statistics.MIN_CLUSTERS:
         return np.zeros(values.shape[1], bool)
     variances = variances + 0.1 ** (2 * DECIMALS)
     kept = [np.delete(np.arange(len(values)), index) for index in range(len(values))]
     shares = [statistics.reliability(values[rows], variances[rows]) for rows in kept]
-    return (np.stack(shares) >= MIN_RELIABILITY).all(0)
+    return (np.stack(shares) >= statistics.MIN_RELIABILITY).all(0)
 
 
-def _correlate(
-    cells: _Cells, members: np.ndarray, rows: np.ndarray, drops: np.ndarray
-) -> Float[np.ndarray, "draws subsets+3 p q"]:
+def _correlate(cells: _Cells, members: np.ndarray, rows: np.ndarray, drops: np.ndarray) -> Rhos:
     """Rho of x[rows] and y[drops] [n, draws, q] in subsets, their mean, over means, over cells."""
     x, y, subset, model = cells.x[rows], cells.y[drops], cells.subset[rows], cells.model[rows]
     within = [_rho(x[subset == i], y[subset == i]) for i in range(len(members))]
@@ -210,15 +199,19 @@ def _correlate(
 
 
 def _rho(x: np.ndarray, y: np.ndarray) -> Float[np.ndarray, "draws p q"]:
-    return np.tensordot(standardized_ranks(x), standardized_ranks(y), (0, 0)).swapaxes(0, 1)
+    ranks = statistics.standardized_ranks
+    return np.tensordot(ranks(x), ranks(y), (0, 0)).swapaxes(0, 1)
+
+
+def _templates(cells: _Cells) -> list[Int[np.ndarray, " templates"]]:
+    return [np.unique(cells.template[cells.subset == i]) for i in np.unique(cells.subset)]
 
 
 def _permute(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, " cells"]:
     """Permute templates within subsets, and models, and return the cell that each becomes."""
     models = generator.permutation(cells.model.max() + 1)
     templates = np.empty(cells.template.max() + 1, int)
-    for subset in np.unique(cells.subset):
-        names = np.unique(cells.template[cells.subset == subset])
+    for names in _templates(cells):
         templates[names] = generator.permutation(names)
     grid = templates[:, None] * len(models) + models
     chosen = cells.template * len(models) + cells.model
@@ -227,8 +220,7 @@ def _permute(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, "
 
 def _resample(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, " n"]:
     """Draw templates with replacement within subsets, and return their cells of all models."""
-    subsets = [np.unique(cells.template[cells.subset == i]) for i in np.unique(cells.subset)]
-    drawn = np.concatenate([generator.choice(names, len(names)) for names in subsets])
+    drawn = np.concatenate([generator.choice(names, len(names)) for names in _templates(cells)])
     return np.concatenate([np.flatnonzero(cells.template == template) for template in drawn])
 
 
@@ -245,27 +237,21 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for ax, (swap, quantity) in zip(axes, panels, strict=True):
         x = cells[cells["quantity"] == quantity].set_index(_CELL)
         y = cells[cells["intervention"] == swap].set_index(_CELL).loc[x.index]
-        _draw_cells(ax, x, y, colors, markers)
+        numbers = (style.floats(side, "value", "ci_low", "ci_high").T for side in (x, y))
+        for (subset, _, model), (a, *a_ends), (b, *b_ends) in zip(x.index, *numbers, strict=True):
+            look = {"color": colors[subset], "linewidth": 0.4, "alpha": 0.5}
+            ax.vlines(a, *b_ends, **look)
+            if not np.isnan(a_ends[0]):
+                ax.hlines(b, *a_ends, **look)
+            edge = {"markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.3}
+            ax.plot(a, b, markers[model], color=colors[subset], **edge)
+        ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
         ax.set(xlabel=f"{_SYMBOLS[quantity]}, bits", title=swap)
     axes[0].set_ylabel("accuracy lost")
     handles = style.color_handles(colors, linewidth=2.4) + style.model_handles(list(markers))
     above.legend(handles=handles, loc="outside upper center", ncols=4)
     _draw_correlations(below, table)
     return figure
-
-
-def _draw_cells(
-    ax: style.Axes, x: pd.DataFrame, y: pd.DataFrame, colors: Mapping, markers: Mapping
-) -> None:
-    numbers = (style.floats(side[["value", "ci_low", "ci_high"]]) for side in (x, y))
-    for (subset, _, model), (a, *a_ends), (b, *b_ends) in zip(x.index, *numbers, strict=True):
-        look = {"color": colors[subset], "linewidth": 0.4, "alpha": 0.5}
-        ax.vlines(a, *b_ends, **look)
-        if not np.isnan(a_ends[0]):
-            ax.hlines(b, *a_ends, **look)
-        edge = {"markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.3}
-        ax.plot(a, b, markers[model], color=colors[subset], **edge)
-    ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
 
 
 def _draw_correlations(figure: style.Figure, table: pd.DataFrame) -> None:
@@ -288,8 +274,8 @@ def _draw_correlations(figure: style.Figure, table: pd.DataFrame) -> None:
     axes[0].set_yticks(places, _SYMBOLS.values())
     axes[0].invert_yaxis()
     figure.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
-    circle = {"marker": "o", "markeredgecolor": style.INK, "markersize": 3.4}
-    handles = [style.handle(words, color=face, **circle) for words, face in _SCOPES.values()]
+    circles = ((words, "o", face) for words, face in _SCOPES.values())
+    handles = style.marker_handles(circles, markersize=3.4)
     handles.append(style.handle("published [N], pairs unknown", **diamond))
     handles.append(style.null_handle("templates and models exchanged, 95 %"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)

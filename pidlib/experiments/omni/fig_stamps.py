@@ -7,6 +7,7 @@ few labels, fitted on other pictures: k-means ``codes``, and the target as predi
 import json
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -16,14 +17,17 @@ from jaxtyping import Int
 from scipy.stats import binomtest, false_discovery_control
 
 from pidlib._common import derive_seed, fingerprint
+from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.entropies import joint_information, miller_madow, plug_in
 from pidlib.decomposition.estimate import estimate
 from pidlib.experiments import ATOMS, Preset, declare, style, tables
 from pidlib.experiments.decision_profiles import ESTIMATION
 from pidlib.experiments.omni import stamps
+from pidlib.experiments.omni.stamps import Observations
 from pidlib.experiments.statistics import permutation_p
 
 Labels = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # by kind, target and source
+Codes = Int[np.ndarray, " n"]
 _PROBES = "experiment benchmark split source accuracy ci_low ci_high prior probe_bits codes_bits "
 _PROBES += "target_bits n_fitted n_samples n_codes seed fingerprint"
 _REQUIRED = "pairing target_bits n_samples"
@@ -41,11 +45,8 @@ TARGETS = {
 }
 N_CONDITIONS = 3  # codes of the caption as a condition: about a hundred observations each
 _SOURCES = {"vision": "picture", "language": "caption", "audio": "voice"}
-_TARGETS = {
-    "category": "category of the picture",
-    "spoken": "language spoken",
-    "match": "one picture or two?",
-}
+_TARGETS = {"category": "category of the picture", "spoken": "language spoken"}
+_TARGETS |= {"match": "one picture or two?"}
 _KINDS = {"probe": "linear probes", "codes": "$k$-means codes"}
 # Marker, label and offset of each control, in widths of a bar.
 _CONTROLS = {
@@ -58,28 +59,26 @@ _FADED = 0.3  # opacity of a bar that permutations reach
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms of each target, and how well each source predicts the target."""
     fitted, applied = stamps.split(stamps.load(), preset.seed)
-    options = (preset.n_clusters, preset.seed)
-    codes = {name: stamps.code(fitted, applied, name, *options) for name in applied.sources}
+    pairs = {name: (fitted.sources[name], applied.sources[name]) for name in applied.sources}
+    quantized, k = partial(quantize, seed=preset.seed, allow_degenerate=True), preset.n_clusters
+    codes = {name: quantized(*pair, k) for name, pair in pairs.items()}
     predicted = {name: stamps.probe(fitted, applied, name) for name in applied.targets}
     predicted["match"] = predicted["category"]
     labels = {"codes": dict.fromkeys(TARGETS, codes), "probe": predicted}
-    given = stamps.code(fitted, applied, "language", N_CONDITIONS, preset.seed)
+    given = quantized(*pairs["language"], N_CONDITIONS)
     manifest = json.loads((stamps.FOLDER / "manifest.json").read_text(encoding="utf-8"))
     settings = preset.model_dump(include={"n_clusters", *ESTIMATION})
     settings |= {"study": "stamps", "synergy": "value minus its null", "files": manifest["files"]}
     columns = {"experiment": "omni", "split": "test", "seed": preset.seed}
     columns["fingerprint"] = fingerprint(**settings)
-    sizes = {"n_codes": preset.n_clusters, "n_fitted": len(np.unique(fitted.stamp_ids))}
-    measured = {
-        "fig_stamps": _atoms(preset, applied, labels, given).assign(estimator="exact", **columns),
-        "fig_stamps_probes": _probes(applied, labels).assign(**sizes, **columns),
-    }
-    return {name: tables.validate(rows, COLUMNS[name]) for name, rows in measured.items()}
+    atoms = _atoms(preset, applied, labels, given).assign(estimator="exact", **columns)
+    probes = _probes(applied, labels).assign(n_codes=k, **columns)
+    probes["n_fitted"] = len(np.unique(fitted.stamp_ids))
+    measured = zip(COLUMNS.items(), (atoms, probes), strict=True)
+    return {name: tables.validate(rows, columns) for (name, columns), rows in measured}
 
 
-def _atoms(
-    preset: Preset, applied: stamps.Observations, labels: Labels, given: Int[np.ndarray, " n"]
-) -> pd.DataFrame:
+def _atoms(preset: Preset, applied: Observations, labels: Labels, given: Codes) -> pd.DataFrame:
     """Atoms by target, kind of labels, pair of sources and pairing."""
     rows, options = [], preset.model_dump(include=ESTIMATION)
     for target, kind in product(TARGETS, labels):
@@ -95,16 +94,13 @@ def _atoms(
     return pd.concat(rows, ignore_index=True)
 
 
-def _pairings(
-    x1: np.ndarray, applied: stamps.Observations, target: str, seed: int
-) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+def _pairings(x1: np.ndarray, applied: Observations, target: str, seed: int) -> Iterator[tuple]:
     """Pairing, labels of the first source, target; of ``match``, half the pairs are mismatched."""
     generator = np.random.default_rng(derive_seed("stamps, pairings", seed))
     order = generator.permutation(len(x1))
     if target == "match":
-        mismatched = order[::2]
-        y = np.isin(np.arange(len(x1)), mismatched, invert=True)
-        x1 = _shift(x1, mismatched)
+        y = np.isin(np.arange(len(x1)), order[::2], invert=True)
+        x1 = _shift(x1, order[::2])
     else:
         y = applied.targets[target]
         yield "mismatched", _shift(x1, order), y
@@ -161,7 +157,7 @@ def _correct_synergy(atoms: pd.DataFrame) -> pd.DataFrame:
     return atoms
 
 
-def _probes(applied: stamps.Observations, labels: Labels) -> pd.DataFrame:
+def _probes(applied: Observations, labels: Labels) -> pd.DataFrame:
     """Accuracy of each probe with its interval (Wilson); bits of probe and codes on the target."""
     rows = []
     for target, y in applied.targets.items():
@@ -171,8 +167,8 @@ def _probes(applied: stamps.Observations, labels: Labels) -> pd.DataFrame:
         for source, predicted in labels["probe"][target].items():
             accuracy = binomtest(int((predicted == y).sum()), n)
             low, high = accuracy.proportion_ci(method="wilson")
-            columns = {"source": source, "accuracy": accuracy.statistic}
-            columns |= {"ci_low": low, "ci_high": high, "probe_bits": _information(predicted, y)}
+            columns = {"source": source, "accuracy": accuracy.statistic, "ci_low": low}
+            columns |= {"ci_high": high, "probe_bits": _information(predicted, y)}
             columns["codes_bits"] = _information(labels["codes"][target][source], y)
             rows.append(shared | columns)
     return pd.DataFrame(rows)
@@ -180,8 +176,7 @@ def _probes(applied: stamps.Observations, labels: Labels) -> pd.DataFrame:
 
 def _information(labels: np.ndarray, y: np.ndarray) -> float:
     """Mutual information by the entropies of Miller and Madow."""
-    counts = pd.crosstab(labels, y).to_numpy()
-    return float(joint_information(counts[None], miller_madow))
+    return float(joint_information(pd.crosstab(labels, y).to_numpy()[None], miller_madow))
 
 
 def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
@@ -193,23 +188,22 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
     kinds = [kind for kind in _KINDS if kind in set(table["unimodal"])]
     pairs = table.groupby("benchmark", sort=False)["pair"].unique().to_dict()
     figure = style.page(1.35 * len(kinds) + 0.9)
-    widths = [*map(len, pairs.values())]
     shared = {"squeeze": False, "sharex": "col", "sharey": "row"}
-    axes = figure.subplots(len(kinds), len(pairs), width_ratios=widths, **shared)
-    for kind, row in zip(kinds, axes, strict=True):
-        row[0].set_ylabel(f"{_KINDS[kind]}\nbits")
-        for target, ax in zip(pairs, row, strict=True):
-            shown = table[(table["unimodal"] == kind) & (table["benchmark"] == target)]
-            _draw_pairs(ax, shown, pairs[target])
-    for target, ax in zip(pairs, axes[0], strict=True):
-        bits = table.loc[table["benchmark"] == target, "target_bits"].iloc[0]
-        ax.set_title(f"{_TARGETS[target.partition('/')[2]]} ({bits:.2f} bits)")
+    shared["width_ratios"] = [*map(len, pairs.values())]
+    axes = figure.subplots(len(kinds), len(pairs), **shared)
+    for column, (target, names) in zip(axes.T, pairs.items(), strict=True):
+        rows = table[table["benchmark"] == target]
+        for kind, ax in zip(kinds, column, strict=True):
+            _draw_pairs(ax, rows[rows["unimodal"] == kind], names)
+        bits = rows["target_bits"].iloc[0]
+        column[0].set_title(f"{_TARGETS[target.partition('/')[2]]} ({bits:.2f} bits)")
+    for kind, ax in zip(kinds, axes[:, 0], strict=True):
+        ax.set_ylabel(f"{_KINDS[kind]}\nbits")
     atoms = [atom for atom in style.SYMBOLS if atom in set(table["atom"])]
-    look = {"color": "white", "markeredgecolor": style.INK, "markersize": 2.6}
-    controls = [style.handle(name, marker=marker, **look) for marker, name, _ in _CONTROLS.values()]
     faded = style.swatch("faded: $p > .05$", color=style.INK, alpha=_FADED, linewidth=0)
-    null = style.null_handle("null: shuffled")
-    handles = [*style.atom_handles(atoms), null, faded, *controls]
+    handles = [*style.atom_handles(atoms), style.null_handle("null: shuffled"), faded]
+    controls = ((name, marker, "white") for marker, name, _ in _CONTROLS.values())
+    handles += style.marker_handles(controls, markersize=2.6)
     figure.legend(handles=handles, loc="outside upper center", ncols=5)
     return figure
 
@@ -243,7 +237,6 @@ def latex(measured: Mapping[str, pd.DataFrame]) -> str:
     rows = []
     for row in measured["fig_stamps_probes"].itertuples():
         names = _TARGETS[row.benchmark.partition("/")[2]], _SOURCES[row.source]
-        ends = f"{row.ci_low:.2f}--{row.ci_high:.2f}"
-        bits = row.probe_bits, row.codes_bits, row.target_bits
-        rows.append([*names, row.accuracy, ends, row.prior, *bits])
+        accuracy = row.accuracy, f"{row.ci_low:.2f}--{row.ci_high:.2f}", row.prior
+        rows.append([*names, *accuracy, row.probe_bits, row.codes_bits, row.target_bits])
     return tables.booktabs(header, rows, align="llrrrrrr", digits=2)

@@ -11,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from safetensors.numpy import load_file
 
 from pidlib._common import derive_seed, project_root
-from pidlib.decomposition.codes import quantize
 
 FOLDER = project_root() / "data" / "stamps"
 # Categories of things with at least 40 pictures each.
@@ -46,17 +45,13 @@ def load(folder: Path = FOLDER) -> Features:
     """Load the features; raises an error if there are none, or if a file has another hash."""
     manifest = folder / "manifest.json"
     if not manifest.exists():
-        raise FileNotFoundError(
-            f"no features at {folder}; they are part of the source tree, or build them: "
-            "python data/stamps/build_features.py SOURCE"
-        )
+        text = f"no features at {folder}; they are part of the source tree, or build them"
+        raise FileNotFoundError(f"{text}: python data/stamps/build_features.py SOURCE")
     checksums = json.loads(manifest.read_text(encoding="utf-8"))["files"]
     for name, checksum in checksums.items():
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != checksum:
-            raise ValueError(
-                f"{folder / name} differs from the file that was built; restore it from the "
-                "repository, or build all of them again"
-            )
+            text = f"{folder / name} differs from the file that was built; restore it from the "
+            raise ValueError(text + "repository, or build all of them again")
     arrays = {}
     for part in PARTS:
         shards = sorted(name for name in checksums if name.startswith(f"{part}-"))
@@ -84,28 +79,15 @@ def split(features: Features, seed: int = 0) -> tuple[Observations, Observations
     generator = np.random.default_rng(derive_seed("stamps, languages", seed))
     languages = generator.permutation(np.arange(len(second)) % second.shape[1])
     repeated = stamps.loc[np.repeat(stamps.index[in_first], first.shape[1])]
-    return (
-        _observations(features, repeated, first.ravel()),
-        _observations(features, stamps[~in_first], second[np.arange(len(second)), languages]),
-    )
-
-
-def _observations(
-    features: Features, stamps: pd.DataFrame, clips: Int[np.ndarray, " n"]
-) -> Observations:
-    rows, spoken = stamps["row"].to_numpy(), features.clips["spoken"].to_numpy(str)[clips]
-    sources = {"vision": features.pictures[rows], "language": features.captions[rows]}
-    sources["audio"] = features.speech[clips]
-    targets = {"category": stamps["category"].to_numpy(str), "spoken": spoken}
-    return Observations(stamps.index.to_numpy(str), sources, targets)
-
-
-def code(
-    fitted: Observations, applied: Observations, source: str, n_clusters: int, seed: int = 0
-) -> Int[np.ndarray, " n"]:
-    """k-means codes of a source's features, fitted on the other pictures without the target."""
-    rows, new = fitted.sources[source], applied.sources[source]
-    return quantize(rows, new, n_clusters, seed, allow_degenerate=True)
+    chosen = second[np.arange(len(second)), languages]
+    parts = []
+    for part, clips in ((repeated, first.ravel()), (stamps[~in_first], chosen)):
+        rows, spoken = part["row"].to_numpy(), features.clips["spoken"].to_numpy(str)[clips]
+        sources = {"vision": features.pictures[rows], "language": features.captions[rows]}
+        sources["audio"] = features.speech[clips]
+        targets = {"category": part["category"].to_numpy(str), "spoken": spoken}
+        parts.append(Observations(part.index.to_numpy(str), sources, targets))
+    return tuple(parts)
 
 
 def probe(fitted: Observations, applied: Observations, target: str) -> dict[str, np.ndarray]:

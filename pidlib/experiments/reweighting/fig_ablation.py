@@ -1,6 +1,6 @@
 """Which of the method's numbers matter?
 
-Each is varied by itself, with as many blocks adapted by uniform weights. Two controls have wrong
+Each is varied alone, with as many blocks adapted by uniform weights. Two controls have wrong
 labels, and the best numbers are chosen by other seeds.
 """
 
@@ -44,7 +44,14 @@ def figure(table: pd.DataFrame) -> style.Figure:
             part = table[(table["measure"] == quantity) & (table["trained_on"] == name)]
             side = 0.3 * (index - (len(trained) - 1) / 2)
             places = y[pd.MultiIndex.from_frame(part[["axis", "level"]])].to_numpy() + side
-            _draw_differences(ax, part, places, TRAINED_COLORS[index], style.MARKERS[index])
+            numbers = style.floats(part, "difference", "ci_low", "ci_high", "null_high")
+            value, low, high, null = (100 if quantity == "accuracy" else 1) * numbers
+            ax.use_sticky_edges = False
+            ax.barh(places, 2 * np.nan_to_num(null), 0.26, left=-np.nan_to_num(null), **NULL_BAND)
+            ax.hlines(places, low, high, color=TRAINED_COLORS[index], linewidth=0.9)
+            look = {"markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.3}
+            look |= {"color": TRAINED_COLORS[index], "zorder": 3}
+            ax.plot(value, places, style.MARKERS[index], **look)
         ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
         ax.set_xlabel(label)
         ax.grid(axis="x")
@@ -60,17 +67,3 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles.append(style.null_handle("signs at random, 95 %"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
-
-
-def _draw_differences(
-    ax: style.Axes, rows: pd.DataFrame, y: np.ndarray, color: str, marker: str
-) -> None:
-    factor = 100 if rows["measure"].eq("accuracy").all() else 1
-    columns = ("difference", "ci_low", "ci_high", "null_high")
-    value, low, high, null = (factor * style.floats(rows[name]) for name in columns)
-    null = np.nan_to_num(null)
-    ax.use_sticky_edges = False
-    ax.barh(y, 2 * null, 0.26, left=-null, **NULL_BAND)
-    ax.hlines(y, low, high, color=color, linewidth=0.9)
-    edge = {"markeredgecolor": "white", "markeredgewidth": 0.3}
-    ax.plot(value, y, marker, color=color, markersize=3, zorder=3, **edge)

@@ -32,8 +32,14 @@ def measure(preset: Preset) -> pd.DataFrame:
     Level ``all`` of these is the claim; others take synergy without fallback, or omit a benchmark.
     """
     draws, seed = preset.n_resamples, preset.seed
-    rows = outcomes(preset, trainings(preset)).table
-    synergy = _with_evaluation(rows, base_synergy(preset))
+    rows, synergy = outcomes(preset, trainings(preset)).table, base_synergy(preset)
+    # On the evaluation questions, synergy is that of the base's outcome on profile questions.
+    own = rows[(rows["condition"] == Condition.BASE) & (rows["measure"] == "synergy")]
+    own = own.join(synergy[_WITHOUT_FALLBACK], on=["base", "trained_on"])
+    own = own.assign(benchmark=own["trained_on"].map(evaluation_name), **{_BITS: own["value"]})
+    own = own.set_index(["base", "benchmark"])[list(synergy)].astype(float)
+    synergy = pd.concat([own, synergy])
+    synergy = synergy[~synergy.index.duplicated()]  # hub benchmarks have one name for both
     on, own = rows["benchmark"], rows["trained_on"]
     rows = rows[(rows["measure"] == "accuracy") & ((on != own) | (on == own.map(evaluation_name)))]
     cells = paired.compare(rows, _PAIRS, n_resamples=draws, seed=seed).assign(kind="gain")
@@ -49,9 +55,9 @@ def measure(preset: Preset) -> pd.DataFrame:
         levels |= {f"without {name}": group[group["benchmark"] != name] for name in others}
         for level, part in levels.items():
             ranks.append({"against": against, "level": level} | rank_correlation(part, draws, seed))
-    ranks = pd.DataFrame(ranks).assign(kind="rank", benchmark="all", measure="accuracy")
-    identity = paired.joint_fingerprint(cells["fingerprint"])
-    ranks = ranks.assign(fingerprint=identity, condition=str(Condition.PID))
+    shared = {"kind": "rank", "benchmark": "all", "measure": "accuracy"}
+    shared["fingerprint"] = paired.joint_fingerprint(cells["fingerprint"])
+    ranks = pd.DataFrame(ranks).assign(condition=str(Condition.PID), **shared)
     ranks = paired.with_q_values(ranks, ranks["level"] == "all")
     return paired.comparison_table([cells, seeds, ranks], seed)
 
@@ -59,19 +65,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 def base_synergy(preset: Preset) -> pd.DataFrame:
     """Masked synergy (bits) of each base on its benchmarks, also without fallback to uniform."""
     table = population.population_table(preset, *requests(preset), without_fallback=True)
-    table = table.set_index(["model", "benchmark"])
     columns = {"synergy_bits": _BITS, "synergy_without_fallback_bits": _WITHOUT_FALLBACK}
-    return table[list(columns)].rename(columns=columns).astype(float)
-
-
-def _with_evaluation(rows: pd.DataFrame, synergy: pd.DataFrame) -> pd.DataFrame:
-    """Add synergy on the evaluation questions, from the base's outcome on profile questions."""
-    own = rows[(rows["condition"] == Condition.BASE) & (rows["measure"] == "synergy")]
-    own = own.join(synergy[_WITHOUT_FALLBACK], on=["base", "trained_on"])
-    own = own.assign(benchmark=own["trained_on"].map(evaluation_name), **{_BITS: own["value"]})
-    own = own.set_index(["base", "benchmark"])[list(synergy)].astype(float)
-    table = pd.concat([own, synergy])
-    return table[~table.index.duplicated()]  # hub benchmarks have one name for both
+    return table.set_index(["model", "benchmark"])[[*columns]].rename(columns=columns).astype(float)
 
 
 def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[str, float]:
@@ -87,8 +82,7 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
         value = group.drop_duplicates("benchmark").set_index("benchmark")[_BITS]
         groups.append((value.loc[gain.index], gain))
     common = sorted(set.intersection(*(set(gain) for _, gain in groups))) if groups else []
-    n = len(common)
-    if not n:
+    if not (n := len(common)):
         return {"value": np.nan, "n_seeds": 0}
     generator = np.random.default_rng(derive_seed(seed, "gain ranks"))
     shares = generator.multinomial(n, np.full(n, 1 / n), n_resamples).T / n
@@ -104,12 +98,13 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
         order = statistics.restrict_permutations(orders, names.get_indexer(gain.index))
         rhos.append(np.concatenate([[x @ mean], x @ drawn, mean @ x[order]]))
     rho, *drawn = statistics.group_mean(np.array(rhos), np.ones((1, len(rhos), 1), bool))[0]
+    row = {"value": rho, "n_seeds": n}
     if np.isnan(rho):
-        return {"value": np.nan, "n_seeds": n}
+        return row
     low, high = statistics.percentile_interval(np.array(drawn[:n_resamples]))
     null = np.abs(drawn[n_resamples:])
-    row = {"value": rho, "ci_low": low, "ci_high": high, "null_high": np.quantile(null, 0.95)}
-    return row | {"p_value": statistics.permutation_p(abs(rho), null), "n_seeds": n}
+    row |= {"ci_low": low, "ci_high": high, "null_high": np.quantile(null, 0.95)}
+    return row | {"p_value": statistics.permutation_p(abs(rho), null)}
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -129,8 +124,13 @@ def figure(table: pd.DataFrame) -> style.Figure:
             look = {"color": colors[row["trained_on"]], "markeredgewidth": 0.4}
             style.points(ax, [row[_BITS]], [y], style.MARKERS[bases.index(row["base"])], **look)
         ax.set_xlabel("synergy $S$ of the base there (balanced: of its profile), bits")
-        claim = rows[(rows["kind"] == "rank") & (rows["level"] == "all")]
-        ax.set(ylabel="accuracy, points", title=title + _rho(claim))
+        claim = rows[(rows["kind"] == "rank") & (rows["level"] == "all")].dropna(subset="value")
+        for rank in claim.itertuples():
+            title += (
+                f"\n$\\rho$ = {rank.value:.2f} [{rank.ci_low:.2f}, {rank.ci_high:.2f}] over seeds"
+            )
+            title += f", null up to {rank.null_high:.2f}"
+        ax.set(ylabel="accuracy, points", title=title.replace("-", "−"))
     square = {"linestyle": "", "marker": "s", "markersize": 3.6}
     handles = style.model_handles(bases) + style.color_handles(colors, "trained on ", **square)
     handles.append(style.handle("dots: single seeds", marker=".", color=style.FAINT, markersize=3))
@@ -138,11 +138,3 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles.append(style.handle("95 % interval over seeds", **line))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
-
-
-def _rho(ranks: pd.DataFrame) -> str:
-    if ranks["value"].dropna().empty:
-        return ""
-    rho, low, high, null = ranks[["value", "ci_low", "ci_high", "null_high"]].iloc[0]
-    text = f"$\\rho$ = {rho:.2f} [{low:.2f}, {high:.2f}] over seeds, null up to {null:.2f}"
-    return f"\n{text}".replace("-", "−")

@@ -19,14 +19,13 @@ from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.experiments.reweighting.training import sample_weights, scored
 from pidlib.reweighting import Condition
 
+_SCORES = "sr sc fp_bits gap_bits weight"
 COLUMNS = declare(
-    "experiment base benchmark split sample_id question answer sr sc fp_bits gap_bits weight",
+    f"experiment base benchmark split sample_id question answer {_SCORES}",
     "weight_batch weight_lsmi p_answer p_answer_language moved_vision moved_language right",
     "fallback_vision fallback_language converged n_samples seed fingerprint",
-    required="experiment base benchmark split sample_id sr sc fp_bits gap_bits weight seed "
-    "fingerprint",
-    fallback_vision="boolean",
-    fallback_language="boolean",
+    required=f"experiment base benchmark split sample_id {_SCORES} seed fingerprint",
+    **dict.fromkeys(("fallback_vision", "fallback_language"), "boolean"),
 )
 _EXTREMES = {"gap_bits": "largest gap", "sc": "largest SC", "sr": "largest SR"}
 _COUNT = 4  # samples shown of each extreme
@@ -34,37 +33,30 @@ _COUNT = 4  # samples shown of each extreme
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Scores and weights of the training questions, also by other estimators of the local terms."""
-    table = pd.concat([_scores(preset, *first) for first in first_bases(preset)])
-    return validate(table.assign(experiment="reweighting"), COLUMNS)
-
-
-def _scores(preset: Preset, base: str, trained_on: str) -> pd.DataFrame:
-    spec = TrainingSpec.from_preset(preset, base, trained_on, Condition.PID)
-    samples, decisions, scores = scored(preset, spec)
-    rows = np.arange(len(samples))
-    answers = np.array([sample.candidates.index(sample.answer) for sample in samples])
-    names = ["split", "sample_id", "question", "answer"]
-    table = pd.DataFrame(map(attrgetter(*names), samples), columns=names)
-    table = table.join(scores.rename(columns={"fp": "fp_bits", "gap": "gap_bits"}))
-    table["weight"], _ = sample_weights(preset, spec)
-    for estimator in ("BATCH", "LSMI"):
-        other = replace(spec, weighting=replace(spec.weighting, estimator=estimator))
-        table[f"weight_{estimator.lower()}"], _ = sample_weights(preset, other)
-    table["p_answer"] = decisions.joint[rows, answers]
-    table["p_answer_language"] = decisions.unimodal["language"][rows, answers]
-    reconciliation = decision_pid(decisions, tol=0.1).reconciliation  # the same for every tol
-    for name, source in decisions.sources.items():
-        uniform = np.isclose(source, 1 / source.shape[1], rtol=0, atol=1e-12)
-        table[f"fallback_{name}"] = uniform.all(1)
-        table[f"moved_{name}"] = reconciliation[name]
-    table["right"] = decisions.joint.argmax(1) == answers
-    columns = {
-        "base": spec.columns["base"],
-        "benchmark": trained_on,
-        "fingerprint": spec.fingerprint,
-    }
-    columns["seed"] = derive_seed(spec.stream, "tuning", spec.seed)
-    return table.assign(n_samples=len(samples), **columns)
+    parts, names = [], ["split", "sample_id", "question", "answer"]
+    for base, trained_on in first_bases(preset):
+        spec = TrainingSpec.from_preset(preset, base, trained_on, Condition.PID)
+        samples, decisions, scores = scored(preset, spec)
+        rows = np.arange(len(samples))
+        answers = np.array([sample.candidates.index(sample.answer) for sample in samples])
+        table = pd.DataFrame(map(attrgetter(*names), samples), columns=names)
+        table = table.join(scores.rename(columns={"fp": "fp_bits", "gap": "gap_bits"}))
+        table["weight"], _ = sample_weights(preset, spec)
+        for estimator in ("BATCH", "LSMI"):
+            other = replace(spec, weighting=replace(spec.weighting, estimator=estimator))
+            table[f"weight_{estimator.lower()}"], _ = sample_weights(preset, other)
+        table["p_answer"] = decisions.joint[rows, answers]
+        table["p_answer_language"] = decisions.unimodal["language"][rows, answers]
+        reconciliation = decision_pid(decisions, tol=0.1).reconciliation  # the same for every tol
+        for name, source in decisions.sources.items():
+            uniform = np.isclose(source, 1 / source.shape[1], rtol=0, atol=1e-12)
+            table[f"fallback_{name}"] = uniform.all(1)
+            table[f"moved_{name}"] = reconciliation[name]
+        table["right"] = decisions.joint.argmax(1) == answers
+        columns = {"base": spec.columns["base"], "benchmark": trained_on, "n_samples": len(samples)}
+        seed = derive_seed(spec.stream, "tuning", spec.seed)
+        parts.append(table.assign(**columns, fingerprint=spec.fingerprint, seed=seed))
+    return validate(pd.concat(parts).assign(experiment="reweighting"), COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -78,32 +70,24 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for block, (name, rows) in zip(blocks, benchmarked, strict=True):
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.75))
         shares, bits = left.subplots(2, 1)
-        _draw_dots(shares, rows, "sr", "sc", colors)
-        base = style.model_name(rows["base"].iloc[0])
-        title = f"{style.benchmark_name(name)},\n{base}"
+        title = f"{style.benchmark_name(name)},\n{style.model_name(rows['base'].iloc[0])}"
         shares.set(xlabel="SR", ylabel="SC", ylim=(-0.04, 1.04), title=title)
-        _draw_dots(bits, rows, "fp_bits", "gap_bits", colors)
         bits.set(xlabel="FP, bits", ylabel="gap, bits")
+        for ax, x, y in ((shares, "sr", "sc"), (bits, "fp_bits", "gap_bits")):
+            for weight, color in sorted(colors.items(), key=lambda item: item[0] != 1):
+                for unlikely, face in ((False, color), (True, "white")):
+                    chosen = (rows["p_answer_language"] < 0.5) == unlikely
+                    part = rows[(rows["weight"] == weight) & chosen]
+                    look = {"color": color, "markerfacecolor": face, "markersize": 2.4}
+                    look |= {"alpha": 0.8, "markeredgewidth": 0.6 * unlikely}
+                    ax.plot(*style.floats(part, x, y), "o", **look)
         _draw_extremes(right, rows)
     dot = {"marker": "o", "markersize": 3}
     handles = [style.handle(f"weight {w:g}", color=color, **dot) for w, color in colors.items()]
-    hollow = {"markerfacecolor": "none", "markeredgecolor": style.INK}
-    label = "right answer unlikely from the question alone"
-    handles.append(style.handle(label, **hollow, **dot))
+    dot |= {"markerfacecolor": "none", "markeredgecolor": style.INK}
+    handles.append(style.handle("right answer unlikely from the question alone", **dot))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
-
-
-def _draw_dots(
-    ax: style.Axes, table: pd.DataFrame, x: str, y: str, colors: dict[float, str]
-) -> None:
-    for weight, color in sorted(colors.items(), key=lambda item: item[0] != 1):
-        for unlikely, face in ((False, color), (True, "white")):
-            hollow = (table["p_answer_language"] < 0.5) == unlikely
-            part = table[(table["weight"] == weight) & hollow]
-            look = {"color": color, "markerfacecolor": face, "markersize": 2.4, "alpha": 0.8}
-            look["markeredgewidth"] = 0.6 * unlikely
-            ax.plot(part[x].to_numpy(float), part[y].to_numpy(float), "o", **look)
 
 
 def _draw_extremes(figure: style.Figure, table: pd.DataFrame) -> None:

@@ -16,8 +16,7 @@ from pidlib.reweighting import CONDITIONS, Condition
 COLUMNS = paired.COLUMNS
 trainings = plan.all_conditions
 MEAN = "mean of "
-_GAINS, _LOSES = "synergy-driven", "prior-driven"
-_LETTERS = {_GAINS: "S", _LOSES: "L", "picture-driven": "V", "redundant": "R"}
+_LETTERS = {"synergy-driven": "S", "prior-driven": "L", "picture-driven": "V", "redundant": "R"}
 _ORDER = ["trained", *_LETTERS.values(), ""]
 _DIFFERENCE = ["difference", "ci_low", "ci_high"]
 
@@ -32,12 +31,12 @@ def measure(preset: Preset) -> pd.DataFrame:
     pairs = [(name, Condition.UNIFORM) for name in CONDITIONS if name != Condition.UNIFORM]
     table = paired.compare(rows, pairs, n_resamples=preset.n_resamples, seed=preset.seed)
     table = pd.concat([table, published], ignore_index=True)
-    kinds = _kinds(table["benchmark"])
-    return paired.comparison_table([table.assign(kind=table["benchmark"].map(kinds))], preset.seed)
+    table = table.assign(kind=_kinds(table["benchmark"]))
+    return paired.comparison_table([table], preset.seed)
 
 
 def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    means = rows.assign(benchmark=MEAN + rows["benchmark"].map(_kinds(rows["benchmark"])))
+    means = rows.assign(benchmark=MEAN + _kinds(rows["benchmark"]))
     means = means[rows["benchmark"] != rows["trained_on"]].dropna(subset="benchmark")
     reductions = {"value": "mean", "difference": "mean", "n": "sum", "n_seeds": "min"}
     reductions |= {"fingerprint": paired.joint_fingerprint, "converged": "all"}
@@ -46,11 +45,9 @@ def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.concat([rows, means.reset_index()], ignore_index=True)
 
 
-def _kinds(names: pd.Series) -> dict[str, str | None]:
-    return {
-        name: name.removeprefix(MEAN) if name.startswith(MEAN) else benchmark_kind(name)
-        for name in names.unique()
-    }
+def _kinds(names: pd.Series) -> pd.Series:
+    kinds = {name: benchmark_kind(name) for name in names.unique()}
+    return names.map(kinds).mask(names.str.startswith(MEAN), names.str.removeprefix(MEAN))
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -79,11 +76,11 @@ def _draw_means(ax: style.Axes, block: pd.DataFrame) -> None:
     ax.axhline(0, color=style.FAINT, linewidth=0.6)
     ax.axvline(0, color=style.FAINT, linewidth=0.6)
     for condition in sorted(set(block["condition"]) - {Condition.BASE}):
-        keys = [(MEAN + kind, condition) for kind in (_GAINS, _LOSES)]
+        keys = [(MEAN + kind, condition) for kind in ("synergy-driven", "prior-driven")]
         if not all(key in cells.index for key in keys):
             continue
         (x, left, right), (y, low, high) = (100 * style.floats(cells.loc[key]) for key in keys)
-        color, marker = style.CONDITION_STYLES[condition]
+        marker, color = style.CONDITION_STYLES[condition]
         ax.hlines(y, left, right, color=style.INK, linewidth=0.6)
         ax.vlines(x, low, high, color=style.INK, linewidth=0.6)
         style.points(ax, [x], [y], marker, color=color, markeredgewidth=0.5)
@@ -104,8 +101,8 @@ def _draw_benchmarks(ax: style.Axes, block: pd.DataFrame) -> None:
     for condition, side in ((Condition.PID, -0.17), (Condition.RANDOM, 0.17)):
         rows = block[block["condition"] == condition]
         y = places[rows["benchmark"]].to_numpy() + side
-        difference, low, high = (100 * style.floats(rows[name]) for name in _DIFFERENCE)
-        color, marker = style.CONDITION_STYLES[condition]
+        difference, low, high = 100 * style.floats(rows, *_DIFFERENCE)
+        marker, color = style.CONDITION_STYLES[condition]
         ax.hlines(y, low, high, color=style.INK, linewidth=0.7)
         style.points(ax, difference, y, marker, color=color, markeredgewidth=0.5)
     ax.axvline(0, color=style.FAINT, linewidth=0.6)

@@ -44,13 +44,21 @@ def figure(table: pd.DataFrame) -> style.Figure:
         for index, (benchmark, group) in enumerate(groups.items()):
             color = TRAINED_COLORS[trained.index(benchmark)]
             side = 0.18 * (index - (len(groups) - 1) / 2)
-            _draw_accuracies(above, group, levels + side, color, joined=name != "base")
-            _draw_differences(below, group, levels + side, color)
+            _draw_accuracies(above, group, levels + side, color)
+            pid = group[group["condition"] == Condition.PID]
+            pid = pid[pid["against"] == Condition.UNIFORM]
+            numbers = style.floats(pid, "difference", "ci_low", "ci_high", "null_high")
+            value, low, high, null = 100 * numbers
+            x = (levels + side)[pid["level"]].to_numpy()
+            below.use_sticky_edges = False
+            below.bar(x, 2 * np.nan_to_num(null), 0.13, bottom=-np.nan_to_num(null), **NULL_BAND)
+            style.interval(below, x, low, high, color=color)
+            style.points(below, x, value, "D", color=color, markeredgewidth=0.3)
         below.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-        labels, size = list(levels.index), None
+        labels = list(levels.index)
         if name == "base":
-            labels, size = [re.sub(",? ", "\n", style.model_name(each)) for each in labels], 6
-        below.set_xticks(range(len(levels)), labels, fontsize=size)
+            labels = [re.sub(",? ", "\n", style.model_name(each)) for each in labels]
+        below.set_xticks(range(len(levels)), labels, fontsize=6 if name == "base" else None)
         below.set(xlim=(-0.5, len(levels) - 0.5), xlabel=_AXES[name])
     axes[0, 0].set_ylabel("accuracy, balanced questions")
     axes[1, 0].set_ylabel("PID minus uniform, points")
@@ -62,29 +70,16 @@ def figure(table: pd.DataFrame) -> style.Figure:
     return figure
 
 
-def _draw_accuracies(
-    ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str, joined: bool
-) -> None:
+def _draw_accuracies(ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str) -> None:
     """Accuracies with the standard deviation over seeds, joined if the levels are ordered."""
     for condition in plan.USUAL:
         part = rows[rows["condition"] == condition].drop_duplicates("level")
         x = places[part["level"]].to_numpy()
-        value, spread = (style.floats(part[name]) for name in ("value", "spread"))
-        face, marker = style.CONDITION_STYLES[condition]
+        value, spread = style.floats(part, "value", "spread")
+        marker, face = style.CONDITION_STYLES[condition]
         if condition != Condition.BASE:
             style.interval(ax, x, value - spread, value + spread, color=color, linewidth=0.6)
-        if joined:
+        if (rows["axis"] != "base").all():
             line = ":" if condition == Condition.BASE else "-"
             ax.plot(x, value, color=color, linewidth=0.6, linestyle=line)
         style.points(ax, x, value, marker, color=face, markeredgecolor=color, markersize=3)
-
-
-def _draw_differences(ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str) -> None:
-    rows = rows[(rows["condition"] == Condition.PID) & (rows["against"] == Condition.UNIFORM)]
-    x, columns = places[rows["level"]].to_numpy(), ("difference", "ci_low", "ci_high", "null_high")
-    value, low, high, null = (100 * style.floats(rows[name]) for name in columns)
-    null = np.nan_to_num(null)
-    ax.use_sticky_edges = False
-    ax.bar(x, 2 * null, 0.13, bottom=-null, **NULL_BAND)
-    style.interval(ax, x, low, high, color=color)
-    style.points(ax, x, value, "D", color=color, markeredgewidth=0.3)

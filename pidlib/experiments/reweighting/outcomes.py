@@ -16,7 +16,7 @@ from pidlib._common import project_root
 from pidlib.experiments import Preset
 from pidlib.experiments.reweighting.plan import all_conditions
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
-from pidlib.experiments.reweighting.training import cache_folder, cached_shard, train_and_measure
+from pidlib.experiments.reweighting.training import cached_shard, train_and_measure
 from pidlib.experiments.tables import COMPUTED, declare, read, validate
 from pidlib.extraction.store import Store
 
@@ -57,13 +57,14 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
             "n_tuning_seeds 3 and n_remade_seeds 3. If code was, "
             "`python -m pidlib.experiments outcomes` makes the missing trainings"
         )
-    cached = sum(Store(cache_folder(preset, spec.fingerprint), {}).is_complete for spec in here)
+    cache = project_root() / preset.cache
+    cached = sum(Store(cache / spec.fingerprint, {}).is_complete for spec in here)
     made = make_outcomes(preset, here)
     both = check_committed(made, committed)
     summary = f"{len(here) - cached} trainings made now, {cached} made here before"
     if len(both):
-        counted = f"{both['fingerprint'].nunique()} committed too"
-        summary += f" ({counted}, largest difference {both['difference'].max():.1e})"
+        count, largest = both["fingerprint"].nunique(), both["difference"].max()
+        summary += f" ({count} committed too, largest difference {largest:.1e})"
     summary += f", {len(others)} read from the committed table"
     table = pd.concat([made, committed[committed["fingerprint"].isin(others)]], ignore_index=True)
     return Outcomes(table, summary)
@@ -88,8 +89,7 @@ def made_here(preset: Preset, specs: Sequence[TrainingSpec], known: set[str]) ->
 
 def make_outcomes(preset: Preset, specs: Sequence[TrainingSpec]) -> pd.DataFrame:
     """Train and measure, or read the cache: a row of `COLUMNS` per measure and benchmark."""
-    bar = tqdm(specs, desc="trainings", unit="training")
-    tables = [outcome(preset, spec) for spec in bar]
+    tables = [outcome(preset, spec) for spec in tqdm(specs, "trainings", unit="training")]
     return validate(pd.concat(tables) if tables else [], COLUMNS)
 
 
@@ -98,7 +98,7 @@ def outcome(preset: Preset, spec: TrainingSpec) -> pd.DataFrame:
     make = partial(train_and_measure, preset, spec)
     shard = cached_shard(preset, spec.identity, "outcome", make)
     # This also removes adapters, which served to resume an interrupted training.
-    Store(cache_folder(preset, spec.fingerprint)).join(["outcome"])
+    Store(project_root() / preset.cache / spec.fingerprint).join(["outcome"])
     rows = pd.DataFrame(shard.facts | {"value": shard.arrays["value"]})
     return validate(rows.assign(**spec.columns), COLUMNS)
 

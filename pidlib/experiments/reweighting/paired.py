@@ -4,7 +4,7 @@ Trainings with the same seed start from the same adapter and use the same questi
 the mean of the differences :math:`d_s` of n seeds, the null the means of :math:`\pm d_s` with
 random signs; the two-sided p-value counts all :math:`2^n` signs: at least .002 for 10 seeds.
 
-As the percentiles of a bootstrap of few seeds are too narrow, the ends of the interval are at
+The usual percentiles of a bootstrap of few seeds are too narrow. The ends of the interval are at
 :math:`\Phi(\mp t_{.975, n - 1} \sqrt{n / (n - 1)})` (Hesterberg, The American Statistician 69,
 2015), which cover the mean of normal differences in .95 of cases for n = 10 and .76 for 3.
 
@@ -27,11 +27,12 @@ from pidlib.experiments.reweighting.plan import USUAL, Arm
 from pidlib.experiments.reweighting.questions import evaluation_name
 from pidlib.reweighting import Condition
 
+Names, Pairs = Sequence[str], Sequence[tuple[str, str]]
 MEASURES = ("accuracy", "synergy", "unique_language")
 CELL = ("base", "trained_on", "benchmark", "measure")
 _TEST = (*CELL, "condition", "against", "difference", "p_value")  # equal in rows of one test
+Differences = Float[np.ndarray, " n"]  # of pairs of trainings with equal seeds
 _ARM_PAIRS = [*((own, Condition.UNIFORM) for own in USUAL), (Condition.PID, Condition.RANDOM)]
-
 COLUMNS = declare(
     "experiment kind source grade base trained_on condition against axis level benchmark measure",
     "value spread difference ci_low ci_high null_high p_value q_value p_studentized",
@@ -70,9 +71,8 @@ def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
     rows = outcomes(preset, [arm.spec for arm in varied]).table
     rows = rows[rows["measure"] == "accuracy"].set_index(["fingerprint", "benchmark"])["value"]
     places = [(arm.spec.fingerprint, evaluation_name(arm.spec.trained_on)) for arm in varied]
-    table = pd.DataFrame([arm.spec.columns for arm in varied])
-    levels = [arm[:2] for arm in varied]
-    table = table.assign(arm=varied, level=levels, value=rows[places].to_numpy())
+    facts = [arm.spec.columns | {"arm": arm, "level": arm[:2]} for arm in varied]
+    table = pd.DataFrame(facts).assign(value=rows[places].to_numpy())
     chosen = []
     for _, group in table.groupby(["base", "trained_on"], sort=False):
         even = group["seed"] % 2 == 0
@@ -85,12 +85,8 @@ def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
     return [arm._replace(axis="tuned", level="best for other seeds") for arm in chosen]
 
 
-def sign_flip(differences: Float[np.ndarray, " n"]) -> float:
-    r"""The exact two-sided p-value: the share of all :math:`2^n` signs with as large a sum.
-
-    >>> sign_flip(np.array([1.0, 1.0, 1.0, 1.0])), sign_flip(np.array([1.0, -1.0]))
-    (0.125, 1.0)
-    """
+def sign_flip(differences: Differences) -> float:
+    r"""The exact two-sided p-value: the share of all :math:`2^n` signs with as large a sum."""
     sums = []  # of either half, matched by search: n = 40 takes 2^20 sums
     for half in np.array_split(np.asarray(differences, float), 2):
         signed = np.zeros(1)
@@ -103,9 +99,7 @@ def sign_flip(differences: Float[np.ndarray, " n"]) -> float:
     return min(1.0, 2 * float(above.mean()) / len(right))
 
 
-def mean_difference(
-    differences: Float[np.ndarray, " n"], n_resamples: int = 5000, seed: int = 0
-) -> dict[str, float]:
+def mean_difference(differences: Differences, n_resamples: int = 5000, seed: int = 0) -> dict:
     """Mean of paired differences, bootstrap interval, null, p-value; of one pair the mean only."""
     known = np.asarray(differences, float)
     known = known[np.isfinite(known)]
@@ -122,9 +116,7 @@ def mean_difference(
     return row | {"p_studentized": studentized(known, samples)}
 
 
-def studentized(
-    differences: Float[np.ndarray, " n"], samples: Float[np.ndarray, "draws n"]
-) -> float:
+def studentized(differences: Differences, samples: Float[np.ndarray, "draws n"]) -> float:
     """The two-sided p-value of the bootstrap t test; missing if all differences are equal."""
     if np.ptp(differences) <= 1e-12:
         return np.nan
@@ -136,29 +128,23 @@ def studentized(
     return float(min(1.0, 2 * (1 + min(tails)) / (1 + len(samples))))
 
 
-def by_condition(rows: pd.DataFrame, by: Sequence[str] = CELL) -> pd.DataFrame:
+def by_condition(rows: pd.DataFrame, by: Names = CELL) -> pd.DataFrame:
     """Values by cell and seed, a column per condition; the base has the same at every seed."""
     keys = [*by, "seed", "condition"]
     wrong = rows[keys].isna().any(axis=1) | rows.duplicated(keys)
     if wrong.any():
-        raise ValueError(
-            f"{wrong.sum()} of {len(rows)} rows lack one of {', '.join(keys)} or repeat them all"
-        )
-    columns = {"index": [*by, "seed"], "columns": "condition", "values": "value"}
-    table = rows.pivot_table(**columns, sort=False).astype(float)
+        text = f"lack one of {', '.join(keys)} or repeat them all"
+        raise ValueError(f"{wrong.sum()} of {len(rows)} rows {text}")
+    table = rows.pivot_table("value", [*by, "seed"], "condition", sort=False).astype(float)
     if Condition.BASE in table and len(table.columns) > 1:
-        groups = table.groupby(level=list(by), sort=False)
-        table[Condition.BASE] = groups[Condition.BASE].transform("first")
+        values = table[Condition.BASE].groupby(level=list(by), sort=False)
+        table[Condition.BASE] = values.transform("first")
         table = table[table.drop(columns=Condition.BASE).notna().any(axis=1)]
     return table
 
 
 def compare(
-    rows: pd.DataFrame,
-    pairs: Sequence[tuple[str, str]],
-    by: Sequence[str] = CELL,
-    n_resamples: int = 5000,
-    seed: int = 0,
+    rows: pd.DataFrame, pairs: Pairs, by: Names = CELL, n_resamples: int = 5000, seed: int = 0
 ) -> pd.DataFrame:
     """For each cell and pair of conditions: mean and spread of the first, minus the second.
 
@@ -175,11 +161,12 @@ def compare(
             if not {condition, against} <= available:
                 continue
             own = values[condition].dropna().iloc[: 1 if condition == Condition.BASE else None]
-            row = {"value": own.mean(), "spread": own.std(ddof=1), "n_seeds": len(own)}
+            row = common | {"condition": condition, "n_seeds": len(own)}
+            row |= {"value": own.mean(), "spread": own.std(ddof=1)}
             if against != condition:
-                difference = mean_difference(values[condition] - values[against], n_resamples, seed)
-                row |= {"against": against} | difference
-            compared.append(common | {"condition": condition} | row)
+                difference = values[condition] - values[against]
+                row |= {"against": against} | mean_difference(difference, n_resamples, seed)
+            compared.append(row)
     return with_q_values(pd.DataFrame(compared))
 
 

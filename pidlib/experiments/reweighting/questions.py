@@ -51,8 +51,6 @@ def balanced(samples: Sequence[Sample], n: int | None = None) -> list[Sample]:
     size = len(samples[0].candidates)
     count = len(sets) if n is None else n // size
     if not 0 < count <= len(sets):
-        source = f"{len(samples)} samples of {samples[0].benchmark}"
-        raise ValueError(
-            f"requested {n} balanced samples; the {source} hold {len(sets) * size}; ask for fewer"
-        )
+        text = f"the {len(samples)} samples of {samples[0].benchmark} hold {len(sets) * size}"
+        raise ValueError(f"requested {n} balanced samples; {text}; ask for fewer")
     return [samples[index] for group in sorted(sets, key=max)[:count] for index in group]

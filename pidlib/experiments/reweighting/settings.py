@@ -20,9 +20,8 @@ if TYPE_CHECKING:
 # them: atoms are certified, and weights were the same for local terms at 1e-4, 1e-6 and 1e-8 bits.
 _MODULES = {
     "": "reweighting experiments.reweighting.questions experiments.reweighting.training "
-    "decomposition.decisions decomposition.marginals "
-    "training.lora training.loop models.families models.load benchmarks.pictures "
-    "benchmarks.task benchmarks.sample "
+    "decomposition.decisions decomposition.marginals training.lora training.loop models.families "
+    "models.load benchmarks.pictures benchmarks.task benchmarks.sample "
     "extraction.extractor extraction.job extraction.reader extraction.prompts extraction.masking "
     "extraction.result extraction.seams",
     "BATCH": "decomposition.batch",
@@ -35,8 +34,6 @@ _MODULES = {
     "music_avqa": "benchmarks.music_avqa",
     "table": "benchmarks.table",
 }
-
-
 # Nowhere, where PID weights list a shortcut, or for as many samples at random.
 MISLABELED = ("", "shortcuts", "random")
 
@@ -123,12 +120,10 @@ class TrainingSpec:
     @property
     def columns(self) -> dict[str, Any]:
         """Columns that identify the training; hyperparameters without effect are left out."""
-        names = ("base", "trained_on", "condition", "seed", "fingerprint")
         tuning, weighting = ("learning_rate", "rank", "last"), ("top_gap", "top_shortcut")
         weighting += ("gap_weight", "shortcut_weight", "estimator", "reconciliation")
-        columns = {name: getattr(self, name) for name in names}
-        columns["base"] = parse_model(self.base)[0]
-        columns["trained_on"] = canonical(self.trained_on)
+        columns = {"base": parse_model(self.base)[0], "trained_on": canonical(self.trained_on)}
+        columns |= {name: getattr(self, name) for name in ("condition", "seed", "fingerprint")}
         columns |= {"mislabeled": self.mislabeled} if self.mislabeled else {}
         if self.condition != Condition.BASE:
             columns |= {name: getattr(self.tuning, name) for name in tuning}

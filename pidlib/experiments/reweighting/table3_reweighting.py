@@ -39,11 +39,10 @@ def published_conditions() -> pd.DataFrame:
     """The published table: accuracies as shares, and differences from uniform weights."""
     table = tables.published("table3_reweighting").assign(trained_on="MMBench")
     scale = table.pop("unit").eq("per cent").map({True: 0.01, False: 1.0})
-    table = table.assign(value=table["value"] * scale, spread=table["spread"] * scale)
-    is_uniform = table["condition"] == Condition.UNIFORM
-    uniform = table[is_uniform].set_index(["benchmark", "measure"])["value"]
-    cells = pd.MultiIndex.from_frame(table[["benchmark", "measure"]])
-    table["difference"] = table["value"] - uniform.reindex(cells).to_numpy()
+    table[["value", "spread"]] = table[["value", "spread"]].mul(scale, axis=0)
+    is_uniform, cell = table["condition"] == Condition.UNIFORM, ["benchmark", "measure"]
+    uniform = table[is_uniform].set_index(cell)["value"]
+    table["difference"] = table["value"] - table[cell].join(uniform, on=cell)["value"]
     table["against"] = str(Condition.UNIFORM)
     table.loc[is_uniform, ["difference", "against"]] = None
     table["n_seeds"] = table["condition"].ne(Condition.BASE).map({True: 3, False: None})
@@ -56,7 +55,7 @@ def latex(table: pd.DataFrame) -> str:
     primary = table[table["primary"].fillna(False)].dropna(subset="p_value")
     table = table[table["against"].isna() | (table["against"] == Condition.UNIFORM)]
     shown = [condition for condition in CONDITIONS if condition in set(table["condition"])]
-    width = len(shown) + 1
+    width, keys = len(shown) + 1, ["benchmark", "measure"]
     lines = style.minis_line(table.loc[table["grade"].isna(), "base"], width)
     for (base, trained_on), block in table.groupby(["base", "trained_on"], sort=False):
         planned = primary[(primary["base"] == base) & (primary["trained_on"] == trained_on)]
@@ -64,27 +63,24 @@ def latex(table: pd.DataFrame) -> str:
         lines.append(tables.heading(title, width, r"\midrule " * bool(lines)))
         own = block["benchmark"].map(own_benchmarks(trained_on).get)
         block = block.assign(own=own).sort_values(["measure", "own"], kind="stable")
-        keys = ["benchmark", "measure"]
         for (benchmark, quantity), rows in block.groupby(keys, sort=False, dropna=False):
             cells = [_cell(rows[rows["condition"] == condition]) for condition in shown]
             name = _ATOMS.get(quantity) or style.benchmark_name(benchmark)
             lines.append([name, *(value for value, _ in cells)])
             lines.append(["", *(below for _, below in cells)])
-    words = {condition: CONDITIONS[condition].replace(" ", r"\\") for condition in shown}
-    header = [rf"\shortstack[r]{{{condition}\\{words[condition]}}}" for condition in shown]
-    return tables.booktabs(["", *header], lines)
+    words = (f"{condition} {CONDITIONS[condition]}".replace(" ", r"\\") for condition in shown)
+    return tables.booktabs(["", *(rf"\shortstack[r]{{{each}}}" for each in words)], lines)
 
 
 def own_benchmarks(trained_on: str) -> dict[str, int]:
     """Places of the benchmarks trained on, before all others: training, then evaluation."""
-    names = dict.fromkeys((trained_on, evaluation_name(trained_on)))
-    return {name: place for place, name in enumerate(names)}
+    return {name: place for place, name in ((1, evaluation_name(trained_on)), (0, trained_on))}
 
 
 def _title(block: pd.DataFrame, planned: pd.DataFrame) -> str:
     first = block.iloc[0]
-    title = style.model_name(first["base"])
-    title += f", trained on {style.benchmark_name(first['trained_on'])}"
+    names = style.model_name(first["base"]), style.benchmark_name(first["trained_on"])
+    title = ", trained on ".join(names)
     if pd.notna(first["grade"]):
         return f"{title}, published (grade {first['grade']}), 3 seeds"
     counts = block.loc[block["condition"] != Condition.BASE, "n_seeds"].dropna()
@@ -111,6 +107,5 @@ def _cell(rows: pd.DataFrame) -> tuple[str | None, str]:
     if row["condition"] == Condition.UNIFORM or pd.notna(row["grade"]):
         half = row["spread"]
     error = "" if pd.isna(half) else rf"$\pm${factor * half:.{digits}f}"
-    difference = row["difference"]
-    change = "" if pd.isna(difference) else f"${factor * difference:+.{digits}f}$"
+    change = "" if pd.isna(row["difference"]) else f"${factor * row['difference']:+.{digits}f}$"
     return value, rf"\scriptsize {change}{error}" if change or error else ""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from importlib.metadata import version
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -40,11 +39,9 @@ def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions,
     query = Query("train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed), passes)
     extraction, columns = extracted(preset, query, base, spec.trained_on)
     if extraction.sample_ids != tuple(sample.sample_id for sample in train):
-        raise ValueError(
-            f"{spec.trained_on}: samples scored and trained on differ; clear the cache"
-        )
-    decisions = extraction.masked(spec.tau)
-    decisions = replace(decisions, reconciliation=spec.weighting.reconciliation)
+        text = "samples scored and trained on differ; clear the cache"
+        raise ValueError(f"{spec.trained_on}: {text}")
+    decisions = replace(extraction.masked(spec.tau), reconciliation=spec.weighting.reconciliation)
     estimator = spec.weighting.estimator
     identity = {"kind": "local terms", "extraction": columns["fingerprint"], "code": spec.code}
     identity |= {"estimator": estimator, "tau": spec.tau, "seed": spec.seed, "tol": TOLERANCE}
@@ -53,9 +50,8 @@ def scored(preset: Preset, spec: TrainingSpec) -> tuple[list[Sample], Decisions,
     def make() -> Shard:
         seed = derive_seed(spec.stream, "local terms", spec.seed)
         options = {"embeddings": dict(extraction.embeddings), "device": preset.device}
-        terms, converged = reweighting.local_terms(
-            decisions, estimator, seed, tol=TOLERANCE, **options
-        )
+        options["tol"] = TOLERANCE
+        terms, converged = reweighting.local_terms(decisions, estimator, seed, **options)
         return Shard(terms, {"converged": converged})
 
     local = cached_shard(preset, identity, "local", make)
@@ -125,14 +121,9 @@ def _trained(
     # All conditions share the seed. An interrupted training resumes only with equal weights.
     seed = derive_seed(spec.stream, "tuning", spec.base, spec.trained_on, spec.seed)
     name = f"adapter-{fingerprint(weights=weights.tolist())[:12]}"
-    options = {"seed": seed, "folder": cache_folder(preset, spec.fingerprint) / name}
+    options = {"seed": seed, "folder": project_root() / preset.cache / spec.fingerprint / name}
     options["sampling" if spec.condition == Condition.PID_SAMPLING else "weights"] = weights
     return tune(base, train, tuning=spec.tuning, **options), converged
-
-
-def cache_folder(preset: Preset, key: str) -> Path:
-    """The folder of the cache with this key."""
-    return project_root() / preset.cache / key
 
 
 def cached_shard(preset: Preset, identity: Mapping, name: str, make: Callable[[], Shard]) -> Shard:

@@ -17,10 +17,8 @@ from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale
 from pidlib.extraction import SOURCES
 
 COLUMNS = tables.ATOMS
-_MODES = {
-    "masked": ("absent modality masked", -0.2, 1.0),
-    "resampled": ("absent modality resampled", 0.2, 0.45),
-}
+_MODES = {"masked": ("absent modality masked", -0.2, 1.0)}
+_MODES |= {"resampled": ("absent modality resampled", 0.2, 0.45)}
 
 
 def measure(preset: Preset) -> pd.DataFrame:

@@ -5,7 +5,7 @@ I(Y; X1, X2) is too large by about (k1 k2 - 1)(ky - 1) / (2 n ln 2) bits, nearly
 as I_Q sees pair tables only. Corrections: Panzeri et al. (2007), Journal of Neurophysiology 98.
 """
 
-import itertools
+from itertools import cycle, product
 
 import numpy as np
 import pandas as pd
@@ -26,7 +26,7 @@ TARGET_CODES = 4
 def measure(preset: Preset) -> pd.DataFrame:
     """The mean over repeated draws by correction, with 1.96 standard deviations on either side."""
     parts = []
-    settings = list(itertools.product(preset.bias_codes, preset.bias_samples))
+    settings = list(product(preset.bias_codes, preset.bias_samples))
     for k, n in tqdm(settings, desc="independent codes", unit="setting"):
         options = {"n": n, "k": k, "n_repeats": preset.n_repeats, "seed": preset.seed}
         repeats = spurious_synergy(**options)
@@ -35,16 +35,14 @@ def measure(preset: Preset) -> pd.DataFrame:
         columns = {"n_samples": n, "n_codes": k, "fingerprint": fingerprint(**options)}
         parts.append(rows.reset_index(names="estimator").assign(**columns))
     shared = {"experiment": "validation", "benchmark": "independent", "atom": "synergy"}
-    table = pd.concat(parts).assign(seed=preset.seed, **shared)
-    return tables.validate(table, COLUMNS)
+    return tables.validate(pd.concat(parts).assign(seed=preset.seed, **shared), COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy against the number of samples: its mean above, the error of a single study below."""
     codes = sorted(table["n_codes"].unique())
-    # The first, plug-in, has the color of synergy.
-    colors = [style.COLORS["synergy"], *style.OTHERS]
-    dashes = itertools.cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
+    colors = [style.COLORS["synergy"], *style.OTHERS]  # plug-in is the first
+    dashes = cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
     looks = zip(table["estimator"].unique(), colors, dashes, style.MARKERS, strict=False)
     lines = {
         name: {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8}
@@ -59,8 +57,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
         above.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
         for estimator, line in lines.items():
             rows = table[(table["n_codes"] == k) & (table["estimator"] == estimator)]
-            names = ["n_samples", "value_bits", "ci_low", "ci_high"]
-            n, mean, low, high = rows.sort_values("n_samples")[names].to_numpy(float).T
+            rows = rows.sort_values("n_samples")
+            n, mean, low, high = style.floats(rows, "n_samples", "value_bits", "ci_low", "ci_high")
             above.fill_between(n, low, high, color=line["color"], alpha=0.13, linewidth=0)
             above.plot(n, mean, **line)
             below.plot(n, np.sqrt(mean**2 + variance_of(low, high)), **line)
@@ -78,13 +76,12 @@ def spurious_synergy(
     n: int, k: int, *, n_repeats: int = 8, n_permutations: int = 50, seed: int = 0
 ) -> pd.DataFrame:
     """Synergy of independent codes by correction; of I_Q, all but plug-in subtract the null."""
-    ky = TARGET_CODES
-    shape = (k, k, ky)
-    generator = np.random.default_rng(derive_seed("spurious_synergy", seed, n, k, ky))
+    shape = (k, k, TARGET_CODES)
+    generator = np.random.default_rng(derive_seed("spurious_synergy", seed, n, *shape[1:]))
     counts = []
     for repeat in range(n_repeats):
         codes = [generator.integers(size, size=n) for size in shape]
-        null = permuted(codes, shape, n_permutations, derive_seed(seed, n, k, ky, repeat))
+        null = permuted(codes, shape, n_permutations, derive_seed(seed, n, *shape[1:], repeat))
         counted = tabulate(*(labels[None] for labels in codes), shape)
         counts.append(np.concatenate([counted, null]))
     unions = pid(np.concatenate(counts), tol=1e-4).upper.reshape(n_repeats, -1)
@@ -121,8 +118,7 @@ def shuffled_information(
         order = np.argsort(y + generator.random(y.shape), axis=1)
         joints = tabulate(x1, np.take_along_axis(x2, order, axis=1), y, (k1, k2, ky))
         shuffled.append(plug_in(joints.reshape(b, -1)))
-    first, second = (plug_in(counts.sum(axis).reshape(b, -1)) for axis in (2, 1))
+    first, second, sources = (plug_in(counts.sum(axis).reshape(b, -1)) for axis in (2, 1, 3))
     independent = first + second - 2 * plug_in(counts.sum((1, 2)))
     # H(Y) is the same in both full tables and cancels
-    sources = plug_in(counts.sum(3).reshape(b, -1))
     return sources - independent + np.mean(shuffled, axis=0) - plug_in(counts.reshape(b, -1))

@@ -4,7 +4,6 @@ On a finite law, a few renderings of every state of a generated task, the answer
 atoms of a model (`pidlib.experiments.renderings`): the truth of estimates from a draw.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -14,7 +13,7 @@ import pandas as pd
 
 from pidlib._common import derive_seed
 from pidlib.benchmarks import Sample
-from pidlib.experiments import MODES, Extracted, Preset, Query, Request, extract_all, style
+from pidlib.experiments import MODES, Preset, Query, Request, extract_all, style
 from pidlib.experiments.renderings import FiniteLaw, finite_laws
 from pidlib.experiments.statistics import percentile_interval
 from pidlib.experiments.tables import ATOMS, declare, validate
@@ -35,10 +34,9 @@ _LOOKS |= {"observational": ("s", "#b0b0b0")}
 def requests(preset: Preset) -> list[Request]:
     """Answers to all samples of each law, and all passes of a draw of them, of the population."""
     whole = Query(preset.split, 1, preset.seed, (FULL,), change=partial(law_samples, draw=None))
-    passes = drawn(PASSES, preset.draws)
+    size, passes = (preset.split, preset.n_recovered, preset.seed), drawn(PASSES, preset.draws)
     change = partial(law_samples, draw=derive_seed(preset.seed, "recovery"))
-    query = Query(preset.split, preset.n_recovered, preset.seed, passes, preset.partners)
-    queries = (whole, query._replace(change=change))
+    queries = (whole, Query(*size, passes, preset.partners, change=change))
     return [Request(preset.population, fig_benchmarks.generated(preset), queries)]
 
 
@@ -61,25 +59,21 @@ def law_samples(samples: list[Sample], draw: int | None) -> list[Sample]:
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Estimated atoms of every model, task and mode, with those of the model's own law."""
-    answers = extract_all(preset, *requests(preset))
-    rows = pd.concat([table for pair in answers for table in _compare(preset, *pair)])
-    return validate(rows.assign(experiment="validation", seed=preset.seed), COLUMNS)
-
-
-def _compare(preset: Preset, whole: Extracted, draw: Extracted) -> Iterator[pd.DataFrame]:
-    law = law_of(draw.columns["benchmark"], draw.columns["split"])
-    decisions = whole.extraction.decisions(FULL, preset.tau)
-    accuracy = law.weights.ravel() @ whole.extraction.correct(FULL)
-    settings = preset.model_dump(include={"n_halves", "seed"})
+    tables, settings = [], preset.model_dump(include={"n_halves", "seed"})
     fixed = {"source_a": SOURCES[0], "source_b": SOURCES[1], "estimator": "exact"}
-    for mode in preset.unimodal:
-        truth = law.pid(decisions, "resampled" if mode == "resampled" else "masked").atoms
-        estimated = getattr(draw.extraction, mode)(preset.tau)
-        rows = measure_decisions(estimated, **settings, device=preset.device).rows
-        identified = {"law": whole.columns["fingerprint"], "unimodal": mode, "tau": preset.tau}
-        columns = draw.row_columns("validation", **identified, **settings) | fixed
-        columns |= {"unimodal": mode, "accuracy": accuracy}
-        yield rows.assign(truth_bits=rows["atom"].map(truth), **columns)
+    for whole, draw in extract_all(preset, *requests(preset)):
+        law = law_of(draw.columns["benchmark"], draw.columns["split"])
+        decisions = whole.extraction.decisions(FULL, preset.tau)
+        accuracy = law.weights.ravel() @ whole.extraction.correct(FULL)
+        for mode in preset.unimodal:
+            truth = law.pid(decisions, "resampled" if mode == "resampled" else "masked").atoms
+            estimated = getattr(draw.extraction, mode)(preset.tau)
+            rows = measure_decisions(estimated, **settings, device=preset.device).rows
+            identified = {"law": whole.columns["fingerprint"], "unimodal": mode, "tau": preset.tau}
+            columns = draw.row_columns("validation", **identified, **settings) | fixed
+            columns |= {"unimodal": mode, "accuracy": accuracy}
+            tables.append(rows.assign(truth_bits=rows["atom"].map(truth), **columns))
+    return validate(pd.concat(tables).assign(experiment="validation", seed=preset.seed), COLUMNS)
 
 
 def errors(table: pd.DataFrame) -> pd.DataFrame:
@@ -115,7 +109,16 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes = above.subplots(1, len(modes), sharex=True, sharey=True, squeeze=False)[0]
     summary = errors(table)
     for mode, ax in zip(modes, axes, strict=True):
-        _draw_estimates(ax, table[table["unimodal"] == mode])
+        rows = table[table["unimodal"] == mode]
+        top = style.floats(rows["truth_bits"]).max()
+        ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
+        for atom in style.VISION_LANGUAGE:
+            own, color = rows[rows["atom"] == atom], style.COLORS[atom]
+            x = style.floats(own["truth_bits"])
+            look = {"color": color, "linewidth": 0.4, "alpha": 0.4, "zorder": 2}
+            style.interval(ax, x, own["ci_low"], own["ci_high"], **look)
+            ax.plot(x, style.best(own), ".", color=color, markersize=2.4, alpha=0.7, zorder=3)
+        ax.set_xlim(-0.04 * top, 1.04 * top)
         error, low, high, covered = summary.loc[mode, ALL][["error_bits", *_ENDS, "covered"]]
         numbers = f"off by {error:.3f} [{low:.3f}, {high:.3f}] bits\n"
         numbers += f"{100 * covered:.0f} % of the intervals hold the truth"
@@ -127,21 +130,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     return figure
 
 
-def _draw_estimates(ax: style.Axes, rows: pd.DataFrame) -> None:
-    top = style.floats(rows["truth_bits"]).max()
-    ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
-    for atom in style.VISION_LANGUAGE:
-        own, color = rows[rows["atom"] == atom], style.COLORS[atom]
-        x = style.floats(own["truth_bits"])
-        look = {"color": color, "linewidth": 0.4, "alpha": 0.4, "zorder": 2}
-        style.interval(ax, x, own["ci_low"], own["ci_high"], **look)
-        ax.plot(x, style.best(own), ".", color=color, markersize=2.4, alpha=0.7, zorder=3)
-    ax.set_xlim(-0.04 * top, 1.04 * top)
-
-
-def _draw_errors(
-    part: style.Figure, summary: pd.DataFrame, modes: list[str], names: list[str]
-) -> None:
+def _draw_errors(part: style.Figure, summary: pd.DataFrame, modes: list, names: list) -> None:
     """Mean errors with intervals on a logarithmic axis, and those of the other models' laws."""
     ax, groups = part.subplots(), [*names, *style.VISION_LANGUAGE, ALL]
     places = np.arange(len(groups)) + 0.5 * (np.arange(len(groups)) >= len(names))
@@ -157,8 +146,6 @@ def _draw_errors(
     ax.set(yscale="log", ylabel="mean error (bits)", xlim=(-0.6, places[-1] + 0.6))
     ax.set_yticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])
     ax.set_ylim(bottom=0.8 * FLOOR)
-    edge = {"markeredgecolor": style.INK, "markersize": 3.8}
-    looks = {mode: _LOOKS[mode] for mode in modes}
-    handles = [style.handle(mode, marker=m, color=c, **edge) for mode, (m, c) in looks.items()]
+    handles = style.marker_handles((mode, *_LOOKS[mode]) for mode in modes)
     handles.append(style.null_handle("against the laws of the other models"))
     part.legend(handles=handles, loc="outside upper center", ncols=4)

@@ -31,7 +31,11 @@ LAWS = {"sources of one law": (2.0, 2.0), "sources of unequal strength": (2.0, 1
 N_HALVES = 4
 # Of BATCH: widths, the first as published; steps; and sizes of samples, each a single batch.
 WIDTHS, STEPS, BATCH_SIZES = (WIDTH, 40, 80), 300, (32, 128)
-
+_LOOKS = {"plug-in": {"marker": "o", "markerfacecolor": "white"}, "extrapolated": {"marker": "s"}}
+_BATCH_LOOKS = {
+    width: {"marker": marker, "color": color, "markersize": 4}
+    for width, marker, color in zip(WIDTHS, "v^D", style.OTHERS[:3], strict=True)
+}
 COLUMNS = declare(ATOMS, "width")
 
 
@@ -46,8 +50,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     sizes, largest = preset.sample_sizes, max(preset.sample_sizes)
     parts = []
     for law, scales in LAWS.items():
-        solved = [pd.DataFrame(limit(scales).items(), columns=["atom", "value_bits"])]
-        solved[0]["estimator"] = "limit"
+        end = pd.DataFrame(limit(scales).items(), columns=["atom", "value_bits"])
         whole, repeats, batches = inputs(scales, largest, preset.seed), [], []
         for n in tqdm(sizes, desc=law, unit="size"):
             cut = whole[:, : largest // n * n]
@@ -58,7 +61,7 @@ def measure(preset: Preset) -> pd.DataFrame:
                 means = pd.concat(rows).groupby("atom")["value_bits"].mean()
                 offset = means - rows[0].set_index("atom")["value_bits"]
                 batches += _batch(samples[0], offset, preset.seed)
-        solved += [_means(pd.concat(repeats)), *batches]
+        solved = [end.assign(estimator="limit"), _means(pd.concat(repeats)), *batches]
         parts.append(pd.concat(solved).assign(benchmark=law))
     settings = {"sizes": sizes, "seed": preset.seed, "laws": LAWS, "n_halves": N_HALVES}
     identity = fingerprint(**settings, batch=(*WIDTHS, STEPS, *BATCH_SIZES))
@@ -110,19 +113,11 @@ def _means(repeats: pd.DataFrame) -> pd.DataFrame:
 
 
 def _batch(sample: Decisions, offset: pd.Series, seed: int) -> Iterator[pd.DataFrame]:
-    n = len(sample)
+    options = {"batch_size": len(sample), "epochs": STEPS, "n_batches": 1, "seed": seed}
     for width in WIDTHS:
-        options = {"batch_size": n, "epochs": STEPS, "n_batches": 1, "width": width}
-        result = batch_pid(sample, seed=seed, **options)
-        rows = (pd.Series(result.atoms) + offset).rename_axis("atom").reset_index(name="value_bits")
-        yield rows.assign(estimator="BATCH", n_samples=n, width=width)
-
-
-_LOOKS = {"plug-in": {"marker": "o", "markerfacecolor": "white"}, "extrapolated": {"marker": "s"}}
-_BATCH_LOOKS = {
-    width: {"marker": marker, "color": color, "markersize": 4}
-    for width, marker, color in zip(WIDTHS, "v^D", style.OTHERS[:3], strict=True)
-}
+        bits = pd.Series(batch_pid(sample, width=width, **options).atoms) + offset
+        rows = bits.rename_axis("atom").reset_index(name="value_bits")
+        yield rows.assign(estimator="BATCH", n_samples=len(sample), width=width)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -141,11 +136,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
     sizes = sorted(table["n_samples"].dropna().unique())
     axes[0, 0].set_xticks(sizes, [str(n) for n in sizes])
     axes[0, 0].minorticks_off()
+    line = {"color": style.INK, "linestyle": "-", "markersize": 3.6}
     handles = [style.handle("limit of many samples", color=style.INK, linestyle="--")]
-    handles += [
-        style.handle(f"exact, {name}", color=style.INK, linestyle="-", markersize=3.6, **look)
-        for name, look in _LOOKS.items()
-    ]
+    handles += [style.handle(f"exact, {name}", **line, **look) for name, look in _LOOKS.items()]
     handles += [style.handle(f"BATCH, width {w}", **look) for w, look in _BATCH_LOOKS.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
@@ -158,7 +151,7 @@ def _draw(ax: style.Axes, rows: pd.DataFrame, color: str) -> None:
     words = []
     for estimator, look in _LOOKS.items():
         part = rows[rows["estimator"] == estimator].sort_values("n_samples")
-        n, mean = style.floats(part["n_samples"]), style.floats(part["value_bits"])
+        n, mean = style.floats(part, "n_samples", "value_bits")
         style.interval(ax, n, part["ci_low"], part["ci_high"], color=color)
         ax.plot(n, mean, color=color, markersize=3.6, linewidth=1, zorder=4, **look)
         words.append(f"{estimator} {mean[-1]:.3f}")
@@ -168,5 +161,5 @@ def _draw(ax: style.Axes, rows: pd.DataFrame, color: str) -> None:
         style.points(ax, shifted, part["value_bits"], **look)
     text = f"$n$ = {n[-1]:.0f}: {', '.join(words)}\nlimit {end:.3f}"
     look = {"transform": ax.transAxes, "ha": "right", "fontsize": 6.5}
-    is_low = end < np.mean(ax.get_ylim())
-    ax.text(0.98, 0.96 if is_low else 0.04, text, va="top" if is_low else "bottom", **look)
+    y, side = (0.96, "top") if end < np.mean(ax.get_ylim()) else (0.04, "bottom")
+    ax.text(0.98, y, text, va=side, **look)

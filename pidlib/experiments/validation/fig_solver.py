@@ -27,6 +27,7 @@ COLUMNS = declare(f"{_MEASURED} seed fingerprint", required=f"{_MEASURED} seed f
 OURS = "ours, as a batch"
 TOLERANCE, LOOSE, FLOOR = 1e-6, 1e-3, 1e-9  # gaps in bits: ours, ours by fitting, the optimum's
 MIN_TABLES, CELLS_SOLVED = 20, 1_600  # tables per size: CELLS_SOLVED / cells, at least MIN_TABLES
+_TOLERANCES = {TOLERANCE: ("--", "tolerance of ours"), LOOSE: (":", "tolerance of ours, fitting")}
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -49,12 +50,11 @@ def measure(preset: Preset) -> pd.DataFrame:
             seconds = (time.process_time() - start) / count
             ours = seconds if name == OURS else ours
             error = np.abs(solved - optimum)
-            errors = [error.max(), np.median(error)]
-            rows.append([name, size, cells, count, seconds, seconds / ours, *errors])
+            measured = [seconds, seconds / ours, error.max(), np.median(error)]
+            rows.append([name, size, cells, count, *measured])
     settings = {"sizes": preset.bench_sizes, "batch": preset.bench_batch, "seed": preset.seed}
-    table = pd.DataFrame(rows, columns=_MEASURED.split())
-    shared = {"seed": preset.seed, "fingerprint": fingerprint(**settings)}
-    return tables.validate(table.assign(**shared), COLUMNS)
+    table = pd.DataFrame(rows, columns=_MEASURED.split()).assign(seed=preset.seed)
+    return tables.validate(table.assign(fingerprint=fingerprint(**settings)), COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -84,9 +84,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
     return figure
 
 
-_TOLERANCES = {TOLERANCE: ("--", "tolerance of ours"), LOOSE: (":", "tolerance of ours, fitting")}
-
-
 def _each(solve: Callable[..., float], **options: object) -> Solve:
     return lambda joints: np.array([solve(joint, **options) for joint in joints])
 
@@ -95,7 +92,7 @@ def _ours(joints: np.ndarray, **options: object) -> np.ndarray:
     return pid(joints, **options).upper
 
 
-def plain_ipfp(joint: np.ndarray, outer: int = 100, inner: int = 100) -> float:
+def plain_ipfp(joint: np.ndarray, outer: int = 100) -> float:
     """I_Q in bits by the alternating procedure as published, within its iteration limits.
 
     Start at Q = P(x1, y) P(x2, y) / P(y); then set A(x1, x2) to the mean of Q over y, scale it for
@@ -106,7 +103,7 @@ def plain_ipfp(joint: np.ndarray, outer: int = 100, inner: int = 100) -> float:
     for _ in range(outer):
         previous = q
         q = np.repeat(q.mean(2)[..., None], joint.shape[2], axis=2)
-        for _ in range(inner):
+        for _ in range(100):
             q = q * (a / q.sum(1))[:, None]
             q = q * (b / q.sum(0))[None]
             if np.abs(q.sum(1) - a).max() < tolerance:
@@ -180,12 +177,11 @@ def _look(marker: str, color: str, face: str | None = None) -> dict[str, object]
 
 
 _RED, _CYAN, _BROWN, _INDIGO, *_ = style.OTHERS
+_FITTING = partial(_ours, method="ipfp", tol=LOOSE)
 METHODS = {
     OURS: Method(partial(_ours, tol=TOLERANCE), _look("o", _RED)),
     "ours, one at a time": Method(_each(_ours, tol=TOLERANCE), _look("o", _RED, "white")),
-    "ours, fitting to 1e-3 bits": Method(
-        partial(_ours, method="ipfp", tol=LOOSE), _look("s", _RED)
-    ),
+    "ours, fitting to 1e-3 bits": Method(_FITTING, _look("s", _RED)),
     "fitting, published limits": Method(_each(plain_ipfp), _look("s", style.FAINT, "white"), 2_000),
     # Interior-point methods take more than half a minute at 20x20x20.
     "cone program, ECOS": Method(_each(cone_program), _look("^", _INDIGO), 2_000),

@@ -32,10 +32,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 def latex(table: pd.DataFrame) -> str:
     """Exact atoms of each gate, the largest distance of the solved ones from them, and the gap."""
-    exact, solved = (
-        table[table["estimator"] == name].set_index(["benchmark", "atom"])
-        for name in ("closed form", "newton")
-    )
+    by_estimator = table.set_index(["estimator", "benchmark", "atom"])
+    exact, solved = by_estimator.loc["closed form"], by_estimator.loc["newton"]
     distance = (exact["value_bits"] - solved["value_bits"]).abs()
     gap = solved["upper_bits"] - solved["lower_bits"]
     rows = []

@@ -3,25 +3,19 @@
 Sources as in `fig_embeddings`; the target is the last state after each block, with its codebook.
 """
 
+from itertools import product
+
 import pandas as pd
 
 from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import ATOMS, Preset, Request, extract_all, style, validate
-from pidlib.experiments.decision_profiles import (
-    CODES,
-    ESTIMATION,
-    embedding_codes,
-    embedding_request,
-)
+from pidlib.experiments import ATOMS, Preset, extract_all, style, validate
+from pidlib.experiments.decision_profiles import CODES, ESTIMATION, embedding_codes
+from pidlib.experiments.vision_language import fig_embeddings
 
 LEVEL = 0.05  # of significance
 COLUMNS = ATOMS
-
-
-def requests(preset: Preset) -> list[Request]:
-    """States at the answer position after every block, for the codebooks and to profile."""
-    return [embedding_request(preset)]
+requests = fig_embeddings.requests
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -29,7 +23,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     settings = preset.model_dump(include=ESTIMATION)
     quantized = {"n_clusters": preset.n_clusters, "seed": preset.seed, "allow_degenerate": True}
     profiles = []
-    for fitted, applied in extract_all(preset, embedding_request(preset)):
+    for fitted, applied in extract_all(preset, *requests(preset)):
         others = {"fitted": fitted.columns["fingerprint"], "n_clusters": preset.n_clusters}
         columns = applied.row_columns("vision_language", **others, **settings, target="blocks")
         *sources, _ = embedding_codes(fitted.extraction, applied.extraction, **quantized)
@@ -44,15 +38,21 @@ def measure(preset: Preset) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> style.Figure:
     """Corrected atoms against the relative depth of the block; filled markers are significant."""
     models = list(table["model"].unique())
-    names = list(table["benchmark"].unique())
-    figure, panels = style.benchmark_panels(names, xlabel="relative depth")
-    for benchmark, ax in panels.items():
-        for index, model in enumerate(models):
-            rows = table[(table["benchmark"] == benchmark) & (table["model"] == model)]
-            shift = 0.012 * (index - (len(models) - 1) / 2)
-            for atom in style.VISION_LANGUAGE:
-                line = rows[rows["atom"] == atom].sort_values("layer")
-                _draw_line(ax, line, style.COLORS[atom], style.MARKERS[index], shift)
+    figure, panels = style.benchmark_panels(table["benchmark"].unique(), xlabel="relative depth")
+    lines = table.sort_values("layer", kind="stable").groupby(["benchmark", "model", "atom"])
+    cells = product(panels.items(), enumerate(models), style.VISION_LANGUAGE)
+    for (benchmark, ax), (index, model), atom in cells:
+        rows, color = lines.get_group((benchmark, model, atom)), style.COLORS[atom]
+        x = (rows["layer"].to_numpy(float) + 1) / (rows["layer"].max() + 1)
+        x += 0.012 * (index - (len(models) - 1) / 2)
+        value = style.floats(rows["corrected_bits"])
+        significant = (rows["null_p"] <= LEVEL).to_numpy(bool, na_value=False)
+        ax.plot(x, value, color=color, linewidth=0.9, zorder=2)
+        style.interval(ax, x, rows["ci_low"], rows["ci_high"], color=color, linewidth=0.6)
+        look = {"markeredgecolor": color, "markersize": 2.8, "zorder": 3}
+        for chosen, face in ((significant, color), (~significant, "white")):
+            ax.plot(x[chosen], value[chosen], style.MARKERS[index], color=face, **look)
+    for ax in panels.values():
         ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
         ax.set_xlim(0, 1.06)
     filled = ("clears its null", "o", style.FAINT), ("does not", "o", "white")
@@ -61,14 +61,3 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = [*style.model_handles(models), *filled]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
     return figure
-
-
-def _draw_line(ax: style.Axes, rows: pd.DataFrame, color: str, marker: str, shift: float) -> None:
-    x = (rows["layer"].to_numpy(float) + 1) / (rows["layer"].max() + 1) + shift
-    value = style.floats(rows["corrected_bits"])
-    significant = (rows["null_p"] <= LEVEL).to_numpy(bool, na_value=False)
-    ax.plot(x, value, color=color, linewidth=0.9, zorder=2)
-    style.interval(ax, x, rows["ci_low"], rows["ci_high"], color=color, linewidth=0.6)
-    look = {"markeredgecolor": color, "markersize": 2.8, "zorder": 3}
-    for chosen, face in ((significant, color), (~significant, "white")):
-        ax.plot(x[chosen], value[chosen], marker, color=face, **look)

@@ -9,16 +9,8 @@ import numpy as np
 import pandas as pd
 
 from pidlib._common import fingerprint
-from pidlib.experiments import Preset, Request, extract_all, style, tables
-from pidlib.experiments.decision_profiles import (
-    ESTIMATION,
-    GAUSSIAN,
-    N_DRAWS,
-    embedding_profile,
-    embedding_request,
-    gaussian_rows,
-)
-from pidlib.experiments.tables import ATOMS, validate
+from pidlib.experiments import ATOMS, Preset, Request, booktabs, extract_all, style, validate
+from pidlib.experiments import decision_profiles as profiles
 from pidlib.experiments.vision_language.panels import compare
 from pidlib.extraction import SOURCES
 
@@ -26,35 +18,34 @@ COLUMNS = ATOMS
 
 
 def requests(preset: Preset) -> list[Request]:
-    """States at the answer position, of samples for the codebooks and of samples to profile."""
-    return [embedding_request(preset)]
+    """States at the answer position after every block, for the codebooks and to profile."""
+    return [profiles.embedding_request(preset)]
 
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of each model on each benchmark, with null, correction and interval."""
-    settings = preset.model_dump(include={"n_clusters", *ESTIMATION})
-    profiles = []
+    settings = preset.model_dump(include={"n_clusters", *profiles.ESTIMATION})
+    options = {"seed": preset.seed, "n_draws": min(profiles.N_DRAWS, preset.n_permutations)}
+    tables = []
     for fitted, (states, columns) in extract_all(preset, *requests(preset)):
-        applied = columns["fingerprint"]
+        applied = columns.pop("fingerprint")
         key = fingerprint(fitted=fitted.columns["fingerprint"], applied=applied, **settings)
-        profile = embedding_profile(preset, fitted.extraction, states)
-        profiles.append(profile.assign(**columns | {"fingerprint": key}))
+        rows = profiles.embedding_profile(preset, fitted.extraction, states)
+        tables.append(rows.assign(**columns, fingerprint=key))
         parts = [*(states.embeddings[name] for name in SOURCES), states.hidden[:, -1]]
-        options = {"seed": preset.seed, "n_draws": min(N_DRAWS, preset.n_permutations)}
-        key = fingerprint(applied=applied, **GAUSSIAN, **options)
-        fixed = {"layer": states.layers[-1], "seed": preset.seed, "fingerprint": key}
-        profiles.append(gaussian_rows(parts, **options).assign(**columns | fixed))
-    return validate(pd.concat(profiles).assign(experiment="vision_language"), COLUMNS)
+        key = fingerprint(applied=applied, **profiles.GAUSSIAN, **options)
+        columns |= {"layer": states.layers[-1], "seed": preset.seed, "fingerprint": key}
+        tables.append(profiles.gaussian_rows(parts, **options).assign(**columns))
+    return validate(pd.concat(tables).assign(experiment="vision_language"), COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Atoms corrected for sampling bias as bars, plug-in values as markers."""
     table = table[table["estimator"] == "exact"]
-    bars = table.assign(bits=table["corrected_bits"])
     # the interval is of the corrected value
     plug_in = table.assign(corrected_bits=np.nan, ci_low=np.nan, ci_high=np.nan)
-    words = "bars: corrected for bias; markers: plug-in"
-    return compare(bars, plug_in, words, "null of plug-in: shuffled")
+    words = "bars: corrected for bias; markers: plug-in", "null of plug-in: shuffled"
+    return compare(table.assign(bits=table["corrected_bits"]), plug_in, *words)
 
 
 def latex(table: pd.DataFrame) -> str:
@@ -69,4 +60,4 @@ def latex(table: pd.DataFrame) -> str:
         [style.benchmark_name(benchmark), style.model_name(model), *cells.loc[benchmark, model]]
         for benchmark, model in cells.index
     ]
-    return tables.booktabs(["benchmark", "model", *symbols], rows, align="ll" + "r" * 8)
+    return booktabs(["benchmark", "model", *symbols], rows, align="ll" + "r" * 8)

@@ -16,7 +16,6 @@ from pidlib.experiments.statistics import permutation_p, standardized_ranks
 
 MEASURES = {"profile": ("o", "atoms"), "deviation": ("D", "minus the mean model")}
 GROUPS = ("same family", "same family and size", "same size", "alike in accuracy")
-
 COLUMNS = declare(
     "experiment measure kin model_a model_b family_a family_b size_a size_b accuracy_apart rho",
     f"null_mean null_low null_high null_p n_pairs n_cells n_samples seed {COMPUTED}",
@@ -59,43 +58,29 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
         ranks = standardized_ranks((profiles - centre).round(DECIMALS).T)
         rho = ranks.T @ ranks
         permuted = np.stack([rho[np.ix_(order, order)][upper] for order in orders])
-        means = pd.DataFrame(
-            {"kin": group, "n_pairs": chosen.sum()} | _mean_of_group(permuted, chosen)
-            for group, chosen in pair_groups(pairs).items()
-        )
-        parts += [table.assign(measure=name) for table in (pairs.assign(rho=rho[upper]), means)]
-    settings = {"n_resamples": n_resamples, "seed": seed}
-    table = pd.concat(parts).assign(
-        experiment=models["experiment"].iloc[0],
-        n_cells=profiles.shape[1],
-        n_samples=models["n_samples"].min(),
-        seed=seed,
-        converged=bool(models["converged"].all()),
-        fingerprint=fingerprint(population=models["fingerprint"].tolist(), **settings),
-    )
-    return validate(table, COLUMNS)
+        parts.append(pairs.assign(rho=rho[upper], measure=name))
+        for group, chosen in pair_groups(pairs).items():
+            row = {"kin": group, "n_pairs": chosen.sum(), "measure": name}
+            if chosen.any() and not chosen.all():
+                mean, *null = np.nanmean(permuted[:, chosen], axis=1)
+                row |= {"rho": mean, "null_mean": np.mean(null)}
+                row["null_low"], row["null_high"] = np.quantile(null, (0.025, 0.975))
+                row["null_p"] = permutation_p(mean, np.array(null))
+            parts.append(pd.DataFrame([row]))
+    population = models["fingerprint"].tolist()
+    key = fingerprint(population=population, n_resamples=n_resamples, seed=seed)
+    shared = {"experiment": models["experiment"].iloc[0], "n_samples": models["n_samples"].min()}
+    shared |= {"n_cells": profiles.shape[1], "converged": bool(models["converged"].all())}
+    return validate(pd.concat(parts).assign(**shared, seed=seed, fingerprint=key), COLUMNS)
 
 
 def pair_groups(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
     """Which pairs belong to each of `GROUPS`."""
-    family, size = (
-        (pairs[f"{name}_a"] == pairs[f"{name}_b"]).to_numpy(bool, na_value=False)
-        for name in ("family", "size")
-    )
+    same = (pairs[f"{name}_a"] == pairs[f"{name}_b"] for name in ("family", "size"))
+    family, size = (each.to_numpy(bool, na_value=False) for each in same)
     apart = pairs["accuracy_apart"].to_numpy(float)
     chosen = (family, family & size, size, apart < np.median(apart))
     return dict(zip(GROUPS, chosen, strict=True))
-
-
-def _mean_of_group(rho: np.ndarray, chosen: np.ndarray) -> dict[str, float]:
-    """The mean over chosen pairs of rho [orders, pairs] in the first order, and its null."""
-    if not chosen.any() or chosen.all():
-        return {}
-    with np.errstate(invalid="ignore"):
-        mean, *null = np.nanmean(rho[:, chosen], axis=1)
-    (low, high), p = np.quantile(null, (0.025, 0.975)), permutation_p(mean, np.array(null))
-    ends = {"null_low": low, "null_high": high}
-    return {"rho": mean, "null_mean": np.mean(null), "null_p": p, **ends}
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -114,7 +99,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
             rho = style.floats(pairs.loc[chosen, "rho"])
             right.plot(rho, place + 0.04 * (np.arange(len(rho)) % 7 - 3), ".", **look)
         means = rows.dropna(subset="kin").set_index("kin").reindex(GROUPS)
-        mean, low, high = (style.floats(means[name]) for name in ("rho", "null_low", "null_high"))
+        mean, low, high = style.floats(means, "rho", "null_low", "null_high")
         look = {"color": style.NULL, "edgecolor": style.FAINT, "linewidth": 0.6, "zorder": 1}
         right.barh(y, high - low, 0.36, low, **look)
         right.plot(mean, y, MEASURES[name][0], color=style.INK, markersize=4, zorder=3)
@@ -126,8 +111,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     right.axvline(0, color=style.NULL, linewidth=0.8, zorder=0)
     entries = ((f"mean, {words}", marker, style.INK) for marker, words in MEASURES.values())
     handles = style.marker_handles(entries, markersize=4)
-    pairs = style.handle("pairs", marker=".", color=style.OTHERS[1])
-    handles += [pairs, style.null_handle("95 % of means, labels shuffled")]
+    handles.append(style.handle("pairs", marker=".", color=style.OTHERS[1]))
+    handles.append(style.null_handle("95 % of means, labels shuffled"))
     result.legend(handles=handles, loc="outside upper center", ncols=4)
     return result
 
@@ -147,10 +132,9 @@ def _draw_pairs(ax: style.Axes, pairs: pd.DataFrame) -> AxesImage:
     ends = np.flatnonzero(families[1:] != families[:-1]) + 0.5
     for line in (ax.hlines, ax.vlines):
         line(ends, -0.5, len(models) - 0.5, color="white", linewidth=1)
-    numbers = range(1, len(models) + 1)
-    named = zip(models["model"].map(style.model_name), numbers, strict=True)
-    ax.set_yticks(range(len(models)), [f"{name}  {n}" for name, n in named], fontsize=5.5)
-    ax.set_xticks(range(len(models)), numbers, fontsize=5)
+    labels = [f"{style.model_name(name)}  {n}" for n, name in enumerate(models["model"], 1)]
+    ax.set_yticks(range(len(models)), labels, fontsize=5.5)
+    ax.set_xticks(range(len(models)), range(1, len(models) + 1), fontsize=5)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)

@@ -14,8 +14,7 @@ from random import Random
 import numpy as np
 import pandas as pd
 import torch
-from scipy.stats import f as f_distribution
-from scipy.stats import false_discovery_control, studentized_range
+from scipy import stats
 from tqdm.auto import tqdm
 
 from pidlib import benchmarks
@@ -39,24 +38,22 @@ TOLERANCE = 1e-4  # bits
 _MECHANISMS = {"concatenation": "concatenation", "product": "product"}
 _MECHANISMS |= {"bilinear": "low-rank bilinear", "co_attention": "co-attention"}
 _MECHANISMS |= {"language_queries": "text queries vision", "vision_queries": "vision queries text"}
+_PLACES = list(_MECHANISMS)
+_studentized_range = cache(partial(stats.studentized_range.ppf, 0.95))  # an integral, slow
 _LOOKS = {  # position within a row, marker, face, words
     "hidden": (-0.25, "o", "white", "about the hidden layer"),
     "hidden, same sources": (0.0, "D", "#b8d4ea", "the same, sources of concatenation"),
     "answer": (0.25, "s", style.FAINT, "about the model's answer"),
 }
 _SHARES = ("contribution", "contribution_low", "contribution_high")
-
-COLUMNS = declare(
-    "kind target source grade",
-    *(*ATOMS.types, *_SHARES),
-    "unique_p note accuracy prior moved moved_once null_high null_q",
-    "spread_mechanism spread_low spread_high spread_rest n_seeds",
-    required="kind experiment",
-)
+_MORE = "unique_p note accuracy prior moved moved_once null_high null_q "
+_MORE += "spread_mechanism spread_low spread_high spread_rest n_seeds"
+_FIRST = "kind target source grade"
+COLUMNS = declare(_FIRST, *ATOMS.types, *_SHARES, _MORE, required="kind experiment")
 
 
 def prepare(preset: Preset) -> None:
-    """Train the models that `measure` reads and the cache lacks; the first step calls this."""
+    """Train the models that `measure` reads and the cache lacks."""
     list(trained(preset))
 
 
@@ -68,9 +65,8 @@ def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
         return benchmarks.load(members[0], split, n, seed)
     samples = [sample for member in members for sample in benchmarks.load(member, split)]
     if n > len(samples):
-        raise ValueError(
-            f"asked for {n} questions of {name!r} {split}, which has {len(samples)}; ask for fewer"
-        )
+        text = f"asked for {n} questions of {name!r} {split}, which has {len(samples)}"
+        raise ValueError(f"{text}; ask for fewer")
     Random(derive_seed(seed, "fusion", name, split)).shuffle(samples)
     return samples[:n]
 
@@ -78,9 +74,8 @@ def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
 def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     """Train each mechanism with each seed, or read its states from the cache; columns and states.
 
-    Models are trained on all ``fusion_benchmarks``, half of it from the first. A shard holds pooled
-    vectors of both modalities, the hidden layer and the answers, of questions for codebooks and of
-    questions to measure; and as facts accuracy and prior by benchmark.
+    Models are trained on all ``fusion_benchmarks``, half of it from the first. Shards hold `PARTS`
+    and the answers, of questions for codebooks and to measure; as facts, accuracy and prior.
     """
     first, *others = names = preset.fusion_benchmarks
     n, seed = preset.n_fusion_questions, preset.seed
@@ -94,24 +89,20 @@ def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     asked = [identity(tower, part, seed=seed) for part in groups]
     key = {"kind": "fusion", "code": code_version(fusion), "asked": asked}
     key |= {"steps": preset.fusion_steps, "seed": seed}
-    columns = {"fingerprint": fingerprint(**key), "split": preset.split}
     opened = open_store(project_root() / preset.cache, key, {"torch": torch.__version__})
     encoded = cache(partial(fusion.encode_questions, groups, tower))
     models = list(product(range(preset.n_fusion_seeds), fusion.MECHANISMS))
-    parts = {
-        f"{mechanism}-{seed}": partial(_train, preset, mechanism, seed, encoded)
-        for seed, mechanism in models
-    }
+    parts = {f"{name}-{k}": partial(_train, preset, name, k, encoded) for k, name in models}
     with opened as store, tqdm(total=len(parts), desc="fusion", unit="model") as bar:
         shards = store.fill(parts, lambda _: bar.update())
+    shared = {"fingerprint": fingerprint(**key), "split": preset.split}
     for (seed, mechanism), states in zip(models, shards, strict=True):
-        yield columns | {"model": mechanism, "seed": seed}, states
+        yield shared | {"model": mechanism, "seed": seed}, states
 
 
 def _train(preset: Preset, mechanism: str, seed: int, encoded: Callable[[], list]) -> Shard:
     learned, *measured = encoded()
-    seed = derive_seed(preset.seed, seed)
-    model = fusion.train(mechanism, seed, learned, preset.fusion_steps)
+    model = fusion.train(mechanism, derive_seed(preset.seed, seed), learned, preset.fusion_steps)
     arrays, facts = {}, {"accuracy": {}, "prior": {}}
     sets = product(("fitted", "applied"), preset.fusion_benchmarks)
     for (which, name), tensors in zip(sets, measured, strict=True):
@@ -119,9 +110,9 @@ def _train(preset: Preset, mechanism: str, seed: int, encoded: Callable[[], list
             *states, logits = model(tensors, torch.arange(len(tensors.answer)))
         for part, state in zip(PARTS, states, strict=True):
             arrays[f"{name}/{which}/{part}"] = state.numpy().astype(np.float16)
-        answer = logits.argmax(1)
-        arrays[f"{name}/{which}/answer"] = answer.numpy().astype(np.int16)
-        facts["accuracy"][name] = (answer == tensors.answer).double().mean().item()
+        arrays[f"{name}/{which}/answer"] = logits.argmax(1).numpy().astype(np.int16)
+        right = logits.argmax(1) == tensors.answer
+        facts["accuracy"][name] = right.double().mean().item()
         facts["prior"][name] = tensors.prior
     return Shard(arrays, facts)
 
@@ -143,8 +134,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         for name, target in product(names, TARGETS):
             sources = (same if target.endswith("same sources") else own)[name]
             codes = [*sources, _codes(preset, states, name, target.split(",")[0])]
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", UserWarning)  # on synergy; shares are of unique
+            with warnings.catch_warnings(action="ignore", category=UserWarning):  # on synergy
                 result = estimate(*codes, tol=TOLERANCE, **settings)
             columns = model | result.contribution("language")
             columns |= {fact: values[name] for fact, values in states.facts.items()}
@@ -159,10 +149,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 def _codes(preset: Preset, states: Shard, benchmark: str, part: str) -> np.ndarray:
     if part == "answer":
         return states.arrays[f"{benchmark}/applied/answer"]
-    fitted, applied = (
-        states.arrays[f"{benchmark}/{which}/{part}"].astype(np.float64)
-        for which in ("fitted", "applied")
-    )
+    vectors = (states.arrays[f"{benchmark}/{which}/{part}"] for which in ("fitted", "applied"))
+    fitted, applied = (each.astype(np.float64) for each in vectors)
     return quantize(fitted, applied, preset.n_clusters, preset.seed, allow_degenerate=True)
 
 
@@ -187,7 +175,7 @@ def mechanism_effect(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     table = pd.DataFrame(rows).assign(kind="moved", seed=seed)
     if "null_p" in table:
         p = table["null_p"].dropna()
-        table["null_q"] = pd.Series(false_discovery_control(p), p.index)
+        table["null_q"] = pd.Series(stats.false_discovery_control(p), p.index)
     return table
 
 
@@ -201,7 +189,7 @@ def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, 
     residual = shares - means - shares.mean(1, keepdims=True) + shares.mean()
     freedom = mechanisms - 1, (seeds - 1) * (mechanisms - 1)
     rest = (residual**2).sum() / freedom[1]
-    ends = variance / f_distribution.ppf([0.975, 0.025], *freedom) - rest / seeds
+    ends = variance / stats.f.ppf([0.975, 0.025], *freedom) - rest / seeds
     off = _studentized_range(mechanisms, freedom[1]) * (rest / seeds) ** 0.5
     spread_low, spread_high = np.maximum(ends, 0) ** 0.5
     effect = {"moved": moved, "moved_once": np.ptp(shares, axis=1).mean()}
@@ -210,9 +198,6 @@ def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, 
     effect |= {"null_p": permutation_p(moved, null), "spread_rest": rest**0.5}
     effect |= {"spread_low": spread_low, "spread_high": spread_high}
     return effect | {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
-
-
-_studentized_range = cache(partial(studentized_range.ppf, 0.95))  # an integral, slow
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -227,15 +212,18 @@ def figure(table: pd.DataFrame) -> style.Figure:
         rows = models[models["benchmark"] == benchmark]
         shares.set_title(style.benchmark_name(benchmark))
         _draw_shares(shares, rows)
-        _draw_accuracy(accuracy, rows)
+        accuracy.set(xlabel="accuracy", xlim=(0, 1.03))
+        prior, own = rows["prior"].iloc[0], rows[rows["target"] == "hidden"]
+        accuracy.axvspan(0, prior, color=style.NULL, alpha=0.6, linewidth=0)
+        y = list(map(_PLACES.index, own["model"]))
+        style.points(accuracy, own["accuracy"], y, "o", markersize=2.8)
         _draw_effect(effect, moved[moved["benchmark"] == benchmark], published)
     for ax in axes[:2, 0]:
         ax.set_yticks(range(len(_MECHANISMS)), _MECHANISMS.values())
         ax.set_ylim(len(_MECHANISMS) - 0.5, -0.5)
     axes[0, 0].set_xlim(-0.03, 1.03)
     axes[2, 0].set_yticks(range(len(_LOOKS)), [name.removeprefix("hidden, ") for name in _LOOKS])
-    axes[2, 0].set_ylim(len(_LOOKS) - 0.4, -0.6)
-    axes[2, 0].set_xlim(left=0)
+    axes[2, 0].set(ylim=(len(_LOOKS) - 0.4, -0.6), xlim=(0, None))
     entries = ((words, marker, face) for _, marker, face, words in _LOOKS.values())
     handles = style.marker_handles(entries, markersize=4)
     mean = style.handle("mean", marker="|", markersize=8, color=style.INK)
@@ -244,10 +232,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = []
     for row in published.itertuples():
         words = f"up to {row.moved:g} points, {row.model} on {row.benchmark} (grade {row.grade})"
-        look = {"color": style.OTHERS[0], "linestyle": "--"}
-        handles.append(style.handle(f"published: {words}", **look))
-    look = {"marker": "x", "markersize": 4, "color": style.INK}
-    handles.append(style.handle("one training of each: mean over seeds", **look))
+        line = {"color": style.OTHERS[0], "linestyle": "--"}
+        handles.append(style.handle(f"published: {words}", **line))
+    words, look = "one training of each: mean over seeds", {"marker": "x", "markersize": 4}
+    handles.append(style.handle(words, color=style.INK, **look))
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -259,30 +247,20 @@ def _draw_shares(ax: style.Axes, models: pd.DataFrame) -> None:
         ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center")
     for (mechanism, target), rows in models.groupby(["model", "target"]):
         shift, marker, face, _ = _LOOKS[target]
-        y = np.full(len(rows), list(_MECHANISMS).index(mechanism) + shift)
-        values, low, high = (style.floats(rows[name]) for name in _SHARES)
+        y = np.full(len(rows), _PLACES.index(mechanism) + shift)
+        values, low, high = style.floats(rows, *_SHARES)
         ax.hlines(y, low, high, color=style.FAINT, linewidth=0.7, alpha=0.5)
         style.points(ax, values, y, marker, color=face, markersize=2.8, markeredgewidth=0.6)
         if np.isfinite(values).any():
             ax.plot(np.nanmean(values), y[0], "|", color=style.INK, markersize=9, zorder=6)
 
 
-def _draw_accuracy(ax: style.Axes, models: pd.DataFrame) -> None:
-    ax.set_xlabel("accuracy")
-    ax.axvspan(0, models["prior"].iloc[0], color=style.NULL, alpha=0.6, linewidth=0)
-    rows = models[models["target"] == "hidden"]
-    y = [list(_MECHANISMS).index(name) for name in rows["model"]]
-    style.points(ax, rows["accuracy"].to_numpy(float), y, "o", markersize=2.8)
-    ax.set_xlim(0, 1.03)
-
-
 def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
     ax.set_xlabel("$C_{language}$ moved (points)")
     for row, (target, (_, marker, face, _)) in enumerate(_LOOKS.items()):
         rows = moved[moved["target"] == target]
-        names = ("moved", "moved_once", "null_high", "ci_low", "ci_high")
-        value, once, null, low, high = (style.floats(rows[name]) for name in names)
-        y = [row] * len(rows)
+        value, once, null = style.floats(rows, "moved", "moved_once", "null_high")
+        (low, high), y = style.floats(rows, "ci_low", "ci_high"), [row] * len(rows)
         ax.barh(y, np.nan_to_num(null), 0.7, color=style.NULL, alpha=0.75)
         ax.hlines(y, low, high, color=style.INK, linewidth=0.8)
         style.points(ax, value, y, marker, color=face)

@@ -28,7 +28,13 @@ MEASURED |= {"masked_drop": "delta_vision"}
 QUANTITIES = (*MEASURED, "perceptual_score")
 OUTCOMES = ("noise", *interventions.INTERVENTIONS, "words as noise")
 MEAN, POOLED = "mean within benchmarks", "all models and benchmarks"
-
+_LABELS = style.SYMBOLS | {"co_information": "$R - S$", "divergence": "KL"}
+_LABELS |= {"moved_language": "moved", "accuracy_language": "without picture"}
+_TITLES = {"noise": "picture\nnoise", "blank": "picture\nblank", "no image": "picture\nnone"}
+_TITLES |= {"resampled": "picture of\nanother", "pixels": "pixels\nshuffled"}
+_TITLES |= {"patches": "patches\nshuffled", "blurred": "picture\nblurred"}
+_TITLES |= {"words": "words\nshuffled", "question": "question\nof another"}
+_TITLES |= {"words as noise": "words\nnoise"}
 COLUMNS = declare(
     f"experiment kind {ORIGIN} quantity intervention value ci_low ci_high null_low null_high",
     f"reliability n_benchmarks n_samples n_models seed {COMPUTED}",
@@ -50,7 +56,11 @@ def measure(preset: Preset) -> pd.DataFrame:
     families = models.drop_duplicates("model").set_index("model")["family"]
     groups = population.benchmark_groups(models)
     groups = {n: names for n, names in groups.items() if len(names) > 1 and n != population.ALL}
-    table = pd.concat([_quantities(models), pd.DataFrame(_drops(preset))])
+    columns = [*ORIGIN.split(), "n_samples", "fingerprint", "converged"]
+    renamed = models.rename(columns={column: name for name, column in MEASURED.items()})
+    rows = renamed.melt(columns, MEASURED, "quantity", ignore_index=False).sort_index(kind="stable")
+    rows["converged"] = rows["converged"].where(rows["quantity"].isin(SOLVED))
+    table = pd.concat([rows.assign(kind="quantity"), pd.DataFrame(_drops(preset))])
     table = table.assign(experiment="vision_language", seed=preset.seed)
     sizes = preset.n_bootstrap, preset.n_resamples
     correlated = correlations(table, families, *sizes, preset.seed, groups)
@@ -84,33 +94,26 @@ def correlations(
         cells = rows.reindex(index).to_numpy(float).reshape(len(keys), len(models), len(names))
         return np.stack(cells.round(population.DECIMALS), axis=-1)
 
-    x = wide("quantity", "quantity", QUANTITIES)
-    y, low, high = (
-        wide("drop", "intervention", OUTCOMES, value) for value in ("value", "ci_low", "ci_high")
-    )
+    x, drops = wide("quantity", "quantity", QUANTITIES), ("drop", "intervention", OUTCOMES)
+    y, low, high = (wide(*drops, value) for value in ("value", "ci_low", "ci_high"))
     reliable = statistics.reliability(y, statistics.variance_of(low, high))
     groups = {MEAN: names} | (groups or {})
     counted = reliable >= statistics.MIN_RELIABILITY
     members = np.stack([np.isin(names, group)[:, None] & counted for group in groups.values()])
-    columns = {"value": rank_correlations(x, y, members)}
+    columns = {"value": (value := rank_correlations(x, y, members))}
+    columns |= {name: np.full_like(value, np.nan) for name in ("reliability", "n_benchmarks")}
     generator = np.random.default_rng(derive_seed(seed, "foretold"))
-    by_family = pd.Series(range(len(models))).groupby(families[models].to_numpy(), sort=False)
-    clusters = list(by_family.indices.values())
-    null = [
-        rank_correlations(x, y[generator.permutation(len(models))], members)
-        for _ in range(n_permutations)
-    ]
-    draws = [
-        rank_correlations(x[drawn], y[drawn], members)
-        for drawn in statistics.cluster_bootstrap(clusters, n_bootstrap, generator)
-    ]
+    orders = [generator.permutation(len(models)) for _ in range(n_permutations)]
+    null = [rank_correlations(x, y[order], members) for order in orders]
+    family, known = pd.factorize(families[models])
+    clusters = [np.flatnonzero(family == index) for index in range(len(known))]
+    samples = statistics.cluster_bootstrap(clusters, n_bootstrap, generator)
+    draws = [rank_correlations(x[drawn], y[drawn], members) for drawn in samples]
     few = len(clusters) < statistics.MIN_CLUSTERS
     for name, values, missing in (("ci", draws, few), ("null", null, False)):
         ends = statistics.percentile_interval(np.stack(values), missing)
-        columns |= dict(zip((f"{name}_low", f"{name}_high"), ends, strict=True))
+        columns[f"{name}_low"], columns[f"{name}_high"] = ends
     parts = {name: [name] for name in names} | groups | {POOLED: names}
-    for name in ("reliability", "n_benchmarks"):
-        columns[name] = np.full_like(columns["value"], np.nan)
     columns["reliability"][: len(names)] = reliable[:, None]
     columns["n_benchmarks"][len(names) : -1] = members.sum(1)[:, None]
     cells = {"benchmark": parts, "quantity": QUANTITIES, "intervention": OUTCOMES}
@@ -122,7 +125,7 @@ def correlations(
     solved = [unsolved.get(quantity, set()).isdisjoint(parts[group]) for group, quantity in keys]
     sizes, identities = [n_bootstrap, n_permutations], table["fingerprint"].unique().tolist()
     shared = {"kind": "correlation", "experiment": table["experiment"].iloc[0], "seed": seed}
-    shared["fingerprint"] = fingerprint(table=identities, n=sizes, seed=seed)
+    shared |= {"fingerprint": fingerprint(table=identities, n=sizes, seed=seed)}
     cells = cells.assign(**shared, converged=solved, n_models=len(models))
     return cells.query("quantity != 'masked_drop' or intervention != 'noise'")
 
@@ -138,23 +141,11 @@ def rank_correlations(
     return np.concatenate([within, means, pooled[None]])
 
 
-def _quantities(models: pd.DataFrame) -> pd.DataFrame:
-    """Quantities of the population's table, a row each."""
-    columns = [*ORIGIN.split(), "n_samples", "fingerprint", "converged"]
-    names = {column: name for name, column in MEASURED.items()}
-    renamed = models.rename(columns=names)
-    rows = renamed.melt(columns, names.values(), "quantity", ignore_index=False)
-    rows["converged"] = rows["converged"].where(rows["quantity"].isin(SOLVED))
-    return rows.assign(kind="quantity").sort_index(kind="stable")
-
-
 def _changes(preset: Preset) -> dict[str, Callable[[Sequence[Sample]], list[Sample]]]:
     """Every intervention; first, for the perceptual score, another permutation of pictures."""
-    seed = derive_seed(preset.seed, "perceptual score")
-    return {"perceptual score": partial(interventions.resample, modality="vision", seed=seed)} | {
-        name: partial(change, seed=preset.seed)
-        for name, change in interventions.INTERVENTIONS.items()
-    }
+    seed, known = derive_seed(preset.seed, "perceptual score"), interventions.INTERVENTIONS
+    changes = {"perceptual score": partial(interventions.resample, modality="vision", seed=seed)}
+    return changes | {name: partial(each, seed=preset.seed) for name, each in known.items()}
 
 
 def _drops(preset: Preset) -> list[dict]:
@@ -162,10 +153,8 @@ def _drops(preset: Preset) -> list[dict]:
     rows = []
     for full, *changed in extract_all(preset, *requests(preset)):
         whole = correct(full.extraction)
-        after = {
-            name: (correct(answer.extraction), answer.columns)
-            for name, answer in zip(_changes(preset), changed, strict=True)
-        }
+        after = [(correct(answer.extraction), answer.columns) for answer in changed]
+        after = dict(zip(_changes(preset), after, strict=True))
         permuted, columns = after.pop("perceptual score")
         ids = permuted.index
         score = interventions.perceptual_score(whole[ids], permuted)
@@ -179,26 +168,6 @@ def _drops(preset: Preset) -> list[dict]:
     return rows
 
 
-_LABELS = style.SYMBOLS | {
-    "co_information": "$R - S$",
-    "divergence": "KL",
-    "moved_language": "moved",
-    "accuracy_language": "without picture",
-}
-_TITLES = {
-    "noise": "picture\nnoise",
-    "blank": "picture\nblank",
-    "no image": "picture\nnone",
-    "resampled": "picture of\nanother",
-    "pixels": "pixels\nshuffled",
-    "patches": "patches\nshuffled",
-    "blurred": "picture\nblurred",
-    "words": "words\nshuffled",
-    "question": "question\nof another",
-    "words as noise": "words\nnoise",
-}
-
-
 def figure(table: pd.DataFrame) -> style.Figure:
     """Above, the accuracy lost, by benchmark and model; below, its correlation with quantities."""
     drops, correlated = (table[table["kind"] == kind] for kind in ("drop", "correlation"))
@@ -206,8 +175,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
     result = style.page(6.4)
     above, below = result.subfigures(2, 1, height_ratios=[1, 1.75])
     _draw_drops(above, drops, outcomes)
-    means = correlated[~correlated["benchmark"].isin(drops["benchmark"])]
-    _draw_correlations(below, means, outcomes)
+    _draw_correlations(
+        below, correlated[~correlated["benchmark"].isin(drops["benchmark"])], outcomes
+    )
     return result
 
 
@@ -226,8 +196,8 @@ def _draw_drops(part: style.Figure, drops: pd.DataFrame, outcomes: Sequence[str]
             ax.plot(cell["value"], y, ".", color=style.INK, markersize=1.8, zorder=3)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.set_title(_TITLES[outcome], pad=3)
-        ax.set_xlim(-0.35, 1.08)
         ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+        ax.set_xlim(-0.35, 1.08)
     axes[0].set_yticks(range(len(names)), map(style.benchmark_name, names))
     axes[0].invert_yaxis()
     part.supxlabel("accuracy lost", fontsize="medium")
@@ -246,12 +216,11 @@ def _draw_correlations(part: style.Figure, rows: pd.DataFrame, outcomes: Sequenc
             colors = [style.COLORS.get(quantity, style.INK) for quantity in quantities]
             look = {"s": 5, "marker": marker, "edgecolors": colors}
             look["facecolors"] = "white" if name == POOLED else colors
-            y = np.arange(len(quantities)) + offset
-            style.forest(ax, y, cell, 0.55 / len(names), **look)
+            places = np.arange(len(quantities)) + offset
+            style.forest(ax, places, cell, 0.55 / len(names), **look)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.axhline(4.5, color=style.FAINT, linewidth=0.5)  # below the atoms and R - S
-        ax.set_xlim(-1.15, 1.15)
-        ax.set_xticks([-1, 0, 1])
+        ax.set(xlim=(-1.15, 1.15), xticks=[-1, 0, 1])
     labels = [_LABELS.get(name, name.replace("_", " ")) for name in quantities]
     axes[0].set_yticks(range(len(quantities)), labels)
     axes[0].invert_yaxis()

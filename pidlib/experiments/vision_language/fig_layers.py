@@ -9,18 +9,16 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.resampling import bootstrap_decisions, percentile_intervals
 from pidlib.experiments import ATOMS, Preset, Query, Request, extract_all, stages, style, validate
-from pidlib.experiments.stages import FIRST_END, LAST_START, Claim, share_of, stage_blocks
+from pidlib.experiments.stages import Claim, Curves, Values, share_of
 from pidlib.extraction import PASSES, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import Measured, atom_rows
 
 TOLERANCE = 1e-4  # bits
-MIDDLE = LAST_START - FIRST_END  # the length of the middle stage
-
+MIDDLE = stages.LAST_START - stages.FIRST_END  # the length of the middle stage
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": stages.CLAIM_COLUMNS}
 
 CLAIMS = {"silence": Claim(r"$I_{.2}/I_{\max}$", above=False, bound=0.1, early=True)}
@@ -46,9 +44,8 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         columns = answer.row_columns("vision_language", analysis="depth", **settings)
         tables = depth_profile(preset, answer.extraction)
         profiles.append([table.assign(**columns, seed=preset.seed) for table in tables])
-    tables = map(pd.concat, zip(*profiles, strict=True))
-    named = zip(COLUMNS.items(), tables, strict=True)
-    return {name: validate(table, columns) for (name, columns), table in named}
+    tables = dict(zip(COLUMNS, map(pd.concat, zip(*profiles, strict=True)), strict=True))
+    return {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
 
 
 def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -69,35 +66,30 @@ def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame,
 
     profile = stages.trajectory(extraction.layers, measure_block)
     fixed = {"source_a": "vision", "source_b": "language", "unimodal": "masked"}
-    atoms = profile.rows.assign(**fixed, estimator="exact")
-    return atoms, stages.check_trajectories(CLAIMS, stage_statistics, profile)
+    claims = stages.check_trajectories(CLAIMS, stage_statistics, profile)
+    return profile.rows.assign(**fixed, estimator="exact"), claims
 
 
-def stage_statistics(
-    curves: Mapping[str, Float[np.ndarray, "L *draws"]],
-) -> dict[str, Float[np.ndarray, " *draws"]]:
+def stage_statistics(curves: Curves) -> Values:
     """The statistics of `CLAIMS` for atoms in bits after all L blocks.
 
     Accumulation is positive for any curve that grows in the middle stage; the middle share tests
     for more than steady growth.
-
-    >>> curves = {"redundancy": [0, 0, 0, 0], "unique_vision": [0, 0.5, 1, 1]}
-    >>> curves |= {"unique_language": [0, 0.5, 1, 0.5], "synergy": [0, 0, 0.2, 1]}
-    >>> [round(float(value), 2) for value in stage_statistics(curves).values()]
-    [0.0, 2.0, 1.0, 0.8, 3.2, -2.0]
     """
     curves = {atom: np.asarray(values, float) for atom, values in curves.items()}
     synergy, language, total = curves["synergy"], curves["unique_language"], sum(curves.values())
     unimodal, final = total - synergy, synergy[-1]
-    most, most_unimodal = total.max(0), unimodal.max(0)
-    early, middle = stage_blocks(len(total))
+    early, middle = stages.stage_blocks(len(total))
     last_stage = 1 - (middle + 1) / len(total)
     accumulation = unimodal[middle] - unimodal[early]
-    statistics = {"silence": share_of(total[early], most, 0), "accumulation": accumulation}
-    statistics["middle_share"] = share_of(accumulation, most_unimodal)
-    statistics["late_share"] = 1 - share_of(synergy[middle], final)
-    statistics["synergy_slope"] = (final - synergy[middle]) / last_stage
-    return statistics | {"language_slope": (language[-1] - language[middle]) / last_stage}
+    return {
+        "silence": share_of(total[early], total.max(0), 0),
+        "accumulation": accumulation,
+        "middle_share": share_of(accumulation, unimodal.max(0)),
+        "late_share": 1 - share_of(synergy[middle], final),
+        "synergy_slope": (final - synergy[middle]) / last_stage,
+        "language_slope": (language[-1] - language[middle]) / last_stage,
+    }
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:

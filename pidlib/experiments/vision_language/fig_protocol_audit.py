@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 from pidlib._common import derive_seed
 from pidlib.decomposition import pid
 from pidlib.decomposition.entropies import tabulate
-from pidlib.experiments import Extracted, Preset, Query, Request, extract_all, published, style
+from pidlib.experiments import Preset, Query, Request, extract_all, published, style
 from pidlib.experiments.decision_profiles import ESTIMATION, embedding_profile, embedding_request
 from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.vision_language import protocols
@@ -23,8 +23,7 @@ COLUMNS = protocols.COLUMNS
 LABELS, PUBLISHED = "independent labels", "released, authors' files"
 AUDITED = "0.6 vision + 0.4 language"  # a mixture that has all four atoms
 LABEL_SIZES, LABEL_REPEATS = (50, 1000, 20_000), 100  # the sizes of the published numbers
-_POOLED_SETTINGS = {"n_clusters", *ESTIMATION}
-_SETTINGS = _POOLED_SETTINGS | {"n_sequences", "audit_observations", "audit_codes"}
+_SETTINGS = {"n_clusters", *ESTIMATION, "n_sequences", "audit_observations", "audit_codes"}
 _DASHED = (0, (1.5, 1.2))
 
 
@@ -37,19 +36,29 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms by each protocol with their null: of labels, of a mixture, and of the models."""
-    profiles = [_published(), *(_labels(preset.seed, n) for n in LABEL_SIZES)]
+    profiles, seed = [_published(), *(_labels(preset.seed, n) for n in LABEL_SIZES)], preset.seed
     for n in tqdm(preset.audit_observations, desc="audit", unit="size"):
         sequences = {}
         for protocol, patches in protocols.PATCHES.items():
-            tokens = protocols.mixed(AUDITED, preset.n_sequences, n, patches, preset.seed)
-            sequences[protocol] = protocols.shorten(tokens, preset.seed)
+            tokens = protocols.mixed(AUDITED, preset.n_sequences, n, patches, seed)
+            sequences[protocol] = protocols.shorten(tokens, seed)
         for k in preset.audit_codes:
             for protocol, tokens in sequences.items():
-                rows = protocols.released(tokens, k, preset.n_bootstrap, preset.seed)
+                rows = protocols.released(tokens, k, preset.n_bootstrap, seed)
                 profiles.append(rows.assign(protocol=protocol, benchmark=AUDITED))
             profiles.append(protocols.mixture_rows(preset, AUDITED, n, k))
-    for answers in extract_all(preset, *requests(preset)):
-        profiles += _both_protocols(preset, *answers)
+    settings = preset.model_dump(include={"n_clusters", *ESTIMATION})
+    draws = {"n_bootstrap": preset.n_bootstrap, "seed": seed}
+    for sequences, fitted, applied in extract_all(preset, *requests(preset)):
+        others = {"fitted": fitted.columns["fingerprint"], "released": protocols.RELEASED_CODES}
+        others |= {"sequences": sequences.columns["fingerprint"]}
+        columns = applied.row_columns("vision_language", **others, **settings)
+        n = columns.pop("n_samples")
+        tokens = protocols.released(sequences.extraction.tokens, **draws)
+        profiles.append(tokens.assign(protocol="released", **columns))
+        samples = embedding_profile(preset, fitted.extraction, applied.extraction)
+        columns |= {"protocol": protocols.POOLED, "n_observations": n}
+        profiles.append(samples.assign(**columns))
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
 
 
@@ -70,29 +79,11 @@ def _labels(seed: int, n: int) -> pd.DataFrame:
     generator = np.random.default_rng(derive_seed(seed, "independent labels", n))
     labels = generator.integers(k, size=(3, LABEL_REPEATS, n))
     solved = pid(tabulate(*labels, (k, k, k)))
-    rows = [
-        (atom, values.mean(), *normal_interval(values.mean(), values.std()))
-        for atom, values in solved.atoms.items()
-    ]
-    rows = pd.DataFrame(rows, columns=["atom", "value_bits", "ci_low", "ci_high"])
-    rows = rows.assign(protocol=LABELS, benchmark=LABELS, converged=solved.converged.all())
-    return rows.assign(n_samples=LABEL_REPEATS, n_codes=k, n_observations=n)
-
-
-def _both_protocols(
-    preset: Preset, sequences: Extracted, fitted: Extracted, applied: Extracted
-) -> list[pd.DataFrame]:
-    settings = preset.model_dump(include=_POOLED_SETTINGS)
-    others = {"fitted": fitted.columns["fingerprint"]}
-    others |= {"sequences": sequences.columns["fingerprint"], "released": protocols.RELEASED_CODES}
-    columns = applied.row_columns("vision_language", **others, **settings)
-    n, draws = columns.pop("n_samples"), {"n_bootstrap": preset.n_bootstrap, "seed": preset.seed}
-    tokens = protocols.released(sequences.extraction.tokens, **draws)
-    samples = embedding_profile(preset, fitted.extraction, applied.extraction)
-    return [
-        tokens.assign(protocol="released", **columns),
-        samples.assign(protocol=protocols.POOLED, n_observations=n, **columns),
-    ]
+    values = np.stack(list(solved.atoms.values()))
+    low, high = normal_interval(values.mean(1), values.std(1))
+    rows = {"atom": [*solved.atoms], "value_bits": values.mean(1), "ci_low": low, "ci_high": high}
+    rows = pd.DataFrame(rows).assign(protocol=LABELS, benchmark=LABELS, n_observations=n)
+    return rows.assign(n_samples=LABEL_REPEATS, n_codes=k, converged=solved.converged.all())
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -101,7 +92,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     mixture = table[table["model"].isna() & ~table["protocol"].isin([LABELS, PUBLISHED])]
     names, sizes = list(mixture["protocol"].unique()), sorted(mixture["n_codes"].unique())
     figure = style.page(1.25 * len(names) + 2.5)
-    heights = [*(1 for _ in names), 1.15]
+    heights = [1] * len(names) + [1.15]
     grid = figure.add_gridspec(len(heights), 3 * len(sizes), height_ratios=heights)
     ax = None
     for (row, protocol), (column, k) in product(enumerate(names), enumerate(sizes)):
@@ -111,31 +102,27 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set_ylabel("bits" if column == 0 else "")
         ax.set_xlabel("samples $N$" if protocol == protocols.POOLED else "positions $L$")
     width = len(sizes)
-    starts = (0, width, 2 * width)
-    left, *others = (figure.add_subplot(grid[-1, start : start + width]) for start in starts)
+    left, *others = (figure.add_subplot(grid[-1, n * width : (n + 1) * width]) for n in range(3))
     _draw_labels(left, labels)
     in_files = table[table["protocol"] == PUBLISHED]
     parts = zip(others, ("released", protocols.POOLED), (in_files, in_files[:0]), strict=True)
     for ax, protocol, reported in parts:
         _draw_models(ax, models[models["protocol"] == protocol], reported)
         ax.set_title(f"{protocol}, exemplars")
-    line, diamond = {"color": style.INK}, {"color": "white", "markeredgecolor": style.INK}
-    handles = [
-        *style.atom_handles(),
-        style.handle("as counted", linestyle="-", marker="o", markersize=2.6, **line),
-        style.handle("its own null", linestyle=_DASHED, **line),
-        style.null_handle("null of a bar"),
-        style.handle("as reported", marker="D", markersize=3.4, **diamond),
-    ]
+    look = {"linestyle": "-", "marker": "o", "markersize": 2.6, "color": style.INK}
+    handles = [*style.atom_handles(), style.handle("as counted", **look)]
+    handles.append(style.handle("its own null", linestyle=_DASHED, color=style.INK))
+    handles.append(style.null_handle("null of a bar"))
+    handles += style.marker_handles([("as reported", "D", "white")], markersize=3.4)
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
 
 
 def _draw_mixture(ax: style.Axes, rows: pd.DataFrame) -> None:
     """Draw measured atoms with intervals, and their nulls dashed, by number of observations."""
-    names = ("n_observations", "value_bits", "null_mean", "corrected_bits", "ci_low", "ci_high")
     for index, (atom, group) in enumerate(rows.groupby("atom", sort=False)):
-        n, value, null, corrected, low, high = (style.floats(group[name]) for name in names)
+        n, value, null = style.floats(group, "n_observations", "value_bits", "null_mean")
+        corrected, low, high = style.floats(group, "corrected_bits", "ci_low", "ci_high")
         x, color = n * 1.06 ** (index - 1.5), style.COLORS[atom]  # side by side
         ax.plot(x, value, marker="o", markersize=2.2, linewidth=1, color=color, zorder=3)
         ax.plot(x, null, linestyle=_DASHED, linewidth=0.9, color=color)

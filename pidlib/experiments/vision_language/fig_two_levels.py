@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from scipy.stats import entropy
 
 from pidlib.benchmarks import micro
@@ -23,12 +23,11 @@ from pidlib.experiments.tables import ATOMS, declare, validate
 from pidlib.extraction import SOURCES, Extraction
 
 Sources = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
-_PATH = (  # sources and targets, in the order of the figure
-    *(("samples", "decision"), ("states", "decision"), ("probe", "decision")),
-    *(("codes", "decision"), ("codes", "state"), ("states", "state")),
-)
+States = tuple[Sources, Sources] | None  # of the samples for codebooks, and to profile
+# Sources and targets, in the order of the figure.
+_PATH = [(sources, "decision") for sources in ("samples", "states", "probe", "codes")]
+_PATH += [("codes", "state"), ("states", "state")]
 _SHOWN = {"synergy": -0.16, "unique_language": 0.16}  # atoms and their side of a step
-
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
 
 
@@ -52,12 +51,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def steps(
-    fitted: Extraction,
-    applied: Extraction,
-    n_clusters: int,
-    states: tuple[Sources, Sources] | None = None,
-    tau: float = 0.3,
-    seed: int = 0,
+    fitted: Extraction, applied: Extraction, n_clusters: int, states: States, tau: float, seed: int
 ) -> dict[tuple[str, str, int | None], tuple[Int[np.ndarray, " n"], ...]]:
     """Codes (x1, x2, y) by sources, target and number of codes, fitted on other samples."""
     decision = applied.decisions(tau=tau).argmax(1)
@@ -75,10 +69,8 @@ def steps(
     return result
 
 
-def probe(
-    fitted: Float[np.ndarray, "n d"], applied: Float[np.ndarray, "m d"], states: np.ndarray
-) -> Int[np.ndarray, " m"]:
-    """States of other samples, by a linear discriminant trained on embeddings and states."""
+def probe(fitted: np.ndarray, applied: np.ndarray, states: np.ndarray) -> Int[np.ndarray, " m"]:
+    """States of m samples by their embeddings, with a linear discriminant fitted on n others."""
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -99,41 +91,35 @@ def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterato
     for (sources, target, k), labels in coded.items():
         step = {"sources": sources, "target": target, "n_codes": k}
         columns = applied.row_columns("vision_language", **step, **others)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # too many codes are part of the study
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # too many codes
             rows = pd.DataFrame(estimate(*labels, **settings).rows())
-        bits = entropy(np.bincount(labels[-1]), base=2)
-        layer = applied.extraction.layers[-1] if target == "state" else None
-        columns |= step | CODES | {"layer": layer, "seed": preset.seed}
-        yield rows.assign(**columns, target_bits=bits)
+        columns |= step | CODES | {"seed": preset.seed}
+        columns["layer"] = applied.extraction.layers[-1] if target == "state" else None
+        yield rows.assign(**columns, target_bits=entropy(np.bincount(labels[-1]), base=2))
 
 
 def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
     """The numbered latent states of picture and question of a micro benchmark."""
     task = columns["benchmark"].removeprefix("micro/")
-    drawn = micro.states(task, columns["split"], columns["n_samples"], seed)
-    numbered = []
-    for which in (0, 1):
-        known = list(dict.fromkeys(pair[which] for pair in micro.TASKS[task].law))
-        numbered.append(np.array([known.index(pair[which]) for pair in drawn]))
-    return tuple(numbered)
+    drawn = zip(*micro.states(task, columns["split"], columns["n_samples"], seed), strict=True)
+    known = (list(dict.fromkeys(side)) for side in zip(*micro.TASKS[task].law, strict=True))
+    return tuple(np.array([*map(k.index, side)]) for k, side in zip(known, drawn, strict=True))
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy and unique information of language as shares of the target's entropy, by step."""
     models, benchmarks = list(table["model"].unique()), list(table["benchmark"].unique())
     table = table.assign(bits=table["corrected_bits"].fillna(table["value_bits"]))
-    for name in ("bits", "ci_low", "ci_high", "null_mean"):
-        table[name] = table[name].div(table["target_bits"].where(table["target_bits"] > 0))
+    shares = ["bits", "ci_low", "ci_high", "null_mean"]
+    table[shares] = table[shares].div(table["target_bits"].where(table["target_bits"] > 0), axis=0)
     ladder = _ladder(table)
     after = [x for x, label in enumerate(ladder) if label.startswith("states") and "$h$" in label]
     layout = {"ylabel": "share of $H(Y)$", "sharex": True, "sharey": True}
     figure, panels = style.benchmark_panels(benchmarks, 1.25, 1.4, **layout)
     for benchmark, ax in panels.items():
-        steps_of = [step[step["benchmark"] == benchmark] for step in ladder.values()]
-        if after:
-            ax.axvline(after[0] - 0.5, color=style.FAINT, linewidth=0.6)
-        _draw_ladder(ax, steps_of, models)
+        for x in after[:1]:
+            ax.axvline(x - 0.5, color=style.FAINT, linewidth=0.6)
+        _draw_ladder(ax, [step[step["benchmark"] == benchmark] for step in ladder.values()], models)
     look = {"rotation": 90, "va": "top", "ha": "center", "fontsize": 7.5}
     for ax in list(panels.values())[-3:]:
         ax.set_xticks(range(len(ladder)))

@@ -7,15 +7,12 @@ import pandas as pd
 
 from pidlib.experiments import style
 
+Rows = pd.DataFrame | None
 _SPREAD = 0.84  # share of an atom's place on the axis that all models take
 
 
 def compare(
-    bars: pd.DataFrame,
-    markers: pd.DataFrame,
-    words: str,
-    null: str,
-    filled: pd.DataFrame | None = None,
+    bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str, filled: Rows = None
 ) -> style.Figure:
     """A panel for each benchmark, with a bar and a marker for each atom and model.
 

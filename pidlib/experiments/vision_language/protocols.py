@@ -8,6 +8,7 @@ than the number of codes, each position has its own code, and R is log2 L bits a
 
 import warnings
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,6 @@ POOLED, COVARIANCE = "dataset level", "dataset level, covariance"
 PATCHES = {EQUAL: 1, LONGER: 4}  # vision tokens per language token
 
 Tokens = Mapping[str, Sequence[Float[np.ndarray, "positions d"]]]
-
 COLUMNS = declare("protocol", ATOMS, "n_observations source grade", required="protocol")
 
 #: The order of atoms that a mixture must show, and the weight of vision; None is a product.
@@ -56,12 +56,9 @@ def mixed(
     could find the mixture. Vision and target have `patches` tokens per token of language.
     """
     generator = np.random.default_rng(derive_seed(seed, "mixture", mixture, n, positions, patches))
-    vision, language = (
-        generator.normal(size=(n, 1, WIDTH)) + generator.normal(size=(n, length, WIDTH))
-        for length in (positions * patches, positions)
-    )
-    _, weight = MIXTURES[mixture]
-    repeated = np.repeat(language, patches, axis=1)
+    normal, lengths = generator.normal, (positions * patches, positions)
+    vision, language = (normal(size=(n, 1, WIDTH)) + normal(size=(n, k, WIDTH)) for k in lengths)
+    (_, weight), repeated = MIXTURES[mixture], np.repeat(language, patches, axis=1)
     target = vision * repeated
     if weight is not None:
         target = weight * vision + (1 - weight) * repeated
@@ -75,10 +72,8 @@ def mixture_rows(preset: Preset, mixture: str, n: int, n_clusters: int) -> pd.Da
     pooled = ([np.mean(part[name], axis=1) for part in parts] for name in VARIABLES)
     options = {"n_clusters": n_clusters, "seed": preset.seed, "allow_degenerate": True}
     codes = [quantize(*pair, **options) for pair in pooled]
-    settings = preset.model_dump(include=ESTIMATION)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # too few samples are part of the audit
-        rows = pd.DataFrame(estimate(*codes, **settings).rows())
+    with warnings.catch_warnings(action="ignore", category=UserWarning):  # on too few samples
+        rows = pd.DataFrame(estimate(*codes, **preset.model_dump(include=ESTIMATION)).rows())
     columns = {"protocol": POOLED, "benchmark": mixture}
     return rows.assign(**columns, n_codes=n_clusters, n_observations=n)
 
@@ -102,16 +97,11 @@ def released(
     seed. The corrected value, with its interval, is the value minus the mean of its null;
     ``n_observations`` is the mean length.
     """
-    codes = [
-        position_codes(sequences, n_clusters, derive_seed(seed, "positions", index))
-        for index, sequences in enumerate(zip(*shorten(tokens, seed).values(), strict=True))
-    ]
+    samples = enumerate(zip(*shorten(tokens, seed).values(), strict=True))
+    codes = [position_codes(s, n_clusters, derive_seed(seed, "positions", i)) for i, s in samples]
     generator = np.random.default_rng(derive_seed(seed, "released"))
-    measured = _solve(codes, n_clusters)
-    permuted = [
-        _solve([generator.permuted(labels, axis=1) for labels in codes], n_clusters)
-        for _ in range(N_PERMUTATIONS)
-    ]
+    nulls = [[generator.permuted(each, axis=1) for each in codes] for _ in range(N_PERMUTATIONS)]
+    measured, *permuted = (_solve(labels, n_clusters) for labels in (codes, *nulls))
     draws = generator.integers(len(codes), size=(n_bootstrap, len(codes)))
     rows = []
     for atom, values in measured.atoms.items():
@@ -121,59 +111,46 @@ def released(
         p = permutation_p(values.mean(), null.mean(1), TOLERANCE)
         row = {"atom": atom, "value_bits": values.mean(), "corrected_bits": corrected.mean()}
         rows.append(row | {"ci_low": low, "ci_high": high, "null_mean": null.mean(), "null_p": p})
-    return pd.DataFrame(rows).assign(
-        n_samples=len(codes),
-        n_codes=n_clusters,
-        n_observations=np.mean([labels.shape[1] for labels in codes]),
-        converged=all(solved.converged.all() for solved in (measured, *permuted)),
-    )
+    converged = all(solved.converged.all() for solved in (measured, *permuted))
+    sizes = {"n_samples": len(codes), "n_codes": n_clusters}
+    sizes["n_observations"] = np.mean([labels.shape[1] for labels in codes])
+    return pd.DataFrame(rows).assign(**sizes, converged=converged)
 
 
 def shorten(tokens: Tokens, seed: int = 0) -> dict[str, list[Float[np.ndarray, "L d"]]]:
     """Replace sequences longer than the shorter source by as many k-means centroids as it has."""
     pairs = zip(tokens["vision"], tokens["language"], strict=True)
     lengths = [min(map(len, pair)) for pair in pairs]
-    return {
-        name: [
-            _kmeans(sequence, length, 1, derive_seed(seed, "shorten", name, index))[0]
-            if len(sequence) > length
-            else sequence
-            for index, (sequence, length) in enumerate(zip(tokens[name], lengths, strict=True))
-        ]
-        for name in VARIABLES
-    }
+    shorter = {name: list(tokens[name]) for name in VARIABLES}
+    for name, (index, length) in product(VARIABLES, enumerate(lengths)):
+        if len(shorter[name][index]) > length:
+            own_seed = derive_seed(seed, "shorten", name, index)
+            shorter[name][index], _ = _kmeans(shorter[name][index], length, 1, own_seed)
+    return shorter
 
 
 def position_codes(
     sequences: Sequence[Float[np.ndarray, "L d"]], n_clusters: int = RELEASED_CODES, seed: int = 0
 ) -> Int[np.ndarray, "3 L"]:
-    """The three label lists of one sample, each clustered by itself.
-
-    >>> tokens = np.random.default_rng(0).normal(size=(3, 8, 4))
-    >>> [len(set(labels)) for labels in position_codes(tokens).tolist()]
-    [8, 8, 8]
-    """
+    """The three label lists of one sample, each clustered by itself."""
     from sklearn.decomposition import PCA
     from sklearn.preprocessing import normalize
 
     codes = []
     for name, sequence in zip(VARIABLES, sequences, strict=True):
         unit, own_seed = normalize(sequence), derive_seed(seed, name)
-        n_components = min(RELEASED_COMPONENTS, *unit.shape)
-        points = PCA(n_components, random_state=own_seed).fit_transform(unit)
+        projection = PCA(min(RELEASED_COMPONENTS, *unit.shape), random_state=own_seed)
+        points = projection.fit_transform(unit)
         codes.append(_kmeans(points, min(n_clusters, len(unit)), 10, own_seed)[1])
     return np.stack(codes)
 
 
-def _kmeans(
-    points: Float[np.ndarray, "n d"], n_clusters: int, n_init: int, seed: int
-) -> tuple[Float[np.ndarray, "clusters d"], Int[np.ndarray, " n"]]:
+def _kmeans(points: np.ndarray, n_clusters: int, n_init: int, seed: int) -> tuple[np.ndarray, ...]:
     """Centroids and labels; equal tokens give fewer, which the released code accepts too."""
     from sklearn.cluster import k_means
     from sklearn.exceptions import ConvergenceWarning
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
+    with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
         return k_means(points, n_clusters, n_init=n_init, random_state=seed)[:2]
 
 
@@ -190,6 +167,5 @@ def finished(
     own = fingerprint(**preset.model_dump(include=settings))
     missing = {"fingerprint": own, "estimator": "exact"}
     tables = [rows.assign(**{k: v for k, v in missing.items() if k not in rows}) for rows in tables]
-    shared = {"experiment": "vision_language", "seed": preset.seed}
-    shared |= {"source_a": "vision", "source_b": "language"}
-    return validate(pd.concat(tables).assign(**shared), columns)
+    shared = {"experiment": "vision_language", "source_a": "vision", "source_b": "language"}
+    return validate(pd.concat(tables).assign(**shared, seed=preset.seed), columns)

@@ -12,13 +12,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.patches import Rectangle
 
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import ATOMS, Preset, Request, declare, extract_all, style, tables
-from pidlib.experiments.decision_profiles import (
-    CODES,
-    ESTIMATION,
-    embedding_codes,
-    embedding_request,
-)
+from pidlib.experiments import ATOMS, Preset, Request, decision_profiles, extract_all, style, tables
+from pidlib.experiments.decision_profiles import CODES, ESTIMATION
 from pidlib.extraction import SOURCES
 
 EXPERIMENT = "vision_language"
@@ -29,17 +24,16 @@ _CAPTION = (
 )
 _COLORS = [style.COLORS["unique_vision"], "#f7f7f7", style.COLORS["unique_language"]]
 
-COLUMNS = declare(
-    *(*ATOMS.types, *_SHARES),
-    "unique_p source grade note",
-    required="experiment benchmark estimator atom seed fingerprint",  # published have no value_bits
-)
+# Of the columns of ATOMS, published numbers lack value_bits.
+_REQUIRED = "experiment benchmark estimator atom seed fingerprint"
+_MORE = "unique_p source grade note"
+COLUMNS = tables.declare(*ATOMS.types, *_SHARES, _MORE, required=_REQUIRED)
 
 
 def requests(preset: Preset) -> list[Request]:
     """The last state of each model of the population, for the codebooks and to profile."""
     counts = (-(-preset.n_contributions // 2), preset.n_contributions)  # codebooks need fewer
-    request = embedding_request(preset)
+    request = decision_profiles.embedding_request(preset)
     queries = zip(request.queries, counts, strict=True)
     queries = tuple(query._replace(n_samples=n, layers=(-1,)) for query, n in queries)
     return [request._replace(models=preset.population, queries=queries)]
@@ -47,13 +41,11 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of each model on each benchmark, with shares if unique information is significant."""
-    k = preset.contribution_codes
-    settings = preset.model_dump(include=ESTIMATION)
-    profiles = []
+    k, settings = preset.contribution_codes, preset.model_dump(include=ESTIMATION)
+    options, profiles = {"n_clusters": k, "seed": preset.seed, "allow_degenerate": True}, []
     for fitted, applied in extract_all(preset, *requests(preset)):
         pair = fitted.extraction, applied.extraction
-        codes = embedding_codes(*pair, k, preset.seed, allow_degenerate=True)
-        result = estimate(*codes, **settings)
+        result = estimate(*decision_profiles.embedding_codes(*pair, **options), **settings)
         shares = {f"unique_{source}": result.contribution(source) for source in SOURCES}
         rows = pd.DataFrame(result.rows()).join(pd.DataFrame(shares).T, on="atom")
         others = {"fitted": fitted.columns["fingerprint"], "n_clusters": k}
@@ -69,15 +61,11 @@ def published() -> pd.DataFrame:
     table = tables.published("table2_contributions")
     table = table[table["unit"].isin(("share", "nats"))]
     value, share = table["value"].astype(float), table["unit"] == "share"
-    return table[["model", "benchmark", "n_samples", "source", "grade", "note"]].assign(
-        estimator="published",
-        fingerprint="published",
-        atom=table["quantity"].str.replace("contribution_", "unique_"),
-        value_bits=(value / math.log(2)).mask(share),
-        contribution=value.where(share),
-        contribution_low=table["low"],
-        contribution_high=table["high"],
-    )
+    names = {"low": "contribution_low", "high": "contribution_high", "quantity": "atom"}
+    table = table.rename(columns=names).drop(columns=["unit", "value"])
+    bits = {"value_bits": (value / math.log(2)).mask(share), "contribution": value.where(share)}
+    atom = table["atom"].str.replace("contribution_", "unique_")
+    return table.assign(atom=atom, **bits, estimator="published", fingerprint="published")
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -88,8 +76,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     order = matrix.mean(axis=1).sort_values(kind="stable").index
     matrix, low, high = (values.loc[order] for values in (matrix, low, high))
     figure = style.page(0.19 * max(len(matrix), 5) + 1.0)
-    ax = figure.subplots()
-    scale = LinearSegmentedColormap.from_list("modalities", _COLORS)
+    ax, scale = figure.subplots(), LinearSegmentedColormap.from_list("modalities", _COLORS)
     image = ax.pcolormesh(matrix, cmap=scale, vmin=0, vmax=1, edgecolor="white", linewidth=0.8)
     hatched = {"facecolor": "white", "edgecolor": style.NULL, "hatch": "/////", "linewidth": 0}
     centered = {"ha": "center", "va": "center_baseline", "fontsize": 6.5}
@@ -110,21 +97,18 @@ def figure(table: pd.DataFrame) -> style.Figure:
     ax.spines[:].set_visible(False)
     ticks = {"ticks": [0, 0.25, 0.5, 0.75, 1], "label": r"$C_\ell$"}
     bar = figure.colorbar(image, ax=ax, fraction=0.025, pad=0.03, **ticks)
-    reported = table[table["grade"].notna() & table["value_bits"].isna()]
-    handles = [_draw_published(bar.ax, row) for row in reported.itertuples()]
+    handles = []
+    for row in table[table["grade"].notna() & table["value_bits"].isna()].itertuples():
+        ends = _language_shares(row)
+        x, y, width, kind, marker = (-0.8, -0.1), ends * 2, 1, "share", "_"
+        if len(ends) > 1:
+            x, y, width, kind, marker = (-0.45, -0.45), ends, 1.6, "range", "|"
+        look = {"linewidth": width, "solid_capstyle": "butt", "clip_on": False}
+        bar.ax.plot(x, y, color=style.INK, **look)  # next to the color scale
+        words = f"published {kind}: {_place(row)} (grade {row.grade})"
+        handles.append(style.handle(words, color=style.INK, marker=marker, markersize=7))
     figure.legend(handles=handles, loc="outside lower right", ncols=max(len(handles), 1))
     return figure
-
-
-def _draw_published(ax: style.Axes, row) -> style.Artist:
-    """Draw a published share or range next to the color scale; return its legend entry."""
-    ends = _language_shares(row)
-    x, y, width, kind, marker = (-0.8, -0.1), ends * 2, 1, "share", "_"
-    if len(ends) > 1:
-        x, y, width, kind, marker = (-0.45, -0.45), ends, 1.6, "range", "|"
-    ax.plot(x, y, color=style.INK, linewidth=width, solid_capstyle="butt", clip_on=False)
-    words = f"published {kind}: {_place(row)} (grade {row.grade})"
-    return style.handle(words, color=style.INK, marker=marker, markersize=7)
 
 
 def latex(table: pd.DataFrame) -> str:
@@ -183,9 +167,8 @@ def _place(row) -> str:
 
 def _share_cell(row) -> str | None:
     """``71`` with the ends of its interval."""
-    if pd.isna(row.contribution):
-        return None
-    return tables.with_interval(*(100 * getattr(row, name) for name in _SHARES), digits=0)
+    ends = (100 * getattr(row, name) for name in _SHARES)
+    return None if pd.isna(row.contribution) else tables.with_interval(*ends, digits=0)
 
 
 def _percent(share: float) -> str | None:

@@ -24,7 +24,7 @@ def atoms(fitted, applied, k=2) -> dict:
     """Measured atoms of every step."""
     return {
         key: estimate(*labels, n_permutations=1, n_bootstrap=1).measured.atoms
-        for key, labels in steps(fitted, applied, k, STATES).items()
+        for key, labels in steps(fitted, applied, k, STATES, tau=0.3, seed=0).items()
     }
 
 
