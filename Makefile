@@ -86,6 +86,7 @@ paper: $(READY) $(EXTRACTED) ## every table and figure of the preset, JOBS noteb
 
 notebooks: $(EXTRACTED) $(EXECUTED)
 # The scorecard reads the tables of all other notebooks, or, made alone, those that are there.
+$(RUNS)/claims.ipynb: data/published/claims.csv $(if $(filter offline,$(PRESET)),$(wildcard data/results/*/*.csv))
 ifneq ($(filter paper notebooks,$(MAKECMDGOALS)),)
 $(RUNS)/claims.ipynb: $(filter-out $(RUNS)/claims.ipynb,$(EXECUTED))
 endif

@@ -173,9 +173,7 @@ def halve(
     """Informations of halves of the samples of each condition, for `resampling.extrapolate`."""
     parts = zip(decisions, result.solved, strict=True)
     halves = [solve_halves(*part, n, derive_seed(seed, i)) for i, part in enumerate(parts)]
-    shares, columns = _shares(decisions), zip(*halves, strict=True)
-    whole, each, converged, unseen = (np.array(column) for column in columns)
-    each = np.tensordot(shares, each, 1)
+    whole, each, converged, unseen = map(np.array, zip(*halves, strict=True))
     # what is unseen in all samples together
     shares, together = _shares(decisions), 1 / float((1 / unseen).sum())
     return Halves(shares @ whole, np.tensordot(shares, each, 1), bool(converged.all()), together)

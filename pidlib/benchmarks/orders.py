@@ -3,11 +3,13 @@
 import re
 from collections.abc import Sequence
 from copy import copy
+from string import ascii_uppercase
 
 from pidlib.benchmarks.sample import ANSWER_LETTER, Sample, listing
 
 # The letter of an option, "A. " or "(A) ", with the line break, comma or blank before it.
-_LETTERS = [re.compile(rf"((?:^|{before})\(?[A-Z][.:)] )") for before in ("\n", ", ", " ")]
+_LETTERS = [re.compile(rf"((?:^|{before})\(?[A-Z][.:)] )") for before in ("\n", ", ", ",? ")]
+_INSTRUCTION = re.compile(rf"([\n ]?{re.escape(ANSWER_LETTER)})")
 
 
 def rotations(sample: Sample) -> list[tuple[Sample, list[int]]]:
@@ -19,16 +21,19 @@ def rotations(sample: Sample) -> list[tuple[Sample, list[int]]]:
     names, letters = list(sample.candidates), []
     head, marks, texts, tail = "", ["", *[", "] * (len(names) - 2), " or "], names, ["?"]
     if sample.options != listing(names):
+        listed, *tail = _INSTRUCTION.split(sample.options, maxsplit=1)
         for pattern in _LETTERS:
-            head, *parts = pattern.split(sample.options)
+            head, *parts = pattern.split(listed)
             marks, texts = parts[::2], parts[1::2]
             letters = [mark.strip("\n, (.:)") for mark in marks]
-            if len(letters) > 1 and letters == sorted(set(letters) & set(names)):
+            if len(letters) > 1 and letters == list(ascii_uppercase[: len(letters)]):
                 break
         else:
             return []
-        instruction = f"\n{ANSWER_LETTER}" if ANSWER_LETTER in texts[-1] else "\n"
-        texts[-1], *tail = texts[-1].partition(instruction)
+        if not set(letters) <= set(names):
+            return []
+        if not tail:  # another instruction on the next line
+            texts[-1], *tail = texts[-1].partition("\n")
     orders = []
     for shift in range(len(texts)):
         moved = dict(zip(letters, letters[-shift:] + letters[:-shift], strict=True))

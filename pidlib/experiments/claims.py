@@ -18,6 +18,8 @@ from pidlib.experiments.tables import declare, published
 MOSTLY, RARELY = 0.5, 0.1  # shares of the cells: a claim holds in more, and fails in at most, these
 VERDICTS = {"holds": style.COLORS["unique_vision"], "fails": style.OTHERS[0]}
 BAR = 57.0  # where bars begin, of 100
+# Bits of an atom and the ends of its interval, and what a difference takes of the other atom.
+_ENDS = {"bits": "bits", "ci_low": "ci_high", "ci_high": "ci_low"}
 COLUMNS = declare(
     "statement source grade table statistic quantity side bound published",
     "value lowest highest n_cells n_holding n_failing verdict",
@@ -28,17 +30,22 @@ COLUMNS = declare(
 
 def value(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """A column with its interval, that over families of models where there is one."""
-    pairs = ((f"{name}_low", f"{name}_high") for name in (quantity, "family", "ci"))
+    names = quantity.partition("_")[0], "family", "ci"
+    pairs = ((f"{name}_low", f"{name}_high") for name in names)
     low, high = next(pair for pair in pairs if pair[0] in rows)
     return pd.DataFrame({"value": rows[quantity], "low": rows[low], "high": rows[high]})
 
 
+def points(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """A column of shares with its interval, in points."""
+    return 100 * value(rows, quantity)
+
+
 def excess(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """How far a column is above the middle of its null, and above the ends of the null."""
-    low = rows["null_low"] if "null_low" in rows else 0 * rows["null_high"]
-    middle = (low + rows["null_high"]) / 2
-    ends = {"low": rows[quantity] - rows["null_high"], "high": rows[quantity] - low}
-    return pd.DataFrame({"value": rows[quantity] - middle} | ends)
+    """A column, with its distances from the ends of its null; nothing is below a null without."""
+    below = rows["null_low"] if "null_low" in rows else 0.0
+    ends = {"low": rows[quantity] - rows["null_high"], "high": rows[quantity] - below}
+    return pd.DataFrame({"value": rows[quantity]} | ends)
 
 
 def atoms(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
@@ -48,35 +55,30 @@ def atoms(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """
     known = [name for name in style.WORDS if name in set(rows["atom"])]
     keys = [name for name in ("benchmark", "model", "template", "layer") if name in rows]
-    wide = rows.pivot_table(
-        index=keys, columns="atom", values=["value_bits", "ci_low", "ci_high"], dropna=False
-    ).dropna(how="all")
+    rows = rows.assign(bits=style.best(rows))
+    wide = rows.pivot_table(list(_ENDS), keys, "atom", dropna=False).dropna(how="all")
     first, *words = quantity.split()
-    total = {end: wide[end][first] for end in ("value_bits", "ci_low", "ci_high")}
-    other = {"value_bits": "value_bits", "ci_low": "ci_high", "ci_high": "ci_low"}
+    total = {end: wide[end][first] for end in _ENDS}
     for sign, name in zip(words[::2], words[1::2], strict=True):
         names = [name] if name in known else [each for each in known if each != first]
         for end in total:
-            column = end if sign == "+" else other[end]
+            column = end if sign == "+" else _ENDS[end]
             total[end] = total[end] + (1 if sign == "+" else -1) * wide[column][names].max(axis=1)
     return pd.DataFrame(total).set_axis(["value", "low", "high"], axis=1)
 
 
 def share(rows: pd.DataFrame, atom: str) -> pd.DataFrame:
     """The share of an atom in the sum of all, between its ends with the others at theirs."""
-    keys = ["benchmark", "model"]
-    ends = ["value_bits", "ci_low", "ci_high"]
-    own = rows[rows["atom"] == atom].set_index(keys)[ends].clip(lower=0)
-    rest = rows[rows["atom"] != atom].groupby(keys)[ends].sum().clip(lower=0)
-    parts = {"value": "value_bits", "low": "ci_low", "high": "ci_high"}
-    other = {"value": "value_bits", "low": "ci_high", "high": "ci_low"}
-    whole = {end: own[column] + rest[other[end]] for end, column in parts.items()}
-    return pd.DataFrame({end: own[column] / whole[end] for end, column in parts.items()})
+    keys, rows = ["benchmark", "model"], rows.assign(bits=style.best(rows))
+    own = rows[rows["atom"] == atom].set_index(keys)[list(_ENDS)].clip(lower=0)
+    rest = rows[rows["atom"] != atom].groupby(keys)[list(_ENDS)].sum().clip(lower=0)
+    parts = [own[end] / (own[end] + rest[other]) for end, other in _ENDS.items()]
+    return pd.concat(parts, axis=1, keys=["value", "low", "high"])
 
 
 def groups(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """The mean correlation of the benchmarks of one kind minus that of another."""
-    means = value(rows, "rho").groupby(rows["kind"]).mean()
+    means = value(rows, "rho").assign(kind=rows["kind"]).dropna().groupby("kind").mean()
     first, _, second = quantity.split(" ")
     if not {first, second} <= set(means.dropna().index):
         return means.iloc[:0]
@@ -87,8 +89,8 @@ def groups(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 
 STATISTICS: Mapping[str, Callable[[pd.DataFrame, str], pd.DataFrame]] = {
-    "value": value, "excess": excess, "atoms": atoms, "share": share, "groups": groups
-}  # fmt: skip
+    each.__name__: each for each in (value, points, excess, atoms, share, groups)
+}
 
 
 def cells(claim: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
@@ -100,7 +102,9 @@ def cells(claim: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
     if "kind" not in table and "benchmark" in table:
         names = table["benchmark"].dropna().unique()
         table = table.assign(kind=table["benchmark"].map({n: benchmark_kind(n) for n in names}))
-    rows = table.query(str(claim["rows"]), engine="python")
+    rows = table.query(str(claim["rows"]), engine="python") if len(table) else table
+    if rows.empty:
+        return pd.DataFrame({"value": [], "verdict": []})
     if claim["statistic"] == "verdicts":  # tested already, by the table's own experiment
         known = rows["verdict"].replace({"against": "fails"})
         return pd.DataFrame({"value": rows["value"], "verdict": known})[
@@ -135,13 +139,16 @@ def verdict(found: pd.DataFrame) -> str:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Test all claims on the tables of a preset, which its notebooks have written."""
-    rows = []
+    """Test all claims on the tables that the notebooks of a preset have written.
+
+    Claims on a table that is not there are untested; raises a FileNotFoundError without any table.
+    """
+    rows, folder = [], preset.table(".").parent
+    if not any(folder.glob("*/*.csv")):
+        raise FileNotFoundError(f"no tables in {folder}; run notebooks first, or `make paper`")
     for claim in published("claims").to_dict("records"):
         path = preset.table(claim["table"])
-        if not path.exists():
-            raise FileNotFoundError(f"no table at {path}; run its notebook first, or `make paper`")
-        found = cells(claim, pd.read_csv(path))
+        found = cells(claim, pd.read_csv(path) if path.exists() else pd.DataFrame())
         counts = found["verdict"].value_counts()
         values = found["value"].astype(float)
         numbers = {"value": values.median(), "lowest": values.min(), "highest": values.max()}

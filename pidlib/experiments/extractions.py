@@ -4,6 +4,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib.metadata import version
 from itertools import chain, product
 from pathlib import Path
 from types import ModuleType
@@ -197,7 +198,8 @@ def find_model(preset: Preset, name: str) -> LoadedModel:
         return Shard({}, model_facts(config, identified, dtype))
 
     identity = {"kind": "model", "revision": identified, "dtype": preset.dtype}
-    identity["code"] = code_version(families, model_facts)
+    identity["code"] = code_version(families, model_facts, find_model)
+    identity["transformers"] = version("transformers")
     with open_store(project_root() / preset.cache, identity, {}) as store:
         facts = store.fill({"facts": describe})[0].facts
     dtype = getattr(torch, facts["dtype"].removeprefix("torch."))

@@ -29,6 +29,8 @@ def asked(options, candidates=LETTERS, answer="B"):
         ),
         ("A: a., B: vitamin B: so, C: c", "A: vitamin B: so, B: c, C: a."),
         ("A. red B. two words C. blue", "A. two words B. blue C. red"),
+        ("Options: A. x, B. y, C. z", "Options: A. y, B. z, C. x"),
+        (f"A. x B. y C. z. {ANSWER_LETTER}", f"A. y B. z. C. x {ANSWER_LETTER}"),
     ],
 )
 def test_lettered_options_are_rotated_with_their_answer(options, turned):
@@ -54,7 +56,8 @@ def test_a_picture_in_a_file_is_not_decoded(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", ["", "Answer with one word.", "A. red", "A. red\nC. blue\nB. no", "A. a\nE. b"]
+    "options",
+    ["", "Answer with one word.", "A. red", "A. red\nC. blue\nB. no", "A. a\nE. b", "B. a\nC. b"],
 )
 def test_samples_without_options_are_refused(options):
     items = [asked("A. red\nB. blue"), replace(asked(options), sample_id="bare")]
