@@ -170,8 +170,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """The scorecard: a line for each claim, with its cells, our value beside the published one."""
     is_first = ~table["source"].duplicated().to_numpy(bool)
     places = np.arange(len(table)) + 1.6 * is_first.cumsum()
-    figure = style.page(0.19 * (places[-1] + 1.6), layout="none")
-    ax = figure.add_axes((0.005, 0, 0.99, 1))
+    figure = style.page(0.19 * (places[-1] + 1.6))
+    ax = figure.subplots()
     ax.set(xlim=(0, 100), ylim=(places[-1] + 0.8, -0.8))
     ax.axis("off")
     words, faint = {"fontsize": 7, "va": "center"}, {"color": style.FAINT, "va": "center"}
