@@ -31,12 +31,12 @@ def measure(preset: Preset) -> pd.DataFrame:
     pairs = [(name, Condition.UNIFORM) for name in CONDITIONS if name != Condition.UNIFORM]
     table = paired.compare(rows, pairs, n_resamples=preset.n_resamples, seed=preset.seed)
     table = pd.concat([table, published], ignore_index=True)
-    table = table.assign(kind=_kinds(table["benchmark"]))
-    return paired.comparison_table([table], preset.seed)
+    kinds = _kinds(table["benchmark"])
+    return paired.comparison_table([table.assign(kind=table["benchmark"].map(kinds))], preset.seed)
 
 
 def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    means = rows.assign(benchmark=MEAN + _kinds(rows["benchmark"]))
+    means = rows.assign(benchmark=MEAN + rows["benchmark"].map(_kinds(rows["benchmark"])))
     means = means[rows["benchmark"] != rows["trained_on"]].dropna(subset="benchmark")
     reductions = {"value": "mean", "difference": "mean", "n": "sum", "n_seeds": "min"}
     reductions |= {"fingerprint": paired.joint_fingerprint, "converged": "all"}
@@ -45,9 +45,11 @@ def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.concat([rows, means.reset_index()], ignore_index=True)
 
 
-def _kinds(names: pd.Series) -> pd.Series:
-    kinds = {name: benchmark_kind(name) for name in names.unique()}
-    return names.map(kinds).mask(names.str.startswith(MEAN), names.str.removeprefix(MEAN))
+def _kinds(names: pd.Series) -> dict[str, str | None]:
+    return {
+        name: name.removeprefix(MEAN) if name.startswith(MEAN) else benchmark_kind(name)
+        for name in names.unique()
+    }
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

@@ -39,10 +39,11 @@ def published_conditions() -> pd.DataFrame:
     """The published table: accuracies as shares, and differences from uniform weights."""
     table = tables.published("table3_reweighting").assign(trained_on="MMBench")
     scale = table.pop("unit").eq("per cent").map({True: 0.01, False: 1.0})
-    table[["value", "spread"]] = table[["value", "spread"]].mul(scale, axis=0)
-    is_uniform, cell = table["condition"] == Condition.UNIFORM, ["benchmark", "measure"]
-    uniform = table[is_uniform].set_index(cell)["value"]
-    table["difference"] = table["value"] - table[cell].join(uniform, on=cell)["value"]
+    table = table.assign(value=table["value"] * scale, spread=table["spread"] * scale)
+    is_uniform = table["condition"] == Condition.UNIFORM
+    uniform = table[is_uniform].set_index(["benchmark", "measure"])["value"]
+    cells = pd.MultiIndex.from_frame(table[["benchmark", "measure"]])
+    table["difference"] = table["value"] - uniform.reindex(cells).to_numpy()
     table["against"] = str(Condition.UNIFORM)
     table.loc[is_uniform, ["difference", "against"]] = None
     table["n_seeds"] = table["condition"].ne(Condition.BASE).map({True: 3, False: None})
