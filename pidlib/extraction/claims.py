@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cache
 from pathlib import Path
@@ -30,7 +30,10 @@ def without_waiting() -> Iterator[None]:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold a claim, a file that a thread renews; wait first until its holder is done or dead."""
+    """Hold a claim, a file that a thread renews; wait first until its holder is done or dead.
+
+    Nothing is held if the folder is gone, as another process has joined all that was in it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     lease = _lease(path)
     try:
@@ -42,7 +45,10 @@ def claimed(path: Path) -> Iterator[None]:
         if not _waits.get():
             raise Held(held) from None
         log.warning("waiting: %s", held)
-        lease.acquire(poll_interval=0.2)
+        with suppress(FileNotFoundError):
+            lease.acquire(poll_interval=0.2)
+    except FileNotFoundError:
+        pass
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
@@ -248,6 +249,19 @@ def test_a_shard_is_made_once_while_another_waits(tmp_path):
         go.set()
         assert first.result(10).facts == second.result(10).facts
     assert computed == ["a"]
+
+
+def test_a_shard_that_is_joined_while_another_waits_is_read(tmp_path, caplog):
+    store, go = Store(tmp_path / "run", IDENTITY), threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        with SoftFileLease(store.folder / ".a.claim", lease_duration=claims.LEASE):
+            waiting = pool.submit(store.get, "a", lambda: go.set())
+            while "waiting: a in" not in caplog.text:
+                time.sleep(0.01)
+            store.write("a", make("a"))
+            store.join(["a"])  # removes the folder with the claim
+        assert waiting.result(10).facts == make("a").facts
+    assert not go.is_set() and store.is_complete
 
 
 def test_others_shards_come_last(tmp_path):
