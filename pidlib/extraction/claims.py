@@ -30,10 +30,7 @@ def without_waiting() -> Iterator[None]:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold a claim, a file that a thread renews; wait first until its holder is done or dead.
-
-    Nothing is held if the folder is gone, as another process has joined all that was in it.
-    """
+    """Hold a claim, a file that a thread renews; wait first until its holder is done or dead."""
     path.parent.mkdir(parents=True, exist_ok=True)
     lease = _lease(path)
     try:
@@ -45,7 +42,7 @@ def claimed(path: Path) -> Iterator[None]:
         if not _waits.get():
             raise Held(held) from None
         log.warning("waiting: %s", held)
-        with suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):  # the folder is joined: there is nothing to hold
             lease.acquire(poll_interval=0.2)
     except FileNotFoundError:
         pass
