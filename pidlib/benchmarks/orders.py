@@ -15,7 +15,7 @@ _INSTRUCTION = re.compile(rf"([\n ]?{re.escape(ANSWER_LETTER)})")
 def rotations(sample: Sample) -> list[tuple[Sample, list[int]]]:
     """Return a sample in all cyclic orders of its options, the given one first; [] without options.
 
-    With each, the index of the candidate that now stands for what each candidate stood for: another
+    With each, the index of the candidate that now means what each candidate meant before: another
     letter, or the same word.
     """
     names, letters = list(sample.candidates), []

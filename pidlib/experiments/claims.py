@@ -167,7 +167,7 @@ def summary(table: pd.DataFrame) -> str:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """The scorecard: a line for each claim, with its cells, our value beside the published one."""
+    """The scorecard: a line for each claim, with its cells, our value and the published one."""
     is_first = ~table["source"].duplicated().to_numpy(bool)
     places = np.arange(len(table)) + 1.6 * is_first.cumsum()
     figure = style.page(0.19 * (places[-1] + 1.6))

@@ -1,4 +1,4 @@
-"""Atoms by other definitions of redundancy R beside those by BROJA.
+"""Atoms by other definitions of redundancy R next to those by BROJA.
 
 A definition is one number: if its R is larger, so is synergy, and both unique atoms are smaller, by
 as many bits. That by MMI is larger by the smaller unique atom of BROJA, of conditions by its mean.

@@ -1,4 +1,4 @@
-"""Atoms by other definitions beside those by BROJA, and sentences about their distance."""
+"""Atoms by other definitions next to those by BROJA, and sentences about their distance."""
 
 import numpy as np
 import pandas as pd

@@ -177,7 +177,7 @@ def test_a_profile_in_all_orders_goes_on_from_that_in_one(lettering, tmp_path):
     assert set(profile.table["orders"]) == {3} and set(once.table["orders"]) == {1}
     assert profile.diagnostics["spread_orders"] > 0.01
     assert "spread_orders" not in once.diagnostics
-    # A picture alone cannot tell what stands where.
+    # A picture alone does not say which letter has which option.
     assert profile.extraction.decisions("vision", tau=0) == pytest.approx(
         np.full((N, 3), 1 / 3), abs=0.01
     )

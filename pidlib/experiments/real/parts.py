@@ -91,7 +91,7 @@ def vision_tower(
 ) -> "transformers.EfficientNetModel":
     """Return the tower of an EfficientNet-Lite: no block squeezes, so all its gates are open.
 
-    The layers of both stand in the same order; the classifier is left out.
+    The layers of both are in the same order; the classifier is left out.
     """
     tower = transformers.EfficientNetModel(transformers.EfficientNetConfig(**config))
     own = tower.state_dict()
