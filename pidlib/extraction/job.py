@@ -77,11 +77,11 @@ class Job:
             if self.mask == "swapped":
                 others = [item for item in self._donors if item.sample is not encoded.sample]
                 place = np.random.default_rng(derive_seed(*stream)).integers(len(others))
-                tokens = others[place].tokens[name].float().cpu()
+                tokens = others[place].tokens[name].float()
                 noise[name] = tokens[torch.arange(count) % len(tokens)]
             else:
                 moments = (self.moments[f"{kind}/{name}"] for kind in ("mean", "std"))
-                mean, std = (torch.from_numpy(moment).float() for moment in moments)
+                mean, std = (torch.from_numpy(m).float().to(self.reader.device) for m in moments)
                 noise[name] = mean.expand(count, -1)
                 if self.mask == "noise":
                     noise[name] = draw_noise(mean, std, count, *stream)

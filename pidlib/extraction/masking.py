@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations, compress
 
 import torch
@@ -92,7 +93,23 @@ class Moments:
         return (self._squares / self.count).sqrt()
 
 
+@cache
+def _quantiles(device: torch.device) -> Tensor:
+    """The 65,536 quantiles of the normal distribution at the middles of equal shares."""
+    levels = (torch.arange(2**16, dtype=torch.float64) + 0.5) / 2**16
+    return torch.special.ndtri(levels).float().to(device)
+
+
 def draw_noise(mean: Tensor, std: Tensor, count: int, *stream: object) -> Tensor:
-    """Draw normal noise [count, d], the same on every device; ``stream`` is the seed."""
-    generator = torch.Generator().manual_seed(derive_seed(*stream))
-    return torch.randn(count, len(mean), generator=generator) * std + mean
+    """Draw normal noise [count, d] on the device of ``mean``; ``stream`` is the seed.
+
+    A counter is hashed to 64 bits (SplitMix64; Steele, Lea and Flood, 2014), and each 16 of them
+    select a quantile: integers only, so that every device and every version draws the same.
+    """
+    size = count * len(mean)
+    state = torch.arange(1, size // 4 + 2, device=mean.device) + derive_seed(*stream) * 2**31
+    state = state * -0x61C8864680B583EB
+    for shift, factor in ((30, -0x40A7B892E31B1A47), (27, -0x6B2FB644ECCEEE15), (31, 1)):
+        state = (state ^ (state >> shift & (1 << 64 - shift) - 1)) * factor
+    index = state.view(torch.int16)[:size].int() + 2**15
+    return _quantiles(mean.device)[index].view(count, len(mean)) * std + mean

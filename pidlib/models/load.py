@@ -85,9 +85,11 @@ def load_model(
         config = getattr(config, f"{part}_config")
     with torch.device("meta"):  # what cannot be read is refused before its weights are downloaded
         family = family_of(transformers.AutoModelForImageTextToText.from_config(config))
+    if not folder:
+        download(str(name), revision, FILES[1:])
+    check_processor(source)
     if not folder:  # before from_pretrained, which asks the hub for each file that is missing
         download(str(name), revision)
-    check_processor(source)
     model = transformers.AutoModelForImageTextToText.from_pretrained(
         source, config=config, dtype=dtype, use_safetensors=True, **options, **(model_options or {})
     )

@@ -281,6 +281,10 @@ def _fit(
         raise ValueError(f"candidates {candidates} share a first token; letter or rename them")
     token_of = dict(zip(candidates, tokens, strict=True))
 
+    # For each row of a slice of states, torch would copy the weights of the head.
+    head = adapted.family.head_of(model.get_base_model())
+    head.register_forward_pre_hook(lambda _, given: given[0].contiguous())
+
     def loss_at(step: int) -> Tensor:
         torch.manual_seed(derive_seed(seed, "step", step))  # of dropout
         rows = order[step * tuning.batch : (step + 1) * tuning.batch]

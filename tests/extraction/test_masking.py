@@ -136,6 +136,19 @@ def test_noise_depends_on_the_sample_and_has_the_given_moments():
     np.testing.assert_allclose(noise.std(0), std, rtol=0.03, atol=0)
 
 
+def test_noise_is_normal_independent_and_the_same_everywhere():
+    noise = draw_noise(torch.zeros(64), torch.ones(64), 4096, 0, "a").double().flatten()
+    first = [0.6725463271141052, 0.6500804424285889, 1.2979917526245117]
+    torch.testing.assert_close(noise[:3], torch.tensor(first).double(), rtol=1e-6, atol=0)
+    for power, (mean, square) in enumerate([(0, 1), (1, 3), (0, 15), (3, 105), (0, 945)], 1):
+        error = ((square - mean**2) / len(noise)) ** 0.5
+        assert abs((noise**power).mean() - mean) < 4 * error
+    for lag in (1, 2, 3, 4, 64):
+        assert abs((noise[lag:] * noise[:-lag]).mean()) < 4 / len(noise) ** 0.5
+    other = draw_noise(torch.zeros(64), torch.ones(64), 4096, 0, "b").double().flatten()
+    assert abs((noise * other).mean()) < 4 / len(noise) ** 0.5
+
+
 def test_pass_keys():
     assert Pass.parse("vision+language") == Pass(frozenset({"vision", "language"}))
     assert Pass.parse("none#3") == Pass(frozenset(), draw=3)
