@@ -4,16 +4,20 @@ A row of data/published/claims.csv is a claim: who states it and how well that i
 and rows that test it, one of `STATISTICS`, and the bound that the quantity must clear.
 """
 
-import re
 from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from pidlib.experiments import style
+from pidlib.experiments import style, words
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.preset import Preset
-from pidlib.experiments.tables import declare, published
+from pidlib.experiments.tables import declare, notebook_name, published
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 MOSTLY, RARELY = 0.5, 0.1  # shares of the cells: a claim holds in more, and fails in at most, these
 VERDICTS = {"holds": style.COLORS["unique_vision"], "fails": style.OTHERS[0]}
@@ -138,15 +142,16 @@ def verdict(found: pd.DataFrame) -> str:
     return "holds" if holding > MOSTLY else "fails" if failing > MOSTLY else "open"
 
 
-def measure(preset: Preset) -> pd.DataFrame:
-    """Test all claims on the tables that the notebooks of a preset have written.
+def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
+    """Test all claims, or those of a notebook, on the tables that a preset's runs have written.
 
     Claims on a table that is not there are untested; raises a FileNotFoundError without any table.
     """
     rows, folder = [], preset.table(".").parent
     if not any(folder.glob("*/*.csv")):
         raise FileNotFoundError(f"no tables in {folder}; run notebooks first, or `make paper`")
-    for claim in published("claims").to_dict("records"):
+    known = published("claims")
+    for claim in known[known["table"].str.startswith(notebook)].to_dict("records"):
         path = preset.table(claim["table"])
         found = cells(claim, pd.read_csv(path) if path.exists() else pd.DataFrame())
         counts = found["verdict"].value_counts()
@@ -155,6 +160,17 @@ def measure(preset: Preset) -> pd.DataFrame:
         counted = {"n_holding": counts.get("holds", 0), "n_failing": counts.get("fails", 0)}
         rows.append(claim | numbers | {"n_cells": len(found), "verdict": verdict(found)} | counted)
     return pd.DataFrame(rows).drop(columns="rows")
+
+
+def of(preset: Preset, module: ModuleType) -> "Styler":
+    """The claims that the tables of a notebook test, each with its cells, for display."""
+    table = measure(preset, notebook_name(module))
+    left = table["n_cells"] - table["n_holding"] - table["n_failing"]
+    counts = zip(table["n_holding"], left, table["n_failing"], strict=True)
+    table["holds / open / fails"] = [" / ".join(map(str, each)) for each in counts]
+    table["value (range)"] = [_numbers(row) for row in table.to_dict("records")]
+    shown = ["statement", "verdict", "holds / open / fails", "value (range)", "published", "grade"]
+    return table[shown].style.hide().format(na_rep="")
 
 
 def summary(table: pd.DataFrame) -> str:
@@ -206,6 +222,4 @@ def _bar(ax: style.Axes, y: float, claim: Mapping[str, object]) -> tuple[int, in
 
 def _numbers(claim: Mapping[str, object]) -> str:
     """The median over the cells, with the range of several."""
-    texts = (f"{claim[name]:.2f}" for name in ("value", "lowest", "highest"))
-    middle, low, high = (re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−") for text in texts)
-    return middle if claim["n_cells"] == 1 else f"{middle} ({low} to {high})"
+    return words.spread([claim[name] for name in ("value", "lowest", "highest")][: claim["n_cells"]])

@@ -1,0 +1,63 @@
+"""Parts of sentences: numbers of a table as the text of a notebook writes them."""
+
+import re
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+
+def number(value: float, digits: int = 2) -> str:
+    """A number with a minus sign, and without the zero before the point.
+
+    >>> number(-0.071), number(0.0), number(12.5, 1), number(float("nan"))
+    ('−.07', '.00', '12.5', 'unknown')
+    """
+    if pd.isna(value):
+        return "unknown"
+    text = f"{round(float(value), digits) + 0.0:.{digits}f}"
+    return re.sub(r"^(-?)0\.", r"\1.", text).replace("-", "−")
+
+
+def spread(values: Iterable[float], digits: int = 2) -> str:
+    """The median of numbers, with the range of several.
+
+    >>> spread([0.1, 0.3, 0.2]), spread([0.1])
+    ('.20 (.10 to .30)', '.10')
+    """
+    known = pd.Series(list(values), dtype=float).dropna()
+    if len(known) < 2:
+        return number(known.iloc[0] if len(known) else np.nan, digits)
+    middle, low, high = known.median(), known.min(), known.max()
+    ends = f"{number(low, digits)} to {number(high, digits)}"
+    return f"{number(middle, digits)} ({ends})"
+
+
+def interval(value: float, low: float, high: float, digits: int = 2) -> str:
+    """A number with the ends of its interval.
+
+    >>> interval(0.71, 0.51, 0.84)
+    '.71 [.51, .84]'
+    """
+    texts = (number(each, digits) for each in (value, low, high))
+    return "{} [{}, {}]".format(*texts)
+
+
+def share(which: Iterable[bool]) -> str:
+    """How many are true, of those that are known.
+
+    >>> share([True, False, True])
+    '2 of 3'
+    """
+    known = pd.Series(list(which), dtype="boolean").dropna()
+    return f"{int(known.sum())} of {len(known)}"
+
+
+def listed(names: Iterable[object]) -> str:
+    """Names joined by commas and "and"; "none" without any.
+
+    >>> listed(["a", "b", "c"]), listed([])
+    ('a, b and c', 'none')
+    """
+    *first, last = list(map(str, names)) or ["none"]
+    return f"{', '.join(first)} and {last}" if first else last
