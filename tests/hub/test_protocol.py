@@ -98,6 +98,15 @@ def test_an_unknown_architecture_is_refused_before_its_weights_are_downloaded(hu
     assert hub.log and not any("safetensors" in line for line in hub.log)
 
 
+def test_a_missing_processor_is_named_before_weights_are_downloaded(hub, saved):
+    for path in saved.glob("*processor*"):
+        path.unlink()
+    commit = hub.add(NAME, saved)
+    with pytest.raises(ValueError, match=r"has no processor: it lacks processor_config\.json"):
+        load_model(f"{NAME}@{commit}", device="cpu")
+    assert hub.log and not any("safetensors" in line for line in hub.log)
+
+
 def test_a_download_that_breaks_off_is_resumed(hub, saved, monkeypatch):
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
     monkeypatch.setattr(huggingface_hub.constants, "DOWNLOAD_CHUNK_SIZE", 256)

@@ -8,13 +8,15 @@ is the same by all. MMI exceeds the R of BROJA by the smaller unique atom of BRO
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
 from matplotlib.figure import SubFigure
 
-from pidlib._common import derive_seed, fingerprint
+from pidlib import decomposition
+from pidlib._common import code_version, derive_seed, fingerprint, project_root
 from pidlib.decomposition import PID
 from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.batch import batch_pid
@@ -31,6 +33,7 @@ from pidlib.experiments.statistics import (
     standardized_ranks,
 )
 from pidlib.extraction import FULL, SOURCES, Extraction
+from pidlib.extraction.store import Shard, open_store
 
 AS_PUBLISHED, AS_ANSWERED = "BATCH, 8 epochs", "as answered"
 ONE_DRAW, PROJECTED = "projected, one draw", "projected"
@@ -109,19 +112,39 @@ def solved_informations(solved: PID, by_others: Mapping[str, float]) -> dict[str
 
 
 def informations_table(preset: Preset, procedures: Sequence[str]) -> pd.DataFrame:
-    """The `informations` of each model of the population on each benchmark by each procedure."""
-    rows, shared = [], {"tau": preset.tau, "tol": TOLERANCE}
-    for (answer,) in extract_all(preset, population.request(preset)):
-        for procedure in procedures:
-            settings = shared | {"procedure": procedure, "seed": preset.seed}
-            columns = answer.row_columns("vision_language", **settings) | {"procedure": procedure}
-            decisions = decisions_by(procedure, answer.extraction, preset.tau, preset.seed)
-            if procedure == AS_PUBLISHED:
-                measured = published_informations(decisions, answer.extraction, preset.seed)
-            else:
-                measured = informations(decisions, preset.device)
-            rows.append(columns | measured)
+    """The `informations` of each model of the population on each benchmark by each procedure.
+
+    A procedure is computed once: the cache keeps it for the other notebook that needs it.
+    """
+    answers = [answer for (answer,) in extract_all(preset, population.request(preset))]
+    settings = {"tau": preset.tau, "tol": TOLERANCE, "seed": preset.seed}
+    identity = settings | {"kind": "informations", "device": preset.device}
+    identity["extractions"] = [answer.columns["fingerprint"] for answer in answers]
+    sources = Path(decomposition.__file__).parent.glob("*.py")
+    identity["code"] = code_version(Path(__file__), *sorted(sources))
+    rows = []
+    for procedure in procedures:
+
+        def measure(procedure: str = procedure) -> Shard:
+            named = [_by_procedure(preset, procedure, answer.extraction) for answer in answers]
+            return Shard({name: np.array([row[name] for row in named]) for name in named[0]})
+
+        cache = project_root() / preset.cache
+        with open_store(cache, identity | {"procedure": procedure}, {}) as store:
+            arrays = store.fill({"informations": measure})[0].arrays
+        for index, answer in enumerate(answers):
+            columns = answer.row_columns("vision_language", **settings, procedure=procedure)
+            values = {name: column[index] for name, column in arrays.items()}
+            rows.append((index, columns | {"procedure": procedure} | values))
+    rows = [row for _, row in sorted(rows, key=lambda each: each[0])]
     return pd.DataFrame(rows).astype(INFORMATIONS.types)
+
+
+def _by_procedure(preset: Preset, procedure: str, extraction: Extraction) -> dict[str, float]:
+    decisions = decisions_by(procedure, extraction, preset.tau, preset.seed)
+    if procedure == AS_PUBLISHED:
+        return published_informations(decisions, extraction, preset.seed)
+    return informations(decisions, preset.device)
 
 
 def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
