@@ -28,13 +28,13 @@ MEASURED |= {"masked_drop": "delta_vision"}
 QUANTITIES = (*MEASURED, "perceptual_score")
 OUTCOMES = ("noise", *interventions.INTERVENTIONS, "words as noise")
 MEAN, POOLED = "mean within benchmarks", "all models and benchmarks"
-_LABELS = style.SYMBOLS | {"co_information": "$R - S$", "divergence": "KL"}
-_LABELS |= {"moved_language": "moved", "accuracy_language": "without picture"}
-_TITLES = {"noise": "picture\nnoise", "blank": "picture\nblank", "no image": "picture\nnone"}
-_TITLES |= {"resampled": "picture of\nanother", "pixels": "pixels\nshuffled"}
-_TITLES |= {"patches": "patches\nshuffled", "blurred": "picture\nblurred"}
-_TITLES |= {"words": "words\nshuffled", "question": "question\nof another"}
-_TITLES |= {"words as noise": "words\nnoise"}
+LABELS = style.SYMBOLS | {"co_information": "$R - S$", "divergence": "KL"}
+LABELS |= {"moved_language": "moved", "accuracy_language": "without picture"}
+TITLES = {"noise": "picture\nnoise", "blank": "picture\nblank", "no image": "picture\nnone"}
+TITLES |= {"resampled": "picture of\nanother", "pixels": "pixels\nshuffled"}
+TITLES |= {"patches": "patches\nshuffled", "blurred": "picture\nblurred"}
+TITLES |= {"words": "words\nshuffled", "question": "question\nof another"}
+TITLES |= {"words as noise": "words\nnoise"}
 COLUMNS = declare(
     f"experiment kind {ORIGIN} quantity intervention value ci_low ci_high null_low null_high",
     f"reliability n_benchmarks n_samples n_models seed {COMPUTED}",
@@ -195,7 +195,7 @@ def _draw_drops(part: style.Figure, drops: pd.DataFrame, outcomes: Sequence[str]
             ax.hlines(y, cell["ci_low"], cell["ci_high"], **look)
             ax.plot(cell["value"], y, ".", color=style.INK, markersize=1.8, zorder=3)
         ax.axvline(0, color=style.INK, linewidth=0.6)
-        ax.set_title(_TITLES[outcome], pad=3)
+        ax.set_title(TITLES[outcome], pad=3)
         ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
         ax.set_xlim(-0.35, 1.08)
     axes[0].set_yticks(range(len(names)), map(style.benchmark_name, names))
@@ -221,7 +221,7 @@ def _draw_correlations(part: style.Figure, rows: pd.DataFrame, outcomes: Sequenc
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.axhline(4.5, color=style.FAINT, linewidth=0.5)  # below the atoms and R - S
         ax.set(xlim=(-1.15, 1.15), xticks=[-1, 0, 1])
-    labels = [_LABELS.get(name, name.replace("_", " ")) for name in quantities]
+    labels = [LABELS.get(name, name.replace("_", " ")) for name in quantities]
     axes[0].set_yticks(range(len(quantities)), labels)
     axes[0].invert_yaxis()
     part.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")

@@ -112,7 +112,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     table = table.assign(bits=table["corrected_bits"].fillna(table["value_bits"]))
     shares = ["bits", "ci_low", "ci_high", "null_mean"]
     table[shares] = table[shares].div(table["target_bits"].where(table["target_bits"] > 0), axis=0)
-    ladder = _ladder(table)
+    ladder = by_step(table)
     after = [x for x, label in enumerate(ladder) if label.startswith("states") and "$h$" in label]
     layout = {"ylabel": "share of $H(Y)$", "sharex": True, "sharey": True}
     figure, panels = style.benchmark_panels(benchmarks, 1.25, 1.4, **layout)
@@ -137,7 +137,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     return figure
 
 
-def _ladder(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The rows of each step by its label, in the order of the figure."""
     ladder = {}
     for sources, target in _PATH:

@@ -100,7 +100,7 @@ def test_the_figure_has_the_steps_in_order():
     rows += profiles(**panels, sources=["states"], target=["state"], n_codes=(5, 10))
     table = pd.DataFrame(rows).eval("corrected_bits = 0.9 * value_bits")
     table = validate(table, COLUMNS)
-    labels = list(fig_two_levels._ladder(table))
+    labels = list(fig_two_levels.by_step(table))
     assert set(labels[:3]) == set(MODES) and labels[3] == r"states $\to\hat y$"
     assert len(labels) == 11
     written = [[text.get_text() for text in ax.texts] for ax in fig_two_levels.figure(table).axes]
