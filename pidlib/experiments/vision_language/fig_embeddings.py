@@ -1,4 +1,4 @@
-"""Do embeddings have the same atoms as decisions?
+"""Which atoms do a model's embeddings have?
 
 The sources are pooled embeddings at the input of the language model, the target is the last state
 at the answer position; all become k-means codes, by codebooks of other samples, or are decomposed
