@@ -1,0 +1,353 @@
+"""README and the pages of the book: blocks made by code, links, commands and examples.
+
+``python tests/test_pages.py`` writes the blocks again.
+"""
+
+import csv
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from safetensors import safe_open
+
+import pidlib
+from pidlib import benchmarks
+from pidlib._common import project_root
+from pidlib.benchmarks import table
+from pidlib.experiments import claims, cluster
+from pidlib.experiments.preset import PRESETS, load_preset
+from pidlib.experiments.tables import ATOMS, DIAGNOSTICS
+from pidlib.experiments.validation import fig_recovery
+from pidlib.extraction import DRAWS, PASSES, drawn
+from pidlib.models.checkpoints import CHECKPOINTS
+
+ROOT = project_root()
+README, BOOK = ROOT / "README.md", ROOT / "book"
+PAGES = [README, *ROOT.glob("*/README.md"), ROOT / "CONTRIBUTING.md", *sorted(BOOK.glob("*.md"))]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+URL = PROJECT["urls"]["Repository"]
+BLOCK = re.compile(r"(<!-- block (\w+) -->\n).*?(<!-- end -->)", re.S)
+GALLERY = (
+    "validation/fig_benchmarks validation/fig_recovery validation/fig_bias "
+    "vision_language/fig_profiles vision_language/table1_sensitivity vision_language/fig_layers "
+    "omni/fig_clips omni/table2_sensory reweighting/fig_scores"
+).split()
+# What notebooks test of the papers that is no row of data/published/claims.csv.
+TESTED = {
+    "validation/table_gates": "both papers: the decomposition",
+    "validation/fig_recovery": "Fang et al.: answers from one modality",
+    "validation/fig_bias": "Padegal Amit et al.: the estimator",
+    "validation/fig_samples": "Fang et al.: the estimator",
+    "validation/fig_coverage": "both papers give no intervals",
+    "validation/fig_solver": "both papers: the solver",
+    "vision_language/fig_interventions": "Fang et al.: the loss without the picture",
+    "vision_language/fig_estimators": "Fang et al.: the estimator",
+    "vision_language/fig_embeddings": "Padegal Amit et al.: the level of representations",
+    "vision_language/fig_two_levels": "both papers, whose levels disagree",
+    "vision_language/fig_embedding_layers": "Padegal Amit et al.: contributions by layer",
+    "vision_language/fig_protocol_audit": "Padegal Amit et al.: the released procedure",
+    "vision_language/table_synthetic": "both papers' protocols",
+    "omni/fig_recovery": "Fang et al.: the condition on the question",
+    "omni/fig_stamps": "both papers, on real data",
+    "reweighting/fig_scores": "Fang et al.: the scores of samples",
+    "reweighting/fig_gain": "Fang et al.: which models gain",
+    "reweighting/fig_tradeoff": "Fang et al.: gains and losses by benchmark",
+}
+
+
+def read(path: str) -> pd.DataFrame:
+    return pd.read_csv(ROOT / "data/results" / f"{path}.csv")
+
+
+def lines(*rows: Sequence[object]) -> str:
+    """A Markdown table: a header and rows."""
+    texts = ["| " + " | ".join(map(str, row)) + " |" for row in rows]
+    return "\n".join([texts[0], "|" + "---|" * len(rows[0]), *texts[1:]])
+
+
+def title(notebook: str) -> str:
+    cell = json.loads((ROOT / f"notebooks/{notebook}.ipynb").read_text(encoding="utf-8"))["cells"][
+        0
+    ]
+    return "".join(cell["source"]).splitlines()[0].removeprefix("# ")
+
+
+def badges() -> str:
+    python = PROJECT["requires-python"].replace(">=", "").replace(",<3.14", "--3.13")
+    shown = [("python", python, f"{URL}"), ("license", PROJECT["license"], "LICENSE")]
+    for paper in CITATION["references"]:
+        number = paper["identifiers"][0]["value"].removeprefix("arXiv:")
+        shown.append(("arXiv", number, f"https://arxiv.org/abs/{number}"))
+    image = "https://img.shields.io/badge"
+    made = [f"[![{a} {b}]({image}/{a}-{b}-blue)]({link})" for a, b, link in shown]
+    return " ".join([*made, f"[![Binder](https://mybinder.org/badge_logo.svg)]({binder()})"])
+
+
+def binder() -> str:
+    quoted = URL.replace(":", "%3A").replace("/", "%2F")
+    return f"https://mybinder.org/v2/git/{quoted}/HEAD?labpath=notebooks%2Fquickstart.ipynb"
+
+
+def scorecard() -> str:
+    return f"**{claims.summary(read('claims'))}**"
+
+
+def minis() -> str:
+    sizes = []
+    for folder in (ROOT / "data/minis").iterdir():
+        weights = [safe_open(file, "np") for file in folder.glob("*.safetensors")]
+        shapes = [w.get_slice(key).get_shape() for w in weights for key in w.keys()]
+        sizes.append(sum(map(np.prod, shapes)) / 1e6)
+    return (
+        f"- **All committed numbers are measured on mini models**: {len(sizes)} models of "
+        f"{min(sizes):.1f} to {max(sizes):.1f} million parameters,\n  of real architectures, "
+        "trained from scratch on synthetic pictures, clips and questions. They run through the "
+        "same code as large models;\n  nothing measured on them is a statement about a large model."
+    )
+
+
+def install() -> str:
+    return f"""```sh
+pip install "pidlib[models] @ git+{URL}"    # for your own project; without [models]: the solver alone
+git clone {URL} && cd pidlib && make setup && source .venv/bin/activate    # the mini models and notebooks too
+conda env create -f environment.yml && conda activate pidlib         # instead of make setup, in the clone
+```
+
+Colab: run `!git clone {URL}` and `%cd pidlib`, then `%pip install -e ".[notebooks]"`. Binder: [quickstart]({binder()})."""
+
+
+def gallery() -> str:
+    cells = [
+        f'[<img src="figures/{name}.png" width="270" alt="{name}">](notebooks/{name}.ipynb)<br>'
+        + title(name)
+        for name in GALLERY
+    ]
+    return lines(*(cells[row : row + 3] for row in range(0, 9, 3)))
+
+
+def recovery() -> str:
+    found = fig_recovery.errors(read("validation/fig_recovery")).xs("all", level="group")
+    texts = [f"`{mode}` by {bits:.2g} bits" for mode, bits in found["error_bits"].items()]
+    count = read("validation/fig_recovery")["model"].nunique()
+    return (
+        f"- **The three modes answer different questions.** Against the known atoms of {count} mini "
+        f"models they are off on average\n  {', '.join(texts)} "
+        "([fig_recovery](notebooks/validation/fig_recovery.ipynb))."
+    )
+
+
+def bibtex() -> str:
+    def entry(kind: str, key: str, **fields: object) -> str:
+        return (
+            f"@{kind}{{{key},\n" + ",\n".join(f"  {k} = {{{v}}}" for k, v in fields.items()) + "}"
+        )
+
+    name, version = CITATION["authors"][0]["name"], CITATION["version"]
+    made = [entry("software", "pidlib", title=CITATION["title"], author=f"{{{name}}}",
+                  version=version, url=URL)]  # fmt: skip
+    for paper in CITATION["references"]:
+        names = [author["family-names"] for author in paper["authors"]]
+        number = paper["identifiers"][0]["value"].removeprefix("arXiv:")
+        authors = " and ".join(f"{{{x}}}" if " " in x else x for x in names)
+        key = names[0].replace(" ", "").lower() + str(paper["year"])
+        venue = f"{paper['conference']['name']}}}, year = {{{paper['year']}}}, eprint = {{{number}"
+        made.append(
+            entry("inproceedings", key, title=paper["title"], author=authors, booktitle=venue)
+        )
+    return "```bibtex\n" + "\n".join(made) + "\n```"
+
+
+def presets() -> str:
+    rows = [["preset", "device", "models shown", "models of correlations", "benchmarks",
+             "questions each", "bootstrap draws", "writes to"]]  # fmt: skip
+    for path in sorted(PRESETS.glob("*.yaml"), key=lambda path: path.stem != "offline"):
+        made = load_preset(path.stem)
+        counts = [len(made.models), len(made.population), len(made.benchmarks)]
+        place = made.output.as_posix().replace(".", "the repository", 1)
+        rows.append([f"`{made.name}`", made.device, *counts, made.n_samples, made.n_bootstrap,
+                     place if place == "the repository" else f"`{made.output}`"])  # fmt: skip
+    return lines(*rows)
+
+
+def families() -> str:
+    ways = read("validation/table_families")["way"].value_counts()
+    return (
+        f"Of {ways.sum()} image-text-to-text architectures of transformers, {ways['derived']} are "
+        f"derived, {ways['row']} are read by a row of facts, {ways['refused']} are refused,\nand "
+        f"{ways['unknown']} could not be decided without their weights."
+    )
+
+
+def checkpoints() -> str:
+    n, partners = 1000, load_preset("paper").partners
+    passes = n * (len(drawn(PASSES, DRAWS)) + partners)
+    rows = [["checkpoint", "parameters, billions", "GPU memory, GiB",
+             f"GPU minutes per {n:,} questions", "license"]]  # fmt: skip
+    for known in sorted(CHECKPOINTS.values(), key=lambda known: known.parameters):
+        if not known.reason:
+            minutes = passes * 2e9 * known.parameters * cluster.TOKENS / cluster.FLOPS / 60
+            rows.append([known.checkpoint, f"{known.parameters:g}", f"{known.memory:.1f}",
+                         f"{minutes:.0f}" if minutes >= 1 else "<1", known.licence])  # fmt: skip
+    return lines(*rows)
+
+
+def coverage() -> str:
+    rows = read("validation/fig_coverage")
+    rows = rows[rows["estimator"].isin(["halves", "codes"])]
+    means = rows.groupby(["kind", "n_samples"])[["coverage", "width_bits"]].mean()
+    shown = [["samples"], *([f"{n:,}"] for n in sorted(rows["n_samples"].unique()))]
+    for kind in ("masked", "resampled", "4 codes"):
+        kind = kind if kind in rows["kind"].unique() else "codes"
+        shown[0] += [f"{kind}: intervals that hold the truth", "mean width, bits"]
+        for row, n in zip(shown[1:], sorted(rows["n_samples"].unique()), strict=True):
+            row += [f"{means.loc[(kind, n), 'coverage']:.0%}".replace("%", " %"),
+                    f"{means.loc[(kind, n), 'width_bits']:.2f}"]  # fmt: skip
+    return lines(*shown)
+
+
+def notebook_map() -> str:
+    with (ROOT / "data/published/claims.csv").open(encoding="utf-8", newline="") as file:
+        stated = list(csv.DictReader(file))
+    names = sorted(
+        path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
+        for path in ROOT.glob("notebooks/*/*.ipynb")
+    )
+    texts, folder = [], ""
+    for name in names:
+        if name.partition("/")[0] != folder:
+            folder = name.partition("/")[0]
+            texts.append(f"\n## {folder.replace('_', '-').capitalize()}\n")
+            texts.append(lines(["question", "output", "what the papers claim"]))
+        own = [row for row in stated if re.fullmatch(rf"{name}(_\w+)?", row["table"])]
+        texts.append(lines([question(name), outputs(name), claimed(own) or TESTED.get(name, "–")])
+                     .splitlines()[0])  # fmt: skip
+    return "\n".join(texts).strip()
+
+
+def question(name: str) -> str:
+    return f"[{name.partition('/')[2]}](../notebooks/{name}.ipynb): {title(name)}"
+
+
+def outputs(name: str) -> str:
+    kinds = {"png": "figure", "tex": "table"}
+    there = [(kind, f"figures/{name}.{suffix}") for suffix, kind in kinds.items()]
+    return ", ".join(f"[{kind}](../{path})" for kind, path in there if (ROOT / path).exists())
+
+
+def claimed(rows: list[dict[str, str]]) -> str:
+    """The statements of claims by source, with their grades."""
+    parts: dict[str, list[str]] = {}
+    for row in rows:
+        text = row["statement"].removeprefix("… ")
+        parts.setdefault(row["source"].partition(" (")[0], []).append(f"{text} ({row['grade']})")
+    return "<br>".join(f"{source}: {'; '.join(texts)}" for source, texts in parts.items())
+
+
+BLOCKS = {
+    each.__name__: each
+    for each in (badges, scorecard, minis, install, gallery, recovery, bibtex, presets, families)
+}
+BLOCKS |= {"checkpoints": checkpoints, "coverage": coverage, "map": notebook_map}
+
+
+def rewritten(text: str) -> str:
+    return BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}", text)
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of headings, as code hosts and MyST make them."""
+    heads = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def code(path: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", path.read_text(encoding="utf-8"), re.S)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_blocks_links_and_commands_of_a_page(page):
+    text = page.read_text(encoding="utf-8")
+    assert text == rewritten(text), "run python tests/test_pages.py"
+    for link in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text):
+        place, _, anchor = max(link).partition("#")
+        if not place.startswith("http"):
+            path = page.parent / place if place else page
+            assert path.exists(), f"{page.name} links {place}"
+            assert not anchor or anchor in anchors(path), f"{page.name} links {place}#{anchor}"
+    goals = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
+    goals += ["PRESET", "PARAMETERS", "build", "help"]
+    for goal in re.findall(r"(?:^|`|&& )make (?:[A-Z]+=\S+ )*([A-Za-z-]+)", text, re.M):
+        assert goal in goals, f"{page.name}: make {goal}"
+    for module, rest in re.findall(r"python -m (pidlib[\w.]*)([^\n`#]*)", text):
+        path = ROOT.joinpath(*module.split("."))
+        source = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
+        known = source.read_text(encoding="utf-8")
+        assert all(f'"{flag}"' in known for flag in re.findall(r"(?<= )--[\w-]+", rest)), rest
+
+
+def test_the_readme_is_one_page_and_its_example_uses_public_names():
+    text = README.read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    (example,) = code(README, "python")  # takes a minute; quickstart.ipynb has the same calls
+    assert set(re.findall(r"pidlib\.(\w+)[(.]", example)) <= set(pidlib.__all__)
+    assert CITATION["repository-code"] == URL and CITATION["version"] == PROJECT["version"]
+    others = set(re.findall(r"https://example\.org[^\s\")&]*", text)) - {URL}
+    assert not others
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_the_examples_of_your_model_run(tmp_path, monkeypatch):
+    own, tables, *_ = code(BOOK / "your_model.md", "python")
+    questions, logged = code(BOOK / "your_model.md", "csv")
+    (tmp_path / "photos").mkdir()
+    for name, color in (("1", "red"), ("2", "blue")):
+        Image.new("RGB", (64, 64), color).save(tmp_path / f"photos/{name}.jpg")
+    (tmp_path / "cars.csv").write_text(questions)
+    (tmp_path / "answers.csv").write_text(logged)
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/checkpoint-500").symlink_to(ROOT / "data/minis/llava_compact")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(own, names)
+    written = pd.read_csv("mine.csv")
+    assert set(written["benchmark"]) == {"table:cars.csv"}
+    assert set(written["benchmark_revision"]) == {benchmarks.revision("table:cars.csv")}
+    assert names["samples"][0].candidates == ("A", "B")
+    exec(tables, {})
+
+
+def test_the_data_sheet_has_all_columns():
+    described = set(re.findall(r"`([a-z_]+)`", (BOOK / "data.md").read_text(encoding="utf-8")))
+    assert set(ATOMS.types) <= described
+    assert set(table.COLUMNS) <= set(
+        re.findall(r"^\| `(\w+)`", (BOOK / "your_model.md").read_text(encoding="utf-8"), re.M)
+    )
+    measures = {re.sub(r"_(vision|language)|_bits", "", name) for name in DIAGNOSTICS}
+    known = {re.sub(r"_(vision|language)|_bits", "", name) for name in described}
+    assert measures <= known
+
+
+def entries() -> Iterator[tuple[str, str]]:
+    parts = re.split(r"^## (.+)$", (BOOK / "glossary.md").read_text(encoding="utf-8"), flags=re.M)
+    return zip(parts[1::2], parts[2::2], strict=True)
+
+
+def test_the_glossary_defines_terms_in_two_sentences():
+    for term, text in entries():
+        words = re.sub(r"et al\.|\$[^$]*\$|`[^`]*`", "x", text)
+        assert 1 <= len(re.findall(r"[.?!](?=\s|$)", words)) <= 2, term
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        before = page.read_text(encoding="utf-8")
+        page.write_text(rewritten(before), encoding="utf-8")
+        print(page.relative_to(ROOT), "changed" if rewritten(before) != before else "unchanged")
