@@ -34,6 +34,7 @@ PAGES = [README, *ROOT.glob("*/README.md"), ROOT / "CONTRIBUTING.md", *sorted(BO
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
 URL = PROJECT["urls"]["Repository"]
+EXPERIMENTS = "validation", "vision_language", "omni", "reweighting"
 BLOCK = re.compile(r"(<!-- block (\w+) -->\n).*?(<!-- end -->)", re.S)
 GALLERY = (
     "validation/fig_benchmarks validation/fig_recovery validation/fig_bias "
@@ -46,7 +47,7 @@ TESTED = {
     "validation/fig_recovery": "Fang et al.: answers from one modality",
     "validation/fig_bias": "Padegal Amit et al.: the estimator",
     "validation/fig_samples": "Fang et al.: the estimator",
-    "validation/fig_coverage": "both papers give no intervals",
+    "validation/fig_coverage": "the intervals in all notebooks",
     "validation/fig_solver": "both papers: the solver",
     "vision_language/fig_interventions": "Fang et al.: the loss without the picture",
     "vision_language/fig_estimators": "Fang et al.: the estimator",
@@ -81,19 +82,17 @@ def title(notebook: str) -> str:
 
 
 def badges() -> str:
-    python = PROJECT["requires-python"].replace(">=", "").replace(",<3.14", "--3.13")
-    shown = [("python", python, f"{URL}"), ("license", PROJECT["license"], "LICENSE")]
+    low, beyond = map(int, re.findall(r"3\.(\d+)", PROJECT["requires-python"]))
+    python = f"3.{low}--3.{beyond - 1}"
+    shown = [("python", python, "pyproject.toml"), ("license", PROJECT["license"], "LICENSE")]
     for paper in CITATION["references"]:
         number = paper["identifiers"][0]["value"].removeprefix("arXiv:")
         shown.append(("arXiv", number, f"https://arxiv.org/abs/{number}"))
     image = "https://img.shields.io/badge"
     made = [f"[![{a} {b}]({image}/{a}-{b}-blue)]({link})" for a, b, link in shown]
-    return " ".join([*made, f"[![Binder](https://mybinder.org/badge_logo.svg)]({binder()})"])
-
-
-def binder() -> str:
     quoted = URL.replace(":", "%3A").replace("/", "%2F")
-    return f"https://mybinder.org/v2/git/{quoted}/HEAD?labpath=notebooks%2Fquickstart.ipynb"
+    place = f"https://mybinder.org/v2/git/{quoted}/HEAD?labpath=notebooks%2Fquickstart.ipynb"
+    return " ".join([*made, f"[![Binder](https://mybinder.org/badge_logo.svg)]({place})"])
 
 
 def scorecard() -> str:
@@ -107,21 +106,22 @@ def minis() -> str:
         shapes = [w.get_slice(key).get_shape() for w in weights for key in w.keys()]
         sizes.append(sum(map(np.prod, shapes)) / 1e6)
     return (
-        f"- **All committed numbers are measured on mini models**: {len(sizes)} models of "
-        f"{min(sizes):.1f} to {max(sizes):.1f} million parameters,\n  of real architectures, "
-        "trained from scratch on synthetic pictures, clips and questions. They run through the "
-        "same code as large models;\n  nothing measured on them is a statement about a large model."
+        f"**All committed numbers are measured on mini models**: {len(sizes)} models of "
+        f"{min(sizes):.1f} to {max(sizes):.1f} million parameters, with\nreal architectures, "
+        "trained from scratch on synthetic questions. They run through the same code as large "
+        "models; nothing measured\non them is a statement about a large model."
     )
 
 
 def install() -> str:
     return f"""```sh
-pip install "pidlib[models] @ git+{URL}"    # for your own project; without [models]: the solver alone
-git clone {URL} && cd pidlib && make setup && source .venv/bin/activate    # the mini models and notebooks too
-conda env create -f environment.yml && conda activate pidlib         # instead of make setup, in the clone
+# For your own project; without [models], the solver alone.
+pip install "pidlib[models] @ git+{URL}"
+# With the mini models and the notebooks; with conda: conda env create -f environment.yml
+git clone {URL} && cd pidlib && make setup && source .venv/bin/activate
 ```
 
-Colab: run `!git clone {URL}` and `%cd pidlib`, then `%pip install -e ".[notebooks]"`. Binder: [quickstart]({binder()})."""
+On Colab, a first cell runs `!git clone {URL}`, `%cd pidlib` and `%pip install ".[notebooks]"`."""
 
 
 def gallery() -> str:
@@ -134,46 +134,47 @@ def gallery() -> str:
 
 
 def recovery() -> str:
-    found = fig_recovery.errors(read("validation/fig_recovery")).xs("all", level="group")
-    texts = [f"`{mode}` by {bits:.2g} bits" for mode, bits in found["error_bits"].items()]
-    count = read("validation/fig_recovery")["model"].nunique()
-    return (
-        f"- **The three modes answer different questions.** Against the known atoms of {count} mini "
-        f"models they are off on average\n  {', '.join(texts)} "
-        "([fig_recovery](notebooks/validation/fig_recovery.ipynb))."
+    table = read("validation/fig_recovery")
+    found = fig_recovery.errors(table).xs("all", level="group")[["error_bits", "covered"]]
+    texts = [
+        f"  - `{mode}` is off by {bits:.2g} bits on average; "
+        f"{100 * share:.0f} % of its 95 % intervals contain the truth"
+        for mode, bits, share in found.itertuples()
+    ]
+    head = (
+        "- **The three modes** answer [different questions]"
+        "(book/faq.md#masked-resampled-or-observational) and are not equally exact. Against\n"
+        f"  known atoms of {table['model'].nunique()} mini models (`resampled`: of independent inputs; "
+        "see [fig_recovery](notebooks/validation/fig_recovery.ipynb)):"
     )
+    return "\n".join([head, *texts])
 
 
 def bibtex() -> str:
     def entry(kind: str, key: str, **fields: object) -> str:
-        return (
-            f"@{kind}{{{key},\n" + ",\n".join(f"  {k} = {{{v}}}" for k, v in fields.items()) + "}"
-        )
+        first, *others = (f"{name} = {{{value}}}" for name, value in fields.items())
+        return f"@{kind}{{{key}, {first},\n  {', '.join(others)}}}"
 
-    name, version = CITATION["authors"][0]["name"], CITATION["version"]
-    made = [entry("software", "pidlib", title=CITATION["title"], author=f"{{{name}}}",
-                  version=version, url=URL)]  # fmt: skip
+    software = {"author": f"{{{CITATION['authors'][0]['name']}}}", "version": CITATION["version"]}
+    made = [entry("software", "pidlib", title=CITATION["title"], **software, url=URL)]
     for paper in CITATION["references"]:
         names = [author["family-names"] for author in paper["authors"]]
-        number = paper["identifiers"][0]["value"].removeprefix("arXiv:")
-        authors = " and ".join(f"{{{x}}}" if " " in x else x for x in names)
-        key = names[0].replace(" ", "").lower() + str(paper["year"])
-        venue = f"{paper['conference']['name']}}}, year = {{{paper['year']}}}, eprint = {{{number}"
-        made.append(
-            entry("inproceedings", key, title=paper["title"], author=authors, booktitle=venue)
-        )
-    return "```bibtex\n" + "\n".join(made) + "\n```"
+        facts = {"author": " and ".join(f"{{{x}}}" if " " in x else x for x in names)}
+        facts |= {"booktitle": paper["conference"]["name"], "year": paper["year"]}
+        facts["eprint"] = paper["identifiers"][0]["value"].removeprefix("arXiv:")
+        key = f"{names[0].replace(' ', '').lower()}{paper['year']}"
+        made.append(entry("inproceedings", key, title=paper["title"], **facts))
+    return "\n".join(["```bibtex", *made, "```"])
 
 
 def presets() -> str:
     rows = [["preset", "device", "models shown", "models of correlations", "benchmarks",
-             "questions each", "bootstrap draws", "writes to"]]  # fmt: skip
+             "questions each", "writes to"]]  # fmt: skip
     for path in sorted(PRESETS.glob("*.yaml"), key=lambda path: path.stem != "offline"):
         made = load_preset(path.stem)
         counts = [len(made.models), len(made.population), len(made.benchmarks)]
-        place = made.output.as_posix().replace(".", "the repository", 1)
-        rows.append([f"`{made.name}`", made.device, *counts, made.n_samples, made.n_bootstrap,
-                     place if place == "the repository" else f"`{made.output}`"])  # fmt: skip
+        place = "the repository" if made.output == Path(".") else f"`{made.output.as_posix()}`"
+        rows.append([f"`{made.name}`", made.device, *counts, f"{made.n_samples:,}", place])
     return lines(*rows)
 
 
@@ -182,7 +183,7 @@ def families() -> str:
     return (
         f"Of {ways.sum()} image-text-to-text architectures of transformers, {ways['derived']} are "
         f"derived, {ways['row']} are read by a row of facts, {ways['refused']} are refused,\nand "
-        f"{ways['unknown']} could not be decided without their weights."
+        f"{ways['unknown']} are undecided, since their default configuration cannot be built."
     )
 
 
@@ -200,35 +201,35 @@ def checkpoints() -> str:
 
 
 def coverage() -> str:
-    rows = read("validation/fig_coverage")
-    rows = rows[rows["estimator"].isin(["halves", "codes"])]
-    means = rows.groupby(["kind", "n_samples"])[["coverage", "width_bits"]].mean()
-    shown = [["samples"], *([f"{n:,}"] for n in sorted(rows["n_samples"].unique()))]
-    for kind in ("masked", "resampled", "4 codes"):
-        kind = kind if kind in rows["kind"].unique() else "codes"
-        shown[0] += [f"{kind}: intervals that hold the truth", "mean width, bits"]
-        for row, n in zip(shown[1:], sorted(rows["n_samples"].unique()), strict=True):
-            row += [f"{means.loc[(kind, n), 'coverage']:.0%}".replace("%", " %"),
-                    f"{means.loc[(kind, n), 'width_bits']:.2f}"]  # fmt: skip
+    rows = read("validation/fig_coverage").query("estimator in ['halves', 'codes']")
+    groups = rows.groupby(["n_samples", "kind"], sort=False)
+    kinds = list(rows["kind"].unique())
+    shown = [["samples", *(f"{kind}: contain the truth; width" for kind in kinds)]]
+    for n in sorted(rows["n_samples"].unique()):
+        parts = [groups.get_group((n, kind)) for kind in kinds]
+        shares = [(part["coverage"].mean(), part["coverage"].min()) for part in parts]
+        widths = [part["width_bits"].mean() for part in parts]
+        texts = (
+            f"{100 * mean:.0f} % (worst {100 * least:.0f} %); {width:.2f} bits"
+            for (mean, least), width in zip(shares, widths, strict=True)
+        )
+        shown.append([f"{n:,}", *texts])
     return lines(*shown)
 
 
 def notebook_map() -> str:
     with (ROOT / "data/published/claims.csv").open(encoding="utf-8", newline="") as file:
         stated = list(csv.DictReader(file))
-    names = sorted(
-        path.relative_to(ROOT / "notebooks").with_suffix("").as_posix()
-        for path in ROOT.glob("notebooks/*/*.ipynb")
-    )
-    texts, folder = [], ""
-    for name in names:
-        if name.partition("/")[0] != folder:
-            folder = name.partition("/")[0]
-            texts.append(f"\n## {folder.replace('_', '-').capitalize()}\n")
-            texts.append(lines(["question", "output", "what the papers claim"]))
-        own = [row for row in stated if re.fullmatch(rf"{name}(_\w+)?", row["table"])]
-        texts.append(lines([question(name), outputs(name), claimed(own) or TESTED.get(name, "–")])
-                     .splitlines()[0])  # fmt: skip
+    folders = [*EXPERIMENTS, *sorted({p.parent.name for p in ROOT.glob("notebooks/*/*.ipynb")})]
+    texts = []
+    for folder in dict.fromkeys(folders):
+        texts.append(f"\n## {folder.replace('_', '-').capitalize()}\n")
+        texts.append(lines(["notebook", "output", "tests"]))
+        for path in sorted(ROOT.glob(f"notebooks/{folder}/*.ipynb")):
+            name = f"{folder}/{path.stem}"
+            own = [row for row in stated if re.fullmatch(rf"{name}(_\w+)?", row["table"])]
+            cells = [question(name), outputs(name), claimed(own) or TESTED.get(name, "–")]
+            texts.append(lines(cells).splitlines()[0])
     return "\n".join(texts).strip()
 
 
@@ -259,7 +260,7 @@ BLOCKS |= {"checkpoints": checkpoints, "coverage": coverage, "map": notebook_map
 
 
 def rewritten(text: str) -> str:
-    return BLOCK.sub(lambda found: f"{found[1]}\n{BLOCKS[found[2]]()}\n\n{found[3]}", text)
+    return BLOCK.sub(lambda found: f"{found[1]}{BLOCKS[found[2]]()}\n\n{found[3]}", text)
 
 
 def anchors(path: Path) -> set[str]:
@@ -284,7 +285,7 @@ def test_blocks_links_and_commands_of_a_page(page):
             assert not anchor or anchor in anchors(path), f"{page.name} links {place}#{anchor}"
     goals = re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.M)
     goals += ["PRESET", "PARAMETERS", "build", "help"]
-    for goal in re.findall(r"(?:^|`|&& )make (?:[A-Z]+=\S+ )*([A-Za-z-]+)", text, re.M):
+    for goal in re.findall(r"(?:^|`|&& )make (?:[A-Z]+=\S+ )*([A-Za-z][A-Za-z-]*)", text, re.M):
         assert goal in goals, f"{page.name}: make {goal}"
     for module, rest in re.findall(r"python -m (pidlib[\w.]*)([^\n`#]*)", text):
         path = ROOT.joinpath(*module.split("."))
