@@ -106,10 +106,10 @@ def minis() -> str:
         shapes = [w.get_slice(key).get_shape() for w in weights for key in w.keys()]
         sizes.append(sum(map(np.prod, shapes)) / 1e6)
     return (
-        f"**All committed numbers are measured on mini models**: {len(sizes)} models of "
-        f"{min(sizes):.1f} to {max(sizes):.1f} million parameters, with\nreal architectures, "
-        "trained from scratch on synthetic questions. They run through the same code as large "
-        "models; nothing measured\non them is a statement about a large model."
+        f"**The models in this repository are minis**: {len(sizes)} of {min(sizes):.1f} to "
+        f"{max(sizes):.1f} million parameters, with real architectures,\ntrained from scratch on "
+        "synthetic questions. They run through the same code as large models; nothing measured on "
+        "them is a\nstatement about a large model."
     )
 
 
@@ -138,14 +138,14 @@ def recovery() -> str:
     found = fig_recovery.errors(table).xs("all", level="group")[["error_bits", "covered"]]
     texts = [
         f"  - `{mode}` is off by {bits:.2g} bits on average; "
-        f"{100 * share:.0f} % of its 95 % intervals contain the truth"
+        f"{100 * share:.3g} % of its 95 % intervals contain the truth"
         for mode, bits, share in found.itertuples()
     ]
+    count, link = table["model"].nunique(), "book/faq.md#masked-resampled-or-observational"
     head = (
-        "- **The three modes** answer [different questions]"
-        "(book/faq.md#masked-resampled-or-observational) and are not equally exact. Against\n"
-        f"  known atoms of {table['model'].nunique()} mini models (`resampled`: of independent inputs; "
-        "see [fig_recovery](notebooks/validation/fig_recovery.ipynb)):"
+        f"- **The three modes** answer [different questions]({link}) and are not equally exact. "
+        f"Against\n  known atoms of {count} mini models (`resampled`: of independent inputs), in "
+        "[fig_recovery](notebooks/validation/fig_recovery.ipynb):"
     )
     return "\n".join([head, *texts])
 
@@ -287,7 +287,7 @@ def test_blocks_links_and_commands_of_a_page(page):
     goals += ["PRESET", "PARAMETERS", "build", "help"]
     for goal in re.findall(r"(?:^|`|&& )make (?:[A-Z]+=\S+ )*([A-Za-z][A-Za-z-]*)", text, re.M):
         assert goal in goals, f"{page.name}: make {goal}"
-    for module, rest in re.findall(r"python -m (pidlib[\w.]*)([^\n`#]*)", text):
+    for module, rest in re.findall(r"python -m (pidlib[\w.]*)([^\n`#|]*)", text):
         path = ROOT.joinpath(*module.split("."))
         source = path / "__main__.py" if path.is_dir() else path.with_suffix(".py")
         known = source.read_text(encoding="utf-8")
