@@ -50,11 +50,12 @@ def measure(preset: Preset) -> pd.DataFrame:
         result = estimate(*codes, **settings)
         shares = {f"unique_{source}": result.contribution(source) for source in SOURCES}
         rows = pd.DataFrame(result.rows()).join(pd.DataFrame(shares).T, on="atom")
-        rows = rows.assign(**decision_profiles.CODES, n_codes=k)
         linear = decision_profiles.gaussian_rows(parts, preset.seed, draws)
         columns = answer.row_columns("real", n_clusters=k, n_draws=draws, **settings)
-        tables += [rows.assign(**columns | {"n_samples": len(states) - third})]
-        tables += [linear.assign(**columns)]
+        columns["layer"] = states.layers[-1]
+        tables.append(linear.assign(**columns))
+        columns |= decision_profiles.CODES | {"n_codes": k, "n_samples": len(states) - third}
+        tables.append(rows.assign(**columns))
     return validate(pd.concat(tables).assign(seed=preset.seed), COLUMNS)
 
 
