@@ -73,7 +73,7 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
     for row in unlike.drop_duplicates("benchmark").itertuples():
         yield (
             f"*{table_profiles.name(row.benchmark)}*: {row.one} and {row.other} answer "
-            f"{row.accuracy_one:.2f} and {row.accuracy_other:.2f} right, with "
+            f"{row.accuracy_one:.2f} and {row.accuracy_other:.2f} of the questions right, with "
             f"{row.one_bits:.2f} and {row.other_bits:.2f} bits of {style.SYMBOLS[row.atom]}."
         )
 
@@ -116,6 +116,7 @@ def latex(table: pd.DataFrame) -> str:
     lines: list[list] = []
     for mode, block in table.groupby("unimodal", sort=False):
         lines.append(heading(f"{mode}: bits", len(header), r"\midrule" * bool(lines)))
+        block = block.iloc[np.argsort(pd.factorize(block["benchmark"])[0], kind="stable")]
         for (task, model), rows in block.groupby(["benchmark", "model"], sort=False):
             bits = rows.assign(bits=style.best(rows)).set_index("atom")["bits"]
             cells = map(float, (rows["accuracy"].iloc[0], *bits[list(style.VISION_LANGUAGE)]))

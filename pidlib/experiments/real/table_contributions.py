@@ -69,7 +69,7 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
         f"with its interval, in {language.sum()} and vision in {vision.sum()}."
     )
     means = table[table["atom"] == "synergy"].groupby("estimator", sort=False)["corrected_bits"]
-    for estimator, bits in means.mean().items():
+    for estimator, bits in means.mean().dropna().items():
         yield f"Synergy by {_KINDS[estimator]} is {bits:.2f} bits on average."
 
 

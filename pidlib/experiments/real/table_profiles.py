@@ -94,7 +94,7 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
         )
         text += f"with intervals apart in {clear}"
         failed = rows[rows["margin"] <= 0]
-        cells = (f"{name(row.benchmark)} ({row.unimodal})" for row in failed.itertuples())
+        cells = (f"*{name(row.benchmark)}* ({row.unimodal})" for row in failed.itertuples())
         yield text + (f"; not in {', '.join(cells)}." if len(failed) else ".")
 
 

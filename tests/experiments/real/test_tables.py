@@ -97,7 +97,10 @@ def test_contrasts_are_of_models_with_one_accuracy(table):
     assert pairs["apart"].tolist() == pytest.approx([0.8] * 3)
     first, second = fig_reliance.summary(table)
     assert first.startswith("Of 1 pairs") and "1 differ" in first
-    assert "*captioned*: base_0 and picture_blind answer 0.90 and 0.90 right" in second
+    assert (
+        "*captioned*: base_0 and picture_blind answer 0.90 and 0.90 of the questions right"
+        in second
+    )
 
 
 def test_each_model_has_a_line_with_its_accuracy(table):
