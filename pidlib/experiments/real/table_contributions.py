@@ -11,20 +11,9 @@ import pandas as pd
 
 from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import (
-    ATOMS,
-    Preset,
-    Query,
-    Request,
-    booktabs,
-    decision_profiles,
-    declare,
-    extract_all,
-    style,
-    validate,
-)
+from pidlib.experiments import Preset, Query, Request, decision_profiles, extract_all, style
 from pidlib.experiments.real.table_profiles import name
-from pidlib.experiments.tables import heading, with_interval
+from pidlib.experiments.tables import ATOMS, booktabs, declare, heading, validate, with_interval
 from pidlib.extraction import FULL, SOURCES
 
 SHARES = ("contribution", "contribution_low", "contribution_high")

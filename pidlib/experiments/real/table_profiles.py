@@ -10,19 +10,8 @@ import numpy as np
 import pandas as pd
 
 from pidlib.benchmarks.stamps import FOLDER
-from pidlib.experiments import (
-    ATOMS,
-    Preset,
-    Request,
-    booktabs,
-    decision_profiles,
-    declare,
-    extract_all,
-    stages,
-    style,
-    validate,
-)
-from pidlib.experiments.tables import heading, with_interval
+from pidlib.experiments import Preset, Request, decision_profiles, extract_all, stages, style
+from pidlib.experiments.tables import ATOMS, booktabs, declare, heading, validate, with_interval
 from pidlib.extraction import FULL, SOURCES, Extraction
 
 ACCURACIES = ("accuracy", "accuracy_vision", "accuracy_language")
