@@ -43,8 +43,9 @@ def test_tables_of_a_preset_with_an_experiment_are_in_its_folder():
         read_parameters(types | {"n_samples": 24})
 
 
-def test_only_the_offline_preset_writes_to_the_committed_results():
-    assert load_preset("offline").output.as_posix() == "."
+def test_two_presets_write_to_the_committed_results():
+    for name in ("offline", "real"):
+        assert load_preset(name).output.as_posix() == "."
     for name in ("smoke", "paper"):
         assert load_preset(name).output.as_posix() == f"build/{name}"
 

@@ -46,15 +46,16 @@ def measure(preset: Preset, asked: Sequence[Request] = ()) -> pd.DataFrame:
 
 
 def accuracies_alone(extraction: Extraction, mode: str, tau: float) -> dict[str, float]:
-    """Accuracy of the answers p(y | picture) and p(y | question) of a mode."""
+    """Accuracy of the answers p(y | picture) and p(y | question) of a mode, where there are any."""
     decisions, right = getattr(extraction, mode)(tau), {}
     for place, texts in enumerate((extraction.media, extraction.questions)):
         own, source = pd.factorize(np.array(texts))[0], SOURCES[place]
         rows = own if mode != "resampled" else own[extraction.pairs.index[:, place]]
         answers = pd.DataFrame(decisions.sources[source] * decisions.weights[:, None])
-        chosen = answers.groupby(rows).sum().reindex(own).to_numpy().argmax(1)
-        names = np.array(extraction.candidates)[chosen]
-        right[f"accuracy_{source}"] = float((names == np.array(extraction.answers)).mean())
+        answers = answers.groupby(rows).sum()
+        known = np.isin(own, answers.index)  # not every question is drawn as a partner
+        chosen = np.array(extraction.candidates)[answers.loc[own[known]].to_numpy().argmax(1)]
+        right[f"accuracy_{source}"] = float(np.mean(chosen == np.array(extraction.answers)[known]))
     return right
 
 

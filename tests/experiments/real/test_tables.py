@@ -56,11 +56,12 @@ def test_accuracy_alone_is_that_of_each_picture_and_question(preset):
         right = np.array(extraction.candidates)[means.argmax(1)] == np.array(extraction.answers)
         assert masked["accuracy_language"] == right.mean()
         resampled = table_profiles.accuracies_alone(extraction, "resampled", 0.0)
-        joint = pd.DataFrame(extraction.resampled(0.0).joint)
+        decisions = extraction.resampled(0.0)
         first = {media: i for i, media in reversed(list(enumerate(extraction.media)))}
         own = [first[media] for media in extraction.media]
         pairs = [first[extraction.media[i]] for i in extraction.pairs.index[:, 0]]
-        chosen = joint.groupby(pairs).mean().loc[own].to_numpy().argmax(1)
+        joint = pd.DataFrame(decisions.joint * decisions.weights[:, None])
+        chosen = joint.groupby(pairs).sum().loc[own].to_numpy().argmax(1)
         right = np.array(extraction.candidates)[chosen] == np.array(extraction.answers)
         assert resampled["accuracy_vision"] == pytest.approx(right.mean())
 
