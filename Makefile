@@ -9,7 +9,7 @@ PRESET     ?= $(or $(firstword $(GOAL)),offline)
 NAMED      := $(filter $(PRESET),$(PRESETS))
 PRESETFILE := $(if $(NAMED),pidlib/experiments/presets/$(PRESET).yaml,$(wildcard $(filter %.yaml %.yml,$(PRESET))))
 $(if $(PRESETFILE),,$(error unknown preset '$(PRESET)'; known: $(PRESETS), or the path of a .yaml file))
-OFFLINE    := $(filter smoke offline,$(NAMED))
+OFFLINE    := $(filter smoke offline real,$(NAMED))
 PARAMETERS ?=
 JOBS       ?= $(if $(OFFLINE),2,1)
 PYTHON     ?= python3
@@ -69,7 +69,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population test slurm-test gpu-check lint lab clean clean-cache
+GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population real-paper test slurm-test gpu-check lint lab clean clean-cache
 MADE      := $(GOALS) $(EXECUTED) $(BUILD)/extracted $(PLACE)/parameters .venv/.ready
 .PHONY: FORCE $(GOALS)
 help: ## list the targets
@@ -158,6 +158,10 @@ real-pictures: | $(READY) ## get the training pictures of real-population from D
 real-population: real ## train its adapters, those that data/stamps/adapters lacks: two hours of CPU time in bfloat16
 	$(PY) -m pidlib.experiments.real.population
 
+# One after the other, as they share extractions.
+real-paper: real ## its tables and figures, of the adapters that are there: hours of CPU time, resumes
+	@$(MAKE) --no-print-directory --jobs 1 PRESET=real $(patsubst %,build/real/%,$(wildcard notebooks/real/*.ipynb))
+
 test: $(READY) ## run the tests
 	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
 
@@ -170,7 +174,7 @@ gpu-check: $(READY) ## check and time CUDA on one GPU, under eight minutes; says
 lint: $(READY) ## check the style of code and notebooks
 	$(PY) -m ruff format --check pidlib tests .ci data/stamps
 	$(PY) -m ruff check pidlib tests .ci data/stamps
-	$(PY) -m nbstripout --verify $(NOTEBOOKS)
+	$(PY) -m nbstripout --verify $(NOTEBOOKS) notebooks/real/*.ipynb
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks

@@ -21,7 +21,10 @@ from pidlib.experiments import draw, tables
 from pidlib.experiments.preset import Preset, load_preset
 
 ROOT = project_root()
+REAL = sorted(ROOT.glob("notebooks/real/*.ipynb"))  # of `make real-paper`
 PAPER = sorted([*ROOT.glob("notebooks/*/*.ipynb"), ROOT / "notebooks/claims.ipynb"])
+PAPER = [path for path in PAPER if path not in REAL]
+MODULES = {path: name for path in REAL for name in draw.names("real") if path.stem in name}
 QUICKSTART, YOURS = (ROOT / f"notebooks/{name}.ipynb" for name in ("quickstart", "your_model"))
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
 
@@ -56,9 +59,10 @@ def make(*arguments: str, folder: Path = ROOT) -> str:
 
 def test_notebooks_and_modules_have_the_same_names():
     assert list(map(name_of, PAPER)) == sorted(draw.names())
+    assert sorted(MODULES.values()) == sorted(draw.names("real")) and len(MODULES) == len(REAL)
 
 
-@pytest.mark.parametrize("path", [*PAPER, QUICKSTART, YOURS], ids=name_of)
+@pytest.mark.parametrize("path", [*PAPER, *REAL, QUICKSTART, YOURS], ids=name_of)
 def test_notebooks_are_short_without_definitions_and_outputs(path):
     notebook = nbformat.read(path, as_version=4)
     nbformat.validate(notebook)
@@ -79,15 +83,16 @@ def test_notebooks_are_short_without_definitions_and_outputs(path):
     assert len(parameters(notebook)) == len(cell.splitlines()) == cell.count("  # ")
 
 
-@pytest.mark.parametrize("path", PAPER, ids=name_of)
+@pytest.mark.parametrize("path", [*PAPER, *REAL], ids=name_of)
 def test_a_notebook_declares_fields_of_the_preset_and_follows_its_module(path):
     notebook = nbformat.read(path, as_version=4)
     declared = parameters(notebook)
     assert declared - {"preset"} <= Preset.model_fields.keys()
     assert {"preset", "seed", "output"} <= declared
     following = notebook.cells[notebook.cells.index(parameters_cell(notebook)) + 1]
-    assert following.source == "settings = read_parameters(globals())\nsettings"
-    name, module = path.stem, draw.notebook_module(name_of(path))
+    read = "trained(read_parameters(globals()))" if path in REAL else "read_parameters(globals())"
+    assert following.source == f"settings = {read}\nsettings"
+    name, module = path.stem, draw.notebook_module(MODULES.get(path, name_of(path)))
     code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
     assert f"save(settings, {name}, {name}.measure(settings))" in code
     assert f"draw(settings, {name})" in code
@@ -111,6 +116,23 @@ def test_extraction_runs_ahead_only_with_the_parameters_of_the_preset(given, ext
     plan = make("notebooks", "PRESET=smoke", f"BUILD={tmp_path}", f"PARAMETERS={given}")
     assert plan.count("-m papermill") == len(PAPER) + 2
     assert ("-m pidlib.experiments extract --preset smoke" in plan) == extracted
+
+
+@needs_make
+def test_real_notebooks_run_with_their_preset_and_not_in_the_paper():
+    plan = make("real-paper", "--always-make", f"PY={sys.executable}")
+    assert plan.count("-m papermill") == len(REAL) == plan.count("-p preset real")
+    assert "-m pidlib.experiments extract" not in plan
+    assert "notebooks/real" not in make("notebooks", "PRESET=smoke", "--always-make")
+
+
+def test_prose_of_real_notebooks_is_short_and_says_what_the_model_is():
+    for path in REAL:
+        cells = nbformat.read(path, as_version=4).cells
+        text = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
+        assert len(text.split()) <= 350, path
+        for words in ("assembled from pretrained parts", "no general vision-language model"):
+            assert words in text, path
 
 
 @needs_make

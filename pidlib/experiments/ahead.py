@@ -19,7 +19,8 @@ from pidlib.experiments.vision_language import fig_fusion
 
 def all_requests(preset: Preset) -> list[Request]:
     """The requests of all notebooks."""
-    modules = [module for module in map(notebook_module, names()) if hasattr(module, "requests")]
+    modules = map(notebook_module, names(preset.experiment))
+    modules = [module for module in modules if hasattr(module, "requests")]
     return [each for module in modules for each in module.requests(preset)]
 
 

@@ -80,23 +80,31 @@ def notebook_module(name: str) -> ModuleType:
     return importlib.import_module(f"pidlib.experiments.{name.replace('/', '.')}")
 
 
-def names() -> list[str]:
-    """All notebooks that draw, ``experiment/name``, and ``claims``, which reads their tables."""
+def names(experiment: str | None = None) -> list[str]:
+    """All notebooks that draw, ``experiment/name``, and ``claims``, which reads their tables.
+
+    Of a preset with an experiment of its own, the notebooks of that.
+    """
+    if experiment:
+        return list(importlib.import_module(f"pidlib.experiments.{experiment}").NOTEBOOKS)
     folder = Path(__file__).parent
     files = sorted((*folder.glob("*/fig*.py"), *folder.glob("*/table*.py")))
-    files.append(folder / "claims.py")
+    files = [file for file in files if file.parent.name != "real"] + [folder / "claims.py"]
     return [file.relative_to(folder).with_suffix("").as_posix() for file in files]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pidlib.experiments.draw")
     parser.add_argument("names", nargs="*", help="validation/fig_bias ...; by default all")
-    parser.add_argument("--preset", default="offline", help="smoke, offline, paper or a YAML file")
+    parser.add_argument(
+        "--preset", default="offline", help="smoke, offline, paper, real or a YAML file"
+    )
     arguments = parser.parse_args()
     preset = load_preset(arguments.preset)
-    for name in set(arguments.names) - set(names()):
-        parser.error(unknown_name("notebook", name, names()))
-    for name in (bar := tqdm(arguments.names or names(), desc="drawing", unit="figure")):
+    known = names(preset.experiment)
+    for name in set(arguments.names) - set(known):
+        parser.error(unknown_name("notebook", name, known))
+    for name in (bar := tqdm(arguments.names or known, desc="drawing", unit="figure")):
         bar.set_postfix_str(name)
         bar.write(repr(draw(preset, notebook_module(name))))
 

@@ -151,6 +151,7 @@ class Preset(pydantic.BaseModel):
     batch_size: PositiveInt  # samples per forward pass; never changes a fingerprint
     cache: Path  # folder of extractions
     output: Path  # folder for data/results and figures
+    experiment: str | None  # folder in these of all tables and figures; null: of each notebook
     dtype: Literal["auto", "float32", "bfloat16", "float16"]  # of weights; auto: as they are saved
 
     @property
@@ -165,11 +166,14 @@ class Preset(pydantic.BaseModel):
 
     def table(self, name: str) -> Path:
         """Path of a table: ``OUTPUT/data/results/validation/fig_bias.csv``."""
-        return project_root() / self.output / "data" / "results" / f"{name}.csv"
+        return project_root() / self.output / "data" / "results" / f"{self._placed(name)}.csv"
 
     def figure(self, name: str) -> Path:
         """Path of a figure without suffix: ``OUTPUT/figures/validation/fig_bias``."""
-        return project_root() / self.output / "figures" / name
+        return project_root() / self.output / "figures" / self._placed(name)
+
+    def _placed(self, name: str) -> str:
+        return f"{self.experiment}/{PurePath(name).name}" if self.experiment else name
 
     def _repr_html_(self) -> str:
         values = self.model_dump(mode="json")
@@ -178,15 +182,8 @@ class Preset(pydantic.BaseModel):
         return f"{_html(shown)}<details>{summary}{_html(values)}</details>"
 
 
-def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
-    """Load a preset: ``smoke``, ``offline``, ``paper`` or a YAML file, with fields replaced.
-
-    None keeps the preset's value; `tuning` and `weighting` replace single entries. Raises a
-    ValueError for invalid values, and for unknown names of presets, fields, modes or benchmarks.
-
-    >>> load_preset("smoke", n_samples=8).n_samples
-    8
-    """
+def _stated(preset: str) -> tuple[Path, dict]:
+    """The file of a preset, and its fields: what it lacks is as in the preset it is ``like``."""
     path = Path(str(preset))
     path = path if path.suffix in {".yaml", ".yml"} else PRESETS / f"{preset}.yaml"
     if not path.is_file():
@@ -198,6 +195,21 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
         raise ValueError(f"preset {preset!r} is no YAML file: {error}") from None
     if not isinstance(stated, Mapping):
         raise ValueError(f"preset {preset!r}: a mapping of parameters expected, got {stated!r}")
+    if isinstance(like := (stated := dict(stated)).pop("like", None), str):
+        stated = _stated(like)[1] | stated
+    return path, stated
+
+
+def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
+    """Load a preset: ``smoke``, ``offline``, ``paper``, ``real`` or a YAML file, changed in fields.
+
+    None keeps the preset's value; `tuning` and `weighting` replace single entries. Raises a
+    ValueError for invalid values, and for unknown names of presets, fields, modes or benchmarks.
+
+    >>> load_preset("smoke", n_samples=8).n_samples
+    8
+    """
+    path, stated = _stated(preset)
     known = Preset.model_fields.keys() - {"name"}
     fields = dict(stated)
     for key, value in overrides.items():
@@ -266,7 +278,7 @@ def read_parameters(namespace: dict[str, Any]) -> Preset:
     Python records; papermill assigns without types. So a plain value that was not declared is a
     misspelled parameter, and raises a ValueError; scratch variables of a later run do not. Device,
     batch_size, cache and allow_unpinned need no declaration. A run that differs from the offline
-    preset may not replace the committed tables: a ValueError.
+    preset, or that of its experiment, may not replace the committed tables: a ValueError.
 
     >>> types = {"preset": str, "seed": int}
     >>> read_parameters({"__annotations__": types, "preset": "smoke", "seed": 4}).seed
@@ -274,7 +286,8 @@ def read_parameters(namespace: dict[str, Any]) -> Preset:
     """
     declared = check_declared(namespace, _RUN)
     given = {name: namespace[name] for name in (*declared, *_RUN) if name in namespace}
-    preset, committed = load_preset(**given), load_preset("offline")
+    preset = load_preset(**given)
+    committed = load_preset(preset.experiment or "offline")
     differing = [
         n for n in declared if n != "preset" and getattr(preset, n) != getattr(committed, n)
     ]

@@ -130,6 +130,8 @@ def save(
     path = preset.table(notebook_name(module))
     named = {path.stem: tables} if isinstance(tables, pd.DataFrame) else tables
     for part, table in named.items():
+        if preset.experiment:
+            table = table.assign(experiment=preset.experiment)
         write(table, path.with_stem(part), declared(module)[part])
     return tables
 

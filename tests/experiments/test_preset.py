@@ -14,15 +14,38 @@ from pidlib.experiments.preset import (
 )
 
 
-@pytest.mark.parametrize("name", ["smoke", "offline", "paper"])
+@pytest.mark.parametrize("name", ["smoke", "offline", "paper", "real"])
 def test_each_preset_states_every_field(name):
     preset = load_preset(name)
     assert preset.name == name
     assert preset.model_fields_set == set(Preset.model_fields)
 
 
-def test_only_the_offline_preset_writes_to_the_committed_results():
-    assert load_preset("offline").output.as_posix() == "."
+def test_a_preset_takes_what_it_does_not_state_from_another(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("like: smoke\nn_samples: 7\ntuning: {steps: 9}\n")
+    smoke, mine = load_preset("smoke"), load_preset(str(path), n_halves=4)
+    changed = {key for key, value in mine if value != getattr(smoke, key)}
+    assert changed == {"name", "n_samples", "n_halves", "tuning"} and mine.tuning == {"steps": 9}
+    path.write_text("like: smok\n")
+    with pytest.raises(ValueError, match="unknown preset 'smok'; did you mean 'smoke'"):
+        load_preset(str(path))
+
+
+def test_tables_of_a_preset_with_an_experiment_are_in_its_folder():
+    preset = load_preset("real")
+    for name in ("vision_language/fig_layers", "real/fig_layers"):
+        assert preset.table(name).as_posix().endswith("data/results/real/fig_layers.csv")
+        assert preset.figure(name).as_posix().endswith("figures/real/fig_layers")
+    types = {"__annotations__": {"preset": str, "n_samples": int, "output": str}, "preset": "real"}
+    assert read_parameters(dict(types)).experiment == "real"
+    with pytest.raises(ValueError, match="n_samples: this run would replace committed tables"):
+        read_parameters(types | {"n_samples": 24})
+
+
+def test_two_presets_write_to_the_committed_results():
+    for name in ("offline", "real"):
+        assert load_preset(name).output.as_posix() == "."
     for name in ("smoke", "paper"):
         assert load_preset(name).output.as_posix() == f"build/{name}"
 

@@ -81,15 +81,14 @@ def test_columns_have_the_types_of_their_names_in_order():
 
 
 def test_every_committed_table_is_declared_by_its_notebook():
-    folder = project_root() / "data" / "results"
     known = {}
-    for name in names():
-        experiment = name.partition("/")[0]
-        columns = declared(notebook_module(name))
-        known |= {folder / experiment / f"{table}.csv": columns[table] for table in columns}
+    for preset in map(load_preset, ("offline", "real")):
+        for name in names(preset.experiment):
+            columns = declared(notebook_module(name))
+            known |= {preset.table(name).with_stem(table): columns[table] for table in columns}
     # All trainings, read by several notebooks; and the tables of `make families` and `gpu-check`.
     others = {"outcomes", "table_families", "table_gpu"}
-    for path in sorted(folder.glob("*/*.csv")):
+    for path in sorted((project_root() / "data" / "results").glob("*/*.csv")):
         if path.stem not in others:
             assert len(tables.read(path, known[path])), path
 

@@ -1,0 +1,124 @@
+"""Do models of one accuracy take their answers from the same sources?
+
+Atoms of the population: adapters of one model that were trained for a shorter time, with pictures
+of other questions, with captions of other things, with captions that are mostly right, and with
+other seeds.
+"""
+
+from collections.abc import Iterator
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from matplotlib.ticker import MaxNLocator
+
+from pidlib.experiments import Preset, Request, booktabs, decision_profiles, style
+from pidlib.experiments.real import table_profiles
+from pidlib.experiments.statistics import Z95
+from pidlib.experiments.tables import heading
+
+COLUMNS, MODE, LEAST = table_profiles.COLUMNS, "resampled", 0.1  # bits that count as another atom
+
+
+def requests(preset: Preset) -> list[Request]:
+    """As of `table_profiles`, of the population."""
+    request = decision_profiles.request(preset)
+    (query,) = request.queries
+    query = query._replace(n_samples=preset.n_population)
+    return [Request(preset.population, preset.benchmarks, (query,))]
+
+
+def measure(preset: Preset) -> pd.DataFrame:
+    """Atoms by model, task and mode, with accuracies."""
+    return table_profiles.measure(preset, requests(preset))
+
+
+def contrasts(table: pd.DataFrame) -> pd.DataFrame:
+    """Pairs of models with accuracies apart by less than their error, and their most unlike atom.
+
+    A row for each pair, task and mode; ``apart`` are the bits between the intervals of the atom.
+    """
+    rows = []
+    for (task, mode), block in table.groupby(["benchmark", "unimodal"], sort=False):
+        block = block.assign(bits=style.best(block))
+        parts = {
+            model: part.set_index("atom") for model, part in block.groupby("model", sort=False)
+        }
+        for one, other in combinations(parts, 2):
+            a, b = parts[one], parts[other]
+            shares = np.array([part["accuracy"].iloc[0] for part in (a, b)], float)
+            error = np.sqrt((shares * (1 - shares)).sum() / a["n_samples"].iloc[0])
+            if abs(shares[0] - shares[1]) > Z95 * error:
+                continue
+            gaps = np.maximum(a["ci_low"] - b["ci_high"], b["ci_low"] - a["ci_high"]).astype(float)
+            atom = gaps.idxmax()
+            bits = {"one_bits": a.loc[atom, "bits"], "other_bits": b.loc[atom, "bits"]}
+            named = {"benchmark": task, "unimodal": mode, "one": one, "other": other, "atom": atom}
+            accuracies = dict(zip(("accuracy_one", "accuracy_other"), shares, strict=True))
+            rows.append(named | bits | accuracies | {"apart": gaps[atom]})
+    columns = (
+        "benchmark unimodal one other atom one_bits other_bits accuracy_one accuracy_other apart"
+    )
+    return pd.DataFrame(rows, columns=columns.split())
+
+
+def summary(table: pd.DataFrame) -> Iterator[str]:
+    """Sentences on pairs of models with one accuracy: how many differ in an atom, where most."""
+    pairs = contrasts(table[table["unimodal"] == MODE])
+    unlike = pairs[pairs["apart"] > LEAST].sort_values("apart", ascending=False, kind="stable")
+    yield (
+        f"Of {len(pairs)} pairs of models whose accuracies on a task are within their error, "
+        f"{len(unlike)} differ in an atom by more than {LEAST} bits between the intervals ({MODE})."
+    )
+    for row in unlike.drop_duplicates("benchmark").itertuples():
+        yield (
+            f"*{table_profiles.name(row.benchmark)}*: {row.one} and {row.other} answer "
+            f"{row.accuracy_one:.2f} and {row.accuracy_other:.2f} of the questions right, with "
+            f"{row.one_bits:.2f} and {row.other_bits:.2f} bits of {style.SYMBOLS[row.atom]}."
+        )
+
+
+def figure(table: pd.DataFrame) -> style.Figure:
+    """A panel for each task, a line for each model: resampled atoms and its accuracy."""
+    table = table[table["unimodal"] == MODE].assign(value=lambda rows: style.best(rows))
+    models, tasks = list(table["model"].unique()), list(table["benchmark"].unique())
+    options = {"sharey": True, "ylabel": ""}
+    result, panels = style.benchmark_panels(tasks, 0.17 * len(models) + 0.62, 0.4, **options)
+    offsets = np.linspace(-0.27, 0.27, len(style.VISION_LANGUAGE))
+    for task, ax in panels.items():
+        rows = table[table["benchmark"] == task]
+        for offset, atom in zip(offsets, style.VISION_LANGUAGE, strict=True):
+            own = rows[rows["atom"] == atom].set_index("model").reindex(models)
+            null = own["null_mean"].fillna(0)  # the band of redundancy and unique atoms
+            own = own.assign(null_low=0.0, null_high=null)
+            look = {"s": 9, "color": style.COLORS[atom], "edgecolors": style.INK, "linewidths": 0.3}
+            style.forest(ax, np.arange(len(models)) + offset, own, 0.12, **look)
+        right = rows.drop_duplicates("model").set_index("model")["accuracy"].reindex(models)
+        for place, share in enumerate(right):
+            text = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 6.5}
+            ax.text(1.02, place, f"{100 * share:.0f} %", **text)
+        ax.axvline(0, color=style.INK, linewidth=0.6)
+        ax.set_xlim(right=max(ax.get_xlim()[1], style.LEAST_BITS))
+        ax.xaxis.set_major_locator(MaxNLocator(4))
+        ax.set_title(table_profiles.name(task))
+        ax.set_yticks(range(len(models)), [style.model_name(m).replace("_", " ") for m in models])
+        ax.tick_params(axis="y", length=0)
+    ax.invert_yaxis()  # of all panels
+    result.supxlabel("bits; at the right, the share of right answers", fontsize="medium")
+    handles = [*style.atom_points(), style.null_handle("null: answers permuted")]
+    result.legend(handles=handles, loc="outside upper center", ncols=5)
+    return result
+
+
+def latex(table: pd.DataFrame) -> str:
+    """The atoms of each model by task and mode, with accuracies."""
+    header = ["task", "model", "accuracy", *map(style.SYMBOLS.get, style.VISION_LANGUAGE)]
+    lines: list[list] = []
+    for mode, block in table.groupby("unimodal", sort=False):
+        lines.append(heading(f"{mode}: bits", len(header), r"\midrule" * bool(lines)))
+        block = block.iloc[np.argsort(pd.factorize(block["benchmark"])[0], kind="stable")]
+        for (task, model), rows in block.groupby(["benchmark", "model"], sort=False):
+            bits = rows.assign(bits=style.best(rows)).set_index("atom")["bits"]
+            cells = map(float, (rows["accuracy"].iloc[0], *bits[list(style.VISION_LANGUAGE)]))
+            lines.append([table_profiles.name(task), style.model_name(model), *cells])
+    return booktabs(header, lines, align="ll" + "r" * 5, digits=2)
