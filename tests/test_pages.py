@@ -90,9 +90,11 @@ def badges() -> str:
         shown.append(("arXiv", number, f"https://arxiv.org/abs/{number}"))
     image = "https://img.shields.io/badge"
     made = [f"[![{a} {b}]({image}/{a}-{b}-blue)]({link})" for a, b, link in shown]
-    quoted = URL.replace(":", "%3A").replace("/", "%2F")
-    place = f"https://mybinder.org/v2/git/{quoted}/HEAD?labpath=notebooks%2Fquickstart.ipynb"
-    return " ".join([*made, f"[![Binder](https://mybinder.org/badge_logo.svg)]({place})"])
+    place, start = URL.removeprefix("https://github.com/"), "notebooks/quickstart.ipynb"
+    binder = f"https://mybinder.org/v2/gh/{place}/main?urlpath=lab/tree/{start}"
+    colab = f"https://colab.research.google.com/github/{place}/blob/main/{start}"
+    made.append(f"[![Binder](https://mybinder.org/badge_logo.svg)]({binder})")
+    return " ".join([*made, f"[![Colab]({image}/open_in-Colab-blue)]({colab})"])
 
 
 def scorecard() -> str:
@@ -218,14 +220,16 @@ def coverage() -> str:
 
 
 def notebook_map() -> str:
+    """Tables of notebooks, those of an experiment in the order that the page has; new ones last."""
     with (ROOT / "data/published/claims.csv").open(encoding="utf-8", newline="") as file:
         stated = list(csv.DictReader(file))
     folders = [*EXPERIMENTS, *sorted({p.parent.name for p in ROOT.glob("notebooks/*/*.ipynb")})]
-    texts = []
+    texts, listed = [], (BOOK / "map.md").read_text(encoding="utf-8")
     for folder in dict.fromkeys(folders):
         texts.append(f"\n## {folder.replace('_', '-').capitalize()}\n")
         texts.append(lines(["notebook", "output", "tests"]))
-        for path in sorted(ROOT.glob(f"notebooks/{folder}/*.ipynb")):
+        paths = sorted(ROOT.glob(f"notebooks/{folder}/*.ipynb"))
+        for path in sorted(paths, key=lambda path: listed.find(f"{folder}/{path.name}") % 10**9):
             name = f"{folder}/{path.stem}"
             own = [row for row in stated if re.fullmatch(rf"{name}(_\w+)?", row["table"])]
             cells = [question(name), outputs(name), claimed(own) or TESTED.get(name, "–")]
@@ -300,8 +304,7 @@ def test_the_readme_is_one_page_and_its_example_uses_public_names():
     (example,) = code(README, "python")  # takes a minute; quickstart.ipynb has the same calls
     assert set(re.findall(r"pidlib\.(\w+)[(.]", example)) <= set(pidlib.__all__)
     assert CITATION["repository-code"] == URL and CITATION["version"] == PROJECT["version"]
-    others = set(re.findall(r"https://example\.org[^\s\")&]*", text)) - {URL}
-    assert not others
+    assert set(re.findall(r"https://[\w./-]*/pidlib\b(?!/)", text)) == {URL}
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

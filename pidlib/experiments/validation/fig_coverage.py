@@ -291,22 +291,6 @@ def summary(table: pd.DataFrame) -> str:
     return "; ".join(texts).replace("; at least .90 in", ";")
 
 
-def short(table: pd.DataFrame) -> pd.DataFrame:
-    """Reported intervals whose coverage is below .90, the worst first."""
-    rows = table[(table["estimator"] != "bootstrap") & (table["coverage"] < BAND[0])]
-    names = ["kind", "law", "n_samples", "atom", "truth_bits", "bias_bits", "width_bits"]
-    return rows.sort_values("coverage")[[*names, "coverage", "n_repeats"]]
-
-
-def answer(table: pd.DataFrame) -> str:
-    """Sentences on the coverage and the type-I error of each kind."""
-    kinds = table.groupby("kind", sort=False)
-    lines = [f"{WORDS[kind]}: coverage {summary(rows)}." for kind, rows in kinds]
-    kinds = _tested(table).groupby("kind", sort=False)
-    lines += [f"{WORDS[kind]}: p-values up to .05 {_type_one(rows)}." for kind, rows in kinds]
-    return "\n".join(lines)
-
-
 def _tested(table: pd.DataFrame) -> pd.DataFrame:
     """Rows whose p-values are used: of decisions those of unique atoms."""
     used = (table["kind"] == "codes") | table["atom"].str.startswith("unique")

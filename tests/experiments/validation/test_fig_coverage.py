@@ -113,15 +113,8 @@ def test_a_cell_that_differs_from_the_committed_table_is_refused():
         fig_coverage.check(twice.iloc[:8], committed)
 
 
-def test_the_committed_table_says_what_the_notebook_says():
+def test_the_committed_table_supports_what_the_notebook_advises():
     table = tables.read(load_preset("offline").table(fig_coverage.TABLE), fig_coverage.COLUMNS)
-    short = fig_coverage.short(table).query("kind != 'codes'")
-    worst = short.iloc[0]
-    assert (worst["kind"], worst["law"], worst["n_samples"]) == ("resampled", "all inputs new", 256)
-    same = short["law"].eq("same information")
-    assert same.any() and (short.loc[same, "n_samples"] == 1024).all()
-    assert (short.loc[~short["law"].eq("all inputs new"), "coverage"] >= 0.88).all()
-    assert (short["n_samples"] > 64).all()
     tied = table.query("law == 'same information' and estimator == 'halves'")
     assert (tied.loc[tied["atom"] == "redundancy", "bias_bits"] < 0).all()
     held = table.set_index(["estimator", "law", "atom"])["coverage"]
@@ -131,8 +124,6 @@ def test_the_committed_table_says_what_the_notebook_says():
     assert minimum.is_monotonic_increasing and minimum.max() < 0.8
     codes = table[table["kind"] == "codes"]
     assert codes.loc[codes["truth_bits"].abs() < 1e-6, "rejected"].mean() <= 0.05
-    text = fig_coverage.answer(table)
-    assert text.count("coverage at least .90") == 3 and text.count("where the truth is 0") == 3
     unique = table[(table["estimator"] == "halves") & table["atom"].str.startswith("unique")]
     found, is_zero = unique["rejected"].astype(float), unique["truth_bits"].abs() < 1e-6
     assert set(unique["law"][is_zero]) == {"same information", "all inputs new"}
