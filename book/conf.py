@@ -17,11 +17,16 @@ nb_merge_streams = True
 default_role = "code"
 add_module_names = False
 maximum_signature_line_length = 80
+autodoc_typehints = "none"
 napoleon_google_docstring = False
+napoleon_use_ivar = True
 mathjax_path = "mathjax/tex-mml-chtml.js"
 html_theme = "sphinx_book_theme"
 html_static_path = ["_static"]
 html_css_files = ["book.css"]
+# excerpts of found pages are fetched, which a browser refuses for files
+FILES = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
+html_js_files = [(None, {"body": FILES})]
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {
     "use_repository_button": True,

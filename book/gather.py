@@ -39,7 +39,7 @@ BAR = re.compile(r"\d+%\|")
 WARNING = re.compile(r"^\S+?:\d+: (?=\w*Warning: )")
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]*)(#[^)\s]*)?\)")
 COLAB = """\
-```python
+```ipython3
 !git clone --depth 1 {repository}
 !pip install --quiet --editable "./{name}[notebooks]"
 %cd {name}
@@ -65,7 +65,7 @@ def main(preset: str, output: str) -> int:
         write_notebook(path, run if run.exists() else path, preset, source)
     for path in sorted(ROOT.glob("book/*.md")):
         write_page(path, source, paths)
-    write(source / "book/gallery.md", gallery(paths, source))
+    write(source / "book/gallery.md", gallery(paths, source, preset))
     write(source / "book/api.md", api())
     if missing:
         text = f"{len(missing)} of {len(paths)} notebooks have no run of the preset {preset} and "
@@ -133,12 +133,16 @@ def write_page(path: Path, source: Path, paths: list[Path]) -> None:
         return write(source / at, linked(text, at, source))
     names = sorted({p.stem for p in path.parent.glob("*.md")} - {"index", *MADE})
     names.sort(key=lambda name: PAGES.index(name) if name in PAGES else len(PAGES))
-    guide = "".join(f"book/{name}\n" for name in names)
-    trees = f"```{{toctree}}\n:hidden:\n:caption: Guide\n\n{guide}```\n"
+    groups = {"Guide": [f"book/{name}" for name in names]}
     for heading, group in by_folder(paths):
-        entries = "".join(p.relative_to(ROOT).with_suffix("").as_posix() + "\n" for p in group)
-        trees += f"\n```{{toctree}}\n:hidden:\n:caption: {heading}\n\n{entries}```\n"
-    write(source / "index.md", linked(text, at, source, "").replace("% contents", trees))
+        groups[heading] = [p.relative_to(ROOT).with_suffix("").as_posix() for p in group]
+    trees = (
+        "\n".join(["```{toctree}", ":hidden:", f":caption: {heading}", "", *entries, "```\n"])
+        for heading, entries in groups.items()
+        if entries
+    )
+    text = linked(text, at, source, "").replace("% contents", "\n".join(trees))
+    write(source / "index.md", text)
 
 
 def by_folder(paths: list[Path]) -> list[tuple[str, list[Path]]]:
@@ -194,8 +198,10 @@ def named(text: str, at: str) -> str:
         found = [
             p.relative_to(ROOT).as_posix() for p in ROOT.glob(f"notebooks/**/{match[1]}.ipynb")
         ]
-        found = [path for path in found if path != at]
-        return f"[{match[0]}]({posixpath.relpath(found[0], folder)})" if found else match[0]
+        found.sort(key=lambda path: posixpath.dirname(path) != folder)
+        if not found or found[0] == at:
+            return match[0]
+        return f"[{match[0]}]({posixpath.relpath(found[0], folder)})"
 
     return re.sub(r"(?<!\[)`((?:fig|table)\d*_\w+)`", link, text)
 
@@ -250,7 +256,7 @@ def without_paths(text: str) -> str:
     return re.sub(rf"{re.escape(str(Path.home()))}|/tmp/[\w./-]*/", "", text)
 
 
-def gallery(paths: list[Path], source: Path) -> str:
+def gallery(paths: list[Path], source: Path, preset: str) -> str:
     """Cards of all notebooks: figure, question, and the answer of an executed one."""
     text = "# Gallery\n\nEach picture leads to the notebook that makes it.\n"
     for heading, group in by_folder(paths):
@@ -261,13 +267,23 @@ def gallery(paths: list[Path], source: Path) -> str:
             figure = ROOT / "figures" / at.relative_to("notebooks").with_suffix(".png")
             top = ""
             if figure.exists():
-                thumbnail = f"_thumbnails/{figure.stem}.webp"
+                thumbnail = f"_thumbnails/{figure.relative_to(ROOT / 'figures').as_posix()}"
                 picture(figure, source / thumbnail, THUMBNAIL)
                 top = f":img-top: ../{thumbnail}\n:img-alt: {title.replace('$', '')}\n"
             link = f":link: ../{at.with_suffix('').as_posix()}\n:link-type: doc\n"
-            text += f":::{{grid-item-card}} {title}\n{link}{top}:::\n\n"
+            answer = first_answer(ROOT / "build" / preset / at) if preset != "smoke" else ""
+            text += f":::{{grid-item-card}} {title}\n{link}{top}\n{answer}\n:::\n\n"
         text += "::::\n"
     return text
+
+
+def first_answer(run: Path) -> str:
+    """The first sentence that an executed notebook computes as its answer."""
+    cells = json.loads(run.read_text(encoding="utf-8"))["cells"] if run.exists() else []
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    texts = ["".join(output.get("data", {}).get("text/markdown", "")) for output in outputs]
+    found = [re.match(r"\*\*Answer\.\*\*\s+(.*?[.?!])(?=\s+[A-Z]|$)", text, re.S) for text in texts]
+    return next((match[1] for match in found if match), "")
 
 
 def api() -> str:
@@ -278,7 +294,7 @@ def api() -> str:
         value = getattr(pidlib, name)
         kind = "module" if inspect.ismodule(value) else "class" if inspect.isclass(value) else ""
         where = f"{value.__name__}" if kind == "module" else f"{value.__module__}.{name}"
-        members = "   :members:\n" if kind == "module" else ""
+        members = "   :members:\n" if kind else ""
         directive = f".. auto{kind or 'function'}:: {where}\n{members}"
         text += f"\n## `{name}`\n\n```{{eval-rst}}\n{directive}```\n"
     return text
