@@ -194,7 +194,7 @@ lab: $(READY) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 clean: ## remove runs, except the cache, .venv and build/paper
-	rm -rf build/smoke build/offline tests/runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf build/smoke build/offline build/book* tests/runs .pytest_cache .ruff_cache .hypothesis
 
 clean-cache: clean ## also remove data/cache, the extractions of the offline preset
 	rm -rf data/cache

@@ -15,7 +15,6 @@ myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
 default_role = "code"
-add_module_names = False
 maximum_signature_line_length = 80
 autodoc_typehints = "none"
 napoleon_google_docstring = False

@@ -269,7 +269,7 @@ def gallery(paths: list[Path], source: Path, preset: str) -> str:
             if figure.exists():
                 thumbnail = f"_thumbnails/{figure.relative_to(ROOT / 'figures').as_posix()}"
                 picture(figure, source / thumbnail, THUMBNAIL)
-                top = f":img-top: ../{thumbnail}\n:img-alt: {title.replace('$', '')}\n"
+                top = f":img-top: ../{thumbnail}\n:img-alt: {json.dumps(title)}\n"
             link = f":link: ../{at.with_suffix('').as_posix()}\n:link-type: doc\n"
             answer = first_answer(ROOT / "build" / preset / at) if preset != "smoke" else ""
             text += f":::{{grid-item-card}} {title}\n{link}{top}\n{answer}\n:::\n\n"
@@ -292,10 +292,11 @@ def api() -> str:
     text = f"# Public names\n\n{inspect.getdoc(pidlib)}\n"
     for name in pidlib.__all__:
         value = getattr(pidlib, name)
-        kind = "module" if inspect.ismodule(value) else "class" if inspect.isclass(value) else ""
-        where = f"{value.__name__}" if kind == "module" else f"{value.__module__}.{name}"
-        members = "   :members:\n" if kind else ""
-        directive = f".. auto{kind or 'function'}:: {where}\n{members}"
+        is_module = inspect.ismodule(value)
+        kind = "module" if is_module else "class" if inspect.isclass(value) else "function"
+        where = value.__name__ if is_module else f"pidlib.{name}"
+        members = "   :members:\n" if kind != "function" else ""
+        directive = f".. auto{kind}:: {where}\n{members}"
         text += f"\n## `{name}`\n\n```{{eval-rst}}\n{directive}```\n"
     return text
 

@@ -117,7 +117,7 @@ function mount(root, gates, looks) {
     const scale = Math.max(1, Math.log2(table[0][0].length));
     root.querySelectorAll(".bar").forEach((bar, i) => {
       bar.querySelector(".fill").style.width = `${(100 * Math.max(0, bits[i])) / scale}%`;
-      bar.querySelector("output").textContent = `${(bits[i] + 1e-9).toFixed(3)} bits`;
+      bar.querySelector("output").textContent = `${Math.max(0, bits[i]).toFixed(3)} bits`;
     });
     root.querySelector(".certificate").textContent = result
       ? `I(Y; X1) = ${result.i1.toFixed(3)}, I(Y; X2) = ${result.i2.toFixed(3)}, I(Y; X1, X2) = ${result.i12.toFixed(3)} bits. ` +

@@ -33,10 +33,12 @@ class Page:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen([*command, "about:blank"], **quiet)
         port = self._eventually(self._port)
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/json/list", timeout=WAIT) as answer:
+        local = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with local.open(f"http://127.0.0.1:{port}/json/list", timeout=WAIT) as answer:
             tabs = [tab for tab in json.load(answer) if tab["type"] == "page"]
         address = tabs[0]["webSocketDebuggerUrl"]
-        self.socket = websocket.create_connection(address, timeout=WAIT, suppress_origin=True)
+        options = {"suppress_origin": True, "http_no_proxy": ["127.0.0.1"]}
+        self.socket = websocket.create_connection(address, timeout=WAIT, **options)
         for domain in ("Page", "Runtime", "Log", "Network"):
             self.call(f"{domain}.enable")
         self.resize(width, height)
