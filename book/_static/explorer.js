@@ -5,7 +5,7 @@
 // log A. Every I comes with a certified interval: a dual value below, a feasible coupling above.
 "use strict";
 
-const TINY = 1e-300, TOL = 1e-6, FLOOR = 1e-2, STEPS = 4000; // TOL in bits
+const TINY = 1e-300, TOL = 1e-6, FLOOR = 1e-2, STEPS = 1000; // TOL in bits
 const xlogy = (x, y) => (x > 0 ? x * Math.log(y) : 0);
 const sum = (values) => values.reduce((total, value) => total + value, 0);
 const rows = (m) => m.map(sum);
