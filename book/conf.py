@@ -14,6 +14,7 @@ myst_enable_extensions = ["attrs_block", "attrs_inline", "colon_fence", "dollarm
 myst_heading_anchors = 3
 nb_execution_mode = "off"
 nb_merge_streams = True
+nb_render_markdown_format = "myst"
 default_role = "code"
 maximum_signature_line_length = 80
 autodoc_typehints = "none"

@@ -17,6 +17,7 @@ import re
 import shutil
 import sys
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
@@ -164,18 +165,20 @@ def write_notebook(path: Path, run: Path, preset: str, source: Path) -> None:
     """Write a notebook: code folded, outputs cleaned, a line on how to run it below the title."""
     at = path.relative_to(ROOT).as_posix()
     notebook = json.loads(run.read_text(encoding="utf-8"))
-    folder, executed, seen = posixpath.dirname(at), run != path, set()
-    cells = []
+    folder, executed, seen, cells = posixpath.dirname(at), run != path, set(), []
+
+    def mended(text: str) -> str:
+        return linked(named(text, at), at, source)
+
     for cell in notebook["cells"]:
         text, tags = "".join(cell["source"]), cell["metadata"].get("tags", [])
         if "injected-parameters" in tags:
             continue
         if cell["cell_type"] == "markdown":
-            text = linked(named(text, at), at, source)
-            cells.append({"cell_type": "markdown", "metadata": {}, "source": text})
+            cells.append({"cell_type": "markdown", "metadata": {}, "source": mended(text)})
             continue
         metadata = {"tags": ["hide-input"]} if folder.count("/") else {}
-        outputs = clean(cell.get("outputs", []), seen)
+        outputs = clean(cell.get("outputs", []), seen, mended)
         fields = {"execution_count": None, "metadata": metadata, "outputs": outputs}
         cells.append({"cell_type": "code", **fields, "source": text})
     figure = at.replace("notebooks", "figures", 1).replace(".ipynb", ".png")
@@ -222,8 +225,8 @@ def how_to_run(at: str, executed: bool, preset: str) -> str:
     )
 
 
-def clean(outputs: list[dict], seen: set[str]) -> list[dict]:
-    """Outputs without bars, repeated warnings and paths; with smaller pictures."""
+def clean(outputs: list[dict], seen: set[str], mended: Callable[[str], str] = str) -> list[dict]:
+    """Outputs without bars, repeated warnings and paths; with smaller pictures, mended links."""
     kept: list[dict] = []
     for output in outputs:
         if output["output_type"] == "stream":
@@ -246,6 +249,8 @@ def clean(outputs: list[dict], seen: set[str]) -> list[dict]:
                 data[kind] = base64.b64encode(encoded.getvalue()).decode()
             elif isinstance(value, str | list):
                 data[kind] = without_paths("".join(value))
+        if "text/markdown" in data:
+            data["text/markdown"] = mended(data["text/markdown"])
         kept.append(dict(output, data=data, metadata={}))
     return kept
 
