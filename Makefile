@@ -170,7 +170,7 @@ $(BOOK)-parts/.ready: book/parts.py $(SOURCES) | $(READY)
 	@touch $@
 
 book: $(BOOK)-env/.ready $(BOOK)-parts/.ready ## the notebooks as a web site, with an explorer: 26 MB to download
-	$(WITHBOOK) book/gather.py $(PRESET) $(BOOK)
+	$(WITHBOOK) book/gather.py $(notdir $(BUILD)) $(BOOK)
 	@echo "wrote $(BOOK)/index.html"
 
 book-test: book ## open the book in Chromium, without a screen: a minute

@@ -107,6 +107,8 @@ def linked(text: str, at: str, source: Path, base: str | None = None) -> str:
         if not target or re.match(r"[a-z]+:", target):
             return match[0]
         path = posixpath.normpath(posixpath.join(folder, target))
+        if path == "book/index.md":
+            return f"{label}({posixpath.relpath('index.md', base or '.')}{anchor})"
         if label.startswith("!") and (ROOT / path).exists():
             picture(ROOT / path, source / path, WIDEST)
         elif not in_book(path):
@@ -256,9 +258,11 @@ def clean(outputs: list[dict], seen: set[str], mended: Callable[[str], str] = st
 
 
 def without_paths(text: str) -> str:
-    """Text with the folder of the repository, and others of this machine, taken off."""
+    """Text without the folders of the repository, of the user and of temporary files."""
     text = text.replace(f"{ROOT}{os.sep}", "").replace(str(ROOT), ".")
-    return re.sub(rf"{re.escape(str(Path.home()))}|/tmp/[\w./-]*/", "", text)
+    if len(str(Path.home())) > 1:
+        text = text.replace(str(Path.home()), "~")
+    return re.sub(r"/tmp/[\w./-]*/", "", text)
 
 
 def gallery(paths: list[Path], source: Path, preset: str) -> str:

@@ -36,6 +36,7 @@ def test_outputs_lose_bars_and_paths_and_show_each_warning_once():
         ("gallery.md#omni", "gallery.md#omni"),
         ("../data/README.md", f"{gather.REPOSITORY}/blob/main/data/README.md"),
         ("../notebooks/gone.ipynb", f"{gather.REPOSITORY}/blob/main/notebooks/gone.ipynb"),
+        ("index.md", "../index.md"),
         ("#below", "#below"),
         ("https://arxiv.org/abs/2606.00959", "https://arxiv.org/abs/2606.00959"),
     ],
