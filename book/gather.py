@@ -34,7 +34,9 @@ HEADINGS = {  # folders of notebooks, in the order of the book; others follow
     "real": "Real parts and models",
 }
 MADE = ("gallery", "explorer", "samples", "clips", "api")  # pages of the index; others are guides
-PAGES = "running your_model cluster map data faq glossary contributing".split()  # others follow
+PAGES = (
+    "running your_model cluster map data faq glossary contributing changelog".split()
+)  # others follow
 WIDEST, THUMBNAIL = 1400, 640  # pixels of pictures
 BAR = re.compile(r"\d+%\|")
 WARNING = re.compile(r"^\S+?:\d+: (?=\w*Warning: )")
@@ -98,7 +100,7 @@ def in_book(path: str) -> bool:
 
 
 def linked(text: str, at: str, source: Path, base: str | None = None) -> str:
-    """Mend the links of Markdown at the path `at`; the page lies in the folder `base`."""
+    """Mend the links of Markdown at `at`, and copy figures; `base` is the folder of the page."""
     folder = posixpath.dirname(at)
     base = folder if base is None else base
 
@@ -109,7 +111,7 @@ def linked(text: str, at: str, source: Path, base: str | None = None) -> str:
         path = posixpath.normpath(posixpath.join(folder, target))
         if path == "book/index.md":
             return f"{label}({posixpath.relpath('index.md', base or '.')}{anchor})"
-        if label.startswith("!") and (ROOT / path).exists():
+        if path.endswith(".png") and (ROOT / path).exists():
             picture(ROOT / path, source / path, WIDEST)
         elif not in_book(path):
             return f"{label}({REPOSITORY}/blob/main/{quote(path)}{anchor})"
@@ -123,6 +125,8 @@ def picture(path: Path | io.BytesIO, target: Path | io.BytesIO, width: int) -> N
     from PIL import Image
 
     if isinstance(target, Path):
+        if target.exists():
+            return
         target.parent.mkdir(parents=True, exist_ok=True)
     image = Image.open(path).convert("RGB")
     image.thumbnail((width, image.height), Image.Resampling.LANCZOS, reducing_gap=3)
@@ -133,7 +137,7 @@ def write_page(path: Path, source: Path, paths: list[Path]) -> None:
     """Copy a page of text; the index lists all pages and notebooks."""
     at, text = path.relative_to(ROOT).as_posix(), path.read_text(encoding="utf-8")
     if path.stem != "index":
-        return write(source / at, linked(text, at, source))
+        return write(source / at, linked(named(text, at), at, source))
     names = sorted({p.stem for p in path.parent.glob("*.md")} - {"index", *MADE})
     names.sort(key=lambda name: PAGES.index(name) if name in PAGES else len(PAGES))
     groups = {"Guide": [f"book/{name}" for name in names]}
@@ -200,13 +204,11 @@ def named(text: str, at: str) -> str:
     folder = posixpath.dirname(at)
 
     def link(match: re.Match) -> str:
-        found = [
-            p.relative_to(ROOT).as_posix() for p in ROOT.glob(f"notebooks/**/{match[1]}.ipynb")
-        ]
-        found.sort(key=lambda path: posixpath.dirname(path) != folder)
-        if not found or found[0] == at:
+        paths = [p.relative_to(ROOT) for p in ROOT.glob(f"notebooks/**/{match[1]}.ipynb")]
+        found = [p for p in paths if p.parent.as_posix() == folder] or paths
+        if len(found) != 1 or found[0].as_posix() == at:
             return match[0]
-        return f"[{match[0]}]({posixpath.relpath(found[0], folder)})"
+        return f"[{match[0]}]({posixpath.relpath(found[0].as_posix(), folder)})"
 
     return re.sub(r"(?<!\[)`((?:fig|table)\d*_\w+)`", link, text)
 

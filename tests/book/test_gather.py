@@ -54,6 +54,7 @@ def test_names_of_notebooks_become_links():
     at = "notebooks/validation/fig_bias.ipynb"
     assert gather.named("see `fig_clips`", at) == "see [`fig_clips`](../omni/fig_clips.ipynb)"
     assert gather.named("`fig_bias`, `fig_none`", at) == "`fig_bias`, `fig_none`"
+    assert gather.named("`fig_layers`", "book/a.md") == "`fig_layers`"  # there are two
 
 
 def test_every_notebook_is_in_one_section():
