@@ -117,7 +117,7 @@ def samples(folder: Path) -> str:
 
 def card(sample: benchmarks.Sample, picture: str, given: dict, local: dict) -> str:
     """HTML of one sample: distributions over the candidates by input, and local atoms."""
-    flat = {name: np.ptp(values) < UNDECIDED for name, values in given.items()}
+    flat = {name: bool(np.ptp(values) < UNDECIDED) for name, values in given.items()}
     head = "".join(f"<th>{name}</th>" for name in ("", "both", "picture", "question"))
     body = ""
     for k, candidate in enumerate(sample.candidates):
