@@ -96,7 +96,7 @@ def samples(folder: Path) -> str:
             local = {name: float(result.local[name][index]) for name in ATOMS}
             given = {name: values[index] for name, values in rows.items()}
             cards.append(card(sample, f"../_static/{picture}", given, local))
-        atoms = ", ".join(f"{ATOM_STYLES[k][1]} {result.pid.atoms[k]:.2f}" for k in ATOMS)
+        atoms = ", ".join(f"{ATOM_STYLES[k][1]} {short(result.pid.atoms[k])}" for k in ATOMS)
         accuracy, moved = extraction.accuracy(), max(result.reconciliation.values())
         parts.append(
             f"## {benchmark}\n\nMeans over {N} samples, in bits: {atoms}. Accuracy {accuracy:.2f}; "
@@ -107,12 +107,17 @@ def samples(folder: Path) -> str:
         f"What the mini `{MODEL}` answers to both picture and question, to the picture with the "
         "question masked, and to the question with the picture masked (means over draws of the "
         "noise), and the local atoms of the sample in bits. Their means over samples are the "
-        "atoms; single ones can be negative. A gray column is uniform: the candidates had too "
+        "atoms, here not corrected for the number of samples; single ones can be negative. A gray column is uniform: the candidates had too "
         "little probability in every draw (*fallback*). The right answer is bold. The mini is "
         "trained from scratch on these synthetic tasks; no number here says anything about a large "
         "model."
     )
     return f"# Samples, one by one\n\n{text}\n\n" + "\n".join(parts)
+
+
+def short(bits: float) -> str:
+    """Two digits, without a negative zero."""
+    return f"{round(bits, 2) + 0.0:.2f}"
 
 
 def card(sample: benchmarks.Sample, picture: str, given: dict, local: dict) -> str:
@@ -129,7 +134,7 @@ def card(sample: benchmarks.Sample, picture: str, given: dict, local: dict) -> s
         body += f"<tr><th>{mark.format(escape(candidate))}</th>{cells}</tr>"
     bars = "".join(
         f'<tr><th>{ATOM_STYLES[name][1]}</th><td class="local" style="--b:{bits:.3f};'
-        f'--c:{ATOM_STYLES[name][2]}">{round(bits, 2) + 0.0:.2f}</td></tr>'
+        f'--c:{ATOM_STYLES[name][2]}">{short(bits)}</td></tr>'
         for name, bits in local.items()
     )
     return (
