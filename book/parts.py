@@ -107,10 +107,10 @@ def samples(folder: Path) -> str:
         f"What the mini `{MODEL}` answers to both picture and question, to the picture with the "
         "question masked, and to the question with the picture masked (means over draws of the "
         "noise), and the local atoms of the sample in bits. Their means over samples are the "
-        "atoms, here not corrected for the number of samples; single ones can be negative. A gray column is uniform: the candidates had too "
-        "little probability in every draw (*fallback*). The right answer is bold. The mini is "
-        "trained from scratch on these synthetic tasks; no number here says anything about a large "
-        "model."
+        "atoms, here not corrected for the number of samples; single ones can be negative. A gray "
+        "column is uniform: the candidates had too little probability in every draw (*fallback*). "
+        "The right answer is bold. The mini is trained from scratch on these synthetic tasks; no "
+        "number here says anything about a large model."
     )
     return f"# Samples, one by one\n\n{text}\n\n" + "\n".join(parts)
 
