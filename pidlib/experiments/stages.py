@@ -14,7 +14,7 @@ from jaxtyping import Float
 
 from pidlib.experiments import style
 from pidlib.experiments.statistics import centered_interval
-from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, booktabs, declare
+from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, declare
 from pidlib.profiles.modes import Measured, permutation_test
 
 Curves = Mapping[str, Float[np.ndarray, "L *draws"]]  # atoms in bits after all L blocks
@@ -33,16 +33,12 @@ CLAIM_COLUMNS = declare(
 
 
 class Claim(NamedTuple):
-    """A predicted inequality: a statistic is above or below a bound, by more than a margin.
+    """A predicted inequality: a statistic is above or below a bound, by more than a margin."""
 
-    ``label`` is the statistic in LaTeX; ``early`` marks those that read the end of the first stage.
-    """
-
-    label: str
     above: bool
     bound: float = 0.0
     margin: float = 0.0
-    early: bool = False
+    early: bool = False  # reads the end of the first stage
 
 
 def stage_blocks(blocks: int) -> tuple[int, int]:
@@ -147,19 +143,3 @@ def legend_handles(null: str) -> list[style.Artist]:
     line = {"color": style.FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1))}
     words = "first and last stage, as published"
     return [style.handle(null, **line), style.swatch(words, color=style.NULL, alpha=0.45)]
-
-
-def latex_claims(table: pd.DataFrame, claims: Claims) -> str:
-    """Tested claims in LaTeX: + if a claim holds, - if its opposite does, a circle if open."""
-    signs = {"holds": "+", "against": "-", "open": r"\circ"}
-    header = ["benchmark", "model", *(claim.label for claim in claims.values())]
-    rows = style.minis_line(table["model"], len(header))
-    for (benchmark, model), group in table.groupby(["benchmark", "model"], sort=False):
-        tested = group.set_index("statistic").loc[list(claims)]
-        cells = [
-            None if pd.isna(value) else f"${round(value, 2) + 0.0:.2f}^{{{signs[sign]}}}$"
-            for value, sign in zip(tested["value"], tested["verdict"], strict=True)
-        ]
-        names = style.benchmark_name(benchmark), style.model_name(model)
-        rows.append([*names, *cells])
-    return booktabs(header, rows, align="ll" + "r" * len(claims))

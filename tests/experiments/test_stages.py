@@ -5,8 +5,8 @@ import pytest
 
 from pidlib.experiments.stages import Claim, check_claims, stage_blocks, verdict
 
-RISES = Claim("a slope", above=True, margin=0.05)
-FALLS = Claim("a slope", above=False, margin=0.05)
+RISES = Claim(above=True, margin=0.05)
+FALLS = Claim(above=False, margin=0.05)
 
 
 def test_blocks_are_within_their_stages():
@@ -31,7 +31,7 @@ def test_verdicts(claim, low, high, expected):
 
 
 def test_claims_without_finite_draws_are_open_and_late_readings_do_not_refute():
-    claims = {"missing": RISES, "early": Claim("a share", above=False, bound=0.1, early=True)}
+    claims = {"missing": RISES, "early": Claim(above=False, bound=0.1, early=True)}
     values = {"missing": np.nan, "early": 0.9}
     draws = {"missing": np.full(3, np.nan), "early": np.array([0.89, 0.9, 0.91])}
     four = check_claims(claims, values, draws, 4)  # first reading at 25 % of the depth

@@ -23,12 +23,11 @@ _ACCURACIES = ("accuracy", "accuracy_sounding", "accuracy_silent")
 COLUMNS = {"fig_gate": declare("needs", ATOMS, *_ACCURACIES, required="needs")}
 COLUMNS["fig_gate_claims"] = CLAIM_COLUMNS
 NEEDS = ("both", "vision")  # what the questions of a pair need
-_LATE, _BEFORE = r"\Delta S(\mathrm{late})", r"\Delta S(\mathrm{before})"
 CLAIMS = {  # differences are without need for fusion minus with it, in bits
-    "late_synergy": Claim(f"${_LATE}$", above=False, margin=0.05),
-    "later_than_before": Claim(f"${_LATE} - {_BEFORE}$", above=False, margin=0.05),
-    "vision_parts": Claim(r"$|\Delta U_v|(\mathrm{before})$", above=False, bound=0.1),
-    "audio_parts": Claim(r"$|\Delta U_a|(\mathrm{before})$", above=False, bound=0.1),
+    "late_synergy": Claim(above=False, margin=0.05),
+    "later_than_before": Claim(above=False, margin=0.05),
+    "vision_parts": Claim(above=False, bound=0.1),
+    "audio_parts": Claim(above=False, bound=0.1),
 }
 CONSEQUENCES = ("late_synergy",)  # follow from correct answers to both questions
 _HOLLOW = {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"}
@@ -114,9 +113,3 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles += profiles.legend_handles()
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     return figure
-
-
-def latex(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The tested claims except `CONSEQUENCES`."""
-    shown = {name: claim for name, claim in CLAIMS.items() if name not in CONSEQUENCES}
-    return stages.latex_claims(tables["fig_gate_claims"], shown)

@@ -13,13 +13,11 @@ from pidlib.experiments.omni import profiles
 from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, Curves, Values
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
-_MIDDLE = r"$\Delta_{\mathrm{mid}} U_v/\max U_v - \Delta_{\mathrm{mid}}$"
-_LEVELS_OFF = r"$U_v'(\mathrm{mid}) - U_v'(\mathrm{late})$"
 CLAIMS = {
-    "vision_lead": Claim("$h(S) - h(U_v)$", above=True, margin=0.05),
-    "vision_middle": Claim(_MIDDLE, above=True, margin=0.05, early=True),
-    "vision_levels_off": Claim(_LEVELS_OFF, above=True, margin=0.05, early=True),
-    "synergy_late": Claim("$1 - S_{.8}/S$", above=True, bound=0.5),
+    "vision_lead": Claim(above=True, margin=0.05),
+    "vision_middle": Claim(above=True, margin=0.05, early=True),
+    "vision_levels_off": Claim(above=True, margin=0.05, early=True),
+    "synergy_late": Claim(above=True, bound=0.5),
 }
 _DASHED = (0, (4, 2))
 
@@ -99,8 +97,3 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles = [*style.atom_lines(style.MARKERS, style.SENSORY), *profiles.legend_handles(), half]
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
-
-
-def latex(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The tested claims."""
-    return stages.latex_claims(tables["fig_layers_claims"], CLAIMS)

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from pidlib.experiments import Preset, Request, booktabs, decision_profiles, style
+from pidlib.experiments import Preset, Request, decision_profiles, style
 from pidlib.experiments.real import table_profiles
 from pidlib.experiments.statistics import Z95
-from pidlib.experiments.tables import heading
 
 COLUMNS, MODE, LEAST = table_profiles.COLUMNS, "resampled", 0.1  # bits that count as another atom
 
@@ -108,17 +107,3 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = [*style.atom_points(), style.null_handle("null: answers permuted")]
     result.legend(handles=handles, loc="outside upper center", ncols=5)
     return result
-
-
-def latex(table: pd.DataFrame) -> str:
-    """The atoms of each model by task and mode, with accuracies."""
-    header = ["task", "model", "accuracy", *map(style.SYMBOLS.get, style.VISION_LANGUAGE)]
-    lines: list[list] = []
-    for mode, block in table.groupby("unimodal", sort=False):
-        lines.append(heading(f"{mode}: bits", len(header), r"\midrule" * bool(lines)))
-        block = block.iloc[np.argsort(pd.factorize(block["benchmark"])[0], kind="stable")]
-        for (task, model), rows in block.groupby(["benchmark", "model"], sort=False):
-            bits = rows.assign(bits=style.best(rows)).set_index("atom")["bits"]
-            cells = map(float, (rows["accuracy"].iloc[0], *bits[list(style.VISION_LANGUAGE)]))
-            lines.append([table_profiles.name(task), style.model_name(model), *cells])
-    return booktabs(header, lines, align="ll" + "r" * 5, digits=2)

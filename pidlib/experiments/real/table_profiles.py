@@ -18,7 +18,7 @@ ACCURACIES = ("accuracy", "accuracy_vision", "accuracy_language")
 COLUMNS = declare(
     ATOMS, *ACCURACIES, "fallback margin margin_low margin_high verdict", expected="boolean"
 )
-_DOMINANCE = stages.Claim("least expected atom minus largest other one", above=True)
+_DOMINANCE = stages.Claim(above=True)
 _SIGNS = {"holds": "+", "against": "$-$", "open": r"$\circ$"}
 
 

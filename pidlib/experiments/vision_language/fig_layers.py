@@ -21,12 +21,12 @@ TOLERANCE = 1e-4  # bits
 MIDDLE = stages.LAST_START - stages.FIRST_END  # the length of the middle stage
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": stages.CLAIM_COLUMNS}
 
-CLAIMS = {"silence": Claim(r"$I_{.2}/I_{\max}$", above=False, bound=0.1, early=True)}
-CLAIMS |= {"accumulation": Claim(r"$\Delta(I - S)$", above=True, margin=0.05)}
-CLAIMS |= {"middle_share": Claim(r"$\Delta(I - S)/\max$", above=True, bound=MIDDLE, early=True)}
-CLAIMS |= {"late_share": Claim("$1 - S_{.8}/S$", above=True, bound=0.5)}
-CLAIMS |= {"synergy_slope": Claim("$S'$", above=True, margin=0.05)}
-CLAIMS |= {"language_slope": Claim(r"$U_\ell'$", above=False, margin=0.05)}
+CLAIMS = {"silence": Claim(above=False, bound=0.1, early=True)}
+CLAIMS |= {"accumulation": Claim(above=True, margin=0.05)}
+CLAIMS |= {"middle_share": Claim(above=True, bound=MIDDLE, early=True)}
+CLAIMS |= {"late_share": Claim(above=True, bound=0.5)}
+CLAIMS |= {"synergy_slope": Claim(above=True, margin=0.05)}
+CLAIMS |= {"language_slope": Claim(above=False, margin=0.05)}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -111,8 +111,3 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles = [*style.atom_lines(style.MARKERS), *stages.legend_handles("null")]
     result.legend(handles=handles, loc="outside upper center", ncols=6)
     return result
-
-
-def latex(tables: Mapping[str, pd.DataFrame]) -> str:
-    """The tested statistics of the stages."""
-    return stages.latex_claims(tables["fig_layers_claims"], CLAIMS)

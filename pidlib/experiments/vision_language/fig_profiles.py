@@ -94,10 +94,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
 
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Atoms with interval and null, by mode; below, diagnostics and information of each source.
-
-    The last columns are by how much redundancy and synergy by other definitions are larger.
-    """
+    """Atoms with interval and null, by mode; last, by how much R and S of others are larger."""
     table = tables["fig_profiles_diagnostics"]
     labels = table["benchmark"].map(style.benchmark_name), table["model"].map(style.model_name)
     names = list(zip(*(label.str.replace("_", r"\_") for label in labels), strict=True))
@@ -114,18 +111,7 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
             bits = (_cell(row, f"{mode}_{atom}") for atom in style.VISION_LANGUAGE)
             known = added.reindex([(mode, row["benchmark"], row["model"])]).to_numpy()[0]
             rows.append([*name, *bits, *known])
-    above = booktabs(header, rows, align="ll" + "r" * 6, digits=2)
-    # I is the information of each source as answered, averaged, and reconciled.
-    information = (rf"I^\mathrm{{{name}}}" for name in ("ans", "mean", "rec"))
-    symbols = [*product((r"\mathrm{acc}", "H", "f"), ("", "_v", r"_\ell"))]
-    symbols += product(("s", "d", *information), ("_v", r"_\ell"))
-    named, parts = list(zip(symbols, DIAGNOSTICS, strict=True)), [above]
-    for part in (named[:-6], named[-6:]):
-        values = table[[column for _, column in part]].itertuples(index=False)
-        rows = [[*name, *row] for name, row in zip(names, values, strict=True)]
-        header = ["benchmark", "model", *(f"${symbol}{side}$" for (symbol, side), _ in part)]
-        parts.append(booktabs(header, rows, align="ll" + "r" * len(part), digits=2))
-    return "\n\\medskip\n\n".join(parts)
+    return booktabs(header, rows, align="ll" + "r" * 6, digits=2)
 
 
 def _cell(row: Mapping[str, float], name: str) -> str | None:

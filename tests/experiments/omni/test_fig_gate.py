@@ -3,25 +3,21 @@
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from experiments.omni.synthetic import SETTINGS, answering, nothing, sight, xor
-from experiments.omni.test_fig_layers import claim_rows, curves
 from pidlib.benchmarks import micro_av
 from pidlib.experiments import stages
 from pidlib.experiments.extractions import Extracted
 from pidlib.experiments.omni import fig_gate, profiles
 from pidlib.experiments.omni.fig_gate import (
     CLAIMS,
-    COLUMNS,
     accuracy_by_named_object,
     gate,
     question_pairs,
 )
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.stages import verdict
-from pidlib.experiments.tables import validate
 
 
 def test_gate_by_hand():
@@ -101,14 +97,3 @@ def test_an_open_gate_is_visible_where_the_silent_object_is_named():
     assert accuracies(0)["accuracy_sounding"] == 1
     assert accuracies(0)["accuracy_silent"] == pytest.approx(0.5, abs=0.2)
     assert set(accuracy_by_named_object(answering([sight]))) == {"accuracy"}
-
-
-def test_latex_has_the_claims_of_each_model():
-    both = curves(needs="both", accuracy=1.0)
-    accuracies = {"accuracy": 0.9, "accuracy_sounding": 1.0, "accuracy_silent": 0.8}
-    vision = curves(needs="vision", **accuracies)
-    table = validate(pd.concat([both, vision]), COLUMNS["fig_gate"])
-    claims = claim_rows(CLAIMS, COLUMNS["fig_gate_claims"])
-    text = fig_gate.latex({"fig_gate": table, "fig_gate_claims": claims})
-    assert text.count("Qwen2.5-Omni") == 3 and "$0.20^{-}$" in text
-    assert "S(\\mathrm{late})$" not in text  # a consequence, not a claim

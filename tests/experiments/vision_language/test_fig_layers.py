@@ -6,15 +6,11 @@ import numpy as np
 import pytest
 from known_models import N, extraction, xor
 
-from experiments.vision_language import synthetic
-from experiments.vision_language.synthetic import MODELS
-from pidlib import benchmarks
 from pidlib.decomposition.decisions import decision_pid, pid_together
 from pidlib.experiments.omni import fig_gate
 from pidlib.experiments.omni import fig_layers as omni_layers
 from pidlib.experiments.preset import load_preset
-from pidlib.experiments.stages import CLAIM_COLUMNS, verdict
-from pidlib.experiments.tables import ATOMS, validate
+from pidlib.experiments.stages import verdict
 from pidlib.experiments.vision_language import fig_layers
 from pidlib.experiments.vision_language.fig_layers import CLAIMS, depth_profile, stage_statistics
 from pidlib.profiles import modes
@@ -135,15 +131,3 @@ def test_unsolved_nulls_are_marked_in_atoms_and_claims(monkeypatch):
 def test_every_block_is_needed():
     with pytest.raises(ValueError, match=r"every block from 0; this extraction has \(3,\)"):
         depth_profile(FEWER, extraction(xor))
-
-
-def test_latex_marks_claims_and_minis():
-    names = benchmarks.names("pictures")
-    table = validate(synthetic.profiles(benchmark=names, model=MODELS, layer=range(4)), ATOMS)
-    _, claims = depth_profile(FEWER, with_lens(4))
-    columns = dict.fromkeys(("experiment", "fingerprint"), "t") | {"benchmark": names[0], "seed": 0}
-    claims = validate(claims.assign(model="llava", n_samples=N, **columns), CLAIM_COLUMNS)
-    assert list(claims["statistic"]) == list(CLAIMS)
-    tables = {"fig_layers": table, "fig_layers_claims": claims}
-    text = fig_layers.latex(tables)
-    assert "minis" in text and "$0.00^{+}$" in text
