@@ -81,6 +81,23 @@ def test_notebooks_are_short_without_definitions_and_outputs(path):
     assert not [name for name in parameters(notebook) if magics.find_line_magic(name)]
     cell = parameters_cell(notebook).source
     assert len(parameters(notebook)) == len(cell.splitlines()) == cell.count("  # ")
+    text = " ".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    assert len(text.split()) <= 350
+
+
+@pytest.mark.parametrize("path", [*PAPER, *REAL], ids=name_of)
+def test_a_notebook_shows_the_committed_figure_and_computes_its_answer(path):
+    notebook = nbformat.read(path, as_version=4)
+    assert notebook.cells[0].source.startswith("# ") and "?" in notebook.cells[0].source
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    if path.stem != "claims":
+        assert [source for source in code if "**Answer.**" in source and "Markdown(" in source]
+    module = draw.notebook_module(MODULES.get(path, name_of(path)))
+    if hasattr(module, "figure"):
+        (shown,) = re.findall(r"!\[[^]]+\]\(([^)]+)\)", notebook.cells[0].source)
+        figure = (path.parent / shown).resolve()
+        assert figure == ROOT / f"figures/{name_of(path)}.png"
+        assert figure.exists() or path in REAL
 
 
 @pytest.mark.parametrize("path", [*PAPER, *REAL], ids=name_of)
@@ -130,7 +147,6 @@ def test_prose_of_real_notebooks_is_short_and_says_what_the_model_is():
     for path in REAL:
         cells = nbformat.read(path, as_version=4).cells
         text = " ".join(cell.source for cell in cells if cell.cell_type == "markdown")
-        assert len(text.split()) <= 350, path
         for words in ("assembled from pretrained parts", "no general vision-language model"):
             assert words in text, path
 

@@ -32,9 +32,7 @@ class Gate:
     """A joint and its atoms in bits: redundancy, unique to the first and second source, synergy."""
 
     name: str
-    outcomes: Mapping[Triple, float] = field(
-        repr=False
-    )  # (x1, x2, y), sortable labels: probability
+    outcomes: Mapping[Triple, float] = field(repr=False)  # (x1, x2, y), sortable: probability
     atoms: Atoms
 
     def joint(self) -> Float[Tensor, "x1 x2 y"]:

@@ -74,13 +74,14 @@ class Profile:
             x = atoms.index(row.atom) + shift
             *_, color, hatch = styles[row.atom]
             look = {"facecolor": color, "edgecolor": "white", "hatch": hatch, "linewidth": 0}
-            if not row.readable:
-                look = {"facecolor": "white", "edgecolor": color, "linewidth": 0.9}
-            ax.bar(x, row.corrected_bits, 0.86 * width, zorder=2, **look)
+            hollow = {"facecolor": "white", "edgecolor": color, "linewidth": 0.9}
+            ax.bar(
+                x, row.corrected_bits, 0.86 * width, zorder=2, **look if row.readable else hollow
+            )
             ax.bar(x, row.null_mean, width, color="#d9d9d9", linewidth=0, zorder=1)
             ax.vlines(x, row.ci_low, row.ci_high, color="#222222", linewidth=0.9, zorder=3)
-            label = f"{row.corrected_bits:.2f}".replace("-0.00", "0.00")
-            label = label if len(modes) == 1 else f"{row.unimodal} {label}"
+            label = f"{row.unimodal} " * (len(modes) > 1)
+            label += f"{row.corrected_bits:.2f}".replace("-0.00", "0.00")
             top = max(row.corrected_bits, row.ci_high, row.null_mean)
             ax.annotate(label, (x, top), (0, 2), **text)
         ax.axhline(0, color="#222222", linewidth=0.6, zorder=4)
@@ -90,12 +91,9 @@ class Profile:
         ax.set_ylabel("bits", fontsize=8)
         ax.tick_params(labelsize=8)
         ax.set_title(self._title().replace(" given", "\ngiven"), fontsize=8)
-        notes = ["lines: 95 % intervals"]
-        if self.table["null_mean"].notna().any():
-            notes.append("gray: null")
-        if not self.table["readable"].all():
-            notes.append("hollow: do not read, see warnings")
-        figure.supxlabel("; ".join(notes), fontsize=6)
+        null = "; gray: null" * self.table["null_mean"].notna().any()
+        hollow = "; hollow: do not read, see warnings" * (not self.table["readable"].all())
+        figure.supxlabel(f"lines: 95 % intervals{null}{hollow}", fontsize=6)
         figure._repr_png_ = partial(_png, figure)  # notebooks show it, without pyplot
         return figure
 
@@ -105,8 +103,7 @@ class Profile:
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.warnings)
-        table = f"<p>{self._title()}: {_LEGEND}</p>{self._wide().to_html()}"
-        return table + (f"<ul>{notes}</ul>" if notes else "")
+        return f"<p>{self._title()}: {_LEGEND}</p>{self._wide().to_html()}<ul>{notes}</ul>"
 
     def _title(self) -> str:
         row = self.table.iloc[0]
