@@ -164,7 +164,10 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
 
 def of(preset: Preset, module: ModuleType) -> "Styler":
     """The claims that the tables of a notebook test, each with its cells, for display."""
-    table = measure(preset, notebook_name(module))
+    table, every = measure(preset, notebook_name(module)), published("claims")["statement"]
+    heads = every.mask(every.str.startswith("…")).ffill().str.partition(":")[0]
+    whole = {text: text.replace("…", f"{head}:") for text, head in zip(every, heads, strict=True)}
+    table["statement"] = table["statement"].map(whole)
     left = table["n_cells"] - table["n_holding"] - table["n_failing"]
     counts = zip(table["n_holding"], left, table["n_failing"], strict=True)
     table["holds / open / fails"] = [" / ".join(map(str, each)) for each in counts]

@@ -14,7 +14,6 @@ from pidlib.experiments.tables import declare
 
 NOTABLE = 0.05  # bits: above it, a smaller unique atom counts as more than nothing
 COLUMNS = declare(*(f"{name}_bits" for name in OF_PAIRS))
-WORDS = {"mmi": "MMI", "i_min": "I_min"}
 HEADER = (r"$R_{\mathrm{MMI}}-R$", r"$R_{I_{\min}}-R$")  # of columns of `added`
 
 
@@ -40,17 +39,3 @@ def added(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
         {name: style.floats(rows[f"{name}_bits"] - rows["value_bits"]) for name in OF_PAIRS},
         rows.index,
     )
-
-
-def summary(table: pd.DataFrame, keys: Sequence[str]) -> str:
-    """A sentence for each definition: how far its atoms are from those by BROJA, and where most."""
-    lines = []
-    for name, bits in added(table, keys).abs().dropna().items():
-        where, n = ", ".join(bits.idxmax()), int((bits > NOTABLE).sum())
-        text = (
-            f"{WORDS[name]}: atoms differ from those by BROJA by {bits.mean():.3f} bits on average"
-        )
-        lines.append(
-            f"{text}, by over {NOTABLE} in {n} of {len(bits)}, most in {where}: {bits.max():.2f}"
-        )
-    return "\n".join(lines)

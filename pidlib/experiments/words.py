@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable
 
-import numpy as np
 import pandas as pd
 
 
@@ -25,9 +24,9 @@ def spread(values: Iterable[float], digits: int = 2) -> str:
     >>> spread([0.1, 0.3, 0.2]), spread([0.1])
     ('.20 (.10 to .30)', '.10')
     """
-    known = pd.Series(list(values), dtype=float).dropna()
+    known = pd.Series(list(values), dtype="Float64").dropna()
     if len(known) < 2:
-        return number(known.iloc[0] if len(known) else np.nan, digits)
+        return number(known.iloc[0] if len(known) else pd.NA, digits)
     middle, low, high = known.median(), known.min(), known.max()
     ends = f"{number(low, digits)} to {number(high, digits)}"
     return f"{number(middle, digits)} ({ends})"
