@@ -153,15 +153,15 @@ def write_page(path: Path, source: Path, paths: list[Path]) -> None:
 
 
 def by_folder(paths: list[Path]) -> list[tuple[str, list[Path]]]:
-    """Headings and notebooks, in the order of notebooks/README.md."""
-    listed = (ROOT / "notebooks/README.md").read_text(encoding="utf-8")
+    """Headings and notebooks, in the order of book/map.md."""
+    listed = (ROOT / "book/map.md").read_text(encoding="utf-8")
     groups: dict[str, list[Path]] = {folder: [] for folder in HEADINGS}
     for path in paths:
         name = path.relative_to(ROOT / "notebooks").as_posix()
         groups.setdefault(posixpath.dirname(name), []).append(path)
 
     def place(path: Path) -> int:
-        return listed.find(f"]({path.relative_to(ROOT / 'notebooks').as_posix()})") % (1 << 60)
+        return listed.find(f"(../{path.relative_to(ROOT).as_posix()})") % (1 << 60)
 
     named = ((HEADINGS.get(folder, folder), group) for folder, group in groups.items() if group)
     return [(heading, sorted(group, key=place)) for heading, group in named]
