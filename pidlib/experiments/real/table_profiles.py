@@ -35,7 +35,7 @@ def measure(preset: Preset, asked: Sequence[Request] = ()) -> pd.DataFrame:
         extraction, task = answer.extraction, answer.columns["benchmark"].rpartition("/")[2]
         facts = {
             "accuracy": extraction.accuracy(),
-            "fallback": extraction.fallback(FULL, preset.tau),
+            "fallback": extraction.fallback(FULL),
         }
         for rows in decision_profiles.mode_profiles(preset, answer, "real"):
             mode = rows["unimodal"].iloc[0]
