@@ -95,7 +95,7 @@ def name(benchmark: str) -> str:
 
 def latex(table: pd.DataFrame) -> str:
     """A line per task and mode: accuracies, atoms with intervals, and what was expected."""
-    header = ["task", "mode", "both", "$v$", r"$\ell$"]
+    header = ["task", "mode", r"$v, \ell$", "$v$", r"$\ell$"]
     header += [*map(style.SYMBOLS.get, style.VISION_LANGUAGE), "expected", ""]
     lines: list[list] = []
     for model, block in table.groupby("model", sort=False):
