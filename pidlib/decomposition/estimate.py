@@ -1,4 +1,4 @@
-"""Atoms of codes, with a permutation null, bias-corrected values and bootstrap intervals.
+"""Atoms of codes, with a permutation null, bias-corrected values and intervals of half-samples.
 
 R, U1, U2 and I_Q are corrected by their means over permutations of Y against (X1, X2). Synergy is
 I(Y; X1, X2), by the entropies of Chao, Wang and Jost and minus its mean over the permutations,

@@ -225,5 +225,5 @@ def _bar(ax: style.Axes, y: float, claim: Mapping[str, object]) -> tuple[int, in
 
 def _numbers(claim: Mapping[str, object]) -> str:
     """The median over the cells, with the range of several; empty without any."""
-    names = ["value", "lowest", "highest"][: None if claim["n_cells"] > 1 else claim["n_cells"]]
-    return words.spread(claim[name] for name in names) if names else ""
+    middle, *ends = (words.number(claim[name]) for name in ("value", "lowest", "highest"))
+    return (middle + f" ({' to '.join(ends)})" * (claim["n_cells"] > 1)) * (claim["n_cells"] > 0)

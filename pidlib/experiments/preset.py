@@ -1,6 +1,6 @@
 """Presets and the parameters of notebooks; a wrong name or value stops before any work.
 
-A preset is a YAML file that states every parameter; a notebook may override single fields.
+A preset is a YAML file of all parameters, or of those unlike another; notebooks override fields.
 """
 
 import re

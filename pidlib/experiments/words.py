@@ -22,14 +22,23 @@ def spread(values: Iterable[float], digits: int = 2) -> str:
     """The median of numbers, with the range of several.
 
     >>> spread([0.1, 0.3, 0.2]), spread([0.1])
-    ('.20 (.10 to .30)', '.10')
+    ('.20 (median; range .10 to .30)', '.10')
     """
     known = pd.Series(list(values), dtype="Float64").dropna()
     if len(known) < 2:
         return number(known.iloc[0] if len(known) else pd.NA, digits)
     middle, low, high = known.median(), known.min(), known.max()
     ends = f"{number(low, digits)} to {number(high, digits)}"
-    return f"{number(middle, digits)} ({ends})"
+    return f"{number(middle, digits)} (median; range {ends})"
+
+
+def p_value(value: float) -> str:
+    """A p-value, or that it is below .01.
+
+    >>> p_value(0.034), p_value(0.0002)
+    ('p = .03', 'p < .01')
+    """
+    return "p < .01" if value < 0.01 else f"p = {number(value)}"
 
 
 def interval(value: float, low: float, high: float, digits: int = 2) -> str:
