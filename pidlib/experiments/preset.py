@@ -151,7 +151,7 @@ class Preset(pydantic.BaseModel):
     batch_size: PositiveInt  # samples per forward pass; never changes a fingerprint
     cache: Path  # folder of extractions
     output: Path  # folder for data/results and figures
-    experiment: str | None  # folder in these of all tables and figures; null: of each notebook
+    experiment: Literal["real"] | None  # folder in these of all; null: of each notebook
     dtype: Literal["auto", "float32", "bfloat16", "float16"]  # of weights; auto: as they are saved
 
     @property
@@ -195,7 +195,9 @@ def _stated(preset: str) -> tuple[Path, dict]:
         raise ValueError(f"preset {preset!r} is no YAML file: {error}") from None
     if not isinstance(stated, Mapping):
         raise ValueError(f"preset {preset!r}: a mapping of parameters expected, got {stated!r}")
-    if isinstance(like := (stated := dict(stated)).pop("like", None), str):
+    if (like := (stated := dict(stated)).pop("like", None)) is not None:
+        if like not in (known := [file.stem for file in PRESETS.glob("*.yaml")]):
+            raise ValueError(f"preset {preset!r}, like: {unknown_name('preset', str(like), known)}")
         stated = _stated(like)[1] | stated
     return path, stated
 

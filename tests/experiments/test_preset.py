@@ -30,6 +30,9 @@ def test_a_preset_takes_what_it_does_not_state_from_another(tmp_path):
     path.write_text("like: smok\n")
     with pytest.raises(ValueError, match="unknown preset 'smok'; did you mean 'smoke'"):
         load_preset(str(path))
+    path.write_text("like: mine.yaml\n")  # itself
+    with pytest.raises(ValueError, match="like: unknown preset 'mine.yaml'"):
+        load_preset(str(path))
 
 
 def test_tables_of_a_preset_with_an_experiment_are_in_its_folder():
