@@ -1,6 +1,7 @@
 """Sphinx configuration; gather.py copies it beside the sources."""
 
 from pygments.lexers.special import TextLexer
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 project = "pidlib"
 html_title = "pidlib"
@@ -29,6 +30,7 @@ html_css_files = ["book.css"]
 # excerpts of found pages are fetched, which a browser refuses for files
 FILES = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
 html_js_files = [(None, {"body": FILES})]
+html_context = {"default_mode": "auto"}
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {
     "use_repository_button": True,
@@ -41,5 +43,6 @@ html_theme_options = {
 
 
 def setup(app):
-    """Show tables as they are: Pygments has no lexer for them."""
+    """Show tables as they are, and docstrings of properties without `Type:` at their first colon."""
     app.add_lexer("csv", TextLexer)
+    GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end

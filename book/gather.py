@@ -77,7 +77,10 @@ def main(preset: str, output: str) -> int:
     options = ["-W", "--keep-going", "-q", "-d", str(ROOT / f"{output}-doctrees")]
     options += ["-D", f"html_theme_options.repository_url={REPOSITORY}"]
     shutil.rmtree(ROOT / output, ignore_errors=True)
-    return build([*options, str(source), str(ROOT / output)])
+    failed = build([*options, str(source), str(ROOT / output)])
+    for path in (ROOT / output).rglob("*.map"):  # of scripts and styles, for their authors
+        path.unlink()
+    return failed
 
 
 def copy_mathjax(target: Path) -> None:
@@ -111,7 +114,7 @@ def linked(text: str, at: str, source: Path, base: str | None = None) -> str:
         path = posixpath.normpath(posixpath.join(folder, target))
         if path == "book/index.md":
             return f"{label}({posixpath.relpath('index.md', base or '.')}{anchor})"
-        if path.endswith(".png") and (ROOT / path).exists():
+        if label.startswith("!") and (ROOT / path).exists():
             picture(ROOT / path, source / path, WIDEST)
         elif not in_book(path):
             return f"{label}({REPOSITORY}/blob/main/{quote(path)}{anchor})"

@@ -20,9 +20,9 @@ PHONE = 390  # pixels
 
 @pytest.fixture(scope="module")
 def page():
-    if not chromium():
+    if not (program := chromium()):
         pytest.skip("needs Chromium (apt-get install chromium)")
-    page = Page()
+    page = Page(program)
     yield page
     page.close()
 
@@ -62,7 +62,7 @@ def test_mathematics_is_typeset(page):
 
 def test_search_finds_a_word(page):
     page.open(address("search", "?q=synergy"))
-    assert page.wait("document.querySelectorAll('#search-results li').length") > 5
+    assert page.wait("document.querySelectorAll('#search-results li').length > 5")
     assert not page.faults
 
 
