@@ -33,6 +33,7 @@ html_js_files = [(None, {"body": FILES})]
 html_context = {"default_mode": "auto"}
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {
+    "footer_content_items": [],
     "use_repository_button": True,
     "use_download_button": False,
     "navbar_start": [],
@@ -43,6 +44,6 @@ html_theme_options = {
 
 
 def setup(app):
-    """Show tables as they are, and docstrings of properties without `Type:` at their first colon."""
+    """Show tables, and docstrings of properties with a colon, as they are."""
     app.add_lexer("csv", TextLexer)
     GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end

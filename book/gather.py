@@ -114,7 +114,9 @@ def linked(text: str, at: str, source: Path, base: str | None = None) -> str:
         path = posixpath.normpath(posixpath.join(folder, target))
         if path == "book/index.md":
             return f"{label}({posixpath.relpath('index.md', base or '.')}{anchor})"
-        if label.startswith("!") and (ROOT / path).exists():
+        if label.startswith("!"):
+            if not (ROOT / path).exists():  # not drawn yet
+                return ""
             picture(ROOT / path, source / path, WIDEST)
         elif not in_book(path):
             return f"{label}({REPOSITORY}/blob/main/{quote(path)}{anchor})"
