@@ -38,6 +38,7 @@ PAGES = (
     "running your_model cluster map data faq glossary contributing changelog".split()
 )  # others follow
 WIDEST, THUMBNAIL = 1400, 640  # pixels of pictures
+MATH = re.compile(r"\$([^$<>\n]+)\$")
 BAR = re.compile(r"\d+%\|")
 WARNING = re.compile(r"^\S+?:\d+: (?=\w*Warning: )")
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]*)(#[^)\s]*)?\)")
@@ -258,6 +259,8 @@ def clean(outputs: list[dict], seen: set[str], mended: Callable[[str], str] = st
                 data[kind] = base64.b64encode(encoded.getvalue()).decode()
             elif isinstance(value, str | list):
                 data[kind] = without_paths("".join(value))
+        if "text/html" in data:
+            data["text/html"] = MATH.sub(r'<span class="math">\\(\1\\)</span>', data["text/html"])
         if "text/markdown" in data:
             data["text/markdown"] = mended(data["text/markdown"])
         kept.append(dict(output, data=data, metadata={}))

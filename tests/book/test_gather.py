@@ -27,6 +27,9 @@ def test_outputs_lose_bars_and_paths_and_show_each_warning_once():
     assert gather.clean([widget], seen) == []
     printed = gather.clean([stream(f"wrote {ROOT}/figures/a.pdf\n  2 lines\n", "stdout")], seen)
     assert printed == [stream("wrote figures/a.pdf\n  2 lines\n", "stdout")]
+    table = {"output_type": "display_data", "data": {"text/html": ["<td>$U_v$</td>"]}}
+    (shown,) = gather.clean([table], seen)
+    assert shown["data"]["text/html"] == r'<td><span class="math">\(U_v\)</span></td>'
 
 
 @pytest.mark.parametrize(
