@@ -91,7 +91,7 @@ class Profile:
         ax.set_ylabel("bits", fontsize=8)
         ax.tick_params(labelsize=8)
         ax.set_title(self._title().replace(" given", "\ngiven"), fontsize=8)
-        null = "; gray: null" * self.table["null_mean"].notna().any()
+        null = "; gray: null" * bool(self.table["null_mean"].notna().any())
         hollow = "; hollow: do not read, see warnings" * (not self.table["readable"].all())
         figure.supxlabel(f"lines: 95 % intervals{null}{hollow}", fontsize=6)
         figure._repr_png_ = partial(_png, figure)  # notebooks show it, without pyplot
