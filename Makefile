@@ -70,7 +70,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
 GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population real-paper book book-test test slurm-test gpu-check lint lab clean clean-cache
-MADE      := $(GOALS) $(EXECUTED) $(BUILD)/extracted $(PLACE)/parameters .venv/.ready
+MADE      := $(GOALS) $(EXECUTED) $(BUILD)/extracted $(PLACE)/parameters .venv/.ready build/book-env/.ready
 .PHONY: FORCE $(GOALS)
 help: ## list the targets
 	@echo "make [PRESET=smoke|offline|paper|mine.yaml] [PARAMETERS='-p seed 1 -p output build/seed1'] TARGET"
@@ -177,8 +177,11 @@ book: $(BOOK)-env/.ready $(BOOK)-parts/.ready ## the notebooks as a web site, wi
 	$(WITHBOOK) book/gather.py $(notdir $(BUILD)) $(BOOK)
 	@echo "wrote $(BOOK)/index.html"
 
-book-test: book ## open the book in Chromium, without a screen: a minute
-	$(PY) -m pytest -rs tests/book/check_book.py
+# Without the packages there is no book to test, which is no fault of the book.
+book-test: $(READY) ## make the book and open it in Chromium, without a screen: a minute
+	@if $(MAKE) --no-print-directory $(BOOK)-env/.ready; then \
+	$(MAKE) --no-print-directory book && $(PY) -m pytest -rs tests/book/check_book.py; \
+	else echo "the packages of the book could not be installed; it is not made" >&2; fi
 
 test: $(READY) ## run the tests
 	$(PY) -m pytest --numprocesses $(JOBS) --dist loadfile
@@ -198,7 +201,7 @@ lab: $(READY) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
 
 clean: ## remove runs, except the cache, .venv and build/paper
-	rm -rf build/smoke build/offline build/book* tests/runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf build/smoke build/offline build/book* build/jupyter_execute tests/runs .pytest_cache .ruff_cache .hypothesis
 
 clean-cache: clean ## also remove data/cache, the extractions of the offline preset
 	rm -rf data/cache

@@ -1,6 +1,7 @@
 """Sphinx configuration; gather.py copies it beside the sources."""
 
 from pygments.lexers.special import TextLexer
+from sphinx.ext.napoleon.docstring import GoogleDocstring
 
 project = "pidlib"
 html_title = "pidlib"
@@ -29,8 +30,10 @@ html_css_files = ["book.css"]
 # excerpts of found pages are fetched, which a browser refuses for files
 FILES = "if (location.protocol === 'file:') DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;"
 html_js_files = [(None, {"body": FILES})]
+html_context = {"default_mode": "auto"}
 html_copy_source = html_show_sourcelink = False
 html_theme_options = {
+    "footer_content_items": [],
     "use_repository_button": True,
     "use_download_button": False,
     "navbar_start": [],
@@ -41,5 +44,6 @@ html_theme_options = {
 
 
 def setup(app):
-    """Show tables as they are: Pygments has no lexer for them."""
+    """Show tables, and docstrings of properties with a colon, as they are."""
     app.add_lexer("csv", TextLexer)
+    GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end

@@ -38,6 +38,7 @@ PAGES = (
     "running your_model cluster map data faq glossary contributing changelog".split()
 )  # others follow
 WIDEST, THUMBNAIL = 1400, 640  # pixels of pictures
+MATH = re.compile(r"\$([^$<>\n]+)\$")
 BAR = re.compile(r"\d+%\|")
 WARNING = re.compile(r"^\S+?:\d+: (?=\w*Warning: )")
 LINK = re.compile(r"(!?\[[^\]]*\])\(([^)\s#]*)(#[^)\s]*)?\)")
@@ -77,7 +78,10 @@ def main(preset: str, output: str) -> int:
     options = ["-W", "--keep-going", "-q", "-d", str(ROOT / f"{output}-doctrees")]
     options += ["-D", f"html_theme_options.repository_url={REPOSITORY}"]
     shutil.rmtree(ROOT / output, ignore_errors=True)
-    return build([*options, str(source), str(ROOT / output)])
+    failed = build([*options, str(source), str(ROOT / output)])
+    for path in (ROOT / output).rglob("*.map"):  # of scripts and styles, for their authors
+        path.unlink()
+    return failed
 
 
 def copy_mathjax(target: Path) -> None:
@@ -111,7 +115,9 @@ def linked(text: str, at: str, source: Path, base: str | None = None) -> str:
         path = posixpath.normpath(posixpath.join(folder, target))
         if path == "book/index.md":
             return f"{label}({posixpath.relpath('index.md', base or '.')}{anchor})"
-        if path.endswith(".png") and (ROOT / path).exists():
+        if label.startswith("!"):
+            if not (ROOT / path).exists():  # not drawn yet
+                return ""
             picture(ROOT / path, source / path, WIDEST)
         elif not in_book(path):
             return f"{label}({REPOSITORY}/blob/main/{quote(path)}{anchor})"
@@ -253,6 +259,8 @@ def clean(outputs: list[dict], seen: set[str], mended: Callable[[str], str] = st
                 data[kind] = base64.b64encode(encoded.getvalue()).decode()
             elif isinstance(value, str | list):
                 data[kind] = without_paths("".join(value))
+        if "text/html" in data:
+            data["text/html"] = MATH.sub(r'<span class="math">\\(\1\\)</span>', data["text/html"])
         if "text/markdown" in data:
             data["text/markdown"] = mended(data["text/markdown"])
         kept.append(dict(output, data=data, metadata={}))

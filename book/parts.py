@@ -116,8 +116,8 @@ def samples(folder: Path) -> str:
 
 
 def short(bits: float) -> str:
-    """Two digits, without a negative zero."""
-    return f"{round(bits, 2) + 0.0:.2f}"
+    """Two digits, with a minus sign, without a negative zero."""
+    return f"{round(bits, 2) + 0.0:.2f}".replace("-", "−")
 
 
 def card(sample: benchmarks.Sample, picture: str, given: dict, local: dict) -> str:

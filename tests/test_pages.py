@@ -281,7 +281,7 @@ def code(path: Path, language: str) -> list[str]:
 def test_blocks_links_and_commands_of_a_page(page):
     text = page.read_text(encoding="utf-8")
     assert text == rewritten(text), "run python tests/test_pages.py"
-    for link in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text):
+    for link in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)(?<!\.js)\"", text):
         place, _, anchor = max(link).partition("#")
         if not place.startswith("http"):
             path = page.parent / place if place else page

@@ -14,22 +14,27 @@ import websocket
 OPTIONS = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --hide-scrollbars"
 OPTIONS += " --autoplay-policy=no-user-gesture-required --remote-debugging-port=0"
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND"  # no name is resolved
-WAIT = 30.0  # seconds for a page, or for what a script waits for
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
+WAIT = 60.0  # seconds for a page, or for what a script waits for
 
 
 def chromium() -> str | None:
-    """The program, if there is one."""
-    return shutil.which("chromium") or shutil.which("chromium-browser")
+    """The program, if there is one that runs; that of a distribution can be an empty shell."""
+    for path in filter(None, map(shutil.which, PROGRAMS)):
+        run = subprocess.run([path, "--version"], capture_output=True, timeout=WAIT)
+        if run.returncode == 0:
+            return path
+    return None
 
 
 class Page:
     """A tab; `faults` are errors of its console and scripts, `requests` the addresses it loaded."""
 
-    def __init__(self, width: int = 1280, height: int = 900):
+    def __init__(self, program: str, width: int = 1280, height: int = 900):
         self.folder, self.count = Path(tempfile.mkdtemp(prefix="chromium-")), 0
         self.faults: list[str] = []
         self.requests: list[str] = []
-        command = [chromium(), *OPTIONS.split(), OFFLINE, f"--user-data-dir={self.folder}"]
+        command = [program, *OPTIONS.split(), OFFLINE, f"--user-data-dir={self.folder}"]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         self.process = subprocess.Popen([*command, "about:blank"], **quiet)
         port = self._eventually(self._port)

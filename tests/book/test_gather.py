@@ -27,6 +27,9 @@ def test_outputs_lose_bars_and_paths_and_show_each_warning_once():
     assert gather.clean([widget], seen) == []
     printed = gather.clean([stream(f"wrote {ROOT}/figures/a.pdf\n  2 lines\n", "stdout")], seen)
     assert printed == [stream("wrote figures/a.pdf\n  2 lines\n", "stdout")]
+    table = {"output_type": "display_data", "data": {"text/html": ["<td>$U_v$</td>"]}}
+    (shown,) = gather.clean([table], seen)
+    assert shown["data"]["text/html"] == r'<td><span class="math">\(U_v\)</span></td>'
 
 
 @pytest.mark.parametrize(
@@ -38,11 +41,19 @@ def test_outputs_lose_bars_and_paths_and_show_each_warning_once():
         ("../notebooks/gone.ipynb", f"{gather.REPOSITORY}/blob/main/notebooks/gone.ipynb"),
         ("index.md", "../index.md"),
         ("#below", "#below"),
+        ("../figures/claims.png", f"{gather.REPOSITORY}/blob/main/figures/claims.png"),
         ("https://arxiv.org/abs/2606.00959", "https://arxiv.org/abs/2606.00959"),
     ],
 )
 def test_links_stay_in_the_book_or_lead_to_the_repository(target, mended, tmp_path):
     assert gather.linked(f"see [it]({target}).", "book/a.md", tmp_path) == f"see [it]({mended})."
+
+
+def test_a_figure_that_is_not_there_is_left_out(tmp_path):
+    assert gather.linked("![a](../figures/none.png)", "book/a.md", tmp_path) == ""
+    shown = "![a](../figures/claims.png)"
+    assert gather.linked(shown, "book/a.md", tmp_path) == shown
+    assert (tmp_path / "figures/claims.png").exists()
 
 
 def test_the_index_lies_above_its_links(tmp_path):
