@@ -195,7 +195,7 @@ gpu-check: $(READY) ## check and time CUDA on one GPU, under eight minutes; says
 lint: $(READY) ## check the style of code and notebooks
 	$(PY) -m ruff format --check pidlib tests book .ci data/stamps
 	$(PY) -m ruff check pidlib tests book .ci data/stamps
-	$(PY) -m nbstripout --verify $(NOTEBOOKS) notebooks/real/*.ipynb
+	$(PY) -m nbstripout --verify --keep-id $(NOTEBOOKS) notebooks/real/*.ipynb
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks
