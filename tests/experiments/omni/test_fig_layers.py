@@ -1,14 +1,12 @@
 """Saturation of constructed trajectories by hand, and the figure of half depths."""
 
 import itertools
-import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments.omni.synthetic import SETTINGS, answering, nothing, sight, xor
-from pidlib._common import project_root
 from pidlib.experiments import stages, style
 from pidlib.experiments.extractions import Extracted
 from pidlib.experiments.omni import fig_layers, profiles
@@ -16,7 +14,6 @@ from pidlib.experiments.omni.fig_layers import CLAIMS, half_depth, saturation
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.stages import check_claims
 from pidlib.experiments.tables import ATOMS, validate
-from pidlib.training.recipes import RECIPES
 
 MODELS = ("qwen2_5_omni", "qwen2_5_omni_compact_seeing", "qwen2_5_omni_compact")
 SHARED = {"experiment": "omni", "split": "test", "seed": 0, "n_samples": 96}
@@ -33,23 +30,6 @@ def curves(models=MODELS, blocks=4, **columns):
         row = {"model": model, "layer": layer, "atom": atom, "value_bits": value}
         rows.append(row | {"ci_low": value - 0.05, "ci_high": value + 0.05})
     return pd.DataFrame(rows).assign(estimator="exact", null_mean=0.02, **SHARED, **columns)
-
-
-def claim_rows(claims, columns):
-    """Tested claims of which the first has no value."""
-    rows = []
-    for model in MODELS:
-        draws = {name: np.array([0.1, 0.3]) for name in claims}
-        values = dict.fromkeys(claims, 0.2) | {next(iter(claims)): np.nan}
-        rows.append(check_claims(claims, values, draws, 4).assign(model=model, **SHARED))
-    return validate(pd.concat(rows), columns)
-
-
-def prose(notebook):
-    path = project_root() / f"notebooks/omni/{notebook}.ipynb"
-    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    texts = ("".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown")
-    return " ".join(" ".join(texts).split())
 
 
 def test_half_depth_by_hand():
@@ -132,17 +112,3 @@ def test_a_triangle_marks_the_half_depth_and_is_hollow_before_the_first_block():
     assert faces == {vision: "white", synergy: synergy}
     curve = rows.query("atom == 'synergy'")["value_bits"].to_numpy()
     assert triangles[synergy].get_xdata()[0] == half_depth(curve)
-
-
-def test_missing_values_are_dashes_in_latex():
-    claims = claim_rows(CLAIMS, fig_layers.COLUMNS["fig_layers_claims"])
-    tables = {"fig_layers": validate(curves(), ATOMS), "fig_layers_claims": claims}
-    assert fig_layers.latex(tables).count("--") == 3
-
-
-@pytest.mark.parametrize("notebook", ["fig_gate", "fig_layers"])
-def test_captions_state_the_noise_in_training(notebook):
-    omni = {name: recipe for name, recipe in RECIPES.items() if recipe.family == "qwen2_5_omni"}
-    for name, recipe in omni.items():
-        assert recipe.noise_rate == (0.0 if name.endswith("plain") else 0.2)
-    assert "a fifth of each stream as noise in training" in prose(notebook)

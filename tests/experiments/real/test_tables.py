@@ -44,7 +44,7 @@ def test_profiles_have_accuracies_and_are_read_by_both(preset):
     assert text.count("resampled") == 2 and "nan" not in text
     again = fig_reliance.measure(preset)
     pd.testing.assert_frame_equal(table, again)  # from the same extractions
-    assert set(written(preset, fig_reliance, again)) == {".pdf", ".png", ".tex"}
+    assert set(written(preset, fig_reliance, again)) == {".pdf", ".png"}
 
 
 def test_accuracy_alone_is_that_of_each_picture_and_question(preset):
