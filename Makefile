@@ -162,7 +162,7 @@ real-population: real ## train its adapters, those that data/stamps/adapters lac
 real-paper: real ## its tables and figures, of the adapters that are there: hours of CPU time, resumes
 	@$(MAKE) --no-print-directory --jobs 1 PRESET=real $(patsubst %,build/real/%,$(wildcard notebooks/real/*.ipynb))
 
-# Sphinx lies beside the environment, as the pretrained parts do.
+# Sphinx is installed in a folder of its own, as the pretrained parts are.
 BOOK := build/book
 WITHBOOK = PYTHONPATH="$(CURDIR)/$(BOOK)-env:$(CURDIR)" $(PY)
 $(BOOK)-env/.ready: book/requirements-book.txt | $(READY)

@@ -1,4 +1,4 @@
-"""Sphinx configuration; gather.py copies it beside the sources."""
+"""Sphinx configuration; gather.py copies it to the sources."""
 
 from pygments.lexers.special import TextLexer
 from sphinx.ext.napoleon.docstring import GoogleDocstring
@@ -44,6 +44,6 @@ html_theme_options = {
 
 
 def setup(app):
-    """Show tables, and docstrings of properties with a colon, as they are."""
+    """Show tables, and docstrings of properties with a colon, unchanged."""
     app.add_lexer("csv", TextLexer)
     GoogleDocstring._parse_attribute_docstring = GoogleDocstring._consume_to_end

@@ -16,6 +16,7 @@ import posixpath
 import re
 import shutil
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -272,7 +273,7 @@ def without_paths(text: str) -> str:
     text = text.replace(f"{ROOT}{os.sep}", "").replace(str(ROOT), ".")
     if len(str(Path.home())) > 1:
         text = text.replace(str(Path.home()), "~")
-    return re.sub(r"/tmp/[\w./-]*/", "", text)
+    return re.sub(rf"{re.escape(tempfile.gettempdir())}/[\w./-]*/", "", text)
 
 
 def gallery(paths: list[Path], source: Path, preset: str) -> str:

@@ -104,7 +104,7 @@ def draw_noise(mean: Tensor, std: Tensor, count: int, *stream: object) -> Tensor
     """Draw normal noise [count, d] on the device of ``mean``; ``stream`` is the seed.
 
     A counter is hashed to 64 bits (SplitMix64; Steele, Lea and Flood, 2014), and each 16 of them
-    select a quantile: integers only, so that every device and every version draws the same.
+    select a quantile, at most 4.3: the choice is by integers, so it is the same on every device.
     """
     size = count * len(mean)
     state = torch.arange(1, size // 4 + 2, device=mean.device) + derive_seed(*stream) * 2**31

@@ -74,10 +74,9 @@ class Profile:
             x = atoms.index(row.atom) + shift
             *_, color, hatch = styles[row.atom]
             look = {"facecolor": color, "edgecolor": "white", "hatch": hatch, "linewidth": 0}
-            hollow = {"facecolor": "white", "edgecolor": color, "linewidth": 0.9}
-            ax.bar(
-                x, row.corrected_bits, 0.86 * width, zorder=2, **look if row.readable else hollow
-            )
+            if not row.readable:
+                look = {"facecolor": "white", "edgecolor": color, "linewidth": 0.9}
+            ax.bar(x, row.corrected_bits, 0.86 * width, zorder=2, **look)
             ax.bar(x, row.null_mean, width, color="#d9d9d9", linewidth=0, zorder=1)
             ax.vlines(x, row.ci_low, row.ci_high, color="#222222", linewidth=0.9, zorder=3)
             label = f"{row.unimodal} " * (len(modes) > 1)
@@ -103,7 +102,8 @@ class Profile:
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.warnings)
-        return f"<p>{self._title()}: {_LEGEND}</p>{self._wide().to_html()}<ul>{notes}</ul>"
+        table = f"<p>{self._title()}: {_LEGEND}</p>{self._wide().to_html()}"
+        return table + (f"<ul>{notes}</ul>" if notes else "")
 
     def _title(self) -> str:
         row = self.table.iloc[0]

@@ -1,6 +1,6 @@
 """What does a model of pretrained parts take from the picture, the question, and both together?
 
-Atoms of its decisions by task and unimodal mode, beside the accuracy of each modality alone and the
+Atoms of its decisions by task and unimodal mode, with the accuracy of each modality alone and the
 atoms that were expected before any model was measured (data/stamps/expected.csv).
 """
 

@@ -29,7 +29,7 @@ def trained(preset: Preset) -> Preset:
         raise FileNotFoundError(f"no adapter in {ADAPTERS.resolve()}; run `make real-population`")
     if missing:
         names = ", ".join(parse_model(model)[0] for model in adapters if model in missing)
-        text = f"left out, as they are not trained: {names}; `make real-population` trains them"
+        text = f"left out until they are trained: {names}; `make real-population` trains them"
         warnings.warn(text, stacklevel=2)
     for name, models in lists.items():
         lists[name] = tuple(m for m in models if m not in missing) or (left[0],)

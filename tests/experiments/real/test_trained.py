@@ -22,7 +22,7 @@ def test_missing_adapters_are_named_and_left_out(preset, recwarn):
     with pytest.warns(UserWarning) as caught:
         left = trained(preset)
     names = "base_0, base_2, picture_blind, caption_blind, caption_prior"
-    text = f"left out, as they are not trained: {names}; `make real-population` trains them"
+    text = f"left out until they are trained: {names}; `make real-population` trains them"
     assert [str(each.message) for each in caught] == [text]
     labels = [[name.partition("=")[0] for name in getattr(left, each)] for each in module.LISTS]
     assert labels == [["brief"], ["brief"], ["assembled", "brief", "base_1"]]
