@@ -7,7 +7,6 @@ from hashlib import sha256
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy.ndimage import gaussian_filter
 from scipy.stats import bootstrap
 
 from pidlib._common import derive_seed
@@ -16,19 +15,11 @@ from pidlib.extraction import Extraction
 
 GRAY = 128  # zero after normalization with mean and deviation one half
 GRID = 4  # patches a side
-WIDTH = 1 / 8  # standard deviation of the blur, as a share of the shorter side
 
 
 def blank(sample: Sample) -> Sample:
     """Replace the picture by gray pixels of the same size."""
     return replace(sample, image=Image.new("RGB", sample.image.size, (GRAY,) * 3))
-
-
-def shuffle_pixels(sample: Sample, seed: int = 0) -> Sample:
-    """Permute the pixels: the color histogram stays, shapes and positions are lost."""
-    pixels = np.asarray(sample.image.convert("RGB"))
-    shuffled = _generator(sample, seed).permutation(pixels.reshape(-1, 3)).reshape(pixels.shape)
-    return replace(sample, image=Image.fromarray(shuffled))
 
 
 def shuffle_patches(sample: Sample, seed: int = 0) -> Sample:
@@ -40,14 +31,6 @@ def shuffle_patches(sample: Sample, seed: int = 0) -> Sample:
     shuffled = _generator(sample, seed).permutation(patches.reshape(GRID**2, height, width, 3))
     inner[:] = shuffled.reshape(patches.shape).swapaxes(1, 2).reshape(inner.shape)
     return replace(sample, image=Image.fromarray(pixels))
-
-
-def blur(sample: Sample) -> Sample:
-    """Blur by a Gaussian of `WIDTH`, reflected at the edges so that the mean color stays."""
-    pixels = np.asarray(sample.image.convert("RGB"), float)
-    deviation = WIDTH * min(pixels.shape[:2])
-    blurred = gaussian_filter(pixels, (deviation, deviation, 0), mode="reflect")
-    return replace(sample, image=Image.fromarray(blurred.round().astype(np.uint8)))
 
 
 def shuffle_words(sample: Sample, seed: int = 0) -> Sample:
@@ -104,11 +87,8 @@ def resample(
 # On the picture, then on the question; of samples and a seed.
 INTERVENTIONS: dict[str, Callable[[Sequence[Sample], int], list[Sample]]] = {
     "blank": lambda samples, seed: list(map(blank, samples)),
-    "no image": lambda samples, seed: [replace(sample, image=None) for sample in samples],
     "resampled": lambda samples, seed: resample(samples, "vision", seed),
-    "pixels": lambda samples, seed: [shuffle_pixels(sample, seed) for sample in samples],
     "patches": lambda samples, seed: [shuffle_patches(sample, seed) for sample in samples],
-    "blurred": lambda samples, seed: list(map(blur, samples)),
     "words": lambda samples, seed: [shuffle_words(sample, seed) for sample in samples],
     "question": lambda samples, seed: resample(samples, "language", seed),
 }

@@ -30,8 +30,8 @@ def test_blank_is_one_grey_of_the_same_size():
     assert np.unique(pixels(changed)).tolist() == [interventions.GRAY]
 
 
-@pytest.mark.parametrize("change", [interventions.shuffle_pixels, interventions.shuffle_patches])
-def test_shuffles_keep_the_pixels_and_depend_on_seed_and_sample_alone(change):
+def test_shuffles_keep_the_pixels_and_depend_on_seed_and_sample_alone():
+    change = interventions.shuffle_patches
     before, after = pixels(WORLD[0]), pixels(change(WORLD[0]))
     assert (before != after).any()
     assert sorted(map(tuple, before.reshape(-1, 3))) == sorted(map(tuple, after.reshape(-1, 3)))
@@ -55,17 +55,7 @@ def test_patches_stay_whole_and_what_is_left_over_stays():
     assert (image[12:] == after[12:]).all() and (image[:, 8:] == after[:, 8:]).all()
 
 
-def test_blur_keeps_the_mean_and_takes_the_detail():
-    before, after = (
-        pixels(WORLD[0]).astype(float),
-        pixels(interventions.blur(WORLD[0])).astype(float),
-    )
-    np.testing.assert_allclose(after.mean((0, 1)), before.mean((0, 1)), atol=0.5)
-    assert after.std() < before.std() / 10
-
-
-def test_no_image_and_shuffled_words():
-    assert interventions.INTERVENTIONS["no image"](WORLD, 0)[0].image is None
+def test_shuffled_words_are_the_same_words():
     question = "what color is the shape at the top left?"
     changed = interventions.shuffle_words(
         interventions.replace(WORLD[0], question=question)

@@ -4,7 +4,7 @@ Each drop in accuracy is correlated over models with atoms of the masked decisio
 baselines, among them the perceptual score (Gat et al., 2021).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
@@ -17,6 +17,7 @@ from pidlib.experiments import Preset, interventions, population, statistics, st
 from pidlib.experiments.extractions import Query, Request, extract_all
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.tables import COMPUTED, ORIGIN, declare, validate
+from pidlib.experiments.words import number
 from pidlib.extraction import FULL
 
 NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are masked passes
@@ -27,14 +28,12 @@ MEASURED |= {name: name for name in ("moved_language", "accuracy", "accuracy_lan
 MEASURED |= {"masked_drop": "delta_vision"}
 QUANTITIES = (*MEASURED, "perceptual_score")
 OUTCOMES = ("noise", *interventions.INTERVENTIONS, "words as noise")
-MEAN, POOLED = "mean within benchmarks", "all models and benchmarks"
+MEAN = "mean within benchmarks"
 LABELS = style.SYMBOLS | {"co_information": "$R - S$", "divergence": "KL"}
 LABELS |= {"moved_language": "moved", "accuracy_language": "without picture"}
-TITLES = {"noise": "picture\nnoise", "blank": "picture\nblank", "no image": "picture\nnone"}
-TITLES |= {"resampled": "picture of\nanother", "pixels": "pixels\nshuffled"}
-TITLES |= {"patches": "patches\nshuffled", "blurred": "picture\nblurred"}
-TITLES |= {"words": "words\nshuffled", "question": "question\nof another"}
-TITLES |= {"words as noise": "words\nnoise"}
+TITLES = {"noise": "picture\nnoise", "blank": "picture\nblank", "patches": "patches\nshuffled"}
+TITLES |= {"resampled": "picture of\nanother", "question": "question\nof another"}
+TITLES |= {"words": "words\nshuffled", "words as noise": "words\nnoise"}
 COLUMNS = declare(
     f"experiment kind {ORIGIN} quantity intervention value ci_low ci_high null_low null_high",
     f"reliability n_benchmarks n_samples n_models seed {COMPUTED}",
@@ -54,8 +53,6 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Drops, quantities and their correlations over the population."""
     models = population.population_table(preset)
     families = models.drop_duplicates("model").set_index("model")["family"]
-    groups = population.benchmark_groups(models)
-    groups = {n: names for n, names in groups.items() if len(names) > 1 and n != population.ALL}
     columns = [*ORIGIN.split(), "n_samples", "fingerprint", "converged"]
     renamed = models.rename(columns={column: name for name, column in MEASURED.items()})
     rows = renamed.melt(columns, MEASURED, "quantity", ignore_index=False).sort_index(kind="stable")
@@ -63,27 +60,19 @@ def measure(preset: Preset) -> pd.DataFrame:
     table = pd.concat([rows.assign(kind="quantity"), pd.DataFrame(_drops(preset))])
     table = table.assign(experiment="vision_language", seed=preset.seed)
     sizes = preset.n_bootstrap, preset.n_resamples
-    correlated = correlations(table, families, *sizes, preset.seed, groups)
+    correlated = correlations(table, families, *sizes, preset.seed)
     return validate(pd.concat([table, correlated]), COLUMNS)
 
 
 def correlations(
-    table: pd.DataFrame,
-    families: pd.Series,
-    n_bootstrap: int,
-    n_permutations: int,
-    seed: int = 0,
-    groups: Mapping[str, Sequence[str]] | None = None,
+    table: pd.DataFrame, families: pd.Series, n_bootstrap: int, n_permutations: int, seed: int = 0
 ) -> pd.DataFrame:
-    """Spearman's rho of each quantity and drop: by benchmark, in means, and over all cells.
+    """Spearman's rho of each quantity and drop over models: by benchmark, and the mean of these.
 
-    Benchmarks with a ``reliability`` of the drop below `MIN_RELIABILITY` count in no mean
+    Benchmarks with a ``reliability`` of the drop below `MIN_RELIABILITY` do not count in the mean
     (``n_benchmarks`` do). The interval resamples whole families; the null permutes models, on all
-    benchmarks alike, so that over all cells it shows what the benchmarks alone predict. Missing for
-    fewer than `MIN_CLUSTERS` models or families, and for constant columns.
-
-    `table` has rows of kind ``quantity`` and ``drop``; `families` is the family by model, `groups`
-    the benchmarks of further means by name.
+    benchmarks alike. Missing for fewer than `MIN_CLUSTERS` models or families, and for constant
+    columns. `table` has rows of kind ``quantity`` and ``drop``; `families` is the family by model.
     """
     models, names = table["model"].unique(), table["benchmark"].unique()
 
@@ -97,25 +86,23 @@ def correlations(
     x, drops = wide("quantity", "quantity", QUANTITIES), ("drop", "intervention", OUTCOMES)
     y, low, high = (wide(*drops, value) for value in ("value", "ci_low", "ci_high"))
     reliable = statistics.reliability(y, statistics.variance_of(low, high))
-    groups = {MEAN: names} | (groups or {})
     counted = reliable >= statistics.MIN_RELIABILITY
-    members = np.stack([np.isin(names, group)[:, None] & counted for group in groups.values()])
-    columns = {"value": (value := rank_correlations(x, y, members))}
+    columns = {"value": (value := rank_correlations(x, y, counted))}
     columns |= {name: np.full_like(value, np.nan) for name in ("reliability", "n_benchmarks")}
     generator = np.random.default_rng(derive_seed(seed, "foretold"))
     orders = [generator.permutation(len(models)) for _ in range(n_permutations)]
-    null = [rank_correlations(x, y[order], members) for order in orders]
+    null = [rank_correlations(x, y[order], counted) for order in orders]
     family, known = pd.factorize(families[models])
     clusters = [np.flatnonzero(family == index) for index in range(len(known))]
     samples = statistics.cluster_bootstrap(clusters, n_bootstrap, generator)
-    draws = [rank_correlations(x[drawn], y[drawn], members) for drawn in samples]
+    draws = [rank_correlations(x[drawn], y[drawn], counted) for drawn in samples]
     few = len(clusters) < statistics.MIN_CLUSTERS
     for name, values, missing in (("ci", draws, few), ("null", null, False)):
         ends = statistics.percentile_interval(np.stack(values), missing)
         columns[f"{name}_low"], columns[f"{name}_high"] = ends
-    parts = {name: [name] for name in names} | groups | {POOLED: names}
-    columns["reliability"][: len(names)] = reliable[:, None]
-    columns["n_benchmarks"][len(names) : -1] = members.sum(1)[:, None]
+    parts = {name: [name] for name in names} | {MEAN: names}
+    columns["reliability"][:-1] = reliable[:, None]
+    columns["n_benchmarks"][-1] = counted.sum(0)
     cells = {"benchmark": parts, "quantity": QUANTITIES, "intervention": OUTCOMES}
     cells = pd.MultiIndex.from_product(cells.values(), names=cells).to_frame(index=False)
     cells = cells.assign(**{name: values.ravel() for name, values in columns.items()})
@@ -131,14 +118,13 @@ def correlations(
 
 
 def rank_correlations(
-    x: Float[np.ndarray, "m b p"], y: Float[np.ndarray, "m b q"], members: Bool[np.ndarray, "g b q"]
-) -> Float[np.ndarray, "b+g+1 p q"]:
-    """Spearman's rho over m models in each of b benchmarks, means over g groups, over all cells."""
+    x: Float[np.ndarray, "m b p"], y: Float[np.ndarray, "m b q"], counted: Bool[np.ndarray, "b q"]
+) -> Float[np.ndarray, "b+1 p q"]:
+    """Spearman's rho over m models in each of b benchmarks, and the mean over those counted."""
     ranks = statistics.standardized_ranks
     within = np.einsum("mbp,mbq->bpq", ranks(x), ranks(y))
-    pooled = np.einsum("np,nq->pq", *(ranks(side.reshape(-1, side.shape[-1])) for side in (x, y)))
-    means = statistics.group_mean(within, members[:, :, None])
-    return np.concatenate([within, means, pooled[None]])
+    mean = statistics.group_mean(within, counted[None, :, None])
+    return np.concatenate([within, mean])
 
 
 def _changes(preset: Preset) -> dict[str, Callable[[Sequence[Sample]], list[Sample]]]:
@@ -171,13 +157,11 @@ def _drops(preset: Preset) -> list[dict]:
 def figure(table: pd.DataFrame) -> style.Figure:
     """Above, the accuracy lost, by benchmark and model; below, its correlation with quantities."""
     drops, correlated = (table[table["kind"] == kind] for kind in ("drop", "correlation"))
-    outcomes = list(correlated["intervention"].unique())
-    result = style.page(6.4)
-    above, below = result.subfigures(2, 1, height_ratios=[1, 1.75])
+    means, result = correlated[correlated["benchmark"] == MEAN], style.page(5.2)
+    above, below = result.subfigures(2, 1, height_ratios=[1, 1.15])
+    outcomes = list(means["intervention"].unique())
     _draw_drops(above, drops, outcomes)
-    _draw_correlations(
-        below, correlated[~correlated["benchmark"].isin(drops["benchmark"])], outcomes
-    )
+    _draw_correlations(below, means, outcomes)
     return result
 
 
@@ -200,33 +184,26 @@ def _draw_drops(part: style.Figure, drops: pd.DataFrame, outcomes: Sequence[str]
         ax.set_xlim(-0.35, 1.08)
     axes[0].set_yticks(range(len(names)), map(style.benchmark_name, names))
     axes[0].invert_yaxis()
-    part.supxlabel("accuracy lost", fontsize="medium")
+    part.supxlabel("accuracy lost: bars are means, points are models", fontsize="medium")
 
 
-def _draw_correlations(part: style.Figure, rows: pd.DataFrame, outcomes: Sequence[str]) -> None:
-    """A panel for each intervention: a line for each quantity, a marker for each mean."""
+def _draw_correlations(part: style.Figure, means: pd.DataFrame, outcomes: Sequence[str]) -> None:
+    """A panel for each intervention: the mean correlation of each quantity, with its number."""
     axes = part.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
-    quantities, names = list(rows["quantity"].unique()), list(rows["benchmark"].unique())
-    offsets = np.linspace(-0.3, 0.3, len(names))
-    markers = dict(zip(names, [*"oD^svP"[: len(names) - 1], "o"], strict=True))
+    quantities = list(means["quantity"].unique())
+    places = np.arange(len(quantities))
+    colors = [style.COLORS.get(quantity, style.INK) for quantity in quantities]
     for ax, outcome in zip(axes, outcomes, strict=True):
-        for offset, (name, marker) in zip(offsets, markers.items(), strict=True):
-            cell = rows[(rows["intervention"] == outcome) & (rows["benchmark"] == name)]
-            cell = cell.set_index("quantity").reindex(quantities)
-            colors = [style.COLORS.get(quantity, style.INK) for quantity in quantities]
-            look = {"s": 5, "marker": marker, "edgecolors": colors}
-            look["facecolors"] = "white" if name == POOLED else colors
-            places = np.arange(len(quantities)) + offset
-            style.forest(ax, places, cell, 0.55 / len(names), **look)
+        cells = means[means["intervention"] == outcome].set_index("quantity").reindex(quantities)
+        style.forest(ax, places, cells, 0.6, s=12, color=colors)
+        for place, value in enumerate(style.floats(cells["value"])):
+            if np.isfinite(value):
+                ax.text(1.85, place, number(value), fontsize=6, ha="right", va="center")
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.axhline(4.5, color=style.FAINT, linewidth=0.5)  # below the atoms and R - S
-        ax.set(xlim=(-1.15, 1.15), xticks=[-1, 0, 1])
+        ax.set(xlim=(-1.15, 1.9), xticks=[-1, 0, 1])
     labels = [LABELS.get(name, name.replace("_", " ")) for name in quantities]
-    axes[0].set_yticks(range(len(quantities)), labels)
+    axes[0].set_yticks(places, labels)
     axes[0].invert_yaxis()
     part.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
-    faces = ("white" if name == POOLED else style.INK for name in markers)
-    entries = zip(markers, markers.values(), faces, strict=True)
-    handles = style.marker_handles(entries, markersize=3.4)
-    handles.append(style.null_handle("models permuted, 95 %"))
-    part.legend(handles=handles, loc="outside upper center", ncols=3)
+    part.legend(handles=[style.null_handle("null: models permuted")], loc="outside upper center")
