@@ -122,8 +122,10 @@ def extract(
 
         job = Job(Deferred(open_reader), samples, passes, **settings)
         parts = {f"samples-{start:06d}": partial(job.shard, start) for start in job.starts}
-        calibration = store.get("calibration", job.statistics) if store else job.statistics()
-        job.moments, makes = calibration.arrays, parts.values()
+        if masks:
+            noise = store.get("calibration", job.statistics) if store else job.statistics()
+            job.moments = noise.arrays
+        makes = parts.values()
         shards = store.fill(parts, counted) if store else [counted(make()) for make in makes]
     return Extraction.from_shards(shards, described)
 
