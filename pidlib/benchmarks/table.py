@@ -62,15 +62,13 @@ def load_table(
       picture    file of a picture, relative to the folder of the table; in parquet also the picture
       video      instead of a picture, file of a clip with sound
       audio      file of the sound of a clip, if it is not in the video
-      candidates answers to choose from, ``yes|no``, the same in all rows; without this column they
-                 are all answers of the table, sorted
-      options    texts to choose from in this row, ``red|green|blue``, lettered: candidates are
-                 the letters then, and an answer is a letter or a text. Other text is shown
+      candidates answers to choose from, ``yes|no``, a list or JSON, the same in all rows; without
+                 this column they are all answers of the table, sorted
+      options    texts to choose from in this row, ``red|green|blue`` or likewise, lettered:
+                 candidates are the letters then, an answer a letter or a text. Other text is shown
       template   form of the question, if several questions are instances of one form
       split      train, validation or test; without this column the table serves for any split
       id         name of the question; without this column the number of its row
-
-    A cell of candidates or options can also be a list, or JSON.
 
     Parameters
     ----------

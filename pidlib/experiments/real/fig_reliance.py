@@ -14,9 +14,9 @@ from matplotlib.ticker import MaxNLocator
 
 from pidlib.experiments import Preset, Request, decision_profiles, style
 from pidlib.experiments.real import table_profiles
-from pidlib.experiments.statistics import Z95
 
-COLUMNS, MODE, LEAST = table_profiles.COLUMNS, "resampled", 0.1  # bits that count as another atom
+COLUMNS, MODE = table_profiles.COLUMNS, "resampled"
+SAME, LEAST = 0.05, 0.1  # accuracies that count as one, and bits that count as another atom
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -33,7 +33,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def contrasts(table: pd.DataFrame) -> pd.DataFrame:
-    """Pairs of models with accuracies apart by less than their error, and their most unlike atom.
+    """Pairs of models with accuracies apart by at most `SAME`, and their most unlike atom.
 
     A row for each pair, task and mode; ``apart`` are the bits between the intervals of the atom.
     """
@@ -45,9 +45,8 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
         }
         for one, other in combinations(parts, 2):
             a, b = parts[one], parts[other]
-            shares = np.array([part["accuracy"].iloc[0] for part in (a, b)], float)
-            error = np.sqrt((shares * (1 - shares)).sum() / a["n_samples"].iloc[0])
-            if abs(shares[0] - shares[1]) > Z95 * error:
+            shares = [float(part["accuracy"].iloc[0]) for part in (a, b)]
+            if abs(shares[0] - shares[1]) > SAME:
                 continue
             gaps = np.maximum(a["ci_low"] - b["ci_high"], b["ci_low"] - a["ci_high"]).astype(float)
             atom = gaps.idxmax()
@@ -66,7 +65,7 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
     pairs = contrasts(table[table["unimodal"] == MODE])
     unlike = pairs[pairs["apart"] > LEAST].sort_values("apart", ascending=False, kind="stable")
     yield (
-        f"Of {len(pairs)} pairs of models whose accuracies on a task are within their error, "
+        f"Of {len(pairs)} pairs of models whose accuracies on a task differ by at most {SAME}, "
         f"{len(unlike)} differ in an atom by more than {LEAST} bits between the intervals ({MODE})."
     )
     for row in unlike.drop_duplicates("benchmark").itertuples():
