@@ -84,9 +84,8 @@ class Store:
         for name, make in parts.items():
             with suppress(Held), without_waiting():
                 shards[name] = self.get(name, make)
-                missing = missing - {name}
                 size = sum(array.nbytes for array in shards[name].arrays.values())
-                self.require(size * len(missing))
+                self.require(size * len(missing := missing - {name}))
                 done(shards[name])
         for name in [name for name in parts if name not in shards]:
             shards[name] = self.get(name, parts[name])
@@ -167,8 +166,7 @@ class Store:
 def _digest(note: Mapping, arrays: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256(json.dumps(note, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
-        digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(array.tobytes())
+        digest.update(f"{name} {array.dtype} {array.shape}".encode() + array.tobytes())
     return digest.hexdigest()
 
 
