@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from pandas.io.formats.style import Styler
 
 MOSTLY, RARELY = 0.5, 0.1  # shares of the cells: a claim holds in more, and fails in at most, these
+TEST = ["table", "statement"]  # equal in claims that are one test
+SUMMED = {"holds": "hold", "fails": "fail", "mixed": "are mixed", "open": "are open"}
+SUMMED |= {"untested": "cannot be tested on these models", "not run": "not run"}
 VERDICTS = {"holds": style.COLORS["unique_vision"], "fails": style.OTHERS[0]}
 BAR = 57.0  # where bars begin, of 100
 # Bits of an atom and the ends of its interval, and what a difference takes of the other atom.
@@ -145,7 +148,7 @@ def verdict(found: pd.DataFrame) -> str:
 def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
     """Test all claims, or those of a notebook, on the tables that a preset's runs have written.
 
-    Claims on a table that is not there are untested; raises a FileNotFoundError without any table.
+    Claims on a table that is not there are ``not run``; a FileNotFoundError without any table.
     """
     rows, folder = [], preset.table(".").parent
     if not any(folder.glob("*/*.csv")):
@@ -154,11 +157,12 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
     for claim in known[known["table"].str.startswith(notebook)].to_dict("records"):
         path = preset.table(claim["table"])
         found = cells(claim, pd.read_csv(path) if path.exists() else pd.DataFrame())
+        result = verdict(found) if path.exists() else "not run"
         counts = found["verdict"].value_counts()
         values = found["value"].astype(float)
         numbers = {"value": values.median(), "lowest": values.min(), "highest": values.max()}
         counted = {"n_holding": counts.get("holds", 0), "n_failing": counts.get("fails", 0)}
-        rows.append(claim | numbers | {"n_cells": len(found), "verdict": verdict(found)} | counted)
+        rows.append(claim | numbers | {"n_cells": len(found), "verdict": result} | counted)
     return pd.DataFrame(rows).drop(columns="rows")
 
 
@@ -177,12 +181,11 @@ def of(preset: Preset, module: ModuleType) -> "Styler":
 
 
 def summary(table: pd.DataFrame) -> str:
-    """The number of claims of each verdict, in a sentence."""
-    counts = table["verdict"].value_counts()
-    words = ("hold", "fail", "are mixed", "are open", "cannot be tested")
-    names = ("holds", "fails", "mixed", "open", "untested")
-    parts = [f"{counts.get(name, 0)} {word}" for name, word in zip(names, words, strict=True)]
-    return f"Of {len(table)} claims, {', '.join(parts[:-1])}, and {parts[-1]} on these models."
+    """The number of tests of each verdict, in a sentence; equal claims of two papers are one."""
+    tests = table.drop_duplicates(TEST)
+    counts = dict.fromkeys(list(SUMMED)[:5], 0) | tests["verdict"].value_counts().to_dict()
+    *first, last = (f"{n} {SUMMED[name]}" for name, n in counts.items())
+    return f"Of {len(tests)} distinct tests of {len(table)} claims, {', '.join(first)}, and {last}."
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

@@ -1,7 +1,7 @@
 """Parts of sentences: numbers of a table as the text of a notebook writes them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
@@ -51,14 +51,29 @@ def interval(value: float, low: float, high: float, digits: int = 2) -> str:
     return "{} [{}, {}]".format(*texts)
 
 
-def share(which: Iterable[bool]) -> str:
-    """How many are true, of those that are known.
+def share(which: Iterable[bool], *compared: Iterable[float]) -> str:
+    """How many are true, of those that are known; so must be the numbers compared, if given.
 
-    >>> share([True, False, True])
-    '2 of 3'
+    >>> share([True, False, True]), share([True, False], [1.0, float("nan")])
+    ('2 of 3', '1 of 1')
     """
-    known = pd.Series(list(which), dtype="boolean").dropna()
+    known = pd.Series(list(which), dtype="boolean")
+    for numbers in compared:
+        known = known.mask(pd.isna(list(numbers)))
+    known = known.dropna()
     return f"{int(known.sum())} of {len(known)}"
+
+
+def largest(rows: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
+    """The atom of each cell whose whole interval is above those of all others, missing if none is.
+
+    Of rows with ``atom``, ``ci_low`` and ``ci_high``; an atom without an interval may be as large.
+    """
+    rows = rows[rows["atom"] != "total"].pivot(index=list(keys), columns="atom")
+    low, high = rows["ci_low"].astype(float), rows["ci_high"].astype(float)
+    others = {atom: high.drop(columns=atom).max(axis=1, skipna=False) for atom in high}
+    clear = low.gt(pd.DataFrame(others, high.index))
+    return clear.idxmax(axis=1).where(clear.any(axis=1))
 
 
 def listed(names: Iterable[object]) -> str:

@@ -110,10 +110,26 @@ def test_all_committed_claims_are_tested_on_committed_tables():
     assert set(one.loc[one["quantity"] == "rho", "n_cells"]) == {1}
     models = table.loc[table["table"] == "omni/table2_sensory", "n_cells"]
     assert set(models) == {len(preset.omni_models)}
-    words = claims.summary(table)
-    assert words.startswith(f"Of {len(table)} claims, {(table['verdict'] == 'holds').sum()} hold,")
+    tests, words = table.drop_duplicates(claims.TEST), claims.summary(table)
+    count = (tests["verdict"] == "holds").sum()
+    assert words.startswith(f"Of {len(tests)} distinct tests of {len(table)} claims, {count} hold,")
+    assert words.endswith(" cannot be tested on these models.")
     texts = {text.get_text() for text in claims.figure(table).axes[0].texts}
     assert {*table["statement"], *table["verdict"]} <= texts
+
+
+def test_claims_of_two_papers_that_are_one_test_are_counted_once():
+    known = published("claims")
+    tested = ["table", "rows", "statistic", "quantity", "side", "bound"]
+    verdicts = known["statistic"] == "verdicts"
+    assert known.duplicated(tested).equals(known.duplicated(claims.TEST))
+    assert known[~verdicts].duplicated(tested).sum() == 1
+    same = {"table": "t", "statement": "s", "verdict": "holds"}
+    other = same | {"statement": "other", "verdict": "not run"}
+    assert claims.summary(pd.DataFrame([same, same, other])) == (
+        "Of 2 distinct tests of 3 claims, 1 hold, 0 fail, 0 are mixed, 0 are open, "
+        "0 cannot be tested on these models, and 1 not run."
+    )
 
 
 @pytest.mark.parametrize("given", published("claims").to_dict("records"))
@@ -122,7 +138,7 @@ def test_a_claim_without_rows_is_untested(given):
     assert claims.verdict(claims.cells(given, table.iloc[:0])) == "untested"
 
 
-def test_missing_tables_are_untested_or_named(tmp_path):
+def test_missing_tables_are_not_run_or_named(tmp_path):
     preset = load_preset("offline", output=str(tmp_path))
     with pytest.raises(FileNotFoundError, match="no tables in .*; run notebooks first"):
         claims.measure(preset)
@@ -131,4 +147,6 @@ def test_missing_tables_are_untested_or_named(tmp_path):
     path.parent.mkdir(parents=True)
     path.write_bytes(own.read_bytes())
     table = claims.measure(preset)
-    assert set(table.loc[table["verdict"] != "untested", "table"]) == {OWN}
+    assert set(table.loc[table["verdict"] != "not run", "table"]) == {OWN}
+    assert (table["table"] != OWN).equals(table["verdict"] == "not run")
+    validate(table, claims.COLUMNS)

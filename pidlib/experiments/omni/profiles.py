@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ from pidlib import sensory
 from pidlib._common import derive_seed
 from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.resampling import bootstrap_decisions, percentile_intervals
-from pidlib.experiments import Extracted, Preset, Query, stages, style
+from pidlib.experiments import Extracted, Preset, Query, extract_all, stages, style
 from pidlib.experiments.tables import ATOMS, declare, diagnostics, masked_diagnostics
 from pidlib.extraction import Extraction, drawn
 from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import Measured, atom_rows
+from pidlib.profiles.report import LIMITS
 from pidlib.sensory import Group, SensoryPID
 
+MOST_MOVED = LIMITS["moved"][0]  # total variation
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
 TRAINED_WITH_NOISE = (
     "all minis but plain had a fifth of each stream as noise in training, "
@@ -70,6 +73,23 @@ def measure_trajectory(preset: Preset, answer: Extracted) -> tuple[Measured, dic
     settings = preset.model_dump(include={"tau", "n_bootstrap", "seed"})
     columns = answer.row_columns("omni", analysis="trajectory", given="template", **settings)
     return trajectory(answer.extraction, **settings), columns | {"seed": preset.seed}
+
+
+def moved(preset: Preset, module: ModuleType) -> pd.DataFrame:
+    """How far reconciliation moves masked answers given the template, by model and benchmark."""
+    (request,), rows = module.requests(preset), []
+    for (extraction, columns), *_ in extract_all(preset, request):
+        groups = sensory.split_by(extraction, "template", tau=preset.tau)
+        solved = sensory.decompose([group.decisions for group in groups], tol=0.1)
+        far = {f"moved_{name}": by for name, by in solved.reconciliation.items()}
+        rows.append({name: columns[name] for name in ("benchmark", "model")} | far)
+    return pd.DataFrame(rows)
+
+
+def readable(rows: pd.DataFrame, *keys: str) -> pd.Series:
+    """By keys, whether masked answers are known to be moved by at most `MOST_MOVED` in all rows."""
+    near = rows[["moved_vision", "moved_audio"]].astype(float).le(MOST_MOVED).all(axis=1)
+    return near.groupby([rows[key] for key in keys], sort=False).all()
 
 
 def profile_rows(

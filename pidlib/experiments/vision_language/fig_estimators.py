@@ -122,13 +122,14 @@ _PANELS |= {"listed options": "visible $-$ hidden"}
 
 
 def alternatives(table: pd.DataFrame) -> pd.DataFrame:
-    """How far other masks and modes are from noise, and the share of intervals beyond 0."""
-    alone, other = (table[table["study"] == study] for study in ("alone", "mask"))
+    """How far other passes are from noise, with options hidden; the share of intervals beyond 0."""
+    alone, other, listed = (table[table["study"] == name] for name in ("alone", "mask", "options"))
     parts = {**dict(list(other.groupby("mask"))), **dict(list(alone.groupby("unimodal")))}
-    noise = parts.pop("masked")
-    rows = {}
+    noise, rows = parts.pop("masked"), {}
+    hidden, *passes = (listed[listed["source_a"] == key] for key in VISION_PASSES)
+    parts |= dict(zip(("another draw", "visible options"), passes, strict=True))
     for name, part in parts.items():
-        apart = _difference(part, noise)
+        apart = _difference(part, noise if part["study"].ne("options").all() else hidden).dropna()
         rows[name] = {
             "difference_bits": apart["difference"].abs().mean(),
             "half_width_bits": (apart["high"] - apart["low"]).mean() / 2,

@@ -3,14 +3,19 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from test_sensory import ideal, record, soft
 
 from experiments.omni.synthetic import SETTINGS, answering, nothing, sight, xor
 from pidlib.experiments import tables
 from pidlib.experiments.extractions import Extracted
+from pidlib.experiments.omni import fig_layers, profiles
 from pidlib.experiments.omni.profiles import (
+    MOST_MOVED,
+    moved,
     profile_rows,
+    readable,
     reference_shift,
     template_profile,
     trajectory,
@@ -158,3 +163,32 @@ def test_rows_of_a_trajectory():
 def test_a_trajectory_needs_every_block():
     with pytest.raises(ValueError, match=r"every block from 0; this extraction has \(0, 2\)"):
         trajectory(replace(answering([nothing, sight]), layers=(0, 2)), **SETTINGS)
+
+
+def test_a_cell_is_readable_if_no_row_of_it_moved_far():
+    far, near = MOST_MOVED + 0.01, MOST_MOVED
+    rows = [("a", near, 0.0), ("a", 0.0, far), ("b", near, near), ("c", near, np.nan)]
+    table = pd.DataFrame(rows, columns=["model", "moved_vision", "moved_audio"])
+    table = table.assign(benchmark=["x", "y", "x", "x"])
+    assert readable(table, "model").to_dict() == {"a": False, "b": True, "c": False}
+    found = readable(table.convert_dtypes(), "benchmark", "model")
+    expected = {("x", "a"): True, ("y", "a"): False, ("x", "b"): True, ("x", "c"): False}
+    assert found.to_dict() == expected
+    assert readable(table[2:3], "model").to_dict() == {"b": True}
+
+
+def test_masked_answers_that_contradict_the_others_are_moved_far(monkeypatch):
+    def contrary(v, a):
+        full = {"vision+audio+language": v.astype(float)}
+        return full | {"vision+language": np.ones(len(v))}  # always yes, of which half are right
+
+    answers = [
+        (Extracted(answering([rule] * 3), {"benchmark": "b", "model": rule.__name__}),)
+        for rule in (sight, contrary)
+    ]
+    monkeypatch.setattr(profiles, "extract_all", lambda *_: answers)
+    table = moved(load_preset("smoke"), fig_layers)
+    assert table["model"].tolist() == ["sight", "contrary"] and set(table["benchmark"]) == {"b"}
+    assert readable(table, "model").tolist() == [True, False]
+    assert table["moved_vision"].tolist() == pytest.approx([0, 0.5], abs=1e-3)
+    assert table["moved_audio"].tolist() == pytest.approx([0, 0], abs=1e-3)

@@ -66,7 +66,11 @@ def test_other_masks_and_modes_are_compared_with_noise(table):
     for name in ("value_bits", "corrected_bits", "ci_low", "ci_high"):
         moved.loc[chosen, name] += 5
     effects = alternatives(moved)
-    assert set(effects.index) == {"mean", "swapped", "resampled", "observational"}
+    others = {"mean", "swapped", "resampled", "observational"}
+    assert set(effects.index) == others | {"another draw", "visible options"}
+    # Visible options turn one bit of synergy into one unique to the picture.
+    assert effects.loc["visible options", "difference_bits"] == pytest.approx(2 / 4, abs=0.02)
+    assert effects.loc["another draw", "difference_bits"] == pytest.approx(0, abs=0.01)
     assert effects.loc["mean", "difference_bits"] == pytest.approx(5 / 4, abs=0.05)
     assert effects.loc["mean", "beyond"] == 1 / 4 and effects.loc["swapped", "beyond"] == 0
     assert (effects["n"] == 4).all()
