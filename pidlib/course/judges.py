@@ -28,6 +28,18 @@ TIPS = {
     "not_conditional": "this is I(Y;X1), without the condition",
     "of_sources": "it takes I(X1;X2), of the sources about each other; I(Y;X1,X2) is asked for",
     "swapped": "U1 and U2 are exchanged: axis 0 is X1, axis 1 is X2",
+    "sources_only": "compare the pairs (x1, y) and (x2, y); that of the sources may differ",
+    "single_only": "compare pairs: x1 with y, and x2 with y; single variables are not enough",
+    "columns": "the columns have these sums; rows are asked for",
+    "unscaled": "divide by the sum that a row has first",
+    "one_sweep": "one sweep is not enough: after the columns the rows are off again",
+    "reverse": "the mass moves the other way: t is added where x1 and x2 are equal",
+    "once": "samples that occur twice count once; table[x1, x2, y] += 1 does that, np.add.at not",
+    "cells": "these are all cells; each margin gives one up: (k - 1)(m - 1)",
+    "no_one": "it can be 0, after however few permutations: the sample itself counts as one",
+    "ties": "a permutation that is as large counts too",
+    "rounded_down": "one sample too few: round up",
+    "one_source": "both sources together have k x k codes",
     "without_redundancy": "the synergy lacks a term: what both sources tell is subtracted twice",
 }
 
