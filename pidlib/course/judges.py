@@ -33,7 +33,7 @@ TIPS = {
     "columns": "the columns have these sums; rows are asked for",
     "unscaled": "divide by the sum that a row has first",
     "one_sweep": "one sweep is not enough: after the columns the rows are off again",
-    "reverse": "the mass moves the other way: t is added where x1 and x2 are equal",
+    "added": "mass is added and none taken: subtract t from the two other cells",
     "once": "samples that occur twice count once; table[x1, x2, y] += 1 does that, np.add.at not",
     "cells": "these are all cells; each margin gives one up: (k - 1)(m - 1)",
     "no_one": "it can be 0, after however few permutations: the sample itself counts as one",

@@ -16,11 +16,13 @@ MOVE[..., 0] = [[1, -1], [-1, 1]]
 def _two_worlds(generator: np.random.Generator) -> tuple:
     """A table, and another: one with the same pairs, or one that differs in a pair."""
     p, q = (np.array(table(2, 2, 2)(generator)[0]) + 0.05 for _ in range(2))
-    kind = generator.integers(3)
+    kind = generator.integers(4)
     if kind == 0:
         q = p + 0.04 * MOVE
     if kind == 1:  # the pair of sources is the same, those with y are not
         q = p.sum(2, keepdims=True) * q / q.sum(2, keepdims=True)
+    if kind == 2:  # single variables are the same, and x1 with y is not
+        q = p + 0.04 * MOVE.swapaxes(1, 2)
     return (p / p.sum()).tolist(), (q / q.sum()).tolist()
 
 
@@ -82,6 +84,9 @@ EXERCISES = {
             single_only=lambda p, q: _same(p, q, ((1, 2), (0, 2), (0, 1))),
         ),
     ),
+    "information_of_world": Exercise(
+        _draw_move, like(_world, added=lambda t: informations(AND + t * MOVE.clip(0))[2])
+    ),
     "scaled": Exercise(
         _draw_rows,
         like(
@@ -93,9 +98,6 @@ EXERCISES = {
     "fitted": Exercise(
         _draw_both,
         like(_fit, one_sweep=lambda q, rows, columns: _fit(q, rows, columns, 1)),
-    ),
-    "information_of_world": Exercise(
-        _draw_move, like(_world, reverse=lambda t: informations(AND - t * MOVE)[2])
     ),
     "two_unique": Exercise(nothing, _is_swapped),
     "quiz_3": Exercise(nothing, items(_quiz)),

@@ -87,20 +87,20 @@ EXERCISES = {
             cells=lambda k, m, n: _bias(k * m + 1, 2, n),
         ),
     ),
-    "p_value": Exercise(
-        _draw_null,
-        like(
-            _p,
-            no_one=lambda observed, null: (null >= observed).mean(),
-            ties=lambda observed, null: (1 + (null > observed).sum()) / (1 + len(null)),
-        ),
-    ),
     "needed": Exercise(
         _draw_wish,
         like(
             _needed,
             rounded_down=lambda k, bits: _needed(k, bits) - 1,
             one_source=lambda k, bits: math.ceil((k - 1) / (2 * bits * math.log(2))),
+        ),
+    ),
+    "p_value": Exercise(
+        _draw_null,
+        like(
+            _p,
+            no_one=lambda observed, null: (null >= observed).mean(),
+            ties=lambda observed, null: (1 + (null > observed).sum()) / (1 + len(null)),
         ),
     ),
     "synergy_of_noise": Exercise(nothing, _is_noise),

@@ -83,6 +83,24 @@ def of_pair(joint):
     return bits(joint.reshape(-1, joint.shape[2]))
 
 
+def world(t):
+    joint = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]]) / 4
+    joint[..., 0] += t * np.eye(2)
+    return of_pair(joint)
+
+
+def sweep(q, rows, columns):
+    q = q * (rows / q.sum(1))[:, None]
+    return q * (columns / q.sum(0))
+
+
+def once(x1, x2, y):
+    table = np.zeros((3, 4, 2))
+    table[x1, x2, y] += 1
+    return table
+
+
+DICE = np.random.default_rng(0).integers(0, 2, (3, 60))
 XOR = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]]) / 4
 COPIES = np.array([[[1, 0], [0, 0]], [[0, 0], [0, 1]]]) / 2
 EQUAL = {"XOR": {"S"}, "RDN": {"R"}, "UNQ1": {"U1"}, "UNQ": {"U1", "U2"}}
@@ -130,6 +148,29 @@ WRONG = [  # what students write, and a word of the line that helps
     ("independent_sources", lambda: COPIES, "in common"),
     ("independent_sources", lambda: XOR, "redundancy is 0.000"),
     ("quiz_2", lambda: {"scene": {"U2"}}, "look at scene again"),
+    ("same_pairs", lambda p, q: np.allclose(p.sum(2), q.sum(2)), "of the sources may differ"),
+    (
+        "same_pairs",
+        lambda p, q: all(np.allclose(p.sum(a), q.sum(a)) for a in [(0, 1), (0, 2), (1, 2)]),
+        "single variables",
+    ),
+    ("information_of_world", world, "none taken"),
+    ("scaled", lambda q, rows: q * (rows / q.sum(0)), "rows are asked for"),
+    ("scaled", lambda q, rows: q * rows[:, None], "divide by the sum"),
+    ("fitted", lambda q, rows, columns: sweep(q, rows, columns), "one sweep"),
+    ("two_unique", lambda: XOR, "unique atoms are 0.000"),
+    ("quiz_3", lambda: {"local minimum": {"yes"}}, "look at local minimum again"),
+    ("counts", once, "count once"),
+    ("bias", lambda k, m, n: (k - 1) * (m - 1) / (2 * n), "nats"),
+    ("bias", lambda k, m, n: k * m / (2 * n * np.log(2)), "all cells"),
+    ("needed", lambda k, bits: int((k * k - 1) / (2 * bits * np.log(2))), "round up"),
+    ("needed", lambda k, bits: int(np.ceil((k - 1) / (2 * bits * np.log(2)))), "k x k"),
+    ("p_value", lambda observed, null: (null >= observed).mean(), "the sample itself"),
+    ("p_value", lambda observed, null: ((null > observed).sum() + 1) / 100, "as large"),
+    ("synergy_of_noise", lambda: (DICE[0], DICE[1], DICE[0] ^ DICE[1]), "it is no noise"),
+    ("synergy_of_noise", lambda: DICE[:, :20], "20 samples"),
+    ("synergy_of_noise", lambda: DICE, "synergy is 0"),
+    ("quiz_4", lambda: {"R .36, U .46 and .48, S .66 of 50 samples": {"yes"}}, "again"),
 ]
 
 
@@ -172,14 +213,14 @@ def test_grades_are_of_the_functions_and_not_of_what_a_notebook_says(tmp_path, c
     )
     (tmp_path / "01_cheat.ipynb").write_text(notebook(forged, "raise ValueError", "def sums(): 1"))
     (tmp_path / "01_loop.ipynb").write_text(notebook("while True: pass"))
-    rows = grade(tmp_path, limit=60)
+    rows = grade(tmp_path, limit=20)
     passed = {}
     for row in rows:
         passed.setdefault(row["submission"], []).append(row["passed"])
     n = len(LESSONS[1].EXERCISES)
     expected = {"01_ada": [True] * n, "01_ben": [False] * n, "01_cheat": [False] * n}
     assert passed == {f"{k}.ipynb": v for k, v in (expected | {"01_loop": [False] * n}).items()}
-    assert all("60 seconds" in row["line"] for row in rows if "loop" in row["submission"])
+    assert all("20 seconds" in row["line"] for row in rows if "loop" in row["submission"])
     for name in ("01_cheat.ipynb", "01_loop.ipynb", "01_ben.ipynb"):
         os.remove(tmp_path / name)
     main(["grade", str(tmp_path)])
