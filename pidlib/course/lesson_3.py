@@ -22,7 +22,7 @@ def _two_worlds(generator: np.random.Generator) -> tuple:
     if kind == 1:  # the pair of sources is the same, those with y are not
         q = p.sum(2, keepdims=True) * q / q.sum(2, keepdims=True)
     if kind == 2:  # single variables are the same, and x1 with y is not
-        q = p + 0.04 * MOVE.swapaxes(1, 2)
+        q = p + 0.02 * (MOVE + MOVE.swapaxes(1, 2))
     return (p / p.sum()).tolist(), (q / q.sum()).tolist()
 
 
