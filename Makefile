@@ -69,7 +69,7 @@ EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
 # Runs with other parameters extract what they need themselves.
 EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
 
-GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population real-paper book book-test test slurm-test gpu-check lint lab clean clean-cache
+GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population real-paper book book-test course course-test test slurm-test gpu-check lint lab clean clean-cache
 MADE      := $(GOALS) $(EXECUTED) $(BUILD)/extracted $(PLACE)/parameters .venv/.ready build/book-env/.ready
 .PHONY: FORCE $(GOALS)
 help: ## list the targets
@@ -177,6 +177,16 @@ book: $(BOOK)-env/.ready $(BOOK)-parts/.ready ## the notebooks as a web site, wi
 	$(WITHBOOK) book/gather.py $(notdir $(BUILD)) $(BOOK)
 	@echo "wrote $(BOOK)/index.html"
 
+# A student's copy lacks the cells with solutions.
+course: $(READY) ## the lessons in build/course: for students, and with solutions
+	@mkdir -p build/course/student build/course/solution
+	cp notebooks/course/*.ipynb build/course/solution
+	cp notebooks/course/*.ipynb build/course/student
+	$(PY) -m nbstripout --keep-id --drop-tagged-cells=solution build/course/student/*.ipynb
+
+course-test: course ## run all lessons, with solutions and without: a minute
+	$(PY) -m pytest -rs tests/course/check_course.py
+
 # Without the packages there is no book to test, which is no fault of the book.
 book-test: $(READY) ## make the book and open it in Chromium, without a screen: a minute
 	@if $(MAKE) --no-print-directory $(BOOK)-env/.ready; then \
@@ -195,7 +205,7 @@ gpu-check: $(READY) ## check and time CUDA on one GPU, under eight minutes; says
 lint: $(READY) ## check the style of code and notebooks
 	$(PY) -m ruff format --check pidlib tests book .ci data/stamps
 	$(PY) -m ruff check pidlib tests book .ci data/stamps
-	$(PY) -m nbstripout --verify --keep-id $(NOTEBOOKS) notebooks/real/*.ipynb
+	$(PY) -m nbstripout --verify --keep-id $(NOTEBOOKS) notebooks/real/*.ipynb notebooks/course/*.ipynb
 
 lab: $(READY) ## open JupyterLab on the notebooks
 	$(PY) -m jupyterlab $(if $(filter 0,$(shell id -u)),--allow-root) notebooks

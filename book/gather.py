@@ -179,6 +179,7 @@ def write_notebook(path: Path, run: Path, preset: str, source: Path) -> None:
     at = path.relative_to(ROOT).as_posix()
     notebook = json.loads(run.read_text(encoding="utf-8"))
     folder, executed, seen, cells = posixpath.dirname(at), run != path, set(), []
+    is_lesson = folder == "notebooks/course"
 
     def mended(text: str) -> str:
         return linked(named(text, at), at, source)
@@ -190,7 +191,8 @@ def write_notebook(path: Path, run: Path, preset: str, source: Path) -> None:
         if cell["cell_type"] == "markdown":
             cells.append({"cell_type": "markdown", "metadata": {}, "source": mended(text)})
             continue
-        metadata = {"tags": ["hide-input"]} if folder.count("/") else {}
+        hidden = ["hide-input"] if folder.count("/") and not is_lesson else []
+        metadata = {"tags": ["hide-cell"] if "solution" in tags else hidden}
         outputs = clean(cell.get("outputs", []), seen, mended)
         fields = {"execution_count": None, "metadata": metadata, "outputs": outputs}
         cells.append({"cell_type": "code", **fields, "source": text})
@@ -230,9 +232,10 @@ def how_to_run(at: str, executed: bool, preset: str) -> str:
     if executed and preset == "smoke":
         state += " They test the code; their numbers mean nothing."
     setup = COLAB.format(repository=REPOSITORY, name=posixpath.basename(REPOSITORY))
+    target = "course" if "/course/" in at else f"build/{preset}/{at}"
     return (
         f"{{.badges}}\n{badges}\n\n:::{{dropdown}} Run it\n{state} With a clone: "
-        f"`make build/{preset}/{at}`. On Colab, run this first:\n\n{setup}\n:::\n"
+        f"`make {target}`. On Colab, run this first:\n\n{setup}\n:::\n"
     )
 
 

@@ -19,7 +19,7 @@ FLOORS = (
     ("decomposition", "models"),
     ("benchmarks",),
     ("extraction",),
-    ("sensory", "reweighting"),
+    ("course", "sensory", "reweighting"),
     ("profiles", "training"),
     ("experiments",),
     ("__init__",),
@@ -58,7 +58,7 @@ def lines() -> Counter:
     for file in FILES:
         place = room(name_of(file))
         part = "benchmarks_and_training" if place in ("benchmarks", "training") else "core"
-        part = "experiments" if place == "experiments" else part
+        part = place if place in ("experiments", "course") else part
         count[part] += len(file.read_text(encoding="utf-8").splitlines())
     return count
 

@@ -23,7 +23,7 @@ from pidlib.experiments.preset import Preset, load_preset
 ROOT = project_root()
 REAL = sorted(ROOT.glob("notebooks/real/*.ipynb"))  # of `make real-paper`
 PAPER = sorted([*ROOT.glob("notebooks/*/*.ipynb"), ROOT / "notebooks/claims.ipynb"])
-PAPER = [path for path in PAPER if path not in REAL]
+PAPER = [path for path in PAPER if path not in REAL and path.parent.name != "course"]
 MODULES = {path: name for path in REAL for name in draw.names("real") if path.stem in name}
 QUICKSTART, YOURS = (ROOT / f"notebooks/{name}.ipynb" for name in ("quickstart", "your_model"))
 needs_make = pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

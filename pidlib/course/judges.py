@@ -1,0 +1,122 @@
+"""Exercises: how arguments are drawn, and who judges an answer."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from pidlib.decomposition.information import mutual_information
+
+TOLERANCE = 1e-6  # bits
+NATS = np.log(2)  # nats in a bit
+Judge = Callable[..., str]  # of an answer and the arguments: a line, empty if the answer is right
+
+
+class Exercise(NamedTuple):
+    """A function to be written: how arguments are drawn, and who judges an answer."""
+
+    draw: Callable[[np.random.Generator], tuple]
+    judge: Judge
+
+
+TIPS = {
+    "nan": "it is not a number for some tables: 0 log 0 counts as 0",
+    "nats": "these are nats; divide by log 2",
+    "sign": "the sign is reversed",
+    "conditional_entropy": "this is what remains unknown, H(Y|X); information is what is gained",
+    "other_condition": "it is conditioned on the wrong variable: X2 is given, axis 1",
+    "not_conditional": "this is I(Y;X1), without the condition",
+    "of_sources": "it takes I(X1;X2), of the sources about each other; I(Y;X1,X2) is asked for",
+    "swapped": "U1 and U2 are exchanged: axis 0 is X1, axis 1 is X2",
+    "sources_only": "compare the pairs (x1, y) and (x2, y); that of the sources may differ",
+    "single_only": "compare pairs: x1 with y, and x2 with y; single variables are not enough",
+    "columns": "the columns have these sums; rows are asked for",
+    "unscaled": "divide by the sum that a row has first",
+    "one_sweep": "one sweep is not enough: after the columns the rows are off again",
+    "added": "mass is added and none taken: subtract t from the two other cells",
+    "once": "samples that occur twice count once; table[x1, x2, y] += 1 does that, np.add.at not",
+    "cells": "these are all cells; each margin gives one up: (k - 1)(m - 1)",
+    "no_one": "it can be 0, after however few permutations: the sample itself counts as one",
+    "ties": "a permutation that is as large counts too",
+    "rounded_down": "one sample too few: round up",
+    "one_source": "both sources together have k x k codes",
+    "without_redundancy": "the synergy lacks a term: what both sources tell is subtracted twice",
+}
+
+
+def plain(value: Any) -> Any:
+    """Arrays, tensors, tuples and numbers as JSON has them."""
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, set):
+        return sorted(value)
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def like(right: Callable, **wrong: Callable) -> Judge:
+    """A judge that compares with the right function; a wrong one that agrees has its line in TIPS.
+
+    Compared are numbers, lists of them, and dictionaries of either.
+    """
+
+    def judge(value: Any, *arguments: Any) -> str:
+        arguments = [np.array(each, float) for each in arguments]
+        given, expected = numbers(value), numbers(plain(right(*arguments)))
+        if given.shape != expected.shape:
+            return f"it returns {given.size} numbers, and {expected.size} are asked for"
+        if not np.isfinite(given).all():
+            return TIPS["nan"]
+        if np.allclose(given, expected, rtol=0, atol=TOLERANCE):
+            return ""
+        for name, other in wrong.items():
+            with np.errstate(all="ignore"):
+                if np.allclose(given, numbers(plain(other(*arguments))), rtol=0, atol=TOLERANCE):
+                    return TIPS[name]
+        return "a value differs from that of pidlib"
+
+    return judge
+
+
+def numbers(value: Any) -> np.ndarray:
+    if isinstance(value, dict):
+        value = [value[key] for key in sorted(value)]
+    return np.array(value, float)
+
+
+def table(*shape: int) -> Callable[[np.random.Generator], tuple]:
+    """Draw one table of probabilities, with some cells that never occur."""
+
+    def draw(generator: np.random.Generator) -> tuple:
+        cells = generator.exponential(size=shape) * (generator.random(shape) < 0.8)
+        cells.flat[0] += 0.1
+        return ((cells / cells.sum()).tolist(),)
+
+    return draw
+
+
+def nothing(generator: np.random.Generator) -> tuple:
+    return ()
+
+
+def informations(joint: np.ndarray) -> tuple[float, float, float]:
+    """I(Y; X1), I(Y; X2) and I(Y; X1, X2) of a table [x1, x2, y]."""
+    tables = joint.sum(1), joint.sum(0), joint.reshape(-1, joint.shape[-1])
+    return tuple(float(mutual_information(table)) for table in tables)
+
+
+def items(known: Callable[[], dict[str, Any]]) -> Judge:
+    """A judge of several predictions, which names the first that is wrong and not what is right."""
+
+    def judge(value: dict[str, Any]) -> str:
+        for name, right in known().items():
+            if name not in value or value[name] is None:
+                return f"{name} is missing"
+            is_number = isinstance(right, float)
+            given = float(value[name]) if is_number else set(value[name])
+            if not (abs(given - right) < 0.01 if is_number else given == right):
+                return f"look at {name} again"
+        return ""
+
+    return judge

@@ -1,0 +1,236 @@
+"""The course: solutions pass, stubs do not, and each usual mistake gets its own line.
+
+Run by ``make course-test``, which makes build/course first.
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from nbclient import NotebookClient
+
+from pidlib import course
+from pidlib._common import project_root
+from pidlib.course import EXERCISES, LESSONS, answers, judged, questions
+from pidlib.course.__main__ import grade, main
+
+ROOT = project_root()
+MASTERS = sorted(ROOT.glob("notebooks/course/*.ipynb"))
+HELD = pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
+
+
+def tags(cell) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def lines(path: Path) -> list[str]:
+    """What the checks of a notebook print when it is run from top to bottom."""
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    checks = [cell for cell in notebook.cells if "check" in tags(cell)]
+    return ["".join(output.text for output in cell.outputs).strip() for cell in checks]
+
+
+@HELD
+def test_exercises_have_a_stub_a_solution_and_a_check(path):
+    cells = nbformat.read(path, as_version=4).cells
+    found = []
+    for index, cell in enumerate(cells):
+        if "exercise" not in tags(cell):
+            continue
+        solution, check = cells[index + 1 : index + 3]
+        assert "solution" in tags(solution) and "check" in tags(check)
+        (name,) = re.findall(r"^def (\w+)", cell.source, re.MULTILINE)
+        assert f"def {name}" in solution.source and check.source == f"check({name})"
+        found.append(name)
+    assert found == list(LESSONS[int(path.stem[:2])].EXERCISES)
+    assert all(not cell.get("outputs") for cell in cells)
+    assert sum("widget" in tags(cell) for cell in cells) == 1
+    assert re.search(r"By the end you will have shown", cells[0].source)
+
+
+@HELD
+def test_the_master_passes_every_check(path):
+    assert all(line.startswith("✓") for line in lines(ROOT / "build/course/solution" / path.name))
+
+
+@HELD
+def test_the_copy_for_students_runs_and_passes_no_check(path):
+    copy = ROOT / "build/course/student" / path.name
+    assert "solution" not in {tag for cell in nbformat.read(copy, 4).cells for tag in tags(cell)}
+    printed = lines(copy)
+    assert len(printed) == len(LESSONS[int(path.stem[:2])].EXERCISES)
+    assert all(line.startswith("✗") for line in printed), printed
+
+
+def nats(p):
+    p = p[p > 0]
+    return -(p * np.log(p)).sum()
+
+
+def bits(joint):
+    p = joint / joint.sum()
+    return sum(nats(q) for q in (p.sum(0), p.sum(1))) / np.log(2) - nats(p.ravel()) / np.log(2)
+
+
+def of_pair(joint):
+    return bits(joint.reshape(-1, joint.shape[2]))
+
+
+def world(t):
+    joint = np.array([[[1, 0], [1, 0]], [[1, 0], [0, 1]]]) / 4
+    joint[..., 0] += t * np.eye(2)
+    return of_pair(joint)
+
+
+def sweep(q, rows, columns):
+    q = q * (rows / q.sum(1))[:, None]
+    return q * (columns / q.sum(0))
+
+
+def once(x1, x2, y):
+    table = np.zeros((3, 4, 2))
+    table[x1, x2, y] += 1
+    return table
+
+
+DICE = np.random.default_rng(0).integers(0, 2, (3, 60))
+XOR = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]]) / 4
+COPIES = np.array([[[1, 0], [0, 0]], [[0, 0], [0, 1]]]) / 2
+EQUAL = {"XOR": {"S"}, "RDN": {"R"}, "UNQ1": {"U1"}, "UNQ": {"U1", "U2"}}
+WRONG = [  # what students write, and a word of the line that helps
+    ("entropy", nats, "nats"),
+    ("entropy", lambda p: -(p * np.log2(p)).sum(), "0 log 0"),
+    ("entropy", lambda p: (p[p > 0] * np.log2(p[p > 0])).sum(), "sign"),
+    ("entropy", lambda p: p, "6 numbers"),
+    ("information", lambda t: bits(t) * np.log(2), "nats"),
+    ("information", lambda t: (nats(t.ravel()) - nats(t.sum(1))) / np.log(2), "remains unknown"),
+    ("conditional_information", lambda t: of_pair(t) - bits(t.sum(1)), "wrong variable"),
+    ("conditional_information", lambda t: bits(t.sum(1)), "without the condition"),
+    ("uncorrelated", lambda: np.eye(2) / 2, "covariance"),
+    ("uncorrelated", lambda: np.ones((2, 2)) / 4, "0.000 bits"),
+    ("sums", lambda: (COPIES, XOR), "first table"),
+    ("quiz_1", lambda: {"a fair die": np.log(6)}, "a fair die"),
+    ("co_information", lambda t: of_pair(t) - bits(t.sum(1)) - bits(t.sum(0)), "sign"),
+    (
+        "co_information",
+        lambda t: bits(t.sum(1)) + bits(t.sum(0)) - bits(t.sum(2)),
+        "about each other",
+    ),
+    (
+        "other_atoms",
+        lambda t, r: [
+            bits(t.sum(0)) - r,
+            bits(t.sum(1)) - r,
+            of_pair(t) + r - bits(t.sum(0)) - bits(t.sum(1)),
+        ],
+        "exchanged",
+    ),
+    (
+        "other_atoms",
+        lambda t, r: [
+            bits(t.sum(1)) - r,
+            bits(t.sum(0)) - r,
+            of_pair(t) - bits(t.sum(0)) - bits(t.sum(1)),
+        ],
+        "twice",
+    ),
+    ("predicted", lambda: EQUAL | {"AND": {"S"}}, "look at AND again"),
+    ("predicted", lambda: EQUAL, "AND is missing"),
+    ("hidden_synergy", lambda: XOR, "co-information is -1.000"),
+    ("hidden_synergy", lambda: np.ones((2, 2, 2)) / 8, "synergy is 0.000"),
+    ("independent_sources", lambda: COPIES, "in common"),
+    ("independent_sources", lambda: XOR, "redundancy is 0.000"),
+    ("quiz_2", lambda: {"scene": {"U2"}}, "look at scene again"),
+    ("same_pairs", lambda p, q: np.allclose(p.sum(2), q.sum(2)), "of the sources may differ"),
+    (
+        "same_pairs",
+        lambda p, q: all(np.allclose(p.sum(a), q.sum(a)) for a in [(0, 1), (0, 2), (1, 2)]),
+        "single variables",
+    ),
+    ("information_of_world", world, "none taken"),
+    ("scaled", lambda q, rows: q * (rows / q.sum(0)), "rows are asked for"),
+    ("scaled", lambda q, rows: q * rows[:, None], "divide by the sum"),
+    ("fitted", lambda q, rows, columns: sweep(q, rows, columns), "one sweep"),
+    ("two_unique", lambda: XOR, "unique atoms are 0.000"),
+    ("quiz_3", lambda: {"local minimum": {"yes"}}, "look at local minimum again"),
+    ("counts", once, "count once"),
+    ("bias", lambda k, m, n: (k - 1) * (m - 1) / (2 * n), "nats"),
+    ("bias", lambda k, m, n: k * m / (2 * n * np.log(2)), "all cells"),
+    ("needed", lambda k, bits: int((k * k - 1) / (2 * bits * np.log(2))), "round up"),
+    ("needed", lambda k, bits: int(np.ceil((k - 1) / (2 * bits * np.log(2)))), "k x k"),
+    ("p_value", lambda observed, null: (null >= observed).mean(), "the sample itself"),
+    ("p_value", lambda observed, null: ((null > observed).sum() + 1) / 100, "as large"),
+    ("synergy_of_noise", lambda: (DICE[0], DICE[1], DICE[0] ^ DICE[1]), "it is no noise"),
+    ("synergy_of_noise", lambda: DICE[:, :20], "20 samples"),
+    ("synergy_of_noise", lambda: DICE, "synergy is 0"),
+    ("quiz_4", lambda: {"R .36, U .46 and .48, S .66 of 50 samples": {"yes"}}, "again"),
+]
+
+
+@pytest.mark.parametrize(("name", "function", "line"), WRONG)
+def test_usual_mistakes_get_a_line_that_helps(name, function, line):
+    tables = questions(name, 0)
+    assert line in judged(name, tables, answers(function, tables))
+
+
+def test_every_exercise_has_a_mistake_and_no_line_gives_the_answer_away():
+    assert {name for name, *_ in WRONG} == set(EXERCISES)
+    assert "R" not in judged("predicted", [()], [{"XOR": ["R"]}]).replace("XOR", "")
+
+
+def test_a_check_never_raises(capsys):
+    for function in (lambda p: 1 / 0, lambda: 0, lambda p: "text", lambda p: exit()):
+        function.__name__ = "entropy"
+        course.check(function)
+    course.check(len)
+    printed = capsys.readouterr().out.splitlines()
+    assert [line[0] for line in printed] == list("✗✗✗✗?")
+    assert "ZeroDivisionError" in printed[0]
+
+
+def test_tables_differ_between_seeds_and_have_cells_that_never_occur():
+    assert questions("entropy", 0) != questions("entropy", 1)
+    assert any(0 in p for (p,) in questions("entropy", 0))
+
+
+def notebook(*sources: str) -> str:
+    cells = [nbformat.v4.new_code_cell(source) for source in sources]
+    return nbformat.writes(nbformat.v4.new_notebook(cells=cells))
+
+
+def test_grades_are_of_the_functions_and_not_of_what_a_notebook_says(tmp_path, capsys):
+    shutil.copy(ROOT / "build/course/solution/01_bits.ipynb", tmp_path / "01_ada.ipynb")
+    shutil.copy(ROOT / "build/course/student/01_bits.ipynb", tmp_path / "01_ben.ipynb")
+    forged = (
+        "import pidlib.course as c\nc.judged = c.check = lambda *_: ''\ndef entropy(p): return 0"
+    )
+    (tmp_path / "01_cheat.ipynb").write_text(notebook(forged, "raise ValueError", "def sums(): 1"))
+    (tmp_path / "01_loop.ipynb").write_text(notebook("while True: pass"))
+    rows = grade(tmp_path, limit=20)
+    passed = {}
+    for row in rows:
+        passed.setdefault(row["submission"], []).append(row["passed"])
+    n = len(LESSONS[1].EXERCISES)
+    expected = {"01_ada": [True] * n, "01_ben": [False] * n, "01_cheat": [False] * n}
+    assert passed == {f"{k}.ipynb": v for k, v in (expected | {"01_loop": [False] * n}).items()}
+    assert all("20 seconds" in row["line"] for row in rows if "loop" in row["submission"])
+    for name in ("01_cheat.ipynb", "01_loop.ipynb", "01_ben.ipynb"):
+        os.remove(tmp_path / name)
+    main(["grade", str(tmp_path)])
+    assert f"{n} of {n}" in capsys.readouterr().out
+    with open(tmp_path / "grades.csv", encoding="utf-8") as file:
+        assert [row["passed"] for row in csv.DictReader(file)] == ["True"] * n
+    with pytest.raises(SystemExit):
+        main(["grade", str(tmp_path / "nothing")])
+
+
+def test_values_are_json(tmp_path):
+    tables = questions("predicted", 0)
+    assert json.loads(json.dumps(answers(lambda: {"XOR": {"S"}}, tables))) == [{"XOR": ["S"]}]
