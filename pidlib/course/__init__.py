@@ -63,8 +63,8 @@ def judged(name: str, tables: Sequence[tuple], values: Sequence[Any]) -> str:
             return f"{NOT_YET}: it fails with {value['error']}"
         try:
             line = EXERCISES[name].judge(value, *arguments)
-        except Exception:  # an answer of another kind or shape than was asked
-            return f"{NOT_YET}: {value!r:.60} is not of the kind that is asked for"
+        except Exception as error:  # an answer of another kind or shape than was asked
+            return f"{NOT_YET}: {value!r:.60} is not of the kind that is asked for ({error})"
         if line:
             return f"{NOT_YET}: {line}"
     return ""

@@ -71,6 +71,8 @@ EXERCISES = {
         like(
             lambda joint: float(mutual_information(joint)),
             nats=lambda joint: NATS * float(mutual_information(joint)),
+            sign=lambda joint: -float(mutual_information(joint)),
+            no_pair=lambda joint: _entropy(joint.sum(0)) + _entropy(joint.sum(1)),
             conditional_entropy=lambda joint: _entropy(joint) - _entropy(joint.sum(1)),
         ),
     ),
@@ -78,6 +80,7 @@ EXERCISES = {
         table(2, 3, 2),
         like(
             _conditional,
+            sign=lambda joint: -_conditional(joint),
             other_condition=lambda joint: _conditional(joint, 0),
             not_conditional=lambda joint: informations(joint)[0],
             nats=lambda joint: NATS * _conditional(joint),

@@ -51,7 +51,7 @@ def _is_hidden(value: Any) -> str:
 def _is_shared(value: Any) -> str:
     joint = np.array(value, float)
     if (bits := float(mutual_information(joint.sum(2)))) > TOLERANCE:
-        return f"the sources have {bits:.3f} bits in common; make them independent"
+        return f"the sources have {bits:.2g} bits in common; make them independent"
     found = float(pid(joint).redundancy)
     return "" if found > 0.1 else f"its redundancy is {found:.3f}, and more than .1 is asked for"
 
@@ -65,12 +65,19 @@ def _nonzero_atoms() -> dict[str, set[str]]:
 
 
 def _quiz_2() -> dict[str, set[str]]:
-    from pidlib.benchmarks.micro import TASKS
-
+    games = {"both see one die, y is whether it is even": [(i, i, i % 2) for i in range(6)]}
+    heads = [(i, j, i + j) for i in (0, 1) for j in (0, 1)]
+    games |= {"two coins, y is the number of heads": heads}
+    for n, sides in ((3, "three"), (8, "eight")):
+        text = f"x1 sees a die of {sides} sides, x2 whether it shows 1, y is the die"
+        games[text] = [(i, int(i == 0), i) for i in range(n)]
     found = {}
-    for name in ("scene", "knowledge", "grounding"):
-        atoms = pid(TASKS[name].joint(independent=True)).atoms.values()
-        found[name] = {"R U1 U2 S".split()[int(np.argmax(list(map(float, atoms))))]}
+    for name, outcomes in games.items():
+        joint = np.zeros(np.max(outcomes, axis=0) + 1)
+        for outcome in outcomes:
+            joint[outcome] += 1
+        atoms = list(map(float, pid(joint).atoms.values()))
+        found[name] = {"R U1 U2 S".split()[int(np.argmax(atoms))]}
     return found
 
 
