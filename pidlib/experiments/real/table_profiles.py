@@ -74,15 +74,12 @@ def compare(rows: pd.DataFrame, atoms: Sequence[str]) -> pd.DataFrame:
 
 def summary(table: pd.DataFrame) -> Iterator[str]:
     """A sentence for each model: how often the expected atoms dominate, and where they do not."""
-    tested = table[table["expected"].fillna(False)].drop_duplicates(
-        ["model", "benchmark", "unimodal"]
-    )
+    keys = ["model", "benchmark", "unimodal"]
+    tested = table[table["expected"].fillna(False)].drop_duplicates(keys)
     for model, rows in tested.groupby("model", sort=False):
         larger, clear = (rows["margin"] > 0).sum(), (rows["verdict"] == "holds").sum()
-        text = (
-            f"**{model}**: the expected atoms are the largest in {larger} of {len(rows)} profiles, "
-        )
-        text += f"with intervals apart in {clear}"
+        text = f"**{model}**: the expected atoms are the largest in {larger} of {len(rows)} "
+        text += f"profiles, with intervals apart in {clear}"
         failed = rows[rows["margin"] <= 0]
         cells = (f"*{name(row.benchmark)}* ({row.unimodal})" for row in failed.itertuples())
         yield text + (f"; not in {', '.join(cells)}." if len(failed) else ".")

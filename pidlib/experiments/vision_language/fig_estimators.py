@@ -130,13 +130,9 @@ def alternatives(table: pd.DataFrame) -> pd.DataFrame:
     parts |= dict(zip(("another draw", "visible options"), passes, strict=True))
     for name, part in parts.items():
         apart = _difference(part, noise if part["study"].ne("options").all() else hidden).dropna()
-        rows[name] = {
-            "difference_bits": apart["difference"].abs().mean(),
-            "half_width_bits": (apart["high"] - apart["low"]).mean() / 2,
-            "beyond": ((apart["low"] > 0) | (apart["high"] < 0)).mean(),
-            "n": len(apart),
-        }
-    return pd.DataFrame(rows).T
+        width, beyond = apart["high"] - apart["low"], (apart["low"] > 0) | (apart["high"] < 0)
+        rows[name] = apart["difference"].abs().mean(), width.mean() / 2, beyond.mean(), len(apart)
+    return pd.DataFrame(rows, ["difference_bits", "half_width_bits", "beyond", "n"]).T
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

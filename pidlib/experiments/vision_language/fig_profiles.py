@@ -8,15 +8,8 @@ from itertools import product
 
 import pandas as pd
 
-from pidlib.experiments import (
-    MODES,
-    Preset,
-    Request,
-    decision_profiles,
-    definitions,
-    extract_all,
-    style,
-)
+from pidlib.experiments import MODES, Preset, Request, decision_profiles, definitions, style
+from pidlib.experiments.extractions import extract_all
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.tables import (
     ATOMS,
