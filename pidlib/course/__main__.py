@@ -39,7 +39,9 @@ def grade(folder: str | Path, limit: float = LIMIT) -> list[dict[str, Any]]:
         except (ValueError, IndexError):
             values, fault = {}, f"gave no values: {run.stderr.strip()[-200:]}"
         for name in names:
-            given = values.get(name, [None] * len(tables[name]))
+            given = values.get(name) if isinstance(values, dict) else None
+            if not isinstance(given, list) or len(given) != len(tables[name]):
+                given = [None] * len(tables[name])  # no function of this name, or forged
             line = fault or judged(name, tables[name], given)
             row = {"submission": path.relative_to(folder).as_posix(), "exercise": name}
             rows.append(row | {"passed": not line, "line": line})
@@ -63,7 +65,7 @@ def answer(path: str) -> None:
         tables = json.load(sys.stdin)
         known = {name: names[name] for name in tables if callable(names.get(name))}
         values = {name: answers(function, tables[name]) for name, function in known.items()}
-    print(json.dumps(values))
+    print(json.dumps(values, default=repr))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

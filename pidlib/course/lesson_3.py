@@ -21,8 +21,8 @@ def _two_worlds(generator: np.random.Generator) -> tuple:
         q = p + 0.04 * MOVE
     if kind == 1:  # the pair of sources is the same, those with y are not
         q = p.sum(2, keepdims=True) * q / q.sum(2, keepdims=True)
-    if kind == 2:  # single variables are the same, and x1 with y is not
-        q = p + 0.02 * (MOVE + MOVE.swapaxes(1, 2))
+    if kind > 1:  # single variables are the same, and one source with y is not
+        q = p + 0.02 * (MOVE + MOVE.swapaxes(kind - 2, 2))
     return (p / p.sum()).tolist(), (q / q.sum()).tolist()
 
 
@@ -61,7 +61,7 @@ def _is_swapped(value: Any) -> str:
     joint = np.array(value, float)
     one, other = pid(joint), pid(joint.swapaxes(0, 1))
     if abs(float(one.redundancy - other.redundancy)) > TOLERANCE:
-        return "the redundancy changes when the sources are exchanged; write to us"
+        return "the redundancy changes when the sources are exchanged, a fault of pidlib"
     first, second = (float(found.unique["vision"]) for found in (one, other))
     good = min(first, second) > 0.1 and abs(first - second) > 0.1
     return "" if good else f"its unique atoms are {first:.3f} and {second:.3f}"

@@ -60,6 +60,8 @@ def _needed(k: float, bits: float) -> int:
 
 def _is_noise(value: Any) -> str:
     x1, x2, y = (np.unique(codes, return_inverse=True)[1] for codes in value)
+    if len(y) > 500 or np.prod([codes.max() + 1.0 for codes in (x1, x2, y)]) > 1000:
+        return "at most 500 samples and 1,000 cells, please"
     if len(y) < 50:
         return f"it has {len(y)} samples, and at least 50 are asked for"
     generator, shape = np.random.default_rng(0), [int(codes.max()) + 1 for codes in (x1, x2, y)]
@@ -73,8 +75,11 @@ def _is_noise(value: Any) -> str:
     return "" if p > 0.05 else f"p = {p:.2f}: it is no noise"
 
 
-def _quiz() -> dict[str, set[str]]:
-    return {"R .36, U .46 and .48, S .66 of 50 samples": {"no"}, "p of 19 permutations": {".05"}}
+def _quiz() -> dict[str, Any]:
+    return {
+        "50 samples, 10 codes: R .36, U .46 and .48, S .66": {"no"},
+        "p of 19 permutations": 0.05,
+    }
 
 
 EXERCISES = {

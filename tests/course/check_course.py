@@ -158,6 +158,8 @@ WRONG = [  # what students write, and a word of the line that helps
         lambda p, q: all(np.allclose(p.sum(a), q.sum(a)) for a in [(0, 1), (0, 2), (1, 2)]),
         "single variables",
     ),
+    ("same_pairs", lambda p, q: np.allclose(p.sum(1), q.sum(1)), "not yet"),
+    ("same_pairs", lambda p, q: np.allclose(p.sum(0), q.sum(0)), "not yet"),
     ("information_of_world", world, "none taken"),
     ("scaled", lambda q, rows: q * (rows / q.sum(0)), "rows are asked for"),
     ("scaled", lambda q, rows: q * rows[:, None], "divide by the sum"),
@@ -174,7 +176,7 @@ WRONG = [  # what students write, and a word of the line that helps
     ("synergy_of_noise", lambda: (DICE[0], DICE[1], DICE[0] ^ DICE[1]), "it is no noise"),
     ("synergy_of_noise", lambda: DICE[:, :20], "20 samples"),
     ("synergy_of_noise", lambda: DICE, "synergy is 0"),
-    ("quiz_4", lambda: {"R .36, U .46 and .48, S .66 of 50 samples": {"yes"}}, "again"),
+    ("quiz_4", lambda: {"50 samples, 10 codes: R .36, U .46 and .48, S .66": {"yes"}}, "again"),
 ]
 
 
@@ -186,7 +188,8 @@ def test_usual_mistakes_get_a_line_that_helps(name, function, line):
 
 def test_every_exercise_has_a_mistake_and_no_line_gives_the_answer_away():
     assert {name for name, *_ in WRONG} == set(EXERCISES)
-    assert "R" not in judged("predicted", [()], [{"XOR": ["R"]}]).replace("XOR", "")
+    assert judged("predicted", [()], [{"XOR": ["R"]}]) == "not yet: look at XOR again"
+    assert judged("quiz_1", [()], [{"a fair die": 6}]) == "not yet: look at a fair die again"
 
 
 def test_a_check_never_raises(capsys):
@@ -215,7 +218,9 @@ def test_grades_are_of_the_functions_and_not_of_what_a_notebook_says(tmp_path, c
     forged = (
         "import pidlib.course as c\nc.judged = c.check = lambda *_: ''\ndef entropy(p): return 0"
     )
-    (tmp_path / "01_cheat.ipynb").write_text(notebook(forged, "raise ValueError", "def sums(): 1"))
+    (tmp_path / "01_cheat.ipynb").write_text(
+        notebook(forged, "raise ValueError", "def sums(): return {}.values()")
+    )
     (tmp_path / "01_loop.ipynb").write_text(notebook("while True: pass"))
     rows = grade(tmp_path, limit=20)
     passed = {}

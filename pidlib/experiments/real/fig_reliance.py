@@ -46,7 +46,7 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
         for one, other in combinations(parts, 2):
             a, b = parts[one], parts[other]
             shares = [float(part["accuracy"].iloc[0]) for part in (a, b)]
-            if abs(shares[0] - shares[1]) > SAME:
+            if abs(shares[0] - shares[1]) > SAME + 1e-9:
                 continue
             gaps = np.maximum(a["ci_low"] - b["ci_high"], b["ci_low"] - a["ci_high"]).astype(float)
             atom = gaps.idxmax()
