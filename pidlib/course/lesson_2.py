@@ -45,7 +45,7 @@ def _is_hidden(value: Any) -> str:
     if abs(_co_information(joint)) > TOLERANCE:
         return f"its co-information is {_co_information(joint):.3f}, not 0"
     found = float(pid(joint).synergy)
-    return "" if found > 0.1 else f"its synergy is {found:.3f} bits, and more than .1 is asked for"
+    return "" if found > 0.1 else f"its synergy is {found:.3f} bits and must exceed .1"
 
 
 def _is_shared(value: Any) -> str:
@@ -53,7 +53,7 @@ def _is_shared(value: Any) -> str:
     if (bits := float(mutual_information(joint.sum(2)))) > TOLERANCE:
         return f"the sources have {bits:.2g} bits in common; make them independent"
     found = float(pid(joint).redundancy)
-    return "" if found > 0.1 else f"its redundancy is {found:.3f}, and more than .1 is asked for"
+    return "" if found > 0.1 else f"its redundancy is {found:.3f} bits and must exceed .1"
 
 
 def _nonzero_atoms() -> dict[str, set[str]]:
@@ -64,7 +64,7 @@ def _nonzero_atoms() -> dict[str, set[str]]:
     return found
 
 
-def _quiz_2() -> dict[str, set[str]]:
+def _quiz() -> dict[str, set[str]]:
     games = {"both see one die, y is whether it is even": [(i, i, i % 2) for i in range(6)]}
     heads = [(i, j, i + j) for i in (0, 1) for j in (0, 1)]
     games |= {"two coins, y is the number of heads": heads}
@@ -102,5 +102,5 @@ EXERCISES = {
     "predicted": Exercise(nothing, items(_nonzero_atoms)),
     "hidden_synergy": Exercise(nothing, _is_hidden),
     "independent_sources": Exercise(nothing, _is_shared),
-    "quiz_2": Exercise(nothing, items(_quiz_2)),
+    "quiz_2": Exercise(nothing, items(_quiz)),
 }

