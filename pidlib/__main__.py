@@ -8,6 +8,7 @@ from pathlib import Path
 import pidlib
 from pidlib._common import replacing
 from pidlib.profiles.check import check
+from pidlib.profiles.report import MIN_SAMPLES
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -43,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _check(model: str, device: str, samples: str = "micro/existence") -> None:
-    questions = pidlib.load_benchmark(samples, n=8)
+    questions = pidlib.load_benchmark(samples, n=MIN_SAMPLES)[:8]  # warns if there are fewer
     for name, text in check(pidlib.load_model(model, device=device), questions).items():
         print(f"{name:12}{text}")
 

@@ -186,8 +186,8 @@ def _cells(
     names = {column: columns.get(column, column) for column in COLUMNS}
     faults = [unknown_name("column", column, COLUMNS) for column in columns.keys() - set(COLUMNS)]
     faults += [
-        f"{unknown_name('column', given, frame)}; rename the column of each {column}, or name it to"
-        f" load_table as {column}='...'"
+        f"{unknown_name('column', given, frame)}; rename the column of each {column} in the file"
+        f" or, in Python, give load_table(..., {column}='...')"
         for column, given in names.items()
         if given not in frame and (column in columns or column in REQUIRED)
     ]

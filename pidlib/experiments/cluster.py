@@ -123,7 +123,10 @@ def report(preset: Preset, queries: Queries) -> str:
     free = shutil.disk_usage(next(path for path in cache.parents if path.exists())).free
     sizes = [torch.cuda.mem_get_info(index)[1] for index in range(torch.cuda.device_count())]
     gpus = ", ".join(f"{size / 2**30:.0f} GiB" for size in sizes) or "none"
-    return f"{text}\n\nhere: {free / 1e9:,.0f} GB free for {preset.cache}; GPUs: {gpus}"
+    here = f"here: {free / 1e9:,.0f} GB free for {preset.cache}; GPUs: {gpus}"
+    lack = total["cache_GB"].item() + total["download_GB"].item() - free / 1e9
+    here += f"\nwarning: cache and downloads need {lack:,.0f} GB more than are free" * (lack > 0)
+    return f"{text}\n\nhours: of folders as measured here, of others on one H100\n{here}"
 
 
 def fetch(preset: Preset, queries: Queries) -> None:

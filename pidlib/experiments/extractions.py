@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from pidlib import benchmarks
 from pidlib._common import Deferred, code_version, fingerprint, project_root
 from pidlib.benchmarks import Sample
-from pidlib.experiments.preset import Preset, parse_model
+from pidlib.experiments.preset import Preset, in_project, parse_model
 from pidlib.extraction import Extraction, extract
 from pidlib.extraction.extractor import identity, model_facts, sample_facts
 from pidlib.extraction.store import Shard, Store, open_store
@@ -167,6 +167,7 @@ def base_of(
     Raises what `resolve` does; a ValueError for a folder without a processor or adapter.
     """
     base, commit, adapter = split_adapter(*parse_model(name)[1:])
+    base = in_project(str(base))  # as an adapter names it
     folder, commit = resolve(base, commit, allow_unpinned=allow_unpinned)
     if folder:
         check_processor(folder)
@@ -180,7 +181,7 @@ def find_model(preset: Preset, name: str) -> LoadedModel:
 
     Neither importing transformers nor the hub is needed for a pinned model that was seen before.
     """
-    label, place, _ = parse_model(name)
+    label = parse_model(name)[0]
     base, folder, commit, adapter = base_of(name, allow_unpinned=preset.allow_unpinned)
     commit = commit or (None if folder else latest_revision(base))
     revision = commit or folder_revision(folder)
@@ -203,6 +204,7 @@ def find_model(preset: Preset, name: str) -> LoadedModel:
     with open_store(project_root() / preset.cache, identity, {}) as store:
         facts = store.fill({"facts": describe})[0].facts
     dtype = getattr(torch, facts["dtype"].removeprefix("torch."))
+    place = f"{base}+{adapter}" if adapter else base
     load = partial(load_model, place, revision=commit, device=preset.device, dtype=dtype)
     return Deferred(load, name=label, revision=identified, facts=facts)
 

@@ -43,7 +43,13 @@ def parse_model(model: str) -> tuple[str, str, str | None]:
     (('tuned', 'runs/checkpoint-500', None), ('owner/name', 'owner/name', '0123'))
     """
     name, place, commit = re.fullmatch(r"(?:([\w.-]+)=)?(.+?)(?:@([^@/+]*))?", model).groups()
-    return name or place, place, commit
+    return name or place, "+".join(map(in_project, place.split("+"))), commit
+
+
+def in_project(place: str) -> str:
+    """A path from the root of the project, unless it exists where the process runs: JupyterLab."""
+    path = project_root() / place
+    return str(path) if "/" in place and path.exists() and not Path(place).exists() else place
 
 
 def _label(model: str) -> str:

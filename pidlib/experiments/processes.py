@@ -81,7 +81,8 @@ def launch(arguments: Sequence[str], jobs: int, gpus: bool = False) -> int:
     try:
         for number, own in enumerate(owns):
             bar = {"TQDM_DISABLE": "1"} if number else {}  # one bar is enough
-            workers.append(subprocess.Popen(command, env=os.environ | own | bar))
+            options = {"env": os.environ | own | bar, "stdout": subprocess.DEVNULL}
+            workers.append(subprocess.Popen(command, **options))  # the caller says the same
         return min([abs(worker.wait()) for worker in workers])
     finally:
         for worker in workers:

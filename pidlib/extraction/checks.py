@@ -57,7 +57,9 @@ def check_samples(
     faults = {
         "repeated sample ids": [name for name, count in repeated.items() if count > 1],
         f"candidates other than {candidates}": ids(lambda s: s.candidates != candidates),
-        "no picture": ids(lambda s: not s.has_image and not text_only and not clips),
+        "no picture (in a table, the column picture or video)": ids(
+            lambda s: not s.has_image and not text_only and not clips
+        ),
         "no options": ids(lambda s: lists_options and not s.options.strip()),
         "no question": ids(lambda s: not s.question.strip()),
         "a special token in the question": ids(lambda s: any(each in s.text for each in special)),

@@ -58,7 +58,7 @@ def profile(
     `mask`. ``resampled``: p(y | v) is the mean of p(y | v, t) over questions t drawn independently
     of v. ``observational``: p(y | v) is regressed on the embeddings of pictures. Clips with sound
     have the sources vision and audio given the question (`pidlib.sensory`), masked. Raises a
-    ValueError before any work for invalid input; issues `Profile.warnings` too.
+    ValueError before any work for invalid input; issues the first of `Profile.warnings`.
 
     Parameters
     ----------

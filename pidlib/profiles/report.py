@@ -28,7 +28,7 @@ LIMITS = {
 }
 MIN_SAMPLES, MIN_BITS, MIN_UNIQUE = 64, 0.05, 0.005  # the fewest of validation/fig_coverage
 LEAST_AXIS = 0.1  # bits; a shorter axis would show rounding errors as atoms
-_LEGEND = "bits [95 % interval], null in parentheses, ! see warnings"
+_LEGEND = "bits [95 % interval] (null: shuffled answers), ! see warnings"
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,13 +97,23 @@ class Profile:
         return figure
 
     def __repr__(self) -> str:
-        notes = [f"warning: {note}" for note in self.warnings]
-        return "\n".join([f"{self._title()}: {_LEGEND}", self._wide().to_string(), *notes])
+        lines = [f"{self._title()}: {_LEGEND}", self._wide().to_string(), self._answers()]
+        return "\n".join(filter(None, [*lines, *(f"warning: {note}" for note in self.warnings)]))
 
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.warnings)
-        table = f"<p>{self._title()}: {_LEGEND}</p>{self._wide().to_html()}"
+        table = f"<p>{self._title()}: {_LEGEND}</p>{self._wide().to_html()}<p>{self._answers()}</p>"
         return table + (f"<ul>{notes}</ul>" if notes else "")
+
+    def _answers(self) -> str:
+        """The diagnostics to read before any atom: of all answers, and of those to one source."""
+        shown: dict[str, list[str]] = {}
+        for key, value in self.diagnostics.items():
+            measure, _, source = key.partition("_")
+            if measure in ("accuracy", "fallback", "moved"):
+                shown.setdefault(source, []).append(f"{measure} {value:.2f}")
+        parts = [f"{name or 'both'}: {', '.join(each)}" for name, each in shown.items()]
+        return f"answers to {'; '.join(parts)}" if parts else ""
 
     def _title(self) -> str:
         row = self.table.iloc[0]
@@ -153,11 +163,10 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
     table = values[0].merge(values[1], on=keys, suffixes=("_first", "_second"))
     table["readable"] = table.pop("readable_first") & table.pop("readable_second")
     table["difference"] = table["corrected_bits_second"] - table["corrected_bits_first"]
-    ends = []
-    for mode, atom, difference in table[[*keys, "difference"]].itertuples(index=False):
-        draws = second.draws[mode][atom] - first.draws[mode][atom]
-        ends.append(normal_interval(difference, draws))
-    return table.assign(**dict(zip(("ci_low", "ci_high"), np.transpose(ends), strict=True)))
+    rows = table[keys].itertuples(index=False)
+    draws = (second.draws[mode][atom] - first.draws[mode][atom] for mode, atom in rows)
+    table[["ci_low", "ci_high"]] = list(map(normal_interval, table["difference"], draws))
+    return table
 
 
 def report(
@@ -170,7 +179,7 @@ def report(
     decisions: Decisions | None = None,
     **columns: object,
 ) -> Profile:
-    """A profile with its warnings, which are issued too; `notes` are earlier ones.
+    """A profile with its warnings, of which the first is issued; `notes` are earlier ones.
 
     `decisions` are those of any mode, whose values and answers are counted.
     """
@@ -185,8 +194,7 @@ def report(
             modes, where = (["masked"], source) if source else (list(halves), "both modalities")
             readable &= ~rows["unimodal"].isin(modes)
             notes.append(f"{', '.join(modes)}: do not read; {where}: {value:.2f} {meaning}")
-    if "n_samples" not in rows:
-        rows = rows.assign(n_samples=len(sample_ids))
+    rows = rows.assign(n_samples=rows.get("n_samples", len(sample_ids)))
     if (count := rows["n_samples"].min()) < MIN_SAMPLES:
         notes.append(f"{count} samples: estimates are biased; give {MIN_SAMPLES} or more")
     for mode, group in rows.groupby("unimodal", sort=False):
@@ -204,8 +212,9 @@ def report(
         if (low <= 0).all() and values["redundancy"] > MIN_BITS:
             bias = "redundancy is too small and unique atoms are too large (fig_coverage)"
             notes.append(f"{mode}: both sources may carry the same information; then {bias}")
-    for note in notes:
-        warnings.warn(note, stacklevel=3)
+    if notes:
+        more = f" ({len(notes)} warnings, see Profile.warnings)" * (len(notes) > 1)
+        warnings.warn(f"{notes[0]}{more}", stacklevel=3)
     rows = rows.assign(readable=readable, **columns)
     rows["given"] = rows.get("given", pd.NA)
     return Profile(rows, diagnostics, tuple(notes), sample_ids, halves, extraction)

@@ -92,7 +92,7 @@ def test_columns_can_have_other_names(folder):
             for i, row in enumerate(ROWS)]  # fmt: skip
     samples = load_table(write(folder, rows), **names)
     assert facts(samples) == EXPECTED and samples[1].sample_id == "q1"
-    with pytest.raises(ValueError, match="unknown column 'answer'; .*known: .*as answer='...'"):
+    with pytest.raises(ValueError, match="unknown column 'answer'; .*known: .*, answer='...'"):
         load_table(folder / "cars.csv")
     with pytest.raises(ValueError, match="unknown column 'fil'; did you mean 'file'"):
         load_table(folder / "cars.csv", **names | {"picture": "fil"})

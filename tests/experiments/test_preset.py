@@ -5,6 +5,7 @@ import re
 import numpy as np
 import pytest
 
+from pidlib._common import project_root
 from pidlib.experiments.preset import (
     PRESETS,
     Preset,
@@ -189,6 +190,18 @@ def test_models_can_have_a_name():
             place = f"{base}+{adapter}"
             assert parse_model(place) == (place, place, None)
             assert parse_model(f"one={place}") == ("one", place, None)
+
+
+def test_places_in_the_project_are_found_from_every_folder(tmp_path, monkeypatch):
+    place, mini = "data/stamps/adapters/brief", "data/minis/llava"
+    assert parse_model(f"brief={place}") == ("brief", place, None)
+    monkeypatch.chdir(tmp_path)
+    root = project_root()
+    assert parse_model(f"brief={mini}+{place}") == ("brief", f"{root / mini}+{root / place}", None)
+    assert parse_model(place) == (place, str(root / place), None)
+    assert parse_model("data")[1] == "data"  # a mini of this name
+    (tmp_path / place).mkdir(parents=True)
+    assert parse_model(place)[1] == place
 
 
 def test_tuning_replaces_single_entries():

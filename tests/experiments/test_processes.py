@@ -106,7 +106,7 @@ def test_one_process_is_started_for_each_gpu(monkeypatch):
     started = []
 
     class Process:
-        def __init__(self, command, env):
+        def __init__(self, command, env, stdout):
             started.append((command[3:], env["CUDA_VISIBLE_DEVICES"]))
 
         def wait(self):

@@ -4,6 +4,7 @@ import warnings
 from itertools import chain
 from pathlib import Path
 
+from pidlib._common import project_root
 from pidlib.experiments.preset import Preset, parse_model
 
 ASSEMBLED, ADAPTERS = Path("build/real/fast_vlm"), Path("data/stamps/adapters")
@@ -16,17 +17,17 @@ def trained(preset: Preset) -> Preset:
     A list of which none is left has the first adapter that is trained. Raises a
     FileNotFoundError without the assembled model, and without any adapter.
     """
-    if not (ASSEMBLED / "config.json").is_file():
-        raise FileNotFoundError(
-            f"no model in {ASSEMBLED.resolve()}; run `make real` at the root of the source tree"
-        )
+    root = project_root()
+    if not (root / ASSEMBLED / "config.json").is_file():
+        text = f"no model in {root / ASSEMBLED}; run `make real` at the root of the source tree"
+        raise FileNotFoundError(text)
     lists = {name: getattr(preset, name) for name in LISTS}
-    places = {model: Path(parse_model(model)[1]) for model in chain(*lists.values())}
-    adapters = {model: path for model, path in places.items() if path.parent == ADAPTERS}
+    places = {model: root / parse_model(model)[1] for model in chain(*lists.values())}
+    adapters = {model: path for model, path in places.items() if path.parent == root / ADAPTERS}
     missing = {model for model, path in adapters.items() if not path.is_dir()}
     left = [model for model in adapters if model not in missing]
     if missing and not left:
-        raise FileNotFoundError(f"no adapter in {ADAPTERS.resolve()}; run `make real-population`")
+        raise FileNotFoundError(f"no adapter in {root / ADAPTERS}; run `make real-population`")
     if missing:
         names = ", ".join(parse_model(model)[0] for model in adapters if model in missing)
         text = f"left out until they are trained: {names}; `make real-population` trains them"

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pidlib.experiments import preset as presets
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.real import trained as module
 from pidlib.experiments.real.trained import trained
@@ -10,6 +11,8 @@ from pidlib.experiments.real.trained import trained
 @pytest.fixture
 def preset(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(module, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(presets, "project_root", lambda: tmp_path)
     folder = tmp_path / module.ASSEMBLED
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
