@@ -298,7 +298,8 @@ def test_a_notebook_runs_and_writes_tables_and_figures_of_its_name(path, tmp_pat
     module, name = draw.notebook_module(name_of(path)), name_of(path)
     parts = [path.stem] if isinstance(module.COLUMNS, tables.Columns) else module.COLUMNS
     expected = {f"data/results/{Path(name).with_name(part)}.csv" for part in parts}
-    suffixes = [".pdf", ".png"] * hasattr(module, "figure") + [".tex"] * hasattr(module, "latex")
+    suffixes = [".pdf", ".png"] * hasattr(module, "figure")
+    suffixes += [".tex", ".caption.tex"] * hasattr(module, "latex")
     assert written == expected | {f"figures/{name}{suffix}" for suffix in suffixes}
 
 

@@ -2,23 +2,36 @@
 
 The module of a notebook has `figure`, `latex` (the text of a table), or both; each takes the
 notebook's table, or a dictionary of its tables by name. A second drawing is the same byte for byte.
+A LaTeX table has a caption beside it, of what the notebook says.
 """
 
 import argparse
 import importlib
+import json
+import re
 import sys
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
 import matplotlib
+import pandas as pd
 from matplotlib.figure import Figure, SubFigure
 from tqdm import tqdm
 
 from pidlib._common import project_root, replacing, unknown_name
 from pidlib.experiments.preset import Preset, load_preset
-from pidlib.experiments.tables import Columns, declared, notebook_name, read, unconverged
+from pidlib.experiments.tables import (
+    Columns,
+    declared,
+    escape,
+    notebook_name,
+    read,
+    unconverged,
+)
+from pidlib.models.load import MINIS
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
 
@@ -54,10 +67,40 @@ def draw(preset: Preset, module: ModuleType) -> Drawn:
         if hasattr(module, "figure"):
             paths += _save_figure(module.figure(tables), stem)
         if hasattr(module, "latex"):
-            paths.append(stem.with_suffix(".tex"))
-            with replacing(paths[-1]) as part:
-                part.write_text(module.latex(tables), encoding="utf-8")
+            texts = {".tex": module.latex(tables), ".caption.tex": _caption(name, tables)}
+            for suffix, text in texts.items():
+                paths.append(stem.with_suffix(suffix))
+                with replacing(paths[-1]) as part:
+                    part.write_text(text, encoding="utf-8")
     return Drawn(tuple(paths))
+
+
+def _caption(name: str, tables: pd.DataFrame | Mapping[str, pd.DataFrame]) -> str:
+    """The question of a notebook and how to read its table, in LaTeX."""
+    frames = [tables] if isinstance(tables, pd.DataFrame) else tables.values()
+    columns = [table[column] for table in frames for column in {"model", "base"} & set(table)]
+    is_mini = {(MINIS / str(model)).is_dir() for column in columns for model in column.dropna()}
+    path = project_root() / "notebooks" / f"{name}.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
+    found = re.findall(
+        r"(?s)\*\*How to read the .*?\*\*(?: `\S+`\.)? (.*?)(?:\n\n|\Z)", "\n\n".join(texts)
+    )
+    question = texts[0].partition("\n")[0].removeprefix("# ")
+    parts = re.split(r"(\$[^$]+\$)", f"{question} {found[-1]}")  # formulas stay
+    parts[::2] = [_plain(part) for part in parts[::2]]
+    if True in is_mini:
+        known = "that are not published" if False in is_mini else "here"
+        parts.append(f" The models {known} are minis, trained on synthetic questions.")
+    return "".join([*parts, "\n"])
+
+
+def _plain(text: str) -> str:
+    """LaTeX of Markdown without formulas."""
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", escape(text))
+    for mark, command in (("`", "texttt"), (r"\*\*", "textbf"), (r"\*", "emph")):
+        text = re.sub(rf"{mark}([^*`]+){mark}", rf"\\{command}{{\1}}", text)
+    return re.sub("[−±]", lambda sign: {"−": "$-$", "±": r"$\pm$"}[sign[0]], text)
 
 
 def _save_figure(figure: Figure, stem: Path) -> tuple[Path, ...]:

@@ -104,17 +104,24 @@ def test_a_second_drawing_is_the_same_and_labels_are_apart(name, tmp_path, monke
         monkeypatch.setattr(
             module, "figure", lambda table: figures.append(make(table)) or figures[-1]
         )
-    paths = {path.suffix: path for path in draw.draw(preset, module).paths}
+    stem = preset.figure(name).name
+    paths = {path.name.removeprefix(stem): path for path in draw.draw(preset, module).paths}
     first = {suffix: path.rename(tmp_path / path.name) for suffix, path in paths.items()}
     assert draw.draw(preset, module).paths == tuple(paths.values())
     for suffix in first:
         assert_same(first[suffix], paths[suffix])
     kinds = {".pdf", ".png"} if figures else set()
-    assert set(first) == kinds | ({".tex"} if hasattr(module, "latex") else set())
-    assert sorted(path.suffix for path in preset.figure(name).parent.iterdir()) == sorted(first)
+    assert set(first) == kinds | ({".tex", ".caption.tex"} if hasattr(module, "latex") else set())
+    assert {path.name for path in preset.figure(name).parent.iterdir()} == {
+        path.name for path in first.values()
+    }
     if ".tex" in first:
         text = first[".tex"].read_text()
         assert text.startswith(r"\begin{tabular}") and "nan" not in text
+        caption = first[".caption.tex"].read_text()
+        plain = re.sub(r"\$[^$]+\$|\\[_%]|\\(texttt|emph)", "", caption)
+        assert "?" in caption and caption.endswith(".\n")
+        assert not set("*`_%$#&\\±−") & set(plain) and plain.count("{") == plain.count("}")
     if figures:
         file = first[".pdf"].read_bytes()
         pdf = file + b"".join(_inflated(file))
