@@ -300,6 +300,7 @@ def test_a_notebook_runs_and_writes_tables_and_figures_of_its_name(path, tmp_pat
     expected = {f"data/results/{Path(name).with_name(part)}.csv" for part in parts}
     suffixes = [".pdf", ".png"] * hasattr(module, "figure")
     suffixes += [".tex", ".caption.tex"] * hasattr(module, "latex")
+    suffixes += ["_column.pdf", "_column.png"] * hasattr(module, "column")
     assert written == expected | {f"figures/{name}{suffix}" for suffix in suffixes}
 
 

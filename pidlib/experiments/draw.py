@@ -1,8 +1,8 @@
 """Draw figures and LaTeX tables from result tables: ``python -m pidlib.experiments.draw``.
 
-The module of a notebook has `figure`, `latex` (the text of a table), or both; each takes the
-notebook's table, or a dictionary of its tables by name. A second drawing is the same byte for byte.
-A LaTeX table has a caption beside it, of what the notebook says.
+The module of a notebook has `figure`, `latex` (the text of a table), or both, and key figures a
+`column`, one column wide; each takes the notebook's table, or a dictionary of its tables by name.
+A second drawing is the same byte for byte. A LaTeX table has a caption, of what the notebook says.
 """
 
 import argparse
@@ -23,14 +23,7 @@ from tqdm import tqdm
 
 from pidlib._common import project_root, replacing, unknown_name
 from pidlib.experiments.preset import Preset, load_preset
-from pidlib.experiments.tables import (
-    Columns,
-    declared,
-    escape,
-    notebook_name,
-    read,
-    unconverged,
-)
+from pidlib.experiments.tables import Columns, declared, escape, notebook_name, read, unconverged
 from pidlib.models.load import MINIS
 
 STYLE = Path(__file__).with_name("paper.mplstyle")
@@ -66,6 +59,8 @@ def draw(preset: Preset, module: ModuleType) -> Drawn:
         matplotlib.style.use(["default", STYLE])  # independent of the user's matplotlibrc
         if hasattr(module, "figure"):
             paths += _save_figure(module.figure(tables), stem)
+        if hasattr(module, "column"):
+            paths += _save_figure(module.column(tables), stem.with_name(f"{stem.name}_column"))
         if hasattr(module, "latex"):
             texts = {".tex": module.latex(tables), ".caption.tex": _caption(name, tables)}
             for suffix, text in texts.items():

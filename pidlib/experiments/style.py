@@ -23,7 +23,7 @@ from matplotlib.patches import Patch
 from pidlib._common import ATOM_STYLES, project_root
 from pidlib.experiments.tables import heading
 
-PAGE = 7.0  # width of two columns in inches
+PAGE, COLUMN = 7.0, 3.4  # width of two columns and of one, in inches
 LEAST_BITS = 0.05  # at the top of an axis: smaller atoms do not fill a panel
 
 _COLORBLIND = sns.color_palette("colorblind").as_hex()
@@ -120,6 +120,11 @@ def points(ax: Axes, x: Numbers, y: Numbers, marker: str, **style: Any) -> None:
 def page(height: float, **options: Any) -> Figure:
     """A figure of two columns' width, with a height in inches."""
     return Figure(figsize=(PAGE, height), **options)
+
+
+def column(height: float) -> Figure:
+    """A figure of one column's width."""
+    return Figure(figsize=(COLUMN, height))
 
 
 def swatch(label: str, **look: Any) -> Patch:

@@ -5,7 +5,8 @@ import re
 import runpy
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,12 @@ from matplotlib.text import Text
 from pidlib._common import project_root
 from pidlib.experiments import draw, tables
 from pidlib.experiments.preset import Preset, load_preset
+
+
+def kept(figures: list[Figure], make: Callable[..., Figure], table: object) -> Figure:
+    """Draw a figure and keep it in a list."""
+    figures.append(make(table))
+    return figures[-1]
 
 
 def committed(name: str, output: Path) -> Preset:
@@ -99,19 +106,17 @@ def assert_same(first: Path, second: Path) -> None:
 def test_a_second_drawing_is_the_same_and_labels_are_apart(name, tmp_path, monkeypatch):
     module, preset = draw.notebook_module(name), committed(name, tmp_path)
     figures = []
-    if hasattr(module, "figure"):
-        make = module.figure
-        monkeypatch.setattr(
-            module, "figure", lambda table: figures.append(make(table)) or figures[-1]
-        )
+    for kind in {"figure", "column"} & set(vars(module)):
+        monkeypatch.setattr(module, kind, partial(kept, figures, getattr(module, kind)))
     stem = preset.figure(name).name
     paths = {path.name.removeprefix(stem): path for path in draw.draw(preset, module).paths}
     first = {suffix: path.rename(tmp_path / path.name) for suffix, path in paths.items()}
     assert draw.draw(preset, module).paths == tuple(paths.values())
     for suffix in first:
         assert_same(first[suffix], paths[suffix])
-    kinds = {".pdf", ".png"} if figures else set()
-    assert set(first) == kinds | ({".tex", ".caption.tex"} if hasattr(module, "latex") else set())
+    kinds = {"figure": {".pdf", ".png"}, "column": {"_column.pdf", "_column.png"}}
+    kinds["latex"] = {".tex", ".caption.tex"}
+    assert set(first) == {each for k in set(kinds) & set(vars(module)) for each in kinds[k]}
     assert {path.name for path in preset.figure(name).parent.iterdir()} == {
         path.name for path in first.values()
     }
@@ -122,11 +127,11 @@ def test_a_second_drawing_is_the_same_and_labels_are_apart(name, tmp_path, monke
         plain = re.sub(r"\$[^$]+\$|\\[_%]|\\(texttt|emph)", "", caption)
         assert "?" in caption and caption.endswith(".\n")
         assert not set("*`_%$#&\\±−") & set(plain) and plain.count("{") == plain.count("}")
-    if figures:
-        file = first[".pdf"].read_bytes()
+    for suffix in {".pdf", "_column.pdf"} & set(first):
+        file = first[suffix].read_bytes()
         pdf = file + b"".join(_inflated(file))
         assert b"/FontFile2" in pdf and b"/Type3" not in pdf and b"CreationDate" not in pdf
-        assert count_labels(figures[-1]) > 10
+    assert all(count_labels(figure) > 10 for figure in figures)
 
 
 def test_a_notebook_shows_the_picture(tmp_path):
