@@ -59,7 +59,8 @@ PY := "$(BIN)/python"
 
 PROFILES  := notebooks/quickstart.ipynb notebooks/your_model.ipynb
 # the folders with the longest runs first, so that no core waits at the end
-NOTEBOOKS := $(foreach each,vision_language omni validation reweighting,$(sort $(wildcard notebooks/$(each)/*.ipynb))) $(PROFILES) notebooks/claims.ipynb
+FOLDERS   := $(if $(filter real,$(NAMED)),real,vision_language omni validation reweighting)
+NOTEBOOKS := $(foreach each,$(FOLDERS),$(sort $(wildcard notebooks/$(each)/*.ipynb))) $(if $(filter real,$(FOLDERS)),,$(PROFILES) notebooks/claims.ipynb)
 SOURCES   := $(shell find pidlib -name '*.py' -o -name '*.mplstyle') $(PRESETFILE)
 BUILD     := build/$(basename $(notdir $(PRESET)))
 # -p output FOLDER keeps a run of its own.
@@ -160,9 +161,8 @@ real-pictures: | $(READY) ## get the training pictures of real-population from D
 real-population: real ## train its adapters, those that data/stamps/adapters lacks: two hours of CPU time in bfloat16
 	$(PY) -m pidlib.experiments.real.population
 
-# One after the other, as they share extractions.
 real-paper: real ## its tables and figures, of the adapters that are there: hours of CPU time, resumes
-	@$(MAKE) --no-print-directory --jobs 1 PRESET=real $(patsubst %,build/real/%,$(wildcard notebooks/real/*.ipynb))
+	@$(MAKE) --no-print-directory PRESET=real paper
 
 # Sphinx is installed in a folder of its own, as the pretrained parts are.
 BOOK := build/book

@@ -48,9 +48,10 @@ def queries(preset: Preset, models: Sequence[str] = (), strict: bool = True) -> 
 
 def extract_tasks(preset: Preset, models: Sequence[str] = ()) -> list[Task]:
     """All extractions and trainings of a preset, or those of some models; the longest first."""
-    asked = queries(preset, models)
-    tasks = [Task("fusion", preset.fusion_tower, partial(fig_fusion.prepare, preset))]
-    if not models or set(models) & set(preset.bases):
+    asked, own = queries(preset, models), preset.experiment  # which has no trainings
+    fusion = Task("fusion", preset.fusion_tower, partial(fig_fusion.prepare, preset))
+    tasks = [] if own else [fusion]
+    if not own and (not models or set(models) & set(preset.bases)):
         known = set(load_committed()["fingerprint"])
         tasks += training_tasks(preset, made_here(preset, all_trainings(preset), known))
     for model, pairs in asked.items():
