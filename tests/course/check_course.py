@@ -240,6 +240,28 @@ def test_grades_are_of_the_functions_and_not_of_what_a_notebook_says(tmp_path, c
         main(["grade", str(tmp_path / "nothing")])
 
 
+def test_a_cell_that_does_not_end_costs_only_its_own_exercises(tmp_path):
+    cells = ["while True:\n    try: 1 / 0\n    except Exception: pass", "display(1)"]
+    cells += ["def sums(): return None", "def entropy(p):\n    while True: pass", "1 / 0"]
+    cells.append("def uncorrelated(): return [[0, 1], [2, 0], [0, 1]]")
+    (tmp_path / "01_ada.ipynb").write_text(notebook(*cells))
+    lines = {row["exercise"]: row["line"] for row in grade(tmp_path, limit=2)}
+    assert lines["uncorrelated"] == "" and "stopped after 2 seconds" in lines["entropy"]
+    assert "cell 1: KeyboardInterrupt" in lines["sums"] and "cell 5: Zero" in lines["sums"]
+    assert "display" not in lines["sums"]
+
+
+def test_notebooks_without_a_number_are_graded_by_their_functions(tmp_path):
+    (tmp_path / "ada.ipynb").write_text(notebook("def sums(): return None"))
+    (tmp_path / "2026_ben.ipynb").write_text(notebook("def total(): return None"))
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    shutil.copy(tmp_path / "ada.ipynb", tmp_path / ".ipynb_checkpoints" / "01_ada.ipynb")
+    rows = {(row["submission"], row["exercise"]): row["line"] for row in grade(tmp_path)}
+    expected = {("ada.ipynb", name) for name in LESSONS[1].EXERCISES}
+    assert rows.keys() == expected | {("2026_ben.ipynb", "")}
+    assert "no lesson" in rows["2026_ben.ipynb", ""]
+
+
 def test_values_are_json(tmp_path):
     tables = questions("predicted", 0)
     assert json.loads(json.dumps(answers(lambda: {"XOR": {"S"}}, tables))) == [{"XOR": ["S"]}]
