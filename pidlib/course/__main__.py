@@ -4,18 +4,20 @@ import argparse
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import redirect_stdout
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from pidlib.course import LESSONS, answers, judged, questions
+from pidlib.course import LESSONS, OPEN, answers, judged, questions
 from pidlib.course.judges import plain
 
-LIMIT = 120  # seconds for each notebook
+LIMIT = 30.0  # seconds for a cell and for an exercise; a notebook has ten times as many
+FAULTS = ""  # the key of what stopped or failed, among the values of exercises
 
 
 def grade(folder: str | Path, limit: float = LIMIT) -> list[dict[str, Any]]:
@@ -24,47 +26,96 @@ def grade(folder: str | Path, limit: float = LIMIT) -> list[dict[str, Any]]:
     Code runs without a sandbox: grade in a container what you would not run yourself.
     """
     rows, seed = [], int.from_bytes(os.urandom(4), "little")
-    for path in sorted(Path(folder).glob("**/*.ipynb")):
-        lesson = int(path.stem[:2]) if path.stem[:2].isdigit() else 0
-        names = LESSONS[lesson].EXERCISES if lesson in LESSONS else ()
-        tables = {name: questions(name, seed) for name in names}
+    for path in submissions(folder):
+        row = {"submission": path.relative_to(folder).as_posix(), "exercise": "", "passed": False}
+        tables = {name: questions(name, seed) for name in exercises(path)}
+        if not tables:
+            text = "no lesson: the name has no number of one, and no exercise is defined"
+            rows.append(row | {"line": text})
+            continue
         command = [sys.executable, "-m", "pidlib.course", "answer", path.name]
+        command += ["--limit", str(limit)]
         options = {"input": json.dumps(plain(tables)), "capture_output": True, "text": True}
         options |= {"cwd": path.parent, "env": os.environ | {"MPLBACKEND": "Agg"}}
         try:
-            run = subprocess.run(command, timeout=limit, **options)
+            run = subprocess.run(command, timeout=10 * limit, **options)
             values, fault = json.loads(run.stdout.splitlines()[-1]), ""
         except subprocess.TimeoutExpired:
-            values, fault = {}, f"stopped after {limit:g} seconds"
+            values, fault = {}, f"stopped after {10 * limit:g} seconds"
         except (ValueError, IndexError):
             values, fault = {}, f"gave no values: {run.stderr.strip()[-200:]}"
-        for name in names:
-            given = values.get(name) if isinstance(values, dict) else None
+        values = values if isinstance(values, dict) else {}
+        faults = "".join(f"; {text}" for text in str(values.get(FAULTS, "")).splitlines())
+        for name in tables:
+            given = values.get(name)
             if not isinstance(given, list) or len(given) != len(tables[name]):
                 given = [None] * len(tables[name])  # no function of this name, or forged
             line = fault or judged(name, tables[name], given)
-            row = {"submission": path.relative_to(folder).as_posix(), "exercise": name}
-            rows.append(row | {"passed": not line, "line": line})
+            line += faults * (line == OPEN)
+            rows.append(row | {"exercise": name, "passed": not line, "line": line})
     return rows
 
 
-def answer(path: str) -> None:
+def submissions(folder: str | Path) -> list[Path]:
+    """The notebooks of a folder and its folders, without the copies that Jupyter makes."""
+    paths = sorted(Path(folder).glob("**/*.ipynb"))
+    return [path for path in paths if path.is_file() and ".ipynb_checkpoints" not in path.parts]
+
+
+def exercises(path: Path) -> list[str]:
+    """The exercises of the lesson that a name begins with, or that has a function in the file."""
+    if path.stem[:2].isdecimal() and int(path.stem[:2]) in LESSONS:
+        return list(LESSONS[int(path.stem[:2])].EXERCISES)
+    text, found = path.read_text(encoding="utf-8", errors="replace"), []
+    for lesson in LESSONS.values():
+        if any(f"def {name}(" in text for name in lesson.EXERCISES):
+            found += lesson.EXERCISES
+    return found
+
+
+@contextmanager
+def stopping(limit: float) -> Iterator[None]:
+    """Raise a KeyboardInterrupt after some seconds, and every second then; not on Windows."""
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt(f"stopped after {limit:g} seconds")
+
+    if not hasattr(signal, "setitimer"):
+        yield
+        return
+    signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, limit, 1)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def answer(path: str, limit: float = LIMIT) -> None:
     """Run the code of a notebook, call its functions on the tables of stdin, print the values."""
-    names, notebook = {"__name__": "__main__"}, json.loads(Path(path).read_text(encoding="utf-8"))
+    names = {"__name__": "__main__", "display": lambda *_, **__: None}
+    notebook, faults = json.loads(Path(path).read_text(encoding="utf-8")), []
+    tables = json.load(sys.stdin)
     with redirect_stdout(StringIO()):
-        for cell in notebook["cells"]:
-            source = "".join(cell["source"])
-            lines = [
-                line for line in source.splitlines() if not line.lstrip().startswith(("%", "!"))
-            ]
-            if cell["cell_type"] == "code" and "widget" not in cell["metadata"].get("tags", []):
+        for number, cell in enumerate(notebook["cells"], 1):
+            lines = "".join(cell["source"]).splitlines()
+            code = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
+            skipped = {"widget", "check"} & set(cell["metadata"].get("tags", []))
+            if cell["cell_type"] != "code" or skipped:
+                continue
+            try:
+                with stopping(limit):
+                    exec(code, names)
+            except BaseException as error:  # the next cells may still define their functions
+                faults.append(f"cell {number}: {type(error).__name__}: {error}"[:200])
+        values = {FAULTS: "\n".join(faults)}
+        for name in tables:
+            if callable(names.get(name)):
                 try:
-                    exec("\n".join(lines), names)
-                except BaseException as error:  # the next cells may still define their functions
-                    print(f"{type(error).__name__}: {error}", file=sys.stderr)
-        tables = json.load(sys.stdin)
-        known = {name: names[name] for name in tables if callable(names.get(name))}
-        values = {name: answers(function, tables[name]) for name, function in known.items()}
+                    with stopping(limit):
+                        values[name] = answers(names[name], tables[name])
+                except BaseException as error:
+                    values[name] = [{"error": str(error)}] * len(tables[name])
     print(json.dumps(values, default=repr))
 
 
@@ -74,13 +125,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     commands = parser.add_subparsers(dest="command", required=True)
     grading = commands.add_parser("grade", help="judge all notebooks of a folder")
     grading.add_argument("folder", type=Path)
-    grading.add_argument("--limit", type=float, default=LIMIT, help="seconds for each notebook")
-    commands.add_parser("answer").add_argument("notebook")
+    grading.add_argument("--limit", type=float, default=LIMIT, help="seconds for a cell")
+    answering = commands.add_parser("answer")
+    answering.add_argument("notebook")
+    answering.add_argument("--limit", type=float, default=LIMIT)
     options = parser.parse_args(arguments)
     if options.command == "answer":
-        answer(options.notebook)
+        answer(options.notebook, options.limit)
         return
-    if not any(options.folder.glob("**/*.ipynb")):
+    if not submissions(options.folder):
         parser.error(f"no notebooks in {options.folder}; give the folder of the submissions")
     rows = grade(options.folder, options.limit)
     with open(options.folder / "grades.csv", "w", newline="", encoding="utf-8") as file:

@@ -42,6 +42,20 @@ TIPS = {
     "rounded_down": "one sample too few: round up",
     "one_source": "both sources together have k x k codes",
     "without_redundancy": "the synergy lacks a term: what both sources tell is subtracted twice",
+    "not_mean_one": "their mean is not 1: divide by it",
+    "not_refilled": "a shortcut that has weight 3 takes a place: choose among the other samples",
+    "both_lists": "a sample in both lists keeps the weight of a large gap",
+    "smallest": "the largest gaps get more weight, not the smallest",
+    "likely": "these samples do without the picture: count those below 1/2",
+    "of_all": "these are shares of all samples; divide by the size of each list",
+    "lists_swapped": "the raised list comes first",
+    "by_row": "a row of one table is not the pair of the same row of the other: match the seeds",
+    "by_value": "sorted by accuracy, they are no pairs any more: sort by seed",
+    "one_sided": "only one direction is counted: compare absolute sums",
+    "as_they_are": "sums as large as the observed one count too, among them the observed one",
+    "without_null": "a value within its null is no evidence, whatever its interval",
+    "without_interval": "an interval that reaches 0 is no evidence",
+    "without_diagnostics": "fallback and moved decide too",
 }
 
 

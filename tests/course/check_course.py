@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shutil
+from itertools import product
 from pathlib import Path
 
 import nbformat
@@ -100,6 +101,24 @@ def once(x1, x2, y):
     return table
 
 
+def raised(gap, shortcut, size=4, refilled=True):
+    weights = np.ones(len(gap))
+    up = np.argsort(-gap)[:size]
+    others = [i for i in np.argsort(-shortcut) if not refilled or i not in up]
+    weights[others[:size]] = 0.5
+    weights[up] = 3
+    return weights
+
+
+def flips(d):
+    return np.array(
+        [
+            sum(s * x for s, x in zip(signs, d, strict=True))
+            for signs in product((1, -1), repeat=len(d))
+        ]
+    )
+
+
 DICE = np.random.default_rng(0).integers(0, 2, (3, 60))
 XOR = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]]) / 4
 COPIES = np.array([[[1, 0], [0, 0]], [[0, 0], [0, 1]]]) / 2
@@ -177,6 +196,50 @@ WRONG = [  # what students write, and a word of the line that helps
     ("synergy_of_noise", lambda: DICE[:, :20], "20 samples"),
     ("synergy_of_noise", lambda: DICE, "synergy is 0"),
     ("quiz_4", lambda: {"50 samples, 10 codes: R .36, U .46 and .48, S .66": {"yes"}}, "again"),
+    ("list_weights", raised, "divide by it"),
+    (
+        "list_weights",
+        lambda gap, sc: 20 * (w := raised(gap, sc, refilled=False)) / w.sum(),
+        "takes a place",
+    ),
+    (
+        "list_weights",
+        lambda gap, sc: (
+            (w := np.where(sc >= np.sort(sc)[-4], 0.5, raised(gap, sc).clip(1))) / w.mean()
+        ),
+        "both lists",
+    ),
+    ("list_weights", lambda gap, sc: (w := raised(-gap, sc)) / w.mean(), "largest gaps"),
+    ("needs_picture", lambda w, p: [(p[w > 1] > 0.5).mean(), (p[w < 1] > 0.5).mean()], "below 1/2"),
+    ("needs_picture", lambda w, p: [((p < 0.5) & (w == k)).mean() for k in (3, 0.5)], "each list"),
+    ("needs_picture", lambda w, p: [(p[w < 1] < 0.5).mean(), (p[w > 1] < 0.5).mean()], "first"),
+    ("paired_differences", lambda a, b: a[:, 1] - b[:, 1], "match the seeds"),
+    ("paired_differences", lambda a, b: np.sort(a[:, 1]) - np.sort(b[:, 1]), "sort by seed"),
+    (
+        "paired_differences",
+        lambda a, b: b[b[:, 0].argsort(), 1] - a[a[:, 0].argsort(), 1],
+        "sign",
+    ),
+    ("sign_flip_p", lambda d: (flips(d) >= sum(d) - 1e-9).mean(), "one direction"),
+    ("sign_flip_p", lambda d: (abs(flips(d)) > abs(sum(d)) + 1e-9).mean(), "as large"),
+    (
+        "survives_referee",
+        lambda value, low, null, fallback, moved: (low > 0) & (fallback <= 0.5) & (moved <= 0.2),
+        "within its null",
+    ),
+    (
+        "survives_referee",
+        lambda value, low, null, fallback, moved: (
+            (value > null) & (fallback <= 0.5) & (moved <= 0.2)
+        ),
+        "reaches 0",
+    ),
+    (
+        "survives_referee",
+        lambda value, low, null, fallback, moved: (low > 0) & (value > null),
+        "decide too",
+    ),
+    ("quiz_9", lambda: {"smallest p of 5 pairs": 1 / 32}, "look at smallest p"),
 ]
 
 
@@ -238,6 +301,28 @@ def test_grades_are_of_the_functions_and_not_of_what_a_notebook_says(tmp_path, c
         assert [row["passed"] for row in csv.DictReader(file)] == ["True"] * n
     with pytest.raises(SystemExit):
         main(["grade", str(tmp_path / "nothing")])
+
+
+def test_a_cell_that_does_not_end_costs_only_its_own_exercises(tmp_path):
+    cells = ["while True:\n    try: 1 / 0\n    except Exception: pass", "display(1)"]
+    cells += ["def sums(): return None", "def entropy(p):\n    while True: pass", "1 / 0"]
+    cells.append("def uncorrelated(): return [[0, 1], [2, 0], [0, 1]]")
+    (tmp_path / "01_ada.ipynb").write_text(notebook(*cells))
+    lines = {row["exercise"]: row["line"] for row in grade(tmp_path, limit=5)}
+    assert lines["uncorrelated"] == "" and "stopped after 5 seconds" in lines["entropy"]
+    assert "cell 1: KeyboardInterrupt" in lines["sums"] and "cell 5: Zero" in lines["sums"]
+    assert "display" not in lines["sums"]
+
+
+def test_notebooks_without_a_number_are_graded_by_their_functions(tmp_path):
+    (tmp_path / "ada.ipynb").write_text(notebook("def sums(): return None"))
+    (tmp_path / "2026_ben.ipynb").write_text(notebook("def total(): return None"))
+    (tmp_path / ".ipynb_checkpoints").mkdir()
+    shutil.copy(tmp_path / "ada.ipynb", tmp_path / ".ipynb_checkpoints" / "01_ada.ipynb")
+    rows = {(row["submission"], row["exercise"]): row["line"] for row in grade(tmp_path)}
+    expected = {("ada.ipynb", name) for name in LESSONS[1].EXERCISES}
+    assert rows.keys() == expected | {("2026_ben.ipynb", "")}
+    assert "no lesson" in rows["2026_ben.ipynb", ""]
 
 
 def test_values_are_json(tmp_path):
