@@ -94,7 +94,7 @@ def _quiz() -> dict[str, Any]:
         "p(yes) is .9, .1, .4 and .2 with four equally frequent questions: p(yes|v)": 0.4,
         "moved_language is .45: which mode is not to be read": {"masked"},
         "each text names the color of its picture: which mode misses that": {"resampled"},
-        "I(Y; question) 1.2 bits masked, right on .25 of four answers: a prior": {"no"},
+        "I(Y; question) 1.2 bits masked, right on a quarter of four answers: it helps": {"no"},
     }
 
 

@@ -81,10 +81,10 @@ def _objections(fallback: Any, moved: Any, unique: Any, low: float, floor: float
 def _quiz() -> dict[str, Any]:
     return {
         "I_v = .6, I_l = .9, I = 1 bit: the most that S can be": 0.1,
-        "the picture alone is answered with certainty: U_l": 0.0,
+        "the picture determines the answer: U_l": 0.0,
         "S = 1.9, no answer names a candidate without the picture: cause": {"fallback"},
         "independent sources: can R be .3 bits": {"yes"},
-        "S changes with temperature, accuracies do not: real": {"no"},
+        "S changes with temperature, accuracies do not: evidence of synergy": {"no"},
     }
 
 
