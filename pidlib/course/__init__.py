@@ -13,12 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from pidlib.course import lesson_1, lesson_2, lesson_3, lesson_4, lesson_9
+from pidlib.course import (
+    lesson_1,
+    lesson_2,
+    lesson_3,
+    lesson_4,
+    lesson_5,
+    lesson_6,
+    lesson_7,
+    lesson_8,
+    lesson_9,
+)
 from pidlib.course.judges import Exercise, plain
 
 N_TABLES = 20  # of a check
 NOT_YET, OPEN = "not yet", "not done yet"
-LESSONS = {1: lesson_1, 2: lesson_2, 3: lesson_3, 4: lesson_4, 9: lesson_9}
+_ALL = lesson_1, lesson_2, lesson_3, lesson_4, lesson_5, lesson_6, lesson_7, lesson_8, lesson_9
+LESSONS = dict(enumerate(_ALL, 1))
 EXERCISES: dict[str, Exercise] = {
     name: exercise for lesson in LESSONS.values() for name, exercise in lesson.EXERCISES.items()
 }

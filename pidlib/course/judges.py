@@ -9,6 +9,8 @@ from pidlib.decomposition.information import mutual_information
 
 TOLERANCE = 1e-6  # bits
 NATS = np.log(2)  # nats in a bit
+# Limits of a profile, as in `pidlib.profiles.report`, which takes long to import.
+FALLBACK, MOVED, LEAST_UNIQUE = 0.5, 0.2, 0.005
 Judge = Callable[..., str]  # of an answer and the arguments: a line, empty if the answer is right
 
 
@@ -56,6 +58,26 @@ TIPS = {
     "without_null": "a value within its null is no evidence, whatever its interval",
     "without_interval": "an interval that reaches 0 is no evidence",
     "without_diagnostics": "fallback and moved decide too",
+    "of_vocabulary": "rows must sum to one over the candidates, not over the whole vocabulary",
+    "no_fallback": "where the candidates together have less than tau, the decision is uniform",
+    "zero_rows": "a fallback decision is uniform, 1 / k for each of k candidates, and not zero",
+    "best_only": "tau is for the mass of all candidates together, not for the likeliest one",
+    "unweighted": "pairs have weights: this is the mean with equal ones",
+    "undivided": "this is P(v, y); divide by the weight of the picture",
+    "moved_only": "fallback of one source alone counts too",
+    "fallback_only": "how far reconciliation moved the answers counts too",
+    "all_modes": "noise and reconciliation concern the masked mode; the others have neither",
+    "masked_only": "fallback of the full answers concerns every mode",
+    "nothing_shared": "the other source tells nothing that the certain one does not: it is all R",
+    "below_zero": "the lower limit is negative for some; no atom of one table is",
+    "smaller_one": "subtract the larger information: no unique atom may be negative",
+    "reversed": "the order is [lowest, highest]",
+    "inverse": "a high temperature makes rows more alike; the exponent is 1 / temperature",
+    "unnormalized": "rows must sum to one",
+    "both_sources": "one bad source is enough: take the larger value of the two",
+    "means": "one bad source is enough: take the larger value of the two, not the mean",
+    "larger_unique": "a decomposition is collapsed if the smaller unique atom is 0",
+    "floor_reversed": "the objection is that the interval reaches the floor, low <= floor",
 }
 
 

@@ -15,11 +15,13 @@ import nbformat
 import numpy as np
 import pytest
 from nbclient import NotebookClient
+from scipy.special import softmax
 
 from pidlib import course
 from pidlib._common import project_root
-from pidlib.course import EXERCISES, LESSONS, answers, judged, questions
+from pidlib.course import EXERCISES, LESSONS, answers, judged, judges, questions
 from pidlib.course.__main__ import grade, main
+from pidlib.profiles.report import LIMITS, MIN_UNIQUE
 
 ROOT = project_root()
 MASTERS = sorted(ROOT.glob("notebooks/course/*.ipynb"))
@@ -119,6 +121,19 @@ def flips(d):
     )
 
 
+def said(logits, log_normalizer):
+    return np.exp(logits - log_normalizer[:, None])
+
+
+def modes(f, f_v, f_l, m_v, m_l):
+    return [max(f, f_v, f_l) <= 0.5 and max(m_v, m_l) <= 0.2, f <= 0.5, f <= 0.5]
+
+
+def doubts(fallback, moved, unique, low, floor):
+    return [max(fallback) > 0.5, max(moved) > 0.2, min(unique) < 0.005, low <= floor]
+
+
+RIGHT, EVEN = np.arange(8) % 4, np.full((8, 4), 0.25)
 DICE = np.random.default_rng(0).integers(0, 2, (3, 60))
 XOR = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]]]) / 4
 COPIES = np.array([[[1, 0], [0, 0]], [[0, 0], [0, 1]]]) / 2
@@ -240,6 +255,47 @@ WRONG = [  # what students write, and a word of the line that helps
         "decide too",
     ),
     ("quiz_9", lambda: {"smallest p of 5 pairs": 1 / 32}, "look at smallest p"),
+    ("predicted_sources", lambda: {"scene": {"S"}}, "look at scene again"),
+    ("decisions", lambda z, c, tau: said(z, c), "whole vocabulary"),
+    ("decisions", lambda z, c, tau: softmax(z, 1), "less than tau"),
+    (
+        "decisions",
+        lambda z, c, tau: softmax(z, 1) * (said(z, c).sum(1) >= tau)[:, None],
+        "not zero",
+    ),
+    (
+        "decisions",
+        lambda z, c, tau: np.where(said(z, c).max(1)[:, None] < tau, 0.25, softmax(z, 1)),
+        "likeliest",
+    ),
+    ("picture_alone", lambda p, w, v: [p[v == i].mean(0) for i in range(4)], "weights"),
+    ("picture_alone", lambda p, w, v: [w[v == i] @ p[v == i] for i in range(4)], "divide"),
+    ("readable", lambda f, fv, fl, mv, ml: modes(f, 0, 0, mv, ml), "alone counts"),
+    ("readable", lambda f, fv, fl, mv, ml: modes(f, fv, fl, 0, 0), "moved the answers"),
+    ("readable", lambda *given: modes(*given)[:1] * 3, "have neither"),
+    ("readable", lambda *given: [modes(*given)[0], True, True], "every mode"),
+    ("confident_and_wrong", lambda: (EVEN, np.eye(4)[RIGHT], RIGHT), "accuracy 1.00"),
+    ("confident_and_wrong", lambda: (EVEN, EVEN, RIGHT), "is 0.00 bits"),
+    ("confident_and_wrong", lambda: (EVEN, np.eye(4)[RIGHT * 0], RIGHT), "moves"),
+    ("quiz_5", lambda: {}, "p of the first is missing"),
+    (
+        "atoms_if_certain",
+        lambda t: [bits(t.sum(0)), 0, bits(t.sum(1)) - bits(t.sum(0)), 0],
+        "axis 0",
+    ),
+    ("atoms_if_certain", lambda t: [0, bits(t.sum(1)), bits(t.sum(0)), 0], "all R"),
+    ("limits_of_synergy", lambda a, b, i: [i - a - b, i - max(a, b)], "negative"),
+    ("limits_of_synergy", lambda a, b, i: [max(0, i - a - b), i - min(a, b)], "larger information"),
+    ("limits_of_synergy", lambda a, b, i: [i - max(a, b), max(0, i - a - b)], "[lowest"),
+    ("softened", lambda p, t: p**t / (p**t).sum(1, keepdims=True), "1 / temperature"),
+    ("softened", lambda p, t: p ** (1 / t), "sum to one"),
+    ("fake_synergy", lambda: (RIGHT, np.eye(4)[RIGHT], EVEN, np.eye(4)[RIGHT]), "0.00 bits"),
+    ("fake_synergy", lambda: (RIGHT * 0, np.eye(4)[RIGHT], EVEN, EVEN), "picture matters"),
+    ("fake_synergy", lambda: (np.arange(8), np.eye(4)[RIGHT], EVEN, EVEN), "occurs once"),
+    ("objections", lambda f, m, u, a, b: doubts([min(f)], [min(m)], u, a, b), "of the two"),
+    ("objections", lambda f, m, u, a, b: doubts(f, m, [max(u)], a, b), "smaller unique"),
+    ("objections", lambda f, m, u, a, b: doubts(f, m, u, b, a), "reaches the floor"),
+    ("quiz_6", lambda: {"I_v = .6, I_l = .9, I = 1 bit: the most that S can be": 0.4}, "again"),
 ]
 
 
@@ -253,6 +309,11 @@ def test_every_exercise_has_a_mistake_and_no_line_gives_the_answer_away():
     assert {name for name, *_ in WRONG} == set(EXERCISES)
     assert judged("predicted", [()], [{"XOR": ["R"]}]) == "not yet: look at XOR again"
     assert judged("quiz_1", [()], [{"a fair die": 6}]) == "not yet: look at a fair die again"
+
+
+def test_limits_are_those_of_a_profile():
+    least = (LIMITS["fallback"][0], LIMITS["moved"][0], MIN_UNIQUE)
+    assert least == (judges.FALLBACK, judges.MOVED, judges.LEAST_UNIQUE)
 
 
 def test_a_check_never_raises(capsys):
