@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from pidlib.course import lesson_1, lesson_2, lesson_3, lesson_4
+from pidlib.course import lesson_1, lesson_2, lesson_3, lesson_4, lesson_7, lesson_8
 from pidlib.course.judges import Exercise, plain
 
 N_TABLES = 20  # of a check
 NOT_YET, OPEN = "not yet", "not done yet"
-LESSONS = {1: lesson_1, 2: lesson_2, 3: lesson_3, 4: lesson_4}
+LESSONS = {1: lesson_1, 2: lesson_2, 3: lesson_3, 4: lesson_4, 7: lesson_7, 8: lesson_8}
 EXERCISES: dict[str, Exercise] = {
     name: exercise for lesson in LESSONS.values() for name, exercise in lesson.EXERCISES.items()
 }

@@ -42,6 +42,15 @@ TIPS = {
     "rounded_down": "one sample too few: round up",
     "one_source": "both sources together have k x k codes",
     "without_redundancy": "the synergy lacks a term: what both sources tell is subtracted twice",
+    "farthest": "these are the farthest centroids",
+    "product": "a product of vectors grows with their length; compare distances",
+    "padding": "it divides by the number of all positions, the padding too",
+    "summed": "these are sums; a mean divides by the number of tokens",
+    "rounded_up": "one code too many: round down",
+    "one_of_two": "both sources have k codes: the bias has the square of k - 1",
+    "unweighted": "a question with more samples must count more",
+    "not_a_share": "divide the numbers of samples by their sum",
+    "added_up": "this is a sum over questions; a mean is asked for",
 }
 
 
