@@ -78,6 +78,15 @@ TIPS = {
     "means": "one bad source is enough: take the larger value of the two, not the mean",
     "larger_unique": "a decomposition is collapsed if the smaller unique atom is 0",
     "floor_reversed": "the objection is that the interval reaches the floor, low <= floor",
+    "farthest": "these are the farthest centroids",
+    "product": "a product of vectors grows with their length; compare distances",
+    "padding": "it divides by the number of all positions, the padding too",
+    "summed": "these are sums; a mean divides by the number of tokens",
+    "rounded_up": "one code too many: round down",
+    "one_of_two": "both sources have k codes: the bias has the square of k - 1",
+    "unweighted": "a question with more samples must count more",
+    "not_a_share": "divide the numbers of samples by their sum",
+    "added_up": "this is a sum over questions; a mean is asked for",
 }
 
 
