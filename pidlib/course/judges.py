@@ -84,7 +84,7 @@ TIPS = {
     "summed": "these are sums; a mean divides by the number of tokens",
     "rounded_up": "one code too many: round down",
     "one_of_two": "both sources have k codes: the bias has the square of k - 1",
-    "unweighted": "a question with more samples must count more",
+    "same_weights": "a question with more samples must count more",
     "not_a_share": "divide the numbers of samples by their sum",
     "added_up": "this is a sum over questions; a mean is asked for",
 }

@@ -23,7 +23,7 @@ def _mean(values: np.ndarray, n: np.ndarray) -> np.ndarray:
 
 
 WRONG_MEANS = {
-    "unweighted": lambda values, n: values.mean(0),
+    "same_weights": lambda values, n: values.mean(0),
     "not_a_share": lambda values, n: np.tensordot(n, values, 1),
     "added_up": lambda values, n: values.sum(0),
 }
