@@ -15,7 +15,7 @@ from pidlib.experiments import Preset, Query, Request, declare, extract_all, sty
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.renderings import finite_laws
-from pidlib.experiments.words import spread
+from pidlib.experiments.words import number, spread
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
@@ -104,27 +104,31 @@ def _truths(benchmark: str) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> style.Figure:
     """A row for the question given and for it ignored, with its error; a column per template."""
     truths, found = (table[table["estimator"] == name] for name in ("truth", "exact"))
-    ideal = truths.set_index(["given", "template", "atom"])["value_bits"].astype(float)
+    ideal = truths.set_index(["given", "template", "atom"])["value_bits"].astype(float).sort_index()
     kept, key = profiles.readable(found, "template", "model"), ["template", "model"]
     found = found[
         (found["atom"] != "total") & kept[pd.MultiIndex.from_frame(found[key])].to_numpy()
     ]
+    changed = (ideal["ignored"] - ideal["question"]).abs().idxmax()
+    end = f"; an ideal answerer's {style.SYMBOLS[changed[1]]} on {changed[0].replace('_', ' ')}: "
+    end += " instead of ".join(number(ideal[given][changed]) for given in ("ignored", "question"))
     figure = style.page(3.6)
     templates, shared = truths["template"].unique(), {"sharey": True, "squeeze": False}
+    top = 1.05 * max(style.floats(found["ci_high"]).max(), ideal.max())
     for part, (given, words) in zip(figure.subfigures(2, 1), _ROWS.items(), strict=True):
-        rows = found[found["given"] == given].join(
-            ideal["question"].rename("ideal"), on=[*key[:1], "atom"]
-        )
+        rows = found[found["given"] == given]
+        rows = rows.join(ideal["question"].rename("ideal"), on=["template", "atom"])
         far = rows[["ideal", "truth_bits"]].astype(float).sub(style.best(rows), axis=0).abs()
         errors = far.groupby(rows["model"]).mean().dropna(axis=1, how="all")
         texts = [f"{spread(errors[name])} bits from {_WORDS[name]}" for name in errors]
-        part.suptitle(f"{words}: off by " + ",\n".join(texts), x=0.02, ha="left", fontsize=8)
+        text = f"{words}: off by " + ",\n".join(texts) + end * (given == "ignored")
+        part.suptitle(text, x=0.02, ha="left", fontsize=8)
         axes = part.subplots(1, len(templates), **shared)[0]
         for ax, template in zip(axes, templates, strict=True):
             own = rows[rows["template"] == template]
             profiles.draw_atoms(ax, own, ideal["question", template])
             ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
+            ax.set(ylim=(-0.2, top), yticks=[0, 1])
         axes[0].set_ylabel("bits")
-    handles = profiles.atom_handles(found["model"].nunique())
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    figure.legend(handles=profiles.atom_handles(), loc="outside upper center", ncols=4)
     return figure

@@ -179,37 +179,37 @@ def legend_handles() -> list[style.Artist]:
 def draw_atoms(
     ax: style.Axes, rows: pd.DataFrame, truth: Mapping[str, float], numbers: bool = False
 ) -> None:
-    """Bars of means over models, with all of their intervals, the mean null, and true atoms."""
-    rows = rows.assign(bits=style.best(rows)).set_index("atom")
+    """Bars of medians over models, a dot with its interval for each, the median null, truths."""
     if rows.empty:
         ax.text(1.5, 0.1, "not\nreadable", ha="center", fontsize=6.5)
     for place, atom in enumerate(style.SENSORY):
-        own = rows.loc[rows.index == atom]
-        bits, low, high, null = style.floats(own, "bits", "ci_low", "ci_high", "null_mean")
-        if len(own):
-            style.bars(ax, [place], [bits.mean()], atom, 0.84)
-            style.null_band(ax, [place], [null.mean()], 0.84)
-            top = np.fmax(high, bits).max()
-            style.interval(ax, [place], [np.fmin(low, bits).min()], [top])
+        if len(own := rows[rows["atom"] == atom]):
+            bits, low, high, null = (
+                style.best(own),
+                *style.floats(own, "ci_low", "ci_high", "null_mean"),
+            )
+            style.bars(ax, [place], [np.median(bits)], atom, 0.84)
+            style.null_band(ax, [place], [np.median(null)], 0.84)
+            places = place + 0.22 * (np.arange(len(own)) - (len(own) - 1) / 2)
+            style.interval(ax, places, low, high, linewidth=0.5)
+            style.points(ax, places, bits, "o", markersize=2, markeredgewidth=0.4)
             if numbers:
-                text = {"ha": "center", "va": "bottom", "fontsize": 6.5}
-                top = max(top, truth.get(atom, 0))
-                ax.annotate(
-                    number(bits.mean()), (place, top), (0, 1.5), textcoords="offset points", **text
-                )
+                top = max(np.fmax(high, bits).max(), truth.get(atom, 0))
+                look = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
+                ax.annotate(number(np.median(bits)), (place, top), (0, 3), **look)
         if atom in truth:
             ax.hlines(truth[atom], place - 0.46, place + 0.46, zorder=3, **_TRUTH)
     ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
+    ax.margins(y=0.14)
     ax.set(xlim=(-0.6, 3.6), xticks=[])
 
 
-def atom_handles(n: int) -> list[style.Artist]:
-    """Legend entries of `draw_atoms`, of up to n models."""
-    whisker = {"linestyle": "", "marker": "|", "markersize": 8, "color": style.INK}
-    words = f"bars: mean of {n} models" if n > 1 else "bars: the model"
+def atom_handles() -> list[style.Artist]:
+    """Legend entries of `draw_atoms`."""
+    dot = {"marker": "o", "color": "white", "markeredgecolor": style.INK, "markersize": 3}
     return [
         *style.atom_handles(style.SENSORY),
-        style.handle(words + ", lines: their 95 % intervals", **whisker),
+        style.handle("dots: models, with 95 % intervals; bars: their median", **dot),
         style.handle("an ideal answerer", linestyle="-", **_TRUTH),
         style.null_handle("null: answers permuted"),
     ]

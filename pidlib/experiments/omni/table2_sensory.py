@@ -85,7 +85,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set_axis_off()
     for ax in axes[:, 0]:
         ax.set_ylabel("bits")
-    handles = profiles.atom_handles(measured["model"].nunique())
+    handles = profiles.atom_handles()
     note = profiles.training_note(measured["model"].unique())
     figure.legend(handles=handles, loc="outside upper center", ncols=4, **note)
     return figure
