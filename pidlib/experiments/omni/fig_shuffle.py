@@ -7,6 +7,7 @@ for all models. Accuracy drops are correlated with unique atoms and with U + S, 
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import product
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -44,8 +45,7 @@ _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
 _SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
 _PREDICTORS = {"video swapped": ("unique_vision", "vision_given_audio")}
 _PREDICTORS |= {"sound swapped": ("unique_audio", "audio_given_vision")}
-_SCOPES = {MEAN: "within subsets", TEMPLATES: "over all"}
-_NUMBERS = ["value", "ci_low", "ci_high", "null_p"]
+_SCOPES = {MEAN: "mean within subsets", TEMPLATES: TEMPLATES}
 _DIAMOND = {"linestyle": "", "marker": "D", "color": style.OTHERS[0], "markersize": 4, "zorder": 6}
 
 
@@ -224,46 +224,28 @@ def _resample(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, 
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A row per stream: the accuracy lost against U, and rank correlations of U and U + S."""
-    figure = style.page(3.7)
-    axes = figure.subplots(len(STREAMS), 2, width_ratios=(1, 1.5), squeeze=False)
-    for (left, right), (swap, names) in zip(axes, _PREDICTORS.items(), strict=True):
-        x = table[table["quantity"] == names[0]].dropna(subset="template").set_index(_CELL)
-        y = table[(table["kind"] == "drop") & (table["intervention"] == swap)].set_index(_CELL)
-        (a, *a_ends), (b, *b_ends) = (
-            style.floats(side, "value", "ci_low", "ci_high") for side in (x, y.loc[x.index])
-        )
-        look = {"color": style.FAINT, "linewidth": 0.4, "zorder": 1}
-        left.vlines(a, *b_ends, **look)
-        left.hlines(b, *a_ends, **look)
-        style.points(left, a, b, "o", color=style.COLORS[names[0]], markersize=3.2)
-        left.set(xlabel=f"{_SYMBOLS[names[0]]}, bits", ylabel="accuracy lost", title=swap)
-        left.set_ylim(-0.15, 1)
-        _draw_correlations(right, table[table["intervention"] == swap], names)
-    axes[1, 1].set_xlabel("Spearman's $\\rho$ with the accuracy lost")
-    handles = style.marker_handles([("$\\rho$, 95 % interval over templates", "o", style.INK)])
-    handles += [style.handle("published (grade N)", **_DIAMOND)]
+    """A panel per stream: rank correlations of U and of U + S with the accuracy lost."""
+    figure = style.page(3.2)
+    axes = figure.subplots(len(STREAMS), 1, sharex=True)
+    for ax, (swap, names) in zip(axes, _PREDICTORS.items(), strict=True):
+        own, places = table[table["intervention"] == swap], [*product(names, _SCOPES)]
+        measured = own[own["kind"] == "correlation"].set_index(["quantity", "benchmark"])
+        rows, y = measured.reindex(pd.MultiIndex.from_tuples(places)), np.arange(len(places))
+        style.forest(ax, y, rows, 0.7, facecolors=[style.COLORS[names[0]]], edgecolors=style.INK)
+        known = own[own["kind"] == "published"].set_index("quantity")["value"]
+        known = [known.get(name) if scope == TEMPLATES else None for name, scope in places]
+        ax.plot(style.floats(known), y, **_DIAMOND)
+        columns = ("value", "ci_low", "ci_high", "null_p")
+        for place, (value, *ends, p) in enumerate(style.floats(rows, *columns).T):
+            text = number(value) if np.isnan(ends[0]) else interval(value, *ends)
+            text = "too few cells" if np.isnan(value) else f"{text}, {p_value(p)}"
+            ax.text(1.05, place, text, fontsize=7.5, va="center")
+        ax.set_yticks(y, [f"{_SYMBOLS[name]}, {_SCOPES[scope]}" for name, scope in places])
+        ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
+        ax.set(xlim=(-1, 1), ylim=(len(y) - 0.5, -0.5), title=swap)
+    axes[-1].set_xlabel("Spearman's $\\rho$ with the accuracy lost")
     words = "null: 95 %, keeps effects of subset, template and model"
-    handles += [style.null_handle(words), style.handle("dots: a model on a template")]
-    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    handles = style.marker_handles([("$\\rho$, 95 % interval", "o", "white")])
+    handles += [style.handle("published (grade N)", **_DIAMOND), style.null_handle(words)]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
-
-
-def _draw_correlations(ax: style.Axes, table: pd.DataFrame, quantities: tuple[str, ...]) -> None:
-    """A row per quantity and scope, with its numbers; published values as diamonds."""
-    places = pd.MultiIndex.from_product([quantities, _SCOPES])
-    measured = table[table["kind"] == "correlation"].set_index(["quantity", "benchmark"])
-    rows, y = measured.reindex(places), np.arange(len(places))
-    style.forest(ax, y, rows, 0.7, facecolors=style.INK, s=11)
-    for place, (quantity, scope) in enumerate(places):
-        reported = table[(table["kind"] == "published") & (table["quantity"] == quantity)]
-        if scope == TEMPLATES:
-            ax.plot(style.floats(reported["value"]), [place] * len(reported), **_DIAMOND)
-        value, low, high, p = style.floats(rows.iloc[place][_NUMBERS])
-        text = number(value) if np.isnan(low) else interval(value, low, high)
-        text = "too few cells" if np.isnan(value) else f"{text}, {p_value(p)}"
-        ax.text(1.15, place, text, fontsize=7, va="center")
-    labels = [f"{_SYMBOLS[quantity]}, {_SCOPES[scope]}" for quantity, scope in places]
-    ax.set_yticks(y, labels)
-    ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-    ax.set(xlim=(-1, 1.1), ylim=(len(y) - 0.5, -0.5), xticks=[-1, -0.5, 0, 0.5, 1])

@@ -125,32 +125,34 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
 
 
 def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
-    """A row per claim with the number of cells by verdict, and a row for all claims together."""
-    verdicts = claims.pivot(index=["model", "benchmark"], columns="statistic", values="verdict")
-    early = claims.groupby(["model", "benchmark"])["early_depth"].max()
-    for name, claim in CLAIMS.items():
-        unread = claim.early & (early > stages.FIRST_END) & (verdicts[name] == "open")
-        verdicts[name] = verdicts[name].mask(unread, "no reading")
-    labels, ax = [], figure.subplots()
-    for row, (name, claim) in enumerate(CLAIMS.items()):
-        bound, start = claim.bound + claim.margin * (1 if claim.above else -1), 0
-        labels.append(_WORDS[name].format(f"{'>' if claim.above else '<'} {number(bound)}"))
-        for verdict, look in _LOOKS.items():
-            if n := int((verdicts[name] == verdict).sum()):
-                ax.barh(row, n, 0.74, left=start, edgecolor=style.INK, linewidth=0.5, **look)
-                ink = "white" if verdict == "holds" else style.INK
-                box = {"facecolor": look["facecolor"], "linewidth": 0, "pad": 0.6}
-                look = {"ha": "center", "va": "center_baseline", "fontsize": 7, "bbox": box}
-                ax.text(start + n / 2, row, str(n), color=ink, **look)
-                start += n
+    """A row per claim with the number of cells by verdict; in the title, how many hold in all."""
+    early = claims["statistic"].map({name: claim.early for name, claim in CLAIMS.items()})
+    unread = early & (claims["early_depth"] > stages.FIRST_END) & (claims["verdict"] == "open")
+    claims, ax = (
+        claims.assign(found=claims["verdict"].mask(unread, "no reading")),
+        figure.subplots(),
+    )
+    counts = claims.groupby("statistic")["found"].value_counts().unstack(fill_value=0)
+    left = np.zeros(len(CLAIMS))
+    for verdict, look in _LOOKS.items():
+        n = counts.reindex(index=list(CLAIMS), columns=_LOOKS, fill_value=0)[verdict].to_numpy()
+        bar = ax.barh(range(len(n)), n, 0.74, left, edgecolor=style.INK, linewidth=0.5, **look)
+        box = {"facecolor": look["facecolor"], "linewidth": 0, "pad": 0.6}
+        text = {"color": "white" if verdict == "holds" else style.INK, "bbox": box}
+        ax.bar_label(bar, [str(k or "") for k in n], label_type="center", fontsize=7, **text)
+        left += n
+    bounds = (each.bound + each.margin * (1 if each.above else -1) for each in CLAIMS.values())
+    bounds = map(
+        "{} {}".format, ("<>"[each.above] for each in CLAIMS.values()), map(number, bounds)
+    )
+    labels = [_WORDS[name].format(bound) for name, bound in zip(CLAIMS, bounds, strict=True)]
     ax.set_yticks(range(len(CLAIMS)), labels)
-    ax.set(xlim=(0, len(verdicts)), ylim=(len(CLAIMS) - 0.5, -0.5), xticks=[])
+    ax.set(xlim=(0, left.max()), ylim=(len(CLAIMS) - 0.5, -0.5), xticks=[])
     ax.tick_params(axis="y", length=0)
-    ax.grid(False)
     ax.spines[:].set_visible(False)
-    every = share((verdicts == "holds").all(axis=1))
-    text = f"Claims by stage (1 to 3), in cells (a model on a benchmark): all hold in {every}"
-    figure.suptitle(text, x=0.02, ha="left")
+    every = (claims["verdict"] == "holds").groupby([claims["model"], claims["benchmark"]]).all()
+    text = "Claims by stage (1 to 3), in cells (a model on a benchmark): all hold in "
+    figure.suptitle(text + share(every), x=0.02, ha="left")
     handles = [style.swatch(name, edgecolor=style.INK, **look) for name, look in _LOOKS.items()]
     handles.insert(0, style.handle("whole 95 % interval beyond the bound:"))
     figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
