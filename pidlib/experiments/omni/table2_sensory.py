@@ -70,7 +70,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     measured = measured[kept[cells].to_numpy()]
     panels = {}
     for name, read in kept.groupby(level=0, sort=False):
-        title = f"{style.benchmark_name(name)}\n{share(read)} models"
+        title = f"{style.benchmark_name(name)}\n{share(read)} models readable"
         panels[title] = measured[measured["benchmark"] == name], ideal(name)
     published = f"{PUBLISHED_SUBSET}\n{printed['model'].nunique()} models, published"
     panels[f"{published} ({printed['grade'].iloc[0]})"] = printed, {}
