@@ -15,6 +15,7 @@ from jaxtyping import Float
 from pidlib.experiments import style
 from pidlib.experiments.statistics import centered_interval
 from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, declare
+from pidlib.experiments.words import interval
 from pidlib.profiles.modes import Measured, permutation_test
 
 Curves = Mapping[str, Float[np.ndarray, "L *draws"]]  # atoms in bits after all L blocks
@@ -24,6 +25,8 @@ FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stage
 N_NULLS = 3  # permutations of the answers after each block
 MIN_BITS = 0.05  # a share of no more is missing
 
+_NULL = {"color": style.FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1))}
+_SHADE = "#ececec"
 Claims = Mapping[str, "Claim"]
 CLAIM_COLUMNS = declare(
     f"experiment {ORIGIN} statistic value ci_low ci_high verdict early_depth late_depth",
@@ -114,25 +117,35 @@ def check_claims(claims: Claims, values: Values, draws: Values, blocks: int) -> 
     return table.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks)
 
 
+def claim_line(claims: pd.DataFrame, statistic: str, words: str) -> str:
+    """Words, the value with its interval, and the verdict of one model; empty if not tested."""
+    own = claims[claims["statistic"] == statistic]
+    ends = zip(*style.floats(own, "value", "ci_low", "ci_high"), own["verdict"], strict=True)
+    return "".join(f"{words} {interval(*values)}: {result}" for *values, result in ends)
+
+
 def draw_trajectories(
     ax: style.Axes, rows: pd.DataFrame, atoms: Sequence[str] = style.VISION_LANGUAGE, **line: Any
 ) -> None:
     """Draw atoms against relative depth: lines with intervals, and dotted nulls."""
     for index, atom in enumerate(atoms):
-        own, color = rows[rows["atom"] == atom].sort_values("layer"), style.COLORS[atom]
+        own, look = rows[rows["atom"] == atom].sort_values("layer"), {"color": style.COLORS[atom]}
+        look |= {"marker": style.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, **line}
         depth = (own["layer"].to_numpy(float) + 1) / (own["layer"].max() + 1)
         value, low, high, null = style.floats(own, "value_bits", "ci_low", "ci_high", "null_mean")
-        ax.plot(depth, null, color=color, linewidth=0.7, linestyle=(0, (1, 1)), zorder=2)
-        ax.fill_between(depth, low, high, color=color, alpha=0.18, linewidth=0, zorder=2)
-        look = {"marker": style.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, "zorder": 3}
-        ax.plot(depth, value, color=color, **look | line)
+        ax.plot(depth, null, zorder=2, **_NULL)
+        ax.fill_between(depth, low, high, color=look["color"], alpha=0.18, linewidth=0, zorder=2)
+        ax.plot(depth, value, zorder=3, **look)
 
 
-def draw_stages(ax: style.Axes) -> None:
-    """Draw an axis of relative depth from 0 to 1 with the first and the last stage shaded."""
+def draw_stages(ax: style.Axes, rows: pd.DataFrame) -> None:
+    """Draw relative depth from 0 to 1, the outer stages shaded; say if none of rows is in one."""
     style.show_least_bits(ax)
     for start, stop in ((0, FIRST_END), (LAST_START, 1.06)):
-        ax.axvspan(start, stop, color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
+        ax.axvspan(start, stop, color=_SHADE, linewidth=0, zorder=0)
+    if 1 > FIRST_END * (rows["layer"].max() + 1):
+        place = {"transform": ax.get_xaxis_transform(), "rotation": 90, "va": "center"}
+        ax.text(FIRST_END / 2, 0.5, "no reading", ha="center", fontsize=6.5, **place)
     ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
     ax.set_xlim(0, 1.06)
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
@@ -140,6 +153,5 @@ def draw_stages(ax: style.Axes) -> None:
 
 def legend_handles(null: str) -> list[style.Artist]:
     """Legend entries of the null and of the stages."""
-    line = {"color": style.FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1))}
     words = "first and last stage, as published"
-    return [style.handle(null, **line), style.swatch(words, color=style.NULL, alpha=0.45)]
+    return [style.handle(null, **_NULL), style.swatch(words, color=_SHADE)]

@@ -30,10 +30,17 @@ CLAIMS = {  # differences are without need for fusion minus with it, in bits
     "audio_parts": Claim(above=False, bound=0.1),
 }
 CONSEQUENCES = ("late_synergy",)  # follow from correct answers to both questions
-_HOLLOW = {"linestyle": (0, (3, 1.5)), "markerfacecolor": "white"}
-_QUESTIONS = {  # words and look
-    "both": ("“which way does the sounding one move?”", {"linestyle": "-"}),
-    "vision": ("“which way does the red (or blue) one move?”", _HOLLOW),
+_PLAIN = {"linestyle": (0, (3, 1.5)), "color": style.INK}
+_QUESTIONS = {  # words, template and look
+    "both": ("color: “which way does the sounding one move?”", "sounding_direction", {}),
+    "vision": ("black: “which way does the red (or blue) one move?”", "direction", _PLAIN),
+}
+_WORDS = {  # of the claims on an atom
+    "synergy": {"later_than_before": "$\\Delta$ late less $\\Delta$\nbefore"},
+    "unique_vision": {
+        "vision_parts": r"$|\Delta U_v|$ before",
+        "audio_parts": r"$|\Delta U_a|$ before",
+    },
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 
@@ -90,26 +97,30 @@ def accuracy_by_named_object(extraction: Extraction) -> dict[str, float]:
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """A row per model with its accuracies, a column per atom: solid with need for fusion."""
-    models = tables["fig_gate"].groupby("model", sort=False)
-    figure = style.page(1.3 * len(models) + 0.8)
-    axes = figure.subplots(len(models), len(_ATOMS), sharex=True, sharey=True, squeeze=False)
-    for row, (model, own) in zip(axes, models, strict=True):
-        for ax, atom in zip(row, _ATOMS, strict=True):
-            stages.draw_stages(ax)
-            for needs, (_, look) in _QUESTIONS.items():
+    """A column per model, rows for S and U_vision with and without need for fusion; the tests."""
+    models, claims = tables["fig_gate"].groupby("model", sort=False), tables["fig_gate_claims"]
+    figure = style.page(4.4)
+    axes = figure.subplots(len(_WORDS), len(models), sharex=True, sharey=True, squeeze=False)
+    for column, (model, own) in zip(axes.T, models, strict=True):
+        for ax, (atom, words) in zip(column, _WORDS.items(), strict=True):
+            stages.draw_stages(ax, own)
+            for needs, (_, template, look) in _QUESTIONS.items():
+                look = {"color": style.COLORS[atom]} | look
                 stages.draw_trajectories(ax, own[own["needs"] == needs], [atom], **look)
-        row[0].set_ylabel(style.model_name(model).replace(", ", ",\n") + "\nbits")
-        both, vision = (own[own["needs"] == needs].iloc[0] for needs in NEEDS)
-        named = (f"{name} one: {vision[f'accuracy_{name}']:.2f}" for name in micro_av.NAMED)
-        text = f"right: {both['accuracy']:.2f} with need; without, where\nit names the "
-        text += ",\nthe ".join(named)
-        row[0].text(0.03, 0.95, text, transform=row[0].transAxes, va="top", fontsize="small")
-    for ax, atom in zip(axes[0], _ATOMS, strict=True):
-        ax.set_title(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}")
+                ideal = micro_av.sensory_truth(template).atoms[atom]
+                ax.hlines(ideal, 0.97, 1.06, color=look["color"], linewidth=2, zorder=4)
+            tested = claims[claims["model"] == model]
+            lines = (stages.claim_line(tested, *each) for each in words.items())
+            ax.set_xlabel("\n".join(lines), fontsize=6.5, loc="left")
+        column[0].set_title(style.model_name(model).replace(", ", ",\n"))
+    for ax, atom in zip(axes[:, 0], _WORDS, strict=True):
+        ax.set_ylabel(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}, bits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
-    dot = {"color": style.INK, "marker": "o", "markersize": 2.4}
-    handles = [style.handle(words, **dot, **look) for words, look in _QUESTIONS.values()]
-    handles += profiles.legend_handles()
-    figure.legend(handles=handles, loc="outside upper center", ncols=2)
+    dot = {"color": style.COLORS["synergy"], "marker": "o", "markersize": 2.4, "linestyle": "-"}
+    handles = [style.handle(words, **dot | look) for words, _, look in _QUESTIONS.values()]
+    tick = {"linestyle": "", "marker": "_", "markersize": 7, "markeredgewidth": 2}
+    handles.append(style.handle("an ideal answerer", color=style.INK, **tick))
+    handles += [*profiles.legend_handles(), style.handle(r"$\Delta$: black − color")]
+    note = profiles.training_note(models.groups)
+    figure.legend(handles=handles, loc="outside upper center", ncols=2, **note)
     return figure

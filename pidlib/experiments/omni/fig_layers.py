@@ -11,6 +11,7 @@ import pandas as pd
 from pidlib.experiments import ATOMS, Preset, Request, extract_all, stages, style, validate
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, Curves, Values
+from pidlib.experiments.words import number
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
 CLAIMS = {
@@ -20,6 +21,8 @@ CLAIMS = {
     "synergy_late": Claim(above=True, bound=0.5),
 }
 _DASHED = (0, (4, 2))
+_ATOMS = ("unique_vision", "synergy")
+_WORDS = {"vision_lead": "lead", "vision_levels_off": "slows"}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -73,27 +76,39 @@ def saturation(curves: Curves) -> Values:
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """A panel per model with atoms by relative depth and the half depths of U_vision and S."""
-    models = tables["fig_layers"].groupby("model", sort=False)
-    figure = style.page(2.7)
+    """A panel per model with U_vision, S and their half depths; the tests of the order below."""
+    models, claims = tables["fig_layers"].groupby("model", sort=False), tables["fig_layers_claims"]
+    figure = style.page(3)
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
     for ax, (model, rows) in zip(axes, models, strict=True):
-        stages.draw_stages(ax)
-        stages.draw_trajectories(ax, rows, style.SENSORY)
-        for atom in ("unique_vision", "synergy"):
+        stages.draw_stages(ax, rows)
+        stages.draw_trajectories(ax, rows, _ATOMS)
+        for atom in _ATOMS:
             line = rows[rows["atom"] == atom].sort_values("layer")
-            half, color = half_depth(style.floats(line["value_bits"])), style.COLORS[atom]
+            values, color = style.floats(line["value_bits"]), style.COLORS[atom]
+            half = half_depth(values)
             if np.isfinite(half):
                 ax.axvline(half, color=color, linewidth=0.8, linestyle=_DASHED, zorder=1)
-                face = color if half >= 1 / len(line) else "white"  # before the first block
-                look = {"color": color, "markerfacecolor": face, "markersize": 6, "zorder": 5}
+                known = half >= 1 / len(line) and values.max() >= 2 * MIN_BITS
+                look = {"color": color, "markerfacecolor": color if known else "white"}
                 look |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
-                ax.plot([half], [1], marker=7, **look)
+                ax.plot([half], [1], marker=7, markersize=6, zorder=5, **look)
         ax.set_title(style.model_name(model).replace(", ", ",\n"), pad=10)  # above the markers
+        own = claims[claims["model"] == model]
+        lines = (stages.claim_line(own, *words) for words in _WORDS.items())
+        ax.set_xlabel("\n".join(lines), fontsize=6.5, loc="left")
     axes[0].set_ylabel("bits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
     look = {"linestyle": _DASHED, "linewidth": 0.8, "marker": 7, "markersize": 5}
     half = style.handle("half of the most $U_v$ or $S$", color=style.INK, **look)
-    handles = [*style.atom_lines(style.MARKERS, style.SENSORY), *profiles.legend_handles(), half]
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    words = f"hollow: before the first reading, or of less than {number(2 * MIN_BITS, 1)} bits"
+    look |= {"linestyle": "", "markerfacecolor": "white"}
+    handles = [*style.atom_lines(style.MARKERS, _ATOMS), half]
+    handles += [style.handle(words, color=style.INK, **look), *profiles.legend_handles()]
+    figure.legend(
+        handles=handles,
+        loc="outside upper center",
+        ncols=3,
+        **profiles.training_note(models.groups),
+    )
     return figure

@@ -15,15 +15,15 @@ from pidlib.experiments import Preset, Query, Request, declare, extract_all, sty
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.renderings import finite_laws
+from pidlib.experiments.words import number, spread
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
 
 RENDERINGS = 2  # of each state of a finite law; a template has 48 to 384 samples
 COLUMNS = declare(profiles.COLUMNS, "truth_bits")
-_ROW_LABELS = {"question": "given the question", "template": "given the template"}
-_ROW_LABELS |= {"ignored": "question ignored"}
-_TICK = {"color": style.OTHERS[0], "linewidth": 1.4}  # of the estimate for an ideal answerer
+_ROWS = {"question": "Question given", "ignored": "Question ignored"}
+_WORDS = {"ideal": "the ideal answerer", "truth_bits": "the minis' own laws"}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -102,45 +102,33 @@ def _truths(benchmark: str) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A row per condition: bars, the truth given the question; ticks, the limit of the estimate."""
-    truths, measured = (table[table["estimator"] == name] for name in ("truth", "exact"))
-    templates, models = list(truths["template"].unique()), list(measured["model"].unique())
-    figure = style.page(1.15 * len(_ROW_LABELS) + 1)
-    shared = {"sharex": True, "sharey": "row", "squeeze": False}
-    axes = figure.subplots(len(_ROW_LABELS), len(templates), **shared)
-    ideal = truths.set_index(["template", "given", "atom"])["value_bits"].sort_index()
-    for row, (condition, label) in zip(axes, _ROW_LABELS.items(), strict=True):
-        for ax, template in zip(row, templates, strict=True):
-            for index, atom in enumerate(style.SENSORY):
-                style.bars(ax, [index], [ideal[template, "question", atom]], atom, 0.84, alpha=0.6)
-                estimated = ideal[template, condition, atom]
-                ax.hlines(estimated, index - 0.46, index + 0.46, zorder=3, **_TICK)
-            ax.set_xticks(range(4), [style.SYMBOLS[atom] for atom in style.SENSORY], fontsize=6)
-            ax.set_xlim(-0.6, 3.6)
-            ax.tick_params(axis="x", length=0, pad=3)
-            own = measured[(measured["template"] == template) & (measured["given"] == condition)]
-            for index, model in enumerate(models):
-                places = np.arange(4) + (index - (len(models) - 1) / 2) * 0.2
-                rows = own[own["model"] == model].set_index("atom").reindex(list(style.SENSORY))
-                style.null_band(ax, places, rows["null_mean"], 0.2)
-                style.interval(ax, places, rows["ci_low"], rows["ci_high"], linewidth=0.5)
-                look = {"color": style.INK, "linewidth": 1.2, "zorder": 4.5}
-                ax.hlines(style.floats(rows["truth_bits"]), places - 0.13, places + 0.13, **look)
-                look = {"markersize": 2.4, "markeredgewidth": 0.5}
-                style.points(ax, places, style.best(rows), style.MARKERS[index], **look)
-        row[0].set_ylabel(f"{label}\nbits", fontsize=6.5)
-    for ax, template in zip(axes[0], templates, strict=True):
-        ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
-    tick = style.handle("an ideal answerer, so estimated", linestyle="-", **_TICK)
-    bars = style.swatch("bars: truth given the question", facecolor=style.FAINT, alpha=0.6)
-    handles = [*style.atom_handles(style.SENSORY), bars, tick]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
-    handles = [*style.model_handles(models), style.null_handle("null: answers permuted")]
-    atoms = measured[measured["atom"] != "total"]
-    far = (atoms["truth_bits"] - style.best(atoms)).abs().groupby(atoms["model"]).mean()
-    if far.notna().any():
-        words = f"the mini's own law: off by {far.min():.2f} to {far.max():.2f} bits"
-        handles.append(style.handle(words, linestyle="-", color=style.INK, linewidth=1.2))
-    place = {"loc": "outside lower center", "ncols": 3}
-    figure.legend(handles=handles, **place, **profiles.training_note(models))
+    """A row for the question given and for it ignored, with its error; a column per template."""
+    truths, found = (table[table["estimator"] == name] for name in ("truth", "exact"))
+    ideal = truths.set_index(["given", "template", "atom"])["value_bits"].astype(float).sort_index()
+    kept, key = profiles.readable(found, "template", "model"), ["template", "model"]
+    found = found[
+        (found["atom"] != "total") & kept[pd.MultiIndex.from_frame(found[key])].to_numpy()
+    ]
+    changed = (ideal["ignored"] - ideal["question"]).abs().idxmax()
+    end = f"; an ideal answerer's {style.SYMBOLS[changed[1]]} on {changed[0].replace('_', ' ')}: "
+    end += " instead of ".join(number(ideal[given][changed]) for given in ("ignored", "question"))
+    figure = style.page(3.6)
+    templates, shared = truths["template"].unique(), {"sharey": True, "squeeze": False}
+    top = 1.05 * max(style.floats(found["ci_high"]).max(), ideal.max())
+    for part, (given, words) in zip(figure.subfigures(2, 1), _ROWS.items(), strict=True):
+        rows = found[found["given"] == given]
+        rows = rows.join(ideal["question"].rename("ideal"), on=["template", "atom"])
+        far = rows[["ideal", "truth_bits"]].astype(float).sub(style.best(rows), axis=0).abs()
+        errors = far.groupby(rows["model"]).mean().dropna(axis=1, how="all")
+        texts = [f"{spread(errors[name])} bits from {_WORDS[name]}" for name in errors]
+        text = f"{words}: off by " + ",\n".join(texts) + end * (given == "ignored")
+        part.suptitle(text, x=0.02, ha="left", fontsize=8)
+        axes = part.subplots(1, len(templates), **shared)[0]
+        for ax, template in zip(axes, templates, strict=True):
+            own = rows[rows["template"] == template]
+            profiles.draw_atoms(ax, own, ideal["question", template])
+            ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
+            ax.set(ylim=(-0.2, top), yticks=[0, 1])
+        axes[0].set_ylabel("bits")
+    figure.legend(handles=profiles.atom_handles(), loc="outside upper center", ncols=4)
     return figure

@@ -7,6 +7,7 @@ for all models. Accuracy drops are correlated with unique atoms and with U + S, 
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from itertools import product
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from pidlib.experiments import Preset, interventions, statistics, style
 from pidlib.experiments.extractions import Extracted, Request, extract_all
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.tables import COMPUTED, ORIGIN, declare, published, validate
+from pidlib.experiments.words import interval, number, p_value
 from pidlib.profiles.clips import sensory_profile
 from pidlib.sensory import split_by
 
@@ -43,11 +45,8 @@ _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
 _SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
 _PREDICTORS = {"video swapped": ("unique_vision", "vision_given_audio")}
 _PREDICTORS |= {"sound swapped": ("unique_audio", "audio_given_vision")}
-_SCOPES = {  # in drawing order: words and color
-    MEAN: ("mean within subsets that vary", style.INK),
-    TEMPLATES: (TEMPLATES, "white"),
-    SUBSETS: (SUBSETS, style.FAINT),
-}
+_SCOPES = {MEAN: "mean within subsets", TEMPLATES: TEMPLATES}
+_DIAMOND = {"linestyle": "", "marker": "D", "color": style.OTHERS[0], "markersize": 4, "zorder": 6}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -225,57 +224,28 @@ def _resample(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, 
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Above, drops against U and U + S of the swapped stream; below, the rank correlations."""
-    cells = table[table["kind"].isin(("quantity", "drop"))]
-    shades = (*style.OTHERS[1:], style.OTHERS[0])
-    colors = dict(zip(cells["benchmark"].unique(), shades, strict=False))
-    markers = dict(zip(cells["model"].unique(), style.MARKERS, strict=False))
-    figure = style.page(5.5)
-    above, below = figure.subfigures(2, 1, height_ratios=[1, 1.15])
-    axes = above.subplots(1, 4, sharey=True)
-    panels = [(swap, name) for swap, names in _PREDICTORS.items() for name in names]
-    for ax, (swap, quantity) in zip(axes, panels, strict=True):
-        x = cells[cells["quantity"] == quantity].set_index(_CELL)
-        y = cells[cells["intervention"] == swap].set_index(_CELL).loc[x.index]
-        numbers = (style.floats(side, "value", "ci_low", "ci_high").T for side in (x, y))
-        for (subset, _, model), (a, *a_ends), (b, *b_ends) in zip(x.index, *numbers, strict=True):
-            look = {"color": colors[subset], "linewidth": 0.4, "alpha": 0.5}
-            ax.vlines(a, *b_ends, **look)
-            if not np.isnan(a_ends[0]):
-                ax.hlines(b, *a_ends, **look)
-            edge = {"markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.3}
-            ax.plot(a, b, markers[model], color=colors[subset], **edge)
-        ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
-        ax.set(xlabel=f"{_SYMBOLS[quantity]}, bits", title=swap)
-    axes[0].set_ylabel("accuracy lost")
-    handles = style.color_handles(colors, linewidth=2.4) + style.model_handles(list(markers))
-    above.legend(handles=handles, loc="outside upper center", ncols=4)
-    _draw_correlations(below, table)
-    return figure
-
-
-def _draw_correlations(figure: style.Figure, table: pd.DataFrame) -> None:
-    """A panel per stream, a row per quantity, a point per scope; published values as diamonds."""
-    keys = ["intervention", "benchmark", "quantity"]
-    correlated = table[table["kind"] == "correlation"].set_index(keys)
-    known = table[table["kind"] == "published"].set_index(keys[::2])["value"]
-    diamond = {"linestyle": "", "marker": "D", "color": style.OTHERS[0], "markersize": 4}
-    point = {"edgecolors": style.INK, "linewidths": 0.6, "s": 11}
-    axes = figure.subplots(1, len(STREAMS), sharey=True)
-    places = np.arange(len(_SYMBOLS))
-    for ax, swap in zip(axes, STREAMS, strict=True):
-        for offset, (scope, (_, face)) in zip((-0.26, 0, 0.26), _SCOPES.items(), strict=True):
-            rows = correlated.reindex(pd.MultiIndex.from_product([[swap], [scope], _SYMBOLS]))
-            style.forest(ax, places + offset, rows, 0.24, facecolors=face, **point)
-        reported = known.reindex(pd.MultiIndex.from_product([[swap], _SYMBOLS]))
-        ax.plot(style.floats(reported), places, zorder=6, clip_on=False, **diamond)
-        ax.axvline(0, color=style.INK, linewidth=0.6)
-        ax.set(xlim=(-1.1, 1.1), xticks=[-1, -0.5, 0, 0.5, 1], title=swap)
-    axes[0].set_yticks(places, _SYMBOLS.values())
-    axes[0].invert_yaxis()
-    figure.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
-    circles = ((words, "o", face) for words, face in _SCOPES.values())
-    handles = style.marker_handles(circles, markersize=3.4)
-    handles.append(style.handle("published [N], pairs unknown", **diamond))
-    handles.append(style.null_handle("templates and models exchanged, 95 %"))
+    """A panel per stream: rank correlations of U and of U + S with the accuracy lost."""
+    figure = style.page(3.2)
+    axes = figure.subplots(len(STREAMS), 1, sharex=True)
+    for ax, (swap, names) in zip(axes, _PREDICTORS.items(), strict=True):
+        own, places = table[table["intervention"] == swap], [*product(names, _SCOPES)]
+        measured = own[own["kind"] == "correlation"].set_index(["quantity", "benchmark"])
+        rows, y = measured.reindex(pd.MultiIndex.from_tuples(places)), np.arange(len(places))
+        style.forest(ax, y, rows, 0.7, facecolors=[style.COLORS[names[0]]], edgecolors=style.INK)
+        known = own[own["kind"] == "published"].set_index("quantity")["value"]
+        known = [known.get(name) if scope == TEMPLATES else None for name, scope in places]
+        ax.plot(style.floats(known), y, **_DIAMOND)
+        columns = ("value", "ci_low", "ci_high", "null_p")
+        for place, (value, *ends, p) in enumerate(style.floats(rows, *columns).T):
+            text = number(value) if np.isnan(ends[0]) else interval(value, *ends)
+            text = "too few cells" if np.isnan(value) else f"{text}, {p_value(p)}"
+            ax.text(1.05, place, text, fontsize=7.5, va="center")
+        ax.set_yticks(y, [f"{_SYMBOLS[name]}, {_SCOPES[scope]}" for name, scope in places])
+        ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
+        ax.set(xlim=(-1, 1), ylim=(len(y) - 0.5, -0.5), title=swap)
+    axes[-1].set_xlabel("Spearman's $\\rho$ with the accuracy lost")
+    words = "null: 95 %, keeps effects of subset, template and model"
+    handles = style.marker_handles([("$\\rho$, 95 % interval", "o", "white")])
+    handles += [style.handle("published (grade N)", **_DIAMOND), style.null_handle(words)]
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    return figure

@@ -1,6 +1,6 @@
 """Sensory profiles of models, of their answers and after every block, as rows of tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.resampling import bootstrap_decisions, percentile_intervals
 from pidlib.experiments import Extracted, Preset, Query, extract_all, stages, style
 from pidlib.experiments.tables import ATOMS, declare, diagnostics, masked_diagnostics
+from pidlib.experiments.words import number
 from pidlib.extraction import Extraction, drawn
 from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import Measured, atom_rows
@@ -28,6 +29,8 @@ TRAINED_WITH_NOISE = (
     "all minis but plain had a fifth of each stream as noise in training, "
     "so that masking asks them something they know"
 )
+
+_TRUTH = {"color": style.OTHERS[0], "linewidth": 1.4}
 
 COLUMNS = declare(
     "source grade template reference",
@@ -171,6 +174,45 @@ def legend_handles() -> list[style.Artist]:
     null, stage = stages.legend_handles("null: answers permuted")
     look = {"color": style.COLORS["synergy"], "alpha": 0.3, "linewidth": 0}
     return [null, style.swatch("bootstrap over clips, 95 %", **look), stage]
+
+
+def draw_atoms(
+    ax: style.Axes, rows: pd.DataFrame, truth: Mapping[str, float], numbers: bool = False
+) -> None:
+    """Bars of medians over models, a dot with its interval for each, the median null, truths."""
+    if rows.empty:
+        ax.text(1.5, 0.1, "not\nreadable", ha="center", fontsize=6.5)
+    for place, atom in enumerate(style.SENSORY):
+        if len(own := rows[rows["atom"] == atom]):
+            bits, low, high, null = (
+                style.best(own),
+                *style.floats(own, "ci_low", "ci_high", "null_mean"),
+            )
+            style.bars(ax, [place], [np.median(bits)], atom, 0.84)
+            style.null_band(ax, [place], [np.median(null)], 0.84)
+            places = place + 0.22 * (np.arange(len(own)) - (len(own) - 1) / 2)
+            style.interval(ax, places, low, high, linewidth=0.5)
+            style.points(ax, places, bits, "o", markersize=2, markeredgewidth=0.4)
+            if numbers:
+                top = max(np.fmax(high, bits).max(), truth.get(atom, 0))
+                look = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
+                ax.annotate(number(np.median(bits)), (place, top), (0, 3), **look)
+        if atom in truth:
+            ax.hlines(truth[atom], place - 0.46, place + 0.46, zorder=3, **_TRUTH)
+    ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
+    ax.margins(y=0.14)
+    ax.set(xlim=(-0.6, 3.6), xticks=[])
+
+
+def atom_handles() -> list[style.Artist]:
+    """Legend entries of `draw_atoms`."""
+    dot = {"marker": "o", "color": "white", "markeredgecolor": style.INK, "markersize": 3}
+    return [
+        *style.atom_handles(style.SENSORY),
+        style.handle("dots: models, with 95 % intervals; bars: their median", **dot),
+        style.handle("an ideal answerer", linestyle="-", **_TRUTH),
+        style.null_handle("null: answers permuted"),
+    ]
 
 
 def training_note(models: Sequence[str]) -> dict[str, object]:

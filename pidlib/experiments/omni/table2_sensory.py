@@ -3,13 +3,15 @@
 Redundancy is given under each of the `pidlib.sensory.REFERENCES`; the figure has P(Y | c).
 """
 
-from collections.abc import Sequence
-from itertools import product
+import math
+from collections.abc import Mapping
 
 import pandas as pd
 
+from pidlib.benchmarks import micro_av
 from pidlib.experiments import Preset, Request, definitions, extract_all, style, tables
 from pidlib.experiments.omni import profiles
+from pidlib.experiments.words import share
 from pidlib.profiles.modes import diagnose
 from pidlib.sensory import REFERENCES, decompose, split_by
 
@@ -19,9 +21,7 @@ _COLUMN_ORDER = ("unique_vision", "unique_audio", "synergy", "redundancy")  # of
 _REFERENCES = {"sample": "$R_s$", "template": "$R_c$", "marginal": "$R_m$"}
 _ACCURACIES = {"accuracy": r"$\mathrm{acc}$", "accuracy_vision": "$_v$", "accuracy_audio": "$_a$"}
 _ACCURACIES |= {"accuracy_text": "$_0$"}
-_BARS = (*style.SENSORY, "total")
 _TOLERANCE = 1e-3  # bits
-_SPREAD = 0.84  # share of an atom's place on the axis that its bars take
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -55,50 +55,40 @@ def published_rows() -> pd.DataFrame:
     return rows.assign(**fixed, **shares)
 
 
+def ideal(benchmark: str) -> Mapping[str, float]:
+    """Mean atoms of the ideal answerer over the templates of a subset; empty if not generated."""
+    templates = micro_av.TASKS.get(benchmark.removeprefix("micro_av/"), ())
+    return pd.DataFrame([micro_av.sensory_truth(each.name).atoms for each in templates]).mean()
+
+
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A panel per subset with bars of the atoms and their sum for each model, then the paper's."""
-    measured, printed = table[table["grade"].isna()], table[table["grade"].notna()]
-    measured = measured[measured["reference"] == measured["given"]]
-    subsets = list(measured["benchmark"].unique())
-    models = [list(rows["model"].unique()) for rows in (measured, printed)]
-    figure, panels = style.benchmark_panels([*subsets, PUBLISHED_SUBSET], 1.45, 0.75)
-    last = panels.pop(PUBLISHED_SUBSET)
-    for subset, ax in panels.items():
-        ax.sharey(panels[subsets[0]])  # before drawing, so that each extends the common range
-        rows = measured[measured["benchmark"] == subset]
-        _draw_bars(ax, rows, models[0])
-        style.mark_silent(ax, rows)
-    _draw_bars(last, printed, models[1], alpha=0.55)
-    last.set_title(f"MUSIC-AVQA, published ({printed['grade'].iloc[0]})")
-    total = style.swatch(r"$I(Y; V, A\,|\,T)$, their sum", facecolor=style.FAINT)
-    null = style.null_handle("null: answers permuted")
-    handles = [*style.atom_handles(style.SENSORY), total, null]
-    figure.legend(handles=handles, loc="outside upper center", ncols=6)
-    named = zip(("minis", "published"), models, strict=True)
-    order = [f"{kind}, left to right: {'; '.join(map(style.model_name, m))}" for kind, m in named]
-    note = profiles.training_note(models[0])
-    figure.legend(handles=[*map(style.handle, order)], loc="outside lower center", ncols=1, **note)
+    """A panel per subset with the mean atoms of the models that can be read, then the paper's."""
+    ours, printed = table["grade"].isna(), table[table["grade"].notna()]
+    measured = table[ours & (table["reference"] == table["given"])]
+    kept = profiles.readable(measured, "benchmark", "model")
+    cells = pd.MultiIndex.from_frame(measured[["benchmark", "model"]])
+    measured = measured[kept[cells].to_numpy()]
+    panels = {}
+    for name, read in kept.groupby(level=0, sort=False):
+        title = f"{style.benchmark_name(name)}\n{share(read)} models readable"
+        panels[title] = measured[measured["benchmark"] == name], ideal(name)
+    published = f"{PUBLISHED_SUBSET}\n{printed['model'].nunique()} models, published"
+    panels[f"{published} ({printed['grade'].iloc[0]})"] = printed, {}
+    columns = min(4, len(panels))
+    rows = math.ceil(len(panels) / columns)
+    figure = style.page(1.5 * rows + 0.8)
+    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
+    for ax, (title, panel) in zip(axes.flat, panels.items(), strict=False):
+        profiles.draw_atoms(ax, *panel, numbers=True)
+        ax.set_title(title)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_axis_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel("bits")
+    handles = profiles.atom_handles()
+    note = profiles.training_note(measured["model"].unique())
+    figure.legend(handles=handles, loc="outside upper center", ncols=4, **note)
     return figure
-
-
-def _draw_bars(ax: style.Axes, rows: pd.DataFrame, models: Sequence[str], **options: float) -> None:
-    spacing = _SPREAD / len(models)
-    width = 0.88 * spacing
-    present = [atom for atom in _BARS if atom in set(rows["atom"])]
-    for (index, model), (place, atom) in product(enumerate(models), enumerate(present)):
-        row = rows[(rows["model"] == model) & (rows["atom"] == atom)]
-        x = [place + (index - (len(models) - 1) / 2) * spacing] * len(row)
-        height = style.best(row)
-        if atom == "total":
-            ax.bar(x, height, width, color=style.FAINT, linewidth=0)
-        else:
-            style.bars(ax, x, height, atom, width, **options)
-        style.null_band(ax, x, row["null_mean"], width)
-        style.interval(ax, x, row["ci_low"], row["ci_high"])
-    ax.set_xticks(range(len(present)), [style.SYMBOLS.get(atom, "$I$") for atom in present])
-    ax.tick_params(axis="x", length=0, pad=4)
-    ax.set_xlim(-0.55, len(_BARS) - 0.45)
-    ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
 
 
 def latex(table: pd.DataFrame) -> str:

@@ -5,7 +5,6 @@ al. (`pidlib.experiments.stages`) are tested by `stage_statistics`; thresholds a
 """
 
 from collections.abc import Mapping
-from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -14,6 +13,7 @@ from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.resampling import bootstrap_decisions, percentile_intervals
 from pidlib.experiments import ATOMS, Preset, Query, Request, extract_all, stages, style, validate
 from pidlib.experiments.stages import Claim, Curves, Values, share_of
+from pidlib.experiments.words import number, share
 from pidlib.extraction import PASSES, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import Measured, atom_rows
 
@@ -27,6 +27,17 @@ CLAIMS |= {"middle_share": Claim(above=True, bound=MIDDLE, early=True)}
 CLAIMS |= {"late_share": Claim(above=True, bound=0.5)}
 CLAIMS |= {"synergy_slope": Claim(above=True, margin=0.05)}
 CLAIMS |= {"language_slope": Claim(above=False, margin=0.05)}
+_WORDS = {  # of the claims, with a place for the bound
+    "silence": "1  silence: {} of all bits at depth .2",
+    "accumulation": "2  $R + U_v + U_\\ell$ grows by {} bits, .2 to .8",
+    "middle_share": "2  {} of its maximum arises there",
+    "late_share": "3  {} of $S$ arises after .8",
+    "synergy_slope": "3  slope of $S$ after .8: {} bits",
+    "language_slope": "3  slope of $U_\\ell$ after .8: {} bits",
+}
+_LOOKS = {"holds": {"facecolor": style.INK}, "open": {"facecolor": "white"}}
+_LOOKS |= {"no reading": {"facecolor": "white", "hatch": "////"}}
+_LOOKS |= {"against": {"facecolor": style.OTHERS[0]}}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -93,21 +104,55 @@ def stage_statistics(curves: Curves) -> Values:
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """Masked atoms against relative depth: a row for each model, a column for each benchmark."""
-    table = tables["fig_layers"]
-    models, benchmarks = table["model"].unique(), table["benchmark"].unique()
-    result = style.page(1.15 * len(models) + 0.75)
-    layout = {"sharex": True, "sharey": "row", "squeeze": False}
-    axes = result.subplots(len(models), len(benchmarks), **layout)
-    for (model, benchmark), ax in zip(product(models, benchmarks), axes.flat, strict=True):
-        stages.draw_stages(ax)
-        rows = table[(table["model"] == model) & (table["benchmark"] == benchmark)]
+    """Above, the mean over benchmarks of each model, early readers wider; below, the verdicts."""
+    table, claims = tables["fig_layers"], tables["fig_layers_claims"]
+    read = claims.groupby("model", sort=False)["early_depth"].max() <= stages.FIRST_END
+    figure = style.page(4.5)
+    above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
+    layout = {"width_ratios": 1 + read, "sharey": True, "squeeze": False}
+    for ax, model in zip(above.subplots(1, len(read), **layout)[0], read.index, strict=True):
+        rows = table[table["model"] == model].groupby(["atom", "layer"])
+        rows = rows[["value_bits", "null_mean"]].mean().assign(ci_low=pd.NA, ci_high=pd.NA)
+        stages.draw_stages(ax, rows := rows.reset_index())
         stages.draw_trajectories(ax, rows)
-    for ax, benchmark in zip(axes[0], benchmarks, strict=True):
-        ax.set_title(style.benchmark_name(benchmark).replace(": ", "\n"), pad=3)
-    for ax, model in zip(axes[:, 0], models, strict=True):
-        ax.set_ylabel(f"{style.model_name(model)}\nbits")
-    result.supxlabel("relative depth of the block", fontsize="medium")
-    handles = [*style.atom_lines(style.MARKERS), *stages.legend_handles("null")]
-    result.legend(handles=handles, loc="outside upper center", ncols=6)
-    return result
+        ax.set(title=style.model_name(model), xlabel="relative depth of the block")
+    count = table["benchmark"].nunique()
+    above.axes[0].set_ylabel(f"bits, mean over {count} benchmarks")
+    handles = [*style.atom_lines(style.MARKERS), *stages.legend_handles("null: permuted")]
+    above.legend(handles=handles, loc="outside upper center", ncols=6)
+    _draw_verdicts(below, claims)
+    return figure
+
+
+def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
+    """A row per claim with the number of cells by verdict; in the title, how many hold in all."""
+    early = claims["statistic"].map({name: claim.early for name, claim in CLAIMS.items()})
+    unread = early & (claims["early_depth"] > stages.FIRST_END) & (claims["verdict"] == "open")
+    claims, ax = (
+        claims.assign(found=claims["verdict"].mask(unread, "no reading")),
+        figure.subplots(),
+    )
+    counts = claims.groupby("statistic")["found"].value_counts().unstack(fill_value=0)
+    left = np.zeros(len(CLAIMS))
+    for verdict, look in _LOOKS.items():
+        n = counts.reindex(index=list(CLAIMS), columns=_LOOKS, fill_value=0)[verdict].to_numpy()
+        bar = ax.barh(range(len(n)), n, 0.74, left, edgecolor=style.INK, linewidth=0.5, **look)
+        box = {"facecolor": look["facecolor"], "linewidth": 0, "pad": 0.6}
+        text = {"color": "white" if verdict == "holds" else style.INK, "bbox": box}
+        ax.bar_label(bar, [str(k or "") for k in n], label_type="center", fontsize=7, **text)
+        left += n
+    bounds = (each.bound + each.margin * (1 if each.above else -1) for each in CLAIMS.values())
+    bounds = map(
+        "{} {}".format, ("<>"[each.above] for each in CLAIMS.values()), map(number, bounds)
+    )
+    labels = [_WORDS[name].format(bound) for name, bound in zip(CLAIMS, bounds, strict=True)]
+    ax.set_yticks(range(len(CLAIMS)), labels)
+    ax.set(xlim=(0, left.max()), ylim=(len(CLAIMS) - 0.5, -0.5), xticks=[])
+    ax.tick_params(axis="y", length=0)
+    ax.spines[:].set_visible(False)
+    every = (claims["verdict"] == "holds").groupby([claims["model"], claims["benchmark"]]).all()
+    text = "Claims by stage (1 to 3), in cells (a model on a benchmark): all hold in "
+    figure.suptitle(text + share(every), x=0.02, ha="left")
+    handles = [style.swatch(name, edgecolor=style.INK, **look) for name, look in _LOOKS.items()]
+    handles.insert(0, style.handle("whole 95 % interval beyond the bound:"))
+    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))

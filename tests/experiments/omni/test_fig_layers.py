@@ -105,7 +105,11 @@ def test_a_triangle_marks_the_half_depth_and_is_hollow_before_the_first_block():
     rows = curves(MODELS[:1])
     rows.loc[rows["atom"] == "unique_vision", "value_bits"] = 0.5
     rows.loc[rows["atom"] == "redundancy", "value_bits"] = 0.04
-    ax = fig_layers.figure({"fig_layers": validate(rows, ATOMS)}).axes[0]
+    claim = {"model": MODELS[0], "statistic": "vision_lead", "verdict": "holds", "value": 0.4}
+    claims = pd.DataFrame([claim | {"ci_low": 0.3, "ci_high": 0.5}])
+    tables = {"fig_layers": validate(rows, ATOMS), "fig_layers_claims": claims}
+    ax = fig_layers.figure(tables).axes[0]
+    assert ax.get_xlabel().strip() == "lead .40 [.30, .50]: holds"
     triangles = {line.get_color(): line for line in ax.lines if line.get_marker() == 7}
     vision, synergy = (style.COLORS[atom] for atom in ("unique_vision", "synergy"))
     faces = {color: line.get_markerfacecolor() for color, line in triangles.items()}

@@ -285,4 +285,5 @@ def made_up(models=MODELS):
 
 
 def test_the_figure_of_a_single_model():
-    assert len(fig_shuffle.figure(made_up(MODELS[:1])).subfigs) == 2
+    axes = fig_shuffle.figure(made_up(MODELS[:1])).axes
+    assert [len(ax.texts) for ax in axes] == [4, 4]
