@@ -293,9 +293,9 @@ def draw(
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=1)
         look = ("o", style.COLORS.get(quantity, style.INK), 0)
         draw_rows(ax, rows, "rho", procedures, dict.fromkeys(rows["definition"], look))
-        for name, rho in zip(rows["procedure"], rows["rho"].dropna(), strict=False):
-            place = 1.75, procedures.index(name)
-            ax.text(*place, number(rho), ha="right", va="center", fontsize=7)
+        for row in rows.dropna(subset="rho").itertuples():
+            place = 1.75, procedures.index(row.procedure)
+            ax.text(*place, number(row.rho), ha="right", va="center", fontsize=7)
         ax.set(title=title, xlim=(-1.05, 1.8), xticks=[-1, 0, 1])
     axes[0].set_yticks(range(len(procedures)), [WORDS.get(name, name) for name in procedures])
     words = f"rank correlation $\\rho$ with the accuracy lost,\n{group}, intervals over families"
