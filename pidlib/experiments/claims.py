@@ -1,10 +1,12 @@
 """The scorecard: each claim of the papers, tested on the result tables of a run.
 
 A row of data/published/claims.csv is a claim: who states it and how well that is known, the table
-and rows that test it, one of `STATISTICS`, and the bound that the quantity must clear.
+and rows that test it, one of `STATISTICS` with its unit, and the bound that it must clear.
 """
 
+import math
 from collections.abc import Callable, Mapping
+from textwrap import fill
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -23,8 +25,13 @@ MOSTLY, RARELY = 0.5, 0.1  # shares of the cells: a claim holds in more, and fai
 TEST = ["table", "statement"]  # equal in claims that are one test
 SUMMED = {"holds": "hold", "fails": "fail", "mixed": "are mixed", "open": "are open"}
 SUMMED |= {"untested": "cannot be tested on these models", "not run": "not run"}
-VERDICTS = {"holds": style.COLORS["unique_vision"], "fails": style.OTHERS[0]}
-BAR = 57.0  # where bars begin, of 100
+BAR = 8.0  # length of the longest bar, of 100
+COLORS = {"holds": style.COLORS["unique_vision"], "open": style.FAINT, "fails": style.OTHERS[0]}
+RULE = f"""A claim holds (fails) if more than {100 * MOSTLY:.0f} % of its cells do, and at most \
+{100 * RARELY:.0f} % do the opposite. It is mixed if more than {100 * RARELY:.0f} % do each, else \
+open. A cell is a model on a benchmark, or one correlation over all models; its whole 95 % \
+interval decides. Values are medians; bars grow with the logarithm of the number of cells."""
+HEADS = "verdict", "cells (hold / open / fail)", "value (range)", "published"
 # Bits of an atom and the ends of its interval, and what a difference takes of the other atom.
 _ENDS = {"bits": "bits", "ci_low": "ci_high", "ci_high": "ci_low"}
 COLUMNS = declare(
@@ -163,7 +170,7 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
         numbers = {"value": values.median(), "lowest": values.min(), "highest": values.max()}
         counted = {"n_holding": counts.get("holds", 0), "n_failing": counts.get("fails", 0)}
         rows.append(claim | numbers | {"n_cells": len(found), "verdict": result} | counted)
-    return pd.DataFrame(rows).drop(columns="rows")
+    return pd.DataFrame(rows).drop(columns=["rows", "unit"])
 
 
 def of(preset: Preset, module: ModuleType) -> "Styler":
@@ -190,43 +197,60 @@ def summary(table: pd.DataFrame) -> str:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """The scorecard: a line for each claim, with its cells, our value and the published one."""
+    return _scorecard(table, style.page, 90, (48.5, 54.5, 72.5, 92))
+
+
+def column(table: pd.DataFrame) -> style.Figure:
+    """The scorecard without ranges and published values."""
+    return _scorecard(table, style.column, 44, (57, 70, 81))
+
+
+def _scorecard(table: pd.DataFrame, sized: Callable, width: int, x: style.Numbers) -> style.Figure:
+    """Lines of `width` letters; at x verdict, bar, value and, of four, counts and published one."""
+    units = published("claims").drop_duplicates(TEST).set_index(TEST)["unit"]
+    rows = table.join(units, on=TEST).fillna({"unit": "{}", "published": ""})
+    rows["statement"] = [fill(text, width) for text in table["statement"]]
+    more = 0.55 * rows["statement"].str.count("\n").to_numpy(float)
     is_first = ~table["source"].duplicated().to_numpy(bool)
-    places = np.arange(len(table)) + 1.6 * is_first.cumsum()
-    figure = style.page(0.19 * (places[-1] + 1.6))
+    places = np.arange(len(table)) + 1.4 * is_first.cumsum() + more.cumsum() - more / 2
+    title, rule = fill(summary(table), round(1.3 * width)), fill(RULE, 2 * width)
+    figure = sized(0.175 * places[-1] + 0.13 * (title + rule).count("\n") + 0.9)
+    looks = {"holds": "hold", "open": "are open", "fails": "fail"}.items()
+    handles = [style.swatch(f"cells that {words}", fc=COLORS[name]) for name, words in looks]
+    figure.legend(handles=handles, loc="outside upper left", ncols=3)
+    figure.supxlabel(rule, x=0.01, ha="left", fontsize=6.5)
     ax = figure.subplots()
     ax.set(xlim=(0, 100), ylim=(places[-1] + 0.8, -0.8))
+    ax.set_title(title, fontweight="bold", fontsize=8)
     ax.axis("off")
-    words, faint = {"fontsize": 7, "va": "center"}, {"color": style.FAINT, "va": "center"}
-    heads = {49: "verdict", BAR: "holds / open / fails", 77.5: "value (range)", 92: "published"}
-    for x, text in heads.items():
-        ax.text(x, 0, text, fontsize=7, **faint)
-    for y, first, claim in zip(places, is_first, table.to_dict("records"), strict=True):
+    look, whole = {"fontsize": 6.5, "va": "center"}, len(x) > 3
+    heads = HEADS if whole else [text.partition(" ")[0] for text in HEADS]
+    for place, text in zip(x, heads, strict=False):
+        ax.text(place, 0, text, color=style.FAINT, **look)
+    longest = math.log2(2 * max(rows["n_cells"].max(), 1))
+    for y, first, row in zip(places, is_first, rows.to_dict("records"), strict=True):
         if first:
-            ax.text(0, y - 1, claim["source"], fontsize=7.5, fontweight="bold", va="center")
-        ax.text(1, y, claim["statement"], **words)
-        color = VERDICTS.get(claim["verdict"], style.INK)
-        ax.text(49, y, claim["verdict"], color=color, fontweight="bold", **words)
-        ax.text(92, y, "" if pd.isna(claim["published"]) else claim["published"], **words)
-        if claim["n_cells"]:
-            ax.text(77.5, y, _numbers(claim), **words)
-            counts = _bar(ax, y, claim)
-            ax.text(BAR + 11.5, y, " / ".join(map(str, counts)), fontsize=6, **faint)
+            ax.text(0, y - 1, row["source"], fontsize=7.5, fontweight="bold", va="center")
+        color = COLORS.get(row["verdict"], style.INK)
+        ax.text(1, y, row["statement"], linespacing=1, **look)
+        ax.text(x[0], y, row["verdict"], color=color, fontweight="bold", **look)
+        if n := row["n_cells"]:
+            counts = row["n_holding"], n - row["n_holding"] - row["n_failing"], row["n_failing"]
+            ends = BAR * math.log2(2 * n) / longest * np.cumsum([0, *counts]) / n
+            colors = list(COLORS.values())
+            ax.barh(y, np.diff(ends), 0.6, x[1] + ends[:-1], color=colors, linewidth=0)
+            ax.text(x[2], y, _numbers(row, whole), **look)
+        if whole:
+            shown = " / ".join(map(str, counts)) if n else ""
+            ax.text(x[1] + BAR + 0.5, y, shown, color=style.FAINT, **look)
+            ax.text(x[3], y, row["published"].replace("rho", "ρ"), **look)
     return figure
 
 
-def _bar(ax: style.Axes, y: float, claim: Mapping[str, object]) -> tuple[int, int, int]:
-    """Draw the shares of the cells that hold, are open and fail; return their numbers."""
-    holding, failing = claim["n_holding"], claim["n_failing"]
-    counts = holding, claim["n_cells"] - holding - failing, failing
-    looks = {"color": VERDICTS["holds"]}, {"color": style.NULL}, {"color": VERDICTS["fails"]}
-    left = BAR
-    for count, look in zip(counts, looks, strict=True):
-        ax.barh(y, 11 * count / claim["n_cells"], 0.6, left=left, linewidth=0, **look)
-        left += 11 * count / claim["n_cells"]
-    return counts
-
-
-def _numbers(claim: Mapping[str, object]) -> str:
-    """The median over the cells, with the range of several; empty without any."""
+def _numbers(claim: Mapping[str, object], whole: bool = True) -> str:
+    """The median over the cells, with its unit if known, and the range of several."""
+    if not claim["n_cells"]:
+        return ""
     middle, *ends = (words.number(claim[name]) for name in ("value", "lowest", "highest"))
-    return (middle + f" ({' to '.join(ends)})" * (claim["n_cells"] > 1)) * (claim["n_cells"] > 0)
+    text = str(claim.get("unit", "{}")).format(middle)
+    return text + f" ({' to '.join(ends)})" * (whole and claim["n_cells"] > 1)

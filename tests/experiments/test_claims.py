@@ -114,7 +114,9 @@ def test_all_committed_claims_are_tested_on_committed_tables():
     count = (tests["verdict"] == "holds").sum()
     assert words.startswith(f"Of {len(tests)} distinct tests of {len(table)} claims, {count} hold,")
     assert words.endswith(" cannot be tested on these models.")
-    texts = {text.get_text() for text in claims.figure(table).axes[0].texts}
+    (ax,) = claims.figure(table).axes
+    assert ax.get_title() == words
+    texts = {text.get_text() for text in ax.texts}
     assert {*table["statement"], *table["verdict"]} <= texts
 
 

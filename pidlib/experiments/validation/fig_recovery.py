@@ -18,6 +18,7 @@ from pidlib.experiments.renderings import FiniteLaw, finite_laws
 from pidlib.experiments.statistics import percentile_interval
 from pidlib.experiments.tables import ATOMS, declare, validate
 from pidlib.experiments.validation import fig_benchmarks
+from pidlib.experiments.words import interval
 from pidlib.extraction import FULL, PASSES, SOURCES, drawn
 from pidlib.profiles.modes import measure_decisions
 
@@ -127,6 +128,25 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[0].set_ylabel("estimate (bits)")
     above.legend(handles=style.atom_points(), loc="outside upper center", ncols=4)
     _draw_errors(below, summary, modes, list(table["benchmark"].unique()))
+    return figure
+
+
+def column(table: pd.DataFrame) -> style.Figure:
+    """Mean errors by mode on a logarithmic axis, and how often the intervals hold the truth."""
+    rows = errors(table).xs(ALL, level="group").rename(columns={"null_mean": "null_high"})
+    rows = rows.loc[[mode for mode in MODES if mode in rows.index]].assign(null_low=FLOOR / 2)
+    figure, places = style.column(1.6), np.arange(len(rows))
+    ax, drawn = figure.subplots(), rows.assign(value=rows["error_bits"].clip(lower=FLOOR))
+    style.forest(ax, places, drawn, 0.6, s=16, color=style.INK)
+    for y, row in enumerate(rows.itertuples()):
+        text = f"{interval(row.error_bits, row.ci_low, row.ci_high, 3)} bits\n"
+        text += f"{100 * row.covered:.0f} % of intervals hold the truth"
+        ax.text(1.03, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=6.5)
+    ax.set(xscale="log", xlim=(FLOOR / 2, None), ylim=(len(rows) - 0.5, -0.5))
+    ax.set(xlabel="mean distance from the truth (bits)", yticks=places, yticklabels=rows.index)
+    ax.set_xticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])
+    null = style.null_handle("null: from the truths of other models")
+    figure.legend(handles=[null], loc="outside upper right")
     return figure
 
 

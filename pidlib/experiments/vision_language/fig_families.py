@@ -7,14 +7,14 @@ Spearman's :math:`\rho` of each pair of models over the atoms on all benchmarks:
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
-from matplotlib.image import AxesImage
 
 from pidlib._common import derive_seed, fingerprint
 from pidlib.experiments import COMPUTED, Preset, Request, declare, population, style, validate
 from pidlib.experiments.population import ATOMS, DECIMALS
 from pidlib.experiments.statistics import permutation_p, standardized_ranks
+from pidlib.experiments.words import number, p_value
 
-MEASURES = {"profile": ("o", "atoms"), "deviation": ("D", "minus the mean model")}
+MEASURES = {"profile": "all four atoms", "deviation": "atoms minus those of the mean model"}
 GROUPS = ("same family", "same family and size", "same size", "alike in accuracy")
 COLUMNS = declare(
     "experiment measure kin model_a model_b family_a family_b size_a size_b accuracy_apart rho",
@@ -84,58 +84,34 @@ def pair_groups(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """All pairs in the order of families, and the pairs of each group against permuted models."""
-    result = style.page(3.7)
-    left, right = result.subplots(1, 2, width_ratios=(1.2, 1))
-    image = _draw_pairs(left, table[table["kin"].isna()])
-    place = {"location": "bottom", "shrink": 0.9, "aspect": 35, "pad": 0.03}
-    bar = result.colorbar(image, ax=left, ticks=[-1, -0.5, 0, 0.5, 1], **place)
-    bar.set_label("below: atoms; above: atoms minus those of the mean model")
-    for index, (name, rows) in enumerate(table.groupby("measure", sort=False)):
-        pairs = rows[rows["kin"].isna()]
-        y = np.arange(len(GROUPS)) + (index - 0.5) * 0.42
-        look = {"color": style.OTHERS[1], "markersize": 3, "markeredgewidth": 0, "zorder": 2}
+    """The pairs of each group and their mean, with its null; a panel for each measure."""
+    result = style.page(2.5)
+    axes = result.subplots(1, len(MEASURES), sharey=True)
+    y = np.arange(len(GROUPS))
+    for ax, (name, title) in zip(axes, MEASURES.items(), strict=True):
+        rows = table[table["measure"] == name]
+        pairs, means = rows[rows["kin"].isna()], rows.dropna(subset="kin").set_index("kin")
         for place, chosen in zip(y, pair_groups(pairs).values(), strict=True):
             rho = style.floats(pairs.loc[chosen, "rho"])
-            right.plot(rho, place + 0.04 * (np.arange(len(rho)) % 7 - 3), ".", **look)
-        means = rows.dropna(subset="kin").set_index("kin").reindex(GROUPS)
+            look = {"color": style.OTHERS[1], "markersize": 3, "markeredgewidth": 0, "zorder": 2}
+            ax.plot(rho, place + 0.04 * (np.arange(len(rho)) % 7 - 3), ".", **look)
+        means = means.reindex(GROUPS)
         mean, low, high = style.floats(means, "rho", "null_low", "null_high")
-        look = {"color": style.NULL, "edgecolor": style.FAINT, "linewidth": 0.6, "zorder": 1}
-        right.barh(y, high - low, 0.36, low, **look)
-        right.plot(mean, y, MEASURES[name][0], color=style.INK, markersize=4, zorder=3)
-    labels = [group.replace(" and", "\nand").replace(" in", "\nin") for group in GROUPS]
-    right.set_yticks(range(len(GROUPS)), labels)
-    right.set(xlabel=r"rank correlation $\rho$ of two models", xlim=(-1.05, 1.05))
-    right.set_ylim(len(GROUPS) - 0.5, -0.5)
-    right.grid(visible=False)
-    right.axvline(0, color=style.NULL, linewidth=0.8, zorder=0)
-    entries = ((f"mean, {words}", marker, style.INK) for marker, words in MEASURES.values())
-    handles = style.marker_handles(entries, markersize=4)
-    handles.append(style.handle("pairs", marker=".", color=style.OTHERS[1]))
-    handles.append(style.null_handle("95 % of means, labels shuffled"))
-    result.legend(handles=handles, loc="outside upper center", ncols=4)
+        ax.barh(y, high - low, 0.6, low, color=style.NULL, linewidth=0, zorder=1)
+        ax.plot(mean, y, "D", color=style.INK, markersize=4.5, zorder=3)
+        for place, row in zip(y, means.itertuples(), strict=True):
+            if pd.notna(row.rho):
+                text = f"{number(row.rho)}, {p_value(row.null_p)}\n"
+                text += f"null {number(row.null_low)} to {number(row.null_high)}"
+                ax.text(2.2, place, text, ha="right", va="center", fontsize=7, linespacing=1.1)
+        ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)
+        ax.set(title=title, xlim=(-1.05, 2.25), xticks=[-1, 0, 1])
+        ax.grid(visible=False)
+    axes[0].set_yticks(y, [group.replace(" and", "\nand") for group in GROUPS])
+    axes[0].invert_yaxis()
+    result.supxlabel(r"rank correlation $\rho$ of the profiles of two models", fontsize="medium")
+    handles = [style.handle("a pair of models", marker=".", color=style.OTHERS[1])]
+    handles += style.marker_handles([("mean", "D", style.INK)])
+    handles.append(style.null_handle("null: 95 % of means, models permuted"))
+    result.legend(handles=handles, loc="outside upper center", ncols=3)
     return result
-
-
-def _draw_pairs(ax: style.Axes, pairs: pd.DataFrame) -> AxesImage:
-    """Models ordered by family, size and name; `profile` below the diagonal, `deviation` above."""
-    order = ["family", "size", "model"]
-    sides = [pairs[[f"{name}_{side}" for name in order]].set_axis(order, axis=1) for side in "ab"]
-    models = pd.concat(sides).drop_duplicates("model").sort_values(order)
-    place = {name: index for index, name in enumerate(models["model"])}
-    image = np.full((len(models), len(models)), np.nan)
-    for row, rho in zip(pairs.itertuples(), style.floats(pairs["rho"]), strict=True):
-        first, second = sorted((place[row.model_a], place[row.model_b]))
-        image[(second, first) if row.measure == "profile" else (first, second)] = rho
-    drawn = ax.imshow(image, cmap="RdBu_r", vmin=-1, vmax=1)
-    families = models["family"].to_numpy()
-    ends = np.flatnonzero(families[1:] != families[:-1]) + 0.5
-    for line in (ax.hlines, ax.vlines):
-        line(ends, -0.5, len(models) - 0.5, color="white", linewidth=1)
-    labels = [f"{style.model_name(name)}  {n}" for n, name in enumerate(models["model"], 1)]
-    ax.set_yticks(range(len(models)), labels, fontsize=5.5)
-    ax.set_xticks(range(len(models)), range(1, len(models) + 1), fontsize=5)
-    ax.grid(visible=False)
-    ax.spines[:].set_visible(False)
-    ax.tick_params(length=0)
-    return drawn

@@ -29,11 +29,16 @@ MEASURED |= {"masked_drop": "delta_vision"}
 QUANTITIES = (*MEASURED, "perceptual_score")
 OUTCOMES = ("noise", *interventions.INTERVENTIONS, "words as noise")
 MEAN = "mean within benchmarks"
-LABELS = style.SYMBOLS | {"co_information": "$R - S$", "divergence": "KL"}
-LABELS |= {"moved_language": "moved", "accuracy_language": "without picture"}
-TITLES = {"noise": "picture\nnoise", "blank": "picture\nblank", "patches": "patches\nshuffled"}
-TITLES |= {"resampled": "picture of\nanother", "question": "question\nof another"}
-TITLES |= {"words": "words\nshuffled", "words as noise": "words\nnoise"}
+LABELS = {"synergy": "synergy $S$", "unique_vision": "unique to vision $U_v$"}
+LABELS |= {"unique_language": r"unique to language $U_\ell$", "redundancy": "redundancy $R$"}
+LABELS |= {"co_information": "$R - S$", "divergence": "change of answers, KL"}
+LABELS |= {"moved_language": "moved by reconciliation", "accuracy": "accuracy"}
+LABELS |= {"accuracy_language": "accuracy without picture"}
+LABELS |= {"masked_drop": "accuracy lost to noise", "perceptual_score": "perceptual score"}
+TITLES = {"noise": "picture noise", "blank": "picture blank", "patches": "patches shuffled"}
+TITLES |= {"resampled": "picture of another", "question": "question of another"}
+TITLES |= {"words": "words shuffled", "words as noise": "words noise"}
+_SHOWN = "noise", "blank", "resampled", "patches"
 COLUMNS = declare(
     f"experiment kind {ORIGIN} quantity intervention value ci_low ci_high null_low null_high",
     f"reliability n_benchmarks n_samples n_models seed {COMPUTED}",
@@ -155,55 +160,32 @@ def _drops(preset: Preset) -> list[dict]:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Above, the accuracy lost, by benchmark and model; below, its correlation with quantities."""
-    drops, correlated = (table[table["kind"] == kind] for kind in ("drop", "correlation"))
-    means, result = correlated[correlated["benchmark"] == MEAN], style.page(5.2)
-    above, below = result.subfigures(2, 1, height_ratios=[1, 1.15])
-    outcomes = list(means["intervention"].unique())
-    _draw_drops(above, drops, outcomes)
-    _draw_correlations(below, means, outcomes)
-    return result
-
-
-def _draw_drops(part: style.Figure, drops: pd.DataFrame, outcomes: Sequence[str]) -> None:
-    """A panel for each intervention: a point for each model, a bar for their mean."""
-    names = list(drops["benchmark"].unique())
-    axes = part.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
-    for ax, outcome in zip(axes, outcomes, strict=True):
-        rows = drops[drops["intervention"] == outcome]
-        for place, benchmark in enumerate(names):
-            cell = rows[rows["benchmark"] == benchmark]
-            ax.barh(place, cell["value"].mean(), 0.8, color=style.NULL, linewidth=0)
-            y = place + np.linspace(-0.3, 0.3, len(cell)) if len(cell) > 1 else [place]
-            look = {"color": style.FAINT, "linewidth": 0.4, "zorder": 2}
-            ax.hlines(y, cell["ci_low"], cell["ci_high"], **look)
-            ax.plot(cell["value"], y, ".", color=style.INK, markersize=1.8, zorder=3)
-        ax.axvline(0, color=style.INK, linewidth=0.6)
-        ax.set_title(TITLES[outcome], pad=3)
-        ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
-        ax.set_xlim(-0.35, 1.08)
-    axes[0].set_yticks(range(len(names)), map(style.benchmark_name, names))
-    axes[0].invert_yaxis()
-    part.supxlabel("accuracy lost: bars are means, points are models", fontsize="medium")
-
-
-def _draw_correlations(part: style.Figure, means: pd.DataFrame, outcomes: Sequence[str]) -> None:
-    """A panel for each intervention: the mean correlation of each quantity, with its number."""
-    axes = part.subplots(1, len(outcomes), sharey=True, squeeze=False)[0]
-    quantities = list(means["quantity"].unique())
+    """The mean correlation of each quantity with the loss by an intervention, for `_SHOWN`."""
+    costs = table[table["kind"] == "drop"].groupby("intervention")["value"].mean()
+    means = table[(table["kind"] == "correlation") & (table["benchmark"] == MEAN)]
+    quantities = [name for name in LABELS if name in set(means["quantity"])]
     places = np.arange(len(quantities))
-    colors = [style.COLORS.get(quantity, style.INK) for quantity in quantities]
-    for ax, outcome in zip(axes, outcomes, strict=True):
+    result = style.page(3.4)
+    axes = result.subplots(1, len(_SHOWN), sharey=True)
+    for ax, outcome in zip(axes, _SHOWN, strict=True):
         cells = means[means["intervention"] == outcome].set_index("quantity").reindex(quantities)
-        style.forest(ax, places, cells, 0.6, s=12, color=colors)
+        colors = [style.COLORS.get(quantity, style.INK) for quantity in quantities]
+        style.forest(ax, places, cells, 0.6, s=14, color=colors)
         for place, value in enumerate(style.floats(cells["value"])):
-            if np.isfinite(value):
-                ax.text(1.85, place, number(value), fontsize=6, ha="right", va="center")
+            text = "the loss itself" if np.isnan(value) and outcome == "noise" else number(value)
+            ax.text(1.9, place, text, fontsize=7, ha="right", va="center")
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.axhline(4.5, color=style.FAINT, linewidth=0.5)  # below the atoms and R - S
-        ax.set(xlim=(-1.15, 1.9), xticks=[-1, 0, 1])
-    labels = [LABELS.get(name, name.replace("_", " ")) for name in quantities]
-    axes[0].set_yticks(places, labels)
+        ax.set_title(f"{TITLES[outcome]}\ncosts {100 * costs[outcome]:.0f} points of accuracy")
+        ax.set(xlim=(-1.1, 1.95), xticks=[-1, 0, 1])
+    axes[0].set_yticks(places, [LABELS[name] for name in quantities])
     axes[0].invert_yaxis()
-    part.supxlabel("Spearman's $\\rho$ with the accuracy lost", fontsize="medium")
-    part.legend(handles=[style.null_handle("null: models permuted")], loc="outside upper center")
+    result.supxlabel(
+        "Spearman's $\\rho$ with the accuracy lost, mean within benchmarks", fontsize="medium"
+    )
+    handles = [
+        style.null_handle("null: models permuted"),
+        style.handle("95 % interval over families", linestyle="-", color=style.INK, linewidth=0.9),
+    ]
+    result.legend(handles=handles, loc="outside upper center", ncols=2)
+    return result

@@ -6,8 +6,11 @@ Atoms of their decisions by unimodal mode, and diagnostics of the masked profile
 from collections.abc import Mapping
 from itertools import product
 
+import numpy as np
 import pandas as pd
 
+from pidlib import benchmarks
+from pidlib.decomposition import pid
 from pidlib.experiments import MODES, Preset, Request, decision_profiles, definitions, style
 from pidlib.experiments.extractions import extract_all
 from pidlib.experiments.population import benchmark_kind
@@ -22,12 +25,15 @@ from pidlib.experiments.tables import (
     validate,
     with_interval,
 )
-from pidlib.experiments.vision_language.panels import compare
+from pidlib.experiments.words import number
+from pidlib.extraction import SOURCES
 from pidlib.profiles.modes import diagnose
 
 EXPERIMENT = "vision_language"
 # The order of the panels.
 KINDS = ("synergy-driven", "prior-driven", "picture-driven", "redundant", "kind not known")
+_BARS = dict(zip(MODES, ((-0.28, 1.0), (0, 0.6), (0.28, 0.3)), strict=True))  # place, opacity
+_SHOWN = 6
 _PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
 _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
 
@@ -70,20 +76,55 @@ def with_atoms(diagnostics: pd.DataFrame, atoms: pd.DataFrame) -> pd.DataFrame:
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """Bars of resampled profiles, markers of the other modes; benchmarks in order of their kind."""
+    """Mean atoms by mode, first on one benchmark of each kind, and those of the ideal answerer."""
     table, diagnostics = tables["fig_profiles"], tables["fig_profiles_diagnostics"]
     kinds = diagnostics.groupby("benchmark", sort=False)["kind"].first()
     kinds = kinds.astype(object).fillna(KINDS[-1])
-    order = sorted(kinds.index, key=lambda name: KINDS.index(kinds[name]))
-    table = table.sort_values("benchmark", key=lambda names: names.map(order.index), kind="stable")
-    masked, resampled, observational = (table[table["unimodal"] == mode] for mode in MODES)
-    bars = resampled.assign(bits=style.best(resampled))
-    words = "bars: resampled; white: masked; black: observational"
-    result = compare(bars, masked, words, "null of masked: answers permuted", observational)
-    for name, ax in zip(order, result.axes, strict=False):
-        ax.set_title(f"{style.benchmark_name(name)} ({kinds[name]})")
-        style.mark_silent(ax, diagnostics[diagnostics["benchmark"] == name])
+    ranks = zip(kinds.groupby(kinds).cumcount(), kinds.map(KINDS.index), kinds.index, strict=True)
+    chosen = [name for *_, name in sorted(ranks)][:_SHOWN]
+    result, panels = style.benchmark_panels(chosen, 1.45, 0.6, sharey=True)
+    table = table.assign(bits=style.best(table), ideal=_ideal(table))
+    atoms, x = list(style.VISION_LANGUAGE), np.arange(4)
+    for benchmark, ax in panels.items():
+        ax.set_title(f"{style.benchmark_name(benchmark)} ({kinds[benchmark]})")
+        ax.set_xticks(x, [style.SYMBOLS[atom] for atom in atoms])
+        ax.tick_params(axis="x", length=0)
+        ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
+        style.mark_silent(ax, diagnostics[diagnostics["benchmark"] == benchmark])
+        for mode, (offset, opacity) in _BARS.items():
+            rows = table[(table["benchmark"] == benchmark) & (table["unimodal"] == mode)]
+            cells = rows.groupby("atom")[["bits", "null_mean", "ideal"]]
+            mean, low, high = (cells.agg(how).reindex(atoms) for how in ("mean", "min", "max"))
+            for place, atom in enumerate(atoms):
+                style.bars(ax, [place + offset], [mean["bits"][atom]], atom, 0.25, alpha=opacity)
+            if mode == "masked":
+                style.null_band(ax, x + offset, mean["null_mean"], 0.25)
+            style.interval(ax, x + offset, low["bits"], high["bits"])
+            places = x + offset - 0.13, x + offset + 0.13
+            ax.hlines(mean["ideal"], *places, color=style.INK, linewidth=1.6, zorder=4)
+    off = (table["bits"] - table["ideal"]).abs().groupby(table["unimodal"]).mean().dropna()
+    handles = style.atom_handles()
+    for mode, (_, opacity) in _BARS.items():
+        words = f", {number(off[mode])} bits off the ideal" if mode in off else ""
+        handles.append(style.swatch(mode + words, facecolor=style.INK, alpha=opacity))
+    handles.append(style.null_handle("null of masked: answers permuted"))
+    for words, width in (("ideal answerer", 1.6), ("range of models", 0.8)):
+        handles.append(style.handle(words, linestyle="-", color=style.INK, linewidth=width))
+    result.legend(handles=handles, loc="outside upper center", ncols=4)
     return result
+
+
+def _ideal(table: pd.DataFrame) -> list[float]:
+    """The atoms of the ideal answerer, in bits; missing where the law of a benchmark is unknown."""
+    laws = {
+        (name, mode): pid(
+            benchmarks.truth(name, "resampled" if mode == "resampled" else "masked"), SOURCES
+        ).atoms
+        for name, mode in set(zip(table["benchmark"], table["unimodal"], strict=True))
+        if name.startswith("micro/")
+    }
+    cells = zip(table["benchmark"], table["unimodal"], table["atom"], strict=True)
+    return [laws.get((name, mode), {}).get(atom, np.nan) for name, mode, atom in cells]
 
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:

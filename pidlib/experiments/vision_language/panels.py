@@ -7,17 +7,13 @@ import pandas as pd
 
 from pidlib.experiments import style
 
-Rows = pd.DataFrame | None
 _SPREAD = 0.84  # share of an atom's place on the axis that all models take
 
 
-def compare(
-    bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str, filled: Rows = None
-) -> style.Figure:
+def compare(bars: pd.DataFrame, markers: pd.DataFrame, words: str, null: str) -> style.Figure:
     """A panel for each benchmark, with a bar and a marker for each atom and model.
 
-    Bars have the height ``bits``, markers a band for ``null_mean``; `filled` are black, without
-    null.
+    Bars have the height ``bits``, markers a band for ``null_mean``.
     """
     table = pd.concat([bars, markers])
     models = list(table["model"].unique())
@@ -43,15 +39,8 @@ def compare(
             style.interval(ax, places, row["ci_low"], row["ci_high"])
         for _, row, places in _places(values, x + 0.26 * width):
             style.null_band(ax, places, row["null_mean"], 0.46 * width)
-        right = 0.26 if filled is None else 0.14
-        for rows, shift, color in ((values, right, "white"), (filled, 0.42, style.INK)):
-            if rows is None:
-                continue
-            rows = rows[(rows["benchmark"] == benchmark) & (rows["model"] == model)]
-            for _, row, places in _places(rows, x + shift * width):
-                style.interval(ax, places, row["ci_low"], row["ci_high"], linewidth=0.6)
-                look = {"color": color, "markersize": 3.6 if filled is None else 2.8}
-                style.points(ax, places, style.best(row), style.MARKERS[index], **look)
+            style.interval(ax, places, row["ci_low"], row["ci_high"], linewidth=0.6)
+            style.points(ax, places, style.best(row), style.MARKERS[index])
     return figure
 
 

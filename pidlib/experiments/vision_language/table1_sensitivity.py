@@ -7,7 +7,6 @@ accuracy: the partial correlation of ranks. Where no model beats guessing withou
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import repeat
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from pidlib.experiments.population import DECIMALS, OUTCOMES, benchmark_groups, 
 from pidlib.experiments.statistics import MIN_RELIABILITY, percentile_interval
 from pidlib.experiments.tables import booktabs, declare, heading, published, validate
 from pidlib.experiments.vision_language import variants
+from pidlib.experiments.words import interval
 from pidlib.training.recipes import DEEP, RECIPES
 
 GIVEN = "delta_vision given accuracy"
@@ -193,36 +193,53 @@ def _published() -> pd.DataFrame:
     return table.assign(ci_low=np.tanh(low), ci_high=np.tanh(high))
 
 
-_MIN_WIDTH = 0.5  # bits: the least range of an axis of synergy
+_PUBLISHED = "published, synergy-driven benchmarks"
+_TITLES = {"synergy": "synergy $S$", "co_information": "redundancy minus synergy, $R-S$"}
+_TITLES |= {"unique_language": r"unique to language, $U_\ell$"}
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """Accuracy lost against synergy, a marker for each model; below the variants' correlations."""
-    table = tables["table1_sensitivity_models"]
-    families, sizes = (list(table[name].dropna().unique()) for name in ("family", "size"))
-    shades = ("white", style.COLORS["synergy"], style.INK, style.FAINT)
-    shade_of = dict(zip(sizes, shades, strict=False))
-    labels = {"ylabel": r"$\Delta_v$, accuracy", "xlabel": "synergy $S$ (bits)"}
+    """Accuracy lost against synergy where it should matter; below, the variants' correlations."""
+    table, correlations = tables["table1_sensitivity_models"], tables["table1_sensitivity"]
     names = list(table["benchmark"].unique())
-    result, panels = style.benchmark_panels(names, 1.45, 0.7, below=2.5, **labels)
-    for benchmark, ax in panels.items():
-        for line in (ax.axhline, ax.axvline):
-            line(0, color=style.NULL, linewidth=0.8, zorder=0)
-        for row in table[table["benchmark"] == benchmark].itertuples():
-            x, marker = [row.synergy_bits], families.index(row.family) % len(style.MARKERS)
-            look = {"linewidth": 0.5, "color": style.FAINT, "zorder": 1}
-            style.interval(ax, x, [row.delta_low], [row.delta_high], **look)
-            look = {"color": shade_of.get(row.size, "white"), "alpha": 0.85}
-            style.points(ax, x, [row.delta_vision], style.MARKERS[marker], **look)
-        left, right = ax.get_xlim()
-        ax.set_xlim(min(left, -_MIN_WIDTH / 20), max(right, _MIN_WIDTH))
-    names = (style.MODEL_NAMES.get(name, name) for name in families)
-    handles = style.marker_handles(zip(names, style.MARKERS, repeat("white"), strict=False))
-    look = {"edgecolor": style.INK, "linewidth": 0.6}
-    handles += [style.swatch(f"{size} parameters", fc=c, **look) for size, c in shade_of.items()]
-    result.legend(handles=handles, loc="outside upper center", ncols=min(5, len(handles)))
-    correlations = tables["table1_sensitivity"]
-    variants.draw(result.subfigs[1], tables["table1_sensitivity_variants"], correlations, _SYMBOLS)
+    names = [name for name in names if benchmark_kind(name) == "synergy-driven"] or names
+    result = style.page(4.7)
+    above, below = result.subfigures(2, 1, height_ratios=(1, 1.3))
+    axes = above.subplots(1, len(names[:3]), sharey=True, squeeze=False)[0]
+    purple = style.COLORS["synergy"]
+    for ax, benchmark in zip(axes, names, strict=False):
+        rows = table[table["benchmark"] == benchmark]
+        x, y, low, high = style.floats(
+            rows, "synergy_bits", "delta_vision", "delta_low", "delta_high"
+        )
+        style.interval(ax, x, low, high, color=style.FAINT, linewidth=0.6, zorder=1)
+        hollow = style.floats(rows["fallback_vision"]) > population.MAX_FALLBACK
+        color = np.where(hollow, "white", purple)
+        ax.scatter(x, y, 14, color, edgecolors=style.INK, linewidths=0.6, zorder=3)
+        cells = correlations[correlations["benchmark"] == benchmark].set_index(
+            ["quantity", "outcome"]
+        )
+        rho = cells.loc[("synergy", "delta_vision"), ["rho", "family_low", "family_high"]]
+        ax.set_title(f"{style.benchmark_name(benchmark)}\n$\\rho$ = {interval(*rho)}")
+        ax.set_xlabel("synergy $S$ (bits)")
+    axes[0].set_ylabel("accuracy lost\nwithout the picture")
+    variants.draw(below, tables["table1_sensitivity_variants"], correlations, _TITLES)
+    names = "a model", "over half of its answers to the picture alone name no candidate"
+    handles = style.marker_handles(zip(names, "oo", (purple, "white"), strict=True))
+    handles.append(style.null_handle(_PUBLISHED))
+    result.legend(handles=handles, loc="outside upper center", ncols=3)
+    return result
+
+
+def column(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
+    """The correlations of S and R - S with the accuracy lost, by procedure."""
+    titles = {name: _SYMBOLS[name] for name in ("synergy", "co_information")}
+    result, shown = (
+        style.column(2.6),
+        (tables[f"table1_sensitivity{end}"] for end in ("_variants", "")),
+    )
+    variants.draw(result, *shown, titles)
+    result.legend(handles=[style.null_handle(_PUBLISHED)], loc="outside upper right")
     return result
 
 

@@ -32,12 +32,20 @@ from pidlib.experiments.statistics import (
     percentile_interval,
     standardized_ranks,
 )
+from pidlib.experiments.words import number
 from pidlib.extraction import FULL, SOURCES, Extraction
 from pidlib.extraction.store import Shard, open_store
 
 AS_PUBLISHED, AS_ANSWERED = "BATCH, 8 epochs", "as answered"
 ONE_DRAW, PROJECTED = "projected, one draw", "projected"
 PROCEDURES = (AS_PUBLISHED, AS_ANSWERED, ONE_DRAW, PROJECTED, *MODES)
+WORDS = {  # of procedures, in figures
+    AS_PUBLISHED: "noise, networks (published)",
+    AS_ANSWERED: "noise, no networks",
+    ONE_DRAW: "noise, reconciled",
+    PROJECTED: "noise averaged, reconciled",
+    "masked": "masked (default)",
+}
 DEFINITIONS = ("broja", *OF_PAIRS)
 ANY = "any"  # definition of a quantity that is the same by all
 BATCH_SIZE, N_BATCHES = 256, 50  # as published
@@ -234,13 +242,8 @@ def correlations(
     )
 
 
-_PANELS = (
-    *((name, "delta_vision") for name in ("synergy", "co_information", "unique_language")),
-    ("synergy", "accuracy"),
-)
 # Marker, color and place within its row of each definition.
 Looks = Mapping[str, tuple[str, str, float]]
-_LOOKS = {"broja": ("o", style.INK, -0.17), "mmi": ("D", "white", 0.17), ANY: ("s", style.FAINT, 0)}
 
 
 def heights(rows: pd.DataFrame, procedures: Sequence[str], looks: Looks) -> list[float]:
@@ -267,32 +270,33 @@ def draw_rows(
 
 
 def draw(
-    figure: SubFigure, table: pd.DataFrame, correlations: pd.DataFrame, symbols: Mapping[str, str]
+    figure: style.Figure | SubFigure,
+    table: pd.DataFrame,
+    correlations: pd.DataFrame,
+    titles: Mapping[str, str],
 ) -> None:
-    """Rank correlations by procedure (rows) and definition (markers), and the published range."""
+    """Correlations of quantities with the accuracy lost, by procedure; gray, the published range.
+
+    By BROJA; a procedure without it by MMI.
+    """
     groups = list(table["benchmark"].unique())
     group = next((name for name in groups if name.startswith("mean of synergy")), groups[-1])
-    table = table[table["benchmark"] == group]
-    published = correlations[
-        correlations["grade"].notna() & (correlations["kind"] == "synergy-driven")
-    ]
+    table = table[(table["benchmark"] == group) & (table["outcome"] == "delta_vision")]
+    known = correlations[correlations["grade"].notna() & (correlations["kind"] == "synergy-driven")]
+    known = known[known["outcome"] == "delta_vision"].groupby("quantity")["rho"].agg(["min", "max"])
     procedures = list(table["procedure"].unique())
-    axes = figure.subplots(1, len(_PANELS), sharey=True)
-    for ax, (quantity, outcome) in zip(axes, _PANELS, strict=True):
-        known = published[(published["quantity"] == quantity) & (published["outcome"] == outcome)]
-        span = style.floats(known["rho"].agg(["min", "max"]))
-        ax.axvspan(*span, color=style.NULL, linewidth=0, zorder=0)
+    axes = figure.subplots(1, len(titles), sharey=True)
+    for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
+        rows = table[table["quantity"] == quantity].drop_duplicates("procedure")
+        if quantity in known.index:
+            ax.axvspan(*style.floats(known.loc[quantity]), color=style.NULL, linewidth=0, zorder=0)
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=1)
-        rows = table[(table["quantity"] == quantity) & (table["outcome"] == outcome)]
-        draw_rows(ax, rows, "rho", procedures, _LOOKS)
-        span = style.floats(rows["rho"].agg(["min", "max"]))
-        words = "" if np.isnan(span).any() else f": {span[0]:.2f} to {span[1]:.2f}"
-        ax.set_title(symbols[quantity] + ", " + symbols[outcome] + words.replace("-", "\u2212"))
-        ax.set(xlim=(-1.05, 1.05), xticks=[-1, 0, 1])
-    axes[0].set_yticks(range(len(procedures)), procedures)
-    figure.supxlabel(rf"rank correlation $\rho$ over models, {group}", fontsize="medium")
-    words = {"broja": "by BROJA", "mmi": "by MMI", ANY: "the same by all"}
-    entries = ((words[name], marker, color) for name, (marker, color, _) in _LOOKS.items())
-    handles = style.marker_handles(entries, markeredgewidth=0.6)
-    handles.append(style.swatch("published, synergy-driven", fc=style.NULL))
-    figure.figure.legend(handles=handles, loc="outside lower center", ncols=4)
+        look = ("o", style.COLORS.get(quantity, style.INK), 0)
+        draw_rows(ax, rows, "rho", procedures, dict.fromkeys(rows["definition"], look))
+        for row in rows.dropna(subset="rho").itertuples():
+            place = 1.75, procedures.index(row.procedure)
+            ax.text(*place, number(row.rho), ha="right", va="center", fontsize=7)
+        ax.set(title=title, xlim=(-1.05, 1.8), xticks=[-1, 0, 1])
+    axes[0].set_yticks(range(len(procedures)), [WORDS.get(name, name) for name in procedures])
+    words = f"rank correlation $\\rho$ with the accuracy lost,\n{group}, intervals over families"
+    figure.supxlabel(words, fontsize="medium")

@@ -4,9 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from experiments.test_draw import count_labels, styled_figure
 from experiments.vision_language.synthetic import models_table
 from pidlib.experiments.population import ATOMS
+from pidlib.experiments.vision_language import fig_families
 from pidlib.experiments.vision_language.fig_families import GROUPS, pair_correlations, pair_groups
+from pidlib.experiments.words import number
 
 
 def with_families(share, seed=0) -> pd.DataFrame:
@@ -75,3 +78,14 @@ def test_two_models_are_a_single_pair():
     assert table["kin"].dropna().tolist() == [*GROUPS, *GROUPS]
     assert table.loc[table["kin"].notna(), "rho"].isna().all()
     assert table.loc[table["kin"].isna(), "rho"].tolist()[1] == pytest.approx(-1)
+
+
+def test_means_stand_on_the_canvas_with_their_nulls():
+    table = pair_correlations(with_families(0.6), 50)
+    figure = styled_figure(fig_families, table)
+    assert count_labels(figure) > 20
+    row = table[table["kin"] == "same family"].iloc[0]
+    text = figure.axes[0].texts[0].get_text()
+    assert text.startswith(number(row["rho"])) and f"to {number(row['null_high'])}" in text
+    two = styled_figure(fig_families, pair_correlations(models_table(2), 5))
+    assert not any(ax.texts for ax in two.axes)

@@ -1,6 +1,7 @@
 """Diagnostics with atoms in columns, and the figure and table of profiles."""
 
 import matplotlib
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -47,7 +48,9 @@ def test_benchmarks_are_drawn_in_the_order_of_their_kind(tables):
     assert text.count(r"\begin{tabular}") == 1 and text.count("observational: bits") == 1
     assert "^{" in text and "} / 0.02$" in text and "minis" in text
     titles = [ax.get_title() for ax in fig_profiles.figure(tables).axes]
-    assert titles[0] == "micro: grounding (synergy-driven)" and "kind not known" in titles[-1]
+    assert titles[0] == "micro: grounding (synergy-driven)" and "kind not known" in titles[4]
+    kinds = [title.partition("(")[2].rstrip(")") for title in titles]
+    assert kinds == [*fig_profiles.KINDS, fig_profiles.KINDS[0]]
 
 
 def test_the_legend_of_many_models_is_inside_the_figure(tables):
@@ -64,16 +67,17 @@ def test_the_legend_of_many_models_is_inside_the_figure(tables):
 
 def test_atoms_of_rounding_noise_do_not_fill_a_panel(tables):
     table, bits = tables["fig_profiles"], ["value_bits", "corrected_bits", "ci_low", "ci_high"]
-    in_first = table["benchmark"] == "micro/grounding"
-    small = table.assign(**{n: table[n].mask(in_first, 1e-16) for n in bits}, null_mean=pd.NA)
+    small = table.assign(**dict.fromkeys(bits, 1e-16), null_mean=pd.NA)
+    small = small[small["benchmark"].str.startswith("easy_vqa")]
     diagnostics = tables["fig_profiles_diagnostics"]
-    silent = (diagnostics["benchmark"] == "micro/grounding") & (diagnostics["model"] == "llava")
+    diagnostics = diagnostics[diagnostics["benchmark"].str.startswith("easy_vqa")]
+    silent = (diagnostics["benchmark"] == "easy_vqa/yes_no") & (diagnostics["model"] == "llava")
     diagnostics = diagnostics.assign(fallback=silent.astype(float))
     given = {"fig_profiles": small, "fig_profiles_diagnostics": diagnostics}
-    first, second, *_ = fig_profiles.figure(given).axes
+    first, second, third = fig_profiles.figure(given).axes
     assert 0.05 <= first.get_ylim()[1] < 0.1
-    assert [text.get_text() for text in first.texts] == ["no candidate named by LLaVA mini"]
-    assert not second.texts
+    texts = [[text.get_text() for text in ax.texts] for ax in (first, second, third)]
+    assert sorted(texts) == [[], [], ["no candidate named by LLaVA mini"]]
 
 
 @pytest.mark.parametrize("name", ["corrected_bits", "value_bits"])
@@ -83,7 +87,20 @@ def test_bars_are_corrected_values_where_they_are_known(tables, name):
         table = table.assign(corrected_bits=pd.NA).astype({"corrected_bits": "Float64"})
     panel = fig_profiles.figure(tables | {"fig_profiles": table}).axes[0]
     shown = table.query("unimodal == 'resampled' and benchmark == 'micro/grounding'")
-    assert set(shown[name]) <= {bar.get_height() for bar in panel.patches}
+    heights = [bar.get_height() for bar in panel.patches]
+    for mean in shown.groupby("atom")[name].mean():
+        assert np.isclose(heights, mean).any()
+
+
+def test_the_distance_from_the_ideal_answerer_stands_in_the_legend(tables):
+    ideal, unknown = tables["fig_profiles"], tables["fig_profiles"]
+    ideal = ideal.assign(corrected_bits=fig_profiles._ideal(ideal))
+    ideal = ideal[ideal["unimodal"] != "observational"]
+    unknown = unknown[unknown["benchmark"].str.startswith("easy_vqa")]
+    for rows, words in ((ideal, ", .00 bits off the ideal"), (unknown, "")):
+        (legend,) = fig_profiles.figure(tables | {"fig_profiles": rows}).legends
+        texts = [text.get_text() for text in legend.get_texts()]
+        assert f"masked{words}" in texts and "observational" in " ".join(texts)
 
 
 def test_rows_above_the_tolerance_are_drawn_with_a_warning(tables, tmp_path):

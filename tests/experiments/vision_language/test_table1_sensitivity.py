@@ -17,6 +17,7 @@ from pidlib.experiments.vision_language.table1_sensitivity import (
     correlations,
     latex,
 )
+from pidlib.experiments.words import number
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +170,9 @@ def test_variants_are_drawn_below_the_models_with_the_published_range(table):
     named = {"table1_sensitivity": table, "table1_sensitivity_models": models}
     figure = styled_figure(table1_sensitivity, named | {"table1_sensitivity_variants": made})
     assert count_labels(figure) > 20
-    titles = [ax.get_title(loc="left") for ax in figure.subfigs[1].axes]
     synergy = made.query("benchmark == 'mean of synergy-driven' and quantity == 'synergy'")
-    rho = synergy.query("outcome == 'delta_vision'")["rho"]
-    assert titles[0].endswith(f": {rho.min():.2f} to {rho.max():.2f}")
+    rho = synergy.query("outcome == 'delta_vision'").drop_duplicates("procedure")["rho"]
+    texts = [text.get_text() for text in figure.subfigs[1].axes[0].texts]
+    assert texts == list(map(number, rho))
+    titles = [ax.get_title(loc="left") for ax in figure.subfigs[0].axes]
+    assert len(titles) == 2 and all("$\\rho$ = " in title for title in titles)
