@@ -18,7 +18,6 @@ COLUMNS = paired.COLUMNS
 # Of the training benchmarks, in order; the orange of style.OTHERS belongs to PID weights.
 TRAINED_COLORS = tuple(style.OTHERS[index] for index in (1, 3, 2, 4))
 NULL_BAND = {"color": style.NULL, "alpha": 0.75, "linewidth": 0, "zorder": 0.5}
-_LABELS = {"accuracy": "accuracy, points", "synergy": "$S$, bits"}
 _WORDS = {plan.FALLBACK: "fallback to uniform below mass", "tuned": "tuned on other seeds"}
 _WORDS["wrong labels"] = "control, wrong labels"
 
@@ -50,35 +49,33 @@ def figure(table: pd.DataFrame) -> style.Figure:
         labels[0] = fill(f"default: {default}", 34)
     y = rows.index + 0.5 * pd.factorize(rows["axis"].mask(rows["usual"], "usual"))[0] + 0.5
     figure = style.page(0.2 * y.max() + 1.0)
-    axes = figure.subplots(1, len(_LABELS), sharey=True, width_ratios=(1.3, 1))
-    for ax, (quantity, label) in zip(axes, _LABELS.items(), strict=True):
-        for index, name in enumerate(trained):
-            part = table[(table["measure"] == quantity) & (table["trained_on"] == name)]
-            part = rows[keys].merge(part, "left", keys)
-            side, color = 0.3 * (index - (len(trained) - 1) / 2), TRAINED_COLORS[index]
-            numbers = style.floats(part, "difference", "ci_low", "ci_high", "null_high")
-            value, low, high, null = (100 if quantity == "accuracy" else 1) * numbers
-            ax.use_sticky_edges = False
-            null = np.nan_to_num(null)
-            ax.barh(y + side, 2 * null, 0.26, left=-null, **NULL_BAND)
-            ax.hlines(y + side, low, high, color=color, linewidth=0.9)
-            look = {"color": color, "markersize": 3, "markeredgewidth": 0.3}
-            style.points(ax, value, y + side, style.MARKERS[index], **look)
-            place = {"transform": ax.get_yaxis_transform(), "va": "center", "color": color}
-            clear = np.where(style.floats(part, "q_value")[0] < 0.05, "bold", "normal")
-            for at, *row, weight in zip(y, value, low, high, clear, strict=True):
-                if quantity == "accuracy" and np.isfinite(row).all():
-                    text, look = words.interval(*row, digits=1), {"fontsize": 6.5} | place
-                    ax.text(1.03 + 0.4 * index, at, text, weight=weight, **look)
-        ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-        if rows["control"].any():
-            ax.axhline(y[rows["control"]].min() - 0.75, color=style.INK, linewidth=0.6)
-        ax.set_xlabel(label)
-        ax.grid(axis="x")
-        ax.grid(visible=False, axis="y")
-    axes[0].set_yticks(y, labels, fontsize=6.5)
-    axes[0].set_ylim(y.max() + 0.6, -0.6)
-    figure.supxlabel("PID weights minus uniform; bold: q < .05", fontsize="medium")
+    ax, _ = figure.subplots(1, 2, width_ratios=(1.9, 1.7))
+    _.set_axis_off()  # the place of the numbers
+    ax.use_sticky_edges = False
+    for index, name in enumerate(trained):
+        part = table[(table["measure"] == "accuracy") & (table["trained_on"] == name)]
+        part = rows[keys].merge(part, "left", keys)
+        side, color = 0.3 * (index - (len(trained) - 1) / 2), TRAINED_COLORS[index]
+        numbers = style.floats(part, "difference", "ci_low", "ci_high", "null_high")
+        value, low, high, null = 100 * numbers
+        ax.barh(y + side, 2 * np.nan_to_num(null), 0.26, left=-np.nan_to_num(null), **NULL_BAND)
+        ax.hlines(y + side, low, high, color=color, linewidth=0.9)
+        look = {"color": color, "markersize": 3, "markeredgewidth": 0.3}
+        style.points(ax, value, y + side, style.MARKERS[index], **look)
+        look = {"transform": ax.get_yaxis_transform(), "va": "center", "color": color}
+        clear = np.where(style.floats(part["q_value"]) < 0.05, "bold", "normal")
+        for at, *row, weight in zip(y, value, low, high, clear, strict=True):
+            if np.isfinite(row).all():
+                text, place = words.interval(*row, digits=1), 1.03 + 0.42 * index
+                ax.text(place, at, text, weight=weight, fontsize=6.5, **look)
+    ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
+    if rows["control"].any():
+        ax.axhline(y[rows["control"]].min() - 0.75, color=style.INK, linewidth=0.6)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+    ax.set_yticks(y, labels, fontsize=6.5)
+    ax.set_ylim(y.max() + 0.6, -0.6)
+    ax.set_xlabel("accuracy, PID minus uniform weights, points; bold: q < .05")
     line = {"linestyle": "-", "linewidth": 0.9}
     handles = [
         style.handle(style.benchmark_name(name), color=color, marker=marker, **line)

@@ -28,7 +28,7 @@ COLUMNS = declare(
     required=f"experiment base benchmark split sample_id {_SCORES} seed fingerprint",
     **dict.fromkeys(("fallback_vision", "fallback_language"), "boolean"),
 )
-_EXTREMES = {"gap_bits": "largest gap: weight up", "sc": "largest shortcut: down"}
+_EXTREMES = {"gap_bits": "largest gap", "sc": "largest shortcut"}
 _FOREST = "value", "ci_low", "ci_high", "null_low", "null_high"
 _COUNT = 3  # samples shown of each extreme
 
@@ -62,27 +62,22 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """By weight, the share of samples that need the picture; the scores; extreme samples."""
+    """By weight, the share of samples that need the picture; beside it, extreme samples."""
     colors = style.OTHERS[0], style.OTHERS[1], style.OTHERS[3]  # weight up, unchanged, down
     color = np.select([table["weight"] > 1, table["weight"] == 1], colors[:2], colors[2])
     table = table.assign(needs=table["p_answer_language"] < 0.5, color=color)
-    figure = style.page(3.15 * table["benchmark"].nunique() + 0.2)
+    figure = style.page(2.2 * table["benchmark"].nunique() + 0.2)
     blocks = figure.subfigures(table["benchmark"].nunique(), 1, squeeze=False)[:, 0]
     for block, (name, rows) in zip(blocks, table.groupby("benchmark", sort=False), strict=True):
         title = style.model_name(rows["base"].iloc[0])
         title += f", trained on {style.benchmark_name(name)}"
         block.suptitle(title, x=0.01, ha="left")
-        left, right = block.subfigures(1, 2, width_ratios=(1, 1.3))
-        shares, scores = left.subplots(2, 1, height_ratios=(1, 1.5))
-        _draw_shares(shares, rows)
-        scores.set(xlabel="shortcut score SC (share, 0 to 1)", ylabel="gap score, bits")
-        look = {"s": 7, "edgecolors": rows["color"], "linewidths": 0.6, "alpha": 0.8}
-        faces = rows["color"].mask(rows["needs"], "white")
-        scores.scatter(*style.floats(rows, "sc", "gap_bits"), c=faces, **look)
+        left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
+        _draw_shares(left.subplots(), rows)
         _draw_extremes(right, rows)
-    look = {"marker": "o", "markersize": 3.5, "color": "white", "markeredgecolor": style.INK}
-    needs = style.handle("needs the picture: p(right answer) < 1/2 from question alone", **look)
-    handles = [style.null_handle("as many samples at random, 95 %"), needs]
+    null = style.null_handle("as many samples at random, 95 %")
+    dot = {"marker": "o", "markersize": 3.5, "linestyle": "-", "linewidth": 0.9}
+    handles = [style.handle("share of a list, 95 % interval", color=style.INK, **dot), null]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
@@ -99,29 +94,27 @@ def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> None:
         text = words.interval(*row.to_numpy()[0, :3], digits=0) + " %"
         ax.text(1.02, place, text, transform=ax.get_yaxis_transform(), va="center", **look)
     ax.set_yticks(range(len(lists)), [f"weight {weight:g}" for weight, _ in lists])
-    label = f"samples that need the picture, % (all: {100 * total / n:.0f})"
+    label = "samples that need the picture, %:\np(right answer) < 1/2 from the question alone"
+    label += f"\n(all samples: {100 * total / n:.0f} %)"
     ax.set(xlim=(0, 100), ylim=(-0.5, len(lists) - 0.5), xlabel=label)
 
 
 def _draw_extremes(figure: style.Figure, table: pd.DataFrame) -> None:
-    """Pictures; below each its question, answer, and p(answer) with the picture and without."""
+    """Two pictures of each extreme, with question, and p(answer) with the picture and without."""
     benchmark, split, *numbers = table.iloc[0][["benchmark", "split", "n_samples", "seed"]]
     samples = benchmarks.load(benchmark, split, *map(int, numbers))
     pictures = {sample.sample_id: sample.image for sample in samples}
-    axes = figure.subplots(len(_EXTREMES), _COUNT, squeeze=False)
-    for row, (score, label) in zip(axes, _EXTREMES.items(), strict=True):
+    axes = iter(figure.subplots(1, 2 * len(_EXTREMES)))
+    for score, label in _EXTREMES.items():
         largest = table.sort_values(score, ascending=False, kind="stable")
-        largest = largest.drop_duplicates(["question", "answer"]).head(_COUNT)
-        for ax, (_, sample) in zip(row, largest.iterrows(), strict=False):
-            ax.imshow(pictures[sample["sample_id"]], interpolation="nearest")
-            text = textwrap.fill(sample["question"], 26) + f"\np($\\bf{{{sample['answer']}}}$) = "
-            text += f"{sample['p_answer']:.2f} with picture,\n"
-            text += f"{sample['p_answer_language']:.2f} from question alone"
+        for _, row in largest.drop_duplicates(["question", "answer"]).head(2).iterrows():
+            ax = next(axes)
+            ax.imshow(pictures[row["sample_id"]], interpolation="nearest")
+            text = textwrap.fill(row["question"], 20) + f"\np($\\bf{{{row['answer']}}}$) = "
+            text += f"{row['p_answer']:.2f},\n{row['p_answer_language']:.2f} without picture"
             ax.set_xlabel(text, fontsize=6.5, linespacing=1.05, labelpad=2)
-            look = {"fontsize": 7, "pad": 2, "loc": "center", "color": sample["color"]}
-            ax.set_title(f"weight {sample['weight']:g}", **look)
-        for ax in row:
+            look = {"fontsize": 7, "pad": 2, "loc": "center", "color": row["color"]}
+            ax.set_title(f"{label}:\nweight {row['weight']:g}", **look)
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
             ax.grid(visible=False)
-        row[0].set_ylabel(label, fontsize=7.5)

@@ -3,7 +3,6 @@
 Accuracy minus that of uniform weights, per benchmark and in the mean over the others of a kind.
 """
 
-import numpy as np
 import pandas as pd
 
 from pidlib.experiments import Preset, style, words
@@ -54,34 +53,24 @@ def _kinds(names: pd.Series) -> dict[str, str | None]:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A column per training: means by kind, and differences per benchmark; last, as published."""
-    kept = (table["against"] == Condition.UNIFORM) & table["kind"].isin(_KINDS)
-    table = table[kept & (table["benchmark"] != table["trained_on"])]
-    blocks = [block for _, block in table.groupby(["base", "trained_on"], sort=False)]
-    singles = [block[~block["benchmark"].str.startswith(MEAN)] for block in blocks]
-    names = max(block["benchmark"].nunique() for block in singles)
-    figure = style.page(3.3 + 0.2 * names)
-    above, below = figure.subfigures(2, 1, height_ratios=(2.7, 0.6 + 0.2 * names))
-    layout = {"squeeze": False, "sharex": True}
-    means = above.subplots(1, len(blocks), sharey=True, **layout)[0]
-    lower = below.subplots(1, len(blocks), **layout)[0]
-    for ax, ax_singles, block, single in zip(means, lower, blocks, singles, strict=True):
+    """Means by kind of benchmark, a column per training; last, as published."""
+    kept = (table["against"] == Condition.UNIFORM) & table["benchmark"].str.startswith(MEAN)
+    blocks = [block for _, block in table[kept].groupby(["base", "trained_on"], sort=False)]
+    figure = style.page(3.2)
+    axes = figure.subplots(1, len(blocks), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, block in zip(axes, blocks, strict=True):
         _draw_means(ax, block)
-        _draw_benchmarks(ax_singles, single)
-    limits = {"xlim": means[0].get_xlim(), "ylim": means[0].get_ylim()}
-    for ax in means:
+    limits = {"xlim": axes[0].get_xlim(), "ylim": axes[0].get_ylim()}
+    for ax in axes:
         ax.fill_between([0, limits["xlim"][1]], limits["ylim"][0], 0, color=_SHADE, zorder=0)
-    means[0].set(ylabel="mean of prior-driven ones", **limits)
-    shown = set(table["condition"]) - {Condition.BASE}
+    axes[0].set(ylabel="prior-driven benchmarks, points", **limits)
+    shown = set(table.loc[kept, "condition"]) - {Condition.BASE}
     handles = style.condition_handles([name for name in CONDITIONS if name in shown], CONDITIONS)
     handles.append(style.swatch("trade-off", facecolor=_SHADE))
     handles.append(style.null_handle("C: signs at random, 95 %"))
-    above.legend(handles=handles, loc="outside upper center", ncols=4)
-    label = "accuracy minus that of uniform weights, points"
-    above.supxlabel(f"mean of synergy-driven benchmarks: {label}", fontsize="medium")
-    below.supxlabel(
-        f"single benchmarks (S synergy-driven, P prior-driven): {label}", fontsize="medium"
-    )
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    label = "accuracy minus that of uniform weights (B): synergy-driven benchmarks, points"
+    figure.supxlabel(label, fontsize="medium")
     return figure
 
 
@@ -109,26 +98,3 @@ def _draw_means(ax: style.Axes, block: pd.DataFrame) -> None:
         ax.vlines(x, low, high, color=style.INK, linewidth=0.6)
         style.points(ax, [x], [y], marker, color=color, markeredgewidth=0.5)
     ax.set_title(title)
-
-
-def _draw_benchmarks(ax: style.Axes, block: pd.DataFrame) -> None:
-    """PID and random weights on synergy-driven benchmarks, then on prior-driven ones."""
-    kinds = block.drop_duplicates("benchmark").set_index("benchmark")["kind"]
-    kinds = kinds.sort_values(key=lambda names: names.map(_KINDS.index), kind="stable")
-    places = pd.Series(np.arange(len(kinds), dtype=float), kinds.index)
-    ax.use_sticky_edges = False
-    for condition, side in ((Condition.PID, -0.17), (Condition.RANDOM, 0.17)):
-        rows = block[block["condition"] == condition]
-        y = places[rows["benchmark"]].to_numpy() + side
-        difference, low, high, null = 100 * style.floats(rows, *_DIFFERENCE, "null_high")
-        marker, color = style.CONDITION_STYLES[condition]
-        if condition == Condition.PID:
-            ax.barh(y, 2 * np.nan_to_num(null), 0.3, left=-np.nan_to_num(null), **NULL_BAND)
-        ax.hlines(y, low, high, color=style.INK, linewidth=0.7)
-        style.points(ax, difference, y, marker, color=color, markeredgewidth=0.5)
-    ax.axvline(0, color=style.FAINT, linewidth=0.6)
-    labels = [f"{style.benchmark_name(name)} ({kind[0].upper()})" for name, kind in kinds.items()]
-    ax.set_yticks(places, labels, fontsize=6.5)
-    ax.set_ylim(len(kinds) - 0.5, -0.5)
-    ax.grid(visible=True, axis="x")
-    ax.grid(visible=False, axis="y")

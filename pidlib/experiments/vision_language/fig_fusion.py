@@ -210,20 +210,17 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes = figure.subplots(2, len(names), **layout)
     for (shares, effect), benchmark in zip(axes.T, names, strict=True):
         rows = models[models["benchmark"] == benchmark]
-        low, high, prior = (
-            f"{x:.2f}"
-            for x in (rows["accuracy"].min(), rows["accuracy"].max(), rows["prior"].iloc[0])
-        )
-        title = (
-            f"{style.benchmark_name(benchmark)}\naccuracy {low} to {high}; question alone {prior}"
-        )
+        ends = rows["accuracy"].min(), rows["accuracy"].max(), rows["prior"].iloc[0]
+        title = "accuracy {} to {},\nquestion alone {}".format(*map(words.number, ends))
+        title = f"{style.benchmark_name(benchmark)}\n{title}"
         shares.set(title=title, xlabel="share of language $C_{language}$")
         _draw_shares(shares, rows)
         _draw_effect(effect, moved[moved["benchmark"] == benchmark], published)
     axes[0, 0].set_yticks(range(len(_MECHANISMS)), _MECHANISMS.values())
     axes[0, 0].set(ylim=(len(_MECHANISMS) - 0.5, -0.5), xlim=(-0.03, 1.03))
     axes[1, 0].set_yticks(range(len(_LOOKS)), [text for *_, text in _LOOKS.values()])
-    axes[1, 0].set(ylim=(len(_LOOKS) - 0.4, -0.6), xlim=(0, None))
+    most = np.nanmax(style.floats(table, "moved", "null_high"))
+    axes[1, 0].set(ylim=(len(_LOOKS) - 0.4, -0.6), xlim=(0, 2.2 * most))
     entries = ((f"about the {text}", marker, face) for _, marker, face, text in _LOOKS.values())
     handles = style.marker_handles(entries, markersize=4)
     handles.append(style.handle("mean of the seeds", marker="|", markersize=8, color=style.INK))
@@ -256,22 +253,10 @@ def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -
         value, null, q = style.floats(rows, "moved", "null_high", "null_q")
         ax.barh([row] * len(rows), np.nan_to_num(null), 0.7, color=style.NULL, alpha=0.75)
         style.points(ax, value, [row] * len(rows), marker, color=face)
-        known = np.isfinite(value).any()
-        text = (
-            f"{value[0]:.0f} points, {words.p_value(q[0])}".replace("p ", "q ")
-            if known
-            else "not defined: too few seeds"
-        )
-        look = {"weight": "bold"} if known and q[0] < 0.05 else {}
-        ax.text(
-            0.98,
-            row,
-            text,
-            transform=ax.get_yaxis_transform(),
-            ha="right",
-            va="center",
-            fontsize=7,
-            **look,
-        )
+        clear, text = (q < 0.05).any(), "not defined: too few seeds"
+        if np.isfinite(value).any():
+            text = f"{value[0]:.0f} points, {words.p_value(q[0]).replace('p', 'q')}"
+        look = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
+        ax.text(0.99, row, text, fontsize=7, weight="bold" if clear else "normal", **look)
     for points in published["moved"].astype(float):
         ax.axvline(points, color=style.OTHERS[0], linestyle="--", linewidth=1)
