@@ -49,7 +49,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         labels[0] = fill(f"default: {default}", 34)
     y = rows.index + 0.5 * pd.factorize(rows["axis"].mask(rows["usual"], "usual"))[0] + 0.5
     figure = style.page(0.2 * y.max() + 1.0)
-    ax, _ = figure.subplots(1, 2, width_ratios=(1.9, 1.7))
+    ax, _ = figure.subplots(1, 2, width_ratios=(12, 1))
     _.set_axis_off()  # the place of the numbers
     ax.use_sticky_edges = False
     for index, name in enumerate(trained):
@@ -66,7 +66,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         clear = np.where(style.floats(part["q_value"]) < 0.05, "bold", "normal")
         for at, *row, weight in zip(y, value, low, high, clear, strict=True):
             if np.isfinite(row).all():
-                text, place = words.interval(*row, digits=1), 1.03 + 0.42 * index
+                text, place = words.interval(*row, digits=1), 1.03 + 0.28 * index
                 ax.text(place, at, text, weight=weight, fontsize=6.5, **look)
     ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
     if rows["control"].any():
