@@ -4,10 +4,12 @@ Each is varied alone, with as many blocks adapted by uniform weights. Two contro
 labels, and the best numbers are chosen by other seeds.
 """
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 
-from pidlib.experiments import Preset, style
+from pidlib.experiments import Preset, style, words
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.reweighting import Condition
@@ -16,8 +18,8 @@ COLUMNS = paired.COLUMNS
 # Of the training benchmarks, in order; the orange of style.OTHERS belongs to PID weights.
 TRAINED_COLORS = tuple(style.OTHERS[index] for index in (1, 3, 2, 4))
 NULL_BAND = {"color": style.NULL, "alpha": 0.75, "linewidth": 0, "zorder": 0.5}
-_LABELS = {"accuracy": "accuracy, points", "synergy": "$S$, bits"}
-_LABELS |= {"unique_language": r"$U_\ell$, bits"}
+_WORDS = {plan.FALLBACK: "fallback to uniform below mass", "tuned": "tuned on other seeds"}
+_WORDS["wrong labels"] = "control, wrong labels"
 
 
 def trainings(preset: Preset) -> list[TrainingSpec]:
@@ -32,33 +34,48 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """PID minus uniform weights: a row per level, a column per measure, a marker per training."""
+    """PID minus uniform weights: a row per setting, the default once; controls below a line."""
     table = table[(table["condition"] == Condition.PID) & (table["against"] == Condition.UNIFORM)]
-    rows = table[["axis", "level"]].drop_duplicates().reset_index(drop=True)
-    y = pd.Series(rows.index + 0.6 * pd.factorize(rows["axis"])[0], pd.MultiIndex.from_frame(rows))
-    trained = list(table["trained_on"].unique())
-    figure = style.page(0.2 * y.max() + 1.3)
-    axes = figure.subplots(1, len(_LABELS), sharey=True)
-    for ax, (quantity, label) in zip(axes, _LABELS.items(), strict=True):
-        for index, name in enumerate(trained):
-            part = table[(table["measure"] == quantity) & (table["trained_on"] == name)]
-            side = 0.3 * (index - (len(trained) - 1) / 2)
-            places = y[pd.MultiIndex.from_frame(part[["axis", "level"]])].to_numpy() + side
-            numbers = style.floats(part, "difference", "ci_low", "ci_high", "null_high")
-            value, low, high, null = (100 if quantity == "accuracy" else 1) * numbers
-            ax.use_sticky_edges = False
-            ax.barh(places, 2 * np.nan_to_num(null), 0.26, left=-np.nan_to_num(null), **NULL_BAND)
-            ax.hlines(places, low, high, color=TRAINED_COLORS[index], linewidth=0.9)
-            look = {"markersize": 3, "markeredgecolor": "white", "markeredgewidth": 0.3}
-            look |= {"color": TRAINED_COLORS[index], "zorder": 3}
-            ax.plot(value, places, style.MARKERS[index], **look)
-        ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-        ax.set_xlabel(label)
-        ax.grid(axis="x")
-        ax.grid(visible=False, axis="y")
-    axes[0].set_yticks(y.to_list(), [f"{axis}: {level}" for axis, level in y.index], fontsize=6.5)
-    axes[0].set_ylim(y.max() + 0.6, -0.6)
-    figure.supxlabel("PID weights minus uniform", fontsize="medium")
+    keys, trained = ["axis", "level"], list(table["trained_on"].unique())
+    values = table.pivot(index=keys, columns=["trained_on", "measure"], values="difference")
+    rows = table[keys].drop_duplicates()
+    rows = rows.assign(control=rows["axis"] == "wrong labels").sort_values("control", kind="stable")
+    rows["usual"] = values.duplicated(keep=False)[pd.MultiIndex.from_frame(rows[keys])].to_numpy()
+    usual = rows["usual"] & (rows["axis"] != "tuned")  # one training, at a level of several axes
+    default = ", ".join(rows.loc[usual, "level"])
+    rows = rows[~usual | (usual & ~usual.duplicated())].reset_index(drop=True)
+    labels = rows["axis"].replace(_WORDS) + ": " + rows["level"]
+    if default:
+        labels[0] = fill(f"default: {default}", 34)
+    y = rows.index + 0.5 * pd.factorize(rows["axis"].mask(rows["usual"], "usual"))[0] + 0.5
+    figure = style.page(0.2 * y.max() + 1.0)
+    ax, _ = figure.subplots(1, 2, width_ratios=(12, 1))
+    _.set_axis_off()  # the place of the numbers
+    ax.use_sticky_edges = False
+    for index, name in enumerate(trained):
+        part = table[(table["measure"] == "accuracy") & (table["trained_on"] == name)]
+        part = rows[keys].merge(part, "left", keys)
+        side, color = 0.3 * (index - (len(trained) - 1) / 2), TRAINED_COLORS[index]
+        numbers = style.floats(part, "difference", "ci_low", "ci_high", "null_high")
+        value, low, high, null = 100 * numbers
+        ax.barh(y + side, 2 * np.nan_to_num(null), 0.26, left=-np.nan_to_num(null), **NULL_BAND)
+        ax.hlines(y + side, low, high, color=color, linewidth=0.9)
+        look = {"color": color, "markersize": 3, "markeredgewidth": 0.3}
+        style.points(ax, value, y + side, style.MARKERS[index], **look)
+        look = {"transform": ax.get_yaxis_transform(), "va": "center", "color": color}
+        clear = np.where(style.floats(part["q_value"]) < 0.05, "bold", "normal")
+        for at, *row, weight in zip(y, value, low, high, clear, strict=True):
+            if np.isfinite(row).all():
+                text, place = words.interval(*row, digits=1), 1.03 + 0.28 * index
+                ax.text(place, at, text, weight=weight, fontsize=6.5, **look)
+    ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
+    if rows["control"].any():
+        ax.axhline(y[rows["control"]].min() - 0.75, color=style.INK, linewidth=0.6)
+    ax.grid(axis="x")
+    ax.grid(visible=False, axis="y")
+    ax.set_yticks(y, labels, fontsize=6.5)
+    ax.set_ylim(y.max() + 0.6, -0.6)
+    ax.set_xlabel("accuracy, PID minus uniform weights, points; bold: q < .05")
     line = {"linestyle": "-", "linewidth": 0.9}
     handles = [
         style.handle(style.benchmark_name(name), color=color, marker=marker, **line)

@@ -9,11 +9,12 @@ from operator import attrgetter
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from pidlib import benchmarks
 from pidlib._common import derive_seed
 from pidlib.decomposition.decisions import decision_pid
-from pidlib.experiments import Preset, declare, style, validate
+from pidlib.experiments import Preset, declare, style, validate, words
 from pidlib.experiments.reweighting.plan import first_bases
 from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.experiments.reweighting.training import sample_weights, scored
@@ -27,8 +28,9 @@ COLUMNS = declare(
     required=f"experiment base benchmark split sample_id {_SCORES} seed fingerprint",
     **dict.fromkeys(("fallback_vision", "fallback_language"), "boolean"),
 )
-_EXTREMES = {"gap_bits": "largest gap", "sc": "largest SC", "sr": "largest SR"}
-_COUNT = 4  # samples shown of each extreme
+_EXTREMES = {"gap_bits": "largest gap", "sc": "largest shortcut"}
+_FOREST = "value", "ci_low", "ci_high", "null_low", "null_high"
+_COUNT = 3  # samples shown of each extreme
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -60,54 +62,59 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """SC against SR, gap against FP (hollow: p(answer | text) below .5), and extreme samples."""
-    benchmarked = table.groupby("benchmark", sort=False)
-    weights = sorted(table["weight"].unique(), reverse=True)
-    three = style.OTHERS[0], style.FAINT, style.OTHERS[1]
-    colors = dict(zip(weights, three if len(weights) == 3 else style.OTHERS, strict=False))
-    figure = style.page(3.35 * len(benchmarked) + 0.3)
-    blocks = figure.subfigures(len(benchmarked), 1, squeeze=False)[:, 0]
-    for block, (name, rows) in zip(blocks, benchmarked, strict=True):
-        left, right = block.subfigures(1, 2, width_ratios=(1, 1.75))
-        shares, bits = left.subplots(2, 1)
-        title = f"{style.benchmark_name(name)},\n{style.model_name(rows['base'].iloc[0])}"
-        shares.set(xlabel="SR", ylabel="SC", ylim=(-0.04, 1.04), title=title)
-        bits.set(xlabel="FP, bits", ylabel="gap, bits")
-        for ax, x, y in ((shares, "sr", "sc"), (bits, "fp_bits", "gap_bits")):
-            for weight, color in sorted(colors.items(), key=lambda item: item[0] != 1):
-                for unlikely, face in ((False, color), (True, "white")):
-                    chosen = (rows["p_answer_language"] < 0.5) == unlikely
-                    part = rows[(rows["weight"] == weight) & chosen]
-                    look = {"color": color, "markerfacecolor": face, "markersize": 2.4}
-                    look |= {"alpha": 0.8, "markeredgewidth": 0.6 * unlikely}
-                    ax.plot(*style.floats(part, x, y), "o", **look)
+    """By weight, the share of samples that need the picture; beside it, extreme samples."""
+    colors = style.OTHERS[0], style.OTHERS[1], style.OTHERS[3]  # weight up, unchanged, down
+    color = np.select([table["weight"] > 1, table["weight"] == 1], colors[:2], colors[2])
+    table = table.assign(needs=table["p_answer_language"] < 0.5, color=color)
+    figure = style.page(2.2 * table["benchmark"].nunique() + 0.2)
+    blocks = figure.subfigures(table["benchmark"].nunique(), 1, squeeze=False)[:, 0]
+    for block, (name, rows) in zip(blocks, table.groupby("benchmark", sort=False), strict=True):
+        title = style.model_name(rows["base"].iloc[0])
+        title += f", trained on {style.benchmark_name(name)}"
+        block.suptitle(title, x=0.01, ha="left")
+        left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
+        _draw_shares(left.subplots(), rows)
         _draw_extremes(right, rows)
-    dot = {"marker": "o", "markersize": 3}
-    handles = [style.handle(f"weight {w:g}", color=color, **dot) for w, color in colors.items()]
-    dot |= {"markerfacecolor": "none", "markeredgecolor": style.INK}
-    handles.append(style.handle("right answer unlikely from the question alone", **dot))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
+    null = style.null_handle("as many samples at random, 95 %")
+    dot = {"marker": "o", "markersize": 3.5, "linestyle": "-", "linewidth": 0.9}
+    handles = [style.handle("share of a list, 95 % interval", color=style.INK, **dot), null]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
+def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> None:
+    """Shares of samples that need the picture, with their intervals and those of random lists."""
+    n, total, lists = len(rows), rows["needs"].sum(), rows.groupby("weight")
+    for place, (_, part) in enumerate(lists):
+        ends = stats.binomtest(part["needs"].sum(), len(part)).proportion_ci(method="wilson")
+        null = stats.hypergeom.ppf([0.025, 0.975], n, total, len(part)) / len(part)
+        row = 100 * pd.DataFrame([[part["needs"].mean(), *ends, *null]], columns=_FOREST)
+        look = {"color": part["color"].iloc[0], "clip_on": False}
+        style.forest(ax, [place], row, 0.7, s=16, **look)
+        text = words.interval(*row.to_numpy()[0, :3], digits=0) + " %"
+        ax.text(1.02, place, text, transform=ax.get_yaxis_transform(), va="center", **look)
+    ax.set_yticks(range(len(lists)), [f"weight {weight:g}" for weight, _ in lists])
+    label = "samples that need the picture, %:\np(right answer) < 1/2 from the question alone"
+    label += f"\n(all samples: {100 * total / n:.0f} %)"
+    ax.set(xlim=(0, 100), ylim=(-0.5, len(lists) - 0.5), xlabel=label)
+
+
 def _draw_extremes(figure: style.Figure, table: pd.DataFrame) -> None:
-    """Pictures; below each its question, answer, and p(answer) with the picture and without."""
+    """Two pictures of each extreme, with question, and p(answer) with the picture and without."""
     benchmark, split, *numbers = table.iloc[0][["benchmark", "split", "n_samples", "seed"]]
     samples = benchmarks.load(benchmark, split, *map(int, numbers))
     pictures = {sample.sample_id: sample.image for sample in samples}
-    axes = figure.subplots(len(_EXTREMES), _COUNT, squeeze=False)
-    for row, (score, label) in zip(axes, _EXTREMES.items(), strict=True):
+    axes = iter(figure.subplots(1, 2 * len(_EXTREMES)))
+    for score, label in _EXTREMES.items():
         largest = table.sort_values(score, ascending=False, kind="stable")
-        largest = largest.drop_duplicates(["question", "answer"]).head(_COUNT)
-        for ax, (_, sample) in zip(row, largest.iterrows(), strict=False):
-            ax.imshow(pictures[sample["sample_id"]], interpolation="nearest")
-            text = textwrap.fill(sample["question"], 24) + f"\n$\\bf{{{sample['answer']}}}$"
-            text += f" {sample['p_answer']:.2f}, alone {sample['p_answer_language']:.2f}"
-            ax.set_xlabel(text, fontsize=5.5, linespacing=1.05, labelpad=2)
-            title = f"{sample[score]:.2f}{' bits' * score.endswith('bits')}"
-            ax.set_title(title, fontsize=6, pad=2, loc="center")
-        for ax in row:
+        for _, row in largest.drop_duplicates(["question", "answer"]).head(2).iterrows():
+            ax = next(axes)
+            ax.imshow(pictures[row["sample_id"]], interpolation="nearest")
+            text = textwrap.fill(row["question"], 20) + f"\np($\\bf{{{row['answer']}}}$) = "
+            text += f"{row['p_answer']:.2f},\n{row['p_answer_language']:.2f} without picture"
+            ax.set_xlabel(text, fontsize=6.5, linespacing=1.05, labelpad=2)
+            look = {"fontsize": 7, "pad": 2, "loc": "center", "color": row["color"]}
+            ax.set_title(f"{label}:\nweight {row['weight']:g}", **look)
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
             ax.grid(visible=False)
-        row[0].set_ylabel(label, fontsize=7)

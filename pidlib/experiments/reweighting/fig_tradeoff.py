@@ -3,21 +3,21 @@
 Accuracy minus that of uniform weights, per benchmark and in the mean over the others of a kind.
 """
 
-import numpy as np
 import pandas as pd
 
-from pidlib.experiments import Preset, style
+from pidlib.experiments import Preset, style, words
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.reweighting import paired, plan
+from pidlib.experiments.reweighting.fig_ablation import NULL_BAND
 from pidlib.experiments.reweighting.outcomes import outcomes
-from pidlib.experiments.reweighting.table3_reweighting import own_benchmarks, published_conditions
+from pidlib.experiments.reweighting.table3_reweighting import published_conditions
 from pidlib.reweighting import CONDITIONS, Condition
 
 COLUMNS = paired.COLUMNS
 trainings = plan.all_conditions
 MEAN = "mean of "
-_LETTERS = {"synergy-driven": "S", "prior-driven": "L", "picture-driven": "V", "redundant": "R"}
-_ORDER = ["trained", *_LETTERS.values(), ""]
+_KINDS = ["synergy-driven", "prior-driven"]
+_SHADE = "#fbe6d8"
 _DIFFERENCE = ["difference", "ci_low", "ci_high"]
 
 
@@ -53,63 +53,48 @@ def _kinds(names: pd.Series) -> dict[str, str | None]:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A column per training: means by kind, and differences per benchmark; last, as published."""
-    table = table[table["against"] == Condition.UNIFORM]
-    blocks = [block for _, block in table.groupby(["base", "trained_on"], sort=False)]
-    names = max(block["benchmark"].nunique() for block in blocks)
-    figure = style.page(3.3 + 0.16 * names)
-    above, below = figure.subfigures(2, 1, height_ratios=(2.3, 1 + 0.16 * names))
-    axes = (part.subplots(1, len(blocks), squeeze=False)[0] for part in (above, below))
-    for ax_means, ax_benchmarks, block in zip(*axes, blocks, strict=True):
-        _draw_means(ax_means, block)
-        _draw_benchmarks(ax_benchmarks, block[~block["benchmark"].str.startswith(MEAN)])
-    shown = set(table["condition"]) - {Condition.BASE}
+    """Means by kind of benchmark, a column per training; last, as published."""
+    kept = (table["against"] == Condition.UNIFORM) & table["benchmark"].str.startswith(MEAN)
+    blocks = [block for _, block in table[kept].groupby(["base", "trained_on"], sort=False)]
+    figure = style.page(3.2)
+    axes = figure.subplots(1, len(blocks), sharex=True, sharey=True, squeeze=False)[0]
+    for ax, block in zip(axes, blocks, strict=True):
+        _draw_means(ax, block)
+    limits = {"xlim": axes[0].get_xlim(), "ylim": axes[0].get_ylim()}
+    for ax in axes:
+        ax.fill_between([0, limits["xlim"][1]], limits["ylim"][0], 0, color=_SHADE, zorder=0)
+    axes[0].set(ylabel="prior-driven benchmarks, points", **limits)
+    shown = set(table.loc[kept, "condition"]) - {Condition.BASE}
     handles = style.condition_handles([name for name in CONDITIONS if name in shown], CONDITIONS)
-    label = "accuracy minus that of uniform weights, points"
-    above.supxlabel(f"synergy-driven: {label}", fontsize="medium")
-    above.supylabel("prior-driven", fontsize="medium")
-    above.legend(handles=handles, loc="outside upper center", ncols=4)
-    below.supxlabel(label, fontsize="medium")
+    handles.append(style.swatch("trade-off", facecolor=_SHADE))
+    handles.append(style.null_handle("C: signs at random, 95 %"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    label = "accuracy minus that of uniform weights (B): synergy-driven benchmarks, points"
+    figure.supxlabel(label, fontsize="medium")
     return figure
 
 
 def _draw_means(ax: style.Axes, block: pd.DataFrame) -> None:
-    cells = block.set_index(["benchmark", "condition"])[_DIFFERENCE]
+    cells = block.set_index(["benchmark", "condition"])[[*_DIFFERENCE, "null_high"]]
+    base, trained_on, grade = block[["base", "trained_on", "grade"]].iloc[0]
+    title = f"{style.model_name(base)},\n"
+    trained_on = f"trained on {style.benchmark_name(trained_on)}"
+    title += trained_on if pd.isna(grade) else f"published (grade {grade})"
     ax.axhline(0, color=style.FAINT, linewidth=0.6)
     ax.axvline(0, color=style.FAINT, linewidth=0.6)
     for condition in sorted(set(block["condition"]) - {Condition.BASE}):
-        keys = [(MEAN + kind, condition) for kind in ("synergy-driven", "prior-driven")]
+        keys = [(MEAN + kind, condition) for kind in _KINDS]
         if not all(key in cells.index for key in keys):
             continue
-        (x, left, right), (y, low, high) = (100 * style.floats(cells.loc[key]) for key in keys)
+        rows = [100 * style.floats(cells.loc[key]) for key in keys]
+        (x, left, right, wide), (y, low, high, tall) = rows
         marker, color = style.CONDITION_STYLES[condition]
+        if condition == Condition.PID:
+            for kind, row in zip(_KINDS, rows, strict=True):
+                text = words.interval(*row[:3], digits=1).removesuffix(" [unknown, unknown]")
+                title += f"\nC, {kind}: {text}"
+            ax.bar(0, 2 * tall, 2 * wide, bottom=-tall, **NULL_BAND)
         ax.hlines(y, left, right, color=style.INK, linewidth=0.6)
         ax.vlines(x, low, high, color=style.INK, linewidth=0.6)
         style.points(ax, [x], [y], marker, color=color, markeredgewidth=0.5)
-    ax.margins(0.1)
-    base, trained_on, grade = block[["base", "trained_on", "grade"]].iloc[0]
-    names = style.model_name(base), style.benchmark_name(trained_on)
-    ax.set_title(",\n".join(names if pd.isna(grade) else (base, f"published (grade {grade})")))
-
-
-def _draw_benchmarks(ax: style.Axes, block: pd.DataFrame) -> None:
-    """PID and random weights: the training benchmark first, then the others by kind."""
-    trained_on = block["trained_on"].iloc[0]
-    own = own_benchmarks(trained_on)
-    kinds = dict(zip(block["benchmark"], block["kind"].map(_LETTERS).fillna(""), strict=True))
-    kinds |= {name: "trained" * (name == trained_on) for name in own if name in kinds}
-    names = sorted(kinds, key=lambda name: (own.get(name, len(own)), _ORDER.index(kinds[name])))
-    places = pd.Series(np.arange(len(names), dtype=float), names)
-    for condition, side in ((Condition.PID, -0.17), (Condition.RANDOM, 0.17)):
-        rows = block[block["condition"] == condition]
-        y = places[rows["benchmark"]].to_numpy() + side
-        difference, low, high = 100 * style.floats(rows, *_DIFFERENCE)
-        marker, color = style.CONDITION_STYLES[condition]
-        ax.hlines(y, low, high, color=style.INK, linewidth=0.7)
-        style.points(ax, difference, y, marker, color=color, markeredgewidth=0.5)
-    ax.axvline(0, color=style.FAINT, linewidth=0.6)
-    labels = [f"{style.benchmark_name(name)} ({kinds[name]})".removesuffix(" ()") for name in names]
-    ax.set_yticks(places, labels, fontsize=6.5)
-    ax.set_ylim(len(names) - 0.5, -0.5)
-    ax.grid(visible=True, axis="x")
-    ax.grid(visible=False, axis="y")
+    ax.set_title(title)

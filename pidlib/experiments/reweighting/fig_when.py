@@ -10,11 +10,11 @@ from pidlib.experiments import Preset, style
 from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.fig_ablation import NULL_BAND, TRAINED_COLORS
 from pidlib.experiments.reweighting.settings import TrainingSpec
-from pidlib.reweighting import CONDITIONS, Condition
+from pidlib.reweighting import Condition
 
 COLUMNS = paired.COLUMNS
 _AXES = {"prior strength": "captions that are right, %", "training length": "steps of training"}
-_AXES |= {"base": "base (a column each)"}
+_AXES |= {"base": "base"}
 
 
 def trainings(preset: Preset) -> list[TrainingSpec]:
@@ -28,58 +28,75 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A column per axis; above, accuracies of the conditions; below, PID minus uniform weights."""
-    table = table[table["measure"] == "accuracy"]
-    shown = [name for name in _AXES if name in set(table["axis"])]
-    trained = list(table.loc[table["axis"] == "base", "trained_on"].unique())
-    captions = next((name for name in trained if name in names("prior")), trained[0])
-    figure = style.page(4.4)
-    axes = figure.subplots(2, len(shown), sharey="row", sharex="col", squeeze=False)
-    for (above, below), name in zip(axes.T, shown, strict=True):
-        rows = table[table["axis"] == name]
-        levels = rows["level"].unique()
-        levels = pd.Series(np.arange(len(levels)), levels)
-        by_training = dict(list(rows.groupby("trained_on", sort=False)))
-        groups = {captions: rows} if name == "prior strength" else by_training
-        for index, (benchmark, group) in enumerate(groups.items()):
-            color = TRAINED_COLORS[trained.index(benchmark)]
-            side = 0.18 * (index - (len(groups) - 1) / 2)
-            _draw_accuracies(above, group, levels + side, color)
-            pid = group[group["condition"] == Condition.PID]
-            pid = pid[pid["against"] == Condition.UNIFORM]
-            numbers = style.floats(pid, "difference", "ci_low", "ci_high", "null_high")
-            value, low, high, null = 100 * numbers
-            x = (levels + side)[pid["level"]].to_numpy()
-            below.use_sticky_edges = False
-            below.bar(x, 2 * np.nan_to_num(null), 0.13, bottom=-np.nan_to_num(null), **NULL_BAND)
-            style.interval(below, x, low, high, color=color)
-            style.points(below, x, value, "D", color=color, markeredgewidth=0.3)
-        below.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-        labels = list(levels.index)
-        if name == "base":
-            labels = [re.sub(",? ", "\n", style.model_name(each)) for each in labels]
-        below.set_xticks(range(len(levels)), labels, fontsize=6 if name == "base" else None)
-        below.set(xlim=(-0.5, len(levels) - 0.5), xlabel=_AXES[name])
+    """A column per axis; above, accuracies; below, PID minus uniform weights."""
+    figure, panels = style.page(4.0), _panels(table)
+    axes = figure.subplots(2, len(panels), sharey="row", sharex="col", squeeze=False)
+    for ax, rows in zip(axes[0], panels, strict=True):
+        for (color, condition), part in rows.groupby(["color", "condition"]):
+            marker = {Condition.BASE: "_", Condition.UNIFORM: "s"}.get(condition, "")
+            part = part.drop_duplicates("level")
+            line = ("-" if marker == "s" else ":") if rows["axis"].iloc[0] != "base" else ""
+            if marker:
+                look = {"color": color, "markeredgecolor": color, "linestyle": line}
+                style.points(ax, part["x"], part["value"], marker, linewidth=0.8, **look)
+    entries = [("after uniform weights", "s", style.INK), ("untrained base", "_", style.INK)]
+    handles = style.marker_handles(entries) + _draw_differences(axes[1], panels)
     axes[0, 0].set_ylabel("accuracy, balanced questions")
     axes[1, 0].set_ylabel("PID minus uniform, points")
-    colors = dict(zip(trained, TRAINED_COLORS, strict=False))
-    handles = style.condition_handles(plan.USUAL, CONDITIONS)
-    handles += style.color_handles(colors, "trained on ", linewidth=1.2)
-    handles.append(style.null_handle("signs at random, 95 %"))
     figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
 
-def _draw_accuracies(ax: style.Axes, rows: pd.DataFrame, places: pd.Series, color: str) -> None:
-    """Accuracies with the standard deviation over seeds, joined if the levels are ordered."""
-    for condition in plan.USUAL:
-        part = rows[rows["condition"] == condition].drop_duplicates("level")
-        x = places[part["level"]].to_numpy()
-        value, spread = style.floats(part, "value", "spread")
-        marker, face = style.CONDITION_STYLES[condition]
-        if condition != Condition.BASE:
-            style.interval(ax, x, value - spread, value + spread, color=color, linewidth=0.6)
-        if (rows["axis"] != "base").all():
-            line = ":" if condition == Condition.BASE else "-"
-            ax.plot(x, value, color=color, linewidth=0.6, linestyle=line)
-        style.points(ax, x, value, marker, color=face, markeredgecolor=color, markersize=3)
+def column(table: pd.DataFrame) -> style.Figure:
+    """Only PID minus uniform weights."""
+    panels = _panels(table)
+    figure = style.column(1.4 * len(panels) + 0.9)
+    axes = figure.subplots(len(panels), 1, sharey=True, squeeze=False)[:, 0]
+    figure.legend(handles=_draw_differences(axes, panels), loc="outside upper center", ncols=2)
+    figure.supylabel("accuracy, PID minus uniform weights, points", fontsize="medium")
+    return figure
+
+
+def _panels(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """Accuracies of each axis, with a place, color and name of each row."""
+    table = table[table["measure"] == "accuracy"]
+    trained = list(table.loc[table["axis"] == "base", "trained_on"].unique())
+    captions = next((name for name in trained if name in names("prior")), trained[0])
+    of = table["trained_on"].mask(table["axis"] == "prior strength", captions)
+    table = table.assign(color=of.map(dict(zip(trained, TRAINED_COLORS, strict=False))))
+    table["name"] = [re.sub(": [0-9]+ .*", "", style.benchmark_name(name)) for name in of]
+    panels = []
+    for axis in (name for name in _AXES if name in set(table["axis"])):
+        rows = table[table["axis"] == axis]
+        side = pd.factorize(rows["color"])[0]
+        panels.append(
+            rows.assign(x=pd.factorize(rows["level"])[0] + 0.18 * (side - side.max() / 2))
+        )
+    return panels
+
+
+def _draw_differences(axes: np.ndarray, panels: list[pd.DataFrame]) -> list[style.Artist]:
+    """PID minus uniform weights, hollow where not clear; the entries of the legend."""
+    for ax, rows in zip(axes, panels, strict=True):
+        pid = rows[(rows["condition"] == Condition.PID) & (rows["against"] == Condition.UNIFORM)]
+        numbers = style.floats(pid, "difference", "ci_low", "ci_high", "null_high")
+        x, (value, low, high, null) = style.floats(pid["x"]), 100 * np.nan_to_num(numbers)
+        ax.use_sticky_edges = False
+        ax.bar(x, 2 * null, 0.13, bottom=-null, **NULL_BAND)
+        style.interval(ax, x, low, high, color=pid["color"])
+        clear = style.floats(pid["q_value"]) < 0.05
+        look = {"s": 15, "linewidths": 0.8, "edgecolors": pid["color"], "zorder": 5}
+        ax.scatter(x, value, marker="D", c=pid["color"].where(clear, "white"), **look)
+        ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
+        axis, levels = rows["axis"].iloc[0], list(rows["level"].unique())
+        if axis == "base":
+            levels = [re.sub(",? ", "\n", style.model_name(each)) for each in levels]
+        ax.set_xticks(range(len(levels)), levels, fontsize=6.5 if axis == "base" else None)
+        better, worse = (sum(clear & (sign * value > 0)) for sign in (1, -1))
+        ax.set(xlim=(-0.5, len(levels) - 0.5), xlabel=_AXES[axis])
+        ax.set_title(f"clearly better {better}, worse {worse} of {len(pid)}")
+    colors = dict(zip(pd.concat(panels)["name"], pd.concat(panels)["color"], strict=True))
+    look = {"linestyle": "-", "marker": "D", "markersize": 3.6}
+    handles = [style.handle(f"trained on {name}", color=c, **look) for name, c in colors.items()]
+    handles += style.marker_handles([("not clear: q at least .05", "D", "white")])
+    return [*handles, style.null_handle("signs at random, 95 %")]

@@ -22,7 +22,7 @@ from pidlib._common import code_version, derive_seed, fingerprint, project_root
 from pidlib.benchmarks import Sample
 from pidlib.decomposition.codes import quantize
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import ATOMS, Preset, declare, style, tables
+from pidlib.experiments import ATOMS, Preset, declare, style, tables, words
 from pidlib.experiments.decision_profiles import CODES, ESTIMATION
 from pidlib.experiments.extractions import find_model
 from pidlib.experiments.statistics import permutation_p
@@ -41,9 +41,9 @@ _MECHANISMS |= {"language_queries": "text queries vision", "vision_queries": "vi
 _PLACES = list(_MECHANISMS)
 _studentized_range = cache(partial(stats.studentized_range.ppf, 0.95))  # an integral, slow
 _LOOKS = {  # position within a row, marker, face, words
-    "hidden": (-0.25, "o", "white", "about the hidden layer"),
-    "hidden, same sources": (0.0, "D", "#b8d4ea", "the same, sources of concatenation"),
-    "answer": (0.25, "s", style.FAINT, "about the model's answer"),
+    "hidden": (-0.25, "o", "white", "hidden layer"),
+    "hidden, same sources": (0.0, "D", "#b8d4ea", "hidden layer, same sources"),
+    "answer": (0.25, "s", style.FAINT, "answer"),
 }
 _SHARES = ("contribution", "contribution_low", "contribution_high")
 _MORE = "unique_p note accuracy prior moved moved_once null_high null_q "
@@ -201,72 +201,62 @@ def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, 
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """By benchmark: shares by mechanism and seed, accuracies, and the effect of the mechanism."""
+    """By benchmark: shares of language by mechanism and seed, and how far the mechanism moves."""
     models, moved, published = (table[table["kind"] == k] for k in ("model", "moved", "published"))
     models = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     names = list(models["benchmark"].unique())
-    figure = style.page(5.0)
-    layout = {"squeeze": False, "sharey": "row", "sharex": "row", "height_ratios": (8, 4.5, 2.6)}
-    axes = figure.subplots(3, len(names), **layout)
-    for (shares, accuracy, effect), benchmark in zip(axes.T, names, strict=True):
+    figure = style.page(4.2)
+    layout = {"squeeze": False, "sharey": "row", "sharex": "row", "height_ratios": (8, 3)}
+    axes = figure.subplots(2, len(names), **layout)
+    for (shares, effect), benchmark in zip(axes.T, names, strict=True):
         rows = models[models["benchmark"] == benchmark]
-        shares.set_title(style.benchmark_name(benchmark))
+        ends = rows["accuracy"].min(), rows["accuracy"].max(), rows["prior"].iloc[0]
+        title = "accuracy {} to {},\nquestion alone {}".format(*map(words.number, ends))
+        title = f"{style.benchmark_name(benchmark)}\n{title}"
+        shares.set(title=title, xlabel="share of language $C_{language}$")
         _draw_shares(shares, rows)
-        accuracy.set(xlabel="accuracy", xlim=(0, 1.03))
-        prior, own = rows["prior"].iloc[0], rows[rows["target"] == "hidden"]
-        accuracy.axvspan(0, prior, color=style.NULL, alpha=0.6, linewidth=0)
-        y = list(map(_PLACES.index, own["model"]))
-        style.points(accuracy, own["accuracy"], y, "o", markersize=2.8)
         _draw_effect(effect, moved[moved["benchmark"] == benchmark], published)
-    for ax in axes[:2, 0]:
-        ax.set_yticks(range(len(_MECHANISMS)), _MECHANISMS.values())
-        ax.set_ylim(len(_MECHANISMS) - 0.5, -0.5)
-    axes[0, 0].set_xlim(-0.03, 1.03)
-    axes[2, 0].set_yticks(range(len(_LOOKS)), [name.removeprefix("hidden, ") for name in _LOOKS])
-    axes[2, 0].set(ylim=(len(_LOOKS) - 0.4, -0.6), xlim=(0, None))
-    entries = ((words, marker, face) for _, marker, face, words in _LOOKS.values())
+    axes[0, 0].set_yticks(range(len(_MECHANISMS)), _MECHANISMS.values())
+    axes[0, 0].set(ylim=(len(_MECHANISMS) - 0.5, -0.5), xlim=(-0.03, 1.03))
+    axes[1, 0].set_yticks(range(len(_LOOKS)), [text for *_, text in _LOOKS.values()])
+    most = np.nanmax(style.floats(table, "moved", "null_high"))
+    axes[1, 0].set(ylim=(len(_LOOKS) - 0.4, -0.6), xlim=(0, 2.2 * most))
+    entries = ((f"about the {text}", marker, face) for _, marker, face, text in _LOOKS.values())
     handles = style.marker_handles(entries, markersize=4)
-    mean = style.handle("mean", marker="|", markersize=8, color=style.INK)
-    handles += [mean, style.null_handle("null")]
-    figure.legend(handles=handles, loc="outside upper center", ncols=5)
-    handles = []
+    handles.append(style.handle("mean of the seeds", marker="|", markersize=8, color=style.INK))
+    handles.append(style.null_handle("mechanisms shuffled, 95 %"))
     for row in published.itertuples():
-        words = f"up to {row.moved:g} points, {row.model} on {row.benchmark} (grade {row.grade})"
-        line = {"color": style.OTHERS[0], "linestyle": "--"}
-        handles.append(style.handle(f"published: {words}", **line))
-    words, look = "one training of each: mean over seeds", {"marker": "x", "markersize": 4}
-    handles.append(style.handle(words, color=style.INK, **look))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+        text = f"published: up to {row.moved:g} points (grade {row.grade})"
+        handles.append(style.handle(text, color=style.OTHERS[0], linestyle="--"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
 
 
 def _draw_shares(ax: style.Axes, models: pd.DataFrame) -> None:
-    ax.set_xlabel("$C_{language}$")
     if models["contribution"].isna().all():
-        words = "not defined:\nno unique information\nabove its null"
-        ax.text(0.5, 0.5, words, transform=ax.transAxes, ha="center", va="center")
+        text = "not defined:\nno unique information\nabove its null"
+        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center")
     for (mechanism, target), rows in models.groupby(["model", "target"]):
         shift, marker, face, _ = _LOOKS[target]
         y = np.full(len(rows), _PLACES.index(mechanism) + shift)
-        values, low, high = style.floats(rows, *_SHARES)
-        ax.hlines(y, low, high, color=style.FAINT, linewidth=0.7, alpha=0.5)
+        values = style.floats(rows["contribution"])
         style.points(ax, values, y, marker, color=face, markersize=2.8, markeredgewidth=0.6)
         if np.isfinite(values).any():
             ax.plot(np.nanmean(values), y[0], "|", color=style.INK, markersize=9, zorder=6)
 
 
 def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
-    ax.set_xlabel("$C_{language}$ moved (points)")
+    """Movement beside its null, with q; its interval is in the table."""
+    ax.set_xlabel("range of the means (points)")
     for row, (target, (_, marker, face, _)) in enumerate(_LOOKS.items()):
         rows = moved[moved["target"] == target]
-        value, once, null = style.floats(rows, "moved", "moved_once", "null_high")
-        (low, high), y = style.floats(rows, "ci_low", "ci_high"), [row] * len(rows)
-        ax.barh(y, np.nan_to_num(null), 0.7, color=style.NULL, alpha=0.75)
-        ax.hlines(y, low, high, color=style.INK, linewidth=0.8)
-        style.points(ax, value, y, marker, color=face)
-        ax.plot(once, y, "x", color=style.INK, markersize=4)
-        if np.isnan(value).any():
-            place = {"transform": ax.get_yaxis_transform(), "ha": "center", "va": "center"}
-            ax.text(0.5, row, "not defined", **place)
+        value, null, q = style.floats(rows, "moved", "null_high", "null_q")
+        ax.barh([row] * len(rows), np.nan_to_num(null), 0.7, color=style.NULL, alpha=0.75)
+        style.points(ax, value, [row] * len(rows), marker, color=face)
+        clear, text = (q < 0.05).any(), "not defined: too few seeds"
+        if np.isfinite(value).any():
+            text = f"{value[0]:.0f} points, {words.p_value(q[0]).replace('p', 'q')}"
+        look = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
+        ax.text(0.99, row, text, fontsize=7, weight="bold" if clear else "normal", **look)
     for points in published["moved"].astype(float):
         ax.axvline(points, color=style.OTHERS[0], linestyle="--", linewidth=1)

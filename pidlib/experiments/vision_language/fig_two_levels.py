@@ -17,8 +17,17 @@ from scipy.stats import entropy
 
 from pidlib.benchmarks import micro
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import Extracted, Preset, Request, decision_profiles, extract_all, style
+from pidlib.experiments import (
+    Extracted,
+    Preset,
+    Request,
+    decision_profiles,
+    extract_all,
+    style,
+    words,
+)
 from pidlib.experiments.decision_profiles import CODES, ESTIMATION, embedding_codes, mode_profiles
+from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.tables import ATOMS, declare, validate
 from pidlib.extraction import SOURCES, Extraction
 
@@ -27,7 +36,8 @@ States = tuple[Sources, Sources] | None  # of the samples for codebooks, and to 
 # Sources and targets, in the order of the figure.
 _PATH = [(sources, "decision") for sources in ("samples", "states", "probe", "codes")]
 _PATH += [("codes", "state"), ("states", "state")]
-_SHOWN = {"synergy": -0.16, "unique_language": 0.16}  # atoms and their side of a step
+_NAMES = {"states": "drawn states", "probe": "linear probe"}
+_SHARES = ["value", "ci_low", "ci_high", "null_mean"]
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
 
 
@@ -107,33 +117,16 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Synergy and unique information of language as shares of the target's entropy, by step."""
-    models, benchmarks = list(table["model"].unique()), list(table["benchmark"].unique())
-    table = table.assign(bits=table["corrected_bits"].fillna(table["value_bits"]))
-    shares = ["bits", "ci_low", "ci_high", "null_mean"]
-    table[shares] = table[shares].div(table["target_bits"].where(table["target_bits"] > 0), axis=0)
-    ladder = by_step(table)
-    after = [x for x, label in enumerate(ladder) if label.startswith("states") and "$h$" in label]
-    layout = {"ylabel": "share of $H(Y)$", "sharex": True, "sharey": True}
-    figure, panels = style.benchmark_panels(benchmarks, 1.25, 1.4, **layout)
-    for benchmark, ax in panels.items():
-        for x in after[:1]:
-            ax.axvline(x - 0.5, color=style.FAINT, linewidth=0.6)
-        _draw_ladder(ax, [step[step["benchmark"] == benchmark] for step in ladder.values()], models)
-    look = {"rotation": 90, "va": "top", "ha": "center", "fontsize": 7.5}
-    for ax in list(panels.values())[-3:]:
-        ax.set_xticks(range(len(ladder)))
-        place = ax.get_subplotspec()
-        for x, label in enumerate(ladder):  # above an empty cell, without space of its own
-            text = ax.text(x, -0.06, label, transform=ax.get_xaxis_transform(), **look)
-            text.set_in_layout(place.is_last_row())
-    for ax in figure.axes:
-        ax.tick_params(labelbottom=False)
-    look = {"color": style.FAINT, "linewidth": 1, "linestyle": "-"}
-    total = style.handle("all four atoms, mean", drawstyle="steps-mid", **look)
-    handles = [*style.atom_points(list(_SHOWN)), total, style.null_handle("null")]
-    handles += style.model_handles(models)
-    figure.legend(handles=handles, loc="outside upper center", ncols=min(4 + len(models), 7))
+    """Synergy as a share of the target's entropy by step, where it falls the most."""
+    figure, panels = style.page(2.7), _falls(table)[:3]
+    _draw(figure, figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels)
+    return figure
+
+
+def column(table: pd.DataFrame) -> style.Figure:
+    """The two benchmarks whose synergy falls the most."""
+    figure, panels = style.column(4.1), _falls(table)[:2]
+    _draw(figure, figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0], panels)
     return figure
 
 
@@ -145,28 +138,51 @@ def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         decided = sources == "samples"
         named = rows.groupby("unimodal" if decided else "n_codes", dropna=False, sort=not decided)
         for key, step in named:
-            source = f"{key} codes" if sources == "codes" else sources
-            end = r"$\to\hat y$" if target == "decision" else rf"$\to {key}$ of $h$"
-            ladder[key if decided else f"{source} {end}"] = step
+            source = f"{key} codes" if sources == "codes" else _NAMES.get(sources)
+            end = "answer" if target == "decision" else f"state, {key} codes"
+            ladder[f"decisions, {key}" if decided else f"{source} → {end}"] = step
     return ladder
 
 
-def _draw_ladder(ax: style.Axes, ladder: list[pd.DataFrame], models: list[str]) -> None:
-    ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-    ax.tick_params(axis="x", length=0)
-    ax.set_xlim(-0.6, len(ladder) - 0.4)
-    width = 0.3 / len(models)
-    for x, step in enumerate(ladder):
-        if step.empty:
-            continue
-        total = step.groupby("model")["bits"].sum().mean()
-        ax.hlines(total, x - 0.42, x + 0.42, color=style.FAINT, linewidth=1, zorder=2)
-        for index, model in enumerate(models):
-            for atom, side in _SHOWN.items():
-                row = step[(step["model"] == model) & (step["atom"] == atom)]
-                place = [x + side + (index - (len(models) - 1) / 2) * width] * len(row)
-                color = style.COLORS[atom]
-                style.null_band(ax, place, row["null_mean"], width)
-                style.interval(ax, place, row["ci_low"], row["ci_high"], color=color)
-                look = {"color": color, "markersize": 2.6, "markeredgewidth": 0.3}
-                style.points(ax, place, row["bits"], style.MARKERS[index], **look)
+def _falls(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """Mean shares of synergy by step on synergy-driven benchmarks, the largest fall first."""
+    few = table["n_codes"].isna() | (table["n_codes"] == table["n_codes"].min())
+    names = table["benchmark"].unique()
+    driven = [name for name in names if benchmark_kind(name) == "synergy-driven"]
+    kept = few & table["benchmark"].isin(driven or names)
+    table = table[kept].assign(value=style.best)
+    entropy = table["target_bits"].where(table["target_bits"] > 0)
+    table[_SHARES] = table[_SHARES].astype(float).div(entropy.astype(float), axis=0)
+    panels = []
+    for name, rows in table.groupby("benchmark", sort=False):
+        parts = by_step(rows)
+        own = {k: part[part["atom"] == "synergy"] for k, part in parts.items()}
+        synergy = {k: part[_SHARES].mean() for k, part in own.items()}
+        total = {k: part["value"].sum() / part["model"].nunique() for k, part in parts.items()}
+        panel = pd.DataFrame(synergy).T.assign(total=total, null_low=0.0)
+        panel.index.name = style.benchmark_name(name)
+        panels.append(panel.rename(columns={"null_mean": "null_high"}))
+    return sorted(panels, key=lambda panel: panel["value"].diff().min())
+
+
+def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -> None:
+    labels = max((list(panel.index) for panel in panels), key=len)
+    y = np.arange(len(labels))
+    for ax, known in zip(axes, panels, strict=True):
+        panel, fall = known.reindex(labels), known["value"].diff().idxmin()
+        step = {"color": style.COLORS["synergy"], "alpha": 0.6, "baseline": None}
+        ax.stairs(panel["value"], np.arange(len(y) + 1) - 0.5, orientation="horizontal", **step)
+        style.forest(ax, y, panel, 0.7, color=style.COLORS["synergy"], edgecolors=style.INK, s=18)
+        style.points(ax, panel["total"], y, "|", markersize=7, markeredgewidth=1)
+        for label, row in known.iterrows():
+            weight = "bold" if label == fall else "normal"
+            look = {"va": "center", "fontsize": 7, "weight": weight}
+            ax.text(1.1, labels.index(label), words.interval(*row[_SHARES[:3]]), **look)
+        ax.set(title=known.index.name, xlim=(-0.06, 1.06), ylim=(len(y) - 0.5, -0.5))
+        ax.set_yticks(y, labels)
+        ax.grid(axis="x")
+    label = "share of $H(Y)$ that is synergy $S$; bold: largest fall"
+    figure.supxlabel(label, fontsize="medium")
+    total = style.handle("all four atoms", marker="|", markersize=7, color=style.INK)
+    handles = [*style.atom_points(["synergy"]), total, style.null_handle("null of $S$")]
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
