@@ -35,7 +35,7 @@ def tags(cell) -> list[str]:
 def lines(path: Path) -> list[str]:
     """What the checks of a notebook print when it is run from top to bottom."""
     notebook = nbformat.read(path, as_version=4)
-    NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(ROOT)}}).execute()
+    NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
     checks = [cell for cell in notebook.cells if "check" in tags(cell)]
     return ["".join(output.text for output in cell.outputs).strip() for cell in checks]
 

@@ -36,7 +36,7 @@ _QUESTIONS = {  # words, template and look
     "vision": ("black: “which way does the red (or blue) one move?”", "direction", _PLAIN),
 }
 _WORDS = {  # of the claims on an atom
-    "synergy": {"later_than_before": "$\\Delta$ late less $\\Delta$\nbefore"},
+    "synergy": {"later_than_before": "$\\Delta$ late − before:\n"},
     "unique_vision": {
         "vision_parts": r"$|\Delta U_v|$ before",
         "audio_parts": r"$|\Delta U_a|$ before",
