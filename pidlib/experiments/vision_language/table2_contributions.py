@@ -101,7 +101,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     label = r"share of language in the unique information, $C_\ell$ (%)"
     bar = figure.colorbar(image, ax=ax, fraction=0.025, pad=0.03, label=label)
     handles = [style.swatch("no share: neither unique atom detected", **hatched)]
-    handles.append(style.handle("slanted: interval contains 50 %"))
+    handles.append(style.handle("slanted: interval holds 50 %; rows by mean share"))
     for row in table[table["grade"].notna() & table["value_bits"].isna()].itertuples():
         ends = [100 * end for end in _language_shares(row)]
         x, y, width, kind, marker = (-0.8, -0.1), ends * 2, 1, "share", "_"
