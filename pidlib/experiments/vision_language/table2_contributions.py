@@ -92,13 +92,13 @@ def figure(table: pd.DataFrame) -> style.Figure:
     ax.set_xticks(columns, map(style.benchmark_name, matrix.columns), **slanted)
     ax.set_yticks(rows, map(style.model_name, matrix.index), fontsize=6.5)
     counts = [int(each.sum(axis=None)) for each in (low > 0.5, high < 0.5, low.notna())]
-    title = "The question leads in {} of {} shares, the picture in {} (interval beyond 50 %)"
+    title = "Unique information: question leads in {} of {} shares, picture in {} (beyond 50 %)"
     ax.set_title(title.format(counts[0], counts[2], counts[1]))
     ax.invert_yaxis()
     ax.tick_params(length=0)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
-    label = r"share of language in the unique information, $C_\ell$ (%)"
+    label = r"share of language, $C_\ell$ (%)"
     bar = figure.colorbar(image, ax=ax, fraction=0.025, pad=0.03, label=label)
     handles = [style.swatch("no share: neither unique atom detected", **hatched)]
     handles.append(style.handle("slanted: interval holds 50 %; rows by mean share"))
