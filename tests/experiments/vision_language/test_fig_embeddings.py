@@ -1,5 +1,6 @@
 """Embeddings after the last block and after every block, and their figures."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
