@@ -48,12 +48,7 @@ _SOURCES = {"vision": "picture", "language": "caption", "audio": "voice"}
 _TARGETS = {"category": "category of the picture", "spoken": "language spoken"}
 _TARGETS |= {"match": "one picture or two?"}
 _KINDS = {"probe": "linear probes", "codes": "$k$-means codes"}
-# Marker, label and offset of each control, in widths of a bar.
-_CONTROLS = {
-    "mismatched": ("o", "first source of another", -0.05),
-    "shuffled": ("D", "target shuffled once", 0.12),
-}
-_FADED = 0.3  # opacity of a bar that permutations reach
+LEVEL = 0.05  # of significance
 
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
@@ -180,17 +175,15 @@ def _information(labels: np.ndarray, y: np.ndarray) -> float:
 
 
 def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """Corrected atoms by labels (rows) and target (columns); faded if permutations reach them."""
+    """Corrected atoms by labels (rows) and target (columns); hollow if permutations reach them."""
     table = measured["fig_stamps"]
-    keys = ("source_a", "source_b", "given")
-    first, second, given = (table[column].map(_SOURCES) for column in keys)
-    table = table.assign(pair=first + (", " + second + ",\ngiven " + given).fillna(",\n" + second))
+    table = table[table["given"].isna() & (table["pairing"] == "matched")]
+    first, second = (table[column].map(_SOURCES) for column in ("source_a", "source_b"))
+    table = table.assign(pair=first + ", " + second)
     kinds = [kind for kind in _KINDS if kind in set(table["unimodal"])]
     pairs = table.groupby("benchmark", sort=False)["pair"].unique().to_dict()
-    figure = style.page(1.35 * len(kinds) + 0.9)
-    shared = {"squeeze": False, "sharex": "col", "sharey": "row"}
-    shared["width_ratios"] = [*map(len, pairs.values())]
-    axes = figure.subplots(len(kinds), len(pairs), **shared)
+    figure = style.page(1.3 * len(kinds) + 0.9)
+    axes = figure.subplots(len(kinds), len(pairs), squeeze=False, sharex="col", sharey=True)
     for column, (target, names) in zip(axes.T, pairs.items(), strict=True):
         rows = table[table["benchmark"] == target]
         for kind, ax in zip(kinds, column, strict=True):
@@ -200,31 +193,35 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
     for kind, ax in zip(kinds, axes[:, 0], strict=True):
         ax.set_ylabel(f"{_KINDS[kind]}\nbits")
     atoms = [atom for atom in style.SYMBOLS if atom in set(table["atom"])]
-    faded = style.swatch("faded: $p > .05$", color=style.INK, alpha=_FADED, linewidth=0)
-    handles = [*style.atom_handles(atoms), style.null_handle("null: shuffled"), faded]
-    controls = ((name, marker, "white") for marker, name, _ in _CONTROLS.values())
-    handles += style.marker_handles(controls, markersize=2.6)
-    figure.legend(handles=handles, loc="outside upper center", ncols=5)
+    hollow = style.swatch("hollow: $p > .05$", facecolor="white", edgecolor=style.INK)
+    null = style.handle("null: target shuffled", color=style.INK, linestyle=":", linewidth=1.2)
+    handles = [*style.atom_handles(atoms), hollow, null]
+    axes[0, 0].margins(y=0.12)  # room for numbers
+    figure.legend(handles=handles, loc="outside upper center", ncols=4)
     return figure
 
 
 def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> None:
+    """Draw bars with intervals, dotted nulls, and numbers of what is detected."""
     width = 0.8 / 4  # four bars take this share of a pair's space
     for center, pair in enumerate(pairs):
         group = rows[rows["pair"] == pair]
         for index, atom in enumerate(group["atom"].unique()):
             x = center + (index - 1.5) * width
-            values = group[group["atom"] == atom].set_index("pairing")
-            bar = values.loc[["matched"]]
-            opacity = 1 if bar["null_p"].fillna(1).item() <= 0.05 else _FADED
-            height = bar["corrected_bits"].astype(float)
-            style.bars(ax, [x], height, atom, 0.92 * width, alpha=opacity)
-            style.interval(ax, [x - 0.3 * width], bar["ci_low"], bar["ci_high"])
-            style.null_band(ax, [x + 0.32 * width], bar["null_mean"], 0.28 * width)
-            for control, (marker, _, offset) in _CONTROLS.items():
-                if control in values.index:
-                    height = values.loc[[control], "corrected_bits"]
-                    style.points(ax, [x + offset * width], height, marker, markersize=2.2)
+            bar, color = group[group["atom"] == atom].iloc[0], style.COLORS[atom]
+            bits, low, high = style.floats(bar[["corrected_bits", "ci_low", "ci_high"]])
+            detected = bar["null_p"] <= LEVEL
+            look = {} if detected else {"color": "white", "edgecolor": color, "linewidth": 1}
+            style.bars(ax, [x], [bits], atom, 0.9 * width, **look)
+            style.interval(ax, [x], [low], [high])
+            edges, dotted = (x - width / 2, x + width / 2), {"linestyle": ":", "linewidth": 1.2}
+            ax.hlines(bar["null_mean"], *edges, color=style.INK, zorder=3, **dotted)
+            place, top = (
+                {"ha": "center", "va": "bottom", "fontsize": 7},
+                max(0, np.nan_to_num(high)),
+            )
+            if np.isnan(bits) or (detected and bits > style.LEAST_BITS):
+                ax.text(x, top + 0.04, "none" if np.isnan(bits) else f"{bits:.2f}", **place)
     ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
     ax.set_xticks(range(len(pairs)), pairs)
     ax.tick_params(axis="x", length=0)

@@ -51,7 +51,6 @@ COLUMNS = declare(
     f"kind law n_samples {_ESTIMATED} rejected n_repeats seed {COMPUTED}",
     required=f"kind law n_samples {_ESTIMATED} n_repeats seed {COMPUTED}",
 )
-_DOTTED = {"linestyle": ":", "markerfacecolor": "white"}  # of the bootstrap
 _answer_laws = cache(laws.answer_laws)
 
 
@@ -209,86 +208,74 @@ def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Coverage against the number of samples, by kind and law; below each level, rejections."""
-    figure = style.page(8.4, layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.1, rect=(0, 0, 1, 0.98))  # room for headings
-    axes = figure.subplots(len(KINDS) + 2, len(laws.answer_laws()), sharex=True, sharey="row")
-    for kind, row in zip(KINDS, axes[[0, 1, 3]], strict=True):
-        shown = table[table["kind"] == kind]
-        for ax, law in zip(row, law_names(kind), strict=True):
-            rows = shown[shown["law"] == law]  # none where the cells are not made yet
-            ax.axhspan(*BAND, color=style.NULL, alpha=0.6, linewidth=0, zorder=0)
-            ax.axhline(0.95, color=style.FAINT, linewidth=0.6, zorder=1)
+    """Coverage by law, a row of panels per kind and a column per size; right, false detections."""
+    sizes = sorted(table["n_samples"].unique())
+    figure = style.page(5.6)
+    axes = figure.subplots(len(KINDS), len(sizes) + 1, sharex="col", sharey="row")
+    tested = _tested(table)
+    for kind, (*row, last) in zip(KINDS, axes, strict=True):
+        names, shown = law_names(kind), table[table["kind"] == kind]
+        for n, ax in zip(sizes, row, strict=True):
+            ax.axvspan(*BAND, color=style.NULL, linewidth=0, zorder=0)
             for estimator in ESTIMATORS[kind][::-1]:
-                _lines(ax, rows[rows["estimator"] == estimator], "coverage", estimator)
-            ax.set_title(law, fontsize=7.5)
-        _head(row[0], f"{WORDS[kind]}: {summary(shown)}", 17)
-        row[0].set_ylabel("coverage")
-        for ax in row:  # widen the shares near 1
-            ax.set_yscale("function", functions=(lambda share: share**3, np.cbrt))
-            ax.set_yticks([0, 0.6, 0.8, 0.95], ["0", ".60", ".80", ".95"])
-            ax.set_ylim(-0.35, 1.02)
-    tested, sizes = _tested(table), sorted(table["n_samples"].unique())
-    for kinds, row in ((KINDS[:2], axes[2]), (KINDS[2:], axes[4])):
-        for kind, (ax, law) in product(kinds, zip(row, law_names(kinds[0]), strict=True)):
-            rows = tested[(tested["kind"] == kind) & (tested["law"] == law)]
-            is_zero, pale = rows["truth_bits"].abs() <= TOLERANCE, {"alpha": 0.45}
-            for part, estimator in ((rows[~is_zero], "bootstrap"), (rows[is_zero], "halves")):
-                _lines(ax, part, "rejected", estimator, **pale if kind == "resampled" else {})
-        words = "Codes" if len(kinds) == 1 else "Decisions, unique atoms (pale: resampled)"
-        shown = tested[tested["kind"].isin(kinds)]
-        _head(row[0], f"{words}: p-values up to .05; {_type_one(shown)}", 4)
-        row[0].set_ylabel("rejected")
-    for ax in axes[[2, 4]].flat:  # widen the shares near 0
-        ax.axhline(0.05, color=style.INK, linewidth=0.7, zorder=1)
-        ax.set_yscale("function", functions=(lambda share: np.sqrt(share.clip(0)), np.square))
-        ax.set_yticks([0, 0.05, 0.25, 1], ["0", ".05", ".25", "1"])
-        ax.set_ylim(0, 1.04)
-    for ax in axes[-1]:
-        ax.set_xscale("log", base=2)
-        ax.set_xticks(sizes, [f"{n:,}" for n in sizes])
-        ax.set(xlim=(min(sizes) * 0.6, max(sizes) * 1.7), xlabel="samples $n$")
-        ax.minorticks_off()
-    look = {"marker": "o", "markersize": 3, "color": style.INK, "linewidth": 0.9}
-    handles = [
-        *style.atom_lines(style.MARKERS),
-        style.handle("as reported; rejected: truth 0", linestyle="-", **look),
-        style.handle("bootstrap; rejected: truth above 0", **look, **_DOTTED),
-        style.swatch(" to ".join(map(_short, BAND)), facecolor=style.NULL, alpha=0.6),
-    ]
+                chosen = (shown["estimator"] == estimator) & (shown["n_samples"] == n)
+                _dots(ax, shown[chosen], "coverage", names, estimator == "bootstrap")
+            _name_empty(ax, names, shown.loc[shown["n_samples"] == n, "law"], "not measured")
+        zero = tested[(tested["kind"] == kind) & (tested["truth_bits"].abs() <= TOLERANCE)]
+        _dots(last, zero, "rejected", names)
+        last.axvline(0.05, color=style.INK, linewidth=0.7, zorder=1)
+        _name_empty(last, names, zero["law"], "no truth is 0")
+        row[0].set_yticks(range(len(names)), names)
+        row[0].set_ylim(len(names) - 0.4, -0.6)
+        words = f"{WORDS[kind]}: {summary(shown)}; {_type_one(zero)}"
+        place = {"xytext": (0, 4), "textcoords": "offset points"}  # across the columns
+        row[0].annotate(words, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
+    for n, ax in zip(sizes, axes[-1], strict=False):
+        ax.set(xlabel=f"coverage, $n$ = {n:,}", xlim=(-0.04, 1.04))
+    axes[-1, -1].set(xlabel="false detections, any $n$", xlim=(-0.01, 0.21))
+    marked = ("reported interval", "o", style.INK), ("bootstrap", "o", "white")
+    handles = [*style.atom_points(ATOMS), *style.marker_handles(marked)]
+    band = " to ".join(map(_short, BAND))
+    handles.append(style.swatch(f"coverage {band}", facecolor=style.NULL))
+    handles.append(style.handle("level .05", linestyle="-", color=style.INK, linewidth=0.7))
     figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    figure.get_layout_engine().set(h_pad=0.12, rect=(0, 0, 1, 0.97))  # room for headings
     return figure
 
 
-def _head(ax: style.Axes, text: str, height: int) -> None:
-    """A heading of a row of panels, some points above the first."""
-    place = {"xytext": (0, height), "textcoords": "offset points"}
-    ax.annotate(text, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
+def _dots(
+    ax: style.Axes, rows: pd.DataFrame, column: str, names: list[str], hollow: bool = False
+) -> None:
+    """A dot per row at the height of its law, above each other by atom."""
+    for number, atom in enumerate(ATOMS):
+        shown, color = rows[rows["atom"] == atom], style.COLORS[atom]
+        if shown.empty:  # an empty unclipped line has no place in the layout
+            continue
+        y = style.floats([names.index(law) for law in shown["law"]]) + 0.2 * (number - 1.5)
+        look = {"color": "white" if hollow else color, "markeredgecolor": color, "markersize": 3}
+        style.points(ax, style.floats(shown[column]), y, "o", **look)
+        if column == "coverage" and not hollow:
+            ends = style.floats(shown, "coverage_low", "coverage_high")
+            ax.hlines(y, *ends, color=color, linewidth=0.6)
 
 
-def _lines(ax: style.Axes, rows: pd.DataFrame, column: str, estimator: str, **look: float) -> None:
-    """A line per atom with its marker; hollow and dotted for `bootstrap`."""
-    look |= {"markersize": 2.6, "linewidth": 0.8, "zorder": 3}
-    look |= _DOTTED if estimator == "bootstrap" else {}
-    for number, (atom, marker) in enumerate(zip(ATOMS, style.MARKERS, strict=False)):
-        shown, color = rows[rows["atom"] == atom].sort_values("n_samples"), style.COLORS[atom]
-        n = style.floats(shown["n_samples"]) * 1.12 ** (number - 1.5)
-        ax.plot(n, style.floats(shown[column]), color=color, marker=marker, **look)
-        if column == "coverage" and estimator != "bootstrap":
-            ends = shown["coverage_low"], shown["coverage_high"]
-            style.interval(ax, n, *ends, color=color, linewidth=0.6, alpha=0.6, zorder=2)
+def _name_empty(ax: style.Axes, names: list[str], measured: pd.Series, words: str) -> None:
+    """Say why the rows of some laws are empty."""
+    ax.grid(visible=False)
+    place = {"ha": "center", "va": "center", "fontsize": 6.5, "color": style.FAINT}
+    for y, law in enumerate(names):
+        if law not in set(measured):
+            ax.text(0.6, y, words, transform=ax.get_yaxis_transform(), **place)
 
 
 def summary(table: pd.DataFrame) -> str:
-    """How many atoms of cells have a coverage of at least .90, and the worst, by estimator."""
+    """How many atoms of cells have a coverage of at least .90, by estimator; the worst reported."""
     texts = []
     for estimator, rows in table.groupby("estimator", sort=False):
-        enough, worst = (rows["coverage"] >= BAND[0]).sum(), rows.loc[rows["coverage"].idxmin()]
-        by = "" if estimator == "codes" else f" by {estimator}"
-        where = f"{style.SYMBOLS[worst['atom']]}, {worst['law']}, {worst['n_samples']}"
-        text = f"at least .90 in {enough} of {len(rows)}{by}, worst {_short(worst['coverage'])}"
-        texts.append(text if estimator == "bootstrap" else f"{text} ({where})")
-    return "; ".join(texts).replace("; at least .90 in", ";")
+        share = f"{(rows['coverage'] >= BAND[0]).sum()} of {len(rows)}"
+        reported = f"at least .90 in {share}, worst {_short(rows['coverage'].min())}"
+        texts.append(f"bootstrap: {share}" if estimator == "bootstrap" else reported)
+    return "; ".join(texts)
 
 
 def _tested(table: pd.DataFrame) -> pd.DataFrame:
@@ -297,14 +284,11 @@ def _tested(table: pd.DataFrame) -> pd.DataFrame:
     return table[used & table["rejected"].notna()]
 
 
-def _type_one(tested: pd.DataFrame) -> str:
-    zero = tested[tested["truth_bits"].abs() <= TOLERANCE]
+def _type_one(zero: pd.DataFrame) -> str:
     if zero.empty:
-        return "where no truth is 0"
-    worst = zero.loc[zero["rejected"].idxmax()]
-    where = f"{style.SYMBOLS[worst['atom']]}, {worst['law']}, {worst['n_samples']}"
-    mean = _short(zero["rejected"].mean())
-    return f"where the truth is 0, {mean} on average, at most {_short(worst['rejected'])} ({where})"
+        return "no truth is 0"
+    mean, most = _short(zero["rejected"].mean()), _short(zero["rejected"].max())
+    return f"false detections: mean {mean}, at most {most}"
 
 
 def _short(share: float) -> str:

@@ -4,7 +4,7 @@ A definition of redundancy is one number, see `variants`. Where the smaller uniq
 zero, BROJA is MMI: the informations of each source and of both say as much.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -130,30 +130,25 @@ def _correlations(preset: Preset, models: pd.DataFrame, decisions: pd.DataFrame)
 
 
 _LOOKS = {
-    "broja": ("o", style.INK, "BROJA"),
-    "mmi": ("D", "white", "MMI"),
-    "i_min": ("^", style.OTHERS[1], r"$I_{\min}$"),
-    "ccs": ("s", style.OTHERS[0], r"$I_{\mathrm{ccs}}$"),
-    "dep": ("v", style.OTHERS[3], r"$I_{\mathrm{dep}}$"),
+    "broja": ("o", style.INK, "BROJA", -0.25),
+    "mmi": ("D", "white", "MMI", 0),
+    "i_min": ("^", style.OTHERS[1], r"$I_{\min}$", 0.25),
+    "ccs": ("s", style.OTHERS[0], r"$I_{\mathrm{ccs}}$", 0),
+    "dep": ("v", style.OTHERS[3], r"$I_{\mathrm{dep}}$", 0),
 }
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """Distances of redundancies from BROJA above; below what the definitions agree on."""
-    table, conclusions = tables["fig_definitions"], tables["fig_definitions_conclusions"]
-    result = style.page(5.4)
-    above, below = result.subfigures(2, 1, height_ratios=(1, 1.05))
-    names = table["kind"].mask(table["kind"] == "decisions", table["procedure"])
-    panels = list(table.groupby(names, sort=False))
-    axes = above.subplots(1, len(panels), sharey=True)
-    for ax, (name, rows) in zip(axes, panels, strict=True):
-        _draw_distances(ax, rows)
-        ax.set_title(name)
-    axes[0].set_ylabel("$R$ minus $R$ of BROJA (bits)")
-    above.supxlabel("smaller unique atom of BROJA (bits)", fontsize="medium")
-    _draw_conclusions(below.subplots(1, 4, sharey=True), conclusions)
-    entries = ((words, marker, color) for marker, color, words in _LOOKS.values())
-    result.legend(handles=style.marker_handles(entries), loc="outside upper center", ncols=5)
+    """Distances of redundancies from BROJA left; then two conclusions by definition and mode."""
+    result = style.page(3.1)
+    left, *axes = result.subplots(1, 3, width_ratios=(1.25, 1, 1))
+    _draw_distances(left, tables["fig_definitions"])
+    _draw_conclusions(axes, tables["fig_definitions_conclusions"])
+    entries = ((words, marker, color) for marker, color, words, _ in _LOOKS.values())
+    handles = style.marker_handles(entries)
+    handles.append(style.handle("one benchmark", marker=".", color=style.FAINT, markersize=4))
+    handles.append(style.handle("95 % interval", linestyle="-", linewidth=0.8, color=style.INK))
+    result.legend(handles=handles, loc="outside upper center", ncols=len(handles))
     return result
 
 
@@ -161,41 +156,44 @@ def _draw_distances(ax: style.Axes, rows: pd.DataFrame) -> None:
     """R of each definition beyond that of BROJA; on the diagonal is MMI."""
     broja = style.floats(rows["broja_bits"])
     smaller = style.floats(rows["mmi_bits"]) - broja
-    ax.axline((0, 0), slope=1, color=style.NULL, linewidth=0.8, zorder=0)
+    ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=0)
     ax.axhline(0, color=style.FAINT, linewidth=0.6, zorder=1)
-    for name, (marker, color, _) in _LOOKS.items():
+    for name, (marker, color, *_) in _LOOKS.items():
         values = style.floats(rows[f"{name}_bits"]) - broja
         if name != "broja" and not np.isnan(values).all():
             look = {"color": color, "markeredgecolor": style.INK, "markeredgewidth": 0.4}
             ax.plot(smaller, values, marker, markersize=3, alpha=0.75, zorder=2, **look)
-    notable = int((smaller > NOTABLE).sum())
-    words = f"above {NOTABLE} bits:\n{notable} of {len(rows)}"
-    ax.text(0.97, 0.03, words, ha="right", va="bottom", fontsize=7, transform=ax.transAxes)
-    ax.set_xlim(-0.05, max(0.5, 1.08 * smaller.max()))
+    same = int((smaller <= NOTABLE).sum())
+    title = f"MMI is BROJA within {NOTABLE:g} bits\nin {same} of {len(rows)} decompositions"
+    ax.set(title=title, xlabel="smaller unique atom of BROJA (bits)")
+    ax.set_ylabel("$R$ minus $R$ of BROJA (bits)")
     ax.grid(visible=False)
 
 
-def _draw_conclusions(axes: np.ndarray, table: pd.DataFrame) -> None:
-    """A panel for each conclusion: benchmarks as dots, their mean as a marker by definition."""
+def _draw_conclusions(axes: Sequence[style.Axes], table: pd.DataFrame) -> None:
+    """A panel for each conclusion: benchmarks as dots, their mean with its number."""
     procedures = list(table["procedure"].unique())
-    cells = dict(list(table.groupby(["conclusion", "quantity", "outcome"])))
-    leading = table[table["conclusion"] == "leading atom"]
+    leading = table["conclusion"] == "leading atom"
+    ranked = (table["quantity"] == "synergy") & (table["outcome"] == "delta_vision")
     panels = {
-        "same leading atom": (leading[leading["definition"] != "broja"], "share"),
-        "models ranked by $S$": (cells["ranking of models", "synergy", "broja"], "rho"),
-        "models ranked by $R$": (cells["ranking of models", "redundancy", "broja"], "rho"),
-        r"$S$ with $\Delta_v$": (cells["rank correlation", "synergy", "delta_vision"], "rho"),
+        "Same largest atom as\nby BROJA": (leading & (table["definition"] != "broja"), "share"),
+        "$S$ ranks models by the\naccuracy lost without picture": (ranked, "rho"),
     }
-    shifts = zip(variants.DEFINITIONS, (-0.25, 0, 0.25), strict=True)
-    looks = {name: (*_LOOKS[name][:2], shift) for name, shift in shifts}
-    for ax, (title, (rows, column)) in zip(axes, panels.items(), strict=True):
+    looks = {name: (*_LOOKS[name][:2], _LOOKS[name][-1]) for name in variants.DEFINITIONS}
+    for ax, (title, (chosen, column)) in zip(axes, panels.items(), strict=True):
+        rows = table[chosen]
         single = rows[~rows["benchmark"].str.startswith("mean of")]
         y = variants.heights(single, procedures, looks)
         look = {"color": style.FAINT, "markersize": 3.5, "markeredgewidth": 0, "zorder": 1}
         ax.plot(style.floats(single[column]), y, ".", **look)
         means = rows[rows["benchmark"] == population.ALL]  # none for a single benchmark
-        variants.draw_rows(ax, single if means.empty else means, column, procedures, looks)
+        means = single if means.empty else means
+        variants.draw_rows(ax, means, column, procedures, looks)
+        values = style.floats(means[column])
+        for y, value in zip(variants.heights(means, procedures, looks), values, strict=True):
+            text, place = "" if np.isnan(value) else f"{value:.2f}", ax.get_yaxis_transform()
+            ax.text(1.02, y, text.replace("-", "−"), va="center", fontsize=7, transform=place)
         label = r"rank correlation $\rho$" if column == "rho" else "share of models"
         ax.set(title=title, xlabel=label, xlim=(-0.02 if column == "share" else -1.05, 1.05))
-        ax.axvline(0, color=style.NULL, linewidth=0.8, zorder=0)
-    axes[0].set_yticks(range(len(procedures)), procedures)
+        ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)
+        ax.set_yticks(range(len(procedures)), procedures if ax is axes[0] else [])

@@ -13,7 +13,7 @@ from pidlib.experiments import ATOMS, Preset, extract_all, style, validate
 from pidlib.experiments.decision_profiles import CODES, ESTIMATION, embedding_codes
 from pidlib.experiments.vision_language import fig_embeddings
 
-LEVEL = 0.05  # of significance
+N_SHOWN = 4  # benchmarks: those of which an atom changes most
 COLUMNS = ATOMS
 requests = fig_embeddings.requests
 
@@ -36,28 +36,35 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Corrected atoms against the relative depth of the block; filled markers are significant."""
-    models = list(table["model"].unique())
-    figure, panels = style.benchmark_panels(table["benchmark"].unique(), xlabel="relative depth")
-    lines = table.sort_values("layer", kind="stable").groupby(["benchmark", "model", "atom"])
-    cells = product(panels.items(), enumerate(models), style.VISION_LANGUAGE)
-    for (benchmark, ax), (index, model), atom in cells:
-        rows, color = lines.get_group((benchmark, model, atom)), style.COLORS[atom]
-        x = (rows["layer"].to_numpy(float) + 1) / (rows["layer"].max() + 1)
-        x += 0.012 * (index - (len(models) - 1) / 2)
-        value = style.floats(rows["corrected_bits"])
-        significant = (rows["null_p"] <= LEVEL).to_numpy(bool, na_value=False)
-        ax.plot(x, value, color=color, linewidth=0.9, zorder=2)
-        style.interval(ax, x, rows["ci_low"], rows["ci_high"], color=color, linewidth=0.6)
-        look = {"markeredgecolor": color, "markersize": 2.8, "zorder": 3}
-        for chosen, face in ((significant, color), (~significant, "white")):
-            ax.plot(x[chosen], value[chosen], style.MARKERS[index], color=face, **look)
-    for ax in panels.values():
+    """Atoms by relative depth, means over models with their range, where they change most."""
+    keys = ["benchmark", "atom", "model"]
+    depth = (table["layer"] + 1) / (table.groupby("model")["layer"].transform("max") + 1)
+    rows = table.assign(depth=depth.astype(float), bits=table["corrected_bits"].astype(float))
+    bits = rows.pivot(index="depth", columns=keys, values="bits")
+    bits = bits.interpolate("index", limit_area="inside").sort_index(axis=1)
+    means = bits.T.groupby(level=["benchmark", "atom"]).mean().T
+    moved = (means.iloc[-1] - means.iloc[0]).abs().groupby("benchmark").max()
+    chosen = moved.sort_values(ascending=False, kind="stable").index[:N_SHOWN]
+    figure = style.page(2.6)
+    axes = figure.subplots(1, len(chosen), sharey=True, squeeze=False)[0]
+    for (benchmark, ax), atom in product(zip(chosen, axes, strict=True), style.VISION_LANGUAGE):
+        cells, color = bits[benchmark, atom], style.COLORS[atom]
+        look = {"color": color, "linewidth": 0}
+        ax.fill_between(cells.index, cells.min(axis=1), cells.max(axis=1), alpha=0.25, **look)
+        ax.plot(cells.index, cells.mean(axis=1), color=color, marker="o", markersize=2.6)
+        ax.set(title=style.benchmark_name(benchmark), xlabel="relative depth", xlim=(0, 1.06))
         ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-        ax.set_xlim(0, 1.06)
-    filled = ("clears its null", "o", style.FAINT), ("does not", "o", "white")
-    filled = style.marker_handles(filled, markersize=3.4, markeredgecolor=style.FAINT)
-    figure.legend(handles=style.atom_lines(), loc="outside upper center", ncols=4)
-    handles = [*style.model_handles(models), *filled]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 5))
+    axes[0].set_ylabel("bits, corrected for bias")
+    ends = rows.sort_values("layer", kind="stable").groupby(keys, sort=False)[["ci_low", "ci_high"]]
+    first, last = ends.first(), ends.last()
+    rises = (last["ci_low"] > first["ci_high"]).groupby("atom").sum()
+    falls = (last["ci_high"] < first["ci_low"]).groupby("atom").sum()
+    handles = style.atom_lines()
+    for atom, handle in zip(style.VISION_LANGUAGE, handles, strict=True):
+        n = len(first.xs(atom, level="atom"))
+        words = f"rises in {rises[atom]}, falls in {falls[atom]} of {n}"
+        handle.set_label(f"{handle.get_label()}: {words}")
+    handles.append(style.swatch("range over models", facecolor=style.FAINT, alpha=0.4, linewidth=0))
+    handles.append(style.handle("rises, falls: clearly, first block to last"))
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure

@@ -11,10 +11,11 @@ import pandas as pd
 from pidlib._common import fingerprint
 from pidlib.experiments import ATOMS, Preset, Request, booktabs, extract_all, style, validate
 from pidlib.experiments import decision_profiles as profiles
-from pidlib.experiments.vision_language.panels import compare
+from pidlib.experiments.words import largest, share
 from pidlib.extraction import SOURCES
 
 COLUMNS = ATOMS
+_TITLES = {"exact": "Codes", "Gaussian": "Covariance"}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -40,12 +41,42 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Atoms corrected for sampling bias as bars, plug-in values as markers."""
-    table = table[table["estimator"] == "exact"]
-    # the interval is of the corrected value
-    plug_in = table.assign(corrected_bits=np.nan, ci_low=np.nan, ci_high=np.nan)
-    words = "bars: corrected for bias; markers: plug-in", "null of plug-in: shuffled"
-    return compare(table.assign(bits=table["corrected_bits"]), plug_in, *words)
+    """Atoms of codes and of covariances, means over models; how often each is clearly largest."""
+    benchmarks = list(table["benchmark"].unique())
+    result = style.page(0.31 * len(benchmarks) + 1.1)
+    axes = result.subplots(1, len(_TITLES), sharey=True)
+    leading = largest(table, ["benchmark", "model", "estimator"]).unstack("estimator")
+    leading = leading.reindex(columns=list(_TITLES))
+    known = leading.dropna()
+    texts = (
+        f"clear in {share(leading['exact'].notna())} cells",
+        (f"the same in {share(known['exact'] == known['Gaussian'])} cells clear in both"),
+    )
+    for ax, (estimator, title), text in zip(axes, _TITLES.items(), texts, strict=True):
+        rows = table[table["estimator"] == estimator]
+        for index, atom in enumerate(style.VISION_LANGUAGE):
+            group = rows[rows["atom"] == atom].groupby("benchmark")
+            bits = group["corrected_bits"].agg(["mean", "min", "max"]).reindex(benchmarks)
+            mean, low, high = style.floats(bits, "mean", "min", "max")
+            y, color = np.arange(len(benchmarks)) + 0.2 * (index - 1.5), style.COLORS[atom]
+            look = {"hatch": style.HATCHES[atom], "edgecolor": "white", "linewidth": 0}
+            ax.barh(y, mean, 0.2, color=color, **look)
+            ax.hlines(y, low, high, color=style.INK, linewidth=0.7, zorder=4)
+        for y, benchmark in enumerate(benchmarks):
+            atoms = leading.loc[benchmark, estimator].value_counts()
+            words = ", ".join(f"{style.SYMBOLS[atom]} {n}" for atom, n in atoms.items())
+            words = words or "none" if benchmark in set(rows["benchmark"]) else "constant"
+            ax.text(1.02, y, words, va="center", transform=ax.get_yaxis_transform(), fontsize=7)
+        ax.axvline(0, color=style.INK, linewidth=0.6)
+        ax.grid(visible=False, axis="y")
+        ax.set(title=f"{title}: largest atom\n{text}", xlabel="bits, mean over models")
+    axes[0].set_yticks(range(len(benchmarks)), map(style.benchmark_name, benchmarks))
+    axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
+    line = style.handle("range over models", linestyle="-", color=style.INK, linewidth=0.7)
+    words = style.handle(f"right: clearly largest in how many of {table['model'].nunique()}")
+    handles = [*style.atom_handles(), line, words]
+    result.legend(handles=handles, loc="outside upper center", ncols=3)
+    return result
 
 
 def latex(table: pd.DataFrame) -> str:

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import product
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -116,51 +115,74 @@ def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]
 
 
 _KEYS = ["benchmark", "model", "atom"]
-_OFFSETS = dict(zip(style.VISION_LANGUAGE, (-0.3, -0.1, 0.1, 0.3), strict=True))
-_PANELS = {"mask": "other mask $-$ noise", "absent modality": "masked $-$ resampled"}
-_PANELS |= {"listed options": "visible $-$ hidden"}
+REDRAWN, VISIBLE = "another draw", "visible options"
+_OFFSETS = dict(zip(style.VISION_LANGUAGE, (-0.24, -0.08, 0.08, 0.24), strict=True))
+_ROWS = {REDRAWN: "another draw of the noise", "mean": "mask: mean token, not noise"}
+_ROWS |= {"swapped": "mask: tokens of another sample", "resampled": "resampled, not masked"}
+_ROWS |= {"observational": "observational, not masked", VISIBLE: "options visible, not hidden"}
+
+
+def changes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Changes of atoms by each other mask, mode and pass: from noise, with options hidden."""
+    alone, other, listed = (table[table["study"] == name] for name in ("alone", "mask", "options"))
+    parts = {**dict(list(other.groupby("mask"))), **dict(list(alone.groupby("unimodal")))}
+    noise = parts.pop("masked")
+    hidden, *passes = (listed[listed["source_a"] == key] for key in VISION_PASSES)
+    named = {name: _difference(part, noise) for name, part in parts.items()}
+    passes = (_difference(part, hidden) for part in passes)
+    return named | dict(zip((REDRAWN, VISIBLE), passes, strict=True))
 
 
 def alternatives(table: pd.DataFrame) -> pd.DataFrame:
     """How far other passes are from noise, with options hidden; the share of intervals beyond 0."""
-    alone, other, listed = (table[table["study"] == name] for name in ("alone", "mask", "options"))
-    parts = {**dict(list(other.groupby("mask"))), **dict(list(alone.groupby("unimodal")))}
-    noise, rows = parts.pop("masked"), {}
-    hidden, *passes = (listed[listed["source_a"] == key] for key in VISION_PASSES)
-    parts |= dict(zip(("another draw", "visible options"), passes, strict=True))
-    for name, part in parts.items():
-        apart = _difference(part, noise if part["study"].ne("options").all() else hidden).dropna()
+    rows = {}
+    for name, apart in changes(table).items():
+        apart = apart.dropna()
         width, beyond = apart["high"] - apart["low"], (apart["low"] > 0) | (apart["high"] < 0)
         rows[name] = apart["difference"].abs().mean(), width.mean() / 2, beyond.mean(), len(apart)
     return pd.DataFrame(rows, ["difference_bits", "half_width_bits", "beyond", "n"]).T
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """The difference that each choice makes to each atom, a panel for each study."""
-    benchmarks, models = list(table["benchmark"].unique()), list(table["model"].unique())
-    result = style.page(0.4 * len(benchmarks) + 1.1)
-    axes = result.subplots(1, 3, sharey=True)
-    for ax, (title, label) in zip(axes, _PANELS.items(), strict=True):
-        ax.set_title(title)
-        ax.set_xlabel(f"{label} (bits)")
-        ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-        look = {"color": "#e4e4e4", "linewidth": 0.5, "transform": ax.get_yaxis_transform()}
-        ax.hlines(np.arange(len(benchmarks) - 1) + 0.5, 0, 1, **look)
-        ax.grid(visible=False)
-        ax.grid(visible=True, axis="x")
+    """The change that each choice makes: its mean size left, each atom's own right."""
+    effects, trained = alternatives(table), table[table["study"] == "estimator"]
+    exact = trained[trained["estimator"] == "exact"]
+    named = trained.groupby("epochs")
+    parts = {f"BATCH, {n} epochs, not exact": _difference(rows, exact) for n, rows in named}
+    made = changes(table)
+    parts |= {words: made[name] for name, words in _ROWS.items() if len(made.get(name, []))}
+    parts = dict(sorted(parts.items(), key=lambda part: part[1]["difference"].abs().mean()))
+    result = style.page(0.29 * len(parts) + 0.95)
+    axes = left, right = result.subplots(1, 2, sharey=True, width_ratios=(1, 1.25))
+    beyond = {_ROWS[name]: share for name, share in effects["beyond"].items()}
+    left.axvspan(0, effects.loc[REDRAWN, "difference_bits"], color=style.NULL, linewidth=0)
+    for y, (words, rows) in enumerate(parts.items()):
+        size = rows["difference"].abs().groupby(rows["benchmark"]).mean()
+        mean = rows["difference"].abs().mean()
+        left.hlines(y, size.min(), size.max(), color=style.INK, linewidth=0.9, zorder=2)
+        style.points(left, [mean], [y], "o", color=style.INK)
+        text = f"{mean:.2f} bits" + (f", {beyond[words]:.0%}" if words in beyond else "")
+        place = {"transform": right.get_yaxis_transform(), "va": "center", "fontsize": 7.5}
+        right.text(1.02, y, text.replace("%", " %"), **place)
+        means = rows.groupby(["atom", "benchmark"])["difference"].mean()
+        for atom, offset in _OFFSETS.items():
+            own, color = means[atom], style.COLORS[atom]
+            right.hlines(y + offset, own.min(), own.max(), color=color, linewidth=0.9, zorder=2)
+            style.points(right, [own.mean()], [y + offset], "o", color=color, markersize=3)
+    left.set(title="How much an atom changes, in the mean", xlabel="size of the change (bits)")
+    left.set(xlim=(0, None), ylim=(len(parts) - 0.5, -0.5))
+    right.set(title="Which atoms change", xlabel="change (bits)")
+    right.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
+    look = {"transform": right.get_yaxis_transform(), "va": "bottom", "fontsize": 7.5}
+    right.text(1.02, -0.75, "mean size; share of\nintervals without 0", **look)
+    left.set_yticks(range(len(parts)), parts)
+    for ax in axes:
+        ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
-    axes[0].set_yticks(range(len(benchmarks)), map(style.benchmark_name, benchmarks))
-    axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
-    alone, listed = (table[table["study"] == name] for name in ("alone", "options"))
-    masked, resampled = (alone[alone["unimodal"] == mode] for mode in ("masked", "resampled"))
-    hidden, noise, visible = (listed[listed["source_a"] == key] for key in VISION_PASSES)
-    panels = (masked, resampled, None), (visible, hidden, _difference(noise, hidden))
-    handles = [*style.model_handles(models), *_draw_masks(axes[0], table, benchmarks)]
-    for ax, (rows, reference, redrawn) in zip(axes[1:], panels, strict=True):
-        _draw_differences(ax, _difference(rows, reference), redrawn, benchmarks, models)
-    atoms = [*style.atom_points(), style.null_handle("another draw of the noise")]
-    result.legend(handles=atoms, loc="outside upper center", ncols=5, columnspacing=1)
-    result.legend(handles=handles, loc="outside lower center", ncols=3)
+    line = style.handle("range over benchmarks", linestyle="-", linewidth=0.9, color=style.INK)
+    null = style.null_handle("null: another draw of the noise")
+    handles = [*style.atom_points(), line, null]
+    result.legend(handles=handles, loc="outside upper center", ncols=3)
     return result
 
 
@@ -177,45 +199,3 @@ def _difference(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
         low=value - old - np.hypot(value - low, old_high - old),
         high=value - old + np.hypot(high - value, old - old_low),
     )
-
-
-def _draw_differences(
-    ax: style.Axes, rows: pd.DataFrame, redrawn: pd.DataFrame | None, names: list, models: list
-) -> None:
-    """Draw differences of atoms, in front of those that another draw of the noise makes."""
-    present = [model for model in models if model in set(rows["model"])]
-    redrawn = {} if redrawn is None else redrawn.set_index(_KEYS)["difference"]
-    height = 0.15 / len(present) if present else 0
-    for row in rows.itertuples():
-        offset = (present.index(row.model) - (len(present) - 1) / 2) * height
-        y = names.index(row.benchmark) + _OFFSETS[row.atom] + offset
-        width = redrawn.get((row.benchmark, row.model, row.atom), np.nan)
-        ax.barh(y, width, height, color=style.NULL, linewidth=0, zorder=1.5)
-        _draw_point(ax, row, y, style.MARKERS[models.index(row.model)])
-
-
-def _draw_masks(ax: style.Axes, table: pd.DataFrame, benchmarks: list[str]) -> list[style.Artist]:
-    """Draw the mean and range over models of each mask; return legend entries with its effect."""
-    noise = table[(table["study"] == "alone") & (table["unimodal"] == "masked")]
-    other, effects = table[table["study"] == "mask"], alternatives(table)
-    handles = []
-    for index, (mask, part) in enumerate(other.groupby("mask")):
-        face = None if index else "white"
-        cells = _difference(part, noise).groupby(["benchmark", "atom"], sort=False)["difference"]
-        for row in cells.agg(difference="mean", low="min", high="max").reset_index().itertuples():
-            y = benchmarks.index(row.benchmark) + _OFFSETS[row.atom] + (index - 0.5) * 0.09
-            _draw_point(ax, row, y, "o", face)
-        bits, _, beyond, _ = effects.loc[mask]
-        label = f"mask: {mask}, {bits:.2f} bits off noise, {beyond:.0%} beyond interval"
-        look = {"marker": "o", "markeredgecolor": style.INK, "color": face or style.FAINT}
-        handles.append(style.handle(label, **look))
-    return handles
-
-
-def _draw_point(ax: style.Axes, row: Any, y: float, marker: str, face: str | None = None) -> None:
-    """Draw a difference with its range, in the color of its atom, or outlined in it on `face`."""
-    color = style.COLORS[row.atom]
-    ax.hlines(y, row.low, row.high, color=color, linewidth=0.7, zorder=3)
-    edge, width = (color, 0.6) if face else (style.INK, 0.3)
-    look = {"color": face or color, "markeredgecolor": edge, "markeredgewidth": width}
-    style.points(ax, [row.difference], [y], marker, markersize=3, zorder=4, **look)

@@ -4,8 +4,6 @@ Both protocols of `protocols` are compared with their nulls: on independent labe
 mixture for several lengths and alphabets, and on the tokens of the preset's models.
 """
 
-from itertools import product
-
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
@@ -24,7 +22,11 @@ LABELS, PUBLISHED = "independent labels", "released, authors' files"
 AUDITED = "0.6 vision + 0.4 language"  # a mixture that has all four atoms
 LABEL_SIZES, LABEL_REPEATS = (50, 1000, 20_000), 100  # the sizes of the published numbers
 _SETTINGS = {"n_clusters", *ESTIMATION, "n_sequences", "audit_observations", "audit_codes"}
-_DASHED = (0, (1.5, 1.2))
+LEVEL = 0.05  # of significance
+# Marker, color and words of each protocol; models have longer pictures.
+_LOOKS = {"released": ("o", "white", ""), protocols.POOLED: ("s", style.INK, "dataset level")}
+_LOOKS[protocols.LONGER] = "o", "white", "released: each sample by itself, longer picture"
+_LOOKS[protocols.EQUAL] = "^", style.OTHERS[2], "released, equal lengths"
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -86,86 +88,48 @@ def _labels(seed: int, n: int) -> pd.DataFrame:
     return rows.assign(n_samples=LABEL_REPEATS, n_codes=k, converged=solved.converged.all())
 
 
+def signal(rows: pd.DataFrame, *keys: str) -> pd.Series:
+    """The per cent of the counted bits, summed over atoms, that are beyond the null."""
+    bits = rows.groupby(list(keys), sort=False)[["value_bits", "null_mean"]].sum().astype(float)
+    return 100 * (1 - bits["null_mean"] / bits["value_bits"])
+
+
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Atoms and their nulls: a mixture above, labels and models below."""
-    labels, models = table[table["protocol"] == LABELS], table[table["model"].notna()]
-    mixture = table[table["model"].isna() & ~table["protocol"].isin([LABELS, PUBLISHED])]
-    names, sizes = list(mixture["protocol"].unique()), sorted(mixture["n_codes"].unique())
-    figure = style.page(1.25 * len(names) + 2.5)
-    heights = [1] * len(names) + [1.15]
-    grid = figure.add_gridspec(len(heights), 3 * len(sizes), height_ratios=heights)
-    ax = None
-    for (row, protocol), (column, k) in product(enumerate(names), enumerate(sizes)):
-        ax = figure.add_subplot(grid[row, 3 * column : 3 * column + 3], sharex=ax)
-        _draw_mixture(ax, mixture[(mixture["protocol"] == protocol) & (mixture["n_codes"] == k)])
-        ax.set_title(f"{protocol}: {k} codes" if column == 0 else f"{k} codes")
-        ax.set_ylabel("bits" if column == 0 else "")
-        ax.set_xlabel("samples $N$" if protocol == protocols.POOLED else "positions $L$")
-    width = len(sizes)
-    left, *others = (figure.add_subplot(grid[-1, n * width : (n + 1) * width]) for n in range(3))
-    _draw_labels(left, labels)
-    in_files = table[table["protocol"] == PUBLISHED]
-    parts = zip(others, ("released", protocols.POOLED), (in_files, in_files[:0]), strict=True)
-    for ax, protocol, reported in parts:
-        _draw_models(ax, models[models["protocol"] == protocol], reported)
-        ax.set_title(f"{protocol}, exemplars")
-    look = {"linestyle": "-", "marker": "o", "markersize": 2.6, "color": style.INK}
-    handles = [*style.atom_handles(), style.handle("as counted", **look)]
-    handles.append(style.handle("its own null", linestyle=_DASHED, color=style.INK))
-    handles.append(style.null_handle("null of a bar"))
-    handles += style.marker_handles([("as reported", "D", "white")], markersize=3.4)
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    """The signal of both protocols: left of models by benchmark, right of a mixture by length."""
+    models, mixture = table[table["model"].notna()], table[table["benchmark"] == AUDITED]
+    mixture, benchmarks = mixture[mixture["model"].isna()], list(models["benchmark"].unique())
+    figure = style.page(max(0.19 * len(benchmarks), 1) + 1.1)
+    left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
+    title = "Models: signal in what is counted"
+    for protocol, rows in models.groupby("protocol", sort=False):
+        cells, (marker, face, _) = signal(rows, "benchmark", "model"), _LOOKS[protocol]
+        by_benchmark = cells.groupby("benchmark").agg(["mean", "min", "max"]).loc[benchmarks]
+        mean, low, high = style.floats(by_benchmark, "mean", "min", "max")
+        left.hlines(range(len(benchmarks)), low, high, color=style.INK, linewidth=0.9, zorder=2)
+        style.points(left, mean, range(len(benchmarks)), marker, color=face)
+        clear = rows["null_p"].dropna() <= LEVEL
+        title += f"\n{protocol}: {np.median(mean):.0f} % (median); "
+        title += f"{clear.sum()} of {len(clear)} atoms clear the null"
+    left.set_title(title)
+    left.set_yticks(range(len(benchmarks)), map(style.benchmark_name, benchmarks))
+    left.set(ylim=(len(benchmarks) - 0.5, -0.5), xlabel="bits beyond the null (% of those counted)")
+    largest = mixture[mixture["n_codes"] == mixture["n_codes"].max()]
+    cells = signal(largest, "protocol", "n_observations").unstack("protocol")
+    for protocol, shares in cells.items():
+        marker, face, _ = _LOOKS[protocol]
+        right.plot(cells.index, shares, color=style.INK, linewidth=0.8, zorder=2)
+        style.points(right, cells.index, shares, marker, color=face)
+    title = f"A known mixture, {largest['n_codes'].max()} codes; at {cells.index.max():g}:"
+    for number, (protocol, share) in enumerate(cells.iloc[-1].items()):
+        title += f"{', ' if number % 2 else chr(10)}{protocol.split(', ')[-1]} {share:.0f} %"
+    right.set(xscale="log", xlabel="observations: positions, or samples", title=title)
+    right.set_ylabel("bits beyond the null (%)")
+    right.set_xticks(cells.index, [f"{n:g}" for n in cells.index])
+    right.minorticks_off()
+    for axis, line in ((left.set_xlim, left.axvline), (right.set_ylim, right.axhline)):
+        axis(min(-4, *axis()), 104)  # a share below the null is negative
+        line(0, color=style.FAINT, linewidth=0.8, zorder=1)
+    looks = [(words, *look) for *look, words in _LOOKS.values() if words]
+    handles = style.marker_handles(looks)
+    figure.legend(handles=handles, loc="outside upper center", ncols=3)
     return figure
-
-
-def _draw_mixture(ax: style.Axes, rows: pd.DataFrame) -> None:
-    """Draw measured atoms with intervals, and their nulls dashed, by number of observations."""
-    for index, (atom, group) in enumerate(rows.groupby("atom", sort=False)):
-        n, value, null = style.floats(group, "n_observations", "value_bits", "null_mean")
-        corrected, low, high = style.floats(group, "corrected_bits", "ci_low", "ci_high")
-        x, color = n * 1.06 ** (index - 1.5), style.COLORS[atom]  # side by side
-        ax.plot(x, value, marker="o", markersize=2.2, linewidth=1, color=color, zorder=3)
-        ax.plot(x, null, linestyle=_DASHED, linewidth=0.9, color=color)
-        # The interval is as wide as that of the corrected value.
-        style.interval(ax, x, value - corrected + low, value - corrected + high, color=color)
-    sizes = sorted(rows["n_observations"].unique())
-    ax.set(xscale="log", ylim=(0, None))
-    ax.set_xticks(sizes, [f"{n:g}" for n in sizes])
-    ax.minorticks_off()
-
-
-def _draw_labels(ax: style.Axes, rows: pd.DataFrame) -> None:
-    """Draw the atoms of independent labels as bars, and the published ones as markers."""
-    sizes = sorted(rows["n_observations"].unique())
-    for index, atom in enumerate(style.VISION_LANGUAGE):
-        group = rows[rows["atom"] == atom].sort_values("n_observations")
-        measured, reported = group[group["grade"].isna()], group[group["grade"].notna()]
-        x = np.arange(len(sizes)) + (index - 1.5) * 0.2
-        style.bars(ax, x, measured["value_bits"].astype(float), atom, 0.19)
-        style.interval(ax, x, measured["ci_low"], measured["ci_high"])
-        style.points(ax, x, reported["value_bits"], "D", markersize=2.6)
-    ax.set_xticks(range(len(sizes)), [f"{n:g}" for n in sizes])
-    ax.set(xlabel="observations $N$", ylabel="bits", ylim=(0, None))
-    ax.set_title(f"{LABELS}: at most {rows['n_codes'].max()} codes")
-
-
-def _draw_models(ax: style.Axes, rows: pd.DataFrame, reported: pd.DataFrame) -> None:
-    """Draw means over models with their range and null, then the published atoms."""
-    benchmarks = list(rows["benchmark"].unique())
-    others = list(reported["benchmark"].unique())
-    for index, atom in enumerate(style.VISION_LANGUAGE):
-        group = rows[rows["atom"] == atom].groupby("benchmark", sort=False)
-        side, mean = (index - 1.5) * 0.2, group[["value_bits", "null_mean"]].mean()
-        x = np.arange(len(benchmarks)) + side
-        style.bars(ax, x, mean["value_bits"].astype(float), atom, 0.19, hatch="")
-        style.null_band(ax, x, mean["null_mean"], 0.19)
-        bits = group["value_bits"]
-        style.interval(ax, x, bits.min(), bits.max(), linewidth=0.6)
-        for column, other in enumerate(others, len(benchmarks)):
-            chosen = (reported["atom"] == atom) & (reported["benchmark"] == other)
-            value = reported.loc[chosen, "value_bits"]
-            style.points(ax, [column + side], value, "D", markersize=2.6)
-    names = [style.benchmark_name(name).removeprefix("micro: ") for name in benchmarks] + others
-    ax.set_xticks(range(len(names)), names, rotation=55, ha="right", rotation_mode="anchor")
-    ax.tick_params(axis="x", length=0, labelsize=6.5)
-    ax.set_ylim(0, None)

@@ -77,7 +77,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     matrix, low, high = (values.loc[order] for values in (matrix, low, high))
     figure = style.page(0.19 * max(len(matrix), 5) + 1.0)
     ax, scale = figure.subplots(), LinearSegmentedColormap.from_list("modalities", _COLORS)
-    image = ax.pcolormesh(matrix, cmap=scale, vmin=0, vmax=1, edgecolor="white", linewidth=0.8)
+    image = ax.pcolormesh(100 * matrix, cmap=scale, vmin=0, vmax=100, ec="white", lw=0.8)
     hatched = {"facecolor": "white", "edgecolor": style.NULL, "hatch": "/////", "linewidth": 0}
     centered = {"ha": "center", "va": "center_baseline", "fontsize": 6.5}
     for (row, column), value in np.ndenumerate(matrix.to_numpy()):
@@ -91,15 +91,19 @@ def figure(table: pd.DataFrame) -> style.Figure:
     slanted = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(columns, map(style.benchmark_name, matrix.columns), **slanted)
     ax.set_yticks(rows, map(style.model_name, matrix.index), fontsize=6.5)
+    counts = [int(each.sum(axis=None)) for each in (low > 0.5, high < 0.5, low.notna())]
+    title = "Unique information: question leads in {} of {} shares, picture in {} (beyond 50 %)"
+    ax.set_title(title.format(counts[0], counts[2], counts[1]))
     ax.invert_yaxis()
     ax.tick_params(length=0)
     ax.grid(visible=False)
     ax.spines[:].set_visible(False)
-    ticks = {"ticks": [0, 0.25, 0.5, 0.75, 1], "label": r"$C_\ell$"}
-    bar = figure.colorbar(image, ax=ax, fraction=0.025, pad=0.03, **ticks)
-    handles = []
+    label = r"share of language, $C_\ell$ (%)"
+    bar = figure.colorbar(image, ax=ax, fraction=0.025, pad=0.03, label=label)
+    handles = [style.swatch("no share: neither unique atom detected", **hatched)]
+    handles.append(style.handle("slanted: interval holds 50 %; rows by mean share"))
     for row in table[table["grade"].notna() & table["value_bits"].isna()].itertuples():
-        ends = _language_shares(row)
+        ends = [100 * end for end in _language_shares(row)]
         x, y, width, kind, marker = (-0.8, -0.1), ends * 2, 1, "share", "_"
         if len(ends) > 1:
             x, y, width, kind, marker = (-0.45, -0.45), ends, 1.6, "range", "|"
@@ -107,7 +111,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         bar.ax.plot(x, y, color=style.INK, **look)  # next to the color scale
         words = f"published {kind}: {_place(row)} (grade {row.grade})"
         handles.append(style.handle(words, color=style.INK, marker=marker, markersize=7))
-    figure.legend(handles=handles, loc="outside lower right", ncols=max(len(handles), 1))
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 

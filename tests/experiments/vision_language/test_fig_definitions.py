@@ -69,12 +69,10 @@ def test_ranks_by_other_definitions_are_kept_if_all_models_move_alike(tables):
     assert rows.loc[rows["quantity"] == "redundancy", "rho"].isna().all()  # constant
 
 
-def test_figure_has_a_panel_of_each_kind_with_its_count(tables):
+def test_figure_counts_where_definitions_agree_and_prints_means(tables):
     figure = styled_figure(fig_definitions, tables)
     assert count_labels(figure) > 10
-    axes = [ax for part in figure.subfigs for ax in part.axes]
-    titles = {ax.get_title(loc="left") for ax in axes}
-    assert {"gates", "masked", "resampled", "same leading atom"} <= titles
+    left, share, ranks = figure.axes
     n = len(models_table())
-    words = {text.get_text() for ax in axes for text in ax.texts}
-    assert f"above 0.05 bits:\n0 of {n}" in words and f"above 0.05 bits:\n{n} of {n}" in words
+    assert f"in {n + 1} of {2 * n + 1} decompositions" in left.get_title(loc="left")
+    assert len(share.texts) == 2 * 2 and len(ranks.texts) == 2 * 3

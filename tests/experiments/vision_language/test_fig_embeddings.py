@@ -1,5 +1,6 @@
 """Embeddings after the last block and after every block, and their figures."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -43,13 +44,18 @@ def test_the_table_has_dashes_where_there_is_no_gaussian_estimate():
     assert style_bars(table) == style_bars(table[table["estimator"] == "exact"])
 
 
-def test_markers_are_plug_in_values_and_bars_corrected_ones():
+def test_bars_are_means_over_models_and_whiskers_their_range():
     table = synthetic()
-    axes = [ax for ax in fig_embeddings.figure(table).axes if ax.patches]
-    markers = {round(y, 6) for ax in axes for line in ax.lines[1:] for y in line.get_ydata()}
-    assert {round(value, 6) for value in table["value_bits"].astype(float)} <= markers
-    heights = {round(bar.get_height(), 6) for ax in axes for bar in ax.patches}
-    assert {round(value, 6) for value in table["corrected_bits"].astype(float)} <= heights
+    table["corrected_bits"] = (
+        table["corrected_bits"].astype(float) + pd.factorize(table["model"])[0]
+    )
+    bits = table.groupby(["benchmark", "atom"])["corrected_bits"].agg(["mean", "min", "max"])
+    ax = fig_embeddings.figure(table).axes[0]
+    widths = sorted(bar.get_width() for bar in ax.patches)
+    assert np.allclose(widths, sorted(bits["mean"]))
+    ends = [line[:, 0] for part in ax.collections for line in part.get_segments()]
+    assert np.allclose(sorted(low for low, _ in ends), sorted(bits["min"]))
+    assert np.allclose(sorted(high for _, high in ends), sorted(bits["max"]))
 
 
 def style_bars(table: pd.DataFrame) -> int:
@@ -63,9 +69,14 @@ def synthetic(**choices) -> pd.DataFrame:
     return validate(rows.eval("corrected_bits = 0.9 * value_bits"), ATOMS)
 
 
-def test_the_figure_of_blocks_fills_significant_markers():
+def test_the_figure_of_blocks_has_means_and_clear_changes():
     table = synthetic(layer=range(4))
-    table["null_p"] = table["layer"] / 10
-    lines = fig_embedding_layers.figure(table).axes[0].lines
-    hollow = [line for line in lines if line.get_markerfacecolor() == "white"]
-    assert {len(line.get_xdata()) for line in hollow} == {3}
+    for name, shift in {"corrected_bits": 0, "ci_low": -0.1, "ci_high": 0.1}.items():
+        table[name] = shift + np.where(table["atom"] == "synergy", table["layer"].astype(float), 0)
+    figure = fig_embedding_layers.figure(table)
+    assert len(figure.axes) == fig_embedding_layers.N_SHOWN
+    lines = [line.get_ydata() for line in figure.axes[0].lines if len(line.get_xdata()) == 4]
+    assert np.allclose(lines, [[0] * 4] * 3 + [[0, 1, 2, 3]])
+    labels = [text.get_text() for text in figure.legends[0].get_texts()]
+    cells = len(table) // 16
+    assert any(f"rises in {cells}, falls in 0 of {cells}" in label for label in labels)

@@ -29,9 +29,9 @@ def test_published_files_have_unknown_sizes():
     assert table[table["grade"] == "R"]["n_observations"].notna().all()
 
 
-def test_the_figure_has_a_panel_per_protocol_and_alphabet():
+def test_the_figure_shows_the_signal_of_models_and_of_the_mixture():
     sizes = {"n_codes": (3, 5, 10), "n_observations": (16, 64, 256, 1024)}
-    rows = profiles(protocol=(EQUAL, LONGER, POOLED), benchmark=["mixture"], **sizes)
+    rows = profiles(protocol=(EQUAL, LONGER, POOLED), benchmark=[audit.AUDITED], **sizes)
     models = {"benchmark": benchmarks.names("pictures")[-5:], "model": MODELS, "n_codes": [10]}
     rows += profiles(protocol=("released", POOLED), n_observations=[8], **models)
     rows += profiles(protocol=[audit.PUBLISHED], benchmark=["BLIP, VQA"], grade=["P"])
@@ -39,4 +39,6 @@ def test_the_figure_has_a_panel_per_protocol_and_alphabet():
     rows += profiles(**labels, n_observations=audit.LABEL_SIZES, grade=(None, "R"))
     table = pd.DataFrame(rows).eval("corrected_bits = 0.9 * value_bits")
     table = validate(table, audit.COLUMNS)
-    assert len(audit.figure(table).axes) == 3 * 3 + 3
+    left, right = audit.figure(table).axes
+    assert len(left.get_yticks()) == 5 and "10 codes; at 1024" in right.get_title()
+    assert audit.signal(table[table["model"].notna()], "protocol").between(90, 100).all()
