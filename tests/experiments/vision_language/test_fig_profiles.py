@@ -1,17 +1,16 @@
 """Diagnostics with atoms in columns, and the figure and table of profiles."""
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 
 from experiments.vision_language.synthetic import MODELS, profiles
 from pidlib import benchmarks
-from pidlib.experiments.draw import STYLE, draw
+from pidlib.experiments.draw import draw
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.preset import MODES, load_preset
-from pidlib.experiments.tables import ATOMS, DIAGNOSTICS, save, validate
-from pidlib.experiments.vision_language import fig_profiles, panels
+from pidlib.experiments.tables import DIAGNOSTICS, save, validate
+from pidlib.experiments.vision_language import fig_profiles
 
 
 @pytest.fixture(scope="module")
@@ -51,18 +50,6 @@ def test_benchmarks_are_drawn_in_the_order_of_their_kind(tables):
     assert titles[0] == "micro: grounding (synergy-driven)" and "kind not known" in titles[4]
     kinds = [title.partition("(")[2].rstrip(")") for title in titles]
     assert kinds == [*fig_profiles.KINDS, fig_profiles.KINDS[0]]
-
-
-def test_the_legend_of_many_models_is_inside_the_figure(tables):
-    names = [f"my-fine-tuned-checkpoint-{number}" for number in range(9)]
-    rows = profiles(benchmark=["table:mine.csv"], model=names, unimodal=MODES)
-    rows = validate(rows, ATOMS).assign(bits=0.5)
-    with matplotlib.style.context(["default", STYLE]):
-        figure = panels.compare(rows, rows, "bars", "null")
-        figure.draw_without_rendering()
-    for legend in figure.legends:
-        box = legend.get_window_extent()
-        assert box.x0 >= 0 and box.x1 <= figure.bbox.width
 
 
 def test_atoms_of_rounding_noise_do_not_fill_a_panel(tables):
