@@ -186,7 +186,7 @@ course: $(READY) ## the lessons in build/course: for students, and with solution
 	cp notebooks/course/*.ipynb build/course/student
 	$(PY) -m nbstripout --keep-id --drop-tagged-cells=solution build/course/student/*.ipynb
 
-course-test: course ## run all lessons, with solutions and without: a minute
+course-test: course ## run all lessons, with solutions and without: minutes
 	$(PY) -m pytest -rs tests/course/check_course.py
 
 # Without the packages there is no book to test, which is no fault of the book.

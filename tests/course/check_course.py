@@ -3,13 +3,13 @@
 Run by ``make course-test``, which makes build/course first.
 """
 
+import ast
 import csv
 import json
 import os
 import re
 import shutil
-from itertools import product
-from pathlib import Path
+from itertools import pairwise, product
 
 import nbformat
 import numpy as np
@@ -25,6 +25,7 @@ from pidlib.profiles.report import LIMITS, MIN_UNIQUE
 
 ROOT = project_root()
 MASTERS = sorted(ROOT.glob("notebooks/course/*.ipynb"))
+KINDS = ("solution", "student")
 HELD = pytest.mark.parametrize("path", MASTERS, ids=lambda path: path.stem)
 
 
@@ -32,9 +33,8 @@ def tags(cell) -> list[str]:
     return cell.metadata.get("tags", [])
 
 
-def lines(path: Path) -> list[str]:
+def lines(notebook) -> list[str]:
     """What the checks of a notebook print when it is run from top to bottom."""
-    notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(ROOT)}}).execute()
     checks = [cell for cell in notebook.cells if "check" in tags(cell)]
     return ["".join(output.text for output in cell.outputs).strip() for cell in checks]
@@ -59,17 +59,34 @@ def test_exercises_have_a_stub_a_solution_and_a_check(path):
 
 
 @HELD
-def test_the_master_passes_every_check(path):
-    assert all(line.startswith("✓") for line in lines(ROOT / "build/course/solution" / path.name))
+def test_no_other_cell_needs_an_exercise(path):
+    """So the copy for students runs as the lesson does, of which the solutions were dropped."""
+    copies = [nbformat.read(ROOT / f"build/course/{kind}" / path.name, 4) for kind in KINDS]
+    kept, student = (
+        [cell for cell in copy.cells if "solution" not in tags(cell)] for copy in copies
+    )
+    assert [cell.source for cell in kept] == [cell.source for cell in student]
+    assert len(student) == len(copies[1].cells) < len(copies[0].cells)
+    others = [cell for cell in student if not {"exercise", "check"} & set(tags(cell))]
+    code = "\n".join(cell.source for cell in others if cell.cell_type == "code")
+    names = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
+    assert not names & set(LESSONS[int(path.stem[:2])].EXERCISES)
 
 
 @HELD
-def test_the_copy_for_students_runs_and_passes_no_check(path):
-    copy = ROOT / "build/course/student" / path.name
-    assert "solution" not in {tag for cell in nbformat.read(copy, 4).cells for tag in tags(cell)}
-    printed = lines(copy)
-    assert len(printed) == len(LESSONS[int(path.stem[:2])].EXERCISES)
-    assert all(line.startswith("✗") for line in printed), printed
+def test_each_stub_fails_and_each_solution_passes(path):
+    notebook = nbformat.read(ROOT / "build/course/solution" / path.name, as_version=4)
+    cells = []
+    for cell, following in pairwise([*notebook.cells, None]):
+        cells.append(cell)
+        if "exercise" in tags(cell):
+            (name,) = re.findall(r"^def (\w+)", cell.source, re.MULTILINE)
+            cells.append(nbformat.v4.new_code_cell(f"check({name})", metadata={"tags": ["check"]}))
+            assert "solution" in tags(following)
+    printed = lines(notebook | {"cells": cells})
+    assert len(printed) == 2 * len(LESSONS[int(path.stem[:2])].EXERCISES)
+    assert all(line.startswith("✗") for line in printed[::2]), printed
+    assert all(line.startswith("✓") for line in printed[1::2]), printed
 
 
 def nats(p):
