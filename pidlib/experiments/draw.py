@@ -95,7 +95,9 @@ def _plain(text: str) -> str:
     text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", escape(text))
     for mark, command in (("`", "texttt"), (r"\*\*", "textbf"), (r"\*", "emph")):
         text = re.sub(rf"{mark}([^*`]+){mark}", rf"\\{command}{{\1}}", text)
-    return re.sub("[−±]", lambda sign: {"−": "$-$", "±": r"$\pm$"}[sign[0]], text)
+    for sign, command in (("−", "$-$"), ("±", r"$\pm$"), ("∘", r"$\circ$")):
+        text = text.replace(sign, command)
+    return text
 
 
 def _save_figure(figure: Figure, stem: Path) -> tuple[Path, ...]:
