@@ -10,10 +10,10 @@ from scipy.special import rel_entr
 from pidlib import benchmarks
 from pidlib.decomposition import pid
 from pidlib.decomposition.decisions import decision_pid
-from pidlib.experiments import COMPUTED, ORIGIN, Preset, Query, Request, extract_all, statistics
+from pidlib.experiments import COMPUTED, Preset, Query, Request, extract_all, statistics
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.statistics import normal_interval
-from pidlib.experiments.tables import DIAGNOSTICS, ROW, declare, published, validate
+from pidlib.experiments.tables import DIAGNOSTICS, ORIGIN, ROW, declare, published, validate
 from pidlib.extraction import FULL, PASSES, drawn
 from pidlib.models.checkpoints import CHECKPOINTS
 from pidlib.profiles.modes import diagnose

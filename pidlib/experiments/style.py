@@ -117,9 +117,9 @@ def points(ax: Axes, x: Numbers, y: Numbers, marker: str, **style: Any) -> None:
     ax.plot(x, floats(y), marker, **look | {"clip_on": False} | style)
 
 
-def page(height: float, **options: Any) -> Figure:
+def page(height: float) -> Figure:
     """A figure of two columns' width, with a height in inches."""
-    return Figure(figsize=(PAGE, height), **options)
+    return Figure(figsize=(PAGE, height))
 
 
 def column(height: float) -> Figure:
@@ -216,6 +216,23 @@ def forest(ax: Axes, y: Numbers, rows: pd.DataFrame, height: float, **points: An
     ax.scatter(value, y, **({"zorder": 3, "linewidths": 0.6} | points))
 
 
+def name_rows(ax: Axes, labels: Sequence[str]) -> None:
+    """Name the rows of an axis, at 0, 1, ... from the top."""
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def beside(ax: Axes, y: float, text: str, x: float = 1.02, **style: Any) -> None:
+    """Write the number of a row, at a part x of the width; by default right of the axis."""
+    look = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 7}
+    ax.text(x, y, text, **look | style)
+
+
+def line_handle(label: str, linewidth: float = 0.9, **look: Any) -> Line2D:
+    """Legend entry of an interval or a range."""
+    return handle(label, **{"linestyle": "-", "linewidth": linewidth, "color": INK} | look)
+
+
 def show_least_bits(ax: Axes) -> None:
     """Let the range of an axis in bits contain `LEAST_BITS`; call it before drawing."""
     ax.update_datalim([(0, LEAST_BITS)], updatex=False)
@@ -233,23 +250,16 @@ def mark_silent(ax: Axes, rows: pd.DataFrame) -> None:
 
 def benchmark_panels(
     benchmarks: Sequence[str],
-    height: float = 1.3,
-    margin: float = 0.5,
-    below: float = 0,
+    height: float,
+    margin: float,
     ylabel: str = "bits",
-    xlabel: str = "",
+    most: int = 3,
     **layout: Any,
 ) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a panel for each benchmark, three in a row; sizes in inches.
-
-    The lowest panel of each column has the `xlabel`; `below` is left for a second subfigure.
-    """
-    columns = min(3, len(benchmarks))
+    """A figure with a panel for each benchmark, at most so many in a row; sizes in inches."""
+    columns = min(most, len(benchmarks))
     rows = math.ceil(len(benchmarks) / columns)
-    above = height * rows + margin
-    whole = figure = page(above + below)
-    if below:
-        figure, _ = whole.subfigures(2, 1, height_ratios=(above, below))
+    figure = page(height * rows + margin)
     axes = figure.subplots(rows, columns, squeeze=False, **layout)
     panels = dict(zip(benchmarks, axes.flat, strict=False))
     for ax in axes.flat[len(benchmarks) :]:
@@ -260,6 +270,4 @@ def benchmark_panels(
         ax.set_title(benchmark_name(benchmark))
         if ylabel == "bits":
             show_least_bits(ax)
-    for ax in list(panels.values())[-columns:]:
-        ax.set_xlabel(xlabel)
-    return whole, panels
+    return figure, panels

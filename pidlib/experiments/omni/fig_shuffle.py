@@ -240,9 +240,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
             text = number(value) if np.isnan(ends[0]) else interval(value, *ends)
             text = "too few cells" if np.isnan(value) else f"{text}, {p_value(p)}"
             ax.text(1.05, place, text, fontsize=7.5, va="center")
-        ax.set_yticks(y, [f"{_SYMBOLS[name]}, {_SCOPES[scope]}" for name, scope in places])
+        style.name_rows(ax, [f"{_SYMBOLS[name]}, {_SCOPES[scope]}" for name, scope in places])
         ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-        ax.set(xlim=(-1, 1), ylim=(len(y) - 0.5, -0.5), title=swap)
+        ax.set(xlim=(-1, 1), title=swap)
     axes[-1].set_xlabel("Spearman's $\\rho$ with the accuracy lost")
     words = "null: 95 %, keeps effects of subset, template and model"
     handles = style.marker_handles([("$\\rho$, 95 % interval", "o", "white")])

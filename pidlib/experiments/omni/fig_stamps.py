@@ -216,12 +216,9 @@ def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> Non
             style.interval(ax, [x], [low], [high])
             edges, dotted = (x - width / 2, x + width / 2), {"linestyle": ":", "linewidth": 1.2}
             ax.hlines(bar["null_mean"], *edges, color=style.INK, zorder=3, **dotted)
-            place, top = (
-                {"ha": "center", "va": "bottom", "fontsize": 7},
-                max(0, np.nan_to_num(high)),
-            )
             if np.isnan(bits) or (detected and bits > style.LEAST_BITS):
-                ax.text(x, top + 0.04, "none" if np.isnan(bits) else f"{bits:.2f}", **place)
+                top, text = max(0, np.nan_to_num(high)), f"{bits:.2f}".replace("nan", "none")
+                ax.text(x, top + 0.04, text, ha="center", va="bottom", fontsize=7)
     ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
     ax.set_xticks(range(len(pairs)), pairs)
     ax.tick_params(axis="x", length=0)

@@ -65,11 +65,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """A panel per subset with the mean atoms of the models that can be read, then the paper's."""
     ours, printed = table["grade"].isna(), table[table["grade"].notna()]
     measured = table[ours & (table["reference"] == table["given"])]
-    kept = profiles.readable(measured, "benchmark", "model")
-    cells = pd.MultiIndex.from_frame(measured[["benchmark", "model"]])
-    measured = measured[kept[cells].to_numpy()]
+    measured, readable = profiles.read_rows(measured, "benchmark", "model")
     panels = {}
-    for name, read in kept.groupby(level=0, sort=False):
+    for name, read in readable.groupby(level=0, sort=False):
         title = f"{style.benchmark_name(name)}\n{share(read)} models readable"
         panels[title] = measured[measured["benchmark"] == name], ideal(name)
     published = f"{PUBLISHED_SUBSET}\n{printed['model'].nunique()} models, published"

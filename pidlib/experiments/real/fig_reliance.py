@@ -93,8 +93,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
             style.forest(ax, np.arange(len(models)) + offset, own, 0.12, **look)
         right = rows.drop_duplicates("model").set_index("model")["accuracy"].reindex(models)
         for place, share in enumerate(right):
-            text = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 6.5}
-            ax.text(1.02, place, f"{100 * share:.0f} %", **text)
+            style.beside(ax, place, f"{100 * share:.0f} %", fontsize=6.5)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.set_xlim(right=max(ax.get_xlim()[1], style.LEAST_BITS))
         ax.xaxis.set_major_locator(MaxNLocator(4))

@@ -11,20 +11,21 @@ import pandas as pd
 
 from pidlib import benchmarks
 from pidlib.decomposition import pid
-from pidlib.experiments import MODES, Preset, Request, decision_profiles, definitions, style
-from pidlib.experiments.extractions import extract_all
-from pidlib.experiments.population import benchmark_kind
-from pidlib.experiments.tables import (
+from pidlib.experiments import (
     ATOMS,
     COMPUTED,
-    DIAGNOSTICS,
-    ORIGIN,
-    booktabs,
+    MODES,
+    Preset,
+    Request,
+    decision_profiles,
     declare,
-    heading,
+    definitions,
+    style,
     validate,
-    with_interval,
 )
+from pidlib.experiments.extractions import extract_all
+from pidlib.experiments.population import benchmark_kind
+from pidlib.experiments.tables import DIAGNOSTICS, ORIGIN, booktabs, heading, with_interval
 from pidlib.experiments.words import number
 from pidlib.extraction import SOURCES
 from pidlib.profiles.modes import diagnose
@@ -109,20 +110,18 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         handles.append(style.swatch(mode + words, facecolor=style.INK, alpha=opacity))
     handles.append(style.null_handle("null of masked: answers permuted"))
     for words, width in (("ideal answerer", 1.6), ("range of models", 0.8)):
-        handles.append(style.handle(words, linestyle="-", color=style.INK, linewidth=width))
+        handles.append(style.line_handle(words, width))
     result.legend(handles=handles, loc="outside upper center", ncols=4)
     return result
 
 
 def _ideal(table: pd.DataFrame) -> list[float]:
     """The atoms of the ideal answerer, in bits; missing where the law of a benchmark is unknown."""
-    laws = {
-        (name, mode): pid(
-            benchmarks.truth(name, "resampled" if mode == "resampled" else "masked"), SOURCES
-        ).atoms
-        for name, mode in set(zip(table["benchmark"], table["unimodal"], strict=True))
-        if name.startswith("micro/")
-    }
+    laws = {}
+    for name, mode in set(zip(table["benchmark"], table["unimodal"], strict=True)):
+        if name.startswith("micro/"):
+            law = benchmarks.truth(name, "resampled" if mode == "resampled" else "masked")
+            laws[name, mode] = pid(law, SOURCES).atoms
     cells = zip(table["benchmark"], table["unimodal"], table["atom"], strict=True)
     return [laws.get((name, mode), {}).get(atom, np.nan) for name, mode, atom in cells]
 
