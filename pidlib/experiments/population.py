@@ -138,11 +138,9 @@ def benchmark_groups(population: pd.DataFrame) -> dict[str, list[str]]:
 
 def reliability(models: pd.DataFrame, outcomes: Sequence[str] = OUTCOMES) -> Shares:
     """The reliability of each outcome on each benchmark, see `statistics.reliability`."""
-    accuracy = models["accuracy"]
-    variances = models.assign(
-        accuracy=accuracy * (1 - accuracy) / models["n_samples"],
-        delta_vision=statistics.variance_of(models["delta_low"], models["delta_high"]),
-    )
+    accuracy = models["accuracy"] * (1 - models["accuracy"]) / models["n_samples"]
+    delta = statistics.variance_of(models["delta_low"], models["delta_high"])
+    variances = models.assign(accuracy=accuracy, delta_vision=delta)
     wide = ([by_model(table, name) for table in (models, variances)] for name in outcomes)
     return np.stack([statistics.reliability(*pair) for pair in wide], axis=-1)
 

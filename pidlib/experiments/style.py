@@ -139,9 +139,8 @@ def handle(label: str, **look: Any) -> Line2D:
 
 def atom_handles(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Artist]:
     """Legend entries of atoms as bars."""
-    looks = ({"facecolor": COLORS[atom], "hatch": HATCHES[atom]} for atom in atoms)
-    edge, labels = {"edgecolor": "white", "linewidth": 0}, map(_label, atoms)
-    return [swatch(label, **look, **edge) for label, look in zip(labels, looks, strict=True)]
+    edge = {"edgecolor": "white", "linewidth": 0}
+    return [swatch(_label(a), facecolor=COLORS[a], hatch=HATCHES[a], **edge) for a in atoms]
 
 
 def atom_points(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
@@ -167,27 +166,15 @@ def marker_handles(entries: Iterable[tuple[str, str, str]], **look: Any) -> list
     return [handle(label, marker=marker, color=color, **look) for label, marker, color in entries]
 
 
-def model_handles(models: Sequence[str]) -> list[Line2D]:
-    """Legend entries of models: marker and name."""
-    marked = zip(models, MARKERS, strict=False)
-    return marker_handles((model_name(model), marker, "white") for model, marker in marked)
-
-
-def color_handles(colors: Mapping[str, Any], prefix: str = "", **look: Any) -> list[Line2D]:
-    """Legend entries of benchmarks by color."""
-    look = {"linestyle": "-"} | look
-    return [handle(prefix + benchmark_name(name), color=c, **look) for name, c in colors.items()]
-
-
-def condition_handles(letters: Iterable[str], names: Mapping[str, str]) -> list[Line2D]:
-    """Legend entries of weighting conditions: marker, letter and words."""
-    entries = [(f"{letter} {names[letter]}", *CONDITION_STYLES[letter]) for letter in letters]
-    return marker_handles(entries, markeredgewidth=0.5, markersize=4)
-
-
 def null_handle(label: str) -> Patch:
     """Legend entry of a null band."""
     return swatch(label, facecolor=NULL, edgecolor=FAINT, linewidth=0.6)
+
+
+def legend(figure: Figure, columns: int, *handles: Artist, **options: Any) -> None:
+    """The one legend of a figure, on top."""
+    options = {"loc": "outside upper center"} | options
+    figure.legend(handles=handles, ncols=columns, **options)
 
 
 def floats(values: Any, *columns: str) -> np.ndarray:
@@ -248,26 +235,24 @@ def mark_silent(ax: Axes, rows: pd.DataFrame) -> None:
         ax.text(0.5, 0.97, fill(text, 36), color=OTHERS[0], zorder=6, **place)
 
 
-def benchmark_panels(
-    benchmarks: Sequence[str],
+def panels(
+    titles: Sequence[str],
     height: float,
     margin: float,
-    ylabel: str = "bits",
     most: int = 3,
+    ylabel: str = "bits",
     **layout: Any,
 ) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a panel for each benchmark, at most so many in a row; sizes in inches."""
-    columns = min(most, len(benchmarks))
-    rows = math.ceil(len(benchmarks) / columns)
+    """A figure with a panel for each title, at most so many in a row; sizes in inches."""
+    columns = min(most, len(titles))
+    rows = math.ceil(len(titles) / columns)
     figure = page(height * rows + margin)
     axes = figure.subplots(rows, columns, squeeze=False, **layout)
-    panels = dict(zip(benchmarks, axes.flat, strict=False))
-    for ax in axes.flat[len(benchmarks) :]:
+    named = dict(zip(titles, axes.flat, strict=False))
+    for title, ax in named.items():
+        ax.set_title(title)
+    for ax in axes.flat[len(titles) :]:
         ax.set_axis_off()
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
-    for benchmark, ax in panels.items():
-        ax.set_title(benchmark_name(benchmark))
-        if ylabel == "bits":
-            show_least_bits(ax)
-    return figure, panels
+    return figure, named

@@ -117,6 +117,5 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     tick = {"linestyle": "", "marker": "_", "markersize": 7, "markeredgewidth": 2}
     handles.append(style.handle("an ideal answerer", color=style.INK, **tick))
     handles += [*profiles.legend_handles(), style.handle(r"$\Delta$: black − color")]
-    note = profiles.training_note(models.groups)
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, **note)
+    style.legend(figure, 2, *handles, **profiles.training_note(models.groups))
     return figure

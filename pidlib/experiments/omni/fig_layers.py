@@ -101,8 +101,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     half = style.handle("half of the most $U_v$ or $S$", color=style.INK, **look)
     words = f"hollow: before the first reading, or of less than {number(2 * MIN_BITS, 1)} bits"
     look |= {"linestyle": "", "markerfacecolor": "white"}
-    handles = [*style.atom_lines(style.MARKERS, _ATOMS), half]
-    handles += [style.handle(words, color=style.INK, **look), *profiles.legend_handles()]
-    note = profiles.training_note(models.groups)
-    figure.legend(handles=handles, loc="outside upper center", ncols=3, **note)
+    handles = [half, style.handle(words, color=style.INK, **look), *profiles.legend_handles()]
+    lines, note = style.atom_lines(style.MARKERS, _ATOMS), profiles.training_note(models.groups)
+    style.legend(figure, 3, *lines, *handles, **note)
     return figure

@@ -128,5 +128,5 @@ def figure(table: pd.DataFrame) -> style.Figure:
             ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
             ax.set(ylim=(-0.2, top), yticks=[0, 1])
         axes[0].set_ylabel("bits")
-    figure.legend(handles=profiles.atom_handles(), loc="outside upper center", ncols=4)
+    style.legend(figure, 4, *profiles.atom_handles())
     return figure

@@ -31,10 +31,8 @@ Codes = Int[np.ndarray, " n"]
 _PROBES = "experiment benchmark split source accuracy ci_low ci_high prior probe_bits codes_bits "
 _PROBES += "target_bits n_fitted n_samples n_codes seed fingerprint"
 _REQUIRED = "pairing target_bits n_samples"
-COLUMNS = {
-    "fig_stamps": declare("pairing", ATOMS, "target_bits", required=_REQUIRED),
-    "fig_stamps_probes": declare(_PROBES, required=_PROBES),
-}
+COLUMNS = {"fig_stamps": declare("pairing", ATOMS, "target_bits", required=_REQUIRED)}
+COLUMNS["fig_stamps_probes"] = declare(_PROBES, required=_PROBES)
 # Pairs of sources, with a condition, for each target.
 _CAPTION, _VOICE = ("vision", "language", None), ("vision", "audio", None)
 _VOICE_GIVEN = ("vision", "audio", "language")
@@ -195,9 +193,8 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
     atoms = [atom for atom in style.SYMBOLS if atom in set(table["atom"])]
     hollow = style.swatch("hollow: $p > .05$", facecolor="white", edgecolor=style.INK)
     null = style.handle("null: target shuffled", color=style.INK, linestyle=":", linewidth=1.2)
-    handles = [*style.atom_handles(atoms), hollow, null]
     axes[0, 0].margins(y=0.12)  # room for numbers
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    style.legend(figure, 4, *style.atom_handles(atoms), hollow, null)
     return figure
 
 

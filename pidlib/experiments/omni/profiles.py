@@ -25,11 +25,8 @@ from pidlib.sensory import Group, SensoryPID
 
 MOST_MOVED = LIMITS["moved"][0]  # total variation
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
-TRAINED_WITH_NOISE = (
-    "all minis but plain had a fifth of each stream as noise in training, "
-    "so that masking asks them something they know"
-)
-
+TRAINED_WITH_NOISE = "all minis but plain had a fifth of each stream as noise in training, "
+TRAINED_WITH_NOISE += "so that masking asks them something they know"
 _TRUTH = {"color": style.OTHERS[0], "linewidth": 1.4}
 
 COLUMNS = declare(

@@ -80,8 +80,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """A panel for each task, a line for each model: resampled atoms and its accuracy."""
     table = table[table["unimodal"] == MODE].assign(value=lambda rows: style.best(rows))
     models, tasks = list(table["model"].unique()), list(table["benchmark"].unique())
-    options = {"sharey": True, "ylabel": ""}
-    result, panels = style.benchmark_panels(tasks, 0.17 * len(models) + 0.62, 0.4, **options)
+    height = 0.17 * len(models) + 0.62
+    result, panels = style.panels(tasks, height, 0.4, ylabel="", sharey=True)
     offsets = np.linspace(-0.27, 0.27, len(style.VISION_LANGUAGE))
     for task, ax in panels.items():
         rows = table[table["benchmark"] == task]
@@ -102,6 +102,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()  # of all panels
     result.supxlabel("bits; at the right, the share of right answers", fontsize="medium")
-    handles = [*style.atom_points(), style.null_handle("null: answers permuted")]
-    result.legend(handles=handles, loc="outside upper center", ncols=5)
+    null = style.null_handle("null: answers permuted")
+    style.legend(result, 5, *style.atom_points(), null)
     return result

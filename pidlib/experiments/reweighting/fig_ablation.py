@@ -78,6 +78,5 @@ def figure(table: pd.DataFrame) -> style.Figure:
     looks, handles = zip(trained, TRAINED_COLORS, style.MARKERS, strict=False), []
     for name, color, marker in looks:
         handles.append(style.line_handle(style.benchmark_name(name), color=color, marker=marker))
-    handles.append(style.null_handle("signs at random, 95 %"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(figure, 3, *handles, style.null_handle("signs at random, 95 %"))
     return figure

@@ -129,9 +129,11 @@ def figure(table: pd.DataFrame) -> style.Figure:
             ends = f"[{rank.ci_low:.2f}, {rank.ci_high:.2f}] over seeds"
             title += f"\n$\\rho$ = {rank.value:.2f} {ends}, null up to {rank.null_high:.2f}"
         ax.set(ylabel="accuracy, points", title=title.replace("-", "−"))
-    square = {"linestyle": "", "marker": "s", "markersize": 3.6}
-    handles = style.model_handles(bases) + style.color_handles(colors, "trained on ", **square)
+    marked = zip(map(style.model_name, bases), style.MARKERS, strict=False)
+    handles = style.marker_handles((name, marker, "white") for name, marker in marked)
+    for name, color in colors.items():
+        words = f"trained on {style.benchmark_name(name)}"
+        handles.append(style.handle(words, color=color, marker="s", markersize=3.6))
     handles.append(style.handle("dots: single seeds", marker=".", color=style.FAINT, markersize=3))
-    handles.append(style.line_handle("95 % interval over seeds", 0.8))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(figure, 3, *handles, style.line_handle("95 % interval over seeds", 0.8))
     return figure

@@ -30,7 +30,6 @@ COLUMNS = declare(
 )
 _EXTREMES = {"gap_bits": "largest gap", "sc": "largest shortcut"}
 _FOREST = "value", "ci_low", "ci_high", "null_low", "null_high"
-_COUNT = 3  # samples shown of each extreme
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -76,8 +75,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
         _draw_shares(left.subplots(), rows)
         _draw_extremes(right, rows)
     dot = style.line_handle("share of a list, 95 % interval", marker="o", markersize=3.5)
-    handles = [dot, style.null_handle("as many samples at random, 95 %")]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    null = style.null_handle("as many samples at random, 95 %")
+    style.legend(figure, 2, dot, null, loc="outside lower center")
     return figure
 
 

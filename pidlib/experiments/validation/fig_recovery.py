@@ -126,7 +126,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set_title(rf"$\bf{{{mode}}}$: {numbers}", fontsize=7.5, linespacing=1.1)
         ax.set_xlabel("atom of the model's own law (bits)")
     axes[0].set_ylabel("estimate (bits)")
-    above.legend(handles=style.atom_points(), loc="outside upper center", ncols=4)
+    style.legend(above, 4, *style.atom_points())
     _draw_errors(below, summary, modes, list(table["benchmark"].unique()))
     return figure
 
@@ -146,7 +146,7 @@ def column(table: pd.DataFrame) -> style.Figure:
     style.name_rows(ax, list(rows.index))
     ax.set_xticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])
     null = style.null_handle("null: from the truths of other models")
-    figure.legend(handles=[null], loc="outside upper right")
+    style.legend(figure, 1, null, loc="outside upper right")
     return figure
 
 
@@ -167,5 +167,4 @@ def _draw_errors(part: style.Figure, summary: pd.DataFrame, modes: list, names: 
     ax.set_yticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])
     ax.set_ylim(bottom=0.8 * FLOOR)
     handles = style.marker_handles((mode, *_LOOKS[mode]) for mode in modes)
-    handles.append(style.null_handle("against the laws of the other models"))
-    part.legend(handles=handles, loc="outside upper center", ncols=4)
+    style.legend(part, 4, *handles, style.null_handle("against the laws of the other models"))

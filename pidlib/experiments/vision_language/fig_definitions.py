@@ -141,8 +141,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     entries = ((words, marker, color) for marker, color, words, _ in _LOOKS.values())
     handles = style.marker_handles(entries)
     handles.append(style.handle("one benchmark", marker=".", color=style.FAINT, markersize=4))
-    handles.append(style.line_handle("95 % interval", 0.8))
-    result.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    style.legend(result, 1 + len(handles), *handles, style.line_handle("95 % interval", 0.8))
     return result
 
 

@@ -72,10 +72,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.grid(visible=False, axis="y")
         ax.set(title=f"{title}: largest atom\n{text}", xlabel="bits, mean over models")
     style.name_rows(axes[0], list(map(style.benchmark_name, benchmarks)))
-    handles = [*style.atom_handles(), style.line_handle("range over models", 0.7)]
-    words = f"right: clearly largest in how many of {table['model'].nunique()}"
-    handles.append(style.handle(words))
-    result.legend(handles=handles, loc="outside upper center", ncols=3)
+    words = style.handle(f"right: clearly largest in how many of {table['model'].nunique()}")
+    line = style.line_handle("range over models", 0.7)
+    style.legend(result, 3, *style.atom_handles(), line, words)
     return result
 
 
@@ -87,8 +86,6 @@ def latex(table: pd.DataFrame) -> str:
     chosen = [(name, atom) for name in ("exact", "Gaussian") for atom in style.VISION_LANGUAGE]
     cells = cells.reindex(columns=pd.MultiIndex.from_tuples(chosen)).astype(float)
     symbols = [f"{style.SYMBOLS[atom]}{' Gaussian' * (name != 'exact')}" for name, atom in chosen]
-    rows = [
-        [style.benchmark_name(benchmark), style.model_name(model), *cells.loc[benchmark, model]]
-        for benchmark, model in cells.index
-    ]
+    names = ((style.benchmark_name(name), style.model_name(model)) for name, model in cells.index)
+    rows = [[*each, *bits] for each, bits in zip(names, cells.to_numpy(), strict=True)]
     return booktabs(["benchmark", "model", *symbols], rows, align="ll" + "r" * 8)

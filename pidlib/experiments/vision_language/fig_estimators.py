@@ -178,9 +178,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for ax in axes:
         ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
-    handles = [*style.atom_points(), style.line_handle("range over benchmarks")]
-    handles.append(style.null_handle("null: another draw of the noise"))
-    result.legend(handles=handles, loc="outside upper center", ncols=3)
+    null = style.null_handle("null: another draw of the noise")
+    style.legend(result, 3, *style.atom_points(), style.line_handle("range over benchmarks"), null)
     return result
 
 

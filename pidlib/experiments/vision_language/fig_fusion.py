@@ -228,7 +228,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for row in published.itertuples():
         text = f"published: up to {row.moved:g} points (grade {row.grade})"
         handles.append(style.handle(text, color=style.OTHERS[0], linestyle="--"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(figure, 3, *handles)
     return figure
 
 

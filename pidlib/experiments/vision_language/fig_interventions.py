@@ -183,6 +183,5 @@ def figure(table: pd.DataFrame) -> style.Figure:
     words = "Spearman's $\\rho$ with the accuracy lost, mean within benchmarks"
     result.supxlabel(words, fontsize="medium")
     null, line = "null: models permuted", style.line_handle("95 % interval over families")
-    handles = [style.null_handle(null), line]
-    result.legend(handles=handles, loc="outside upper center", ncols=2)
+    style.legend(result, 2, style.null_handle(null), line)
     return result

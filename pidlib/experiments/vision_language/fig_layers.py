@@ -118,8 +118,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         ax.set(title=style.model_name(model), xlabel="relative depth of the block")
     count = table["benchmark"].nunique()
     above.axes[0].set_ylabel(f"bits, mean over {count} benchmarks")
-    handles = [*style.atom_lines(style.MARKERS), *stages.legend_handles("null: permuted")]
-    above.legend(handles=handles, loc="outside upper center", ncols=6)
+    null = stages.legend_handles("null: permuted")
+    style.legend(above, 6, *style.atom_lines(style.MARKERS), *null)
     _draw_verdicts(below, claims)
     return figure
 
@@ -150,5 +150,5 @@ def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
     text = "Claims by stage (1 to 3), in cells (a model on a benchmark): all hold in "
     figure.suptitle(text + share(every), x=0.02, ha="left")
     handles = [style.swatch(name, edgecolor=style.INK, **look) for name, look in _LOOKS.items()]
-    handles.insert(0, style.handle("whole 95 % interval beyond the bound:"))
-    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
+    words = style.handle("whole 95 % interval beyond the bound:")
+    style.legend(figure, 1 + len(handles), words, *handles, loc="outside lower right")

@@ -129,6 +129,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for axis, line in ((left.set_xlim, left.axvline), (right.set_ylim, right.axhline)):
         axis(min(-4, *axis()), 104)  # a share below the null is negative
         line(0, color=style.FAINT, linewidth=0.8, zorder=1)
-    handles = style.marker_handles((words, *look) for *look, words in _LOOKS.values() if words)
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    looks = [(words, *look) for *look, words in _LOOKS.values() if words]
+    style.legend(figure, 3, *style.marker_handles(looks))
     return figure

@@ -176,5 +176,5 @@ def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) ->
     label = "share of $H(Y)$ that is synergy $S$; bold: largest fall"
     figure.supxlabel(label, fontsize="medium")
     total = style.handle("all four atoms", marker="|", markersize=7, color=style.INK)
-    handles = [*style.atom_points(["synergy"]), total, style.null_handle("null of $S$")]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    null = style.null_handle("null of $S$")
+    style.legend(figure, 3, *style.atom_points(["synergy"]), total, null)

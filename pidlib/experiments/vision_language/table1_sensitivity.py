@@ -7,6 +7,7 @@ accuracy: the partial correlation of ranks. Where no model beats guessing withou
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -47,9 +48,9 @@ COLUMNS = {
         required="experiment benchmark procedure quantity outcome n_models",
     ),
 }
-# Quantities of the variants by definition of redundancy; R - S is the same by all.
-_DEFINED = {"synergy": ("broja", "mmi"), "unique_language": ("broja", "mmi")}
-_DEFINED |= {"co_information": (variants.ANY,)}
+# Quantities of the variants, after the definition of redundancy; R - S is the same by all.
+_DEFINED = [("broja", "synergy"), ("mmi", "synergy"), ("broja", "unique_language")]
+_DEFINED += [("mmi", "unique_language"), (variants.ANY, "co_information")]
 # Without one P(Y) for both sources there is BROJA by the published networks alone.
 _UNKNOWN = {(variants.AS_ANSWERED, "broja"), (variants.AS_PUBLISHED, "mmi")}
 
@@ -76,14 +77,9 @@ def variant_correlations(
     models: pd.DataFrame, table: pd.DataFrame, n_resamples: int, seed: int = 0
 ) -> pd.DataFrame:
     """The correlations by every procedure and definition that it has."""
-    cells = [
-        (procedure, definition, quantity, outcome)
-        for procedure in table["procedure"].unique()
-        for quantity, definitions in _DEFINED.items()
-        for definition in definitions
-        for outcome in ("delta_vision", "accuracy")
-        if (procedure, definition) not in _UNKNOWN
-    ]
+    parts = product(table["procedure"].unique(), _DEFINED, ("delta_vision", "accuracy"))
+    cells = [(name, *defined, outcome) for name, defined, outcome in parts]
+    cells = [cell for cell in cells if cell[:2] not in _UNKNOWN]
     result = variants.correlations(models, table, cells, n_resamples, seed)
     result = result.assign(experiment=models["experiment"].iloc[0])
     return validate(result, COLUMNS["table1_sensitivity_variants"])
@@ -217,8 +213,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     variants.draw(below, tables["table1_sensitivity_variants"], correlations, _TITLES)
     names = "a model", "over half of its answers to the picture alone name no candidate"
     handles = style.marker_handles(zip(names, "oo", (purple, "white"), strict=True))
-    handles.append(style.null_handle(_PUBLISHED))
-    result.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(result, 3, *handles, style.null_handle(_PUBLISHED))
     return result
 
 
@@ -227,7 +222,7 @@ def column(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     titles = {name: _SYMBOLS[name] for name in ("synergy", "co_information")}
     result, name = style.column(2.6), "table1_sensitivity"
     variants.draw(result, tables[f"{name}_variants"], tables[name], titles)
-    result.legend(handles=[style.null_handle(_PUBLISHED)], loc="outside upper right")
+    style.legend(result, 1, style.null_handle(_PUBLISHED), loc="outside upper right")
     return result
 
 
