@@ -48,11 +48,8 @@ def mode_profiles(
 def embedding_request(preset: Preset) -> Request:
     """States at the answer position after every block: of samples to fit codes, and to profile."""
     fitted = "validation" if preset.split == "train" else "train"
-    queries = tuple(
-        Query(split, preset.n_embedded, preset.seed, (FULL,), layers=None)
-        for split in (fitted, preset.split)
-    )
-    return Request(preset.models, preset.benchmarks, queries)
+    query = Query(preset.split, preset.n_embedded, preset.seed, (FULL,), layers=None)
+    return Request(preset.models, preset.benchmarks, (query._replace(split=fitted), query))
 
 
 def embedding_profile(preset: Preset, fitted: Extraction, applied: Extraction) -> pd.DataFrame:

@@ -35,7 +35,5 @@ def with_others(rows: pd.DataFrame, others: Mapping[str, float]) -> pd.DataFrame
 def added(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:
     """By how many bits R of each definition exceeds that by BROJA, by `keys`; NaN if unknown."""
     rows = table[table["atom"] == "redundancy"].drop_duplicates(list(keys)).set_index(list(keys))
-    return pd.DataFrame(
-        {name: style.floats(rows[f"{name}_bits"] - rows["value_bits"]) for name in OF_PAIRS},
-        rows.index,
-    )
+    bits = {name: style.floats(rows[f"{name}_bits"] - rows["value_bits"]) for name in OF_PAIRS}
+    return pd.DataFrame(bits, rows.index)

@@ -22,17 +22,9 @@ from pidlib.extraction import Extraction, extract
 from pidlib.extraction.extractor import identity, model_facts, sample_facts
 from pidlib.extraction.store import Shard, Store, open_store
 from pidlib.models import LoadedModel, families, load_model
+from pidlib.models import load as loading
 from pidlib.models.families import family_named
-from pidlib.models.load import (
-    adapted_revision,
-    adapter_facts,
-    check_processor,
-    download,
-    folder_revision,
-    latest_revision,
-    resolve,
-    split_adapter,
-)
+from pidlib.models.load import adapted_revision, download, folder_revision, latest_revision
 
 
 class Query(NamedTuple):
@@ -166,13 +158,13 @@ def base_of(
 
     Raises what `resolve` does; a ValueError for a folder without a processor or adapter.
     """
-    base, commit, adapter = split_adapter(*parse_model(name)[1:])
+    base, commit, adapter = loading.split_adapter(*parse_model(name)[1:])
     base = in_project(str(base))  # as an adapter names it
-    folder, commit = resolve(base, commit, allow_unpinned=allow_unpinned)
+    folder, commit = loading.resolve(base, commit, allow_unpinned=allow_unpinned)
     if folder:
-        check_processor(folder)
+        loading.check_processor(folder)
     if adapter:
-        adapter_facts(adapter)
+        loading.adapter_facts(adapter)
     return base, folder, commit, adapter
 
 

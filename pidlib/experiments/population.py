@@ -10,10 +10,10 @@ from scipy.special import rel_entr
 from pidlib import benchmarks
 from pidlib.decomposition import pid
 from pidlib.decomposition.decisions import decision_pid
-from pidlib.experiments import COMPUTED, ORIGIN, Preset, Query, Request, extract_all, statistics
+from pidlib.experiments import COMPUTED, Preset, Query, Request, extract_all, statistics
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.statistics import normal_interval
-from pidlib.experiments.tables import DIAGNOSTICS, ROW, declare, published, validate
+from pidlib.experiments.tables import DIAGNOSTICS, ORIGIN, ROW, declare, published, validate
 from pidlib.extraction import FULL, PASSES, drawn
 from pidlib.models.checkpoints import CHECKPOINTS
 from pidlib.profiles.modes import diagnose
@@ -138,11 +138,9 @@ def benchmark_groups(population: pd.DataFrame) -> dict[str, list[str]]:
 
 def reliability(models: pd.DataFrame, outcomes: Sequence[str] = OUTCOMES) -> Shares:
     """The reliability of each outcome on each benchmark, see `statistics.reliability`."""
-    accuracy = models["accuracy"]
-    variances = models.assign(
-        accuracy=accuracy * (1 - accuracy) / models["n_samples"],
-        delta_vision=statistics.variance_of(models["delta_low"], models["delta_high"]),
-    )
+    accuracy = models["accuracy"] * (1 - models["accuracy"]) / models["n_samples"]
+    delta = statistics.variance_of(models["delta_low"], models["delta_high"])
+    variances = models.assign(accuracy=accuracy, delta_vision=delta)
     wide = ([by_model(table, name) for table in (models, variances)] for name in outcomes)
     return np.stack([statistics.reliability(*pair) for pair in wide], axis=-1)
 

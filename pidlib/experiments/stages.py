@@ -117,11 +117,13 @@ def check_claims(claims: Claims, values: Values, draws: Values, blocks: int) -> 
     return table.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks)
 
 
-def claim_line(claims: pd.DataFrame, statistic: str, words: str) -> str:
-    """Words, the value with its interval, and the verdict of one model; empty if not tested."""
-    own = claims[claims["statistic"] == statistic]
-    ends = zip(*style.floats(own, "value", "ci_low", "ci_high"), own["verdict"], strict=True)
-    return "".join(f"{words} {interval(*values)}: {result}" for *values, result in ends)
+def write_claims(ax: style.Axes, claims: pd.DataFrame, words: Mapping[str, str]) -> None:
+    """Below a panel of a model: words of each statistic, value with interval, and verdict."""
+    lines, own = [], claims.set_index("statistic")
+    for statistic, text in words.items():
+        row = own.loc[statistic]
+        lines.append(f"{text} {interval(*row[['value', 'ci_low', 'ci_high']])}: {row['verdict']}")
+    ax.set_xlabel("\n".join(lines), fontsize=6.5, loc="left")
 
 
 def draw_trajectories(

@@ -117,9 +117,9 @@ def points(ax: Axes, x: Numbers, y: Numbers, marker: str, **style: Any) -> None:
     ax.plot(x, floats(y), marker, **look | {"clip_on": False} | style)
 
 
-def page(height: float, **options: Any) -> Figure:
+def page(height: float) -> Figure:
     """A figure of two columns' width, with a height in inches."""
-    return Figure(figsize=(PAGE, height), **options)
+    return Figure(figsize=(PAGE, height))
 
 
 def column(height: float) -> Figure:
@@ -139,9 +139,8 @@ def handle(label: str, **look: Any) -> Line2D:
 
 def atom_handles(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Artist]:
     """Legend entries of atoms as bars."""
-    looks = ({"facecolor": COLORS[atom], "hatch": HATCHES[atom]} for atom in atoms)
-    edge, labels = {"edgecolor": "white", "linewidth": 0}, map(_label, atoms)
-    return [swatch(label, **look, **edge) for label, look in zip(labels, looks, strict=True)]
+    edge = {"edgecolor": "white", "linewidth": 0}
+    return [swatch(_label(a), facecolor=COLORS[a], hatch=HATCHES[a], **edge) for a in atoms]
 
 
 def atom_points(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
@@ -167,27 +166,15 @@ def marker_handles(entries: Iterable[tuple[str, str, str]], **look: Any) -> list
     return [handle(label, marker=marker, color=color, **look) for label, marker, color in entries]
 
 
-def model_handles(models: Sequence[str]) -> list[Line2D]:
-    """Legend entries of models: marker and name."""
-    marked = zip(models, MARKERS, strict=False)
-    return marker_handles((model_name(model), marker, "white") for model, marker in marked)
-
-
-def color_handles(colors: Mapping[str, Any], prefix: str = "", **look: Any) -> list[Line2D]:
-    """Legend entries of benchmarks by color."""
-    look = {"linestyle": "-"} | look
-    return [handle(prefix + benchmark_name(name), color=c, **look) for name, c in colors.items()]
-
-
-def condition_handles(letters: Iterable[str], names: Mapping[str, str]) -> list[Line2D]:
-    """Legend entries of weighting conditions: marker, letter and words."""
-    entries = [(f"{letter} {names[letter]}", *CONDITION_STYLES[letter]) for letter in letters]
-    return marker_handles(entries, markeredgewidth=0.5, markersize=4)
-
-
 def null_handle(label: str) -> Patch:
     """Legend entry of a null band."""
     return swatch(label, facecolor=NULL, edgecolor=FAINT, linewidth=0.6)
+
+
+def legend(figure: Figure, columns: int, *handles: Artist, **options: Any) -> None:
+    """The one legend of a figure, on top."""
+    options = {"loc": "outside upper center"} | options
+    figure.legend(handles=handles, ncols=columns, **options)
 
 
 def floats(values: Any, *columns: str) -> np.ndarray:
@@ -216,6 +203,23 @@ def forest(ax: Axes, y: Numbers, rows: pd.DataFrame, height: float, **points: An
     ax.scatter(value, y, **({"zorder": 3, "linewidths": 0.6} | points))
 
 
+def name_rows(ax: Axes, labels: Sequence[str]) -> None:
+    """Name the rows of an axis, at 0, 1, ... from the top."""
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set_ylim(len(labels) - 0.5, -0.5)
+
+
+def beside(ax: Axes, y: float, text: str, x: float = 1.02, **style: Any) -> None:
+    """Write the number of a row, at a part x of the width; by default right of the axis."""
+    look = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 7}
+    ax.text(x, y, text, **look | style)
+
+
+def line_handle(label: str, linewidth: float = 0.9, **look: Any) -> Line2D:
+    """Legend entry of an interval or a range."""
+    return handle(label, **{"linestyle": "-", "linewidth": linewidth, "color": INK} | look)
+
+
 def show_least_bits(ax: Axes) -> None:
     """Let the range of an axis in bits contain `LEAST_BITS`; call it before drawing."""
     ax.update_datalim([(0, LEAST_BITS)], updatex=False)
@@ -231,35 +235,24 @@ def mark_silent(ax: Axes, rows: pd.DataFrame) -> None:
         ax.text(0.5, 0.97, fill(text, 36), color=OTHERS[0], zorder=6, **place)
 
 
-def benchmark_panels(
-    benchmarks: Sequence[str],
-    height: float = 1.3,
-    margin: float = 0.5,
-    below: float = 0,
+def panels(
+    titles: Sequence[str],
+    height: float,
+    margin: float,
+    most: int = 3,
     ylabel: str = "bits",
-    xlabel: str = "",
     **layout: Any,
 ) -> tuple[Figure, dict[str, Axes]]:
-    """A figure with a panel for each benchmark, three in a row; sizes in inches.
-
-    The lowest panel of each column has the `xlabel`; `below` is left for a second subfigure.
-    """
-    columns = min(3, len(benchmarks))
-    rows = math.ceil(len(benchmarks) / columns)
-    above = height * rows + margin
-    whole = figure = page(above + below)
-    if below:
-        figure, _ = whole.subfigures(2, 1, height_ratios=(above, below))
+    """A figure with a panel for each title, at most so many in a row; sizes in inches."""
+    columns = min(most, len(titles))
+    rows = math.ceil(len(titles) / columns)
+    figure = page(height * rows + margin)
     axes = figure.subplots(rows, columns, squeeze=False, **layout)
-    panels = dict(zip(benchmarks, axes.flat, strict=False))
-    for ax in axes.flat[len(benchmarks) :]:
+    named = dict(zip(titles, axes.flat, strict=False))
+    for title, ax in named.items():
+        ax.set_title(title)
+    for ax in axes.flat[len(titles) :]:
         ax.set_axis_off()
     for ax in axes[:, 0]:
         ax.set_ylabel(ylabel)
-    for benchmark, ax in panels.items():
-        ax.set_title(benchmark_name(benchmark))
-        if ylabel == "bits":
-            show_least_bits(ax)
-    for ax in list(panels.values())[-columns:]:
-        ax.set_xlabel(xlabel)
-    return whole, panels
+    return figure, named

@@ -42,8 +42,7 @@ def scale_bits(ax: style.Axes, table: pd.DataFrame, **text: float) -> None:
 
 def pair_handles(conditions: Conditions, atoms: Sequence[str]) -> list[style.Artist]:
     """Legend entries of atoms and of full and pale bars."""
-    shades = [
-        style.swatch(label, facecolor=style.INK, alpha=opacity)
-        for label, _, opacity in conditions.values()
-    ]
-    return [*style.atom_handles(atoms), *shades]
+    handles = style.atom_handles(atoms)
+    for label, _, opacity in conditions.values():
+        handles.append(style.swatch(label, facecolor=style.INK, alpha=opacity))
+    return handles

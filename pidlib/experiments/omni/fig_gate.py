@@ -35,12 +35,10 @@ _QUESTIONS = {  # words, template and look
     "both": ("color: “which way does the sounding one move?”", "sounding_direction", {}),
     "vision": ("black: “which way does the red (or blue) one move?”", "direction", _PLAIN),
 }
+_BEFORE = {"vision_parts": r"$|\Delta U_v|$ before", "audio_parts": r"$|\Delta U_a|$ before"}
 _WORDS = {  # of the claims on an atom
     "synergy": {"later_than_before": "$\\Delta$ late − before:\n"},
-    "unique_vision": {
-        "vision_parts": r"$|\Delta U_v|$ before",
-        "audio_parts": r"$|\Delta U_a|$ before",
-    },
+    "unique_vision": _BEFORE,
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 
@@ -109,9 +107,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
                 stages.draw_trajectories(ax, own[own["needs"] == needs], [atom], **look)
                 ideal = micro_av.sensory_truth(template).atoms[atom]
                 ax.hlines(ideal, 0.97, 1.06, color=look["color"], linewidth=2, zorder=4)
-            tested = claims[claims["model"] == model]
-            lines = (stages.claim_line(tested, *each) for each in words.items())
-            ax.set_xlabel("\n".join(lines), fontsize=6.5, loc="left")
+            stages.write_claims(ax, claims[claims["model"] == model], words)
         column[0].set_title(style.model_name(model).replace(", ", ",\n"))
     for ax, atom in zip(axes[:, 0], _WORDS, strict=True):
         ax.set_ylabel(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}, bits")
@@ -121,6 +117,5 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     tick = {"linestyle": "", "marker": "_", "markersize": 7, "markeredgewidth": 2}
     handles.append(style.handle("an ideal answerer", color=style.INK, **tick))
     handles += [*profiles.legend_handles(), style.handle(r"$\Delta$: black − color")]
-    note = profiles.training_note(models.groups)
-    figure.legend(handles=handles, loc="outside upper center", ncols=2, **note)
+    style.legend(figure, 2, *handles, **profiles.training_note(models.groups))
     return figure

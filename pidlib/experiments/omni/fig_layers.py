@@ -94,21 +94,14 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
                 look |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
                 ax.plot([half], [1], marker=7, markersize=6, zorder=5, **look)
         ax.set_title(style.model_name(model).replace(", ", ",\n"), pad=10)  # above the markers
-        own = claims[claims["model"] == model]
-        lines = (stages.claim_line(own, *words) for words in _WORDS.items())
-        ax.set_xlabel("\n".join(lines), fontsize=6.5, loc="left")
+        stages.write_claims(ax, claims[claims["model"] == model], _WORDS)
     axes[0].set_ylabel("bits")
     figure.supxlabel("relative depth of the block", fontsize="medium")
     look = {"linestyle": _DASHED, "linewidth": 0.8, "marker": 7, "markersize": 5}
     half = style.handle("half of the most $U_v$ or $S$", color=style.INK, **look)
     words = f"hollow: before the first reading, or of less than {number(2 * MIN_BITS, 1)} bits"
     look |= {"linestyle": "", "markerfacecolor": "white"}
-    handles = [*style.atom_lines(style.MARKERS, _ATOMS), half]
-    handles += [style.handle(words, color=style.INK, **look), *profiles.legend_handles()]
-    figure.legend(
-        handles=handles,
-        loc="outside upper center",
-        ncols=3,
-        **profiles.training_note(models.groups),
-    )
+    handles = [half, style.handle(words, color=style.INK, **look), *profiles.legend_handles()]
+    lines, note = style.atom_lines(style.MARKERS, _ATOMS), profiles.training_note(models.groups)
+    style.legend(figure, 3, *lines, *handles, **note)
     return figure

@@ -105,10 +105,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """A row for the question given and for it ignored, with its error; a column per template."""
     truths, found = (table[table["estimator"] == name] for name in ("truth", "exact"))
     ideal = truths.set_index(["given", "template", "atom"])["value_bits"].astype(float).sort_index()
-    kept, key = profiles.readable(found, "template", "model"), ["template", "model"]
-    found = found[
-        (found["atom"] != "total") & kept[pd.MultiIndex.from_frame(found[key])].to_numpy()
-    ]
+    kept, _ = profiles.read_rows(found, "template", "model")
+    found = kept[kept["atom"] != "total"]
     changed = (ideal["ignored"] - ideal["question"]).abs().idxmax()
     end = f"; an ideal answerer's {style.SYMBOLS[changed[1]]} on {changed[0].replace('_', ' ')}: "
     end += " instead of ".join(number(ideal[given][changed]) for given in ("ignored", "question"))
@@ -130,5 +128,5 @@ def figure(table: pd.DataFrame) -> style.Figure:
             ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
             ax.set(ylim=(-0.2, top), yticks=[0, 1])
         axes[0].set_ylabel("bits")
-    figure.legend(handles=profiles.atom_handles(), loc="outside upper center", ncols=4)
+    style.legend(figure, 4, *profiles.atom_handles())
     return figure

@@ -45,7 +45,6 @@ _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
 _SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
 _PREDICTORS = {"video swapped": ("unique_vision", "vision_given_audio")}
 _PREDICTORS |= {"sound swapped": ("unique_audio", "audio_given_vision")}
-_SCOPES = {MEAN: "mean within subsets", TEMPLATES: TEMPLATES}
 _DIAMOND = {"linestyle": "", "marker": "D", "color": style.OTHERS[0], "markersize": 4, "zorder": 6}
 
 
@@ -228,7 +227,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     figure = style.page(3.2)
     axes = figure.subplots(len(STREAMS), 1, sharex=True)
     for ax, (swap, names) in zip(axes, _PREDICTORS.items(), strict=True):
-        own, places = table[table["intervention"] == swap], [*product(names, _SCOPES)]
+        own, places = table[table["intervention"] == swap], [*product(names, (MEAN, TEMPLATES))]
         measured = own[own["kind"] == "correlation"].set_index(["quantity", "benchmark"])
         rows, y = measured.reindex(pd.MultiIndex.from_tuples(places)), np.arange(len(places))
         style.forest(ax, y, rows, 0.7, facecolors=[style.COLORS[names[0]]], edgecolors=style.INK)
@@ -240,12 +239,11 @@ def figure(table: pd.DataFrame) -> style.Figure:
             text = number(value) if np.isnan(ends[0]) else interval(value, *ends)
             text = "too few cells" if np.isnan(value) else f"{text}, {p_value(p)}"
             ax.text(1.05, place, text, fontsize=7.5, va="center")
-        ax.set_yticks(y, [f"{_SYMBOLS[name]}, {_SCOPES[scope]}" for name, scope in places])
+        style.name_rows(ax, [f"{_SYMBOLS[name]}, {scope}" for name, scope in places])
         ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-        ax.set(xlim=(-1, 1), ylim=(len(y) - 0.5, -0.5), title=swap)
+        ax.set(xlim=(-1, 1), title=swap)
     axes[-1].set_xlabel("Spearman's $\\rho$ with the accuracy lost")
-    words = "null: 95 %, keeps effects of subset, template and model"
+    null = style.null_handle("null: 95 %, keeps effects of subset, template and model")
     handles = style.marker_handles([("$\\rho$, 95 % interval", "o", "white")])
-    handles += [style.handle("published (grade N)", **_DIAMOND), style.null_handle(words)]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(figure, 3, *handles, style.handle("published (grade N)", **_DIAMOND), null)
     return figure

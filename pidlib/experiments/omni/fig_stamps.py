@@ -31,10 +31,8 @@ Codes = Int[np.ndarray, " n"]
 _PROBES = "experiment benchmark split source accuracy ci_low ci_high prior probe_bits codes_bits "
 _PROBES += "target_bits n_fitted n_samples n_codes seed fingerprint"
 _REQUIRED = "pairing target_bits n_samples"
-COLUMNS = {
-    "fig_stamps": declare("pairing", ATOMS, "target_bits", required=_REQUIRED),
-    "fig_stamps_probes": declare(_PROBES, required=_PROBES),
-}
+COLUMNS = {"fig_stamps": declare("pairing", ATOMS, "target_bits", required=_REQUIRED)}
+COLUMNS["fig_stamps_probes"] = declare(_PROBES, required=_PROBES)
 # Pairs of sources, with a condition, for each target.
 _CAPTION, _VOICE = ("vision", "language", None), ("vision", "audio", None)
 _VOICE_GIVEN = ("vision", "audio", "language")
@@ -195,9 +193,8 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
     atoms = [atom for atom in style.SYMBOLS if atom in set(table["atom"])]
     hollow = style.swatch("hollow: $p > .05$", facecolor="white", edgecolor=style.INK)
     null = style.handle("null: target shuffled", color=style.INK, linestyle=":", linewidth=1.2)
-    handles = [*style.atom_handles(atoms), hollow, null]
     axes[0, 0].margins(y=0.12)  # room for numbers
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    style.legend(figure, 4, *style.atom_handles(atoms), hollow, null)
     return figure
 
 
@@ -216,12 +213,9 @@ def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> Non
             style.interval(ax, [x], [low], [high])
             edges, dotted = (x - width / 2, x + width / 2), {"linestyle": ":", "linewidth": 1.2}
             ax.hlines(bar["null_mean"], *edges, color=style.INK, zorder=3, **dotted)
-            place, top = (
-                {"ha": "center", "va": "bottom", "fontsize": 7},
-                max(0, np.nan_to_num(high)),
-            )
             if np.isnan(bits) or (detected and bits > style.LEAST_BITS):
-                ax.text(x, top + 0.04, "none" if np.isnan(bits) else f"{bits:.2f}", **place)
+                top, text = max(0, np.nan_to_num(high)), f"{bits:.2f}".replace("nan", "none")
+                ax.text(x, top + 0.04, text, ha="center", va="bottom", fontsize=7)
     ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
     ax.set_xticks(range(len(pairs)), pairs)
     ax.tick_params(axis="x", length=0)

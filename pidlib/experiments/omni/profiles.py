@@ -25,11 +25,8 @@ from pidlib.sensory import Group, SensoryPID
 
 MOST_MOVED = LIMITS["moved"][0]  # total variation
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
-TRAINED_WITH_NOISE = (
-    "all minis but plain had a fifth of each stream as noise in training, "
-    "so that masking asks them something they know"
-)
-
+TRAINED_WITH_NOISE = "all minis but plain had a fifth of each stream as noise in training, "
+TRAINED_WITH_NOISE += "so that masking asks them something they know"
 _TRUTH = {"color": style.OTHERS[0], "linewidth": 1.4}
 
 COLUMNS = declare(
@@ -93,6 +90,12 @@ def readable(rows: pd.DataFrame, *keys: str) -> pd.Series:
     """By keys, whether masked answers are known to be moved by at most `MOST_MOVED` in all rows."""
     near = rows[["moved_vision", "moved_audio"]].astype(float).le(MOST_MOVED).all(axis=1)
     return near.groupby([rows[key] for key in keys], sort=False).all()
+
+
+def read_rows(rows: pd.DataFrame, *keys: str) -> tuple[pd.DataFrame, pd.Series]:
+    """The rows of cells that are `readable`, and which cells are."""
+    known = readable(rows, *keys)
+    return rows[known[pd.MultiIndex.from_frame(rows[list(keys)])].to_numpy()], known
 
 
 def profile_rows(
@@ -184,10 +187,8 @@ def draw_atoms(
         ax.text(1.5, 0.1, "not\nreadable", ha="center", fontsize=6.5)
     for place, atom in enumerate(style.SENSORY):
         if len(own := rows[rows["atom"] == atom]):
-            bits, low, high, null = (
-                style.best(own),
-                *style.floats(own, "ci_low", "ci_high", "null_mean"),
-            )
+            low, high, null = style.floats(own, "ci_low", "ci_high", "null_mean")
+            bits = style.best(own)
             style.bars(ax, [place], [np.median(bits)], atom, 0.84)
             style.null_band(ax, [place], [np.median(null)], 0.84)
             places = place + 0.22 * (np.arange(len(own)) - (len(own) - 1) / 2)
@@ -207,12 +208,9 @@ def draw_atoms(
 def atom_handles() -> list[style.Artist]:
     """Legend entries of `draw_atoms`."""
     dot = {"marker": "o", "color": "white", "markeredgecolor": style.INK, "markersize": 3}
-    return [
-        *style.atom_handles(style.SENSORY),
-        style.handle("dots: models, with 95 % intervals; bars: their median", **dot),
-        style.handle("an ideal answerer", linestyle="-", **_TRUTH),
-        style.null_handle("null: answers permuted"),
-    ]
+    models = style.handle("dots: models, with 95 % intervals; bars: their median", **dot)
+    ideal, null = style.line_handle("an ideal answerer", **_TRUTH), "null: answers permuted"
+    return [*style.atom_handles(style.SENSORY), models, ideal, style.null_handle(null)]
 
 
 def training_note(models: Sequence[str]) -> dict[str, object]:

@@ -3,7 +3,6 @@
 Redundancy is given under each of the `pidlib.sensory.REFERENCES`; the figure has P(Y | c).
 """
 
-import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -65,29 +64,18 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """A panel per subset with the mean atoms of the models that can be read, then the paper's."""
     ours, printed = table["grade"].isna(), table[table["grade"].notna()]
     measured = table[ours & (table["reference"] == table["given"])]
-    kept = profiles.readable(measured, "benchmark", "model")
-    cells = pd.MultiIndex.from_frame(measured[["benchmark", "model"]])
-    measured = measured[kept[cells].to_numpy()]
+    measured, readable = profiles.read_rows(measured, "benchmark", "model")
     panels = {}
-    for name, read in kept.groupby(level=0, sort=False):
+    for name, read in readable.groupby(level=0, sort=False):
         title = f"{style.benchmark_name(name)}\n{share(read)} models readable"
         panels[title] = measured[measured["benchmark"] == name], ideal(name)
     published = f"{PUBLISHED_SUBSET}\n{printed['model'].nunique()} models, published"
     panels[f"{published} ({printed['grade'].iloc[0]})"] = printed, {}
-    columns = min(4, len(panels))
-    rows = math.ceil(len(panels) / columns)
-    figure = style.page(1.5 * rows + 0.8)
-    axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    for ax, (title, panel) in zip(axes.flat, panels.items(), strict=False):
-        profiles.draw_atoms(ax, *panel, numbers=True)
-        ax.set_title(title)
-    for ax in axes.flat[len(panels) :]:
-        ax.set_axis_off()
-    for ax in axes[:, 0]:
-        ax.set_ylabel("bits")
-    handles = profiles.atom_handles()
+    figure, axes = style.panels(list(panels), 1.5, 0.8, most=4, sharey=True)
+    for title, panel in panels.items():
+        profiles.draw_atoms(axes[title], *panel, numbers=True)
     note = profiles.training_note(measured["model"].unique())
-    figure.legend(handles=handles, loc="outside upper center", ncols=4, **note)
+    style.legend(figure, 4, *profiles.atom_handles(), **note)
     return figure
 
 

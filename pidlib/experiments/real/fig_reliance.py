@@ -80,8 +80,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """A panel for each task, a line for each model: resampled atoms and its accuracy."""
     table = table[table["unimodal"] == MODE].assign(value=lambda rows: style.best(rows))
     models, tasks = list(table["model"].unique()), list(table["benchmark"].unique())
-    options = {"sharey": True, "ylabel": ""}
-    result, panels = style.benchmark_panels(tasks, 0.17 * len(models) + 0.62, 0.4, **options)
+    height = 0.17 * len(models) + 0.62
+    result, panels = style.panels(tasks, height, 0.4, ylabel="", sharey=True)
     offsets = np.linspace(-0.27, 0.27, len(style.VISION_LANGUAGE))
     for task, ax in panels.items():
         rows = table[table["benchmark"] == task]
@@ -93,8 +93,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
             style.forest(ax, np.arange(len(models)) + offset, own, 0.12, **look)
         right = rows.drop_duplicates("model").set_index("model")["accuracy"].reindex(models)
         for place, share in enumerate(right):
-            text = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 6.5}
-            ax.text(1.02, place, f"{100 * share:.0f} %", **text)
+            style.beside(ax, place, f"{100 * share:.0f} %", fontsize=6.5)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.set_xlim(right=max(ax.get_xlim()[1], style.LEAST_BITS))
         ax.xaxis.set_major_locator(MaxNLocator(4))
@@ -103,6 +102,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()  # of all panels
     result.supxlabel("bits; at the right, the share of right answers", fontsize="medium")
-    handles = [*style.atom_points(), style.null_handle("null: answers permuted")]
-    result.legend(handles=handles, loc="outside upper center", ncols=5)
+    null = style.null_handle("null: answers permuted")
+    style.legend(result, 5, *style.atom_points(), null)
     return result

@@ -33,10 +33,7 @@ def measure(preset: Preset, asked: Sequence[Request] = ()) -> pd.DataFrame:
     tables = []
     for (answer,) in extract_all(preset, *(asked or requests(preset))):
         extraction, task = answer.extraction, answer.columns["benchmark"].rpartition("/")[2]
-        facts = {
-            "accuracy": extraction.accuracy(),
-            "fallback": extraction.fallback(FULL),
-        }
+        facts = {"accuracy": extraction.accuracy(), "fallback": extraction.fallback(FULL)}
         for rows in decision_profiles.mode_profiles(preset, answer, "real"):
             mode = rows["unimodal"].iloc[0]
             alone = accuracies_alone(extraction, mode, preset.tau)

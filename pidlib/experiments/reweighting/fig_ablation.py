@@ -62,12 +62,11 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.hlines(y + side, low, high, color=color, linewidth=0.9)
         look = {"color": color, "markersize": 3, "markeredgewidth": 0.3}
         style.points(ax, value, y + side, style.MARKERS[index], **look)
-        look = {"transform": ax.get_yaxis_transform(), "va": "center", "color": color}
         clear = np.where(style.floats(part["q_value"]) < 0.05, "bold", "normal")
         for at, *row, weight in zip(y, value, low, high, clear, strict=True):
             if np.isfinite(row).all():
                 text, place = words.interval(*row, digits=1), 1.03 + 0.28 * index
-                ax.text(place, at, text, weight=weight, fontsize=6.5, **look)
+                style.beside(ax, at, text, place, weight=weight, fontsize=6.5, color=color)
     ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
     if rows["control"].any():
         ax.axhline(y[rows["control"]].min() - 0.75, color=style.INK, linewidth=0.6)
@@ -76,11 +75,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     ax.set_yticks(y, labels, fontsize=6.5)
     ax.set_ylim(y.max() + 0.6, -0.6)
     ax.set_xlabel("accuracy, PID minus uniform weights, points; bold: q < .05")
-    line = {"linestyle": "-", "linewidth": 0.9}
-    handles = [
-        style.handle(style.benchmark_name(name), color=color, marker=marker, **line)
-        for name, color, marker in zip(trained, TRAINED_COLORS, style.MARKERS, strict=False)
-    ]
-    handles.append(style.null_handle("signs at random, 95 %"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    looks, handles = zip(trained, TRAINED_COLORS, style.MARKERS, strict=False), []
+    for name, color, marker in looks:
+        handles.append(style.line_handle(style.benchmark_name(name), color=color, marker=marker))
+    style.legend(figure, 3, *handles, style.null_handle("signs at random, 95 %"))
     return figure

@@ -126,15 +126,14 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set_xlabel("synergy $S$ of the base there (balanced: of its profile), bits")
         claim = rows[(rows["kind"] == "rank") & (rows["level"] == "all")].dropna(subset="value")
         for rank in claim.itertuples():
-            title += (
-                f"\n$\\rho$ = {rank.value:.2f} [{rank.ci_low:.2f}, {rank.ci_high:.2f}] over seeds"
-            )
-            title += f", null up to {rank.null_high:.2f}"
+            ends = f"[{rank.ci_low:.2f}, {rank.ci_high:.2f}] over seeds"
+            title += f"\n$\\rho$ = {rank.value:.2f} {ends}, null up to {rank.null_high:.2f}"
         ax.set(ylabel="accuracy, points", title=title.replace("-", "−"))
-    square = {"linestyle": "", "marker": "s", "markersize": 3.6}
-    handles = style.model_handles(bases) + style.color_handles(colors, "trained on ", **square)
+    marked = zip(map(style.model_name, bases), style.MARKERS, strict=False)
+    handles = style.marker_handles((name, marker, "white") for name, marker in marked)
+    for name, color in colors.items():
+        words = f"trained on {style.benchmark_name(name)}"
+        handles.append(style.handle(words, color=color, marker="s", markersize=3.6))
     handles.append(style.handle("dots: single seeds", marker=".", color=style.FAINT, markersize=3))
-    line = {"linestyle": "-", "color": style.INK, "linewidth": 0.8}
-    handles.append(style.handle("95 % interval over seeds", **line))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(figure, 3, *handles, style.line_handle("95 % interval over seeds", 0.8))
     return figure

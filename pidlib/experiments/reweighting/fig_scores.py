@@ -30,7 +30,6 @@ COLUMNS = declare(
 )
 _EXTREMES = {"gap_bits": "largest gap", "sc": "largest shortcut"}
 _FOREST = "value", "ci_low", "ci_high", "null_low", "null_high"
-_COUNT = 3  # samples shown of each extreme
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -75,10 +74,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
         _draw_shares(left.subplots(), rows)
         _draw_extremes(right, rows)
+    dot = style.line_handle("share of a list, 95 % interval", marker="o", markersize=3.5)
     null = style.null_handle("as many samples at random, 95 %")
-    dot = {"marker": "o", "markersize": 3.5, "linestyle": "-", "linewidth": 0.9}
-    handles = [style.handle("share of a list, 95 % interval", color=style.INK, **dot), null]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    style.legend(figure, 2, dot, null, loc="outside lower center")
     return figure
 
 
@@ -92,7 +90,7 @@ def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> None:
         look = {"color": part["color"].iloc[0], "clip_on": False}
         style.forest(ax, [place], row, 0.7, s=16, **look)
         text = words.interval(*row.to_numpy()[0, :3], digits=0) + " %"
-        ax.text(1.02, place, text, transform=ax.get_yaxis_transform(), va="center", **look)
+        style.beside(ax, place, text, fontsize=8, **look)
     ax.set_yticks(range(len(lists)), [f"weight {weight:g}" for weight, _ in lists])
     label = "samples that need the picture, %:\np(right answer) < 1/2 from the question alone"
     label += f"\n(all samples: {100 * total / n:.0f} %)"

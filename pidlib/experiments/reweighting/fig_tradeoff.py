@@ -18,7 +18,6 @@ trainings = plan.all_conditions
 MEAN = "mean of "
 _KINDS = ["synergy-driven", "prior-driven"]
 _SHADE = "#fbe6d8"
-_DIFFERENCE = ["difference", "ci_low", "ci_high"]
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -64,18 +63,19 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for ax in axes:
         ax.fill_between([0, limits["xlim"][1]], limits["ylim"][0], 0, color=_SHADE, zorder=0)
     axes[0].set(ylabel="prior-driven benchmarks, points", **limits)
-    shown = set(table.loc[kept, "condition"]) - {Condition.BASE}
-    handles = style.condition_handles([name for name in CONDITIONS if name in shown], CONDITIONS)
+    shown = sorted(set(table.loc[kept, "condition"]) - {Condition.BASE})
+    looks = [(f"{name} {CONDITIONS[name]}", *style.CONDITION_STYLES[name]) for name in shown]
+    handles = style.marker_handles(looks, markeredgewidth=0.5, markersize=4)
     handles.append(style.swatch("trade-off", facecolor=_SHADE))
-    handles.append(style.null_handle("C: signs at random, 95 %"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=4)
+    style.legend(figure, 4, *handles, style.null_handle("C: signs at random, 95 %"))
     label = "accuracy minus that of uniform weights (B): synergy-driven benchmarks, points"
     figure.supxlabel(label, fontsize="medium")
     return figure
 
 
 def _draw_means(ax: style.Axes, block: pd.DataFrame) -> None:
-    cells = block.set_index(["benchmark", "condition"])[[*_DIFFERENCE, "null_high"]]
+    cells = block.set_index(["benchmark", "condition"])
+    cells = cells[["difference", "ci_low", "ci_high", "null_high"]]
     base, trained_on, grade = block[["base", "trained_on", "grade"]].iloc[0]
     title = f"{style.model_name(base)},\n"
     trained_on = f"trained on {style.benchmark_name(trained_on)}"

@@ -43,7 +43,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = style.marker_handles(entries) + _draw_differences(axes[1], panels)
     axes[0, 0].set_ylabel("accuracy, balanced questions")
     axes[1, 0].set_ylabel("PID minus uniform, points")
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(figure, 3, *handles)
     return figure
 
 
@@ -52,7 +52,7 @@ def column(table: pd.DataFrame) -> style.Figure:
     panels = _panels(table)
     figure = style.column(1.4 * len(panels) + 0.9)
     axes = figure.subplots(len(panels), 1, sharey=True, squeeze=False)[:, 0]
-    figure.legend(handles=_draw_differences(axes, panels), loc="outside upper center", ncols=2)
+    style.legend(figure, 2, *_draw_differences(axes, panels))
     figure.supylabel("accuracy, PID minus uniform weights, points", fontsize="medium")
     return figure
 

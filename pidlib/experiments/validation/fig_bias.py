@@ -68,7 +68,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[1, 0].set_ylabel("root mean square error (bits)")
     handles = [style.handle(estimator, **line) for estimator, line in lines.items()]
     shade = style.swatch("not estimable: $n < k_1 k_2$", facecolor=style.NULL, alpha=0.45)
-    figure.legend(handles=[*handles, shade], loc="outside upper center", ncols=4)
+    style.legend(figure, 4, *handles, shade)
     return figure
 
 

@@ -28,6 +28,7 @@ from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions, percentile_intervals
 from pidlib.experiments import COMPUTED, Preset, declare, style, tables
 from pidlib.experiments.validation import laws
+from pidlib.experiments.words import number as short
 from pidlib.extraction import SOURCES
 from pidlib.extraction.store import Shard, open_store
 from pidlib.profiles.modes import measure_decisions
@@ -185,10 +186,9 @@ def law_names(kind: str) -> list[str]:
 
 def true_atoms(kind: str, law: str) -> Mapping[str, float]:
     """The atoms of a law in bits, by name."""
-    joints = laws.sampled_laws(N_CODES)
-    return (
-        pid(joints[law], SOURCES, tol=1e-7).atoms if kind == "codes" else _answer_laws()[law].atoms
-    )
+    if kind == "codes":
+        return pid(laws.sampled_laws(N_CODES)[law], SOURCES, tol=1e-7).atoms
+    return _answer_laws()[law].atoms
 
 
 def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5"]) -> pd.DataFrame:
@@ -235,10 +235,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[-1, -1].set(xlabel="false detections, any $n$", xlim=(-0.01, 0.21))
     marked = ("reported interval", "o", style.INK), ("bootstrap", "o", "white")
     handles = [*style.atom_points(ATOMS), *style.marker_handles(marked)]
-    band = " to ".join(map(_short, BAND))
+    band = " to ".join(map(short, BAND))
     handles.append(style.swatch(f"coverage {band}", facecolor=style.NULL))
-    handles.append(style.handle("level .05", linestyle="-", color=style.INK, linewidth=0.7))
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    level = style.line_handle("level .05", 0.7)
+    style.legend(figure, 4, *handles, level, loc="outside lower center")
     figure.get_layout_engine().set(h_pad=0.12, rect=(0, 0, 1, 0.97))  # room for headings
     return figure
 
@@ -273,7 +273,7 @@ def summary(table: pd.DataFrame) -> str:
     texts = []
     for estimator, rows in table.groupby("estimator", sort=False):
         share = f"{(rows['coverage'] >= BAND[0]).sum()} of {len(rows)}"
-        reported = f"at least .90 in {share}, worst {_short(rows['coverage'].min())}"
+        reported = f"at least .90 in {share}, worst {short(rows['coverage'].min())}"
         texts.append(f"bootstrap: {share}" if estimator == "bootstrap" else reported)
     return "; ".join(texts)
 
@@ -287,12 +287,8 @@ def _tested(table: pd.DataFrame) -> pd.DataFrame:
 def _type_one(zero: pd.DataFrame) -> str:
     if zero.empty:
         return "no truth is 0"
-    mean, most = _short(zero["rejected"].mean()), _short(zero["rejected"].max())
+    mean, most = short(zero["rejected"].mean()), short(zero["rejected"].max())
     return f"false detections: mean {mean}, at most {most}"
-
-
-def _short(share: float) -> str:
-    return f"{share:.2f}".removeprefix("0")
 
 
 def latex(table: pd.DataFrame) -> str:

@@ -126,7 +126,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set_title(rf"$\bf{{{mode}}}$: {numbers}", fontsize=7.5, linespacing=1.1)
         ax.set_xlabel("atom of the model's own law (bits)")
     axes[0].set_ylabel("estimate (bits)")
-    above.legend(handles=style.atom_points(), loc="outside upper center", ncols=4)
+    style.legend(above, 4, *style.atom_points())
     _draw_errors(below, summary, modes, list(table["benchmark"].unique()))
     return figure
 
@@ -141,12 +141,12 @@ def column(table: pd.DataFrame) -> style.Figure:
     for y, row in enumerate(rows.itertuples()):
         text = f"{interval(row.error_bits, row.ci_low, row.ci_high, 3)} bits\n"
         text += f"{100 * row.covered:.0f} % of intervals hold the truth"
-        ax.text(1.03, y, text, transform=ax.get_yaxis_transform(), va="center", fontsize=6.5)
-    ax.set(xscale="log", xlim=(FLOOR / 2, None), ylim=(len(rows) - 0.5, -0.5))
-    ax.set(xlabel="mean distance from the truth (bits)", yticks=places, yticklabels=rows.index)
+        style.beside(ax, y, text, 1.03, fontsize=6.5)
+    ax.set(xscale="log", xlim=(FLOOR / 2, None), xlabel="mean distance from the truth (bits)")
+    style.name_rows(ax, list(rows.index))
     ax.set_xticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])
     null = style.null_handle("null: from the truths of other models")
-    figure.legend(handles=[null], loc="outside upper right")
+    style.legend(figure, 1, null, loc="outside upper right")
     return figure
 
 
@@ -167,5 +167,4 @@ def _draw_errors(part: style.Figure, summary: pd.DataFrame, modes: list, names: 
     ax.set_yticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])
     ax.set_ylim(bottom=0.8 * FLOOR)
     handles = style.marker_handles((mode, *_LOOKS[mode]) for mode in modes)
-    handles.append(style.null_handle("against the laws of the other models"))
-    part.legend(handles=handles, loc="outside upper center", ncols=4)
+    style.legend(part, 4, *handles, style.null_handle("against the laws of the other models"))

@@ -140,7 +140,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = [style.handle("limit of many samples", color=style.INK, linestyle="--")]
     handles += [style.handle(f"exact, {name}", **line, **look) for name, look in _LOOKS.items()]
     handles += [style.handle(f"BATCH, width {w}", **look) for w, look in _BATCH_LOOKS.items()]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(figure, 3, *handles)
     return figure
 
 

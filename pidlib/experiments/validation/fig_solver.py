@@ -60,7 +60,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> style.Figure:
     """Error against time: a panel per size; a marker at the largest error, a line to the median."""
     sizes = table["size"].unique()
-    figure, axes = style.benchmark_panels(sizes, 1.6, 1.1, sharex=True, sharey=True)
+    figure, axes = style.panels(sizes, 1.6, 1.1, sharex=True, sharey=True)
     line = {"color": style.INK, "linewidth": 0.7, "zorder": 1}
     for size, ax in axes.items():
         shown = table[table["size"] == size]
@@ -79,8 +79,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     shown = [name for name in METHODS if name in set(table["method"])]
     handles = [style.handle(name, **METHODS[name].look) for name in shown]
     handles += [style.handle(words, linestyle=dash, **line) for dash, words in _TOLERANCES.values()]
-    handles.append(style.swatch("accuracy of the optimum", facecolor=style.NULL, alpha=0.45))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    shade = style.swatch("accuracy of the optimum", facecolor=style.NULL, alpha=0.45)
+    style.legend(figure, 3, *handles, shade)
     return figure
 
 

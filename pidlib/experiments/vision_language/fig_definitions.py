@@ -5,6 +5,7 @@ zero, BROJA is MMI: the informations of each source and of both say as much.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -55,12 +56,11 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     outcomes = models[["model", "benchmark", *OUTCOMES]]
     rows = decisions.merge(outcomes, on=["model", "benchmark"]).assign(kind="decisions")
     table = pd.concat([references, rows]).assign(experiment="vision_language", seed=preset.seed)
-    conclusions = pd.concat(
-        [leading_atoms(decisions, models), _correlations(preset, models, decisions)]
-    )
+    ranks = _correlations(preset, models, decisions)
+    conclusions = pd.concat([leading_atoms(decisions, models), ranks])
     conclusions = conclusions.assign(experiment="vision_language", seed=preset.seed)
-    named = {"fig_definitions": table, "fig_definitions_conclusions": conclusions}
-    return {name: validate(each, COLUMNS[name]) for name, each in named.items()}
+    named = zip(COLUMNS.items(), (table, conclusions), strict=True)
+    return {name: validate(each, columns) for (name, columns), each in named}
 
 
 def redundancies(joint: np.ndarray) -> dict[str, float | bool]:
@@ -116,14 +116,8 @@ def leading_atoms(decisions: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame
 
 def _correlations(preset: Preset, models: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
     """Of S and R of each definition with those of BROJA, and with the loss of accuracy."""
-    cells = [
-        (procedure, definition, quantity, outcome)
-        for procedure in decisions["procedure"].unique()
-        for definition in variants.DEFINITIONS
-        for quantity in RANKED
-        for outcome in ("broja", *OUTCOMES)
-        if (definition, outcome) != ("broja", "broja")
-    ]
+    parts = decisions["procedure"].unique(), variants.DEFINITIONS, RANKED, ("broja", *OUTCOMES)
+    cells = [cell for cell in product(*parts) if cell[1::2] != ("broja", "broja")]
     table = variants.correlations(models, decisions, cells, preset.n_resamples, preset.seed)
     ranking = table["outcome"] == "broja"
     return table.assign(conclusion=np.where(ranking, "ranking of models", "rank correlation"))
@@ -147,8 +141,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     entries = ((words, marker, color) for marker, color, words, _ in _LOOKS.values())
     handles = style.marker_handles(entries)
     handles.append(style.handle("one benchmark", marker=".", color=style.FAINT, markersize=4))
-    handles.append(style.handle("95 % interval", linestyle="-", linewidth=0.8, color=style.INK))
-    result.legend(handles=handles, loc="outside upper center", ncols=len(handles))
+    style.legend(result, 1 + len(handles), *handles, style.line_handle("95 % interval", 0.8))
     return result
 
 
@@ -191,8 +184,7 @@ def _draw_conclusions(axes: Sequence[style.Axes], table: pd.DataFrame) -> None:
         variants.draw_rows(ax, means, column, procedures, looks)
         values = style.floats(means[column])
         for y, value in zip(variants.heights(means, procedures, looks), values, strict=True):
-            text, place = "" if np.isnan(value) else f"{value:.2f}", ax.get_yaxis_transform()
-            ax.text(1.02, y, text.replace("-", "−"), va="center", fontsize=7, transform=place)
+            style.beside(ax, y, "" if np.isnan(value) else f"{value:.2f}".replace("-", "−"))
         label = r"rank correlation $\rho$" if column == "rho" else "share of models"
         ax.set(title=title, xlabel=label, xlim=(-0.02 if column == "share" else -1.05, 1.05))
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)

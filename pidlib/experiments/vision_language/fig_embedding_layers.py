@@ -65,6 +65,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
         words = f"rises in {rises[atom]}, falls in {falls[atom]} of {n}"
         handle.set_label(f"{handle.get_label()}: {words}")
     handles.append(style.swatch("range over models", facecolor=style.FAINT, alpha=0.4, linewidth=0))
-    handles.append(style.handle("rises, falls: clearly, first block to last"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    words = style.handle("rises, falls: clearly, first block to last")
+    style.legend(figure, 3, *handles, words)
     return figure

@@ -48,9 +48,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
     leading = largest(table, ["benchmark", "model", "estimator"]).unstack("estimator")
     leading = leading.reindex(columns=list(_TITLES))
     known = leading.dropna()
+    same = share(known["exact"] == known["Gaussian"])
     texts = (
         f"clear in {share(leading['exact'].notna())} cells",
-        (f"the same in {share(known['exact'] == known['Gaussian'])} cells clear in both"),
+        f"the same in {same} cells clear in both",
     )
     for ax, (estimator, title), text in zip(axes, _TITLES.items(), texts, strict=True):
         rows = table[table["estimator"] == estimator]
@@ -66,16 +67,14 @@ def figure(table: pd.DataFrame) -> style.Figure:
             atoms = leading.loc[benchmark, estimator].value_counts()
             words = ", ".join(f"{style.SYMBOLS[atom]} {n}" for atom, n in atoms.items())
             words = words or "none" if benchmark in set(rows["benchmark"]) else "constant"
-            ax.text(1.02, y, words, va="center", transform=ax.get_yaxis_transform(), fontsize=7)
+            style.beside(ax, y, words)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.grid(visible=False, axis="y")
         ax.set(title=f"{title}: largest atom\n{text}", xlabel="bits, mean over models")
-    axes[0].set_yticks(range(len(benchmarks)), map(style.benchmark_name, benchmarks))
-    axes[0].set_ylim(len(benchmarks) - 0.5, -0.5)
-    line = style.handle("range over models", linestyle="-", color=style.INK, linewidth=0.7)
+    style.name_rows(axes[0], list(map(style.benchmark_name, benchmarks)))
     words = style.handle(f"right: clearly largest in how many of {table['model'].nunique()}")
-    handles = [*style.atom_handles(), line, words]
-    result.legend(handles=handles, loc="outside upper center", ncols=3)
+    line = style.line_handle("range over models", 0.7)
+    style.legend(result, 3, *style.atom_handles(), line, words)
     return result
 
 
@@ -87,8 +86,6 @@ def latex(table: pd.DataFrame) -> str:
     chosen = [(name, atom) for name in ("exact", "Gaussian") for atom in style.VISION_LANGUAGE]
     cells = cells.reindex(columns=pd.MultiIndex.from_tuples(chosen)).astype(float)
     symbols = [f"{style.SYMBOLS[atom]}{' Gaussian' * (name != 'exact')}" for name, atom in chosen]
-    rows = [
-        [style.benchmark_name(benchmark), style.model_name(model), *cells.loc[benchmark, model]]
-        for benchmark, model in cells.index
-    ]
+    names = ((style.benchmark_name(name), style.model_name(model)) for name, model in cells.index)
+    rows = [[*each, *bits] for each, bits in zip(names, cells.to_numpy(), strict=True)]
     return booktabs(["benchmark", "model", *symbols], rows, align="ll" + "r" * 8)

@@ -114,7 +114,7 @@ def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]
         yield rows.assign(study="options", source_a=key, fallback=fallback)
 
 
-_KEYS = ["benchmark", "model", "atom"]
+_KEYS, _ENDS = ["benchmark", "model", "atom"], ("bits", "ci_low", "ci_high")
 REDRAWN, VISIBLE = "another draw", "visible options"
 _OFFSETS = dict(zip(style.VISION_LANGUAGE, (-0.24, -0.08, 0.08, 0.24), strict=True))
 _ROWS = {REDRAWN: "another draw of the noise", "mean": "mask: mean token, not noise"}
@@ -162,27 +162,24 @@ def figure(table: pd.DataFrame) -> style.Figure:
         left.hlines(y, size.min(), size.max(), color=style.INK, linewidth=0.9, zorder=2)
         style.points(left, [mean], [y], "o", color=style.INK)
         text = f"{mean:.2f} bits" + (f", {beyond[words]:.0%}" if words in beyond else "")
-        place = {"transform": right.get_yaxis_transform(), "va": "center", "fontsize": 7.5}
-        right.text(1.02, y, text.replace("%", " %"), **place)
+        style.beside(right, y, text.replace("%", " %"), fontsize=7.5)
         means = rows.groupby(["atom", "benchmark"])["difference"].mean()
         for atom, offset in _OFFSETS.items():
             own, color = means[atom], style.COLORS[atom]
             right.hlines(y + offset, own.min(), own.max(), color=color, linewidth=0.9, zorder=2)
             style.points(right, [own.mean()], [y + offset], "o", color=color, markersize=3)
     left.set(title="How much an atom changes, in the mean", xlabel="size of the change (bits)")
-    left.set(xlim=(0, None), ylim=(len(parts) - 0.5, -0.5))
+    left.set_xlim(0, None)
+    style.name_rows(left, list(parts))
     right.set(title="Which atoms change", xlabel="change (bits)")
     right.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-    look = {"transform": right.get_yaxis_transform(), "va": "bottom", "fontsize": 7.5}
-    right.text(1.02, -0.75, "mean size; share of\nintervals without 0", **look)
-    left.set_yticks(range(len(parts)), parts)
+    words = "mean size; share of\nintervals without 0"
+    style.beside(right, -0.75, words, va="bottom", fontsize=7.5)
     for ax in axes:
         ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
-    line = style.handle("range over benchmarks", linestyle="-", linewidth=0.9, color=style.INK)
     null = style.null_handle("null: another draw of the noise")
-    handles = [*style.atom_points(), line, null]
-    result.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(result, 3, *style.atom_points(), style.line_handle("range over benchmarks"), null)
     return result
 
 
@@ -190,12 +187,8 @@ def _difference(rows: pd.DataFrame, reference: pd.DataFrame) -> pd.DataFrame:
     """Differences of atoms with intervals as if both were independent: in quadrature."""
     rows, reference = (each.assign(bits=style.best(each)) for each in (rows, reference))
     both = rows.merge(reference, on=_KEYS, suffixes=("", "_reference"))
-    (value, low, high), (old, old_low, old_high) = (
-        [style.floats(both[name + suffix]) for name in ("bits", "ci_low", "ci_high")]
-        for suffix in ("", "_reference")
-    )
-    return both[_KEYS].assign(
-        difference=value - old,
-        low=value - old - np.hypot(value - low, old_high - old),
-        high=value - old + np.hypot(high - value, old - old_low),
-    )
+    value, low, high = style.floats(both, *_ENDS)
+    old, old_low, old_high = style.floats(both, *(f"{name}_reference" for name in _ENDS))
+    low = value - old - np.hypot(value - low, old_high - old)
+    high = value - old + np.hypot(high - value, old - old_low)
+    return both[_KEYS].assign(difference=value - old, low=low, high=high)

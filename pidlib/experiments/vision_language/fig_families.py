@@ -110,8 +110,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[0].set_yticks(y, [group.replace(" and", "\nand") for group in GROUPS])
     axes[0].invert_yaxis()
     result.supxlabel(r"rank correlation $\rho$ of the profiles of two models", fontsize="medium")
-    handles = [style.handle("a pair of models", marker=".", color=style.OTHERS[1])]
-    handles += style.marker_handles([("mean", "D", style.INK)])
-    handles.append(style.null_handle("null: 95 % of means, models permuted"))
-    result.legend(handles=handles, loc="outside upper center", ncols=3)
+    pair = style.handle("a pair of models", marker=".", color=style.OTHERS[1])
+    mean = style.marker_handles([("mean", "D", style.INK)])
+    null = style.null_handle("null: 95 % of means, models permuted")
+    style.legend(result, 3, pair, *mean, null)
     return result

@@ -228,7 +228,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for row in published.itertuples():
         text = f"published: up to {row.moved:g} points (grade {row.grade})"
         handles.append(style.handle(text, color=style.OTHERS[0], linestyle="--"))
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(figure, 3, *handles)
     return figure
 
 
@@ -256,7 +256,6 @@ def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -
         clear, text = (q < 0.05).any(), "not defined: too few seeds"
         if np.isfinite(value).any():
             text = f"{value[0]:.0f} points, {words.p_value(q[0]).replace('p', 'q')}"
-        look = {"transform": ax.get_yaxis_transform(), "ha": "right", "va": "center"}
-        ax.text(0.99, row, text, fontsize=7, weight="bold" if clear else "normal", **look)
+        style.beside(ax, row, text, 0.99, ha="right", weight="bold" if clear else "normal")
     for points in published["moved"].astype(float):
         ax.axvline(points, color=style.OTHERS[0], linestyle="--", linewidth=1)

@@ -180,12 +180,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set(xlim=(-1.1, 1.95), xticks=[-1, 0, 1])
     axes[0].set_yticks(places, [LABELS[name] for name in quantities])
     axes[0].invert_yaxis()
-    result.supxlabel(
-        "Spearman's $\\rho$ with the accuracy lost, mean within benchmarks", fontsize="medium"
-    )
-    handles = [
-        style.null_handle("null: models permuted"),
-        style.handle("95 % interval over families", linestyle="-", color=style.INK, linewidth=0.9),
-    ]
-    result.legend(handles=handles, loc="outside upper center", ncols=2)
+    words = "Spearman's $\\rho$ with the accuracy lost, mean within benchmarks"
+    result.supxlabel(words, fontsize="medium")
+    null, line = "null: models permuted", style.line_handle("95 % interval over families")
+    style.legend(result, 2, style.null_handle(null), line)
     return result

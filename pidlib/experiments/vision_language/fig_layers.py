@@ -118,8 +118,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         ax.set(title=style.model_name(model), xlabel="relative depth of the block")
     count = table["benchmark"].nunique()
     above.axes[0].set_ylabel(f"bits, mean over {count} benchmarks")
-    handles = [*style.atom_lines(style.MARKERS), *stages.legend_handles("null: permuted")]
-    above.legend(handles=handles, loc="outside upper center", ncols=6)
+    null = stages.legend_handles("null: permuted")
+    style.legend(above, 6, *style.atom_lines(style.MARKERS), *null)
     _draw_verdicts(below, claims)
     return figure
 
@@ -128,12 +128,9 @@ def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
     """A row per claim with the number of cells by verdict; in the title, how many hold in all."""
     early = claims["statistic"].map({name: claim.early for name, claim in CLAIMS.items()})
     unread = early & (claims["early_depth"] > stages.FIRST_END) & (claims["verdict"] == "open")
-    claims, ax = (
-        claims.assign(found=claims["verdict"].mask(unread, "no reading")),
-        figure.subplots(),
-    )
+    claims = claims.assign(found=claims["verdict"].mask(unread, "no reading"))
     counts = claims.groupby("statistic")["found"].value_counts().unstack(fill_value=0)
-    left = np.zeros(len(CLAIMS))
+    ax, left = figure.subplots(), np.zeros(len(CLAIMS))
     for verdict, look in _LOOKS.items():
         n = counts.reindex(index=list(CLAIMS), columns=_LOOKS, fill_value=0)[verdict].to_numpy()
         bar = ax.barh(range(len(n)), n, 0.74, left, edgecolor=style.INK, linewidth=0.5, **look)
@@ -141,18 +138,17 @@ def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
         text = {"color": "white" if verdict == "holds" else style.INK, "bbox": box}
         ax.bar_label(bar, [str(k or "") for k in n], label_type="center", fontsize=7, **text)
         left += n
-    bounds = (each.bound + each.margin * (1 if each.above else -1) for each in CLAIMS.values())
-    bounds = map(
-        "{} {}".format, ("<>"[each.above] for each in CLAIMS.values()), map(number, bounds)
-    )
-    labels = [_WORDS[name].format(bound) for name, bound in zip(CLAIMS, bounds, strict=True)]
-    ax.set_yticks(range(len(CLAIMS)), labels)
-    ax.set(xlim=(0, left.max()), ylim=(len(CLAIMS) - 0.5, -0.5), xticks=[])
+    labels = []
+    for name, claim in CLAIMS.items():
+        bound = claim.bound + claim.margin * (1 if claim.above else -1)
+        labels.append(_WORDS[name].format(f"{'<>'[claim.above]} {number(bound)}"))
+    style.name_rows(ax, labels)
+    ax.set(xlim=(0, left.max()), xticks=[])
     ax.tick_params(axis="y", length=0)
     ax.spines[:].set_visible(False)
     every = (claims["verdict"] == "holds").groupby([claims["model"], claims["benchmark"]]).all()
     text = "Claims by stage (1 to 3), in cells (a model on a benchmark): all hold in "
     figure.suptitle(text + share(every), x=0.02, ha="left")
     handles = [style.swatch(name, edgecolor=style.INK, **look) for name, look in _LOOKS.items()]
-    handles.insert(0, style.handle("whole 95 % interval beyond the bound:"))
-    figure.legend(handles=handles, loc="outside lower right", ncols=len(handles))
+    words = style.handle("whole 95 % interval beyond the bound:")
+    style.legend(figure, 1 + len(handles), words, *handles, loc="outside lower right")

@@ -11,20 +11,11 @@ import pandas as pd
 
 from pidlib import benchmarks
 from pidlib.decomposition import pid
-from pidlib.experiments import MODES, Preset, Request, decision_profiles, definitions, style
-from pidlib.experiments.extractions import extract_all
+from pidlib.experiments import ATOMS, COMPUTED, booktabs, decision_profiles, definitions, style
+from pidlib.experiments.extractions import Request, extract_all
 from pidlib.experiments.population import benchmark_kind
-from pidlib.experiments.tables import (
-    ATOMS,
-    COMPUTED,
-    DIAGNOSTICS,
-    ORIGIN,
-    booktabs,
-    declare,
-    heading,
-    validate,
-    with_interval,
-)
+from pidlib.experiments.preset import MODES, Preset
+from pidlib.experiments.tables import DIAGNOSTICS, ORIGIN, declare, heading, validate, with_interval
 from pidlib.experiments.words import number
 from pidlib.extraction import SOURCES
 from pidlib.profiles.modes import diagnose
@@ -82,10 +73,11 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     kinds = kinds.astype(object).fillna(KINDS[-1])
     ranks = zip(kinds.groupby(kinds).cumcount(), kinds.map(KINDS.index), kinds.index, strict=True)
     chosen = [name for *_, name in sorted(ranks)][:_SHOWN]
-    result, panels = style.benchmark_panels(chosen, 1.45, 0.6, sharey=True)
+    result, panels = style.panels(chosen, 1.45, 0.6, sharey=True)
     table = table.assign(bits=style.best(table), ideal=_ideal(table))
     atoms, x = list(style.VISION_LANGUAGE), np.arange(4)
     for benchmark, ax in panels.items():
+        style.show_least_bits(ax)
         ax.set_title(f"{style.benchmark_name(benchmark)} ({kinds[benchmark]})")
         ax.set_xticks(x, [style.SYMBOLS[atom] for atom in atoms])
         ax.tick_params(axis="x", length=0)
@@ -108,21 +100,18 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         words = f", {number(off[mode])} bits off the ideal" if mode in off else ""
         handles.append(style.swatch(mode + words, facecolor=style.INK, alpha=opacity))
     handles.append(style.null_handle("null of masked: answers permuted"))
-    for words, width in (("ideal answerer", 1.6), ("range of models", 0.8)):
-        handles.append(style.handle(words, linestyle="-", color=style.INK, linewidth=width))
-    result.legend(handles=handles, loc="outside upper center", ncols=4)
+    lines = style.line_handle("ideal answerer", 1.6), style.line_handle("range of models", 0.8)
+    style.legend(result, 4, *handles, *lines)
     return result
 
 
 def _ideal(table: pd.DataFrame) -> list[float]:
     """The atoms of the ideal answerer, in bits; missing where the law of a benchmark is unknown."""
-    laws = {
-        (name, mode): pid(
-            benchmarks.truth(name, "resampled" if mode == "resampled" else "masked"), SOURCES
-        ).atoms
-        for name, mode in set(zip(table["benchmark"], table["unimodal"], strict=True))
-        if name.startswith("micro/")
-    }
+    laws = {}
+    for name, mode in set(zip(table["benchmark"], table["unimodal"], strict=True)):
+        if name.startswith("micro/"):
+            law = benchmarks.truth(name, "resampled" if mode == "resampled" else "masked")
+            laws[name, mode] = pid(law, SOURCES).atoms
     cells = zip(table["benchmark"], table["unimodal"], table["atom"], strict=True)
     return [laws.get((name, mode), {}).get(atom, np.nan) for name, mode, atom in cells]
 

@@ -111,8 +111,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
         title += f"\n{protocol}: {np.median(mean):.0f} % (median); "
         title += f"{clear.sum()} of {len(clear)} atoms clear the null"
     left.set_title(title)
-    left.set_yticks(range(len(benchmarks)), map(style.benchmark_name, benchmarks))
-    left.set(ylim=(len(benchmarks) - 0.5, -0.5), xlabel="bits beyond the null (% of those counted)")
+    left.set_xlabel("bits beyond the null (% of those counted)")
+    style.name_rows(left, list(map(style.benchmark_name, benchmarks)))
     largest = mixture[mixture["n_codes"] == mixture["n_codes"].max()]
     cells = signal(largest, "protocol", "n_observations").unstack("protocol")
     for protocol, shares in cells.items():
@@ -130,6 +130,5 @@ def figure(table: pd.DataFrame) -> style.Figure:
         axis(min(-4, *axis()), 104)  # a share below the null is negative
         line(0, color=style.FAINT, linewidth=0.8, zorder=1)
     looks = [(words, *look) for *look, words in _LOOKS.values() if words]
-    handles = style.marker_handles(looks)
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(figure, 3, *style.marker_handles(looks))
     return figure

@@ -17,15 +17,8 @@ from scipy.stats import entropy
 
 from pidlib.benchmarks import micro
 from pidlib.decomposition.estimate import estimate
-from pidlib.experiments import (
-    Extracted,
-    Preset,
-    Request,
-    decision_profiles,
-    extract_all,
-    style,
-    words,
-)
+from pidlib.experiments import Extracted, Preset, Request, extract_all, style, words
+from pidlib.experiments import decision_profiles as profiles
 from pidlib.experiments.decision_profiles import CODES, ESTIMATION, embedding_codes, mode_profiles
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.tables import ATOMS, declare, validate
@@ -43,8 +36,7 @@ COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources targ
 
 def requests(preset: Preset) -> list[Request]:
     """Decisions, and states at the answer position for the codebooks and to profile."""
-    decisions = decision_profiles.request(preset)
-    embeddings = decision_profiles.embedding_request(preset)
+    decisions, embeddings = profiles.request(preset), profiles.embedding_request(preset)
     return [decisions._replace(queries=(*decisions.queries, *embeddings.queries))]
 
 
@@ -52,8 +44,8 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of every step, with ``n_clusters`` codes and twice as many, and H(Y)."""
     tables = []
     for decided, fitted, applied in extract_all(preset, *requests(preset)):
-        profiles = mode_profiles(preset, decided, "vision_language")
-        for unimodal, rows in zip(preset.unimodal, profiles, strict=True):
+        by_mode = mode_profiles(preset, decided, "vision_language")
+        for unimodal, rows in zip(preset.unimodal, by_mode, strict=True):
             bits = entropy(getattr(decided.extraction, unimodal)(preset.tau).target, base=2)
             tables.append(rows.assign(sources="samples", target="decision", target_bits=bits))
         tables += _code_rows(preset, fitted, applied)
@@ -176,13 +168,13 @@ def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) ->
         style.points(ax, panel["total"], y, "|", markersize=7, markeredgewidth=1)
         for label, row in known.iterrows():
             weight = "bold" if label == fall else "normal"
-            look = {"va": "center", "fontsize": 7, "weight": weight}
-            ax.text(1.1, labels.index(label), words.interval(*row[_SHARES[:3]]), **look)
-        ax.set(title=known.index.name, xlim=(-0.06, 1.06), ylim=(len(y) - 0.5, -0.5))
-        ax.set_yticks(y, labels)
+            text, look = words.interval(*row[_SHARES[:3]]), {"va": "center", "fontsize": 7}
+            ax.text(1.1, labels.index(label), text, weight=weight, **look)
+        ax.set(title=known.index.name, xlim=(-0.06, 1.06))
+        style.name_rows(ax, labels)
         ax.grid(axis="x")
     label = "share of $H(Y)$ that is synergy $S$; bold: largest fall"
     figure.supxlabel(label, fontsize="medium")
     total = style.handle("all four atoms", marker="|", markersize=7, color=style.INK)
-    handles = [*style.atom_points(["synergy"]), total, style.null_handle("null of $S$")]
-    figure.legend(handles=handles, loc="outside upper center", ncols=3)
+    null = style.null_handle("null of $S$")
+    style.legend(figure, 3, *style.atom_points(["synergy"]), total, null)

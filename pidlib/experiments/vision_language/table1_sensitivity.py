@@ -7,6 +7,7 @@ accuracy: the partial correlation of ranks. Where no model beats guessing withou
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -47,9 +48,9 @@ COLUMNS = {
         required="experiment benchmark procedure quantity outcome n_models",
     ),
 }
-# Quantities of the variants by definition of redundancy; R - S is the same by all.
-_DEFINED = {"synergy": ("broja", "mmi"), "unique_language": ("broja", "mmi")}
-_DEFINED |= {"co_information": (variants.ANY,)}
+# Quantities of the variants, after the definition of redundancy; R - S is the same by all.
+_DEFINED = [("broja", "synergy"), ("mmi", "synergy"), ("broja", "unique_language")]
+_DEFINED += [("mmi", "unique_language"), (variants.ANY, "co_information")]
 # Without one P(Y) for both sources there is BROJA by the published networks alone.
 _UNKNOWN = {(variants.AS_ANSWERED, "broja"), (variants.AS_PUBLISHED, "mmi")}
 
@@ -76,14 +77,9 @@ def variant_correlations(
     models: pd.DataFrame, table: pd.DataFrame, n_resamples: int, seed: int = 0
 ) -> pd.DataFrame:
     """The correlations by every procedure and definition that it has."""
-    cells = [
-        (procedure, definition, quantity, outcome)
-        for procedure in table["procedure"].unique()
-        for quantity, definitions in _DEFINED.items()
-        for definition in definitions
-        for outcome in ("delta_vision", "accuracy")
-        if (procedure, definition) not in _UNKNOWN
-    ]
+    parts = product(table["procedure"].unique(), _DEFINED, ("delta_vision", "accuracy"))
+    cells = [(name, *defined, outcome) for name, defined, outcome in parts]
+    cells = [cell for cell in cells if cell[:2] not in _UNKNOWN]
     result = variants.correlations(models, table, cells, n_resamples, seed)
     result = result.assign(experiment=models["experiment"].iloc[0])
     return validate(result, COLUMNS["table1_sensitivity_variants"])
@@ -122,20 +118,13 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     mini = "mini models" if set(models["model"]) <= set(RECIPES | DEEP) else "models"
     settings = {"n_resamples": n_resamples, "seed": seed}
     cells = pd.DataFrame(CELLS, columns=["quantity", "outcome"])
-    table = (
-        pd.DataFrame(facts)
-        .merge(cells, how="cross")
-        .assign(
-            **{name: values.ravel() for name, values in columns.items()},
-            left_out=[", ".join(names[chosen]) or None for chosen in left_out],
-            source=f"{n_models} {mini} of {n_families} families",
-            n_models=n_models,
-            n_families=n_families,
-            n_samples=models["n_samples"].min(),
-            seed=seed,
-            fingerprint=fingerprint(population=models["fingerprint"].tolist(), **settings),
-        )
-    )
+    columns = {name: values.ravel() for name, values in columns.items()}
+    columns["left_out"] = [", ".join(names[chosen]) or None for chosen in left_out]
+    shared = {"n_models": n_models, "n_families": n_families, "seed": seed}
+    shared |= {"source": f"{n_models} {mini} of {n_families} families"}
+    shared |= {"n_samples": models["n_samples"].min()}
+    shared["fingerprint"] = fingerprint(population=models["fingerprint"].tolist(), **settings)
+    table = pd.DataFrame(facts).merge(cells, how="cross").assign(**columns, **shared)
     itself = table["quantity"] == "synergy"
     table.loc[itself, ["minus_synergy", "minus_low", "minus_high"]] = np.nan
     tested = table["p_value"].notna()
@@ -209,51 +198,38 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     purple = style.COLORS["synergy"]
     for ax, benchmark in zip(axes, names, strict=False):
         rows = table[table["benchmark"] == benchmark]
-        x, y, low, high = style.floats(
-            rows, "synergy_bits", "delta_vision", "delta_low", "delta_high"
-        )
+        names = "synergy_bits", "delta_vision", "delta_low", "delta_high"
+        x, y, low, high = style.floats(rows, *names)
         style.interval(ax, x, low, high, color=style.FAINT, linewidth=0.6, zorder=1)
         hollow = style.floats(rows["fallback_vision"]) > population.MAX_FALLBACK
         color = np.where(hollow, "white", purple)
         ax.scatter(x, y, 14, color, edgecolors=style.INK, linewidths=0.6, zorder=3)
-        cells = correlations[correlations["benchmark"] == benchmark].set_index(
-            ["quantity", "outcome"]
-        )
-        rho = cells.loc[("synergy", "delta_vision"), ["rho", "family_low", "family_high"]]
+        cells = correlations.set_index(["benchmark", "quantity", "outcome"])
+        rho = cells.loc[(benchmark, "synergy", "delta_vision")]
+        rho = rho[["rho", "family_low", "family_high"]]
         ax.set_title(f"{style.benchmark_name(benchmark)}\n$\\rho$ = {interval(*rho)}")
         ax.set_xlabel("synergy $S$ (bits)")
     axes[0].set_ylabel("accuracy lost\nwithout the picture")
     variants.draw(below, tables["table1_sensitivity_variants"], correlations, _TITLES)
     names = "a model", "over half of its answers to the picture alone name no candidate"
     handles = style.marker_handles(zip(names, "oo", (purple, "white"), strict=True))
-    handles.append(style.null_handle(_PUBLISHED))
-    result.legend(handles=handles, loc="outside upper center", ncols=3)
+    style.legend(result, 3, *handles, style.null_handle(_PUBLISHED))
     return result
 
 
 def column(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """The correlations of S and R - S with the accuracy lost, by procedure."""
     titles = {name: _SYMBOLS[name] for name in ("synergy", "co_information")}
-    result, shown = (
-        style.column(2.6),
-        (tables[f"table1_sensitivity{end}"] for end in ("_variants", "")),
-    )
-    variants.draw(result, *shown, titles)
-    result.legend(handles=[style.null_handle(_PUBLISHED)], loc="outside upper right")
+    result, name = style.column(2.6), "table1_sensitivity"
+    variants.draw(result, tables[f"{name}_variants"], tables[name], titles)
+    style.legend(result, 1, style.null_handle(_PUBLISHED), loc="outside upper right")
     return result
 
 
-_SYMBOLS = style.SYMBOLS | {
-    "co_information": "$R-S$",
-    "total": "$I$",
-    "added_by_vision": "$U_v+S$",
-    "synergy_without_fallback": r"$S_{\tau=0}$",
-    "divergence": "KL",
-    "moved_language": "moved",
-    "accuracy": "$a$",
-    "delta_vision": r"$\Delta_v$",
-    GIVEN: r"$\Delta_v\cdot a$",
-}
+_SYMBOLS = style.SYMBOLS | {"co_information": "$R-S$", "total": "$I$", "divergence": "KL"}
+_SYMBOLS |= {"added_by_vision": "$U_v+S$", "synergy_without_fallback": r"$S_{\tau=0}$"}
+_SYMBOLS |= {"moved_language": "moved", "accuracy": "$a$", "delta_vision": r"$\Delta_v$"}
+_SYMBOLS |= {GIVEN: r"$\Delta_v\cdot a$"}
 _UPPER = [
     *((name, "delta_vision") for name in ("synergy", "co_information", "unique_language", "total")),
     *(("synergy", GIVEN), ("synergy", "accuracy"), ("co_information", "accuracy")),

@@ -18,10 +18,8 @@ from pidlib.extraction import SOURCES
 
 EXPERIMENT = "vision_language"
 _SHARES = ("contribution", "contribution_low", "contribution_high")
-_CAPTION = (
-    r"per cent with 95\,\% interval; below it $U_v+U_\ell$ in bits, "
-    "as counted / with the target permuted"
-)
+_CAPTION = r"per cent with 95\,\% interval; below it $U_v+U_\ell$ in bits, "
+_CAPTION += "as counted / with the target permuted"
 _COLORS = [style.COLORS["unique_vision"], "#f7f7f7", style.COLORS["unique_language"]]
 
 # Of the columns of ATOMS, published numbers lack value_bits.
@@ -111,7 +109,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         bar.ax.plot(x, y, color=style.INK, **look)  # next to the color scale
         words = f"published {kind}: {_place(row)} (grade {row.grade})"
         handles.append(style.handle(words, color=style.INK, marker=marker, markersize=7))
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    style.legend(figure, 2, *handles, loc="outside lower center")
     return figure
 
 
