@@ -32,7 +32,7 @@ def written(preset, module, table):
     save(preset, module, table)
     drawn = draw(preset, module)
     assert {path.parent.name for path in drawn.paths} == {"real"}
-    return {path.suffix: path for path in drawn.paths}
+    return {"".join(path.suffixes): path for path in drawn.paths}
 
 
 def test_profiles_have_accuracies_and_are_read_by_both(preset):

@@ -19,9 +19,10 @@ def test_gates_are_solved_within_the_certified_gap():
 
 
 def test_the_table_is_latex(tmp_path):
-    (path,) = draw.draw(committed("validation/table_gates", tmp_path), table_gates).paths
+    path, caption = draw.draw(committed("validation/table_gates", tmp_path), table_gates).paths
     text = path.read_text()
-    assert path.suffix == ".tex" and text.startswith(r"\begin{tabular}")
+    assert path.name == "table_gates.tex" and caption.name == "table_gates.caption.tex"
+    assert text.startswith(r"\begin{tabular}")
     assert "XOR & 0.0000 & 0.0000 & 0.0000 & 1.0000 & $<10^{-9}$" in text
 
 
