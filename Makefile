@@ -95,10 +95,10 @@ endif
 # A run has another name, of its own, until it is complete; a failed one stays there to be read.
 PART := part-$(shell echo $$PPID)
 # A kernel warns of connections that do not leave the machine.
-LESS := 2> >(grep -v 'Kernel is running over TCP without encryption' >&2)
+QUIET := 2> >(grep -v 'Kernel is running over TCP without encryption' >&2)
 $(RUNS)/%.ipynb: notebooks/%.ipynb $(SOURCES) $(PLACE)/parameters | $(READY)
 	@mkdir -p $(@D)
-	@TQDM_DISABLE=1 PYTHONWARNINGS=once $(PY) -m papermill --no-progress-bar --log-level ERROR $< $(@:.ipynb=.$(PART).ipynb) $(if $(filter $<,$(PROFILES)),,-p preset $(PRESET)) $(PARAMETERS) --cwd "$(CURDIR)" $(LESS)
+	@TQDM_DISABLE=1 PYTHONWARNINGS=once $(PY) -m papermill --no-progress-bar --log-level ERROR $< $(@:.ipynb=.$(PART).ipynb) $(if $(filter $<,$(PROFILES)),,-p preset $(PRESET)) $(PARAMETERS) --cwd "$(CURDIR)" $(QUIET)
 	@mv $(@:.ipynb=.$(PART).ipynb) $@
 	@echo "wrote $@"
 

@@ -69,7 +69,7 @@ TIPS = {
     "all_modes": "noise and reconciliation concern the masked mode; the others have neither",
     "masked_only": "fallback of the full answers concerns every mode",
     "nothing_shared": "the other source tells nothing that the certain one does not: it is all R",
-    "below_zero": "the lower limit is negative for some; no atom of one table is",
+    "below_zero": "the lower limit is negative for some; no atom of BROJA is",
     "smaller_one": "subtract the larger information: no unique atom may be negative",
     "reversed": "the order is [lowest, highest]",
     "inverse": "a high temperature makes rows more alike; the exponent is 1 / temperature",

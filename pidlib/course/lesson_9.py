@@ -5,10 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from pidlib.course.judges import Exercise, items, like, nothing
+from pidlib.course.judges import FALLBACK, MOVED, Exercise, items, like, nothing
 
 SHARE, UP, DOWN = 0.2, 3.0, 0.5  # of samples in each list, and their weights
-FALLBACK, MOVED = 0.5, 0.2  # above these a profile warns
 
 
 def _draw_scores(generator: np.random.Generator) -> tuple:

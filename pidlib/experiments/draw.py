@@ -78,15 +78,14 @@ def _caption(name: str, tables: pd.DataFrame | Mapping[str, pd.DataFrame]) -> st
     path = project_root() / "notebooks" / f"{name}.ipynb"
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-    found = re.findall(
-        r"(?s)\*\*How to read the .*?\*\*(?: `\S+`\.)? (.*?)(?:\n\n|\Z)", "\n\n".join(texts)
-    )
+    how = r"(?s)\*\*How to read the (?:LaTeX )?table\.?\*\*(?: `\S+`\.)? (.*?)(?:\n\n|\Z)"
+    found = re.findall(how, "\n\n".join(texts))
     question = texts[0].partition("\n")[0].removeprefix("# ")
-    parts = re.split(r"(\$[^$]+\$)", f"{question} {found[-1]}")  # formulas stay
+    parts = re.split(r"(\$[^$]+\$)", " ".join([question, *found]))  # formulas stay
     parts[::2] = [_plain(part) for part in parts[::2]]
     if True in is_mini:
-        known = "that are not published" if False in is_mini else "here"
-        parts.append(f" The models {known} are minis, trained on synthetic questions.")
+        known = "Some of the models" if False in is_mini else "The models"
+        parts.append(f" {known} are minis, trained on synthetic questions.")
     return "".join([*parts, "\n"])
 
 

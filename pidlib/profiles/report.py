@@ -212,6 +212,7 @@ def report(
         if (low <= 0).all() and values["redundancy"] > MIN_BITS:
             bias = "redundancy is too small and unique atoms are too large (fig_coverage)"
             notes.append(f"{mode}: both sources may carry the same information; then {bias}")
+    notes.sort(key=lambda note: "do not read" not in note)  # first, as only the first is issued
     if notes:
         more = f" ({len(notes)} warnings, see Profile.warnings)" * (len(notes) > 1)
         warnings.warn(f"{notes[0]}{more}", stacklevel=3)

@@ -112,7 +112,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     end += " instead of ".join(number(ideal[given][changed]) for given in ("ignored", "question"))
     figure = style.page(3.6)
     templates, shared = truths["template"].unique(), {"sharey": True, "squeeze": False}
-    top = 1.05 * max(style.floats(found["ci_high"]).max(), ideal.max())
+    top = 1.05 * max([*style.floats(found["ci_high"]), ideal.max()])
     for part, (given, words) in zip(figure.subfigures(2, 1), _ROWS.items(), strict=True):
         rows = found[found["given"] == given]
         rows = rows.join(ideal["question"].rename("ideal"), on=["template", "atom"])
