@@ -120,8 +120,8 @@ def check_claims(claims: Claims, values: Values, draws: Values, blocks: int) -> 
 def write_claims(ax: style.Axes, claims: pd.DataFrame, words: Mapping[str, str]) -> None:
     """Below a panel of a model: words of each statistic, value with interval, and verdict."""
     lines, own = [], claims.set_index("statistic")
-    for statistic, text in words.items():
-        row = own.loc[statistic]
+    for statistic in filter(own.index.__contains__, words):
+        row, text = own.loc[statistic], words[statistic]
         lines.append(f"{text} {interval(*row[['value', 'ci_low', 'ci_high']])}: {row['verdict']}")
     ax.set_xlabel("\n".join(lines), fontsize=6.5, loc="left")
 
