@@ -86,7 +86,7 @@ TIPS = {
     "one_of_two": "both sources have k codes: the bias has the square of k - 1",
     "same_weights": "a question with more samples must count more",
     "not_a_share": "divide the numbers of samples by their sum",
-    "added_up": "this is a sum over questions; a mean is asked for",
+    "added_up": "this is a sum over questions; give a mean",
 }
 
 
