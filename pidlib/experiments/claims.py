@@ -29,7 +29,7 @@ BAR = 8.0  # length of the longest bar, of 100
 COLORS = {"holds": style.COLORS["unique_vision"], "open": style.FAINT, "fails": style.OTHERS[0]}
 RULE = f"""A claim holds (fails) if more than {100 * MOSTLY:.0f} % of its cells do, and at most \
 {100 * RARELY:.0f} % do the opposite. It is mixed if more than {100 * RARELY:.0f} % do each, else \
-open. A cell is a model on a benchmark, or one correlation over all models; its whole 95 % \
+open. A cell is one test: of a model on a benchmark, a training, or all models; its whole 95 % \
 interval decides. Values are medians; bars grow with the logarithm of the number of cells."""
 HEADS = "verdict", "cells (hold / open / fail)", "value (range)", "published"
 # Bits of an atom and the ends of its interval, and what a difference takes of the other atom.
