@@ -11,7 +11,7 @@ from pidlib.experiments.extractions import Queries, Query, Request, check_names,
 from pidlib.experiments.preset import Preset
 from pidlib.experiments.processes import Task
 from pidlib.experiments.reweighting.outcomes import load_committed, made_here, outcome
-from pidlib.experiments.reweighting.plan import all_trainings
+from pidlib.experiments.reweighting.plan import all_conditions, all_trainings
 from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.experiments.validation import fig_coverage
 from pidlib.experiments.vision_language import fig_fusion
@@ -48,12 +48,13 @@ def queries(preset: Preset, models: Sequence[str] = (), strict: bool = True) -> 
 
 def extract_tasks(preset: Preset, models: Sequence[str] = ()) -> list[Task]:
     """All extractions and trainings of a preset, or those of some models; the longest first."""
-    asked, own = queries(preset, models), preset.experiment  # which has no trainings
+    asked, own = queries(preset, models), preset.experiment  # whose trainings are those of table 3
     fusion = Task("fusion", preset.fusion_tower, partial(fig_fusion.prepare, preset))
     tasks = [] if own else [fusion]
-    if not own and (not models or set(models) & set(preset.bases)):
+    if not models or set(models) & set(preset.bases):
         known = set(load_committed()["fingerprint"])
-        tasks += training_tasks(preset, made_here(preset, all_trainings(preset), known))
+        needed = all_conditions(preset) if own else all_trainings(preset)
+        tasks += training_tasks(preset, made_here(preset, needed, known))
     for model, pairs in asked.items():
         run = partial(extract_missing, preset, model)
         tasks += [Task(model, model, partial(run, *pair)) for pair in pairs]

@@ -79,6 +79,7 @@ Names = _list_of(str)
 Models = _list_of(Annotated[str, Field(min_length=1)], _label)
 Sizes = _list_of(PositiveInt)
 Modes = _list_of(Literal[MODES])
+Conditions = _list_of(Literal[tuple("ABCDEFGH")])  # of pidlib.reweighting
 Benchmark = Annotated[str, AfterValidator(lambda name: benchmarks.canonical(name) and name)]
 Benchmarks = _list_of(Benchmark, benchmarks.canonical)
 Tables = _list_of(Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*){2}$")])
@@ -144,6 +145,7 @@ class Preset(pydantic.BaseModel):
     n_profiled: PositiveInt  # further questions for the atoms of a tuned model
     n_evaluated: PositiveInt  # questions for the accuracy of a tuned model, balanced where possible
     n_retained: PositiveInt  # questions of each of retained_benchmarks
+    conditions: Conditions  # weightings that are compared in table 3: A to H
     n_tuning_seeds: PositiveInt  # trainings per weighting condition
     n_remade_seeds: PositiveInt  # of these, rerun by a notebook; the others are committed
     tuning: dict[str, Any]  # fields of training.lora.Tuning other than its defaults

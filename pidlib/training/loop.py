@@ -1,14 +1,16 @@
 """Inputs of whole questions, and a training loop that resumes with bit-identical weights."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from pidlib._common import derive_seed, replacing
@@ -35,6 +37,37 @@ def encode(loaded: LoadedModel, samples: Sequence[Sample]) -> "BatchFeature":
     if family.counts_padding:
         inputs["position_ids"] = (inputs["attention_mask"].cumsum(1) - 1).clamp(min=0)
     return inputs
+
+
+def answer_loss(
+    tuned: LoadedModel,
+    samples: Sequence[Sample],
+    tokens: Mapping[str, tuple[int, ...]],
+    weights: Float[Tensor, " batch"] | None = None,
+) -> Tensor:
+    """Return the mean over samples of weight times cross-entropy, averaged over an answer's tokens.
+
+    ``tokens`` holds those of each answer. Raises a ValueError for answers of several tokens if the
+    model reads more per token than ids and mask, which would have to be continued.
+    """
+    inputs = encode(tuned, samples).to(tuned.model.dtype).to(tuned.device)
+    width, answers = max(map(len, tokens.values())), [tokens[each.answer] for each in samples]
+    targets = torch.tensor([[*ids, *[-1] * (width - len(ids))] for ids in answers])
+    targets = targets.to(tuned.device)
+    asked = targets >= 0
+    if width > 1:
+        shape, known = inputs["input_ids"].shape, {"input_ids", "attention_mask"}
+        if others := {name for name in inputs if inputs[name].shape[:2] == shape} - known:
+            text = f"answers of {width} tokens: {tuned.name} also reads {', '.join(others)} of each"
+            raise ValueError(f"{text} token; letter or rename the candidates")
+        following = {"input_ids": targets[:, :-1].clamp(min=0), "attention_mask": asked[:, 1:]}
+        for name, values in following.items():
+            inputs[name] = torch.cat([inputs[name], values.to(inputs[name])], 1)
+    logits = tuned.model(**inputs, logits_to_keep=width).logits[:, -width:]
+    losses = cross_entropy(logits[asked].float(), targets[asked], reduction="none")
+    shares = asked / asked.sum(1, keepdim=True)
+    shares = shares if weights is None else shares * weights.to(shares)[:, None]
+    return (shares[asked] * losses).sum() / len(samples)
 
 
 def step_generator(recipe: Recipe, stage: str, step: int) -> torch.Generator:

@@ -22,7 +22,6 @@ import torch
 from jaxtyping import Float
 from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 from transformers import get_scheduler
 
 from pidlib._common import derive_seed, fingerprint, replacing
@@ -31,7 +30,7 @@ from pidlib.extraction.checks import check_samples
 from pidlib.extraction.extractor import identity
 from pidlib.extraction.prompts import Prompter
 from pidlib.models import LoadedModel
-from pidlib.training.loop import encode, fit
+from pidlib.training.loop import answer_loss, fit
 
 EVERY = 50  # steps between checkpoints
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"  # names given by peft
@@ -249,15 +248,6 @@ def _order(n: int, size: int, seed: int, sampling: np.ndarray | None) -> list[in
     return np.concatenate(passes)[:size].tolist()
 
 
-def weighted_loss(
-    logits: Float[Tensor, "batch vocabulary"],
-    answers: Float[Tensor, " batch"],
-    weights: Float[Tensor, " batch"],
-) -> Tensor:
-    """Return the mean of weight times cross-entropy, the loss of `tune`."""
-    return (weights * cross_entropy(logits.float(), answers, reduction="none")).mean()
-
-
 def _fit(
     adapted: LoadedModel,
     samples: Sequence[Sample],
@@ -274,12 +264,11 @@ def _fit(
     optimizer = torch.optim.AdamW(trained.parameters(), tuning.learning_rate, weight_decay=0.0)
     warm = math.ceil(tuning.warmup * steps)
     (factor_at,) = get_scheduler(tuning.schedule, optimizer, warm, steps).lr_lambdas
-    prompter = Prompter(adapted)
-    candidates = samples[0].candidates
-    tokens = [own[0] for own in prompter.candidate_tokens(candidates, samples[0].question)]
-    if len(set(tokens)) < len(tokens):
-        raise ValueError(f"candidates {candidates} share a first token; letter or rename them")
-    token_of = dict(zip(candidates, tokens, strict=True))
+    candidates, prompter = samples[0].candidates, Prompter(adapted)
+    ids = prompter.candidate_tokens(candidates, samples[0].question)
+    if len({own[0] for own in ids}) == len(ids):  # the first decides
+        ids = [own[:1] for own in ids]
+    tokens = dict(zip(candidates, ids, strict=True))
 
     # For each row of a slice of states, torch would copy the weights of the head.
     head = adapted.family.head_of(model.get_base_model())
@@ -289,11 +278,7 @@ def _fit(
         torch.manual_seed(derive_seed(seed, "step", step))  # of dropout
         rows = order[step * tuning.batch : (step + 1) * tuning.batch]
         chosen = [samples[row] for row in rows]
-        inputs = encode(adapted, chosen).to(model.dtype).to(adapted.device)
-        answers = torch.tensor([token_of[sample.answer] for sample in chosen])
-        batch_weights = torch.tensor(weights[rows], dtype=torch.float32)
-        logits = model(**inputs, logits_to_keep=1).logits[:, -1]
-        return weighted_loss(logits, answers.to(logits.device), batch_weights.to(logits.device))
+        return answer_loss(adapted, chosen, tokens, torch.tensor(weights[rows]).float())
 
     def rate_at(step: int) -> float:
         return tuning.learning_rate * factor_at(step)

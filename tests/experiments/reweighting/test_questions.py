@@ -7,6 +7,7 @@ import pytest
 
 from pidlib import benchmarks
 from pidlib.experiments.preset import load_preset
+from pidlib.experiments.reweighting import questions as module
 from pidlib.experiments.reweighting.questions import balanced, questions
 from pidlib.experiments.reweighting.settings import TrainingSpec
 
@@ -42,6 +43,19 @@ def test_the_text_alone_is_at_chance_on_evaluation_questions(trained_on):
         answers.setdefault(sample.text, Counter())[sample.answer] += 1
     known = sum(max(counter.values()) for counter in answers.values())
     assert known / len(train) > 0.7 > 0.5 >= 1 / len(train[0].candidates)
+
+
+def test_captions_of_stamps_are_evaluated_where_they_are_right_by_chance(monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, "_loaded", lambda *given, **_: calls.append(given) or [])
+    sets("stamps/captioned_80", n_tuned=5, n_profiled=6, n_evaluated=7)
+    assert [call[:3] for call in calls] == [
+        ("stamps/captioned_80", "train", 5),
+        ("stamps/captioned_80", "test", 6),
+        ("stamps/captioned_17", "test", 7),
+    ]
+    assert module.evaluation_name("stamps/captioned_80") == "stamps/captioned_17"
+    assert module.evaluation_name("stamps/pair") == "stamps/pair"
 
 
 def test_balanced_keeps_the_first_whole_sets():
