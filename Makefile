@@ -67,8 +67,8 @@ BUILD     := build/$(basename $(notdir $(PRESET)))
 PLACE     := $(or $(patsubst output=%,%,$(filter output=%,$(subst output ,output=,$(PARAMETERS)))),$(BUILD))
 RUNS      := $(PLACE)/notebooks
 EXECUTED  := $(NOTEBOOKS:notebooks/%=$(RUNS)/%)
-# Runs with other parameters extract what they need themselves.
-EXTRACTED := $(if $(strip $(PARAMETERS)),,$(BUILD)/extracted)
+# Runs with other parameters, and single notebooks, extract what they need themselves.
+EXTRACTED := $(if $(strip $(PARAMETERS))$(filter build/%.ipynb,$(MAKECMDGOALS)),,$(BUILD)/extracted)
 
 GOALS     := help setup paper notebooks extract figures bench outcomes coverage families minis real real-pictures real-population real-paper book book-test course course-test test slurm-test gpu-check lint lab clean clean-cache
 MADE      := $(GOALS) $(EXECUTED) $(BUILD)/extracted $(PLACE)/parameters .venv/.ready build/book-env/.ready

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pidlib
 from pidlib._common import replacing
-from pidlib.profiles.check import check
+from pidlib.profiles.check import N, check
 from pidlib.profiles.report import MIN_SAMPLES
 
 
@@ -44,8 +44,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _check(model: str, device: str, samples: str = "micro/existence") -> None:
-    questions = pidlib.load_benchmark(samples, n=MIN_SAMPLES)[:8]  # warns if there are fewer
-    for name, text in check(pidlib.load_model(model, device=device), questions).items():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of fewer than N
+        questions = pidlib.load_benchmark(samples, n=N)
+    if (n := len(questions)) < MIN_SAMPLES:
+        warnings.warn(f"{samples} has {n} questions; give {MIN_SAMPLES} or more", stacklevel=2)
+    for name, text in check(pidlib.load_model(model, device=device), questions[:8], n=n).items():
         print(f"{name:12}{text}")
 
 

@@ -136,6 +136,12 @@ def test_extraction_runs_ahead_only_with_the_parameters_of_the_preset(given, ext
 
 
 @needs_make
+def test_a_notebook_alone_extracts_only_what_it_needs():
+    plan = make("build/smoke/notebooks/vision_language/fig_profiles.ipynb", "--always-make")
+    assert plan.count("-m papermill") == 1 and "experiments extract" not in plan
+
+
+@needs_make
 def test_real_notebooks_run_with_their_preset_and_not_in_the_paper():
     plan = make("notebooks", "PRESET=real", "--always-make", f"PY={sys.executable}")
     assert plan.count("-m papermill") == len(REAL) == plan.count("-p preset real")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 REQUIRED, MEDIA = ("question", "answer"), ("picture", "video", "audio")
 LISTS, TEXTS = ("candidates", "options"), ("template", "split", "id")
 COLUMNS = (*REQUIRED, *MEDIA, *LISTS, *TEXTS)
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 MAX_CANDIDATES = 20  # that are collected from the answers
 N_SHOWN = 10  # faults in a message
@@ -191,6 +192,14 @@ def _cells(
         for column, given in names.items()
         if given not in frame and (column in columns or column in REQUIRED)
     ]
+    if not set(names.values()) & set(frame) & {names[column] for column in MEDIA}:
+        faults += [
+            f"no column 'picture', but {column!r} has files of pictures; rename it in the file or,"
+            f" in Python, give load_table(..., picture={column!r})"
+            for column in frame
+            if column not in names.values()
+            and str(frame[column].iloc[0]).lower().endswith(PICTURES)
+        ]
     if faults:
         raise ValueError(f"{name}: {'; '.join(faults)}")
     names = {column: given for column, given in names.items() if given in frame}
@@ -279,7 +288,7 @@ def _answers(
         choices, answer = lists[index] if of_rows else common, cell.get("answer")
         by_text = dict(zip(choices, letters, strict=False))
         if not of_rows and declared[index] not in ((), common):
-            faults.append((index, "candidates", f"not {', '.join(common)}, as in row 1"))
+            faults.append((index, "candidates", f"not {', '.join(common)}, in the order of row 1"))
         if lettered and not alone and not 2 <= len(choices) == len(by_text):
             faults.append((index, "options", "give 2 to 26 different texts, red|green, or a list"))
         if lettered and answer in letters and by_text.get(answer, answer) != answer:

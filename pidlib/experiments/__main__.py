@@ -46,9 +46,14 @@ def main() -> int | None:
     preset, path = load_preset(chosen.preset), Path(chosen.preset)
     command = ["--preset", str(path.resolve()) if path.suffix else chosen.preset]
     command += ["--models", chosen.models] * bool(chosen.models)
+    models = tuple(filter(None, chosen.models.split(",")))
+    if chosen.command == "sbatch" or chosen.dry_run:
+        try:
+            ahead.queries(preset, models)
+        except ValueError as error:  # as extract will
+            print(f"warning: extract will stop: {error}", file=sys.stderr)
     if chosen.command == "sbatch":
         return print(cluster.script(preset, ["extract", *command], chosen), end="")
-    models = tuple(filter(None, chosen.models.split(",")))
     if chosen.fetch:
         return cluster.fetch(preset, ahead.queries(preset, models))
     if chosen.dry_run:

@@ -20,7 +20,7 @@ from pidlib.extraction.job import draw_partners
 from pidlib.extraction.masking import MASKS, drawn
 from pidlib.extraction.reader import Reader
 from pidlib.models import LoadedModel, load_model
-from pidlib.profiles.check import likeliest_tokens
+from pidlib.profiles.check import likeliest_tokens, unknown_words
 from pidlib.profiles.clips import sensory_profile
 from pidlib.profiles.modes import MODES, diagnose, measure_decisions, measure_mode
 from pidlib.profiles.orders import averaged
@@ -129,7 +129,8 @@ def profile(
     if progress:
         pairs = sum(map(len, draw_partners(samples, partners, seed))) if partners else 0
         count = (len(samples) * len(passes) + pairs) * orders
-        print(f"{model.name}: {count:,} forward passes on {model.device}", file=sys.stderr)
+        cached = "" if cache is None else f", but for those in {cache}"
+        print(f"{model.name}: {count:,} forward passes on {model.device}{cached}", file=sys.stderr)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         options = {"seed": seed, "cache": cache, "batch_size": batch_size, "progress": progress}
@@ -137,7 +138,8 @@ def profile(
         made = [extract(model, each, **options) for each in asked]
         extraction, spread = averaged(made, samples)
         groups = sensory.split_by(extraction, given, tau=tau) if clips else []
-    notes = [str(entry.message) for entry in caught if entry.category is UserWarning]
+    notes = unknown_words(model, samples)
+    notes += [str(entry.message) for entry in caught if entry.category is UserWarning]
     if extraction.fallback(tau=tau) > LIMITS["fallback"][0]:
         reader = Reader(model, samples[0].candidates, (), samples[0].question, batch_size=1)
         said = likeliest_tokens(reader, samples[:N_SHOWN])
@@ -151,7 +153,12 @@ def profile(
             "resampled": partners,
             "observational": len(samples) >= N_REGRESSED,
         }
-        measured = {mode: measure_mode(extraction, mode, **options) for mode in MODES if use[mode]}
+        measured = {}
+        for mode in filter(use.get, MODES):
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                measured[mode] = measure_mode(extraction, mode, **options)
+            notes += dict.fromkeys(f"{mode}: {entry.message}" for entry in caught)
     rows = pd.concat([part.rows for part in measured.values()], ignore_index=True)
     revision = revision or fingerprint(samples=[extraction.questions, extraction.media])
     benchmark = ", ".join(dict.fromkeys(sample.benchmark for sample in samples))

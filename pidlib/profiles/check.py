@@ -17,10 +17,12 @@ from pidlib.models.families import FAMILIES
 N, PARTNERS = 256, 32  # of the profile whose cost is estimated
 
 
-def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> dict[str, str]:
+def check(
+    loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3, n: int = N
+) -> dict[str, str]:
     """Test the masking of a model, and describe what it makes of a few samples, a line each.
 
-    Raises a ValueError that names what cannot be read.
+    The cost is that of `n` samples. Raises a ValueError that names what cannot be read.
     """
     samples, model = check_samples(samples, loaded=loaded), loaded.model
     first, tokenizer = samples[0], loaded.processor.tokenizer
@@ -32,7 +34,7 @@ def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> d
         read = time.perf_counter()
         output = reader.answer(rows)
     passes = len(drawn(PASSES, DRAWS)) + PARTNERS
-    seconds = (read - start + passes * (time.perf_counter() - read)) / len(rows) * N
+    seconds = (read - start + passes * (time.perf_counter() - read)) / len(rows) * n
     undecided = is_undecided(output["logits"], output["log_normalizer"], tau)
     inputs = tokenizer.decode(rows[0].question.fields["input_ids"])
     tokens = map(tokenizer.convert_ids_to_tokens, reader.candidates.tokens)
@@ -51,11 +53,20 @@ def check(loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3) -> d
         "weights": f"{model.num_parameters():,} parameters, {model.dtype}, on {devices}",
         "proved": f"{exact}; {alone}; pictures are read {once}; {lens}",
         "prompt": f"{inputs!r}, and the {'clip' if first.video is not None else 'picture'}",
+        "words": " ".join(unknown_words(loaded, samples)) or "all in the vocabulary",
         "thinking": "switched off where the template allows it" if thinks else "none",
         "candidates": ", ".join(f"{name}: {' '.join(own)}" for name, own in spelled),
         "answers": f"fallback {undecided.mean():.2f} at tau = {tau:g}; likeliest tokens: {words}",
-        "cost": f"at most {seconds / 60:,.1f} minutes for {N} samples with {PARTNERS} partners",
+        "cost": f"at most {seconds / 60:,.1f} minutes for {n} samples with {PARTNERS} partners",
     }
+
+
+def unknown_words(loaded: LoadedModel, samples: Sequence[Sample]) -> list[str]:
+    """A note of the words of questions that the tokenizer does not know, if there are any."""
+    encode, unknown = loaded.processor.tokenizer, loaded.processor.tokenizer.unk_token_id
+    words = dict.fromkeys(word for sample in samples for word in sample.text.split())
+    words = [repr(word) for word in words if unknown in encode(word)["input_ids"]]
+    return [f"words that the model does not know: {', '.join(words[:5])}"] if words else []
 
 
 def likeliest_tokens(reader: Reader, samples: Sequence[Sample]) -> str:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 from pidlib._common import ATOM_STYLES, replacing
 from pidlib.decomposition.atoms import atoms
 from pidlib.decomposition.decisions import Decisions
+from pidlib.decomposition.information import unseen_bits
 from pidlib.decomposition.resampling import normal_interval
 from pidlib.extraction import Extraction
 
@@ -26,6 +27,7 @@ LIMITS = {
     "fallback": (0.5, "of decisions are uniform, since the candidates have little mass"),
     "moved": (0.2, "total variation was changed by reconciliation"),
 }
+SOME_FALLBACK = 0.2  # of answers to both sources; above it a profile warns
 MIN_SAMPLES, MIN_BITS, MIN_UNIQUE = 64, 0.05, 0.005  # the fewest of validation/fig_coverage
 LEAST_AXIS = 0.1  # bits; a shorter axis would show rounding errors as atoms
 _LEGEND = "bits [95 % interval] (null: shuffled answers), ! see warnings"
@@ -46,6 +48,7 @@ class Profile:
     sample_ids: tuple[str, ...]
     draws: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]]  # halves, by mode and atom
     extraction: Extraction | None = None  # all decisions and embeddings
+    unseen: float = 0.0  # bits that events unseen in the samples could add
 
     @property
     def atoms(self) -> dict[str, dict[str, float]]:
@@ -141,8 +144,9 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
 
     Returns a row per mode and atom: both corrected values, ``difference``, ``ci_low`` and
     ``ci_high``, in bits; ``readable`` is False where a profile warns against the atom. The halves
-    of both are the same samples, so the interval is that of the difference. Raises a ValueError if
-    the samples or settings differ, or no mode is in common.
+    of both are the same samples, so the interval is that of the difference; as those of profiles,
+    it is at least +-`Profile.unseen` wide. Raises a ValueError if the samples or settings differ,
+    or no mode is in common.
     """
     if not (first.sample_ids and second.sample_ids):
         raise ValueError("the decisions have no sample ids; give Decisions(..., ids=...)")
@@ -165,8 +169,10 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
     table["difference"] = table["corrected_bits_second"] - table["corrected_bits_first"]
     rows = table[keys].itertuples(index=False)
     draws = (second.draws[mode][atom] - first.draws[mode][atom] for mode, atom in rows)
-    table[["ci_low", "ci_high"]] = list(map(normal_interval, table["difference"], draws))
-    return table
+    least = max(first.unseen, second.unseen)
+    intervals = partial(normal_interval, least=least)
+    table[["ci_low", "ci_high"]] = list(map(intervals, table["difference"], draws))
+    return table.round(6)  # bits, as precise as the solver
 
 
 def report(
@@ -194,6 +200,8 @@ def report(
             modes, where = (["masked"], source) if source else (list(halves), "both modalities")
             readable &= ~rows["unimodal"].isin(modes)
             notes.append(f"{', '.join(modes)}: do not read; {where}: {value:.2f} {meaning}")
+        elif key == "fallback" and value > SOME_FALLBACK:
+            notes.append(f"both modalities: {value:.2f} {meaning}; atoms describe the others")
     rows = rows.assign(n_samples=rows.get("n_samples", len(sample_ids)))
     if (count := rows["n_samples"].min()) < MIN_SAMPLES:
         notes.append(f"{count} samples: estimates are biased; give {MIN_SAMPLES} or more")
@@ -218,7 +226,8 @@ def report(
         warnings.warn(f"{notes[0]}{more}", stacklevel=3)
     rows = rows.assign(readable=readable, **columns)
     rows["given"] = rows.get("given", pd.NA)
-    return Profile(rows, diagnostics, tuple(notes), sample_ids, halves, extraction)
+    unseen = unseen_bits(decisions.n_samples, decisions.joint.shape[1]) if decisions else 0.0
+    return Profile(rows, diagnostics, tuple(notes), sample_ids, halves, extraction, unseen)
 
 
 def _degenerate(decisions: Decisions, notes: list[str]) -> list[str]:

@@ -163,7 +163,7 @@ def test_text_without_a_list_is_shown_as_it_is(folder):
         ({"picture": "cars.csv"}, "picture", "the picture cannot be read"),
         ({"id": "row 0"}, "id", "'row 0' is repeated"),
         ({"split": "dev"}, "split", "give train, validation, test"),
-        ({"candidates": "yes|no"}, "candidates", "not no, yes, as in row 1"),
+        ({"candidates": "yes|no"}, "candidates", "not no, yes, in the order of row 1"),
         ({"answer": "maybe", "candidates": "no|yes"}, "answer", "'maybe' is none of no, yes"),
         ({"audio": "cars.csv"}, "audio", "give its video"),
     ],
@@ -249,6 +249,16 @@ def test_all_unknown_columns_are_named_together(folder):
     rows = [{"prompt": row["question"], "label": row["answer"]} for row in ROWS]
     with pytest.raises(ValueError, match="(?s)'question';.*'answer';"):
         load_table(write(folder, rows))
+
+
+def test_a_column_of_pictures_with_another_name_is_named(folder):
+    rows = [{**row, "image": row["picture"]} for row in ROWS]
+    assert len(load_table(write(folder, rows))) == len(rows)  # there is one of the right name
+    rows = [{key: row[key] for key in ("question", "answer", "image")} for row in rows]
+    hint = "no column 'picture', but 'image' has files of pictures; .* picture='image'"
+    with pytest.raises(ValueError, match=hint):
+        load_table(write(folder, rows))
+    assert load_table(write(folder, rows), picture="image")[0].image is not None
 
 
 @pytest.mark.parametrize("lettered", [False, True])

@@ -1,5 +1,6 @@
 """Before a run on a cluster: the job script, the cost by model, the downloads."""
 
+import re
 import shlex
 import subprocess
 
@@ -30,12 +31,14 @@ def preset(tmp_path_factory):
     return load_preset("smoke", models=[str(folder / "model"), QWEN], **places)
 
 
-def printed(capsys, monkeypatch, preset, *options):
+def printed(capsys, monkeypatch, preset, *options, warned=None):
     monkeypatch.setattr(shell, "load_preset", lambda _: preset)
     monkeypatch.setattr(shell.signal, "signal", lambda *_: None)
     monkeypatch.setattr("sys.argv", ["pidlib", *options])
     assert not shell.main()
-    return capsys.readouterr().out
+    out, errors = capsys.readouterr()
+    assert warned is None or re.search(f"warning: .*{warned}", errors)
+    return out
 
 
 @pytest.mark.parametrize("gpus", [0, 2])
@@ -81,8 +84,14 @@ def test_the_command_states_the_cost_and_makes_nothing(capsys, monkeypatch, pres
     requests = [Request(preset.models, ["micro/existence"], (QUERY,))]
     monkeypatch.setattr(ahead, "all_requests", lambda _: requests)
     unpinned = preset.model_copy(update={"allow_unpinned": False})
-    text = printed(capsys, monkeypatch, unpinned, "extract", "--dry-run")
-    assert QWEN in text and "GB free for" in text and not preset.cache.exists()
+    plain = QWEN.partition("@")[0]
+    unpinned = unpinned.model_copy(update={"models": (preset.models[0], plain)})
+    requests[0] = requests[0]._replace(models=unpinned.models)
+    printed(capsys, monkeypatch, unpinned, "sbatch", "--preset", "smoke", warned=f"stop: .*{plain}")
+    text = printed(
+        capsys, monkeypatch, unpinned, "extract", "--dry-run", warned="extract will stop"
+    )
+    assert plain in text and "GB free for" in text and not preset.cache.exists()
 
 
 def test_downloads_are_those_of_the_hub(capsys, monkeypatch, preset):

@@ -15,6 +15,7 @@ from small_world import hearing, loaded, samples
 from pidlib import __main__ as shell
 from pidlib import benchmarks, profiles
 from pidlib.decomposition.decisions import Decisions
+from pidlib.decomposition.information import unseen_bits
 from pidlib.profiles import Profile, compare, profile
 from pidlib.profiles.report import MIN_SAMPLES, report
 
@@ -174,22 +175,29 @@ def test_equal_profiles_have_no_difference(result):
     again = quietly(loaded("llava"), WORLD, tau=0)
     table = compare(result, again)
     assert len(table) == 8
-    assert (table[["difference", "ci_low", "ci_high"]] == 0).all(axis=None)
+    assert (table["difference"] == 0).all() and result.unseen == unseen_bits(12, 3)
+    assert np.allclose(table["ci_high"], result.unseen, atol=1e-6)
+    assert np.allclose(table["ci_low"], -result.unseen, atol=1e-6)
     readable = result.table.set_index(["unimodal", "atom"])["readable"]
     assert table.set_index(["unimodal", "atom"])["readable"].equals(readable)
 
 
 def test_differences_are_paired(result):
-    other = quietly(loaded("llava", seed=1), WORLD, tau=0)
+    result, other = (
+        replace(each, unseen=0.0)
+        for each in (result, quietly(loaded("llava", seed=1), WORLD, tau=0))
+    )
     table = compare(result, other).set_index(["unimodal", "atom"])
     for mode, atoms in other.atoms.items():
         for atom, value in atoms.items():
             row, first = table.loc[(mode, atom)], result.atoms[mode][atom]
-            assert (row["corrected_bits_first"], row["corrected_bits_second"]) == (first, value)
-            assert row["difference"] == pytest.approx(value - first)
+            shown = row["corrected_bits_first"], row["corrected_bits_second"], row["difference"]
+            assert shown == pytest.approx((first, value, value - first), abs=2e-6)
             draws = other.draws[mode][atom] - result.draws[mode][atom]
             width = 2 * 3.182 * draws.std(ddof=1)  # quantile of Student's t for 3 degrees
             assert row["ci_high"] - row["ci_low"] == pytest.approx(width, rel=1e-3)
+            wide = compare(replace(result, unseen=9.0), other).set_index(["unimodal", "atom"])
+            assert wide.loc[(mode, atom), "ci_low"] == pytest.approx(row["difference"] - 9)
     assert np.allclose(compare(other, result)["difference"], -table["difference"])
 
 
@@ -228,6 +236,22 @@ def test_warnings_of_the_extraction_are_among_those_of_the_profile():
         found = profile(loaded("llava"), WORLD, partners=2, n_halves=4, progress=False)
     assert sum("inflates the information" in note for note in found.warnings) == 1
     assert any("samples calibrate the noise" in note for note in found.warnings)
+
+
+def test_warnings_of_a_mode_name_it_and_are_not_issued_alone():
+    with warnings.catch_warnings(record=True) as issued:
+        warnings.simplefilter("always")
+        found = profile(loaded("llava"), WORLD, tau=1, **SMALL)
+    uniform = [note for note in found.warnings if "as where a model names no candidate" in note]
+    assert [note.partition(":")[0] for note in uniform] == ["masked", "resampled"]
+    assert len([entry for entry in issued if entry.category is UserWarning]) == 1
+
+
+def test_unknown_words_of_questions_are_named():
+    odd = [replace(sample, question=f"{sample.question} zebra quagga") for sample in WORLD]
+    found = quietly(loaded("llava"), odd, tau=0)
+    assert "words that the model does not know: 'zebra', 'quagga'" in found.warnings
+    assert not any("does not know" in note for note in quietly(loaded("llava"), WORLD).warnings)
 
 
 def test_a_model_that_names_no_candidate_gives_warnings_and_hollow_atoms():
@@ -273,7 +297,7 @@ def reported(rows=None, n=MIN_SAMPLES, notes=(), **diagnostics) -> Profile:
 def test_limits_of_a_profile_without_warnings():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        within = reported(fallback=0.5, fallback_vision=0.5, moved_language=0.2)
+        within = reported(fallback=0.2, fallback_vision=0.5, moved_language=0.2)
     assert within.warnings == () and within.table["readable"].all()
     assert "hollow" not in within.plot().get_supxlabel()
 
@@ -282,6 +306,7 @@ def test_limits_of_a_profile_without_warnings():
     ("changes", "message", "modes"),
     [
         ({"fallback": 0.6}, "masked, resampled: do not read; both modalities: 0.60", set()),
+        ({"fallback": 0.5}, "^both modalities: 0.50 of .* the others$", {"masked", "resampled"}),
         ({"fallback_vision": 0.6}, "^masked: do not read; vision: 0.60", {"resampled"}),
         ({"moved_language": 0.3}, "^masked: do not read; language: 0.30", {"resampled"}),
         ({"n": 63}, "63 samples: estimates are biased", {"masked", "resampled"}),
