@@ -15,7 +15,7 @@ import pandas as pd
 
 from pidlib.experiments import style, words
 from pidlib.experiments.population import benchmark_kind
-from pidlib.experiments.preset import Preset
+from pidlib.experiments.preset import Preset, load_preset
 from pidlib.experiments.tables import declare, notebook_name, published
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
     Claims on a table that is not there are ``not run``; a FileNotFoundError without any table.
     """
     rows, folder = [], preset.table(".").parent
-    if not any(folder.glob("*/*.csv")):
+    if not any(folder.rglob("*.csv")):
         raise FileNotFoundError(f"no tables in {folder}; run notebooks first, or `make paper`")
     known = published("claims")
     for claim in known[known["table"].str.startswith(notebook)].to_dict("records"):
@@ -174,8 +174,12 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
 
 
 def of(preset: Preset, module: ModuleType) -> "Styler":
-    """The claims that the tables of a notebook test, each with its cells, for display."""
+    """The claims that the tables of a notebook test, each with its cells, for display.
+
+    For an experiment of other models the verdicts on minis are shown too, as committed.
+    """
     table, every = measure(preset, notebook_name(module)), published("claims")["statement"]
+    minis = measure(load_preset("offline"), notebook_name(module)) if preset.experiment else table
     heads = every.mask(every.str.startswith("…")).ffill().str.partition(":")[0]
     whole = {text: text.replace("…", f"{head}:") for text, head in zip(every, heads, strict=True)}
     table["statement"] = table["statement"].map(whole)
@@ -184,6 +188,8 @@ def of(preset: Preset, module: ModuleType) -> "Styler":
     table["holds / open / fails"] = [" / ".join(map(str, each)) for each in counts]
     table["value (range)"] = [_numbers(row) for row in table.to_dict("records")]
     shown = ["statement", "verdict", "holds / open / fails", "value (range)", "published", "grade"]
+    if preset.experiment:
+        table, shown[2:2] = table.assign(minis=minis["verdict"]), ["minis"]
     return table[shown].style.hide().format(na_rep="")
 
 

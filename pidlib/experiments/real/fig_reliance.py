@@ -12,10 +12,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from pidlib.experiments import Preset, Request, decision_profiles, style
+from pidlib.experiments import Preset, Request, decision_profiles, style, words
 from pidlib.experiments.real import table_profiles
 
 COLUMNS, MODE = table_profiles.COLUMNS, "resampled"
+TASKS = {"category": "what kind of thing is shown?", "naming": "is this an owl?"}
+TASKS |= {"both": "is a vehicle shown?", "knowledge": "is an owl an animal?"}
+TASKS |= {"captioned": "what kind? (caption given)", "pair": "a part from each source"}
 SAME, LEAST = 0.05, 0.1  # accuracies that count as one, and bits that count as another atom
 
 
@@ -91,17 +94,24 @@ def figure(table: pd.DataFrame) -> style.Figure:
             own = own.assign(null_low=0.0, null_high=null)
             look = {"s": 9, "color": style.COLORS[atom], "edgecolors": style.INK, "linewidths": 0.3}
             style.forest(ax, np.arange(len(models)) + offset, own, 0.12, **look)
+        largest = rows[rows["value"] == rows.groupby("model")["value"].transform("max")]
+        for row in largest[largest["ci_low"] > LEAST].itertuples():
+            place = models.index(row.model) + offsets[list(style.VISION_LANGUAGE).index(row.atom)]
+            text, at = words.number(row.value), (row.ci_high, place)
+            ax.annotate(text, at, (2, 0), textcoords="offset points", fontsize=6, va="center")
         right = rows.drop_duplicates("model").set_index("model")["accuracy"].reindex(models)
         for place, share in enumerate(right):
             style.beside(ax, place, f"{100 * share:.0f} %", fontsize=6.5)
         ax.axvline(0, color=style.INK, linewidth=0.6)
-        ax.set_xlim(right=max(ax.get_xlim()[1], style.LEAST_BITS))
+        ax.set_xlim(right=max(1.12 * ax.get_xlim()[1], style.LEAST_BITS))
         ax.xaxis.set_major_locator(MaxNLocator(4))
-        ax.set_title(table_profiles.name(task))
+        task = table_profiles.name(task)
+        ax.set_title(f"{task}: {TASKS[task]}" if task in TASKS else task, fontsize=7.5)
         ax.set_yticks(range(len(models)), [style.model_name(m).replace("_", " ") for m in models])
         ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()  # of all panels
-    result.supxlabel("bits; at the right, the share of right answers", fontsize="medium")
+    text = "bits (scales differ), with 95 % intervals; the largest atom is labeled; "
+    result.supxlabel(f"{text}at the right, the share of right answers", fontsize="medium")
     null = style.null_handle("null: answers permuted")
     style.legend(result, 5, *style.atom_points(), null)
     return result

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t
 
 from pidlib.benchmarks.stamps import FOLDER
 from pidlib.experiments import Preset, Request, decision_profiles, extract_all, stages, style
 from pidlib.experiments.tables import ATOMS, booktabs, declare, heading, validate, with_interval
+from pidlib.experiments.words import interval
 from pidlib.extraction import FULL, SOURCES, Extraction
 
 ACCURACIES = ("accuracy", "accuracy_vision", "accuracy_language")
@@ -67,6 +69,23 @@ def compare(rows: pd.DataFrame, atoms: Sequence[str]) -> pd.DataFrame:
     margins = {name: own[a].min() - others[b].max() for name, (a, b) in pairs.items()}
     verdict = stages.verdict(_DOMINANCE, margins["margin_low"], margins["margin_high"])
     return rows.drop(columns="bits").assign(**margins, verdict=verdict)
+
+
+def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Means of models that differ in the number at the end of their name, with 95 % intervals.
+
+    Bits of each atom, and the share of right answers; intervals are of Student's t over seeds.
+    """
+    keys = ["model", "benchmark", "unimodal"]
+    rows = table.assign(bits=style.best(table))
+    wide = rows.pivot_table("bits", keys, "atom", sort=False)
+    wide = wide[list(style.VISION_LANGUAGE)].join(rows.groupby(keys)["accuracy"].first())
+    seeds = wide.reset_index().assign(model=lambda rows: rows["model"].str.extract(r"(.+)_\d+$")[0])
+    groups = seeds.groupby(keys, sort=False)
+    n, mean = groups.size(), groups.mean()
+    half = groups.sem().mul(t.ppf(0.975, n - 1), axis=0)
+    ends = zip(mean.stack(), (mean - half).stack(), (mean + half).stack(), strict=True)
+    return pd.Series(map(lambda each: interval(*each), ends), mean.stack().index).unstack()
 
 
 def summary(table: pd.DataFrame) -> Iterator[str]:
