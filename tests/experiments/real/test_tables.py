@@ -92,6 +92,16 @@ def table():
     return validate(rows, table_profiles.COLUMNS)
 
 
+def test_seeds_of_a_model_are_averaged(table):
+    values = {"base_0": 0.1, "base_1": 0.2, "base_2": 0.6, "brief": 5.0}
+    rows = pd.concat([table[table["model"] == "brief"].assign(model=name) for name in values])
+    means = rows["model"].map(values)
+    seeds = table_profiles.over_seeds(rows.assign(corrected_bits=means, accuracy=means / 2))
+    assert set(seeds.index.get_level_values("model")) == {"base"} and len(seeds) == len(MODES)
+    assert set(seeds["synergy"]) == {".30 [−.36, .96]"}  # t of 2 degrees times .153
+    assert set(seeds["accuracy"]) == {".15 [−.18, .48]"}
+
+
 def test_contrasts_are_of_models_with_one_accuracy(table):
     pairs = fig_reliance.contrasts(table)
     assert set(zip(pairs["one"], pairs["other"], strict=True)) == {("base_0", "picture_blind")}
@@ -109,7 +119,9 @@ def test_each_model_has_a_line_with_its_accuracy(table):
         figure = fig_reliance.figure(table)
         figure.draw_without_rendering()
     (ax,) = figure.axes
-    assert [text.get_text() for text in ax.texts] == ["50 %", "90 %", "90 %"]
+    texts = [text.get_text() for text in ax.texts]  # the largest atoms, then accuracies
+    assert texts[-5:] == ["1.00", "1.00", "50 %", "90 %", "90 %"]
+    assert ax.get_title("left") == "captioned: what kind? (caption given)"
     assert len(ax.collections) == 2 * len(style.VISION_LANGUAGE)
 
 
