@@ -6,7 +6,8 @@ random signs; the two-sided p-value counts all :math:`2^n` signs: at least .002 
 
 The usual percentiles of a bootstrap of few seeds are too narrow. The ends of the interval are at
 :math:`\Phi(\mp t_{.975, n - 1} \sqrt{n / (n - 1)})` (Hesterberg, The American Statistician 69,
-2015), which cover the mean of normal differences in .95 of cases for n = 10 and .76 for 3.
+2015), which cover the mean of normal differences in .95 of cases for n = 10 and .76 for 3: below
+`FEW` seeds the interval is Student's instead.
 
 Signs test the mean only if the differences are symmetric: for exponential ones they reject .09 at
 .05. ``p_studentized`` does not assume that: the bootstrap t test (Efron and Tibshirani, An
@@ -27,6 +28,7 @@ from pidlib.experiments.reweighting.plan import USUAL, Arm
 from pidlib.experiments.reweighting.questions import evaluation_name
 from pidlib.reweighting import Condition
 
+FEW = 8  # seeds, below which resamples are too alike for an interval
 Names, Pairs = Sequence[str], Sequence[tuple[str, str]]
 MEASURES = ("accuracy", "synergy", "unique_language")
 CELL = ("base", "trained_on", "benchmark", "measure")
@@ -112,6 +114,9 @@ def mean_difference(differences: Differences, n_resamples: int = 5000, seed: int
     flipped = (known * generator.choice((-1.0, 1.0), size=(n_resamples, n))).mean(1)
     tail = norm.cdf(-t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1)))
     row["ci_low"], row["ci_high"] = np.quantile(samples.mean(1), (tail, 1 - tail))
+    if n < FEW:
+        half = t.ppf(0.975, n - 1) * known.std(ddof=1) / np.sqrt(n)
+        row |= {"ci_low": known.mean() - half, "ci_high": known.mean() + half}
     row |= {"null_high": np.quantile(np.abs(flipped), 0.95), "p_value": sign_flip(known)}
     return row | {"p_studentized": studentized(known, samples)}
 

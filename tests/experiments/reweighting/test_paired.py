@@ -30,6 +30,12 @@ def test_ties_count_and_zero_differences_have_p_one():
     assert sign_flip(np.full(20, 0.01)) == pytest.approx(2 / 2**20)
 
 
+def test_intervals_of_three_seeds_cover_the_mean():
+    rng = np.random.default_rng(1)
+    tests = pd.DataFrame([mean_difference(rng.normal(size=3), 20) for _ in range(1000)])
+    assert 0.93 < ((tests["ci_low"] < 0) & (tests["ci_high"] > 0)).mean() < 0.97
+
+
 def test_under_the_null_p_values_are_uniform_and_intervals_cover_the_mean():
     rng = np.random.default_rng(0)
     tests = pd.DataFrame([mean_difference(rng.normal(size=12), 1000) for _ in range(400)])
