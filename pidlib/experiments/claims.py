@@ -30,7 +30,8 @@ COLORS = {"holds": style.COLORS["unique_vision"], "open": style.FAINT, "fails": 
 RULE = f"""A claim holds (fails) if more than {100 * MOSTLY:.0f} % of its cells do, and at most \
 {100 * RARELY:.0f} % do the opposite. It is mixed if more than {100 * RARELY:.0f} % do each, else \
 open. A cell is one test: of a model on a benchmark, a training, or all models; its whole 95 % \
-interval decides. Values are medians; bars grow with the logarithm of the number of cells."""
+interval decides. Values are medians with the range of the cells, or the interval of one alone; \
+bars grow with the logarithm of the number of cells."""
 HEADS = "verdict", "cells (hold / open / fail)", "value (range)", "published"
 # Bits of an atom and the ends of its interval, and what a difference takes of the other atom.
 _ENDS = {"bits": "bits", "ci_low": "ci_high", "ci_high": "ci_low"}
@@ -108,7 +109,7 @@ STATISTICS: Mapping[str, Callable[[pd.DataFrame, str], pd.DataFrame]] = {
 
 
 def cells(claim: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
-    """The quantity of a claim in each cell of a table (a model, a benchmark): value and verdict.
+    """The quantity of a claim in each cell of a table (a model, a benchmark), and its verdict.
 
     A cell ``holds`` or ``fails`` if its whole interval is on one side of the bound, else it is
     ``open``. Cells without an interval decide nothing and are left out.
@@ -118,12 +119,12 @@ def cells(claim: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
         table = table.assign(kind=table["benchmark"].map({n: benchmark_kind(n) for n in names}))
     rows = table.query(str(claim["rows"]), engine="python") if len(table) else table
     if rows.empty:
-        return pd.DataFrame({"value": [], "verdict": []})
+        return pd.DataFrame({"value": [], "low": [], "high": [], "verdict": []})
     if claim["statistic"] == "verdicts":  # tested already, by the table's own experiment
         known = rows["verdict"].replace({"against": "fails"})
-        return pd.DataFrame({"value": rows["value"], "verdict": known})[
-            known.isin(("holds", "open", "fails"))
-        ]
+        ends = {"ci_low": "low", "ci_high": "high"}
+        rows = rows[["value", *ends]].rename(columns=ends).assign(verdict=known)
+        return rows[known.isin(("holds", "open", "fails"))]
     found = STATISTICS[str(claim["statistic"])](rows, str(claim["quantity"]))
     found = found.astype(float).dropna()
     *low, high = map(float, str(claim["bound"]).split())
@@ -135,7 +136,7 @@ def cells(claim: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
         holds, fails = found["low"] > high, found["high"] < high
         holds, fails = (holds, fails) if claim["side"] == "above" else (fails, holds)
     verdict = np.select([holds, fails], ["holds", "fails"], "open")
-    return pd.DataFrame({"value": found["value"], "verdict": verdict})
+    return found.assign(verdict=verdict)
 
 
 def verdict(found: pd.DataFrame) -> str:
@@ -166,8 +167,11 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
         found = cells(claim, pd.read_csv(path) if path.exists() else pd.DataFrame())
         result = verdict(found) if path.exists() else "not run"
         counts = found["verdict"].value_counts()
-        values = found["value"].astype(float)
-        numbers = {"value": values.median(), "lowest": values.min(), "highest": values.max()}
+        alone = len(found) == 1 and claim["statistic"] != "excess"  # whose ends are distances
+        ends = ["low", "high"] if alone else ["value"] * 2
+        low, high = (found[name].astype(float) for name in ends)
+        middle = found["value"].astype(float).median()
+        numbers = {"value": middle, "lowest": low.min(), "highest": high.max()}
         counted = {"n_holding": counts.get("holds", 0), "n_failing": counts.get("fails", 0)}
         rows.append(claim | numbers | {"n_cells": len(found), "verdict": result} | counted)
     return pd.DataFrame(rows).drop(columns=["rows", "unit"])
@@ -232,7 +236,7 @@ def _scorecard(table: pd.DataFrame, sized: Callable, width: int, x: style.Number
     look, whole = {"fontsize": 6.5, "va": "center"}, len(x) > 3
     heads = HEADS if whole else [text.partition(" ")[0] for text in HEADS]
     for place, text in zip(x, heads, strict=False):
-        ax.text(place, 0, text, color=style.FAINT, **look)
+        ax.text(place, 0, text, style="italic", **look)
     longest = math.log2(2 * max(rows["n_cells"].max(), 1))
     for y, first, row in zip(places, is_first, rows.to_dict("records"), strict=True):
         if first:
@@ -248,15 +252,15 @@ def _scorecard(table: pd.DataFrame, sized: Callable, width: int, x: style.Number
             ax.text(x[2], y, _numbers(row, whole), **look)
         if whole:
             shown = " / ".join(map(str, counts)) if n else ""
-            ax.text(x[1] + BAR + 0.5, y, shown, color=style.FAINT, **look)
+            ax.text(x[1] + BAR + 0.5, y, shown, **look)
             ax.text(x[3], y, row["published"].replace("rho", "ρ"), **look)
     return figure
 
 
 def _numbers(claim: Mapping[str, object], whole: bool = True) -> str:
-    """The median over the cells, with its unit if known, and the range of several."""
+    """The median over the cells, with its unit if known, and the range, or the interval of one."""
     if not claim["n_cells"]:
         return ""
     middle, *ends = (words.number(claim[name]) for name in ("value", "lowest", "highest"))
     text = str(claim.get("unit", "{}")).format(middle)
-    return text + f" ({' to '.join(ends)})" * (whole and claim["n_cells"] > 1)
+    return text + f" ({' to '.join(ends)})" * (whole and claim["lowest"] < claim["highest"])
