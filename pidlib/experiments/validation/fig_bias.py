@@ -43,40 +43,30 @@ def figure(table: pd.DataFrame) -> style.Figure:
     codes, sizes = (sorted(table[name].unique()) for name in ("n_codes", "n_samples"))
     colors = [style.COLORS["synergy"], *style.OTHERS]  # plug-in is the first
     dashes = cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
-    looks = zip(table["estimator"].unique(), colors, dashes, style.MARKERS, strict=False)
-    lines = {
-        name: {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8}
-        for name, color, dash, marker in looks
-    }
+    looks = list(zip(table["estimator"].unique(), colors, dashes, style.MARKERS, strict=False))
+    words = {"plug-in": "plug-in (uncorrected)", "permutation mean": "plug-in − null"}
     figure = style.page(3.3)
     axes = figure.subplots(1, len(codes), sharex=True, sharey=True, squeeze=False)[0]
     left, right, middle = sizes[0] * 0.7, sizes[-1] * 1.3, sizes[(len(sizes) - 1) // 2]
     error = np.hypot(table["value_bits"], variance_of(table["ci_low"], table["ci_high"]) ** 0.5)
-    table = table.assign(error=error.astype(float))
+    errors = table.assign(error=error.astype(float)).set_index(["n_samples", "estimator"])
     for ax, k in zip(axes, codes, strict=True):
-        ax.axvspan(left, max(k * k, left), color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
-        ax.axvline(middle, color=style.FAINT, linewidth=0.8, zorder=1)
-        cells = table[table["n_codes"] == k].pivot(
-            index="n_samples", columns="estimator", values="error"
-        )
-        for name, line in lines.items():
-            ax.plot(cells.index, cells[name], **line)
+        cells = errors.loc[errors["n_codes"] == k, "error"].unstack()
+        for name, color, dash, marker in looks:
+            label = words.get(name, name.replace(", null", " − null"))
+            look = {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8}
+            ax.plot(cells.index, cells[name], label=label, **look)
+        shade = {"color": style.NULL, "alpha": 0.45, "linewidth": 0, "zorder": 0}
+        ax.axvspan(left, max(k * k, left), label="fewer samples than pairs of codes", **shade)
+        line = {"color": style.FAINT, "linewidth": 0.8, "zorder": 1}
+        ax.axvline(middle, label=f"{middle:,} samples: numbers on top", **line)
         plain, corrected = cells.loc[middle, ["plug-in", "permutation mean"]]
-        words = f"plug-in {plain:.3f}, minus null {corrected:.3f} bits"
-        ax.set_title(f"{k} codes per source\n{words}")
-        ax.set(xscale="log", yscale="log", xlim=(left, right), xlabel="samples $n$")
+        title = f"{k} codes per source\nplug-in {plain:.3f}, minus null {corrected:.3f} bits"
+        ax.set(xscale="log", yscale="log", xlim=(left, right), xlabel="samples $n$", title=title)
     axes[0].set_ylabel("error of synergy (bits)\nroot mean square; the truth is 0")
-    handles = [style.handle(_words(name), **line) for name, line in lines.items()]
-    shade = style.swatch("fewer samples than pairs of codes", facecolor=style.NULL, alpha=0.45)
-    line = style.line_handle(f"{middle:,} samples: numbers on top", 0.8, color=style.FAINT)
-    null = style.handle("null: mean over permuted targets")
-    style.legend(figure, 4, *handles, shade, line, null)
+    handles, _ = axes[0].get_legend_handles_labels()
+    style.legend(figure, 4, *handles, style.handle("null: mean over permuted targets"))
     return figure
-
-
-def _words(estimator: str) -> str:
-    names = {"plug-in": "plug-in (uncorrected)", "permutation mean": "plug-in − null"}
-    return names.get(estimator, estimator.replace(", null", " − null"))
 
 
 def spurious_synergy(
