@@ -28,27 +28,18 @@ from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions, percentile_intervals
 from pidlib.experiments import COMPUTED, Preset, declare, style, tables
 from pidlib.experiments.validation import laws
+from pidlib.experiments.words import interval
 from pidlib.experiments.words import number as short
 from pidlib.extraction import SOURCES
 from pidlib.extraction.store import Shard, open_store
 from pidlib.profiles.modes import measure_decisions
 
 KINDS = ("masked", "resampled", "codes")
-WORDS = dict(
-    zip(KINDS, ("Masked decisions", "Resampled decisions", "Codes of 4 values"), strict=True)
-)
-GLOSSES = {
-    "finite, soft": "few inputs, unsure answers",
-    "finite, sharp": "few inputs, sure answers",
-    "new pictures": "6 questions, no picture twice",
-    "same information": "both sources of one law",
-    "all inputs new": "no input twice",
-    "additive evidence": "logits of both sources add",
-    "noisy sum": "target: sum of both, noisy",
-    "same noisy channel": "both: noisy copies of target",
-    "one source alone": "only vision: a noisy copy",
-    "minimum": "target: the smaller code",
-}
+WORDS = {"masked": "Masked decisions", "resampled": "Resampled decisions", "codes": "Codes"}
+_DECISIONS = "few inputs, unsure answers;few inputs, sure answers;6 questions, no picture twice;"
+_DECISIONS += "both sources of one law;no input twice"
+_CODES = "logits of both sources add;target: sum of both, noisy;both: noisy copies of target;"
+_CODES += "only vision: a noisy copy;target: the smaller code"
 ESTIMATORS = {**dict.fromkeys(KINDS[:2], ("halves", "bootstrap")), "codes": ("codes",)}
 ATOMS = style.VISION_LANGUAGE
 N_CODES, N_BOOTSTRAP, N_PERMUTATIONS = 4, 100, 200
@@ -230,7 +221,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set(xlabel=f"reported interval,\n$n$ = {n:,}", xlim=(0.7, 1.01), xticks=(0.8, 0.9, 1))
     axes[-1, -2].set(xlabel="bootstrap instead,\nall $n$", xlim=(-0.04, 1.04))
     axes[-1, -1].set(xlabel="$p$ ≤ .05, where the\ntruth is 0; all $n$", xlim=(-0.01, 0.21))
-    tested = _tested(table)
+    # p-values of decisions are used of unique atoms alone
+    tested = table[(table["kind"] == "codes") | table["atom"].str.startswith("unique")]
+    zero_rows = tested[tested["rejected"].notna() & (tested["truth_bits"].abs() <= TOLERANCE)]
     for kind, (*row, other, last) in zip(KINDS, axes, strict=True):
         names, shown = law_names(kind), table[table["kind"] == kind]
         bootstrap = shown["estimator"] == "bootstrap"
@@ -239,21 +232,21 @@ def figure(table: pd.DataFrame) -> style.Figure:
             ax.axvspan(*BAND, color=style.NULL, linewidth=0, zorder=0)
             _dots(ax, shown[which], "coverage", names)
             _name_empty(ax, names, shown.loc[which, "law"], "not measured")
-        zero = tested[(tested["kind"] == kind) & (tested["truth_bits"].abs() <= TOLERANCE)]
+        zero = zero_rows[zero_rows["kind"] == kind]
         _dots(last, zero, "rejected", names)
         last.axvline(0.05, color=style.INK, linewidth=0.7, zorder=1)
         _name_empty(last, names, zero["law"], "no truth is 0")
-        labels = [f"{name}\n{GLOSSES[name]}" for name in names]
-        row[0].set_yticks(range(len(names)), labels, fontsize=6.5, linespacing=0.95)
-        row[0].set_ylim(len(names) - 0.4, -0.6)
+        glosses = (_CODES if kind == "codes" else _DECISIONS).split(";")
+        style.name_rows(row[0], list(map("{}\n{}".format, names, glosses)))
+        row[0].tick_params(axis="y", labelsize=6.5)
         words = f"{WORDS[kind]}: {summary(shown)}; {_type_one(zero)}"
         place = {"xytext": (0, 4), "textcoords": "offset points"}  # across the columns
         row[0].annotate(words, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
     band = f"coverage {' to '.join(map(short, BAND))}: as it should be"
     handles = [*style.atom_points(ATOMS), style.swatch(band, facecolor=style.NULL)]
-    handles.append(style.line_handle("$p$ ≤ .05 in 5 % of samples", 0.7))
-    handles.append(style.line_handle("95 % interval", 0.6))
-    handles += style.marker_handles([("lower still: its value", "<", "white")])
+    lines = {"$p$ ≤ .05 in 5 % of samples": 0.7, "95 % interval": 0.6}
+    handles += [style.line_handle(*line) for line in lines.items()]
+    handles += style.marker_handles([("lower still: as printed", "<", "white")])
     style.legend(figure, 4, *handles, loc="outside lower center")
     figure.get_layout_engine().set(h_pad=0.12, rect=(0, 0, 1, 0.97))  # room for headings
     return figure
@@ -271,7 +264,7 @@ def _dots(ax: style.Axes, rows: pd.DataFrame, column: str, names: list[str]) -> 
         marker, x = ("<", least) if share < least else ("o", share)
         style.points(ax, [x], [y], marker, color=color, markeredgecolor=color, markersize=3)
         if share < least:
-            style.beside(ax, y, short(share), 0.06, fontsize=6.5)
+            style.beside(ax, y, interval(share, *ends), 0.06, fontsize=6.5)
 
 
 def _name_empty(ax: style.Axes, names: list[str], measured: pd.Series, words: str) -> None:
@@ -294,17 +287,9 @@ def summary(table: pd.DataFrame) -> str:
     return "; ".join(texts)
 
 
-def _tested(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose p-values are used: of decisions those of unique atoms."""
-    used = (table["kind"] == "codes") | table["atom"].str.startswith("unique")
-    return table[used & table["rejected"].notna()]
-
-
 def _type_one(zero: pd.DataFrame) -> str:
-    if zero.empty:
-        return "no truth is 0"
-    mean, most = short(zero["rejected"].mean()), short(zero["rejected"].max())
-    return f"false detections: mean {mean}, most {most}"
+    mean, most = map(short, zero["rejected"].agg(["mean", "max"]))
+    return "no truth is 0" if zero.empty else f"false detections: mean {mean}, most {most}"
 
 
 def latex(table: pd.DataFrame) -> str:
