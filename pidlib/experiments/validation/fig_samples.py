@@ -32,10 +32,7 @@ LAWS = {"sources of one law": (2.0, 2.0), "sources of unequal strength": (2.0, 1
 N_HALVES = 4
 # Of BATCH: widths, the first as published; steps; and sizes of samples, each a single batch.
 WIDTHS, STEPS, BATCH_SIZES = (WIDTH, 40, 80), 300, (32, 128)
-_LOOKS = {
-    "plug-in": {"marker": "o", "color": "white"},
-    "extrapolated": {"marker": "s", "color": style.INK},
-}
+_LOOKS = {"plug-in": ("o", "white"), "extrapolated": ("s", style.INK)}
 COLUMNS = declare(ATOMS, "width")
 
 
@@ -137,7 +134,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[0, 0].set(xscale="log", xticks=sizes, xticklabels=[str(n) for n in sizes])
     axes[0, 0].minorticks_off()
     words = {"plug-in": "plug-in: as measured", "extrapolated": "extrapolated from halves"}
-    handles = style.marker_handles((words[name], *look.values()) for name, look in _LOOKS.items())
+    handles = style.marker_handles((words[name], *look) for name, look in _LOOKS.items())
     handles.append(style.line_handle("95 % interval of the mean", 0.8))
     handles.append(style.handle("limit for many samples", color=style.INK, linestyle="--"))
     style.legend(figure, 4, *handles)
@@ -149,11 +146,11 @@ def _draw(ax: style.Axes, rows: pd.DataFrame) -> None:
     end = rows.loc[rows["estimator"] == "limit", "value_bits"].item()
     ax.axhline(0, color=style.INK, linewidth=0.8, linestyle="--", zorder=1)
     words = []
-    for side, (estimator, look) in zip((1, -1), _LOOKS.items(), strict=True):
+    for side, (estimator, (marker, color)) in zip((1, -1), _LOOKS.items(), strict=True):
         part = rows[rows["estimator"] == estimator].sort_values("n_samples")
         n, *bits = style.floats(part, "n_samples", "value_bits", "ci_low", "ci_high")
         mean, low, high = np.array(bits) - end
         style.interval(ax, n * 1.04**side, low, high)
-        style.points(ax, n * 1.04**side, mean, **look)
+        style.points(ax, n * 1.04**side, mean, marker, color=color)
         words.append(f"{estimator} {interval(mean[-1], low[-1], high[-1], 3)}")
     ax.set_title(f"limit {number(end, 3)}; bits from it at $n$ = {n[-1]:.0f}:\n{', '.join(words)}")
