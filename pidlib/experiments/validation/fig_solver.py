@@ -65,42 +65,31 @@ def figure(table: pd.DataFrame) -> style.Figure:
     sizes, methods = (list(table[name].unique()) for name in ("size", "method"))
     figure = style.page(4.8)
     above, below = axes = figure.subplots(2, 1, sharex=True)
-    handles = []
     for number, name in enumerate(methods):
         rows, look = table[table["method"] == name], METHODS[name].look
         x = 0.1 * (number - (len(methods) - 1) / 2) + rows["size"].map(sizes.index)
         above.plot(x, rows["seconds"], **look)
         median, largest = np.maximum(style.floats(rows, "median_error_bits", "error_bits"), FLOOR)
         below.vlines(x, median, largest, color=look["color"], linewidth=0.8)
-        below.plot(x, largest, **look)
-        last = rows["size"].iloc[-1]
-        words = "" if last == sizes[-1] else f" (to {last})".replace("x", "×")
-        handles.append(style.handle(name + words, **look))
-    line = {"color": style.INK, "linewidth": 0.7, "zorder": 1}
+        last = rows["size"].iloc[-1].replace("x", "×")
+        below.plot(x, largest, label=name + f" (to {last})" * (len(x) < len(sizes)), **look)
     for tolerance, (dash, words) in _TOLERANCES.items():
-        below.axhline(tolerance, linestyle=dash, **line)
-        handles.append(style.handle(words, linestyle=dash, **line))
-    handles.append(style.line_handle("from largest to median error", 0.8))
+        below.axhline(tolerance, color=style.INK, linewidth=0.7, linestyle=dash, label=words)
     others = table[~table["method"].str.startswith("ours")]
     accurate = others[others["error_bits"] <= TOLERANCE].groupby("size")["ratio"].min()
-    words = [f"{accurate[size]:.0f}×" if size in accurate else "others not run" for size in sizes]
-    for x, text in enumerate(words):
+    for x, size in enumerate(sizes):
+        text = f"{accurate[size]:.0f}×" if size in accurate else "others not run"
         above.text(x, 1.03, text, ha="center", transform=above.get_xaxis_transform())
-    above.set_title(
-        "Time of the fastest other method that is as accurate, relative to ours as a batch:\n"
-    )
-    for ax in axes:
-        ax.set_yscale("log")
-        for x in range(1, len(sizes)):
-            ax.axvline(x - 0.5, color=style.NULL, linewidth=0.5, zorder=0)
-    counts = table.groupby("size", sort=False)["tables"].first()
-    names = [f"{size}\n{count} tables".replace("x", "×") for size, count in counts.items()]
-    below.set_xticks(range(len(sizes)), names)
-    below.set(ylim=(FLOOR, 0.3), xlim=(-0.5, len(sizes) - 0.5))
+        for ax in axes:
+            ax.axvline(x + 0.5, color=style.NULL, linewidth=0.5, zorder=0)
+    names = (table["size"] + "\n" + table["tables"].astype(str) + " tables").str.replace("x", "×")
+    below.set(yscale="log", ylim=(FLOOR, 0.3), ylabel="largest distance from\nthe optimum (bits)")
+    below.set(xticks=range(len(sizes)), xticklabels=names.unique(), xlim=(-0.5, len(sizes) - 0.5))
     below.set_xlabel("size of a table: codes of source 1 × source 2 × target")
-    above.set_ylabel("time per table\n(CPU seconds)")
-    below.set_ylabel("largest distance from\nthe optimum (bits)")
-    style.legend(figure, 3, *handles)
+    above.set(yscale="log", ylabel="time per table\n(CPU seconds)")
+    above.set_title("Time of the fastest other method as accurate, relative to ours as a batch:\n")
+    handles, _ = below.get_legend_handles_labels()
+    style.legend(figure, 3, *handles, style.line_handle("from largest to median error", 0.8))
     return figure
 
 
