@@ -131,48 +131,36 @@ _LOOKS = {
     "ccs": ("s", style.OTHERS[0], r"$I_{\mathrm{ccs}}$: common surprisal, of tables", -0.18),
     "dep": ("v", style.OTHERS[3], r"$I_{\mathrm{dep}}$: dependencies, of tables", -0.36),
 }
-_GLOSSES = {
-    "masked": "decisions, masked\n(other input hidden)",
-    "resampled": "decisions, resampled\n(other input exchanged)",
-    "observational": "decisions, observational\n(regression)",
-    "codes": "codes of embeddings",
-}
-_TWO_UNIQUE = "micro/pair"  # and micro/pair_shared
+_WORDS = {"codes": "codes of embeddings", "gates": "logic gates"}
+_WORDS |= {"masked": "decisions, masked\n(other input hidden)"}
+_WORDS |= {"resampled": "decisions, resampled\n(other input exchanged)"}
+_WORDS |= {"observational": "decisions, observational\n(regression)"}
+_RING = {"marker": "o", "markerfacecolor": "none", "color": style.OTHERS[0], "linestyle": ""}
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """How often R is that of BROJA by kind; then two conclusions by definition and mode."""
     result = style.page(3.7)
-    left, *axes = result.subplots(1, 3)
-    _draw_distances(left, tables["fig_definitions"])
-    _draw_conclusions(axes, tables["fig_definitions_conclusions"])
-    entries = ((words, marker, color) for marker, color, words, _ in _LOOKS.values())
-    handles = style.marker_handles(entries)
-    handles.append(style.handle("one benchmark", marker=".", color=style.FAINT, markersize=4))
-    ring = {"marker": "o", "markerfacecolor": "none", "color": style.OTHERS[0], "markersize": 4}
-    handles.append(style.handle("micro: pair, pair shared (two unique atoms)", **ring))
-    handles.append(style.line_handle("95 % interval, families redrawn", 0.8))
-    style.legend(result, 3, *handles)
-    return result
-
-
-def _draw_distances(ax: style.Axes, rows: pd.DataFrame) -> None:
-    """The share of decompositions in which R is that of BROJA, by kind, of MMI with its count."""
+    (ax, *axes), rows = result.subplots(1, 3), tables["fig_definitions"]
     kinds = rows["procedure"].where(rows["kind"] == "decisions", rows["kind"])
     names = list(dict.fromkeys([*kinds[rows["kind"] == "decisions"], *kinds[::-1]]))
-    for name, (marker, color, _, shift) in _LOOKS.items():
+    for name, (marker, color, _, shift) in list(_LOOKS.items())[1:]:
         away = (rows[f"{name}_bits"] - rows["broja_bits"]).abs()
         same = (away <= NOTABLE).astype(float).where(away.notna()).groupby(kinds)
-        y, shares = [names.index(kind) + shift for kind in same.groups], same.mean()
-        if name != "broja":
-            style.points(ax, shares, y, marker, color=color, markersize=3.8)
-        if name == "mmi":
-            for row, count, size in zip(y, same.sum(), same.size(), strict=True):
-                style.beside(ax, row, f"{count:.0f} of {size}", fontsize=6.5)
-    style.name_rows(ax, [_GLOSSES.get(name, name) for name in names])
-    ax.set(title=f"$R$ is that of BROJA within\n{NOTABLE:g} bits; right: by MMI")
+        y = [names.index(kind) + shift for kind in same.groups]
+        style.points(ax, same.mean(), y, marker, color=color, markersize=3.8)
+        for row, count, size in zip(y, same.sum(), same.size(), strict=True):
+            style.beside(ax, row, f"{count:.0f} of {size}" * (name == "mmi"), fontsize=6.5)
+    style.name_rows(ax, [_WORDS.get(name, name) for name in names])
     ax.set(xlabel="share (of models × benchmarks, of tables)", xlim=(-0.02, 1.05))
+    ax.set_title(f"$R$ is that of BROJA within\n{NOTABLE:g} bits (numbers: MMI)")
     ax.grid(visible=False)
+    _draw_conclusions(axes, tables["fig_definitions_conclusions"])
+    handles = style.marker_handles((words, *look) for *look, words, _ in _LOOKS.values())
+    handles.append(style.handle("one benchmark", marker=".", color=style.FAINT, markersize=4))
+    handles.append(style.handle("micro: pair, pair shared (two unique atoms)", **_RING))
+    style.legend(result, 3, *handles, style.line_handle("95 % interval, families redrawn", 0.8))
+    return result
 
 
 def _draw_conclusions(axes: Sequence[style.Axes], table: pd.DataFrame) -> None:
@@ -189,11 +177,9 @@ def _draw_conclusions(axes: Sequence[style.Axes], table: pd.DataFrame) -> None:
         rows = table[chosen]
         single = rows[~rows["benchmark"].str.startswith("mean of")]
         y = np.array(variants.heights(single, procedures, looks))
-        look = {"color": style.FAINT, "markersize": 3.5, "markeredgewidth": 0, "zorder": 1}
-        ax.plot(style.floats(single[column]), y, ".", **look)
-        two = single["benchmark"].str.startswith(_TWO_UNIQUE)
-        ring = {"markerfacecolor": "none", "color": style.OTHERS[0], "zorder": 3}
-        ax.plot(style.floats(single[column])[two], y[two], "o", **ring)
+        values, two = style.floats(single[column]), single["benchmark"].str.startswith("micro/pair")
+        ax.plot(values, y, ".", color=style.FAINT, markersize=3.5, markeredgewidth=0, zorder=1)
+        ax.plot(values[two], y[two], **_RING)
         means = rows[rows["benchmark"] == population.ALL]  # none for a single benchmark
         means = single if means.empty else means
         variants.draw_rows(ax, means, column, procedures, looks)
