@@ -51,17 +51,15 @@ def figure(table: pd.DataFrame) -> style.Figure:
             look = {"color": "white", "markeredgecolor": color, "markersize": 2.4}
             style.points(ax, [start], [y], "o", **look)
             style.points(ax, [end], [y], "o", **look | {"color": color})
-        title = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}\n"
-        ax.set_title(f"{title}rises in {rises.sum()}, falls in {falls.sum()} of {len(bits)}")
+        title = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}\nrises in {rises.sum()}, falls in"
+        ax.set(title=f"{title} {falls.sum()} of {len(bits)}", xlabel="bits beyond the null")
         ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-        ax.set_xlabel("bits beyond the null")
     style.name_rows(axes[0], list(map(style.benchmark_name, benchmarks)))
     marked = ("after the first block", "o", "white"), ("after the last block", "o", style.INK)
     handles = style.marker_handles(marked, markersize=2.8)
     handles.append(style.line_handle("clear change: 95 % intervals do not overlap", 1.2))
     handles.append(style.line_handle("no clear change", 0.6, color=style.FAINT))
-    order = ", ".join(map(style.model_name, models))
-    handles.append(style.handle(f"in a row from the top: {order}"))
+    handles.append(style.handle("from the top: " + ", ".join(map(style.model_name, models))))
     handles.append(style.handle(f"above: clear changes of {len(bits)} (models × benchmarks)"))
     style.legend(figure, 3, *handles)
     return figure
