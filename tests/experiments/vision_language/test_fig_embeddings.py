@@ -73,7 +73,7 @@ def test_the_figure_of_blocks_has_means_and_clear_changes():
         table[name] = shift + np.where(table["atom"] == "synergy", table["layer"].astype(float), 0)
     figure = fig_embedding_layers.figure(table)
     cells = len(table) // 16
-    titles = [ax.get_title(loc="left") for ax in figure.axes]
+    titles = [ax.get_title() for ax in figure.axes]
     rises = [title.partition("rises in ")[2] for title in titles]
     assert rises == [f"{n}, falls in 0 of {cells}" for n in (0, 0, 0, cells)]
     ends = [line.get_xdata().tolist() for line in figure.axes[-1].lines[: 2 * cells]]
