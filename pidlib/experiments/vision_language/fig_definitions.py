@@ -22,7 +22,7 @@ from pidlib.experiments.definitions import NOTABLE
 from pidlib.experiments.population import ATOMS, OUTCOMES, population_table
 from pidlib.experiments.tables import ORIGIN, declare, validate
 from pidlib.experiments.vision_language import variants
-from pidlib.experiments.words import number
+from pidlib.experiments.words import interval, number
 from pidlib.extraction import SOURCES
 
 MAX_CELLS = 128  # of a table by CCS or dep, which take seconds for larger ones
@@ -181,11 +181,11 @@ def _draw_conclusions(axes: Sequence[style.Axes], table: pd.DataFrame) -> None:
         ax.plot(values, y, ".", color=style.FAINT, markersize=3.5, markeredgewidth=0, zorder=1)
         ax.plot(values[two], y[two], **_RING)
         means = rows[rows["benchmark"] == population.ALL]  # none for a single benchmark
-        means = single if means.empty else means
+        means = (single if means.empty else means).dropna(subset=column)
         variants.draw_rows(ax, means, column, procedures, looks)
-        values = style.floats(means[column])
-        for y, value in zip(variants.heights(means, procedures, looks), values, strict=True):
-            style.beside(ax, y, "" if np.isnan(value) else number(value))
+        values = style.floats(means, column, "family_low", "family_high")
+        for y, *bits in zip(variants.heights(means, procedures, looks), *values, strict=True):
+            style.beside(ax, y, number(bits[0]) if np.isnan(bits).any() else interval(*bits))
         label = "rank correlation $\\rho$; 0: none" if column == "rho" else "share of models"
         ax.set(title=title, xlabel=label, xlim=(-0.02 if column == "share" else -1.05, 1.05))
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)
