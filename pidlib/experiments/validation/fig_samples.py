@@ -136,8 +136,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     words = {"plug-in": "plug-in: as measured", "extrapolated": "extrapolated from halves"}
     handles = style.marker_handles((words[name], *look) for name, look in _LOOKS.items())
     handles.append(style.line_handle("95 % interval of the mean", 0.8))
-    handles.append(style.handle("limit for many samples", color=style.INK, linestyle="--"))
-    style.legend(figure, 4, *handles)
+    style.legend(figure, 4, *handles, style.line_handle("limit, large $n$", 0.8, linestyle="--"))
     return figure
 
 
