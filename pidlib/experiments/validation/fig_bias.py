@@ -39,36 +39,33 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Synergy against the number of samples: its mean above, the error of a single study below."""
-    codes = sorted(table["n_codes"].unique())
+    """Error of a single study against the number of samples, a panel per number of codes."""
+    codes, sizes = (sorted(table[name].unique()) for name in ("n_codes", "n_samples"))
     colors = [style.COLORS["synergy"], *style.OTHERS]  # plug-in is the first
     dashes = cycle(["-", (0, (4, 1.2)), (0, (1.2, 1)), (0, (6, 1, 1, 1))])
-    looks = zip(table["estimator"].unique(), colors, dashes, style.MARKERS, strict=False)
-    lines = {
-        name: {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8}
-        for name, color, dash, marker in looks
-    }
-    figure = style.page(3.9)
-    axes = figure.subplots(2, len(codes), sharex=True, sharey="row", squeeze=False)
-    left, right = table["n_samples"].min() * 0.7, table["n_samples"].max() * 1.3
-    for (above, below), k in zip(axes.T, codes, strict=True):
-        for ax in (above, below):
-            ax.axvspan(left, max(k * k, left), color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
-        above.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-        for estimator, line in lines.items():
-            rows = table[(table["n_codes"] == k) & (table["estimator"] == estimator)]
-            rows = rows.sort_values("n_samples")
-            n, mean, low, high = style.floats(rows, "n_samples", "value_bits", "ci_low", "ci_high")
-            above.fill_between(n, low, high, color=line["color"], alpha=0.13, linewidth=0)
-            above.plot(n, mean, **line)
-            below.plot(n, np.sqrt(mean**2 + variance_of(low, high)), **line)
-        above.set_title(f"{k} codes per source")
-        below.set(xscale="log", yscale="log", xlim=(left, right), xlabel="samples $n$")
-    axes[0, 0].set_ylabel("spurious synergy (bits)")
-    axes[1, 0].set_ylabel("root mean square error (bits)")
-    handles = [style.handle(estimator, **line) for estimator, line in lines.items()]
-    shade = style.swatch("not estimable: $n < k_1 k_2$", facecolor=style.NULL, alpha=0.45)
-    style.legend(figure, 4, *handles, shade)
+    looks = list(zip(table["estimator"].unique(), colors, dashes, style.MARKERS, strict=False))
+    words = {"plug-in": "plug-in (uncorrected)", "permutation mean": "plug-in − null"}
+    figure = style.page(3.3)
+    axes = figure.subplots(1, len(codes), sharex=True, sharey=True, squeeze=False)[0]
+    left, right, middle = sizes[0] * 0.7, sizes[-1] * 1.3, sizes[(len(sizes) - 1) // 2]
+    error = np.hypot(table["value_bits"], variance_of(table["ci_low"], table["ci_high"]) ** 0.5)
+    errors = table.assign(error=error.astype(float)).set_index(["n_samples", "estimator"])
+    for ax, k in zip(axes, codes, strict=True):
+        cells = errors.loc[errors["n_codes"] == k, "error"].unstack()
+        for name, color, dash, marker in looks:
+            label = words.get(name, name.replace(", null", " − null"))
+            look = {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8}
+            ax.plot(cells.index, cells[name], label=label, **look)
+        shade = {"color": style.NULL, "alpha": 0.45, "linewidth": 0, "zorder": 0}
+        ax.axvspan(left, max(k * k, left), label="fewer samples than pairs of codes", **shade)
+        line = {"color": style.FAINT, "linewidth": 0.8, "zorder": 1}
+        ax.axvline(middle, label=f"{middle:,} samples: numbers on top", **line)
+        plain, corrected = cells.loc[middle, ["plug-in", "permutation mean"]]
+        title = f"{k} codes per source\nplug-in {plain:.3f}, minus null {corrected:.3f} bits"
+        ax.set(xscale="log", yscale="log", xlim=(left, right), xlabel="samples $n$", title=title)
+    axes[0].set_ylabel("error of synergy (bits)\nroot mean square; the truth is 0")
+    handles, _ = axes[0].get_legend_handles_labels()
+    style.legend(figure, 4, *handles, style.handle("null: mean over permuted targets"))
     return figure
 
 

@@ -28,6 +28,7 @@ from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions, percentile_intervals
 from pidlib.experiments import COMPUTED, Preset, declare, style, tables
 from pidlib.experiments.validation import laws
+from pidlib.experiments.words import interval
 from pidlib.experiments.words import number as short
 from pidlib.extraction import SOURCES
 from pidlib.extraction.store import Shard, open_store
@@ -35,6 +36,10 @@ from pidlib.profiles.modes import measure_decisions
 
 KINDS = ("masked", "resampled", "codes")
 WORDS = {"masked": "Masked decisions", "resampled": "Resampled decisions", "codes": "Codes"}
+_DECISIONS = "few inputs, unsure answers;few inputs, sure answers;6 questions, no picture twice;"
+_DECISIONS += "both sources of one law;no input twice"
+_CODES = "logits of both sources add;target: sum of both, noisy;both: noisy copies of target;"
+_CODES += "only vision: a noisy copy;target: the smaller code"
 ESTIMATORS = {**dict.fromkeys(KINDS[:2], ("halves", "bootstrap")), "codes": ("codes",)}
 ATOMS = style.VISION_LANGUAGE
 N_CODES, N_BOOTSTRAP, N_PERMUTATIONS = 4, 100, 200
@@ -210,53 +215,56 @@ def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5
 def figure(table: pd.DataFrame) -> style.Figure:
     """Coverage by law, a row of panels per kind and a column per size; right, false detections."""
     sizes = sorted(table["n_samples"].unique())
-    figure = style.page(5.6)
-    axes = figure.subplots(len(KINDS), len(sizes) + 1, sharex="col", sharey="row")
-    tested = _tested(table)
-    for kind, (*row, last) in zip(KINDS, axes, strict=True):
+    figure = style.page(6.4)
+    axes = figure.subplots(len(KINDS), len(sizes) + 2, sharex="col", sharey="row")
+    for ax, n in zip(axes[-1], sizes, strict=False):
+        ax.set(xlabel=f"reported interval,\n$n$ = {n:,}", xlim=(0.7, 1.01), xticks=(0.8, 0.9, 1))
+    axes[-1, -2].set(xlabel="bootstrap instead,\nall $n$", xlim=(-0.04, 1.04))
+    axes[-1, -1].set(xlabel="$p$ ≤ .05, where the\ntruth is 0; all $n$", xlim=(-0.01, 0.21))
+    # p-values of decisions are used of unique atoms alone
+    tested = table[(table["kind"] == "codes") | table["atom"].str.startswith("unique")]
+    zero_rows = tested[tested["rejected"].notna() & (tested["truth_bits"].abs() <= TOLERANCE)]
+    for kind, (*row, other, last) in zip(KINDS, axes, strict=True):
         names, shown = law_names(kind), table[table["kind"] == kind]
-        for n, ax in zip(sizes, row, strict=True):
+        bootstrap = shown["estimator"] == "bootstrap"
+        chosen = [(shown["n_samples"] == n) & ~bootstrap for n in sizes] + [bootstrap]
+        for ax, which in zip([*row, other], chosen, strict=True):
             ax.axvspan(*BAND, color=style.NULL, linewidth=0, zorder=0)
-            for estimator in ESTIMATORS[kind][::-1]:
-                chosen = (shown["estimator"] == estimator) & (shown["n_samples"] == n)
-                _dots(ax, shown[chosen], "coverage", names, estimator == "bootstrap")
-            _name_empty(ax, names, shown.loc[shown["n_samples"] == n, "law"], "not measured")
-        zero = tested[(tested["kind"] == kind) & (tested["truth_bits"].abs() <= TOLERANCE)]
+            _dots(ax, shown[which], "coverage", names)
+            _name_empty(ax, names, shown.loc[which, "law"], "not measured")
+        zero = zero_rows[zero_rows["kind"] == kind]
         _dots(last, zero, "rejected", names)
         last.axvline(0.05, color=style.INK, linewidth=0.7, zorder=1)
         _name_empty(last, names, zero["law"], "no truth is 0")
-        row[0].set_yticks(range(len(names)), names)
-        row[0].set_ylim(len(names) - 0.4, -0.6)
+        glosses = (_CODES if kind == "codes" else _DECISIONS).split(";")
+        style.name_rows(row[0], list(map("{}\n{}".format, names, glosses)))
+        row[0].tick_params(axis="y", labelsize=6.5)
         words = f"{WORDS[kind]}: {summary(shown)}; {_type_one(zero)}"
         place = {"xytext": (0, 4), "textcoords": "offset points"}  # across the columns
         row[0].annotate(words, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
-    for n, ax in zip(sizes, axes[-1], strict=False):
-        ax.set(xlabel=f"coverage, $n$ = {n:,}", xlim=(-0.04, 1.04))
-    axes[-1, -1].set(xlabel="false detections, any $n$", xlim=(-0.01, 0.21))
-    marked = ("reported interval", "o", style.INK), ("bootstrap", "o", "white")
-    handles = [*style.atom_points(ATOMS), *style.marker_handles(marked)]
-    band = " to ".join(map(short, BAND))
-    handles.append(style.swatch(f"coverage {band}", facecolor=style.NULL))
-    level = style.line_handle("level .05", 0.7)
-    style.legend(figure, 4, *handles, level, loc="outside lower center")
+    band = f"coverage {' to '.join(map(short, BAND))}: as it should be"
+    handles = [*style.atom_points(ATOMS), style.swatch(band, facecolor=style.NULL)]
+    lines = {"$p$ ≤ .05 in 5 % of samples": 0.7, "95 % interval": 0.6}
+    handles += [style.line_handle(*line) for line in lines.items()]
+    handles += style.marker_handles([("lower still: as printed", "<", "white")])
+    style.legend(figure, 4, *handles, loc="outside lower center")
     figure.get_layout_engine().set(h_pad=0.12, rect=(0, 0, 1, 0.97))  # room for headings
     return figure
 
 
-def _dots(
-    ax: style.Axes, rows: pd.DataFrame, column: str, names: list[str], hollow: bool = False
-) -> None:
-    """A dot per row at the height of its law, above each other by atom."""
-    for number, atom in enumerate(ATOMS):
-        shown, color = rows[rows["atom"] == atom], style.COLORS[atom]
-        if shown.empty:  # an empty unclipped line has no place in the layout
-            continue
-        y = style.floats([names.index(law) for law in shown["law"]]) + 0.2 * (number - 1.5)
-        look = {"color": "white" if hollow else color, "markeredgecolor": color, "markersize": 3}
-        style.points(ax, style.floats(shown[column]), y, "o", **look)
-        if column == "coverage" and not hollow:
-            ends = style.floats(shown, "coverage_low", "coverage_high")
-            ax.hlines(y, *ends, color=color, linewidth=0.6)
+def _dots(ax: style.Axes, rows: pd.DataFrame, column: str, names: list[str]) -> None:
+    """Shares of all repetitions by law, atoms above each other; an arrow where one is outside."""
+    least = ax.get_xlim()[0]
+    for (law, atom), cells in rows.groupby(["law", "atom"]):
+        y, color = names.index(law) + 0.2 * (ATOMS.index(atom) - 1.5), style.COLORS[atom]
+        count = round((cells[column] * cells["n_repeats"]).sum())
+        test = binomtest(count, int(cells["n_repeats"].sum()))
+        ends, share = test.proportion_ci(method="wilson"), test.statistic
+        ax.hlines(y, max(ends.low, least), max(ends.high, least), color=color, linewidth=0.6)
+        marker, x = ("<", least) if share < least else ("o", share)
+        style.points(ax, [x], [y], marker, color=color, markeredgecolor=color, markersize=3)
+        if share < least:
+            style.beside(ax, y, interval(share, *ends), 0.06, fontsize=6.5)
 
 
 def _name_empty(ax: style.Axes, names: list[str], measured: pd.Series, words: str) -> None:
@@ -264,6 +272,7 @@ def _name_empty(ax: style.Axes, names: list[str], measured: pd.Series, words: st
     ax.grid(visible=False)
     place = {"ha": "center", "va": "center", "fontsize": 6.5, "color": style.FAINT}
     for y, law in enumerate(names):
+        ax.axhline(y + 0.5, color="#e4e4e4", linewidth=0.5, zorder=0)
         if law not in set(measured):
             ax.text(0.6, y, words, transform=ax.get_yaxis_transform(), **place)
 
@@ -273,22 +282,14 @@ def summary(table: pd.DataFrame) -> str:
     texts = []
     for estimator, rows in table.groupby("estimator", sort=False):
         share = f"{(rows['coverage'] >= BAND[0]).sum()} of {len(rows)}"
-        reported = f"at least .90 in {share}, worst {short(rows['coverage'].min())}"
-        texts.append(f"bootstrap: {share}" if estimator == "bootstrap" else reported)
+        reported = f"coverage at least .90 in {share} cases, worst {short(rows['coverage'].min())}"
+        texts.append(f"bootstrap {share}" if estimator == "bootstrap" else reported)
     return "; ".join(texts)
 
 
-def _tested(table: pd.DataFrame) -> pd.DataFrame:
-    """Rows whose p-values are used: of decisions those of unique atoms."""
-    used = (table["kind"] == "codes") | table["atom"].str.startswith("unique")
-    return table[used & table["rejected"].notna()]
-
-
 def _type_one(zero: pd.DataFrame) -> str:
-    if zero.empty:
-        return "no truth is 0"
-    mean, most = short(zero["rejected"].mean()), short(zero["rejected"].max())
-    return f"false detections: mean {mean}, at most {most}"
+    mean, most = map(short, zero["rejected"].agg(["mean", "max"]))
+    return "no truth is 0" if zero.empty else f"false detections: mean {mean}, most {most}"
 
 
 def latex(table: pd.DataFrame) -> str:

@@ -23,6 +23,7 @@ from pidlib.decomposition.batch import WIDTH, batch_pid
 from pidlib.decomposition.decisions import Decisions
 from pidlib.experiments import ATOMS, Preset, declare, style, validate
 from pidlib.experiments.statistics import normal_interval
+from pidlib.experiments.words import interval, number
 from pidlib.extraction import SOURCES
 from pidlib.profiles.modes import measure_decisions
 
@@ -31,11 +32,7 @@ LAWS = {"sources of one law": (2.0, 2.0), "sources of unequal strength": (2.0, 1
 N_HALVES = 4
 # Of BATCH: widths, the first as published; steps; and sizes of samples, each a single batch.
 WIDTHS, STEPS, BATCH_SIZES = (WIDTH, 40, 80), 300, (32, 128)
-_LOOKS = {"plug-in": {"marker": "o", "markerfacecolor": "white"}, "extrapolated": {"marker": "s"}}
-_BATCH_LOOKS = {
-    width: {"marker": marker, "color": color, "markersize": 4}
-    for width, marker, color in zip(WIDTHS, "v^D", style.OTHERS[:3], strict=True)
-}
+_LOOKS = {"plug-in": ("o", "white"), "extrapolated": ("s", style.INK)}
 COLUMNS = declare(ATOMS, "width")
 
 
@@ -121,45 +118,38 @@ def _batch(sample: Decisions, offset: pd.Series, seed: int) -> Iterator[pd.DataF
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Unique information above and synergy below, against the number of samples; law by column."""
+    """What unique information and synergy lack or have too much, by number of samples and law."""
     figure = style.page(4.2)
-    axes = figure.subplots(2, len(LAWS), sharex=True, sharey="row")
+    axes = figure.subplots(2, len(LAWS), sharex=True, sharey=True)
     for row, atom in zip(axes, ("unique_vision", "synergy"), strict=True):
         own = table[table["atom"] == atom]
-        row[0].set(xscale="log", ylim=(own["value_bits"].min() - 0.05, own["ci_high"].max() + 0.05))
         for ax, law in zip(row, LAWS, strict=True):
-            _draw(ax, own[own["benchmark"] == law], style.COLORS[atom])
-        row[0].set_ylabel(f"{style.SYMBOLS[atom]} (bits)")
-    for above, below, law in zip(*axes, LAWS, strict=True):
-        above.set_title(law)
+            _draw(ax, own[own["benchmark"] == law])
+        row[0].set_ylabel(f"{style.SYMBOLS[atom]} ({style.WORDS[atom]})\nminus its limit (bits)")
+    titles = "Sources of equal strength", "Vision twice as strong as language"
+    for above, below, title in zip(*axes, titles, strict=True):
+        above.set_title(f"{title}\n{above.get_title(loc='left')}")
         below.set_xlabel("samples $n$")
     sizes = sorted(table["n_samples"].dropna().unique())
-    axes[0, 0].set_xticks(sizes, [str(n) for n in sizes])
+    axes[0, 0].set(xscale="log", xticks=sizes, xticklabels=[str(n) for n in sizes])
     axes[0, 0].minorticks_off()
-    line = {"color": style.INK, "linestyle": "-", "markersize": 3.6}
-    handles = [style.handle("limit of many samples", color=style.INK, linestyle="--")]
-    handles += [style.handle(f"exact, {name}", **line, **look) for name, look in _LOOKS.items()]
-    handles += [style.handle(f"BATCH, width {w}", **look) for w, look in _BATCH_LOOKS.items()]
-    style.legend(figure, 3, *handles)
+    words = {"plug-in": "plug-in: as measured", "extrapolated": "extrapolated from halves"}
+    handles = style.marker_handles((words[name], *look) for name, look in _LOOKS.items())
+    handles.append(style.line_handle("95 % interval of the mean", 0.8))
+    style.legend(figure, 4, *handles, style.line_handle("limit, large $n$", 0.8, linestyle="--"))
     return figure
 
 
-def _draw(ax: style.Axes, rows: pd.DataFrame, color: str) -> None:
-    """Draw the limit and the means of the estimators, and write values of the largest sample."""
+def _draw(ax: style.Axes, rows: pd.DataFrame) -> None:
+    """Draw the means of the estimators minus the limit, and write those of the largest sample."""
     end = rows.loc[rows["estimator"] == "limit", "value_bits"].item()
-    ax.axhline(end, color=style.INK, linewidth=0.8, linestyle="--", zorder=1)
+    ax.axhline(0, color=style.INK, linewidth=0.8, linestyle="--", zorder=1)
     words = []
-    for estimator, look in _LOOKS.items():
+    for side, (estimator, (marker, color)) in zip((1, -1), _LOOKS.items(), strict=True):
         part = rows[rows["estimator"] == estimator].sort_values("n_samples")
-        n, mean = style.floats(part, "n_samples", "value_bits")
-        style.interval(ax, n, part["ci_low"], part["ci_high"], color=color)
-        ax.plot(n, mean, color=color, markersize=3.6, linewidth=1, zorder=4, **look)
-        words.append(f"{estimator} {mean[-1]:.3f}")
-    for width, look in _BATCH_LOOKS.items():
-        part = rows[(rows["estimator"] == "BATCH") & (rows["width"] == width)]
-        shifted = style.floats(part["n_samples"]) * 1.05 ** (1 + WIDTHS.index(width))
-        style.points(ax, shifted, part["value_bits"], **look)
-    text = f"$n$ = {n[-1]:.0f}: {', '.join(words)}\nlimit {end:.3f}"
-    look = {"transform": ax.transAxes, "ha": "right", "fontsize": 6.5}
-    y, side = (0.96, "top") if end < np.mean(ax.get_ylim()) else (0.04, "bottom")
-    ax.text(0.98, y, text, va=side, **look)
+        n, *bits = style.floats(part, "n_samples", "value_bits", "ci_low", "ci_high")
+        mean, low, high = np.array(bits) - end
+        style.interval(ax, n * 1.04**side, low, high)
+        style.points(ax, n * 1.04**side, mean, marker, color=color)
+        words.append(f"{estimator} {interval(mean[-1], low[-1], high[-1], 3)}")
+    ax.set_title(f"limit {number(end, 3)}; bits from it at $n$ = {n[-1]:.0f}:\n{', '.join(words)}")

@@ -27,7 +27,10 @@ COLUMNS = declare(f"{_MEASURED} seed fingerprint", required=f"{_MEASURED} seed f
 OURS = "ours, as a batch"
 TOLERANCE, LOOSE, FLOOR = 1e-6, 1e-3, 1e-9  # gaps in bits: ours, ours by fitting, the optimum's
 MIN_TABLES, CELLS_SOLVED = 20, 1_600  # tables per size: CELLS_SOLVED / cells, at least MIN_TABLES
-_TOLERANCES = {TOLERANCE: ("--", "tolerance of ours"), LOOSE: (":", "tolerance of ours, fitting")}
+_TOLERANCES = {
+    TOLERANCE: ("--", "error asked of ours"),
+    LOOSE: (":", "error asked of ours, fitting"),
+}
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -58,29 +61,35 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Error against time: a panel per size; a marker at the largest error, a line to the median."""
-    sizes = table["size"].unique()
-    figure, axes = style.panels(sizes, 1.6, 1.1, sharex=True, sharey=True)
-    line = {"color": style.INK, "linewidth": 0.7, "zorder": 1}
-    for size, ax in axes.items():
-        shown = table[table["size"] == size]
-        ax.axhspan(FLOOR / 3, FLOOR * 1.6, color=style.NULL, alpha=0.45, linewidth=0, zorder=0)
-        for tolerance, (dash, _) in _TOLERANCES.items():
-            ax.axhline(tolerance, linestyle=dash, **line)
-        for row in shown.itertuples():
-            look = METHODS[row.method].look
-            low, high = np.maximum((row.median_error_bits, row.error_bits), FLOOR)
-            ax.vlines(row.seconds, low, high, color=look["color"], linewidth=0.8)
-            ax.plot(row.seconds, high, **look)
-        title = f"{size}  ({shown['tables'].iloc[0]} tables)".replace("x", "\u00d7")
-        ax.set(title=title, xscale="log", yscale="log", ylim=(FLOOR / 3, 0.3))
-    figure.supxlabel("time per table (CPU seconds)", fontsize=8)
-    figure.supylabel("distance from the optimum", fontsize=8)
-    shown = [name for name in METHODS if name in set(table["method"])]
-    handles = [style.handle(name, **METHODS[name].look) for name in shown]
-    handles += [style.handle(words, linestyle=dash, **line) for dash, words in _TOLERANCES.values()]
-    shade = style.swatch("accuracy of the optimum", facecolor=style.NULL, alpha=0.45)
-    style.legend(figure, 3, *handles, shade)
+    """Time above and error below, by size; an error is the largest, with a line to the median."""
+    sizes, methods = (list(table[name].unique()) for name in ("size", "method"))
+    figure = style.page(4.8)
+    above, below = axes = figure.subplots(2, 1, sharex=True)
+    for number, name in enumerate(methods):
+        rows, look = table[table["method"] == name], METHODS[name].look
+        x = 0.1 * (number - (len(methods) - 1) / 2) + rows["size"].map(sizes.index)
+        above.plot(x, rows["seconds"], **look)
+        median, largest = np.maximum(style.floats(rows, "median_error_bits", "error_bits"), FLOOR)
+        below.vlines(x, median, largest, color=look["color"], linewidth=0.8)
+        last = rows["size"].iloc[-1].replace("x", "×")
+        below.plot(x, largest, label=name + f" (to {last})" * (len(x) < len(sizes)), **look)
+    for tolerance, (dash, words) in _TOLERANCES.items():
+        below.axhline(tolerance, color=style.INK, linewidth=0.7, linestyle=dash, label=words)
+    others = table[~table["method"].str.startswith("ours")]
+    accurate = others[others["error_bits"] <= TOLERANCE].groupby("size")["ratio"].min()
+    for x, size in enumerate(sizes):
+        text = f"{accurate[size]:.0f}×" if size in accurate else "others not run"
+        above.text(x, 1.03, text, ha="center", transform=above.get_xaxis_transform())
+        for ax in axes:
+            ax.axvline(x + 0.5, color=style.NULL, linewidth=0.5, zorder=0)
+    names = (table["size"] + "\n" + table["tables"].astype(str) + " tables").str.replace("x", "×")
+    below.set(yscale="log", ylim=(FLOOR, 0.3), ylabel="largest distance from\nthe optimum (bits)")
+    below.set(xticks=range(len(sizes)), xticklabels=names.unique(), xlim=(-0.5, len(sizes) - 0.5))
+    below.set_xlabel("size of a table: codes of source 1 × source 2 × target")
+    above.set(yscale="log", ylabel="time per table\n(CPU seconds)")
+    above.set_title("Time of the fastest other method as accurate, relative to ours as a batch:\n")
+    handles, _ = below.get_legend_handles_labels()
+    style.legend(figure, 3, *handles, style.line_handle("from largest to median error", 0.8))
     return figure
 
 

@@ -22,6 +22,7 @@ from pidlib.experiments.definitions import NOTABLE
 from pidlib.experiments.population import ATOMS, OUTCOMES, population_table
 from pidlib.experiments.tables import ORIGIN, declare, validate
 from pidlib.experiments.vision_language import variants
+from pidlib.experiments.words import interval, number
 from pidlib.extraction import SOURCES
 
 MAX_CELLS = 128  # of a table by CCS or dep, which take seconds for larger ones
@@ -124,68 +125,68 @@ def _correlations(preset: Preset, models: pd.DataFrame, decisions: pd.DataFrame)
 
 
 _LOOKS = {
-    "broja": ("o", style.INK, "BROJA", -0.25),
-    "mmi": ("D", "white", "MMI", 0),
-    "i_min": ("^", style.OTHERS[1], r"$I_{\min}$", 0.25),
-    "ccs": ("s", style.OTHERS[0], r"$I_{\mathrm{ccs}}$", 0),
-    "dep": ("v", style.OTHERS[3], r"$I_{\mathrm{dep}}$", 0),
+    "broja": ("o", style.INK, "BROJA: optimized", -0.25),
+    "mmi": ("D", "white", "MMI: smaller information", 0),
+    "i_min": ("^", style.OTHERS[1], r"$I_{\min}$: smaller per answer", 0.25),
+    "ccs": ("s", style.OTHERS[0], r"$I_{\mathrm{ccs}}$: common surprisal, of tables", -0.18),
+    "dep": ("v", style.OTHERS[3], r"$I_{\mathrm{dep}}$: dependencies, of tables", -0.36),
 }
+_WORDS = {"codes": "codes of embeddings", "gates": "logic gates"}
+_WORDS |= {"masked": "decisions, masked\n(other input hidden)"}
+_WORDS |= {"resampled": "decisions, resampled\n(other input exchanged)"}
+_WORDS |= {"observational": "decisions, observational\n(regression)"}
+_RING = {"marker": "o", "markerfacecolor": "none", "color": style.OTHERS[0], "linestyle": ""}
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """Distances of redundancies from BROJA left; then two conclusions by definition and mode."""
-    result = style.page(3.1)
-    left, *axes = result.subplots(1, 3, width_ratios=(1.25, 1, 1))
-    _draw_distances(left, tables["fig_definitions"])
-    _draw_conclusions(axes, tables["fig_definitions_conclusions"])
-    entries = ((words, marker, color) for marker, color, words, _ in _LOOKS.values())
-    handles = style.marker_handles(entries)
-    handles.append(style.handle("one benchmark", marker=".", color=style.FAINT, markersize=4))
-    style.legend(result, 1 + len(handles), *handles, style.line_handle("95 % interval", 0.8))
-    return result
-
-
-def _draw_distances(ax: style.Axes, rows: pd.DataFrame) -> None:
-    """R of each definition beyond that of BROJA; on the diagonal is MMI."""
-    broja = style.floats(rows["broja_bits"])
-    smaller = style.floats(rows["mmi_bits"]) - broja
-    ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=0)
-    ax.axhline(0, color=style.FAINT, linewidth=0.6, zorder=1)
-    for name, (marker, color, *_) in _LOOKS.items():
-        values = style.floats(rows[f"{name}_bits"]) - broja
-        if name != "broja" and not np.isnan(values).all():
-            look = {"color": color, "markeredgecolor": style.INK, "markeredgewidth": 0.4}
-            ax.plot(smaller, values, marker, markersize=3, alpha=0.75, zorder=2, **look)
-    same = int((smaller <= NOTABLE).sum())
-    title = f"MMI is BROJA within {NOTABLE:g} bits\nin {same} of {len(rows)} decompositions"
-    ax.set(title=title, xlabel="smaller unique atom of BROJA (bits)")
-    ax.set_ylabel("$R$ minus $R$ of BROJA (bits)")
+    """How often R is that of BROJA by kind; then two conclusions by definition and mode."""
+    result = style.page(3.7)
+    (ax, *axes), rows = result.subplots(1, 3), tables["fig_definitions"]
+    kinds = rows["procedure"].where(rows["kind"] == "decisions", rows["kind"])
+    names = list(dict.fromkeys([*kinds[rows["kind"] == "decisions"], *kinds[::-1]]))
+    for name, (marker, color, _, shift) in list(_LOOKS.items())[1:]:
+        away = (rows[f"{name}_bits"] - rows["broja_bits"]).abs()
+        same = (away <= NOTABLE).astype(float).where(away.notna()).groupby(kinds)
+        y = [names.index(kind) + shift for kind in same.groups]
+        style.points(ax, same.mean(), y, marker, color=color, markersize=3.8)
+        for row, count, size in zip(y, same.sum(), same.size(), strict=True):
+            style.beside(ax, row, f"{count:.0f} of {size}" * (name == "mmi"), fontsize=6.5)
+    style.name_rows(ax, [_WORDS.get(name, name) for name in names])
+    ax.set(xlabel="share (of models × benchmarks, of tables)", xlim=(-0.02, 1.05))
+    ax.set_title(f"$R$ is that of BROJA within\n{NOTABLE:g} bits (numbers: MMI)")
     ax.grid(visible=False)
+    _draw_conclusions(axes, tables["fig_definitions_conclusions"])
+    handles = style.marker_handles((words, *look) for *look, words, _ in _LOOKS.values())
+    handles.append(style.handle("one benchmark", marker=".", color=style.FAINT, markersize=4))
+    handles.append(style.handle("micro: pair, pair shared (two unique atoms)", **_RING))
+    style.legend(result, 3, *handles, style.line_handle("95 % interval, families redrawn", 0.8))
+    return result
 
 
 def _draw_conclusions(axes: Sequence[style.Axes], table: pd.DataFrame) -> None:
     """A panel for each conclusion: benchmarks as dots, their mean with its number."""
     procedures = list(table["procedure"].unique())
-    leading = table["conclusion"] == "leading atom"
+    agreeing = (table["conclusion"] == "leading atom") & (table["definition"] != "broja")
     ranked = (table["quantity"] == "synergy") & (table["outcome"] == "delta_vision")
     panels = {
-        "Same largest atom as\nby BROJA": (leading & (table["definition"] != "broja"), "share"),
+        "Largest atom is that of\nBROJA (no interval)": (agreeing, "share"),
         "$S$ ranks models by the\naccuracy lost without picture": (ranked, "rho"),
     }
     looks = {name: (*_LOOKS[name][:2], _LOOKS[name][-1]) for name in variants.DEFINITIONS}
     for ax, (title, (chosen, column)) in zip(axes, panels.items(), strict=True):
         rows = table[chosen]
         single = rows[~rows["benchmark"].str.startswith("mean of")]
-        y = variants.heights(single, procedures, looks)
-        look = {"color": style.FAINT, "markersize": 3.5, "markeredgewidth": 0, "zorder": 1}
-        ax.plot(style.floats(single[column]), y, ".", **look)
+        y = np.array(variants.heights(single, procedures, looks))
+        values, two = style.floats(single[column]), single["benchmark"].str.startswith("micro/pair")
+        ax.plot(values, y, ".", color=style.FAINT, markersize=3.5, markeredgewidth=0, zorder=1)
+        ax.plot(values[two], y[two], **_RING)
         means = rows[rows["benchmark"] == population.ALL]  # none for a single benchmark
-        means = single if means.empty else means
+        means = (single if means.empty else means).dropna(subset=column)
         variants.draw_rows(ax, means, column, procedures, looks)
-        values = style.floats(means[column])
-        for y, value in zip(variants.heights(means, procedures, looks), values, strict=True):
-            style.beside(ax, y, "" if np.isnan(value) else f"{value:.2f}".replace("-", "−"))
-        label = r"rank correlation $\rho$" if column == "rho" else "share of models"
+        values = style.floats(means, column, "family_low", "family_high")
+        for y, *bits in zip(variants.heights(means, procedures, looks), *values, strict=True):
+            style.beside(ax, y, number(bits[0]) if np.isnan(bits).any() else interval(*bits))
+        label = "rank correlation $\\rho$; 0: none" if column == "rho" else "share of models"
         ax.set(title=title, xlabel=label, xlim=(-0.02 if column == "share" else -1.05, 1.05))
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)
         ax.set_yticks(range(len(procedures)), procedures if ax is axes[0] else [])

@@ -3,8 +3,6 @@
 Sources as in `fig_embeddings`; the target is the last state after each block, with its codebook.
 """
 
-from itertools import product
-
 import pandas as pd
 
 from pidlib.decomposition.codes import quantize
@@ -13,7 +11,6 @@ from pidlib.experiments import ATOMS, Preset, extract_all, style, validate
 from pidlib.experiments.decision_profiles import CODES, ESTIMATION, embedding_codes
 from pidlib.experiments.vision_language import fig_embeddings
 
-N_SHOWN = 4  # benchmarks: those of which an atom changes most
 COLUMNS = ATOMS
 requests = fig_embeddings.requests
 
@@ -36,35 +33,33 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Atoms by relative depth, means over models with their range, where they change most."""
-    keys = ["benchmark", "atom", "model"]
-    depth = (table["layer"] + 1) / (table.groupby("model")["layer"].transform("max") + 1)
-    rows = table.assign(depth=depth.astype(float), bits=table["corrected_bits"].astype(float))
-    bits = rows.pivot(index="depth", columns=keys, values="bits")
-    bits = bits.interpolate("index", limit_area="inside").sort_index(axis=1)
-    means = bits.T.groupby(level=["benchmark", "atom"]).mean().T
-    moved = (means.iloc[-1] - means.iloc[0]).abs().groupby("benchmark").max()
-    chosen = moved.sort_values(ascending=False, kind="stable").index[:N_SHOWN]
-    figure = style.page(2.6)
-    axes = figure.subplots(1, len(chosen), sharey=True, squeeze=False)[0]
-    for (benchmark, ax), atom in product(zip(chosen, axes, strict=True), style.VISION_LANGUAGE):
-        cells, color = bits[benchmark, atom], style.COLORS[atom]
-        look = {"color": color, "linewidth": 0}
-        ax.fill_between(cells.index, cells.min(axis=1), cells.max(axis=1), alpha=0.25, **look)
-        ax.plot(cells.index, cells.mean(axis=1), color=color, marker="o", markersize=2.6)
-        ax.set(title=style.benchmark_name(benchmark), xlabel="relative depth", xlim=(0, 1.06))
-        ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-    axes[0].set_ylabel("bits, corrected for bias")
-    ends = rows.sort_values("layer", kind="stable").groupby(keys, sort=False)[["ci_low", "ci_high"]]
-    first, last = ends.first(), ends.last()
-    rises = (last["ci_low"] > first["ci_high"]).groupby("atom").sum()
-    falls = (last["ci_high"] < first["ci_low"]).groupby("atom").sum()
-    handles = style.atom_lines()
-    for atom, handle in zip(style.VISION_LANGUAGE, handles, strict=True):
-        n = len(first.xs(atom, level="atom"))
-        words = f"rises in {rises[atom]}, falls in {falls[atom]} of {n}"
-        handle.set_label(f"{handle.get_label()}: {words}")
-    handles.append(style.swatch("range over models", facecolor=style.FAINT, alpha=0.4, linewidth=0))
-    words = style.handle("rises, falls: clearly, first block to last")
-    style.legend(figure, 3, *handles, words)
+    """Each atom of each model at the first block and at the last; clear changes in color."""
+    benchmarks, models = (list(table[name].unique()) for name in ("benchmark", "model"))
+    keys, columns = ["benchmark", "model"], ["corrected_bits", "ci_low", "ci_high"]
+    figure = style.page(0.34 * len(benchmarks) + 1.2)
+    axes = figure.subplots(1, len(style.VISION_LANGUAGE), sharex=True, sharey=True)
+    for ax, atom in zip(axes, style.VISION_LANGUAGE, strict=True):
+        rows = table[table["atom"] == atom].sort_values("layer", kind="stable")
+        ends = rows.groupby(keys, sort=False)[columns].agg(["first", "last"]).astype(float)
+        bits, low, high = (ends[name] for name in columns)
+        rises, falls = low["last"] > high["first"], high["last"] < low["first"]
+        for (benchmark, model), (start, end) in bits.iterrows():
+            y = benchmarks.index(benchmark) + 0.25 * (models.index(model) - (len(models) - 1) / 2)
+            clear = (rises | falls)[benchmark, model]
+            color = style.COLORS[atom] if clear else style.FAINT
+            ax.hlines(y, start, end, color=color, linewidth=1.2 if clear else 0.6)
+            look = {"color": "white", "markeredgecolor": color, "markersize": 2.4}
+            style.points(ax, [start], [y], "o", **look)
+            style.points(ax, [end], [y], "o", **look | {"color": color})
+        title = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}\nrises in {rises.sum()}, falls in"
+        ax.set(title=f"{title} {falls.sum()} of {len(bits)}", xlabel="bits beyond the null")
+        ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
+    style.name_rows(axes[0], list(map(style.benchmark_name, benchmarks)))
+    marked = ("after the first block", "o", "white"), ("after the last block", "o", style.INK)
+    handles = style.marker_handles(marked, markersize=2.8)
+    handles.append(style.line_handle("clear change: 95 % intervals do not overlap", 1.2))
+    handles.append(style.line_handle("no clear change", 0.6, color=style.FAINT))
+    handles.append(style.handle("from the top: " + ", ".join(map(style.model_name, models))))
+    handles.append(style.handle(f"above: clear changes of {len(bits)} (models × benchmarks)"))
+    style.legend(figure, 3, *handles)
     return figure

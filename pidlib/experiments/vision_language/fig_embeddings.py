@@ -5,7 +5,6 @@ at the answer position; all become k-means codes, by codebooks of other samples,
 by their covariance (estimator ``Gaussian``).
 """
 
-import numpy as np
 import pandas as pd
 
 from pidlib._common import fingerprint
@@ -15,7 +14,10 @@ from pidlib.experiments.words import largest, share
 from pidlib.extraction import SOURCES
 
 COLUMNS = ATOMS
-_TITLES = {"exact": "Codes", "Gaussian": "Covariance"}
+_TITLES = {
+    "exact": "By codes (clusters)",
+    "Gaussian": "By covariance (linear; bits not comparable)",
+}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -41,40 +43,41 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Atoms of codes and of covariances, means over models; how often each is clearly largest."""
-    benchmarks = list(table["benchmark"].unique())
-    result = style.page(0.31 * len(benchmarks) + 1.1)
-    axes = result.subplots(1, len(_TITLES), sharey=True)
+    """Atoms of each model by codes and by covariances; how often each is clearly largest."""
+    benchmarks, models = (list(table[name].unique()) for name in ("benchmark", "model"))
+    result = style.page(0.42 * len(benchmarks) + 1.1)
+    axes = result.subplots(1, len(_TITLES), sharex=True, sharey=True)
     leading = largest(table, ["benchmark", "model", "estimator"]).unstack("estimator")
     leading = leading.reindex(columns=list(_TITLES))
-    known = leading.dropna()
-    same = share(known["exact"] == known["Gaussian"])
-    texts = (
-        f"clear in {share(leading['exact'].notna())} cells",
-        f"the same in {same} cells clear in both",
-    )
-    for ax, (estimator, title), text in zip(axes, _TITLES.items(), texts, strict=True):
+    same = leading.dropna().eval("exact == Gaussian")
+    text = f"largest atom clear in {share(leading['exact'].notna())} models × benchmarks"
+    for ax, (estimator, title) in zip(axes, _TITLES.items(), strict=True):
         rows = table[table["estimator"] == estimator]
         for index, atom in enumerate(style.VISION_LANGUAGE):
-            group = rows[rows["atom"] == atom].groupby("benchmark")
-            bits = group["corrected_bits"].agg(["mean", "min", "max"]).reindex(benchmarks)
-            mean, low, high = style.floats(bits, "mean", "min", "max")
-            y, color = np.arange(len(benchmarks)) + 0.2 * (index - 1.5), style.COLORS[atom]
-            look = {"hatch": style.HATCHES[atom], "edgecolor": "white", "linewidth": 0}
-            ax.barh(y, mean, 0.2, color=color, **look)
-            ax.hlines(y, low, high, color=style.INK, linewidth=0.7, zorder=4)
+            shown, color = rows[rows["atom"] == atom], style.COLORS[atom]
+            if shown.empty:  # an empty unclipped line has no place in the layout
+                continue
+            y = shown["benchmark"].map(benchmarks.index) + 0.22 * (index - 1.5)
+            y += 0.07 * (shown["model"].map(models.index) - (len(models) - 1) / 2)
+            ax.hlines(y, *style.floats(shown, "ci_low", "ci_high"), color=color, linewidth=0.8)
+            look = {"color": color, "markeredgewidth": 0, "markersize": 3}
+            style.points(ax, style.floats(shown["corrected_bits"]), y, "o", **look)
         for y, benchmark in enumerate(benchmarks):
             atoms = leading.loc[benchmark, estimator].value_counts()
             words = ", ".join(f"{style.SYMBOLS[atom]} {n}" for atom, n in atoms.items())
-            words = words or "none" if benchmark in set(rows["benchmark"]) else "constant"
-            style.beside(ax, y, words)
+            words = words or "none" if benchmark in set(rows["benchmark"]) else "one\nquestion"
+            differs = estimator != "exact" and not same.get(benchmark, default=same[:0]).all()
+            style.beside(ax, y, words, color=style.OTHERS[0] if differs else style.INK)
+            ax.axhline(y + 0.5, color=style.NULL, linewidth=0.5, zorder=0)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.grid(visible=False, axis="y")
-        ax.set(title=f"{title}: largest atom\n{text}", xlabel="bits, mean over models")
+        ax.set(title=f"{title}\n{text}", xlabel="bits beyond the null")
+        text = f"the same in {share(same)} clear in both (others in red)"
     style.name_rows(axes[0], list(map(style.benchmark_name, benchmarks)))
-    words = style.handle(f"right: clearly largest in how many of {table['model'].nunique()}")
-    line = style.line_handle("range over models", 0.7)
-    style.legend(result, 3, *style.atom_handles(), line, words)
+    line = style.line_handle("one model, 95 % interval", 0.8, marker="o", markersize=3)
+    words = style.handle("right: how many have an atom whose interval is above all others")
+    order = style.handle("from the top: " + ", ".join(map(style.model_name, models)))
+    style.legend(result, 3, *style.atom_points(), line, order, words)
     return result
 
 

@@ -119,7 +119,7 @@ REDRAWN, VISIBLE = "another draw", "visible options"
 _OFFSETS = dict(zip(style.VISION_LANGUAGE, (-0.24, -0.08, 0.08, 0.24), strict=True))
 _ROWS = {REDRAWN: "another draw of the noise", "mean": "mask: mean token, not noise"}
 _ROWS |= {"swapped": "mask: tokens of another sample", "resampled": "resampled, not masked"}
-_ROWS |= {"observational": "observational, not masked", VISIBLE: "options visible, not hidden"}
+_ROWS |= {"observational": "observational, not masked", VISIBLE: "answer options visible"}
 
 
 def changes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -148,37 +148,38 @@ def figure(table: pd.DataFrame) -> style.Figure:
     effects, trained = alternatives(table), table[table["study"] == "estimator"]
     exact = trained[trained["estimator"] == "exact"]
     named = trained.groupby("epochs")
-    parts = {f"BATCH, {n} epochs, not exact": _difference(rows, exact) for n, rows in named}
+    parts = {f"BATCH (networks), {n} epochs": _difference(rows, exact) for n, rows in named}
     made = changes(table)
     parts |= {words: made[name] for name, words in _ROWS.items() if len(made.get(name, []))}
     parts = dict(sorted(parts.items(), key=lambda part: part[1]["difference"].abs().mean()))
     result = style.page(0.29 * len(parts) + 0.95)
-    axes = left, right = result.subplots(1, 2, sharey=True, width_ratios=(1, 1.25))
+    axes = atoms, sizes = result.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
     beyond = {_ROWS[name]: share for name, share in effects["beyond"].items()}
-    left.axvspan(0, effects.loc[REDRAWN, "difference_bits"], color=style.NULL, linewidth=0)
+    null = effects.loc[REDRAWN, "difference_bits"]
     for y, (words, rows) in enumerate(parts.items()):
         size = rows["difference"].abs().groupby(rows["benchmark"]).mean()
         mean = rows["difference"].abs().mean()
-        left.hlines(y, size.min(), size.max(), color=style.INK, linewidth=0.9, zorder=2)
-        style.points(left, [mean], [y], "o", color=style.INK)
+        sizes.hlines(y, size.min(), size.max(), color=style.INK, linewidth=0.9, zorder=2)
+        style.points(sizes, [mean], [y], "o", color=style.INK)
         text = f"{mean:.2f} bits" + (f", {beyond[words]:.0%}" if words in beyond else "")
-        style.beside(right, y, text.replace("%", " %"), fontsize=7.5)
+        style.beside(sizes, y, text.replace("%", " %"), fontsize=7.5)
         means = rows.groupby(["atom", "benchmark"])["difference"].mean()
         for atom, offset in _OFFSETS.items():
             own, color = means[atom], style.COLORS[atom]
-            right.hlines(y + offset, own.min(), own.max(), color=color, linewidth=0.9, zorder=2)
-            style.points(right, [own.mean()], [y + offset], "o", color=color, markersize=3)
-    left.set(title="How much an atom changes, in the mean", xlabel="size of the change (bits)")
-    left.set_xlim(0, None)
-    style.name_rows(left, list(parts))
-    right.set(title="Which atoms change", xlabel="change (bits)")
-    right.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-    words = "mean size; share of\nintervals without 0"
-    style.beside(right, -0.75, words, va="bottom", fontsize=7.5)
+            atoms.hlines(y + offset, own.min(), own.max(), color=color, linewidth=0.9, zorder=2)
+            style.points(atoms, [own.mean()], [y + offset], "o", color=color, markersize=3)
+    sizes.set(title="How much an atom changes", xlabel="mean size of the change (bits)")
+    sizes.set_xlim(0, None)
+    style.name_rows(atoms, list(parts))
+    atoms.set(title="Which atoms change", xlabel="change (bits)")
+    atoms.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
+    words = "mean; share of 95 %\nintervals without 0"
+    style.beside(sizes, -0.75, words, va="bottom", fontsize=7.5)
     for ax in axes:
+        ax.axvspan(-null * (ax is atoms), null, color=style.NULL, linewidth=0, zorder=0)
         ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
-    null = style.null_handle("null: another draw of the noise")
+    null = style.null_handle(f"null: noise redrawn, {null:.2f} bits")
     style.legend(result, 3, *style.atom_points(), style.line_handle("range over benchmarks"), null)
     return result
 

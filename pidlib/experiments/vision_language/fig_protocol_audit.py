@@ -24,9 +24,10 @@ LABEL_SIZES, LABEL_REPEATS = (50, 1000, 20_000), 100  # the sizes of the publish
 _SETTINGS = {"n_clusters", *ESTIMATION, "n_sequences", "audit_observations", "audit_codes"}
 LEVEL = 0.05  # of significance
 # Marker, color and words of each protocol; models have longer pictures.
-_LOOKS = {"released": ("o", "white", ""), protocols.POOLED: ("s", style.INK, "dataset level")}
-_LOOKS[protocols.LONGER] = "o", "white", "released: each sample by itself, longer picture"
-_LOOKS[protocols.EQUAL] = "^", style.OTHERS[2], "released, equal lengths"
+_LOOKS = {"released": ("o", style.OTHERS[0], "")}
+_LOOKS[protocols.LONGER] = "o", style.OTHERS[0], "released, picture longer than question"
+_LOOKS[protocols.EQUAL] = "^", style.OTHERS[1], "released, both equally long (right only)"
+_LOOKS[protocols.POOLED] = "s", style.INK, "dataset level: a sample is an observation"
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -98,37 +99,38 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """The signal of both protocols: left of models by benchmark, right of a mixture by length."""
     models, mixture = table[table["model"].notna()], table[table["benchmark"] == AUDITED]
     mixture, benchmarks = mixture[mixture["model"].isna()], list(models["benchmark"].unique())
-    figure = style.page(max(0.19 * len(benchmarks), 1) + 1.1)
+    figure = style.page(max(0.19 * len(benchmarks), 1) + 1.4)
     left, right = figure.subplots(1, 2, width_ratios=(1.1, 1))
-    title = "Models: signal in what is counted"
+    title = "Models: median benchmark; atoms with $p$ ≤ .05"
     for protocol, rows in models.groupby("protocol", sort=False):
-        cells, (marker, face, _) = signal(rows, "benchmark", "model"), _LOOKS[protocol]
+        cells, (marker, color, _) = signal(rows, "benchmark", "model"), _LOOKS[protocol]
         by_benchmark = cells.groupby("benchmark").agg(["mean", "min", "max"]).loc[benchmarks]
         mean, low, high = style.floats(by_benchmark, "mean", "min", "max")
-        left.hlines(range(len(benchmarks)), low, high, color=style.INK, linewidth=0.9, zorder=2)
-        style.points(left, mean, range(len(benchmarks)), marker, color=face)
+        left.hlines(range(len(benchmarks)), low, high, color=color, linewidth=0.9, zorder=2)
+        style.points(left, mean, range(len(benchmarks)), marker, color=color)
         clear = rows["null_p"].dropna() <= LEVEL
-        title += f"\n{protocol}: {np.median(mean):.0f} % (median); "
-        title += f"{clear.sum()} of {len(clear)} atoms clear the null"
-    left.set_title(title)
-    left.set_xlabel("bits beyond the null (% of those counted)")
+        title += f"\n{protocol}: {np.median(mean):.0f} %; {clear.sum()} of {len(clear)} atoms"
+    left.set(title=title, xlabel="bits beyond the null (% of all bits)")
     style.name_rows(left, list(map(style.benchmark_name, benchmarks)))
     largest = mixture[mixture["n_codes"] == mixture["n_codes"].max()]
     cells = signal(largest, "protocol", "n_observations").unstack("protocol")
-    for protocol, shares in cells.items():
-        marker, face, _ = _LOOKS[protocol]
-        right.plot(cells.index, shares, color=style.INK, linewidth=0.8, zorder=2)
-        style.points(right, cells.index, shares, marker, color=face)
     title = f"A known mixture, {largest['n_codes'].max()} codes; at {cells.index.max():g}:"
-    for number, (protocol, share) in enumerate(cells.iloc[-1].items()):
-        title += f"{', ' if number % 2 else chr(10)}{protocol.split(', ')[-1]} {share:.0f} %"
+    for number, (protocol, shares) in enumerate(cells.items()):
+        (marker, color, _), n = _LOOKS[protocol], cells.index * 1.08 ** (number - 1)
+        right.plot(n, shares, color=color, linewidth=0.8, zorder=2)
+        style.points(right, n, shares, marker, color=color)
+        words = f"{protocol.split(', ')[-1]} {shares.iloc[-1]:.0f} %"
+        title += f"{', ' if number % 2 else chr(10)}{words}"
     right.set(xscale="log", xlabel="observations: positions, or samples", title=title)
-    right.set_ylabel("bits beyond the null (%)")
+    right.set_ylabel("bits beyond the null (% of all bits)")
     right.set_xticks(cells.index, [f"{n:g}" for n in cells.index])
     right.minorticks_off()
     for axis, line in ((left.set_xlim, left.axvline), (right.set_ylim, right.axhline)):
         axis(min(-4, *axis()), 104)  # a share below the null is negative
         line(0, color=style.FAINT, linewidth=0.8, zorder=1)
-    looks = [(words, *look) for *look, words in _LOOKS.values() if words]
-    style.legend(figure, 3, *style.marker_handles(looks))
+    handles = style.marker_handles((words, *look) for *look, words in _LOOKS.values() if words)
+    handles.append(style.line_handle("left: range over models; right has no interval"))
+    handles.append(style.handle("released: each sample by itself, a position is an observation"))
+    handles.append(style.handle("one-sided permutation tests, not corrected for their number"))
+    style.legend(figure, 2, *handles)
     return figure

@@ -41,25 +41,23 @@ def test_the_table_has_dashes_where_there_is_no_gaussian_estimate():
     text = fig_embeddings.latex(table[~absent])
     lines = [line for line in text.splitlines() if "mini" in line]
     assert len(lines) == 5 * len(MODELS) and sum("--" in line for line in lines) == len(MODELS)
-    assert style_bars(table) == style_bars(table[table["estimator"] == "exact"])
+    assert n_points(table) == 2 * n_points(table[table["estimator"] == "exact"])
 
 
-def test_bars_are_means_over_models_and_whiskers_their_range():
+def test_every_model_has_a_point_with_its_interval():
     table = synthetic()
-    table["corrected_bits"] = (
-        table["corrected_bits"].astype(float) + pd.factorize(table["model"])[0]
-    )
-    bits = table.groupby(["benchmark", "atom"])["corrected_bits"].agg(["mean", "min", "max"])
+    table["ci_low"], table["ci_high"] = (table["corrected_bits"] + bits for bits in (-0.1, 0.2))
     ax = fig_embeddings.figure(table).axes[0]
-    widths = sorted(bar.get_width() for bar in ax.patches)
-    assert np.allclose(widths, sorted(bits["mean"]))
+    drawn = np.concatenate([line.get_xdata() for line in ax.lines if line.get_marker() == "o"])
+    assert np.allclose(sorted(drawn), sorted(table["corrected_bits"]))
     ends = [line[:, 0] for part in ax.collections for line in part.get_segments()]
-    assert np.allclose(sorted(low for low, _ in ends), sorted(bits["min"]))
-    assert np.allclose(sorted(high for _, high in ends), sorted(bits["max"]))
+    assert np.allclose(sorted(low for low, _ in ends), sorted(table["ci_low"]))
+    assert np.allclose(sorted(high for _, high in ends), sorted(table["ci_high"]))
 
 
-def style_bars(table: pd.DataFrame) -> int:
-    return sum(len(ax.patches) for ax in fig_embeddings.figure(table).axes)
+def n_points(table: pd.DataFrame) -> int:
+    lines = (line for ax in fig_embeddings.figure(table).axes for line in ax.lines)
+    return sum(len(line.get_xdata()) for line in lines if line.get_marker() == "o")
 
 
 def synthetic(**choices) -> pd.DataFrame:
@@ -74,9 +72,9 @@ def test_the_figure_of_blocks_has_means_and_clear_changes():
     for name, shift in {"corrected_bits": 0, "ci_low": -0.1, "ci_high": 0.1}.items():
         table[name] = shift + np.where(table["atom"] == "synergy", table["layer"].astype(float), 0)
     figure = fig_embedding_layers.figure(table)
-    assert len(figure.axes) == fig_embedding_layers.N_SHOWN
-    lines = [line.get_ydata() for line in figure.axes[0].lines if len(line.get_xdata()) == 4]
-    assert np.allclose(lines, [[0] * 4] * 3 + [[0, 1, 2, 3]])
-    labels = [text.get_text() for text in figure.legends[0].get_texts()]
     cells = len(table) // 16
-    assert any(f"rises in {cells}, falls in 0 of {cells}" in label for label in labels)
+    titles = [ax.get_title() for ax in figure.axes]
+    rises = [title.partition("rises in ")[2] for title in titles]
+    assert rises == [f"{n}, falls in 0 of {cells}" for n in (0, 0, 0, cells)]
+    ends = [line.get_xdata().tolist() for line in figure.axes[-1].lines[: 2 * cells]]
+    assert ends == [[0], [3]] * cells
