@@ -128,8 +128,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
                 style.points(ax, x, y[0], marker, color=color, markeredgewidth=0.4)
             ax.set_xscale("symlog", linthresh=0.1, linscale=0.8)
             ax.set_xticks(_TICKS, [*map(number, _TICKS)])
-        claim = rows[(rows["kind"] == "rank") & (rows["level"] == "all")].dropna(subset="value")
-        for rank in claim.itertuples():
+        for rank in rows.query("kind == 'rank' and level == 'all' and value.notna()").itertuples():
             place = "outside" if rank.p_value < 0.05 else "inside"
             text = interval(rank.value, rank.ci_low, rank.ci_high)
             title += f"\n$\\rho$ = {text}, {place} its null, ±{number(rank.null_high)}"
