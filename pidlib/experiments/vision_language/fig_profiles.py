@@ -28,7 +28,7 @@ _WORDS = (
     "Other modality: m masked by noise, r resampled, o left out by regression (observational).\n"
 )
 _WORDS += "† Do not read: over half of a model's answers to the picture alone name no candidate."
-_SHOWN, _IDEAL = 6, {"fill": False, "linewidth": 1}
+_SHOWN, _IDEAL = 6, {"fill": False, "linewidth": 1, "edgecolor": style.INK, "zorder": 3}
 _PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
 _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
 
@@ -98,8 +98,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             if mode == "masked":
                 style.null_band(ax, x + offset, mean["null_mean"], 0.24)
             style.interval(ax, x + offset, low["bits"], high["bits"])
-            ideal = mean["ideal"].where(mean["ideal"] > 0.005)
-            ax.bar(x + offset, ideal, 0.27, edgecolor=style.INK, zorder=3, **_IDEAL)
+            ax.bar(x + offset, mean["ideal"].where(mean["ideal"] > 0.005), 0.27, **_IDEAL)
             away = (rows["bits"] - rows["ideal"]).abs().mean()
             off += [f"{letter} {number(away)}"] if away >= 0 else []  # else unknown
         ax.set_xticks([*letters], letters.values(), fontsize=7)
