@@ -38,7 +38,7 @@ TOLERANCE = 1e-4  # bits
 _MECHANISMS = {"concatenation": "concatenation", "product": "product"}
 _MECHANISMS |= {"bilinear": "low-rank bilinear", "co_attention": "co-attention"}
 _MECHANISMS |= {"language_queries": "text queries vision", "vision_queries": "vision queries text"}
-_PLACES = list(_MECHANISMS)
+_PLACES, _PUBLISHED = list(_MECHANISMS), {"color": style.INK, "linestyle": "--", "linewidth": 1}
 _studentized_range = cache(partial(stats.studentized_range.ppf, 0.95))  # an integral, slow
 _LOOKS = {  # position within a row, marker, face, words
     "hidden": (-0.25, "o", "white", "hidden layer"),
@@ -226,8 +226,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles.append(style.handle("mean of seeds", marker="|", color=style.OTHERS[0]))
     handles.append(style.null_handle("mechanisms shuffled: one-sided 95 % limit"))
     for row in published.itertuples():
-        text = f"published: up to {row.moved:g} points"
-        handles.append(style.handle(text, color=style.INK, linestyle="--"))
+        handles.append(style.handle(f"published: up to {row.moved:g} points", **_PUBLISHED))
     style.legend(figure, 3, *handles)
     return figure
 
@@ -259,4 +258,4 @@ def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -
             text = f"{value[0]:.0f} points, {words.p_value(q[0]).replace('p', 'q')}"
         style.beside(ax, row, text, 0.99, ha="right", weight="bold" if clear else "normal")
     for points in published["moved"].astype(float):
-        ax.axvline(points, color=style.INK, linestyle="--", linewidth=0.8)
+        ax.axvline(points, **_PUBLISHED)
