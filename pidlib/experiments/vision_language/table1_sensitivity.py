@@ -207,9 +207,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         cells = correlations.set_index(["benchmark", "quantity", "outcome"])
         rho = cells.loc[(benchmark, "synergy", "delta_vision")]
         text = interval(*rho[["rho", "family_low", "family_high"]])
-        text = f"$\\rho$ = {text}, {p_value(rho['p_value'])}"
-        ax.set_title(f"{style.benchmark_name(benchmark)}\n{text}")
-        ax.set_xlabel("synergy $S$ (bits)")
+        title = f"{style.benchmark_name(benchmark)}\n$\\rho$ = {text}, {p_value(rho['p_value'])}"
+        ax.set(title=title, xlabel="synergy $S$ (bits)")
     axes[0].set_ylabel("accuracy lost\nwithout the picture")
     variants.draw(below, tables["table1_sensitivity_variants"], correlations, _TITLES)
     names = "a model", "a model that, given the picture alone, rarely names a candidate"
