@@ -18,8 +18,11 @@ COLUMNS = paired.COLUMNS
 # Of the training benchmarks, in order; the orange of style.OTHERS belongs to PID weights.
 TRAINED_COLORS = tuple(style.OTHERS[index] for index in (1, 3, 2, 4))
 NULL_BAND = {"color": style.NULL, "alpha": 0.75, "linewidth": 0, "zorder": 0.5}
-_WORDS = {plan.FALLBACK: "fallback to uniform below mass", "tuned": "tuned on other seeds"}
-_WORDS["wrong labels"] = "control, wrong labels"
+_WORDS = {"fraction": "share of samples in each list", "lists": "weights", "BATCH": "networks"}
+_WORDS |= {"gap and shortcut": "both lists", "gap alone": "up only (picture needed)"}
+_WORDS |= {"shortcut alone": "down only (question suffices)", "weights": "weights, up and down"}
+_WORDS |= {"reconciliation": "common $P(Y)$", plan.FALLBACK: "uniform if candidates' mass below"}
+_WORDS |= {"tuned": "level", "wrong labels": "control, wrong labels", "LSMI": "pointwise estimates"}
 
 
 def trainings(preset: Preset) -> list[TrainingSpec]:
@@ -42,13 +45,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
     rows = rows.assign(control=rows["axis"] == "wrong labels").sort_values("control", kind="stable")
     rows["usual"] = values.duplicated(keep=False)[pd.MultiIndex.from_frame(rows[keys])].to_numpy()
     usual = rows["usual"] & (rows["axis"] != "tuned")  # one training, at a level of several axes
-    default = ", ".join(rows.loc[usual, "level"])
+    default = ", ".join(rows.loc[usual, "level"].replace(_WORDS))
     rows = rows[~usual | (usual & ~usual.duplicated())].reset_index(drop=True)
-    labels = rows["axis"].replace(_WORDS) + ": " + rows["level"]
-    if default:
-        labels[0] = fill(f"default: {default}", 34)
+    labels = rows["axis"].replace(_WORDS) + ": " + rows["level"].replace(_WORDS)
+    labels[rows["usual"] & (rows["axis"] != "tuned")] = fill(f"default: {default}", 42)
     y = rows.index + 0.5 * pd.factorize(rows["axis"].mask(rows["usual"], "usual"))[0] + 0.5
-    figure = style.page(0.2 * y.max() + 1.0)
+    figure, handles = style.page(0.2 * y.max() + 1.0), []
     ax, _ = figure.subplots(1, 2, width_ratios=(12, 1))
     _.set_axis_off()  # the place of the numbers
     ax.use_sticky_edges = False
@@ -66,17 +68,18 @@ def figure(table: pd.DataFrame) -> style.Figure:
         for at, *row, weight in zip(y, value, low, high, clear, strict=True):
             if np.isfinite(row).all():
                 text, place = words.interval(*row, digits=1), 1.03 + 0.28 * index
-                style.beside(ax, at, text, place, weight=weight, fontsize=6.5, color=color)
+                style.beside(ax, at, text, place, weight=weight, fontsize=6.5)
+        counted = (clear == "bold") & ~rows["control"] & (rows["axis"] != "tuned")
+        label = f"{style.benchmark_name(name)}, 95 % interval over seeds"
+        handles.append(style.line_handle(label, color=color, marker=style.MARKERS[index]))
+        text = f"clearly better {sum(counted & (value > 0))},\nworse {sum(counted & (value < 0))}"
+        style.beside(ax, -1.4, text, 1.03 + 0.28 * index, color=color)
     ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
     if rows["control"].any():
         ax.axhline(y[rows["control"]].min() - 0.75, color=style.INK, linewidth=0.6)
-    ax.grid(axis="x")
-    ax.grid(visible=False, axis="y")
+    ax.grid(visible=False)
     ax.set_yticks(y, labels, fontsize=6.5)
-    ax.set_ylim(y.max() + 0.6, -0.6)
-    ax.set_xlabel("accuracy, PID minus uniform weights, points; bold: q < .05")
-    looks, handles = zip(trained, TRAINED_COLORS, style.MARKERS, strict=False), []
-    for name, color, marker in looks:
-        handles.append(style.line_handle(style.benchmark_name(name), color=color, marker=marker))
-    style.legend(figure, 3, *handles, style.null_handle("signs at random, 95 %"))
+    label = "PID minus uniform weights, points of accuracy; bold: corrected p below .05"
+    ax.set(ylim=(y.max() + 0.6, -0.6), xlabel=label)
+    style.legend(figure, 3, *handles, style.null_handle("random signs, two-sided 95 %"))
     return figure

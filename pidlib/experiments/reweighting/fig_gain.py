@@ -12,12 +12,16 @@ from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.fig_ablation import TRAINED_COLORS
 from pidlib.experiments.reweighting.outcomes import outcomes
 from pidlib.experiments.reweighting.questions import evaluation_name
+from pidlib.experiments.words import interval, number
 from pidlib.reweighting import Condition
 
 COLUMNS = paired.COLUMNS
 trainings = plan.every_base
 _BITS, _WITHOUT_FALLBACK = "base_value", "base_value_without_fallback"
-_TITLES = {Condition.BASE: "gain over the base", Condition.UNIFORM: "gain over uniform weights"}
+_TITLES = {Condition.BASE: "PID weights minus base", Condition.UNIFORM: "PID minus uniform weights"}
+_LABEL = "synergy $S$ of the base on that benchmark, bits (logarithmic beyond .1)\n"
+_LABEL += "leaning: trained to go by the question; blind: half of training with wrong pictures"
+_TICKS = -0.1, -0.05, 0, 0.05, 0.1, 0.2, 0.5, 1
 _PAIRS = [(Condition.PID, against) for against in _TITLES]
 
 
@@ -108,32 +112,32 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A marker per base, training and benchmark, with single seeds as dots; rho in the titles."""
+    """A marker per base and benchmark, a row per training; above, rho over all of them."""
     bases, trained = (list(table[name].dropna().unique()) for name in ("base", "trained_on"))
-    colors = dict(zip(trained, TRAINED_COLORS, strict=False))
-    figure = style.page(3.6)
-    for ax, (against, title) in zip(figure.subplots(1, 2), _TITLES.items(), strict=True):
+    figure = style.page(1.7 * len(trained) + 1.5)
+    axes = figure.subplots(len(trained), 2, sharex=True, sharey="col", squeeze=False)
+    for column, (against, title) in zip(axes.T, _TITLES.items(), strict=True):
         rows = table[table["against"] == against]
-        ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-        for row in rows[rows["kind"] == "seed"].itertuples():
-            dot = {"color": colors[row.trained_on], "markersize": 1.8, "alpha": 0.4, "zorder": 2}
-            ax.plot(row.base_value, 100 * row.difference, ".", **dot)
-        for _, row in rows[rows["kind"] == "gain"].dropna(subset=_BITS).iterrows():
-            y, low, high = 100 * style.floats(row[["difference", "ci_low", "ci_high"]])
-            style.interval(ax, [row[_BITS]], [low], [high])
-            look = {"color": colors[row["trained_on"]], "markeredgewidth": 0.4}
-            style.points(ax, [row[_BITS]], [y], style.MARKERS[bases.index(row["base"])], **look)
-        ax.set_xlabel("synergy $S$ of the base there (balanced: of its profile), bits")
-        claim = rows[(rows["kind"] == "rank") & (rows["level"] == "all")].dropna(subset="value")
-        for rank in claim.itertuples():
-            ends = f"[{rank.ci_low:.2f}, {rank.ci_high:.2f}] over seeds"
-            title += f"\n$\\rho$ = {rank.value:.2f} {ends}, null up to {rank.null_high:.2f}"
-        ax.set(ylabel="accuracy, points", title=title.replace("-", "−"))
+        for ax, name, color in zip(column, trained, TRAINED_COLORS, strict=False):
+            ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
+            cells = rows[(rows["kind"] == "gain") & (rows["trained_on"] == name)]
+            for base, part in cells.groupby("base", sort=False):
+                x, *y = style.floats(part, _BITS, "difference", "ci_low", "ci_high")
+                y, marker = 100 * np.array(y), style.MARKERS[bases.index(base)]
+                style.interval(ax, x, *y[1:], linewidth=0.6)
+                style.points(ax, x, y[0], marker, color=color, markeredgewidth=0.4)
+            ax.set_xscale("symlog", linthresh=0.1, linscale=0.8)
+            ax.set_xticks(_TICKS, [*map(number, _TICKS)])
+        for rank in rows.query("kind == 'rank' and level == 'all' and value.notna()").itertuples():
+            place = "outside" if rank.p_value < 0.05 else "inside"
+            text = interval(rank.value, rank.ci_low, rank.ci_high)
+            title += f"\n$\\rho$ = {text}, {place} its null, ±{number(rank.null_high)}"
+        column[0].set_title(title)
+    for ax, name in zip(axes[:, 0], trained, strict=True):
+        ax.set_ylabel(f"trained on {style.benchmark_name(name)}:\naccuracy gained, points")
+    figure.supxlabel(_LABEL, fontsize="medium")
     marked = zip(map(style.model_name, bases), style.MARKERS, strict=False)
     handles = style.marker_handles((name, marker, "white") for name, marker in marked)
-    for name, color in colors.items():
-        words = f"trained on {style.benchmark_name(name)}"
-        handles.append(style.handle(words, color=color, marker="s", markersize=3.6))
-    handles.append(style.handle("dots: single seeds", marker=".", color=style.FAINT, markersize=3))
-    style.legend(figure, 3, *handles, style.line_handle("95 % interval over seeds", 0.8))
+    null = style.handle(r"null of $\rho$, which decides: benchmarks permuted, two-sided 95 %")
+    style.legend(figure, 2, *handles, style.line_handle("95 % interval over seeds", 0.6), null)
     return figure

@@ -3,12 +3,12 @@
 Accuracy minus that of uniform weights, per benchmark and in the mean over the others of a kind.
 """
 
+import numpy as np
 import pandas as pd
 
 from pidlib.experiments import Preset, style, words
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.reweighting import paired, plan
-from pidlib.experiments.reweighting.fig_ablation import NULL_BAND
 from pidlib.experiments.reweighting.outcomes import outcomes
 from pidlib.experiments.reweighting.table3_reweighting import published_conditions
 from pidlib.reweighting import CONDITIONS, Condition
@@ -17,7 +17,12 @@ COLUMNS = paired.COLUMNS
 trainings = plan.all_conditions
 MEAN = "mean of "
 _KINDS = ["synergy-driven", "prior-driven"]
-_SHADE = "#fbe6d8"
+_NEEDS = "synergy-driven benchmarks: picture and question", "prior-driven ones: question suffices"
+_NAMES = ("PID weights", "PID weights of\nother samples", "up for difficult\nsamples")
+_NAMES += ("up if the picture\nchanges the answer", "up if the question\nmakes it unlikely")
+_NAMES = dict(zip("CDEFGH", (*_NAMES, "PID weights as\nsampling rates"), strict=True))
+_NUMBERS = ["difference", "ci_low", "ci_high", "null_high"]
+_COLORS = [style.COLORS["synergy"], style.COLORS["unique_language"]]
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -52,49 +57,35 @@ def _kinds(names: pd.Series) -> dict[str, str | None]:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Means by kind of benchmark, a column per training; last, as published."""
+    """Means by kind of benchmark, a row per condition, a column per training; last, published."""
     kept = (table["against"] == Condition.UNIFORM) & table["benchmark"].str.startswith(MEAN)
     blocks = [block for _, block in table[kept].groupby(["base", "trained_on"], sort=False)]
-    figure = style.page(3.2)
+    shown = sorted(set(table.loc[kept, "condition"]) - {Condition.BASE})
+    figure = style.page(0.36 * len(shown) + 1.3)
     axes = figure.subplots(1, len(blocks), sharex=True, sharey=True, squeeze=False)[0]
     for ax, block in zip(axes, blocks, strict=True):
-        _draw_means(ax, block)
-    limits = {"xlim": axes[0].get_xlim(), "ylim": axes[0].get_ylim()}
-    for ax in axes:
-        ax.fill_between([0, limits["xlim"][1]], limits["ylim"][0], 0, color=_SHADE, zorder=0)
-    axes[0].set(ylabel="prior-driven benchmarks, points", **limits)
-    shown = sorted(set(table.loc[kept, "condition"]) - {Condition.BASE})
-    looks = [(f"{name} {CONDITIONS[name]}", *style.CONDITION_STYLES[name]) for name in shown]
-    handles = style.marker_handles(looks, markeredgewidth=0.5, markersize=4)
-    handles.append(style.swatch("trade-off", facecolor=_SHADE))
-    style.legend(figure, 4, *handles, style.null_handle("C: signs at random, 95 %"))
-    label = "accuracy minus that of uniform weights (B): synergy-driven benchmarks, points"
+        _draw_means(ax, block, shown)
+    style.name_rows(axes[0], [_NAMES[name] for name in shown])
+    looks = zip(_NEEDS, "oD", _COLORS, strict=True)
+    line = style.line_handle("95 % interval over seeds (published: unknown)", 0.8)
+    null = style.null_handle("random signs, two-sided 95 %")
+    sign = style.handle("trade-off: gain on the former, loss on the latter")
+    style.legend(figure, 2, *style.marker_handles(looks), sign, line, null)
+    label = "accuracy minus that of uniform weights, mean over other benchmarks of the kind, points"
     figure.supxlabel(label, fontsize="medium")
     return figure
 
 
-def _draw_means(ax: style.Axes, block: pd.DataFrame) -> None:
-    cells = block.set_index(["benchmark", "condition"])
-    cells = cells[["difference", "ci_low", "ci_high", "null_high"]]
+def _draw_means(ax: style.Axes, block: pd.DataFrame, shown: list[str]) -> None:
     base, trained_on, grade = block[["base", "trained_on", "grade"]].iloc[0]
-    title = f"{style.model_name(base)},\n"
     trained_on = f"trained on {style.benchmark_name(trained_on)}"
-    title += trained_on if pd.isna(grade) else f"published (grade {grade})"
-    ax.axhline(0, color=style.FAINT, linewidth=0.6)
-    ax.axvline(0, color=style.FAINT, linewidth=0.6)
-    for condition in sorted(set(block["condition"]) - {Condition.BASE}):
-        keys = [(MEAN + kind, condition) for kind in _KINDS]
-        if not all(key in cells.index for key in keys):
-            continue
-        rows = [100 * style.floats(cells.loc[key]) for key in keys]
-        (x, left, right, wide), (y, low, high, tall) = rows
-        marker, color = style.CONDITION_STYLES[condition]
-        if condition == Condition.PID:
-            for kind, row in zip(_KINDS, rows, strict=True):
-                text = words.interval(*row[:3], digits=1).removesuffix(" [unknown, unknown]")
-                title += f"\nC, {kind}: {text}"
-            ax.bar(0, 2 * tall, 2 * wide, bottom=-tall, **NULL_BAND)
-        ax.hlines(y, left, right, color=style.INK, linewidth=0.6)
-        ax.vlines(x, low, high, color=style.INK, linewidth=0.6)
-        style.points(ax, [x], [y], marker, color=color, markeredgewidth=0.5)
-    ax.set_title(title)
+    ax.set_title(f"{style.model_name(base)},\n{trained_on if pd.isna(grade) else 'published'}")
+    ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
+    for kind, color, marker, side in zip(_KINDS, _COLORS, "oD", (-0.2, 0.2), strict=True):
+        rows = block[block["benchmark"] == MEAN + kind].set_index("condition").reindex(shown)
+        y, rows = np.arange(len(shown)) + side, 100 * rows[_NUMBERS].astype(float)
+        rows = rows.assign(null_low=-rows["null_high"], value=rows["difference"])
+        style.forest(ax, y, rows, 0.34, color=color, marker=marker, s=11, edgecolors=style.INK)
+        for place, row in zip(y, rows[_NUMBERS[:3]].to_numpy(), strict=True):
+            text = words.interval(*row, digits=1).replace("unknown", "")
+            style.beside(ax, place, text.removesuffix(" [, ]"), fontsize=6.5)

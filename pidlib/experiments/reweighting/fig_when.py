@@ -14,7 +14,8 @@ from pidlib.reweighting import Condition
 
 COLUMNS = paired.COLUMNS
 _AXES = {"prior strength": "captions that are right, %", "training length": "steps of training"}
-_AXES |= {"base": "base"}
+_AXES |= {"base": "base (a mini)"}
+_LABEL = "PID minus uniform weights, points of accuracy"
 
 
 def trainings(preset: Preset) -> list[TrainingSpec]:
@@ -28,32 +29,22 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A column per axis; above, accuracies; below, PID minus uniform weights."""
-    figure, panels = style.page(4.0), _panels(table)
-    axes = figure.subplots(2, len(panels), sharey="row", sharex="col", squeeze=False)
-    for ax, rows in zip(axes[0], panels, strict=True):
-        for (color, condition), part in rows.groupby(["color", "condition"]):
-            marker = {Condition.BASE: "_", Condition.UNIFORM: "s"}.get(condition, "")
-            part = part.drop_duplicates("level")
-            line = ("-" if marker == "s" else ":") if rows["axis"].iloc[0] != "base" else ""
-            if marker:
-                look = {"color": color, "markeredgecolor": color, "linestyle": line}
-                style.points(ax, part["x"], part["value"], marker, linewidth=0.8, **look)
-    entries = [("after uniform weights", "s", style.INK), ("untrained base", "_", style.INK)]
-    handles = style.marker_handles(entries) + _draw_differences(axes[1], panels)
-    axes[0, 0].set_ylabel("accuracy, balanced questions")
-    axes[1, 0].set_ylabel("PID minus uniform, points")
-    style.legend(figure, 3, *handles)
+    """PID minus uniform weights, a panel per axis."""
+    figure, panels = style.page(2.7), _panels(table)
+    widths = [1.5 if rows["axis"].iloc[0] == "base" else 1 for rows in panels]
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False, width_ratios=widths)[0]
+    style.legend(figure, 2, *_draw_differences(axes, panels))
+    axes[0].set_ylabel(_LABEL.replace(", ", ",\n"))
     return figure
 
 
 def column(table: pd.DataFrame) -> style.Figure:
-    """Only PID minus uniform weights."""
+    """The same, the panels below each other."""
     panels = _panels(table)
-    figure = style.column(1.4 * len(panels) + 0.9)
+    figure = style.column(1.4 * len(panels) + 1.1)
     axes = figure.subplots(len(panels), 1, sharey=True, squeeze=False)[:, 0]
-    style.legend(figure, 2, *_draw_differences(axes, panels))
-    figure.supylabel("accuracy, PID minus uniform weights, points", fontsize="medium")
+    style.legend(figure, 1, *_draw_differences(axes, panels))
+    figure.supylabel(_LABEL, fontsize="medium")
     return figure
 
 
@@ -68,10 +59,11 @@ def _panels(table: pd.DataFrame) -> list[pd.DataFrame]:
     panels = []
     for axis in (name for name in _AXES if name in set(table["axis"])):
         rows = table[table["axis"] == axis]
-        side = pd.factorize(rows["color"])[0]
-        panels.append(
-            rows.assign(x=pd.factorize(rows["level"])[0] + 0.18 * (side - side.max() / 2))
-        )
+        side, place = pd.factorize(rows["color"])[0], pd.factorize(rows["level"])[0]
+        if axis != "base" and place.max():  # to scale
+            level = rows["level"].astype(float) - rows["level"].astype(float).min()
+            place = place.max() * level / level.max()
+        panels.append(rows.assign(place=place, x=place + 0.18 * (side - side.max() / 2)))
     return panels
 
 
@@ -80,23 +72,25 @@ def _draw_differences(axes: np.ndarray, panels: list[pd.DataFrame]) -> list[styl
     for ax, rows in zip(axes, panels, strict=True):
         pid = rows[(rows["condition"] == Condition.PID) & (rows["against"] == Condition.UNIFORM)]
         numbers = style.floats(pid, "difference", "ci_low", "ci_high", "null_high")
-        x, (value, low, high, null) = style.floats(pid["x"]), 100 * np.nan_to_num(numbers)
+        x, (value, low, high, null) = style.floats(pid["x"]), 100 * numbers
         ax.use_sticky_edges = False
-        ax.bar(x, 2 * null, 0.13, bottom=-null, **NULL_BAND)
+        ax.bar(x, 2 * np.nan_to_num(null), 0.13, bottom=-np.nan_to_num(null), **NULL_BAND)
         style.interval(ax, x, low, high, color=pid["color"])
         clear = style.floats(pid["q_value"]) < 0.05
         look = {"s": 15, "linewidths": 0.8, "edgecolors": pid["color"], "zorder": 5}
         ax.scatter(x, value, marker="D", c=pid["color"].where(clear, "white"), **look)
         ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-        axis, levels = rows["axis"].iloc[0], list(rows["level"].unique())
-        if axis == "base":
-            levels = [re.sub(",? ", "\n", style.model_name(each)) for each in levels]
-        ax.set_xticks(range(len(levels)), levels, fontsize=6.5 if axis == "base" else None)
+        axis, levels = rows["axis"].iloc[0], rows.drop_duplicates("level")
+        labels = [re.sub(" mini,? ?", "\n", style.model_name(each)) for each in levels["level"]]
+        ax.set_xticks(levels["place"], labels)
         better, worse = (sum(clear & (sign * value > 0)) for sign in (1, -1))
         ax.set(xlim=(-0.5, len(levels) - 0.5), xlabel=_AXES[axis])
         ax.set_title(f"clearly better {better}, worse {worse} of {len(pid)}")
-    colors = dict(zip(pd.concat(panels)["name"], pd.concat(panels)["color"], strict=True))
-    look = {"linestyle": "-", "marker": "D", "markersize": 3.6}
-    handles = [style.handle(f"trained on {name}", color=c, **look) for name, c in colors.items()]
-    handles += style.marker_handles([("not clear: q at least .05", "D", "white")])
-    return [*handles, style.null_handle("signs at random, 95 %")]
+    shown, handles = pd.concat(panels).sort_values("axis", ascending=False, kind="stable"), []
+    for name, row in shown.drop_duplicates("name").set_index("name").iterrows():
+        label = f"trained on {name}; usual base: {style.model_name(row['base'])}"
+        handles.append(style.line_handle(label, color=row["color"], marker="D"))
+    hollow = "hollow: not clear, p corrected for all tests at least .05", "D", "white"
+    line = style.line_handle("95 % interval over seeds")
+    null = style.null_handle("random signs, two-sided 95 %")
+    return [*handles, line, *style.marker_handles([hollow]), null]

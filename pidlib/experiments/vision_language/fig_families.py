@@ -14,8 +14,9 @@ from pidlib.experiments.population import ATOMS, DECIMALS
 from pidlib.experiments.statistics import permutation_p, standardized_ranks
 from pidlib.experiments.words import number, p_value
 
-MEASURES = {"profile": "all four atoms", "deviation": "atoms minus those of the mean model"}
+MEASURES = {"profile": "all four atoms", "deviation": "four atoms minus the mean of all models"}
 GROUPS = ("same family", "same family and size", "same size", "alike in accuracy")
+_MEAN = {"marker": "|", "linestyle": "", "color": style.INK, "markeredgewidth": 2}
 COLUMNS = declare(
     "experiment measure kin model_a model_b family_a family_b size_a size_b accuracy_apart rho",
     f"null_mean null_low null_high null_p n_pairs n_cells n_samples seed {COMPUTED}",
@@ -98,20 +99,26 @@ def figure(table: pd.DataFrame) -> style.Figure:
         means = means.reindex(GROUPS)
         mean, low, high = style.floats(means, "rho", "null_low", "null_high")
         ax.barh(y, high - low, 0.6, low, color=style.NULL, linewidth=0, zorder=1)
-        ax.plot(mean, y, "D", color=style.INK, markersize=4.5, zorder=3)
+        ax.plot(mean, y, markersize=19, zorder=3, **_MEAN)
         for place, row in zip(y, means.itertuples(), strict=True):
             if pd.notna(row.rho):
-                text = f"{number(row.rho)}, {p_value(row.null_p)}\n"
-                text += f"null {number(row.null_low)} to {number(row.null_high)}"
-                ax.text(2.2, place, text, ha="right", va="center", fontsize=7, linespacing=1.1)
+                off = int(row.rho > row.null_high) - int(row.rho < row.null_low)
+                text = f"{p_value(row.null_p)}\n{('inside', 'above', 'below')[off]} null"
+                text = (
+                    f"{number(row.rho)}, {text} {number(row.null_low)} to {number(row.null_high)}"
+                )
+                look = {"fontsize": 7, "weight": "bold" if off else "normal"}
+                ax.text(2.2, place, text, ha="right", va="center", linespacing=1.1, **look)
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)
         ax.set(title=title, xlim=(-1.05, 2.25), xticks=[-1, 0, 1])
         ax.grid(visible=False)
-    axes[0].set_yticks(y, [group.replace(" and", "\nand") for group in GROUPS])
-    axes[0].invert_yaxis()
-    result.supxlabel(r"rank correlation $\rho$ of the profiles of two models", fontsize="medium")
+    labels = [group.replace(" and", "\nand") for group in GROUPS[:-1]]
+    style.name_rows(axes[0], [*labels, "similar accuracy: closer\nthan the median pair"])
+    words = (
+        r"rank correlation $\rho$ of two models over benchmarks; $p$: one-sided, at least as high"
+    )
+    result.supxlabel(words, fontsize="medium")
     pair = style.handle("a pair of models", marker=".", color=style.OTHERS[1])
-    mean = style.marker_handles([("mean", "D", style.INK)])
-    null = style.null_handle("null: 95 % of means, models permuted")
-    style.legend(result, 3, pair, *mean, null)
+    null = style.null_handle("null: models permuted, two-sided 95 % of means")
+    style.legend(result, 3, pair, style.handle("mean of pairs", markersize=9, **_MEAN), null)
     return result

@@ -38,11 +38,11 @@ TOLERANCE = 1e-4  # bits
 _MECHANISMS = {"concatenation": "concatenation", "product": "product"}
 _MECHANISMS |= {"bilinear": "low-rank bilinear", "co_attention": "co-attention"}
 _MECHANISMS |= {"language_queries": "text queries vision", "vision_queries": "vision queries text"}
-_PLACES = list(_MECHANISMS)
+_PLACES, _PUBLISHED = list(_MECHANISMS), {"color": style.INK, "linestyle": "--", "linewidth": 1}
 _studentized_range = cache(partial(stats.studentized_range.ppf, 0.95))  # an integral, slow
 _LOOKS = {  # position within a row, marker, face, words
     "hidden": (-0.25, "o", "white", "hidden layer"),
-    "hidden, same sources": (0.0, "D", "#b8d4ea", "hidden layer, same sources"),
+    "hidden, same sources": (0.0, "D", "#b8d4ea", "hidden layer, one set of encoders"),
     "answer": (0.25, "s", style.FAINT, "answer"),
 }
 _SHARES = ("contribution", "contribution_low", "contribution_high")
@@ -205,15 +205,15 @@ def figure(table: pd.DataFrame) -> style.Figure:
     models, moved, published = (table[table["kind"] == k] for k in ("model", "moved", "published"))
     models = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     names = list(models["benchmark"].unique())
-    figure = style.page(4.2)
-    layout = {"squeeze": False, "sharey": "row", "sharex": "row", "height_ratios": (8, 3)}
+    figure = style.page(4.8)
+    layout = {"squeeze": False, "sharey": "row", "sharex": "row", "height_ratios": (10, 3)}
     axes = figure.subplots(2, len(names), **layout)
     for (shares, effect), benchmark in zip(axes.T, names, strict=True):
         rows = models[models["benchmark"] == benchmark]
         ends = rows["accuracy"].min(), rows["accuracy"].max(), rows["prior"].iloc[0]
-        title = "accuracy {} to {},\nquestion alone {}".format(*map(words.number, ends))
+        title = "accuracy {} to {},\nat most {} by question alone".format(*map(words.number, ends))
         title = f"{style.benchmark_name(benchmark)}\n{title}"
-        shares.set(title=title, xlabel="share of language $C_{language}$")
+        shares.set(title=title, xlabel=r"share of language $U_\ell/(U_\ell+U_v)$")
         _draw_shares(shares, rows)
         _draw_effect(effect, moved[moved["benchmark"] == benchmark], published)
     axes[0, 0].set_yticks(range(len(_MECHANISMS)), _MECHANISMS.values())
@@ -223,11 +223,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[1, 0].set(ylim=(len(_LOOKS) - 0.4, -0.6), xlim=(0, 2.2 * most))
     entries = ((f"about the {text}", marker, face) for _, marker, face, text in _LOOKS.values())
     handles = style.marker_handles(entries, markersize=4)
-    handles.append(style.handle("mean of the seeds", marker="|", markersize=8, color=style.INK))
-    handles.append(style.null_handle("mechanisms shuffled, 95 %"))
+    handles.append(style.handle("mean of seeds", marker="|", color=style.OTHERS[0]))
+    handles.append(style.null_handle("mechanisms shuffled: one-sided 95 % limit"))
     for row in published.itertuples():
-        text = f"published: up to {row.moved:g} points (grade {row.grade})"
-        handles.append(style.handle(text, color=style.OTHERS[0], linestyle="--"))
+        handles.append(style.handle(f"published: up to {row.moved:g} points", **_PUBLISHED))
     style.legend(figure, 3, *handles)
     return figure
 
@@ -242,20 +241,21 @@ def _draw_shares(ax: style.Axes, models: pd.DataFrame) -> None:
         values = style.floats(rows["contribution"])
         style.points(ax, values, y, marker, color=face, markersize=2.8, markeredgewidth=0.6)
         if np.isfinite(values).any():
-            ax.plot(np.nanmean(values), y[0], "|", color=style.INK, markersize=9, zorder=6)
+            ax.vlines(np.nanmean(values), y[0] - 0.11, y[0] + 0.11, style.OTHERS[0], zorder=6)
 
 
 def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
     """Movement beside its null, with q; its interval is in the table."""
-    ax.set_xlabel("range of the means (points)")
+    ax.set_xlabel("range of the means, points;\nbold: $q$ ($p$ corrected for all tests) < .05")
+    ax.grid(visible=False)
     for row, (target, (_, marker, face, _)) in enumerate(_LOOKS.items()):
         rows = moved[moved["target"] == target]
         value, null, q = style.floats(rows, "moved", "null_high", "null_q")
         ax.barh([row] * len(rows), np.nan_to_num(null), 0.7, color=style.NULL, alpha=0.75)
         style.points(ax, value, [row] * len(rows), marker, color=face)
-        clear, text = (q < 0.05).any(), "not defined: too few seeds"
+        clear, text = (q < 0.05).any(), "not defined: under 2 full seeds"
         if np.isfinite(value).any():
             text = f"{value[0]:.0f} points, {words.p_value(q[0]).replace('p', 'q')}"
         style.beside(ax, row, text, 0.99, ha="right", weight="bold" if clear else "normal")
     for points in published["moved"].astype(float):
-        ax.axvline(points, color=style.OTHERS[0], linestyle="--", linewidth=1)
+        ax.axvline(points, **_PUBLISHED)

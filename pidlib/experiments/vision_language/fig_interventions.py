@@ -17,7 +17,7 @@ from pidlib.experiments import Preset, interventions, population, statistics, st
 from pidlib.experiments.extractions import Query, Request, extract_all
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.tables import COMPUTED, ORIGIN, declare, validate
-from pidlib.experiments.words import number
+from pidlib.experiments.words import interval
 from pidlib.extraction import FULL
 
 NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are masked passes
@@ -31,14 +31,15 @@ OUTCOMES = ("noise", *interventions.INTERVENTIONS, "words as noise")
 MEAN = "mean within benchmarks"
 LABELS = {"synergy": "synergy $S$", "unique_vision": "unique to vision $U_v$"}
 LABELS |= {"unique_language": r"unique to language $U_\ell$", "redundancy": "redundancy $R$"}
-LABELS |= {"co_information": "$R - S$", "divergence": "change of answers, KL"}
-LABELS |= {"moved_language": "moved by reconciliation", "accuracy": "accuracy"}
-LABELS |= {"accuracy_language": "accuracy without picture"}
-LABELS |= {"masked_drop": "accuracy lost to noise", "perceptual_score": "perceptual score"}
-TITLES = {"noise": "picture noise", "blank": "picture blank", "patches": "patches shuffled"}
-TITLES |= {"resampled": "picture of another", "question": "question of another"}
+LABELS |= {"co_information": "$R - S$", "divergence": "KL divergence by the picture"}
+LABELS |= {"moved_language": "question alone, shift to one $P(Y)$", "accuracy": "accuracy"}
+LABELS |= {"accuracy_language": "accuracy without picture", "masked_drop": "accuracy lost to noise"}
+LABELS |= {"perceptual_score": "perceptual score: relative loss"}
+TITLES = {"noise": "noise as picture", "blank": "blank picture", "patches": "patches shuffled"}
+TITLES |= {"resampled": "another question's picture", "question": "question of another"}
 TITLES |= {"words": "words shuffled", "words as noise": "words noise"}
-_SHOWN = "noise", "blank", "resampled", "patches"
+_SHOWN = "noise", "blank", "resampled"
+_ACCURACY = {"linestyle": "--", "linewidth": 0.8, "color": style.OTHERS[0]}
 COLUMNS = declare(
     f"experiment kind {ORIGIN} quantity intervention value ci_low ci_high null_low null_high",
     f"reliability n_benchmarks n_samples n_models seed {COMPUTED}",
@@ -164,24 +165,24 @@ def figure(table: pd.DataFrame) -> style.Figure:
     costs = table[table["kind"] == "drop"].groupby("intervention")["value"].mean()
     means = table[(table["kind"] == "correlation") & (table["benchmark"] == MEAN)]
     quantities = [name for name in LABELS if name in set(means["quantity"])]
-    places = np.arange(len(quantities))
-    result = style.page(3.4)
+    places, result = np.arange(len(quantities)), style.page(3.4)
+    colors = [style.COLORS.get(quantity, style.INK) for quantity in quantities]
     axes = result.subplots(1, len(_SHOWN), sharey=True)
     for ax, outcome in zip(axes, _SHOWN, strict=True):
         cells = means[means["intervention"] == outcome].set_index("quantity").reindex(quantities)
-        colors = [style.COLORS.get(quantity, style.INK) for quantity in quantities]
-        style.forest(ax, places, cells, 0.6, s=14, color=colors)
-        for place, value in enumerate(style.floats(cells["value"])):
-            text = "the loss itself" if np.isnan(value) and outcome == "noise" else number(value)
-            ax.text(1.9, place, text, fontsize=7, ha="right", va="center")
+        style.forest(ax, places, cells, 0.6, s=9, color=colors)
+        for place, row in enumerate(style.floats(cells, "value", "ci_low", "ci_high").T):
+            itself = np.isnan(row[0]) and outcome == "noise"
+            style.beside(ax, place, "the loss itself" if itself else interval(*row))
+        ax.axvline(cells["value"].get("accuracy", np.nan), **_ACCURACY)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.axhline(4.5, color=style.FAINT, linewidth=0.5)  # below the atoms and R - S
         ax.set_title(f"{TITLES[outcome]}\ncosts {100 * costs[outcome]:.0f} points of accuracy")
-        ax.set(xlim=(-1.1, 1.95), xticks=[-1, 0, 1])
-    axes[0].set_yticks(places, [LABELS[name] for name in quantities])
-    axes[0].invert_yaxis()
-    words = "Spearman's $\\rho$ with the accuracy lost, mean within benchmarks"
+        ax.set(xlim=(-1.05, 1.05), xticks=[-1, 0, 1])
+    style.name_rows(axes[0], [LABELS[name] for name in quantities])
+    words = "Spearman's $\\rho$ with the accuracy lost, over models; mean of the benchmarks"
     result.supxlabel(words, fontsize="medium")
-    null, line = "null: models permuted", style.line_handle("95 % interval over families")
-    style.legend(result, 2, style.null_handle(null), line)
+    lines = [style.line_handle(r"$\rho$ of plain accuracy", **_ACCURACY)]
+    lines.append(style.line_handle("95 % interval over families"))
+    style.legend(result, 3, *lines, style.null_handle("null: models permuted, two-sided 95 %"))
     return result

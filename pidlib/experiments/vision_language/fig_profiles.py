@@ -23,8 +23,12 @@ from pidlib.profiles.modes import diagnose
 EXPERIMENT = "vision_language"
 # The order of the panels.
 KINDS = ("synergy-driven", "prior-driven", "picture-driven", "redundant", "kind not known")
-_BARS = dict(zip(MODES, ((-0.28, 1.0), (0, 0.6), (0.28, 0.3)), strict=True))  # place, opacity
-_SHOWN = 6
+_BARS = dict(zip(MODES, (-0.29, 0, 0.29), strict=True))
+_WORDS = (
+    "Other modality: m masked by noise, r resampled, o left out by regression (observational).\n"
+)
+_WORDS += "† Do not read: over half of a model's answers to the picture alone name no candidate."
+_SHOWN, _IDEAL = 6, {"fill": False, "linewidth": 1, "edgecolor": style.INK, "zorder": 3}
 _PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
 _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
 
@@ -73,35 +77,38 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     kinds = kinds.astype(object).fillna(KINDS[-1])
     ranks = zip(kinds.groupby(kinds).cumcount(), kinds.map(KINDS.index), kinds.index, strict=True)
     chosen = [name for *_, name in sorted(ranks)][:_SHOWN]
-    result, panels = style.panels(chosen, 1.45, 0.6, sharey=True)
+    result, panels = style.panels(chosen, 1.75, 0.5, sharey=True)
     table = table.assign(bits=style.best(table), ideal=_ideal(table))
+    silent = diagnostics.groupby("benchmark")["fallback_vision"].max() > 0.5
     atoms, x = list(style.VISION_LANGUAGE), np.arange(4)
     for benchmark, ax in panels.items():
         style.show_least_bits(ax)
-        ax.set_title(f"{style.benchmark_name(benchmark)} ({kinds[benchmark]})")
-        ax.set_xticks(x, [style.SYMBOLS[atom] for atom in atoms])
         ax.tick_params(axis="x", length=0)
         ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
         style.mark_silent(ax, diagnostics[diagnostics["benchmark"] == benchmark])
-        for mode, (offset, opacity) in _BARS.items():
+        off, letters = [], {}
+        for mode, offset in _BARS.items():
             rows = table[(table["benchmark"] == benchmark) & (table["unimodal"] == mode)]
             cells = rows.groupby("atom")[["bits", "null_mean", "ideal"]]
             mean, low, high = (cells.agg(how).reindex(atoms) for how in ("mean", "min", "max"))
+            letter = mode[0] + "†" * bool(mode == "masked" and silent[benchmark])
             for place, atom in enumerate(atoms):
-                style.bars(ax, [place + offset], [mean["bits"][atom]], atom, 0.25, alpha=opacity)
+                style.bars(ax, [place + offset], [mean["bits"][atom]], atom, 0.24)
+                letters[place + offset] = f"{letter}\n{' ' if offset else style.SYMBOLS[atom]}"
             if mode == "masked":
-                style.null_band(ax, x + offset, mean["null_mean"], 0.25)
+                style.null_band(ax, x + offset, mean["null_mean"], 0.24)
             style.interval(ax, x + offset, low["bits"], high["bits"])
-            places = x + offset - 0.13, x + offset + 0.13
-            ax.hlines(mean["ideal"], *places, color=style.INK, linewidth=1.6, zorder=4)
-    off = (table["bits"] - table["ideal"]).abs().groupby(table["unimodal"]).mean().dropna()
+            ax.bar(x + offset, mean["ideal"].where(mean["ideal"] > 0.005), 0.27, **_IDEAL)
+            away = (rows["bits"] - rows["ideal"]).abs().mean()
+            off += [f"{letter} {number(away)}"] if away >= 0 else []  # else unknown
+        ax.set_xticks([*letters], letters.values(), fontsize=7)
+        words = "bits off the ideal: " + ", ".join(off) if off else "ideal unknown"
+        ax.set_title(f"{style.benchmark_name(benchmark)} ({kinds[benchmark]})\n{words}")
     handles = style.atom_handles()
-    for mode, (_, opacity) in _BARS.items():
-        words = f", {number(off[mode])} bits off the ideal" if mode in off else ""
-        handles.append(style.swatch(mode + words, facecolor=style.INK, alpha=opacity))
-    handles.append(style.null_handle("null of masked: answers permuted"))
-    lines = style.line_handle("ideal answerer", 1.6), style.line_handle("range of models", 0.8)
-    style.legend(result, 4, *handles, *lines)
+    handles.append(style.swatch("ideal answerer, if not 0", **_IDEAL))
+    handles.append(style.line_handle("lowest to highest model", 0.8))
+    style.legend(result, 4, *handles, style.null_handle("null of m, mean: answers permuted"))
+    result.supxlabel(_WORDS, fontsize="medium")
     return result
 
 

@@ -29,7 +29,8 @@ States = tuple[Sources, Sources] | None  # of the samples for codebooks, and to 
 # Sources and targets, in the order of the figure.
 _PATH = [(sources, "decision") for sources in ("samples", "states", "probe", "codes")]
 _PATH += [("codes", "state"), ("states", "state")]
-_NAMES = {"states": "drawn states", "probe": "linear probe"}
+_NAMES = {"states": "true states", "probe": "states by linear probe"}
+_FALL = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.5, "zorder": 1.2}
 _SHARES = ["value", "ci_low", "ci_high", "null_mean"]
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
 
@@ -110,14 +111,14 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy as a share of the target's entropy by step, where it falls the most."""
-    figure, panels = style.page(2.7), _falls(table)[:3]
+    figure, panels = style.page(3.3), _falls(table)[:3]
     _draw(figure, figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels)
     return figure
 
 
 def column(table: pd.DataFrame) -> style.Figure:
     """The two benchmarks whose synergy falls the most."""
-    figure, panels = style.column(4.1), _falls(table)[:2]
+    figure, panels = style.column(5.8), _falls(table)[:2]
     _draw(figure, figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0], panels)
     return figure
 
@@ -130,8 +131,8 @@ def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         decided = sources == "samples"
         named = rows.groupby("unimodal" if decided else "n_codes", dropna=False, sort=not decided)
         for key, step in named:
-            source = f"{key} codes" if sources == "codes" else _NAMES.get(sources)
-            end = "answer" if target == "decision" else f"state, {key} codes"
+            source = f"{key} codes of embeddings" if sources == "codes" else _NAMES.get(sources)
+            end = "answer" if target == "decision" else f"{key} codes of last state"
             ladder[f"decisions, {key}" if decided else f"{source} → {end}"] = step
     return ladder
 
@@ -153,28 +154,32 @@ def _falls(table: pd.DataFrame) -> list[pd.DataFrame]:
         total = {k: part["value"].sum() / part["model"].nunique() for k, part in parts.items()}
         panel = pd.DataFrame(synergy).T.assign(total=total, null_low=0.0)
         panel.index.name = style.benchmark_name(name)
+        panel["fall"] = panel["value"].mask(panel.index.str.startswith("decisions")).diff()
         panels.append(panel.rename(columns={"null_mean": "null_high"}))
-    return sorted(panels, key=lambda panel: panel["value"].diff().min())
+    return sorted(panels, key=lambda panel: panel["fall"].min())
 
 
 def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -> None:
     labels = max((list(panel.index) for panel in panels), key=len)
     y = np.arange(len(labels))
     for ax, known in zip(axes, panels, strict=True):
-        panel, fall = known.reindex(labels), known["value"].diff().idxmin()
-        step = {"color": style.COLORS["synergy"], "alpha": 0.6, "baseline": None}
-        ax.stairs(panel["value"], np.arange(len(y) + 1) - 0.5, orientation="horizontal", **step)
-        style.forest(ax, y, panel, 0.7, color=style.COLORS["synergy"], edgecolors=style.INK, s=18)
-        style.points(ax, panel["total"], y, "|", markersize=7, markeredgewidth=1)
+        panel = known.reindex(labels)
+        if known["fall"].notna().any():
+            end = labels.index(known["fall"].idxmin())
+            ax.plot(panel["value"].iloc[end - 1 : end + 1], [end - 1, end], **_FALL)
+        style.forest(ax, y, panel, 0.7, color=style.COLORS["synergy"], edgecolors=style.INK, s=11)
+        ax.vlines(panel["null_high"], y - 0.35, y + 0.35, color=style.FAINT, linewidth=0.8)
+        style.points(ax, panel["total"], y, "|", markersize=12, markeredgewidth=1, zorder=1.5)
         for label, row in known.iterrows():
-            weight = "bold" if label == fall else "normal"
-            text, look = words.interval(*row[_SHARES[:3]]), {"va": "center", "fontsize": 7}
-            ax.text(1.1, labels.index(label), text, weight=weight, **look)
-        ax.set(title=known.index.name, xlim=(-0.06, 1.06))
-        style.name_rows(ax, labels)
+            style.beside(ax, labels.index(label), words.interval(*row[_SHARES[:3]]))
+        ax.set(title=known.index.name, xlim=(-0.06, 1.06), ylim=(len(y) - 0.5, -0.5))
+        names = [label.replace(" → ", "\n→ ") for label in labels]
+        ax.set_yticks(y, names, linespacing=0.85, fontsize=7)
         ax.grid(axis="x")
-    label = "share of $H(Y)$ that is synergy $S$; bold: largest fall"
-    figure.supxlabel(label, fontsize="medium")
-    total = style.handle("all four atoms", marker="|", markersize=7, color=style.INK)
-    null = style.null_handle("null of $S$")
-    style.legend(figure, 3, *style.atom_points(["synergy"]), total, null)
+    figure.supxlabel("share of the target's entropy, mean over minis", fontsize="medium")
+    total = style.handle("all four atoms", marker="|", markersize=10, color=style.INK)
+    null = style.null_handle("null of $S$, mean (decisions: none)")
+    fall = style.line_handle("largest fall after decisions", **_FALL)
+    line = style.line_handle("mean ends of minis' 95 % intervals")
+    parts = *style.atom_points(["synergy"]), total, fall, line, null
+    style.legend(figure, 1 if len(axes) < 3 else 3, *parts)

@@ -20,7 +20,7 @@ from pidlib.experiments.population import DECIMALS, OUTCOMES, benchmark_groups, 
 from pidlib.experiments.statistics import MIN_RELIABILITY, percentile_interval
 from pidlib.experiments.tables import booktabs, declare, heading, published, validate
 from pidlib.experiments.vision_language import variants
-from pidlib.experiments.words import interval
+from pidlib.experiments.words import interval, p_value
 from pidlib.training.recipes import DEEP, RECIPES
 
 GIVEN = "delta_vision given accuracy"
@@ -182,7 +182,7 @@ def _published() -> pd.DataFrame:
     return table.assign(ci_low=np.tanh(low), ci_high=np.tanh(high))
 
 
-_PUBLISHED = "published, synergy-driven benchmarks"
+_PUBLISHED = "published range: other models, other benchmarks"
 _TITLES = {"synergy": "synergy $S$", "co_information": "redundancy minus synergy, $R-S$"}
 _TITLES |= {"unique_language": r"unique to language, $U_\ell$"}
 
@@ -192,37 +192,39 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     table, correlations = tables["table1_sensitivity_models"], tables["table1_sensitivity"]
     names = list(table["benchmark"].unique())
     names = [name for name in names if benchmark_kind(name) == "synergy-driven"] or names
-    result = style.page(4.7)
-    above, below = result.subfigures(2, 1, height_ratios=(1, 1.3))
+    result = style.page(5.2)
+    above, below = result.subfigures(2, 1, height_ratios=(1, 1.6))
     axes = above.subplots(1, len(names[:3]), sharey=True, squeeze=False)[0]
     purple = style.COLORS["synergy"]
     for ax, benchmark in zip(axes, names, strict=False):
         rows = table[table["benchmark"] == benchmark]
-        names = "synergy_bits", "delta_vision", "delta_low", "delta_high"
-        x, y, low, high = style.floats(rows, *names)
+        x, y = style.floats(rows, "synergy_bits", "delta_vision")
+        low, high = style.floats(rows, "delta_low", "delta_high")
         style.interval(ax, x, low, high, color=style.FAINT, linewidth=0.6, zorder=1)
         hollow = style.floats(rows["fallback_vision"]) > population.MAX_FALLBACK
         color = np.where(hollow, "white", purple)
         ax.scatter(x, y, 14, color, edgecolors=style.INK, linewidths=0.6, zorder=3)
         cells = correlations.set_index(["benchmark", "quantity", "outcome"])
         rho = cells.loc[(benchmark, "synergy", "delta_vision")]
-        rho = rho[["rho", "family_low", "family_high"]]
-        ax.set_title(f"{style.benchmark_name(benchmark)}\n$\\rho$ = {interval(*rho)}")
-        ax.set_xlabel("synergy $S$ (bits)")
+        text = interval(*rho[["rho", "family_low", "family_high"]])
+        title = f"{style.benchmark_name(benchmark)}\n$\\rho$ = {text}, {p_value(rho['p_value'])}"
+        ax.set(title=title, xlabel="synergy $S$ (bits)")
     axes[0].set_ylabel("accuracy lost\nwithout the picture")
     variants.draw(below, tables["table1_sensitivity_variants"], correlations, _TITLES)
-    names = "a model", "over half of its answers to the picture alone name no candidate"
-    handles = style.marker_handles(zip(names, "oo", (purple, "white"), strict=True))
-    style.legend(result, 3, *handles, style.null_handle(_PUBLISHED))
+    names = "a model", "a model that, given the picture alone, rarely names a candidate"
+    looks = zip(names, "oo", (purple, "white"), strict=True)
+    line = style.line_handle("95 % interval, of $\\rho$ over families; $p$: models permuted", 0.8)
+    style.legend(result, 2, *style.marker_handles(looks), line, style.null_handle(_PUBLISHED))
     return result
 
 
 def column(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """The correlations of S and R - S with the accuracy lost, by procedure."""
     titles = {name: _SYMBOLS[name] for name in ("synergy", "co_information")}
-    result, name = style.column(2.6), "table1_sensitivity"
+    result, name = style.column(3.4), "table1_sensitivity"
     variants.draw(result, tables[f"{name}_variants"], tables[name], titles)
-    style.legend(result, 1, style.null_handle(_PUBLISHED), loc="outside upper right")
+    line = style.line_handle("95 % interval over families", 0.8)
+    style.legend(result, 1, line, style.null_handle(_PUBLISHED))
     return result
 
 

@@ -32,20 +32,16 @@ from pidlib.experiments.statistics import (
     percentile_interval,
     standardized_ranks,
 )
-from pidlib.experiments.words import number
+from pidlib.experiments.words import interval
 from pidlib.extraction import FULL, SOURCES, Extraction
 from pidlib.extraction.store import Shard, open_store
 
 AS_PUBLISHED, AS_ANSWERED = "BATCH, 8 epochs", "as answered"
 ONE_DRAW, PROJECTED = "projected, one draw", "projected"
 PROCEDURES = (AS_PUBLISHED, AS_ANSWERED, ONE_DRAW, PROJECTED, *MODES)
-WORDS = {  # of procedures, in figures
-    AS_PUBLISHED: "noise, networks (published)",
-    AS_ANSWERED: "noise, no networks",
-    ONE_DRAW: "noise, reconciled",
-    PROJECTED: "noise averaged, reconciled",
-    "masked": "masked (default)",
-}
+WORDS = {AS_PUBLISHED: "published code: networks,\nhardly trained on few data"}  # in figures
+WORDS |= {AS_ANSWERED: "one draw of noise,\nno common $P(Y)$", "masked": "masked, our default"}
+WORDS |= {ONE_DRAW: "one draw of noise,\ncommon $P(Y)$", PROJECTED: "mean of draws,\ncommon $P(Y)$"}
 DEFINITIONS = ("broja", *OF_PAIRS)
 ANY = "any"  # definition of a quantity that is the same by all
 BATCH_SIZE, N_BATCHES = 256, 50  # as published
@@ -285,7 +281,7 @@ def draw(
     known = correlations[correlations["grade"].notna() & (correlations["kind"] == "synergy-driven")]
     known = known[known["outcome"] == "delta_vision"].groupby("quantity")["rho"].agg(["min", "max"])
     procedures = list(table["procedure"].unique())
-    axes = figure.subplots(1, len(titles), sharey=True)
+    axes, wide = figure.subplots(1, len(titles), sharey=True), len(titles) > 2
     for ax, (quantity, title) in zip(axes, titles.items(), strict=True):
         rows = table[table["quantity"] == quantity].drop_duplicates("procedure")
         if quantity in known.index:
@@ -294,9 +290,11 @@ def draw(
         look = ("o", style.COLORS.get(quantity, style.INK), 0)
         draw_rows(ax, rows, "rho", procedures, dict.fromkeys(rows["definition"], look))
         for row in rows.dropna(subset="rho").itertuples():
-            place = 1.75, procedures.index(row.procedure)
-            ax.text(*place, number(row.rho), ha="right", va="center", fontsize=7)
-        ax.set(title=title, xlim=(-1.05, 1.8), xticks=[-1, 0, 1])
-    axes[0].set_yticks(range(len(procedures)), [WORDS.get(name, name) for name in procedures])
-    words = f"rank correlation $\\rho$ with the accuracy lost,\n{group}, intervals over families"
+            text = interval(row.rho, row.family_low, row.family_high).split()
+            style.beside(ax, procedures.index(row.procedure), " ".join(text[: 3 if wide else 1]))
+        ax.set(title=title, xlim=(-1.05, 1.05), xticks=[-1, 0, 1])
+    names = [WORDS.get(name, name) for name in procedures]
+    axes[0].set_yticks(range(len(procedures)), names, linespacing=0.9)
+    space = " " if wide else "\n"
+    words = f"rank correlation $\\rho$ with the accuracy lost,{space}{group} benchmarks"
     figure.supxlabel(words, fontsize="medium")

@@ -102,7 +102,7 @@ def test_the_figure_has_the_steps_in_order():
     table = validate(table, COLUMNS)
     labels = list(fig_two_levels.by_step(table))
     assert set(labels[:3]) == {f"decisions, {mode}" for mode in MODES}
-    assert len(labels) == 11 and labels[3] == "drawn states → answer"
+    assert len(labels) == 11 and labels[3] == "true states → answer"
     (ax,) = fig_two_levels.column(table[table["benchmark"] == table["benchmark"].iloc[0]]).axes
-    shown = [text.get_text() for text in ax.get_yticklabels()]
+    shown = [text.get_text().replace("\n", " ") for text in ax.get_yticklabels()]
     assert shown == [label for label in labels if "10 codes" not in label]

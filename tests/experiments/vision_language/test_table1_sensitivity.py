@@ -17,7 +17,7 @@ from pidlib.experiments.vision_language.table1_sensitivity import (
     correlations,
     latex,
 )
-from pidlib.experiments.words import number
+from pidlib.experiments.words import interval
 
 
 @pytest.fixture(scope="module")
@@ -171,8 +171,9 @@ def test_variants_are_drawn_below_the_models_with_the_published_range(table):
     figure = styled_figure(table1_sensitivity, named | {"table1_sensitivity_variants": made})
     assert count_labels(figure) > 20
     synergy = made.query("benchmark == 'mean of synergy-driven' and quantity == 'synergy'")
-    rho = synergy.query("outcome == 'delta_vision'").drop_duplicates("procedure")["rho"]
+    rho = synergy.query("outcome == 'delta_vision'").drop_duplicates("procedure")
+    rho = rho[["rho", "family_low", "family_high"]].to_numpy(float)
     texts = [text.get_text() for text in figure.subfigs[1].axes[0].texts]
-    assert texts == list(map(number, rho))
+    assert texts == [interval(*row) for row in rho]
     titles = [ax.get_title(loc="left") for ax in figure.subfigs[0].axes]
     assert len(titles) == 2 and all("$\\rho$ = " in title for title in titles)
