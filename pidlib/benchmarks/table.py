@@ -151,7 +151,7 @@ def _rows(
     folder = Path(folder or (Path(table).parent if is_file else ".")).absolute()
     if isinstance(candidates, str):
         columns["candidates"], candidates = candidates, None
-    names, cells = _cells(name, table, columns)
+    names, cells = _cells(name, table, columns, folder)
     faults, rows = [], []
     repeated = Counter(cell.get("id") for cell in cells)
     has_media = any(column in names for column in MEDIA)
@@ -178,7 +178,7 @@ def _rows(
 
 
 def _cells(
-    name: str, table: "Table", columns: Mapping[str, str]
+    name: str, table: "Table", columns: Mapping[str, str], folder: Path
 ) -> tuple[dict[str, str], list[dict[str, Any]]]:
     """Return the names of `COLUMNS` in the table, and the cells of each row that are not empty."""
     frame = _frame(table)
@@ -197,8 +197,7 @@ def _cells(
             f"no column 'picture', but {column!r} has files of pictures; rename it in the file or,"
             f" in Python, give load_table(..., picture={column!r})"
             for column in frame
-            if column not in names.values()
-            and str(frame[column].iloc[0]).lower().endswith(PICTURES)
+            if column not in names.values() and _holds_pictures(frame[column], folder)
         ]
     if faults:
         raise ValueError(f"{name}: {'; '.join(faults)}")
@@ -207,6 +206,14 @@ def _cells(
     kept = ({c: cell for c, cell in record.items() if not _is_empty(cell)} for record in records)
     plain = {*REQUIRED, *TEXTS}
     return names, [{c: _text(x) if c in plain else x for c, x in row.items()} for row in kept]
+
+
+def _holds_pictures(column: "pd.Series", folder: Path) -> bool:
+    """Whether the first cell that is not empty is a picture, or the file of one."""
+    cell = next((cell for cell in column if not _is_empty(cell)), None)
+    if isinstance(cell, str):
+        return cell.lower().endswith(PICTURES) and (folder / cell).is_file()
+    return isinstance(cell, bytes | Image.Image) or isinstance(cell, dict) and "bytes" in cell
 
 
 def _frame(table: "Table") -> "pd.DataFrame":

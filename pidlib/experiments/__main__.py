@@ -48,6 +48,7 @@ def main() -> int | None:
     command += ["--models", chosen.models] * bool(chosen.models)
     models = tuple(filter(None, chosen.models.split(",")))
     if chosen.command == "sbatch" or chosen.dry_run:
+        ahead.queries(preset, models, strict=False)  # unknown models stop here
         try:
             ahead.queries(preset, models)
         except ValueError as error:  # as extract will

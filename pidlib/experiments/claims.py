@@ -180,7 +180,7 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
 def of(preset: Preset, module: ModuleType) -> "Styler":
     """The claims that the tables of a notebook test, each with its cells, for display.
 
-    For an experiment of other models the verdicts on minis are shown too, as committed.
+    For an experiment of other models the verdicts on minis are shown too, as in their tables.
     """
     table, every = measure(preset, notebook_name(module)), published("claims")["statement"]
     minis = measure(load_preset("offline"), notebook_name(module)) if preset.experiment else table

@@ -69,6 +69,13 @@ def _distinct(values: tuple, label: Callable[[Any], Any]) -> tuple:
     return values
 
 
+def _with(needed: str, given: tuple) -> tuple:
+    """The values, if the one that the others are compared with is among them."""
+    if needed not in given:
+        raise ValueError(f"{', '.join(given)}: add {needed}, which the others are compared with")
+    return given
+
+
 def _list_of(item: Any, label: Callable[[Any], Any] = lambda value: value) -> Any:
     """A list that is not empty, has distinct labels, and may be a comma-separated string."""
     split, distinct = pydantic.BeforeValidator(_split), partial(_distinct, label=label)
@@ -80,6 +87,7 @@ Models = _list_of(Annotated[str, Field(min_length=1)], _label)
 Sizes = _list_of(PositiveInt)
 Modes = _list_of(Literal[MODES])
 Conditions = _list_of(Literal[tuple("ABCDEFGH")])  # of pidlib.reweighting
+Conditions = Annotated[Conditions, AfterValidator(lambda given: _with("B", given))]
 Benchmark = Annotated[str, AfterValidator(lambda name: benchmarks.canonical(name) and name)]
 Benchmarks = _list_of(Benchmark, benchmarks.canonical)
 Tables = _list_of(Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*){2}$")])

@@ -158,7 +158,8 @@ def profile(
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always")
                 measured[mode] = measure_mode(extraction, mode, **options)
-            notes += dict.fromkeys(f"{mode}: {entry.message}" for entry in caught)
+            own = (str(entry.message) for entry in caught if entry.category is UserWarning)
+            notes += dict.fromkeys(f"{mode}: {text}" for text in own)
     rows = pd.concat([part.rows for part in measured.values()], ignore_index=True)
     revision = revision or fingerprint(samples=[extraction.questions, extraction.media])
     benchmark = ", ".join(dict.fromkeys(sample.benchmark for sample in samples))

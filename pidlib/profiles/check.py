@@ -53,7 +53,7 @@ def check(
         "weights": f"{model.num_parameters():,} parameters, {model.dtype}, on {devices}",
         "proved": f"{exact}; {alone}; pictures are read {once}; {lens}",
         "prompt": f"{inputs!r}, and the {'clip' if first.video is not None else 'picture'}",
-        "words": " ".join(unknown_words(loaded, samples)) or "all in the vocabulary",
+        "words": " ".join(unknown_words(loaded, samples)) or "none unknown",
         "thinking": "switched off where the template allows it" if thinks else "none",
         "candidates": ", ".join(f"{name}: {' '.join(own)}" for name, own in spelled),
         "answers": f"fallback {undecided.mean():.2f} at tau = {tau:g}; likeliest tokens: {words}",
@@ -63,10 +63,15 @@ def check(
 
 def unknown_words(loaded: LoadedModel, samples: Sequence[Sample]) -> list[str]:
     """A note of the words of questions that the tokenizer does not know, if there are any."""
-    encode, unknown = loaded.processor.tokenizer, loaded.processor.tokenizer.unk_token_id
+    tokenizer = loaded.processor.tokenizer
     words = dict.fromkeys(word for sample in samples for word in sample.text.split())
-    words = [repr(word) for word in words if unknown in encode(word)["input_ids"]]
-    return [f"words that the model does not know: {', '.join(words[:5])}"] if words else []
+    words = [
+        repr(word)
+        for word in words
+        if tokenizer.unk_token_id in tokenizer.encode(word, add_special_tokens=False)
+    ]
+    more = f" and {len(words) - 5} more" * (len(words) > 5)
+    return [f"words that the model does not know: {', '.join(words[:5])}{more}"] if words else []
 
 
 def likeliest_tokens(reader: Reader, samples: Sequence[Sample]) -> str:

@@ -201,7 +201,7 @@ def report(
             readable &= ~rows["unimodal"].isin(modes)
             notes.append(f"{', '.join(modes)}: do not read; {where}: {value:.2f} {meaning}")
         elif key == "fallback" and value > SOME_FALLBACK:
-            notes.append(f"both modalities: {value:.2f} {meaning}; atoms describe the others")
+            notes.append(f"both modalities: {value:.2f} {meaning}, which lowers all atoms")
     rows = rows.assign(n_samples=rows.get("n_samples", len(sample_ids)))
     if (count := rows["n_samples"].min()) < MIN_SAMPLES:
         notes.append(f"{count} samples: estimates are biased; give {MIN_SAMPLES} or more")
@@ -226,7 +226,8 @@ def report(
         warnings.warn(f"{notes[0]}{more}", stacklevel=3)
     rows = rows.assign(readable=readable, **columns)
     rows["given"] = rows.get("given", pd.NA)
-    unseen = unseen_bits(decisions.n_samples, decisions.joint.shape[1]) if decisions else 0.0
+    answers = extraction.candidates if extraction else decisions.joint[0] if decisions else ()
+    unseen = unseen_bits(len(sample_ids) or decisions.n_samples, len(answers))
     return Profile(rows, diagnostics, tuple(notes), sample_ids, halves, extraction, unseen)
 
 

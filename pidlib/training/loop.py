@@ -47,8 +47,9 @@ def answer_loss(
 ) -> Tensor:
     """Return the mean over samples of weight times cross-entropy, averaged over an answer's tokens.
 
-    ``tokens`` holds those of each answer. Raises a ValueError for answers of several tokens if the
-    model reads more per token than ids and mask, which would have to be continued.
+    ``tokens`` holds those of each candidate; the average makes long answers weigh as much as short
+    ones. Raises a ValueError for several tokens if the model reads more of each token than its id
+    and mask, which would have to be continued.
     """
     inputs = encode(tuned, samples).to(tuned.model.dtype).to(tuned.device)
     width, answers = max(map(len, tokens.values())), [tokens[each.answer] for each in samples]
@@ -57,9 +58,10 @@ def answer_loss(
     asked = targets >= 0
     if width > 1:
         shape, known = inputs["input_ids"].shape, {"input_ids", "attention_mask"}
-        if others := {name for name in inputs if inputs[name].shape[:2] == shape} - known:
-            text = f"answers of {width} tokens: {tuned.name} also reads {', '.join(others)} of each"
-            raise ValueError(f"{text} token; letter or rename the candidates")
+        if others := {k for k, v in inputs.items() if getattr(v, "shape", ())[:2] == shape} - known:
+            text = f"{', '.join(tokens)} have up to {width} tokens and share the first, and"
+            text += f" {tuned.name} reads {', '.join(others)} of each token"
+            raise ValueError(f"{text}; letter or rename the candidates")
         following = {"input_ids": targets[:, :-1].clamp(min=0), "attention_mask": asked[:, 1:]}
         for name, values in following.items():
             inputs[name] = torch.cat([inputs[name], values.to(inputs[name])], 1)

@@ -255,9 +255,14 @@ def test_a_column_of_pictures_with_another_name_is_named(folder):
     rows = [{**row, "image": row["picture"]} for row in ROWS]
     assert len(load_table(write(folder, rows))) == len(rows)  # there is one of the right name
     rows = [{key: row[key] for key in ("question", "answer", "image")} for row in rows]
+    with_gap = [rows[0] | {"image": None}, *rows[1:]]
+    encoded = [{**row, "image": (folder / row["image"]).read_bytes()} for row in rows]
+    other = [{**row, "image": "page.png"} for row in rows]  # no file: text alone
+    assert load_table(write(folder, other))[0].image is None
     hint = "no column 'picture', but 'image' has files of pictures; .* picture='image'"
-    with pytest.raises(ValueError, match=hint):
-        load_table(write(folder, rows))
+    for table in (write(folder, rows), write(folder, with_gap), encoded):
+        with pytest.raises(ValueError, match=hint):
+            load_table(table)
     assert load_table(write(folder, rows), picture="image")[0].image is not None
 
 

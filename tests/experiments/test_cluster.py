@@ -44,14 +44,14 @@ def printed(capsys, monkeypatch, preset, *options, warned=None):
 @pytest.mark.parametrize("gpus", [0, 2])
 def test_the_job_script_is_a_script_of_equal_tasks(capsys, monkeypatch, preset, gpus):
     options = ["--partition", "big", "--time", "1:00", "--gpus-per-task", str(gpus)]
-    options += ["--at-once", "7", "--models", "a,b"]
+    options += ["--at-once", "7", "--models", "llava,paligemma"]
     text = printed(capsys, monkeypatch, preset, "sbatch", "--preset", "smoke", *options)
     assert subprocess.run(["bash", "-n"], input=text, text=True).returncode == 0
     settings = [line.split()[1] for line in text.splitlines() if line.startswith("#SBATCH")]
     assert {"--partition=big", "--time=1:00", "--array=1-7"} <= set(settings)
     assert ("--gpus-per-task=2" in settings) == (gpus == 2)
     *_, command = shlex.split(text, comments=True)[-8:], shlex.split(text, comments=True)
-    words = ["-m", "pidlib.experiments", "extract", "--preset", "smoke", "--models", "a,b"]
+    words = ["-m", "pidlib.experiments", "extract", "--preset", "smoke", "--models", "llava,paligemma"]
     assert command[-7:] == words and (preset.output / "slurm").is_dir()
 
 

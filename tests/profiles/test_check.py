@@ -16,7 +16,7 @@ def test_a_model_is_described():
     assert "read once for all questions" in lines["proved"] and "batch" in lines["proved"]
     assert "what color is it" in lines["prompt"] and "red: red" in lines["candidates"]
     assert lines["thinking"] == "none" and "minutes for 256 samples" in lines["cost"]
-    assert lines["words"] == "all in the vocabulary"
+    assert lines["words"] == "none unknown"
     again = check(loaded("paligemma"), samples(8), n=40)
     assert "minutes for 40 samples" in again["cost"]
     assert "read again for each question" in again["proved"] and "by its row" in again["family"]

@@ -71,7 +71,7 @@ def test_answers_of_several_tokens_are_trained_whole_or_refused():
             logits = BASE.model(**own).logits[0, -place - 1 : -1].log_softmax(-1)
             expected -= weight * logits[range(place), ids].mean().item() / 2
     assert loss == pytest.approx(expected, rel=1e-4)
-    with pytest.raises(ValueError, match="also reads .*letter or rename"):
+    with pytest.raises(ValueError, match="share the first, and .* of each token; letter or rename"):
         answer_loss(loaded("paligemma"), asked, tokens)
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pidlib._common import project_root
 from pidlib.models import load_model
+from pidlib.models.load import adapted_revision, folder_revision
 
 PARTS = project_root() / "build" / "real" / "parts"  # of `pip install --target`
 MODEL = project_root() / "build" / "real" / "fast_vlm"
@@ -177,16 +178,19 @@ def merge(model: Path, adapter: Path, folder: Path) -> None:
 
 def main() -> None:
     """Assemble the model, and merge the adapter that table 3 trains further, unless they exist."""
-    last, merged = "processor_config.json", MODEL.parent / TRAINED
-    if not (MODEL / last).exists():
+    merged, note = MODEL.parent / TRAINED, MODEL.parent / f"{TRAINED}.txt"  # what was merged
+    if not (MODEL / "processor_config.json").exists():
         sys.path.insert(0, str(PARTS))
         language, tokenizer = read_language(PARTS / LANGUAGE)
         tower = vision_tower(read_vision(PARTS / VISION))
         assemble(tower, language, tokenizer, MODEL, PROJECTOR if PROJECTOR.exists() else None)
         sys.stdout.write(f"wrote {MODEL}\n")
-    if (ADAPTERS / TRAINED).exists() and not (merged / last).exists():
-        merge(MODEL, ADAPTERS / TRAINED, merged)
-        sys.stdout.write(f"wrote {merged}\n")
+    if (ADAPTERS / TRAINED).exists():
+        weights = adapted_revision(str(ADAPTERS / TRAINED), folder_revision(MODEL))
+        if not note.exists() or note.read_text() != weights:
+            merge(MODEL, ADAPTERS / TRAINED, merged)
+            note.write_text(weights)
+            sys.stdout.write(f"wrote {merged}\n")
 
 
 if __name__ == "__main__":

@@ -74,18 +74,24 @@ def compare(rows: pd.DataFrame, atoms: Sequence[str]) -> pd.DataFrame:
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Means of models that differ in the number at the end of their name, with 95 % intervals.
 
-    Bits of each atom, and the share of right answers; intervals are of Student's t over seeds.
+    Bits of each atom, and the share of right answers, of three models or more. All answer the same
+    questions: to the error of the mean (Student's t), that of the questions is added.
     """
-    keys = ["model", "benchmark", "unimodal"]
-    rows = table.assign(bits=style.best(table))
-    wide = rows.pivot_table("bits", keys, "atom", sort=False)
-    wide = wide[list(style.VISION_LANGUAGE)].join(rows.groupby(keys)["accuracy"].first())
-    seeds = wide.reset_index().assign(model=lambda rows: rows["model"].str.extract(r"(.+)_\d+$")[0])
-    groups = seeds.groupby(keys, sort=False)
-    n, mean = groups.size(), groups.mean()
-    half = groups.sem().mul(t.ppf(0.975, n - 1), axis=0)
-    ends = zip(mean.stack(), (mean - half).stack(), (mean + half).stack(), strict=True)
-    return pd.Series(map(lambda each: interval(*each), ends), mean.stack().index).unstack()
+    keys = ["model", "benchmark", "unimodal", "atom"]
+    rows = table.assign(bits=style.best(table), half=table["ci_high"] - style.best(table))
+    right = rows.drop_duplicates(keys[:3]).assign(atom="accuracy", bits=rows["accuracy"])
+    right["half"] = 1.96 * (right["bits"] * (1 - right["bits"]) / right["n_samples"]) ** 0.5
+    rows = pd.concat([rows, right])
+    rows["model"] = rows["model"].str.extract(r"(.+)_\d+$")[0]
+    groups = rows.groupby(keys, sort=False)
+    means = groups[["bits", "half"]].mean().astype(float)
+    n, spread = groups.size(), groups["bits"].sem().astype(float)
+    half = np.hypot(t.ppf(0.975, n - 1) * spread, means["half"])[n >= 3]
+    middle = means["bits"][n >= 3]
+    signed = middle.index.get_level_values("atom") == "synergy"
+    low = (middle - half).where(signed, (middle - half).clip(lower=0))
+    texts = map(interval, middle, low, middle + half)
+    return pd.Series(list(texts), middle.index, dtype=object).unstack(sort=False)
 
 
 def summary(table: pd.DataFrame) -> Iterator[str]:

@@ -14,7 +14,8 @@ from pidlib.experiments.reweighting.settings import TrainingSpec
 class Questions(NamedTuple):
     """Samples of three splits, so no two sets share a question or a picture.
 
-    Stamps have two: what is profiled shares pictures with what is evaluated.
+    Stamps have training and test alone: questions to profile and to evaluate are both of the test,
+    with the same pictures and in part the same questions.
     """
 
     train: list[Sample]  # of the seed, the same for all conditions
