@@ -51,7 +51,15 @@ def test_the_job_script_is_a_script_of_equal_tasks(capsys, monkeypatch, preset, 
     assert {"--partition=big", "--time=1:00", "--array=1-7"} <= set(settings)
     assert ("--gpus-per-task=2" in settings) == (gpus == 2)
     *_, command = shlex.split(text, comments=True)[-8:], shlex.split(text, comments=True)
-    words = ["-m", "pidlib.experiments", "extract", "--preset", "smoke", "--models", "llava,paligemma"]
+    words = [
+        "-m",
+        "pidlib.experiments",
+        "extract",
+        "--preset",
+        "smoke",
+        "--models",
+        "llava,paligemma",
+    ]
     assert command[-7:] == words and (preset.output / "slurm").is_dir()
 
 

@@ -306,7 +306,11 @@ def test_limits_of_a_profile_without_warnings():
     ("changes", "message", "modes"),
     [
         ({"fallback": 0.6}, "masked, resampled: do not read; both modalities: 0.60", set()),
-        ({"fallback": 0.5}, "^both modalities: 0.50 of .*, which lowers all atoms$", {"masked", "resampled"}),
+        (
+            {"fallback": 0.5},
+            "^both modalities: 0.50 of .*, which lowers all atoms$",
+            {"masked", "resampled"},
+        ),
         ({"fallback_vision": 0.6}, "^masked: do not read; vision: 0.60", {"resampled"}),
         ({"moved_language": 0.3}, "^masked: do not read; language: 0.30", {"resampled"}),
         ({"n": 63}, "63 samples: estimates are biased", {"masked", "resampled"}),

@@ -94,14 +94,15 @@ def table():
 
 def test_seeds_of_a_model_are_averaged(table):
     values = {"base_0": 0.1, "base_1": 0.2, "base_2": 0.6, "brief": 5.0}
-    rows = pd.concat([table[table["model"] == "brief"].assign(model=name) for name in values])
+    parts = [table[table["model"] == "brief"].assign(model=name) for name in values]
+    rows = pd.concat(parts, ignore_index=True)
     means = rows["model"].map(values)
     rows = rows.assign(corrected_bits=means, accuracy=means / 2, ci_high=means, n_samples=100)
     seeds = table_profiles.over_seeds(rows)
     assert set(seeds.index.get_level_values("model")) == {"base"} and len(seeds) == len(MODES)
     assert set(seeds["synergy"]) == {".30 [−.36, .96]"}  # t of 2 degrees times .153
     assert set(seeds["redundancy"]) == {".30 [.00, .96]"}  # never below zero
-    assert set(seeds["accuracy"]) == {".15 [.00, .49]"}  # and the error of 100 questions
+    assert set(seeds["accuracy"]) == {".15 [.00, .48]"}
     wide = table_profiles.over_seeds(rows.assign(ci_high=means + 1))
     assert set(wide["synergy"]) == {".30 [−.90, 1.50]"}  # the root of .66 and 1, squared
     assert table_profiles.over_seeds(rows[rows["model"] != "base_2"]).empty
