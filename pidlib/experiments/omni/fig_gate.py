@@ -97,9 +97,8 @@ def accuracy_by_named_object(extraction: Extraction) -> dict[str, float]:
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """A column per model, a row per atom with and without need for fusion; the tests."""
     table, note = profiles.met_noise(tables["fig_gate"])
-    claims = tables["fig_gate_claims"].set_index(["model", "statistic"])
     models, held = table.groupby("model", sort=False), {atom: [] for atom in _ATOMS}
-    figure = style.page(5.6)
+    figure, claims = style.page(5.6), tables["fig_gate_claims"].set_index(["model", "statistic"])
     axes = figure.subplots(len(_ATOMS), len(models), sharex=True, sharey=True, squeeze=False)
     for column, (model, own) in zip(axes.T, models, strict=True):
         for ax, (atom, test) in zip(column, _TESTS.items(), strict=True):

@@ -212,10 +212,9 @@ def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> Non
             look = {} if detected else {"color": "white", "edgecolor": color, "linewidth": 1}
             style.bars(ax, [x], [bits], atom, 0.9 * width, **look)
             style.interval(ax, [x], [low], [high])
-            text = number(bits).replace("unknown", "–")
+            text, top = number(bits).replace("unknown", "–"), np.nanmax([0, bits, high])
             look = {"color": style.INK if detected else style.FAINT, "fontsize": 6.5}
-            look |= {"textcoords": "offset points", "ha": "center"}
-            ax.annotate(text, (x, np.nanmax([0, bits, high])), (0, 2), **look)
+            ax.annotate(text, (x, top), (0, 2), textcoords="offset points", ha="center", **look)
     ax.margins(y=0.12)  # room for numbers
     ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
     ax.set_xticks(range(len(pairs)), pairs)

@@ -35,12 +35,9 @@ _WORDS = {  # of the claims, with a place for the bound
     "synergy_slope": "3  after .8, slope of $S$ {} bits per unit of depth",
     "language_slope": "3  after .8, slope of $U_\\ell$ {} bits per unit of depth",
 }
-_LOOKS = {  # of the verdicts
-    "holds": (style.INK, "", "holds: the whole 95 % interval is beyond the bound"),
-    "open": ("white", "", "open: part of it"),
-    "no reading": ("white", "////", "no reading before .2"),
-    "against": (style.OTHERS[0], "", "against: none of it"),
-}
+_LOOKS = {"holds": (style.INK, "holds: the whole 95 % interval is beyond the bound")}
+_LOOKS |= {"open": ("white", "open: part of it"), "no reading": ("white", "no reading before .2")}
+_LOOKS |= {"against": (style.OTHERS[0], "against: none of it")}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -135,19 +132,17 @@ def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
     claims = claims.assign(found=claims["verdict"].mask(unread, "no reading"))
     counts = claims.groupby("statistic")["found"].value_counts().unstack(fill_value=0)
     ax, left, bars = figure.subplots(), np.zeros(len(CLAIMS)), []
-    for verdict, (color, hatch, label) in _LOOKS.items():
+    for verdict, (color, label) in _LOOKS.items():
         n = counts.reindex(index=list(CLAIMS), columns=_LOOKS, fill_value=0)[verdict].to_numpy()
-        look = {"facecolor": color, "hatch": hatch, "edgecolor": style.INK, "linewidth": 0.5}
-        bars.append(ax.barh(range(len(n)), n, 0.74, left, label=label, **look))
+        look = {"facecolor": color, "hatch": "////" * (verdict == "no reading"), "label": label}
+        bars.append(ax.barh(range(len(n)), n, 0.74, left, ec=style.INK, linewidth=0.5, **look))
         box = {"facecolor": color, "linewidth": 0, "pad": 0.6}
         text = {"color": "white" if verdict == "holds" else style.INK, "bbox": box}
         ax.bar_label(bars[-1], [str(k or "") for k in n], label_type="center", fontsize=7, **text)
         left += n
-    claimed = {
-        name: (c.above, c.bound + c.margin * (2 * c.above - 1)) for name, c in CLAIMS.items()
-    }
-    bounds = {name: f"{'<>'[above]} {number(bound)}" for name, (above, bound) in claimed.items()}
-    style.name_rows(ax, [_WORDS[name].format(bound) for name, bound in bounds.items()])
+    bounds = [number(c.bound + c.margin * (2 * c.above - 1)) for c in CLAIMS.values()]
+    labels = (_WORDS[name].format("<>"[claim.above] + " {}") for name, claim in CLAIMS.items())
+    style.name_rows(ax, list(map(str.format, labels, bounds)))
     ax.set(xlim=(0, left.max()), xticks=[])
     ax.tick_params(axis="y", length=0)
     ax.spines[:].set_visible(False)
