@@ -123,9 +123,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     figure.supxlabel(_CLAIMED.format(note), fontsize=7.5)
     dot = {"color": style.COLORS["synergy"], "marker": "o", "markersize": 2.4, "linestyle": "-"}
     handles = [style.handle(words, **dot | look) for words, _, look in _QUESTIONS.values()]
-    handles.append(style.line_handle("where an ideal answerer ends", linewidth=2))
+    handles += [style.line_handle("an ideal answerer", 2), *stages.legend_handles(*profiles.LEGEND)]
     title = "Without need for fusion, $S$ falls late in {} models read; before, "
     title = f"{title}$U_v$ stays the same in {{}}, $U_a$ in {{}}".format(*map(share, held.values()))
-    handles += stages.legend_handles(*profiles.LEGEND)
     style.legend(figure, 2, *handles, title=title, title_fontsize=8.5)
     return figure

@@ -29,7 +29,6 @@ FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
 TRAINED_WITH_NOISE = "a stream is masked by noise, which all minis but plain met in training"
 LEGEND = "null (none for $S$): answers permuted", "95 % interval, bootstrap over clips"
 TRUTH = {"color": style.OTHERS[0], "linewidth": 1.4}
-
 _SHARES = *diagnostics("", "_vision", "_audio", "_text"), *masked_diagnostics("vision", "audio")
 _COUNTS = "n_per_condition n_conditions n_alone"
 COLUMNS = declare("source grade template reference", ATOMS, *_SHARES, _COUNTS)

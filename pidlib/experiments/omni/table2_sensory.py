@@ -70,8 +70,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for name, read in readable.groupby(level=0, sort=False):
         title = f"{style.benchmark_name(name)}\n{share(read)} models can be read"
         panels[title] = measured[measured["benchmark"] == name], ideal(name), minis
-    title = f"{PUBLISHED_SUBSET}\n{len(others)} models, published values only"
-    panels[title] = printed, {}, others
+    panels[f"{PUBLISHED_SUBSET}\n{len(others)} models, published values only"] = printed, {}, others
     figure, axes = style.panels(list(panels), 2, 1, most=4, sharey=True)
     for title, panel in panels.items():
         profiles.draw_atoms(axes[title], *panel)
