@@ -217,9 +217,8 @@ def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> Non
             ax.annotate(text, (x, top), (0, 2), textcoords="offset points", ha="center", **look)
     ax.margins(y=0.12)  # room for numbers
     ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
-    ax.set_xticks(range(len(pairs)), pairs)
+    ax.set(xticks=range(len(pairs)), xticklabels=pairs, xlim=(-0.5, len(pairs) - 0.5))
     ax.tick_params(axis="x", length=0)
-    ax.set_xlim(-0.5, len(pairs) - 0.5)
 
 
 def latex(measured: Mapping[str, pd.DataFrame]) -> str:
