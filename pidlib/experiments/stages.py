@@ -15,7 +15,6 @@ from jaxtyping import Float
 from pidlib.experiments import style
 from pidlib.experiments.statistics import centered_interval
 from pidlib.experiments.tables import COMPUTED, ORIGIN, ROW, declare
-from pidlib.experiments.words import interval
 from pidlib.profiles.modes import Measured, permutation_test
 
 Curves = Mapping[str, Float[np.ndarray, "L *draws"]]  # atoms in bits after all L blocks
@@ -25,7 +24,7 @@ FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stage
 N_NULLS = 3  # permutations of the answers after each block
 MIN_BITS = 0.05  # a share of no more is missing
 
-_NULL = {"color": style.FAINT, "linewidth": 0.8, "linestyle": (0, (1, 1))}
+_NULL = {"color": style.FAINT, "linewidth": 1, "linestyle": (0, (1, 1))}
 _SHADE = "#ececec"
 Claims = Mapping[str, "Claim"]
 CLAIM_COLUMNS = declare(
@@ -117,15 +116,6 @@ def check_claims(claims: Claims, values: Values, draws: Values, blocks: int) -> 
     return table.assign(early_depth=(early + 1) / blocks, late_depth=(middle + 1) / blocks)
 
 
-def write_claims(ax: style.Axes, claims: pd.DataFrame, words: Mapping[str, str]) -> None:
-    """Below a panel of a model: words of each statistic, value with interval, and verdict."""
-    lines, own = [], claims.set_index("statistic")
-    for statistic in filter(own.index.__contains__, words):
-        row, text = own.loc[statistic], words[statistic]
-        lines.append(f"{text} {interval(*row[['value', 'ci_low', 'ci_high']])}: {row['verdict']}")
-    ax.set_xlabel("\n".join(lines), fontsize=6.5, loc="left")
-
-
 def draw_trajectories(
     ax: style.Axes, rows: pd.DataFrame, atoms: Sequence[str] = style.VISION_LANGUAGE, **line: Any
 ) -> None:
@@ -135,7 +125,7 @@ def draw_trajectories(
         look |= {"marker": style.MARKERS[index], "markersize": 2.4, "linewidth": 0.9, **line}
         depth = (own["layer"].to_numpy(float) + 1) / (own["layer"].max() + 1)
         value, low, high, null = style.floats(own, "value_bits", "ci_low", "ci_high", "null_mean")
-        ax.plot(depth, null, zorder=2, **_NULL)
+        ax.plot(depth, null, zorder=2, **_NULL | {"color": look["color"]})
         ax.fill_between(depth, low, high, color=look["color"], alpha=0.18, linewidth=0, zorder=2)
         ax.plot(depth, value, zorder=3, **look)
 
@@ -153,7 +143,7 @@ def draw_stages(ax: style.Axes, rows: pd.DataFrame) -> None:
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
 
 
-def legend_handles(null: str) -> list[style.Artist]:
-    """Legend entries of the null and of the stages."""
-    words = "first and last stage, as published"
-    return [style.handle(null, **_NULL), style.swatch(words, color=_SHADE)]
+def legend_handles(null: str, band: str) -> list[style.Artist]:
+    """Legend entries of the null, of intervals and of the stages."""
+    handles = style.handle(null, **_NULL), style.swatch(band, color="#c8c8c8")
+    return [*handles, style.swatch("first and last stage (Fang et al.)", color=_SHADE)]

@@ -1,8 +1,7 @@
 """Is the question a gate to fusion? Sensory atoms by depth for two questions about the same clip.
 
 Fang et al. report that a paraphrase without need for fusion lowers synergy in the last stage, and
-changes no unimodal trajectory before. Correct answers to both questions imply .5 bits and 0 at the
-output; the claim is no difference before. The bounds are ours.
+changes no unimodal trajectory before. Right answers to both imply .5 bits and 0 at the output.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from pidlib.experiments import ATOMS, Preset, Request, declare, extract_all, sta
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, Curves, Values, stage_blocks
+from pidlib.experiments.words import interval, number, share
 from pidlib.extraction import Extraction
 
 _ACCURACIES = ("accuracy", "accuracy_sounding", "accuracy_silent")
@@ -32,15 +32,15 @@ CLAIMS = {  # differences are without need for fusion minus with it, in bits
 CONSEQUENCES = ("late_synergy",)  # follow from correct answers to both questions
 _PLAIN = {"linestyle": (0, (3, 1.5)), "color": style.INK}
 _QUESTIONS = {  # words, template and look
-    "both": ("color: “which way does the sounding one move?”", "sounding_direction", {}),
-    "vision": ("black: “which way does the red (or blue) one move?”", "direction", _PLAIN),
-}
-_BEFORE = {"vision_parts": r"$|\Delta U_v|$ before", "audio_parts": r"$|\Delta U_a|$ before"}
-_WORDS = {  # of the claims on an atom
-    "synergy": {"later_than_before": "$\\Delta$ late − before:\n"},
-    "unique_vision": _BEFORE,
+    "both": ("color, fusion: “which way does the sounding one move?”", "sounding_direction", {}),
+    "vision": ("black, no fusion: “which way does the red (blue) one move?”", "direction", _PLAIN),
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
+_TESTS = dict(zip(_ATOMS, ("later_than_before", "vision_parts", "audio_parts"), strict=True))
+_CLAIMED = """relative depth of the block{}
+Δ: black − color; late: last stage; before: all earlier blocks
+claimed for $S$: Δ late − Δ before is below −.05; for $U$: mean |Δ| before is below .1
+holds: the whole 95 % interval is; against: it is above; else open (bounds ours)"""
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -95,27 +95,36 @@ def accuracy_by_named_object(extraction: Extraction) -> dict[str, float]:
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """A column per model, rows for S and U_vision with and without need for fusion; the tests."""
-    models, claims = tables["fig_gate"].groupby("model", sort=False), tables["fig_gate_claims"]
-    figure = style.page(4.4)
-    axes = figure.subplots(len(_WORDS), len(models), sharex=True, sharey=True, squeeze=False)
+    """A column per model, a row per atom with and without need for fusion; the tests."""
+    table, note = profiles.met_noise(tables["fig_gate"])
+    models, held = table.groupby("model", sort=False), {atom: [] for atom in _ATOMS}
+    figure, claims = style.page(5.6), tables["fig_gate_claims"].set_index(["model", "statistic"])
+    axes = figure.subplots(len(_ATOMS), len(models), sharex=True, sharey=True, squeeze=False)
     for column, (model, own) in zip(axes.T, models, strict=True):
-        for ax, (atom, words) in zip(column, _WORDS.items(), strict=True):
+        for ax, (atom, test) in zip(column, _TESTS.items(), strict=True):
             stages.draw_stages(ax, own)
+            rows = own[own["atom"] == atom]
             for needs, (_, template, look) in _QUESTIONS.items():
                 look = {"color": style.COLORS[atom]} | look
-                stages.draw_trajectories(ax, own[own["needs"] == needs], [atom], **look)
+                stages.draw_trajectories(ax, rows[rows["needs"] == needs], [atom], **look)
                 ideal = micro_av.sensory_truth(template).atoms[atom]
                 ax.hlines(ideal, 0.97, 1.06, color=look["color"], linewidth=2, zorder=4)
-            stages.write_claims(ax, claims[claims["model"] == model], words)
+            if atom == "synergy" and rows["value_bits"].max() < (least := 2 * stages.MIN_BITS):
+                text = f"not read: $S$ stays below {number(least, 1)} bits"
+            else:
+                value, low, high, verdict = claims.loc[(model, test), "value":"verdict"]
+                held[atom].append(verdict == "holds")
+                text = "Δ late − before" if atom == "synergy" else "|Δ| before"
+                text += f" {interval(value, low, high)}: {verdict}"
+            ax.set_xlabel(text, fontsize=6.5, loc="left")
         column[0].set_title(style.model_name(model).replace(", ", ",\n"))
-    for ax, atom in zip(axes[:, 0], _WORDS, strict=True):
-        ax.set_ylabel(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}, bits")
-    figure.supxlabel("relative depth of the block", fontsize="medium")
+    for ax, atom in zip(axes[:, 0], _ATOMS, strict=True):
+        ax.set_ylabel(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}\nbits")
+    figure.supxlabel(_CLAIMED.format(note), fontsize=7.5)
     dot = {"color": style.COLORS["synergy"], "marker": "o", "markersize": 2.4, "linestyle": "-"}
     handles = [style.handle(words, **dot | look) for words, _, look in _QUESTIONS.values()]
-    tick = {"linestyle": "", "marker": "_", "markersize": 7, "markeredgewidth": 2}
-    handles.append(style.handle("an ideal answerer", color=style.INK, **tick))
-    handles += [*profiles.legend_handles(), style.handle(r"$\Delta$: black − color")]
-    style.legend(figure, 2, *handles, **profiles.training_note(models.groups))
+    handles += [style.line_handle("an ideal answerer", 2), *stages.legend_handles(*profiles.LEGEND)]
+    title = "Without need for fusion, $S$ falls late in {} models read; before, "
+    title = f"{title}$U_v$ stays the same in {{}}, $U_a$ in {{}}".format(*map(share, held.values()))
+    style.legend(figure, 2, *handles, title=title, title_fontsize=8.5)
     return figure

@@ -11,7 +11,7 @@ import pandas as pd
 from pidlib.experiments import ATOMS, Preset, Request, extract_all, stages, style, validate
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, Curves, Values
-from pidlib.experiments.words import number
+from pidlib.experiments.words import interval, number, share
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
 CLAIMS = {
@@ -20,9 +20,9 @@ CLAIMS = {
     "vision_levels_off": Claim(above=True, margin=0.05, early=True),
     "synergy_late": Claim(above=True, bound=0.5),
 }
-_DASHED = (0, (4, 2))
+_DASHED, _LEAST = (0, (4, 2)), 2 * MIN_BITS  # of a curve whose half depth is read
 _ATOMS = ("unique_vision", "synergy")
-_WORDS = {"vision_lead": "lead", "vision_levels_off": "slows"}
+_WORDS = {"holds": "vision first", "open": "order open: $S$ later", "against": "synergy first"}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -76,32 +76,41 @@ def saturation(curves: Curves) -> Values:
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """A panel per model with U_vision, S and their half depths; the tests of the order below."""
-    models, claims = tables["fig_layers"].groupby("model", sort=False), tables["fig_layers_claims"]
-    figure = style.page(3)
+    """A panel per model with U_vision, S, their half depths, and the distance between these."""
+    table, note = profiles.met_noise(tables["fig_layers"])
+    claims = tables["fig_layers_claims"].query("statistic == 'vision_lead'").set_index("model")
+    figure, verdicts, models = style.page(3.1), [], table.groupby("model", sort=False)
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
     for ax, (model, rows) in zip(axes, models, strict=True):
         stages.draw_stages(ax, rows)
         stages.draw_trajectories(ax, rows, _ATOMS)
-        for atom in _ATOMS:
-            line = rows[rows["atom"] == atom].sort_values("layer")
-            values, color = style.floats(line["value_bits"]), style.COLORS[atom]
-            half = half_depth(values)
-            if np.isfinite(half):
-                ax.axvline(half, color=color, linewidth=0.8, linestyle=_DASHED, zorder=1)
-                known = half >= 1 / len(line) and values.max() >= 2 * MIN_BITS
-                look = {"color": color, "markerfacecolor": color if known else "white"}
-                look |= {"transform": ax.get_xaxis_transform(), "clip_on": False}
-                ax.plot([half], [1], marker=7, markersize=6, zorder=5, **look)
-        ax.set_title(style.model_name(model).replace(", ", ",\n"), pad=10)  # above the markers
-        stages.write_claims(ax, claims[claims["model"] == model], _WORDS)
+        curves = rows.pivot(index="layer", columns="atom", values="value_bits").astype(float)
+        halves = half_depth(curves[[*_ATOMS]].to_numpy())
+        if small := [style.SYMBOLS[atom] for atom in _ATOMS if curves[atom].max() < _LEAST]:
+            text = f"not read: {small[0]} stays\nbelow {number(_LEAST, 1)} bits"
+        elif halves.min() < 1 / len(curves):
+            text = "not read: half is reached\nbefore the first reading"
+        else:
+            value, *ends, verdict = claims.loc[model, "value":"verdict"]
+            verdicts.append(verdict == "holds")
+            text = f"{_WORDS[verdict]}\nby {interval(value, *ends)} of the depth"
+            place = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 5}
+            ends = halves[0] + np.array(ends)
+            ax.plot(ends, [1.1] * 2, color=style.FAINT, linewidth=2.5, **place)
+            for half, atom in zip(halves, _ATOMS, strict=True):
+                look = {"color": style.COLORS[atom], "linewidth": 0.8, "linestyle": _DASHED}
+                ax.plot([half] * 2, [1, 0], marker=7, markersize=6, markevery=2, **look | place)
+        name = f"{style.model_name(model)}, {len(curves)} blocks"
+        ax.set_title(name.replace(", ", ",\n", 1), pad=15)  # above the markers
+        ax.set_xlabel(text, fontsize=7.5)
     axes[0].set_ylabel("bits")
-    figure.supxlabel("relative depth of the block", fontsize="medium")
+    figure.supxlabel(f"relative depth of the block{note}", fontsize="medium")
     look = {"linestyle": _DASHED, "linewidth": 0.8, "marker": 7, "markersize": 5}
-    half = style.handle("half of the most $U_v$ or $S$", color=style.INK, **look)
-    words = f"hollow: before the first reading, or of less than {number(2 * MIN_BITS, 1)} bits"
-    look |= {"linestyle": "", "markerfacecolor": "white"}
-    handles = [half, style.handle(words, color=style.INK, **look), *profiles.legend_handles()]
-    lines, note = style.atom_lines(style.MARKERS, _ATOMS), profiles.training_note(models.groups)
-    style.legend(figure, 3, *lines, *handles, **note)
+    half = style.handle("depth at half of its maximum", color=style.INK, **look)
+    words = "95 % interval of the distance, from $U_v$ on; vision first: all above .05"
+    lead = style.line_handle(words, 2.5, color=style.FAINT)
+    title = f"Vision comes first in {share(verdicts)} models that can be read"
+    handles = *style.atom_lines(style.MARKERS, _ATOMS), half
+    others = *stages.legend_handles(*profiles.LEGEND), lead
+    style.legend(figure, 3, *handles, *others, title=title, title_fontsize=9)
     return figure

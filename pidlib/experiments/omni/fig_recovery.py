@@ -15,15 +15,18 @@ from pidlib.experiments import Preset, Query, Request, declare, extract_all, sty
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.renderings import finite_laws
-from pidlib.experiments.words import number, spread
+from pidlib.experiments.words import share, spread
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
 
 RENDERINGS = 2  # of each state of a finite law; a template has 48 to 384 samples
 COLUMNS = declare(profiles.COLUMNS, "truth_bits")
-_ROWS = {"question": "Question given", "ignored": "Question ignored"}
-_WORDS = {"ideal": "the ideal answerer", "truth_bits": "the minis' own laws"}
+_PANELS = {  # condition and truth
+    "Question given,\nagainst an ideal answerer": ("question", "ideal"),
+    "Question given, against\nwhat the mini’s own answers hold": ("question", "truth_bits"),
+    "Question ignored, against an ideal\nanswerer with the question given": ("ignored", "ideal"),
+}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -102,31 +105,33 @@ def _truths(benchmark: str) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A row for the question given and for it ignored, with its error; a column per template."""
+    """Estimated against true atoms with the question given, and with it ignored."""
     truths, found = (table[table["estimator"] == name] for name in ("truth", "exact"))
     ideal = truths.set_index(["given", "template", "atom"])["value_bits"].astype(float).sort_index()
-    kept, _ = profiles.read_rows(found, "template", "model")
-    found = kept[kept["atom"] != "total"]
-    changed = (ideal["ignored"] - ideal["question"]).abs().idxmax()
-    end = f"; an ideal answerer's {style.SYMBOLS[changed[1]]} on {changed[0].replace('_', ' ')}: "
-    end += " instead of ".join(number(ideal[given][changed]) for given in ("ignored", "question"))
-    figure = style.page(3.6)
-    templates, shared = truths["template"].unique(), {"sharey": True, "squeeze": False}
-    top = 1.05 * max([*style.floats(found["ci_high"]), ideal.max()])
-    for part, (given, words) in zip(figure.subfigures(2, 1), _ROWS.items(), strict=True):
+    kept, read = profiles.read_rows(found, "template", "model")
+    found = kept[kept["atom"] != "total"].join(
+        ideal["question"].rename("ideal"), on=["template", "atom"]
+    )
+    figure, looks = style.page(3.4), dict(zip(found["model"].unique(), style.MARKERS, strict=False))
+    axes = figure.subplots(1, len(_PANELS), sharex=True, sharey=True)
+    for ax, (title, (given, truth)) in zip(axes, _PANELS.items(), strict=True):
         rows = found[found["given"] == given]
-        rows = rows.join(ideal["question"].rename("ideal"), on=["template", "atom"])
-        far = rows[["ideal", "truth_bits"]].astype(float).sub(style.best(rows), axis=0).abs()
-        errors = far.groupby(rows["model"]).mean().dropna(axis=1, how="all")
-        texts = [f"{spread(errors[name])} bits from {_WORDS[name]}" for name in errors]
-        text = f"{words}: off by " + ",\n".join(texts) + end * (given == "ignored")
-        part.suptitle(text, x=0.02, ha="left", fontsize=8)
-        axes = part.subplots(1, len(templates), **shared)[0]
-        for ax, template in zip(axes, templates, strict=True):
-            own = rows[rows["template"] == template]
-            profiles.draw_atoms(ax, own, ideal["question", template])
-            ax.set_title(template.replace("_", "\n"), fontsize=6.5, pad=3, linespacing=1)
-            ax.set(ylim=(-0.2, top), yticks=[0, 1])
-        axes[0].set_ylabel("bits")
-    style.legend(figure, 4, *profiles.atom_handles())
+        far = abs(rows[truth].astype(float) - style.best(rows))
+        text = f"mean distance, bits: {spread(far.groupby(rows['model']).mean())}"
+        ax.text(0.03, 0.97, text.replace(" (", "\n("), transform=ax.transAxes, va="top")
+        ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
+        for (atom, model), own in rows.groupby(["atom", "model"]):
+            x, color = style.floats(own[truth]), style.COLORS[atom]
+            ax.plot(x, style.floats(own["null_mean"]), "_", color=style.FAINT, zorder=2)
+            style.interval(ax, x, own["ci_low"], own["ci_high"], color=color)
+            style.points(ax, x, style.best(own), looks[model], color=color)
+        ax.set(title=title, xlabel="true atom, bits", ymargin=0.05)
+    axes[0].set_ylabel("estimated atom, bits")
+    models = [(style.model_name(name), marker, "white") for name, marker in looks.items()]
+    handles = *style.atom_points(style.SENSORY), *style.marker_handles(models)
+    null = style.handle("null: answers permuted", marker="_", color=style.FAINT)
+    title = (
+        f"Recovered atoms lie on the diagonal; {share(read)} cells (model, template) can be read"
+    )
+    style.legend(figure, 4, *handles, style.line_handle("95 % interval"), null, title=title)
     return figure

@@ -7,7 +7,6 @@ for all models. Accuracy drops are correlated with unique atoms and with U + S, 
 
 from collections.abc import Iterator, Mapping
 from functools import partial
-from itertools import product
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ from pidlib.experiments import Preset, interventions, statistics, style
 from pidlib.experiments.extractions import Extracted, Request, extract_all
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.tables import COMPUTED, ORIGIN, declare, published, validate
-from pidlib.experiments.words import interval, number, p_value
+from pidlib.experiments.words import interval, listed, p_value
 from pidlib.profiles.clips import sensory_profile
 from pidlib.sensory import split_by
 
@@ -224,26 +223,30 @@ def _resample(cells: _Cells, generator: np.random.Generator) -> Int[np.ndarray, 
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """A panel per stream: rank correlations of U and of U + S with the accuracy lost."""
-    figure = style.page(3.2)
+    figure, above = style.page(2.5), []
     axes = figure.subplots(len(STREAMS), 1, sharex=True)
     for ax, (swap, names) in zip(axes, _PREDICTORS.items(), strict=True):
-        own, places = table[table["intervention"] == swap], [*product(names, (MEAN, TEMPLATES))]
-        measured = own[own["kind"] == "correlation"].set_index(["quantity", "benchmark"])
-        rows, y = measured.reindex(pd.MultiIndex.from_tuples(places)), np.arange(len(places))
-        style.forest(ax, y, rows, 0.7, facecolors=[style.COLORS[names[0]]], edgecolors=style.INK)
-        known = own[own["kind"] == "published"].set_index("quantity")["value"]
-        known = [known.get(name) if scope == TEMPLATES else None for name, scope in places]
-        ax.plot(style.floats(known), y, **_DIAMOND)
-        columns = ("value", "ci_low", "ci_high", "null_p")
-        for place, (value, *ends, p) in enumerate(style.floats(rows, *columns).T):
-            text = number(value) if np.isnan(ends[0]) else interval(value, *ends)
-            text = "too few cells" if np.isnan(value) else f"{text}, {p_value(p)}"
-            ax.text(1.05, place, text, fontsize=7.5, va="center")
-        style.name_rows(ax, [f"{_SYMBOLS[name]}, {scope}" for name, scope in places])
+        own = table[table["intervention"] == swap].set_index("quantity")
+        rows = own[(own["kind"] == "correlation") & (own["benchmark"] == TEMPLATES)].reindex(names)
+        style.forest(ax, range(len(names)), rows, 0.7, color=style.INK)
+        printed = own.loc[own["kind"] == "published", "value"].reindex(names)
+        ax.plot(style.floats(printed), range(len(names)), **_DIAMOND)
+        known = style.floats(rows, "value", "ci_low", "ci_high", "null_p").T
+        for place, (*values, p) in enumerate(known):
+            text = f"{interval(*values)}, {p_value(p)}"
+            style.beside(ax, place, "too few cells" if np.isnan(values[0]) else text, fontsize=7.5)
+        above += [_SYMBOLS[name] for name in rows.index[rows["value"] > rows["null_high"]]]
+        words = f": {style.WORDS[names[0]]}", ": all that the swap removes"
+        style.name_rows(ax, list(map(str.__add__, map(_SYMBOLS.get, names), words)))
         ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
         ax.set(xlim=(-1, 1), title=swap)
-    axes[-1].set_xlabel("Spearman's $\\rho$ with the accuracy lost")
-    null = style.null_handle("null: 95 %, keeps effects of subset, template and model")
-    handles = style.marker_handles([("$\\rho$, 95 % interval", "o", "white")])
-    style.legend(figure, 3, *handles, style.handle("published (grade N)", **_DIAMOND), null)
+    style.beside(axes[0], -0.9, "$\\rho$ [95 % interval], one-sided $p$", fontsize=7.5)
+    minis, n = (int(rows[name].fillna(0).max()) for name in ("n_models", "n_cells"))
+    text = f"over {n} pairs: all {minis} minis, each on every question form (template)"
+    axes[-1].set_xlabel(f"Spearman’s $\\rho$ with the accuracy lost, {text}")
+    null = style.null_handle("null, middle 95 %: models and question forms shuffled as wholes")
+    handles = style.marker_handles([("measured", "o", style.INK)])
+    handles += [style.handle("published (other models and pairs)", **_DIAMOND), null]
+    title = f"Correlations above their null: {listed(above)} ({len(above)} of {2 * len(axes)})"
+    style.legend(figure, 3, *handles, title=title, title_fontsize=9)
     return figure

@@ -25,6 +25,7 @@ from pidlib.experiments.decision_profiles import ESTIMATION
 from pidlib.experiments.omni import stamps
 from pidlib.experiments.omni.stamps import Observations
 from pidlib.experiments.statistics import permutation_p
+from pidlib.experiments.words import number
 
 Labels = Mapping[str, Mapping[str, Mapping[str, np.ndarray]]]  # by kind, target and source
 Codes = Int[np.ndarray, " n"]
@@ -173,7 +174,7 @@ def _information(labels: np.ndarray, y: np.ndarray) -> float:
 
 
 def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """Corrected atoms by labels (rows) and target (columns); hollow if permutations reach them."""
+    """Atoms above their null by labels (rows) and target (columns); hollow if not detected."""
     table = measured["fig_stamps"]
     table = table[table["given"].isna() & (table["pairing"] == "matched")]
     first, second = (table[column].map(_SOURCES) for column in ("source_a", "source_b"))
@@ -181,25 +182,25 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
     kinds = [kind for kind in _KINDS if kind in set(table["unimodal"])]
     pairs = table.groupby("benchmark", sort=False)["pair"].unique().to_dict()
     figure = style.page(1.3 * len(kinds) + 0.9)
-    axes = figure.subplots(len(kinds), len(pairs), squeeze=False, sharex="col", sharey=True)
+    axes = figure.subplots(len(kinds), len(pairs), squeeze=False, sharex="col")
     for column, (target, names) in zip(axes.T, pairs.items(), strict=True):
         rows = table[table["benchmark"] == target]
         for kind, ax in zip(kinds, column, strict=True):
             _draw_pairs(ax, rows[rows["unimodal"] == kind], names)
         bits = rows["target_bits"].iloc[0]
-        column[0].set_title(f"{_TARGETS[target.partition('/')[2]]} ({bits:.2f} bits)")
+        column[0].set_title(f"{_TARGETS[target.partition('/')[2]]}\n(entropy {bits:.2f} bits)")
     for kind, ax in zip(kinds, axes[:, 0], strict=True):
-        ax.set_ylabel(f"{_KINDS[kind]}\nbits")
+        ax.set_ylabel(f"{_KINDS[kind]}\nbits above the null")
     atoms = [atom for atom in style.SYMBOLS if atom in set(table["atom"])]
-    hollow = style.swatch("hollow: $p > .05$", facecolor="white", edgecolor=style.INK)
-    null = style.handle("null: target shuffled", color=style.INK, linestyle=":", linewidth=1.2)
-    axes[0, 0].margins(y=0.12)  # room for numbers
-    style.legend(figure, 4, *style.atom_handles(atoms), hollow, null)
+    hollow = style.swatch("hollow: $p > .05$, one-sided", facecolor="white", edgecolor=style.INK)
+    others = style.line_handle("95 % interval"), style.handle("–: $S$ is not above its null")
+    title = "Bars are what exceeds the null (target shuffled), whose mean is 0 here; scales differ"
+    style.legend(figure, 4, *style.atom_handles(atoms), hollow, *others, title=title)
     return figure
 
 
 def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> None:
-    """Draw bars with intervals, dotted nulls, and numbers of what is detected."""
+    """Draw bars with intervals and numbers."""
     width = 0.8 / 4  # four bars take this share of a pair's space
     for center, pair in enumerate(pairs):
         group = rows[rows["pair"] == pair]
@@ -211,15 +212,13 @@ def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> Non
             look = {} if detected else {"color": "white", "edgecolor": color, "linewidth": 1}
             style.bars(ax, [x], [bits], atom, 0.9 * width, **look)
             style.interval(ax, [x], [low], [high])
-            edges, dotted = (x - width / 2, x + width / 2), {"linestyle": ":", "linewidth": 1.2}
-            ax.hlines(bar["null_mean"], *edges, color=style.INK, zorder=3, **dotted)
-            if np.isnan(bits) or (detected and bits > style.LEAST_BITS):
-                top, text = max(0, np.nan_to_num(high)), f"{bits:.2f}".replace("nan", "none")
-                ax.text(x, top + 0.04, text, ha="center", va="bottom", fontsize=7)
+            text, top = number(bits).replace("unknown", "–"), np.nanmax([0, bits, high])
+            look = {"color": style.INK if detected else style.FAINT, "fontsize": 6.5}
+            ax.annotate(text, (x, top), (0, 2), textcoords="offset points", ha="center", **look)
+    ax.margins(y=0.12)  # room for numbers
     ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
-    ax.set_xticks(range(len(pairs)), pairs)
+    ax.set(xticks=range(len(pairs)), xticklabels=pairs, xlim=(-0.5, len(pairs) - 0.5))
     ax.tick_params(axis="x", length=0)
-    ax.set_xlim(-0.5, len(pairs) - 0.5)
 
 
 def latex(measured: Mapping[str, pd.DataFrame]) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Float
+from matplotlib.transforms import ScaledTranslation
 from scipy.special import rel_entr
 
 from pidlib import sensory
@@ -25,17 +26,12 @@ from pidlib.sensory import Group, SensoryPID
 
 MOST_MOVED = LIMITS["moved"][0]  # total variation
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
-TRAINED_WITH_NOISE = "all minis but plain had a fifth of each stream as noise in training, "
-TRAINED_WITH_NOISE += "so that masking asks them something they know"
-_TRUTH = {"color": style.OTHERS[0], "linewidth": 1.4}
-
-COLUMNS = declare(
-    "source grade template reference",
-    ATOMS,
-    *diagnostics("", "_vision", "_audio", "_text"),
-    *masked_diagnostics("vision", "audio"),
-    "n_per_condition n_conditions n_alone",
-)
+TRAINED_WITH_NOISE = "a stream is masked by noise, which all minis but plain met in training"
+LEGEND = "null (none for $S$): answers permuted", "95 % interval, bootstrap over clips"
+TRUTH = {"color": style.OTHERS[0], "linewidth": 1.4}
+_SHARES = *diagnostics("", "_vision", "_audio", "_text"), *masked_diagnostics("vision", "audio")
+_COUNTS = "n_per_condition n_conditions n_alone"
+COLUMNS = declare("source grade template reference", ATOMS, *_SHARES, _COUNTS)
 
 
 def query(preset: Preset) -> Query:
@@ -172,48 +168,33 @@ def bootstrap(
     return atoms
 
 
-def legend_handles() -> list[style.Artist]:
-    """Legend entries of null, interval and stages."""
-    null, stage = stages.legend_handles("null: answers permuted")
-    look = {"color": style.COLORS["synergy"], "alpha": 0.3, "linewidth": 0}
-    return [null, style.swatch("bootstrap over clips, 95 %", **look), stage]
-
-
 def draw_atoms(
-    ax: style.Axes, rows: pd.DataFrame, truth: Mapping[str, float], numbers: bool = False
+    ax: style.Axes, rows: pd.DataFrame, truth: Mapping[str, float], looks: Mapping[str, str]
 ) -> None:
-    """Bars of medians over models, a dot with its interval for each, the median null, truths."""
-    if rows.empty:
-        ax.text(1.5, 0.1, "not\nreadable", ha="center", fontsize=6.5)
-    for place, atom in enumerate(style.SENSORY):
-        if len(own := rows[rows["atom"] == atom]):
-            low, high, null = style.floats(own, "ci_low", "ci_high", "null_mean")
-            bits = style.best(own)
-            style.bars(ax, [place], [np.median(bits)], atom, 0.84)
-            style.null_band(ax, [place], [np.median(null)], 0.84)
-            places = place + 0.22 * (np.arange(len(own)) - (len(own) - 1) / 2)
-            style.interval(ax, places, low, high, linewidth=0.5)
-            style.points(ax, places, bits, "o", markersize=2, markeredgewidth=0.4)
-            if numbers:
-                top = max(np.fmax(high, bits).max(), truth.get(atom, 0))
-                look = {"textcoords": "offset points", "ha": "center", "fontsize": 6.5}
-                ax.annotate(number(np.median(bits)), (place, top), (0, 3), **look)
-        if atom in truth:
-            ax.hlines(truth[atom], place - 0.46, place + 0.46, zorder=3, **_TRUTH)
+    """A bar for each model, with its interval, null and marker; truths; below, the numbers."""
+    for line, (model, marker) in enumerate(looks.items()):
+        own = rows[rows["model"] == model].set_index("atom").reindex(style.SENSORY)
+        width, bits = 0.84 / len(looks), style.best(own)
+        places = np.arange(len(bits)) + width * (line - (len(looks) - 1) / 2)
+        style.null_band(ax, places, own["null_mean"], 0.92 * width)
+        style.interval(ax, places, own["ci_low"], own["ci_high"])
+        style.points(ax, places, bits, marker, markersize=2.6, markeredgewidth=0.4)
+        down = ScaledTranslation(0, -(19 + 8 * line) / 72, ax.figure.dpi_scale_trans)
+        below = {"transform": ax.get_xaxis_transform() + down, "clip_on": False}
+        ax.plot([-0.75], [0], marker, color="white", mec=style.INK, markersize=3, **below)
+        look = {"ha": "center", "va": "center", "fontsize": 6.5} | below
+        for place, atom in enumerate(style.SENSORY):
+            style.bars(ax, places[[place]], bits[[place]], atom, 0.92 * width)
+            ax.text(place, 0, number(bits[place]).replace("unknown", "–"), **look)
+    for place, bits in enumerate(map(truth.get, style.SENSORY)):
+        ax.hlines(style.floats(bits), place - 0.46, place + 0.46, zorder=3, **TRUTH)
     ax.axhline(0, color=style.INK, linewidth=0.6, zorder=2.7)
-    ax.margins(y=0.14)
-    ax.set(xlim=(-0.6, 3.6), xticks=[])
+    ax.set_xlabel("\n" * (len(looks) - 1), fontsize=6.5)  # room for the numbers
+    names = [style.SYMBOLS[atom] for atom in style.SENSORY]
+    ax.set(xlim=(-0.6, 3.6), ymargin=0.05, xticks=range(4), xticklabels=names)
 
 
-def atom_handles() -> list[style.Artist]:
-    """Legend entries of `draw_atoms`."""
-    dot = {"marker": "o", "color": "white", "markeredgecolor": style.INK, "markersize": 3}
-    models = style.handle("dots: models, with 95 % intervals; bars: their median", **dot)
-    ideal, null = style.line_handle("an ideal answerer", **_TRUTH), "null: answers permuted"
-    return [*style.atom_handles(style.SENSORY), models, ideal, style.null_handle(null)]
-
-
-def training_note(models: Sequence[str]) -> dict[str, object]:
-    """Title of a legend on what the minis were trained with; empty without minis."""
-    minis = style.minis_line(models, 1)
-    return {"title": TRAINED_WITH_NOISE, "title_fontsize": 6.5} if minis else {}
+def met_noise(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows of all models but `plain`, whose masked answers are not read, and a note on it."""
+    is_plain = rows["model"].str.endswith("_plain")
+    return rows[~is_plain], f"\n{TRAINED_WITH_NOISE}: plain is left out" * any(is_plain)

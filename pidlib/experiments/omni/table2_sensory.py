@@ -10,7 +10,7 @@ import pandas as pd
 from pidlib.benchmarks import micro_av
 from pidlib.experiments import Preset, Request, definitions, extract_all, style, tables
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.words import share
+from pidlib.experiments.words import number, share
 from pidlib.profiles.modes import diagnose
 from pidlib.sensory import REFERENCES, decompose, split_by
 
@@ -65,17 +65,23 @@ def figure(table: pd.DataFrame) -> style.Figure:
     ours, printed = table["grade"].isna(), table[table["grade"].notna()]
     measured = table[ours & (table["reference"] == table["given"])]
     measured, readable = profiles.read_rows(measured, "benchmark", "model")
-    panels = {}
+    panels, minis = {}, dict(zip(measured["model"].unique(), style.MARKERS, strict=False))
+    others = dict(zip(printed["model"].unique(), style.MARKERS[len(minis) :], strict=False))
     for name, read in readable.groupby(level=0, sort=False):
-        title = f"{style.benchmark_name(name)}\n{share(read)} models readable"
-        panels[title] = measured[measured["benchmark"] == name], ideal(name)
-    published = f"{PUBLISHED_SUBSET}\n{printed['model'].nunique()} models, published"
-    panels[f"{published} ({printed['grade'].iloc[0]})"] = printed, {}
-    figure, axes = style.panels(list(panels), 1.5, 0.8, most=4, sharey=True)
+        title = f"{style.benchmark_name(name)}\n{share(read)} models can be read"
+        panels[title] = measured[measured["benchmark"] == name], ideal(name), minis
+    panels[f"{PUBLISHED_SUBSET}\n{len(others)} models, published values only"] = printed, {}, others
+    figure, axes = style.panels(list(panels), 2, 1, most=4, sharey=True)
     for title, panel in panels.items():
-        profiles.draw_atoms(axes[title], *panel, numbers=True)
-    note = profiles.training_note(measured["model"].unique())
-    style.legend(figure, 4, *profiles.atom_handles(), **note)
+        profiles.draw_atoms(axes[title], *panel)
+    title = "Left out: models whose answers to masked clips must be moved by more than "
+    title += f"{number(profiles.MOST_MOVED, 1)} (total variation) to be consistent"
+    models = [(style.model_name(m), look, "white") for m, look in (minis | others).items()]
+    handles = [*style.atom_handles(style.SENSORY), *style.marker_handles(models)]
+    ideals = style.line_handle("an ideal answerer", **profiles.TRUTH)
+    handles += [ideals, style.null_handle("null: answers permuted")]
+    handles.append(style.line_handle("95 % interval, if beyond the marker"))
+    style.legend(figure, 4, *handles, title=title)
     return figure
 
 

@@ -28,16 +28,16 @@ CLAIMS |= {"late_share": Claim(above=True, bound=0.5)}
 CLAIMS |= {"synergy_slope": Claim(above=True, margin=0.05)}
 CLAIMS |= {"language_slope": Claim(above=False, margin=0.05)}
 _WORDS = {  # of the claims, with a place for the bound
-    "silence": "1  silence: {} of all bits at depth .2",
-    "accumulation": "2  $R + U_v + U_\\ell$ grows by {} bits, .2 to .8",
-    "middle_share": "2  {} of its maximum arises there",
-    "late_share": "3  {} of $S$ arises after .8",
-    "synergy_slope": "3  slope of $S$ after .8: {} bits",
-    "language_slope": "3  slope of $U_\\ell$ after .8: {} bits",
+    "silence": "1  at depth .2, {} of the most bits at any depth",
+    "accumulation": "2  from .2 to .8, $R + U_v + U_\\ell$ grows by {} bits",
+    "middle_share": "2  from .2 to .8, {} of the most $R + U_v + U_\\ell$ arises",
+    "late_share": "3  after .8, {} of the final $S$ arises",
+    "synergy_slope": "3  after .8, slope of $S$ {} bits per unit of depth",
+    "language_slope": "3  after .8, slope of $U_\\ell$ {} bits per unit of depth",
 }
-_LOOKS = {"holds": {"facecolor": style.INK}, "open": {"facecolor": "white"}}
-_LOOKS |= {"no reading": {"facecolor": "white", "hatch": "////"}}
-_LOOKS |= {"against": {"facecolor": style.OTHERS[0]}}
+_LOOKS = {"holds": (style.INK, "holds: the whole 95 % interval is beyond the bound")}
+_LOOKS |= {"open": ("white", "open: part of it"), "no reading": ("white", "no reading before .2")}
+_LOOKS |= {"against": (style.OTHERS[0], "against: none of it")}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -104,23 +104,24 @@ def stage_statistics(curves: Curves) -> Values:
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
-    """Above, the mean over benchmarks of each model, early readers wider; below, the verdicts."""
-    table, claims = tables["fig_layers"], tables["fig_layers_claims"]
-    read = claims.groupby("model", sort=False)["early_depth"].max() <= stages.FIRST_END
-    figure = style.page(4.5)
-    above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
-    layout = {"width_ratios": 1 + read, "sharey": True, "squeeze": False}
-    for ax, model in zip(above.subplots(1, len(read), **layout)[0], read.index, strict=True):
-        rows = table[table["model"] == model].groupby(["atom", "layer"])
-        rows = rows[["value_bits", "null_mean"]].mean().assign(ci_low=pd.NA, ci_high=pd.NA)
+    """Above, the mean over benchmarks of each model; below, the verdicts."""
+    table, figure = tables["fig_layers"], style.page(4.7)
+    above, below = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+    models, count = table.groupby("model", sort=False), table["benchmark"].nunique()
+    axes = above.subplots(1, len(models), sharey=True, squeeze=False)[0]
+    for ax, (model, own) in zip(axes, models, strict=True):
+        ends = own[["ci_low", "ci_high"]].astype(float)
+        own = own.assign(**ends.sub(own["value_bits"].astype(float), axis=0) ** 2 / count)
+        rows = own.groupby(["atom", "layer"])[["value_bits", "null_mean", *ends]].mean()
+        rows[[*ends]] = (rows[[*ends]] ** 0.5 * [-1, 1]).add(rows["value_bits"], axis=0)
         stages.draw_stages(ax, rows := rows.reset_index())
         stages.draw_trajectories(ax, rows)
-        ax.set(title=style.model_name(model), xlabel="relative depth of the block")
-    count = table["benchmark"].nunique()
-    above.axes[0].set_ylabel(f"bits, mean over {count} benchmarks")
-    null = stages.legend_handles("null: permuted")
-    style.legend(above, 6, *style.atom_lines(style.MARKERS), *null)
-    _draw_verdicts(below, claims)
+        name = "assembled of pretrained parts, adapter " * (own["experiment"] == "real").all()
+        ax.set(title=name + style.model_name(model), xlabel="relative depth of the block")
+    axes[0].set_ylabel(f"bits, mean over {count} benchmarks")
+    words = "null of its color ($S$ has none)", "95 % interval of the mean (benchmarks independent)"
+    style.legend(above, 4, *style.atom_lines(style.MARKERS), *stages.legend_handles(*words))
+    _draw_verdicts(below, tables["fig_layers_claims"])
     return figure
 
 
@@ -130,25 +131,22 @@ def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
     unread = early & (claims["early_depth"] > stages.FIRST_END) & (claims["verdict"] == "open")
     claims = claims.assign(found=claims["verdict"].mask(unread, "no reading"))
     counts = claims.groupby("statistic")["found"].value_counts().unstack(fill_value=0)
-    ax, left = figure.subplots(), np.zeros(len(CLAIMS))
-    for verdict, look in _LOOKS.items():
+    ax, left, bars = figure.subplots(), np.zeros(len(CLAIMS)), []
+    for verdict, (color, label) in _LOOKS.items():
         n = counts.reindex(index=list(CLAIMS), columns=_LOOKS, fill_value=0)[verdict].to_numpy()
-        bar = ax.barh(range(len(n)), n, 0.74, left, edgecolor=style.INK, linewidth=0.5, **look)
-        box = {"facecolor": look["facecolor"], "linewidth": 0, "pad": 0.6}
+        look = {"facecolor": color, "hatch": "////" * (verdict == "no reading"), "label": label}
+        bars.append(ax.barh(range(len(n)), n, 0.74, left, ec=style.INK, linewidth=0.5, **look))
+        box = {"facecolor": color, "linewidth": 0, "pad": 0.6}
         text = {"color": "white" if verdict == "holds" else style.INK, "bbox": box}
-        ax.bar_label(bar, [str(k or "") for k in n], label_type="center", fontsize=7, **text)
+        ax.bar_label(bars[-1], [str(k or "") for k in n], label_type="center", fontsize=7, **text)
         left += n
-    labels = []
-    for name, claim in CLAIMS.items():
-        bound = claim.bound + claim.margin * (1 if claim.above else -1)
-        labels.append(_WORDS[name].format(f"{'<>'[claim.above]} {number(bound)}"))
-    style.name_rows(ax, labels)
+    bounds = [number(c.bound + c.margin * (2 * c.above - 1)) for c in CLAIMS.values()]
+    labels = (_WORDS[name].format("<>"[claim.above] + " {}") for name, claim in CLAIMS.items())
+    style.name_rows(ax, list(map(str.format, labels, bounds)))
     ax.set(xlim=(0, left.max()), xticks=[])
     ax.tick_params(axis="y", length=0)
     ax.spines[:].set_visible(False)
     every = (claims["verdict"] == "holds").groupby([claims["model"], claims["benchmark"]]).all()
-    text = "Claims by stage (1 to 3), in cells (a model on a benchmark): all hold in "
-    figure.suptitle(text + share(every), x=0.02, ha="left")
-    handles = [style.swatch(name, edgecolor=style.INK, **look) for name, look in _LOOKS.items()]
-    words = style.handle("whole 95 % interval beyond the bound:")
-    style.legend(figure, 1 + len(handles), words, *handles, loc="outside lower right")
+    text = f"All claims on stages 1 to 3 hold in {share(every)} cells (a model on a benchmark)"
+    shown = (bar for bar in bars if any(part.get_width() for part in bar))
+    style.legend(figure, 4, *shown, title=text, title_fontsize=9)

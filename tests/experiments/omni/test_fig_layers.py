@@ -101,18 +101,40 @@ def test_tables_of_three_blocks_leave_early_claims_open(monkeypatch):
     assert len(tables["fig_layers"]) == 12
 
 
-def test_a_triangle_marks_the_half_depth_and_is_hollow_before_the_first_block():
+def drawn(**changed):
+    """The figure of one model, and its axis, with constant curves of the atoms given."""
     rows = curves(MODELS[:1])
-    rows.loc[rows["atom"] == "unique_vision", "value_bits"] = 0.5
-    rows.loc[rows["atom"] == "redundancy", "value_bits"] = 0.04
-    claim = {"model": MODELS[0], "statistic": "vision_lead", "verdict": "holds", "value": 0.4}
-    claims = pd.DataFrame([claim | {"ci_low": 0.3, "ci_high": 0.5}])
+    for atom, bits in changed.items():
+        rows.loc[rows["atom"] == atom, "value_bits"] = bits
+    claim = {"model": MODELS[0], "statistic": "vision_lead", "value": 0.4}
+    claims = pd.DataFrame([claim | {"ci_low": 0.3, "ci_high": 0.5, "verdict": "holds"}])
     tables = {"fig_layers": validate(rows, ATOMS), "fig_layers_claims": claims}
-    ax = fig_layers.figure(tables).axes[0]
-    assert ax.get_xlabel().strip() == "lead .40 [.30, .50]: holds"
-    triangles = {line.get_color(): line for line in ax.lines if line.get_marker() == 7}
-    vision, synergy = (style.COLORS[atom] for atom in ("unique_vision", "synergy"))
-    faces = {color: line.get_markerfacecolor() for color, line in triangles.items()}
-    assert faces == {vision: "white", synergy: synergy}
-    curve = rows.query("atom == 'synergy'")["value_bits"].to_numpy()
-    assert triangles[synergy].get_xdata()[0] == half_depth(curve)
+    figure = fig_layers.figure(tables)
+    triangles = [line for line in figure.axes[0].lines if line.get_marker() == 7]
+    return figure, rows, {line.get_color(): line for line in triangles}
+
+
+def test_triangles_mark_the_half_depths_of_a_lead():
+    figure, rows, triangles = drawn()
+    assert figure.axes[0].get_xlabel() == "vision first\nby .40 [.30, .50] of the depth"
+    assert " in 1 of 1 models" in figure.legends[0].get_title().get_text()
+    for atom in ("unique_vision", "synergy"):
+        half = half_depth(rows.query("atom == @atom")["value_bits"].to_numpy())
+        assert triangles[style.COLORS[atom]].get_xdata()[0] == half
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [({"unique_vision": 0.5}, "before the first"), ({"synergy": 0.09}, "$S$ stays\nbelow .1 bits")],
+)
+def test_a_lead_is_not_read_without_both_half_depths(changed, reason):
+    figure, _, triangles = drawn(**changed)
+    assert reason in figure.axes[0].get_xlabel() and not triangles
+    assert " in 0 of 0 models" in figure.legends[0].get_title().get_text()
+
+
+def test_the_mini_that_never_met_noise_is_left_out():
+    rows = curves(("qwen2_5_omni", "qwen2_5_omni_compact_plain"))
+    kept, note = profiles.met_noise(rows)
+    assert set(kept["model"]) == {"qwen2_5_omni"} and note.endswith("plain is left out")
+    assert profiles.met_noise(kept)[1] == ""

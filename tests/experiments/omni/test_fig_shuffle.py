@@ -286,4 +286,4 @@ def made_up(models=MODELS):
 
 def test_the_figure_of_a_single_model():
     axes = fig_shuffle.figure(made_up(MODELS[:1])).axes
-    assert [len(ax.texts) for ax in axes] == [4, 4]
+    assert [len(ax.texts) for ax in axes] == [3, 2]
