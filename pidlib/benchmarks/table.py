@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 REQUIRED, MEDIA = ("question", "answer"), ("picture", "video", "audio")
 LISTS, TEXTS = ("candidates", "options"), ("template", "split", "id")
 COLUMNS = (*REQUIRED, *MEDIA, *LISTS, *TEXTS)
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 MAX_CANDIDATES = 20  # that are collected from the answers
 N_SHOWN = 10  # faults in a message
@@ -192,13 +191,12 @@ def _cells(
         for column, given in names.items()
         if given not in frame and (column in columns or column in REQUIRED)
     ]
-    if not set(names.values()) & set(frame) & {names[column] for column in MEDIA}:
-        faults += [
-            f"no column 'picture', but {column!r} has files of pictures; rename it in the file or,"
-            f" in Python, give load_table(..., picture={column!r})"
-            for column in frame
-            if column not in names.values() and _holds_pictures(frame[column], folder)
-        ]
+    if not {names[column] for column in MEDIA} & set(frame):
+        found = [c for c in frame.columns.difference(names.values()) if _picture(frame[c], folder)]
+        advice = (
+            "no column 'picture', but {0!r} has files or pictures; rename it, or give {1}{0!r})"
+        )
+        faults += [advice.format(column, "load_table(..., picture=") for column in found]
     if faults:
         raise ValueError(f"{name}: {'; '.join(faults)}")
     names = {column: given for column, given in names.items() if given in frame}
@@ -208,11 +206,11 @@ def _cells(
     return names, [{c: _text(x) if c in plain else x for c, x in row.items()} for row in kept]
 
 
-def _holds_pictures(column: "pd.Series", folder: Path) -> bool:
-    """Whether the first cell that is not empty is a picture, or the file of one."""
+def _picture(column: "pd.Series", folder: Path) -> bool:
+    """Whether the first cell that is not empty is a picture, or an existing file."""
     cell = next((cell for cell in column if not _is_empty(cell)), None)
     if isinstance(cell, str):
-        return cell.lower().endswith(PICTURES) and (folder / cell).is_file()
+        return (folder / cell).is_file()
     return isinstance(cell, bytes | Image.Image) or isinstance(cell, dict) and "bytes" in cell
 
 

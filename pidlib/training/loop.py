@@ -47,9 +47,8 @@ def answer_loss(
 ) -> Tensor:
     """Return the mean over samples of weight times cross-entropy, averaged over an answer's tokens.
 
-    ``tokens`` holds those of each candidate; the average makes long answers weigh as much as short
-    ones. Raises a ValueError for several tokens if the model reads more of each token than its id
-    and mask, which would have to be continued.
+    ``tokens`` are those of candidates. Raises a ValueError for several if the model reads more of
+    a token than its id and mask, which would have to be continued.
     """
     inputs = encode(tuned, samples).to(tuned.model.dtype).to(tuned.device)
     width, answers = max(map(len, tokens.values())), [tokens[each.answer] for each in samples]

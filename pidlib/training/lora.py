@@ -89,10 +89,9 @@ def tune(
     r"""Train an adapter, save it in ``folder`` and return the adapted model.
 
     The loss of a batch is :math:`\frac{1}{B} \sum_i w_i \left(-\log p_i\right)`, where :math:`p_i`
-    is the probability of the answer's first token, among all tokens, at the end of the prompt. If
-    candidates share a first token, :math:`\log p_i` is the mean over all tokens of the answer; the
-    paper's loss on longer answers is not known. The loss is not divided by the sum of weights, so
-    weights of 1 equal no weights.
+    is the probability of the answer's first token, among all, after the prompt; if candidates share
+    it, :math:`\log p_i` is the mean over the answer's tokens (the paper's loss is not known). The
+    loss is not divided by the sum of weights, so weights of 1 equal no weights.
 
     Each pass has its own order of samples, and the randomness of a step depends on its number only:
     an interrupted training resumes from its last checkpoint (every `EVERY` steps) and ends with the

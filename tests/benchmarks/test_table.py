@@ -259,10 +259,10 @@ def test_a_column_of_pictures_with_another_name_is_named(folder):
     encoded = [{**row, "image": (folder / row["image"]).read_bytes()} for row in rows]
     other = [{**row, "image": "page.png"} for row in rows]  # no file: text alone
     assert load_table(write(folder, other))[0].image is None
-    hint = "no column 'picture', but 'image' has files of pictures; .* picture='image'"
-    for table in (write(folder, rows), write(folder, with_gap), encoded):
+    hint = "no column 'picture', but 'image' has files or pictures; .*load_table.*picture='image'"
+    for given in (write(folder, rows), write(folder, with_gap), encoded):
         with pytest.raises(ValueError, match=hint):
-            load_table(table)
+            load_table(given)
     assert load_table(write(folder, rows), picture="image")[0].image is not None
 
 
