@@ -193,9 +193,7 @@ def _cells(
     ]
     if not {names[column] for column in MEDIA} & set(frame):
         found = [c for c in frame.columns.difference(names.values()) if _picture(frame[c], folder)]
-        advice = (
-            "no column 'picture', but {0!r} has files or pictures; rename it, or give {1}{0!r})"
-        )
+        advice = "no column 'picture', but {0!r} has pictures or files; rename it, or {1}{0!r})"
         faults += [advice.format(column, "load_table(..., picture=") for column in found]
     if faults:
         raise ValueError(f"{name}: {'; '.join(faults)}")
@@ -210,7 +208,7 @@ def _picture(column: "pd.Series", folder: Path) -> bool:
     """Whether the first cell that is not empty is a picture, or an existing file."""
     cell = next((cell for cell in column if not _is_empty(cell)), None)
     if isinstance(cell, str):
-        return (folder / cell).is_file()
+        return len(cell) < 256 and (folder / cell).is_file()
     return isinstance(cell, bytes | Image.Image) or isinstance(cell, dict) and "bytes" in cell
 
 
