@@ -117,7 +117,7 @@ def resolve(
     if repository:
         ways.insert(0, f"{benchmark}@<40 hex>, a commit of {repository}")
         ways.append("or allow_unpinned: true in the preset for the newest commit")
-    raise ValueError(f"{benchmark} has no commit or folder, but {source!r}; give {', '.join(ways)}")
+    raise ValueError(f"{benchmark} is without commit or folder, {source!r}; give {', '.join(ways)}")
 
 
 def content_hash(files: Iterable[Path]) -> str:

@@ -38,7 +38,7 @@ def p_value(value: float) -> str:
     >>> p_value(0.034), p_value(0.0002)
     ('p = .03', 'p < .01')
     """
-    return "p < .01" if value < 0.01 else f"p = {number(value)}"
+    return "p < .01" if pd.notna(value) and value < 0.01 else f"p = {number(value)}"
 
 
 def interval(value: float, low: float, high: float, digits: int = 2) -> str:

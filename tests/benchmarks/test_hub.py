@@ -306,7 +306,7 @@ def test_missing_files_and_pictures_are_refused(tmp_path):
             "hub/mmbench",
             "a commit of lmms-lab/MMBench, hub/mmbench@FOLDER .* or allow_unpinned",
         ),
-        ("hub/mmbench@main", "has no commit or folder, but 'main'; give hub/mmbench@<40 hex>"),
+        ("hub/mmbench@main", "is without commit or folder, 'main'; give hub/mmbench@<40 hex>"),
         ("hub/foil", "give hub/foil@FOLDER with the files test-"),
         (f"hub/foil@{COMMIT}", "give hub/foil@FOLDER"),
         ("hub/mmbenhc", "unknown benchmark 'hub/mmbenhc'; did you mean 'hub/mmbench'"),
@@ -348,7 +348,7 @@ def test_the_revision_is_the_commit_or_the_hash_of_the_files(tmp_path, monkeypat
 
 def test_unpinned_data_set_stops_a_run_before_any_model_is_loaded():
     preset = load_preset("smoke", benchmarks="micro/scene,hub/pope")
-    with pytest.raises(ValueError, match="hub/pope has no commit or folder, but ''; give"):
+    with pytest.raises(ValueError, match="hub/pope is without commit or folder, ''; give"):
         next(extractions.extract_all(preset, decision_profiles.request(preset)))
 
 

@@ -194,7 +194,9 @@ def test_everything_without_a_commit_is_listed_at_once_ready_to_paste(hub):
     [{"retained_benchmarks": "hub/pope"}, {"tuned_models": {"prior/80": ["owner/name"]}}],
 )
 def test_names_of_trainings_are_checked_ahead_too(changed):
-    with pytest.raises(ValueError, match="hub/pope is an external|owner/name is a hub checkpoint"):
+    with pytest.raises(
+        ValueError, match="hub/pope is without commit|owner/name is a hub checkpoint"
+    ):
         ahead.queries(load_preset("smoke", **changed))
 
 

@@ -74,7 +74,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     figure, axes = style.panels(list(panels), 2, 1, most=4, sharey=True)
     for title, panel in panels.items():
         profiles.draw_atoms(axes[title], *panel)
-    title = "Left out: models whose answers to masked clips must be moved by more than "
+    title = "Left out, as plain: models whose answers to masked clips must be moved by over "
     title += f"{number(profiles.MOST_MOVED, 1)} (total variation) to be consistent"
     models = [(style.model_name(m), look, "white") for m, look in (minis | others).items()]
     handles = [*style.atom_handles(style.SENSORY), *style.marker_handles(models)]

@@ -7,6 +7,7 @@ other seeds.
 
 from collections.abc import Iterator
 from itertools import combinations
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,8 @@ COLUMNS, MODE = table_profiles.COLUMNS, "resampled"
 TASKS = {"category": "what kind of thing is shown?", "naming": "is this an owl?"}
 TASKS |= {"both": "is a vehicle shown?", "knowledge": "is an owl an animal?"}
 TASKS |= {"captioned": "what kind? (caption given)", "pair": "a part from each source"}
+NAMES = {"picture_blind": "blind to pictures", "caption_blind": "captions by chance"}
+NAMES |= {"caption_prior": "captions 80 % right", "brief": "base, stopped early"}
 SAME, LEAST = 0.05, 0.1  # accuracies that count as one, and bits that count as another atom
 
 
@@ -107,11 +110,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.xaxis.set_major_locator(MaxNLocator(4))
         task = table_profiles.name(task)
         ax.set_title(f"{task}: {TASKS[task]}" if task in TASKS else task, fontsize=7.5)
-        ax.set_yticks(range(len(models)), [style.model_name(m).replace("_", " ") for m in models])
+        ax.set_yticks(range(len(models)), [NAMES.get(m, m.replace("_", " ")) for m in models])
         ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()  # of all panels
     text = "bits (scales differ), with 95 % intervals; the largest atom is labeled; "
     result.supxlabel(f"{text}at the right, the share of right answers", fontsize="medium")
     null = style.null_handle("null: answers permuted")
-    style.legend(result, 5, *style.atom_points(), null)
+    title = next(summary(table)).replace(f" ({MODE})", "")
+    style.legend(result, 5, *style.atom_points(), null, title=fill(title, 120), title_fontsize=8)
     return result

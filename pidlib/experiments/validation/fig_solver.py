@@ -87,7 +87,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
     below.set(xticks=range(len(sizes)), xticklabels=names.unique(), xlim=(-0.5, len(sizes) - 0.5))
     below.set_xlabel("size of a table: codes of source 1 × source 2 × target")
     above.set(yscale="log", ylabel="time per table\n(CPU seconds)")
-    above.set_title("Time of the fastest other method as accurate, relative to ours as a batch:\n")
+    above.set_title(
+        "Time of the fastest other method as accurate, relative to ours as a batch:", pad=16
+    )
     handles, _ = below.get_legend_handles_labels()
     style.legend(figure, 3, *handles, style.line_handle("from largest to median error", 0.8))
     return figure

@@ -174,7 +174,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         for place, row in enumerate(style.floats(cells, "value", "ci_low", "ci_high").T):
             itself = np.isnan(row[0]) and outcome == "noise"
             style.beside(ax, place, "the loss itself" if itself else interval(*row))
-        ax.axvline(cells["value"].get("accuracy", np.nan), **_ACCURACY)
+        ax.axvline(cells["value"].astype(float).get("accuracy", np.nan), **_ACCURACY)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.axhline(4.5, color=style.FAINT, linewidth=0.5)  # below the atoms and R - S
         ax.set_title(f"{TITLES[outcome]}\ncosts {100 * costs[outcome]:.0f} points of accuracy")

@@ -128,7 +128,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
 def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
     """A row per claim with the number of cells by verdict; in the title, how many hold in all."""
     early = claims["statistic"].map({name: claim.early for name, claim in CLAIMS.items()})
-    unread = early & (claims["early_depth"] > stages.FIRST_END) & (claims["verdict"] == "open")
+    unread = early & (claims["early_depth"] > stages.FIRST_END)
     claims = claims.assign(found=claims["verdict"].mask(unread, "no reading"))
     counts = claims.groupby("statistic")["found"].value_counts().unstack(fill_value=0)
     ax, left, bars = figure.subplots(), np.zeros(len(CLAIMS)), []

@@ -27,7 +27,9 @@ _BARS = dict(zip(MODES, (-0.29, 0, 0.29), strict=True))
 _WORDS = (
     "Other modality: m masked by noise, r resampled, o left out by regression (observational).\n"
 )
-_WORDS += "† Do not read: over half of a model's answers to the picture alone name no candidate."
+_WORDS += (
+    "† Pale, do not read: over half of a model's answers to the picture alone name no candidate."
+)
 _SHOWN, _IDEAL = 6, {"fill": False, "linewidth": 1, "edgecolor": style.INK, "zorder": 3}
 _PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
 _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
@@ -92,8 +94,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             cells = rows.groupby("atom")[["bits", "null_mean", "ideal"]]
             mean, low, high = (cells.agg(how).reindex(atoms) for how in ("mean", "min", "max"))
             letter = mode[0] + "†" * bool(mode == "masked" and silent[benchmark])
+            alpha = 0.25 if "†" in letter else 1
             for place, atom in enumerate(atoms):
-                style.bars(ax, [place + offset], [mean["bits"][atom]], atom, 0.24)
+                style.bars(ax, [place + offset], [mean["bits"][atom]], atom, 0.24, alpha=alpha)
                 letters[place + offset] = f"{letter}\n{' ' if offset else style.SYMBOLS[atom]}"
             if mode == "masked":
                 style.null_band(ax, x + offset, mean["null_mean"], 0.24)
