@@ -209,7 +209,7 @@ def name_rows(ax: Axes, labels: Sequence[str]) -> None:
     ax.set_ylim(len(labels) - 0.5, -0.5)
 
 
-def beside(ax: Axes, y: float, text: str, x: float = 1.02, **style: Any) -> None:
+def margin(ax: Axes, y: float, text: str, x: float = 1.02, **style: Any) -> None:
     """Write the number of a row, at a part x of the width; by default right of the axis."""
     look = {"transform": ax.get_yaxis_transform(), "va": "center", "fontsize": 7}
     ax.text(x, y, text, **look | style)

@@ -234,13 +234,13 @@ def figure(table: pd.DataFrame) -> style.Figure:
         known = style.floats(rows, "value", "ci_low", "ci_high", "null_p").T
         for place, (*values, p) in enumerate(known):
             text = f"{interval(*values)}, {p_value(p)}"
-            style.beside(ax, place, "too few cells" if np.isnan(values[0]) else text, fontsize=7.5)
+            style.margin(ax, place, "too few cells" if np.isnan(values[0]) else text, fontsize=7.5)
         above += [_SYMBOLS[name] for name in rows.index[rows["value"] > rows["null_high"]]]
         words = f": {style.WORDS[names[0]]}", ": all that the swap removes"
         style.name_rows(ax, list(map(str.__add__, map(_SYMBOLS.get, names), words)))
         ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
         ax.set(xlim=(-1, 1), title=swap)
-    style.beside(axes[0], -0.9, "$\\rho$ [95 % interval], one-sided $p$", fontsize=7.5)
+    style.margin(axes[0], -0.9, "$\\rho$ [95 % interval], one-sided $p$", fontsize=7.5)
     minis, n = (int(rows[name].fillna(0).max()) for name in ("n_models", "n_cells"))
     text = f"over {n} pairs: all {minis} minis, each on every question form (template)"
     axes[-1].set_xlabel(f"Spearman’s $\\rho$ with the accuracy lost, {text}")

@@ -104,7 +104,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
             ax.annotate(text, at, (2, 0), textcoords="offset points", fontsize=6, va="center")
         right = rows.drop_duplicates("model").set_index("model")["accuracy"].reindex(models)
         for place, share in enumerate(right):
-            style.beside(ax, place, f"{100 * share:.0f} %", fontsize=6.5)
+            style.margin(ax, place, f"{100 * share:.0f} %", fontsize=6.5)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.set_xlim(right=max(1.12 * ax.get_xlim()[1], style.LEAST_BITS))
         ax.xaxis.set_major_locator(MaxNLocator(4))

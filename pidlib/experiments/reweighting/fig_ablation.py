@@ -68,12 +68,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
         for at, *row, weight in zip(y, value, low, high, clear, strict=True):
             if np.isfinite(row).all():
                 text, place = words.interval(*row, digits=1), 1.03 + 0.28 * index
-                style.beside(ax, at, text, place, weight=weight, fontsize=6.5)
+                style.margin(ax, at, text, place, weight=weight, fontsize=6.5)
         counted = (clear == "bold") & ~rows["control"] & (rows["axis"] != "tuned")
         label = f"{style.benchmark_name(name)}, 95 % interval over seeds"
         handles.append(style.line_handle(label, color=color, marker=style.MARKERS[index]))
         text = f"clearly better {sum(counted & (value > 0))},\nworse {sum(counted & (value < 0))}"
-        style.beside(ax, -1.4, text, 1.03 + 0.28 * index, color=color)
+        style.margin(ax, -1.4, text, 1.03 + 0.28 * index, color=color)
     ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
     if rows["control"].any():
         ax.axhline(y[rows["control"]].min() - 0.75, color=style.INK, linewidth=0.6)

@@ -61,7 +61,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """By weight, the share of samples that need the picture; beside it, extreme samples."""
+    """By weight, the share of samples that need the picture, and extreme samples."""
     colors = style.OTHERS[0], style.OTHERS[1], style.OTHERS[3]  # weight up, unchanged, down
     color = np.select([table["weight"] > 1, table["weight"] == 1], colors[:2], colors[2])
     table = table.assign(needs=table["p_answer_language"] < 0.5, color=color)
@@ -90,7 +90,7 @@ def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> None:
         look = {"color": part["color"].iloc[0], "clip_on": False}
         style.forest(ax, [place], row, 0.7, s=16, **look)
         text = words.interval(*row.to_numpy()[0, :3], digits=0) + " %"
-        style.beside(ax, place, text, fontsize=8, **look)
+        style.margin(ax, place, text, fontsize=8, **look)
     ax.set_yticks(range(len(lists)), [f"weight {weight:g}" for weight, _ in lists])
     label = "samples that need the picture, %:\np(right answer) < 1/2 from the question alone"
     label += f"\n(all samples: {100 * total / n:.0f} %)"

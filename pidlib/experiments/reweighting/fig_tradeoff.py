@@ -88,4 +88,4 @@ def _draw_means(ax: style.Axes, block: pd.DataFrame, shown: list[str]) -> None:
         style.forest(ax, y, rows, 0.34, color=color, marker=marker, s=11, edgecolors=style.INK)
         for place, row in zip(y, rows[_NUMBERS[:3]].to_numpy(), strict=True):
             text = words.interval(*row, digits=1).replace("unknown", "")
-            style.beside(ax, place, text.removesuffix(" [, ]"), fontsize=6.5)
+            style.margin(ax, place, text.removesuffix(" [, ]"), fontsize=6.5)

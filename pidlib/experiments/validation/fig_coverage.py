@@ -264,7 +264,7 @@ def _dots(ax: style.Axes, rows: pd.DataFrame, column: str, names: list[str]) -> 
         marker, x = ("<", least) if share < least else ("o", share)
         style.points(ax, [x], [y], marker, color=color, markeredgecolor=color, markersize=3)
         if share < least:
-            style.beside(ax, y, interval(share, *ends), 0.06, fontsize=6.5)
+            style.margin(ax, y, interval(share, *ends), 0.06, fontsize=6.5)
 
 
 def _name_empty(ax: style.Axes, names: list[str], measured: pd.Series, words: str) -> None:

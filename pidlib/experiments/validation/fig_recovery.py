@@ -141,7 +141,7 @@ def column(table: pd.DataFrame) -> style.Figure:
     for y, row in enumerate(rows.itertuples()):
         text = f"{interval(row.error_bits, row.ci_low, row.ci_high, 3)} bits\n"
         text += f"{100 * row.covered:.0f} % of intervals hold the truth"
-        style.beside(ax, y, text, 1.03, fontsize=6.5)
+        style.margin(ax, y, text, 1.03, fontsize=6.5)
     ax.set(xscale="log", xlim=(FLOOR / 2, None), xlabel="mean distance from the truth (bits)")
     style.name_rows(ax, list(rows.index))
     ax.set_xticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])

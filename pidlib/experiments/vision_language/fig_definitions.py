@@ -150,7 +150,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         y = [names.index(kind) + shift for kind in same.groups]
         style.points(ax, same.mean(), y, marker, color=color, markersize=3.8)
         for row, count, size in zip(y, same.sum(), same.size(), strict=True):
-            style.beside(ax, row, f"{count:.0f} of {size}" * (name == "mmi"), fontsize=6.5)
+            style.margin(ax, row, f"{count:.0f} of {size}" * (name == "mmi"), fontsize=6.5)
     style.name_rows(ax, [_WORDS.get(name, name) for name in names])
     ax.set(xlabel="share (of models × benchmarks, of tables)", xlim=(-0.02, 1.05))
     ax.set_title(f"$R$ is that of BROJA within\n{NOTABLE:g} bits (numbers: MMI)")
@@ -185,7 +185,7 @@ def _draw_conclusions(axes: Sequence[style.Axes], table: pd.DataFrame) -> None:
         variants.draw_rows(ax, means, column, procedures, looks)
         values = style.floats(means, column, "family_low", "family_high")
         for y, *bits in zip(variants.heights(means, procedures, looks), *values, strict=True):
-            style.beside(ax, y, number(bits[0]) if np.isnan(bits).any() else interval(*bits))
+            style.margin(ax, y, number(bits[0]) if np.isnan(bits).any() else interval(*bits))
         label = "rank correlation $\\rho$; 0: none" if column == "rho" else "share of models"
         ax.set(title=title, xlabel=label, xlim=(-0.02 if column == "share" else -1.05, 1.05))
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)

@@ -67,7 +67,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
             words = ", ".join(f"{style.SYMBOLS[atom]} {n}" for atom, n in atoms.items())
             words = words or "none" if benchmark in set(rows["benchmark"]) else "one\nquestion"
             differs = estimator != "exact" and not same.get(benchmark, default=same[:0]).all()
-            style.beside(ax, y, words, color=style.OTHERS[0] if differs else style.INK)
+            style.margin(ax, y, words, color=style.OTHERS[0] if differs else style.INK)
             ax.axhline(y + 0.5, color=style.NULL, linewidth=0.5, zorder=0)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.grid(visible=False, axis="y")

@@ -162,7 +162,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         sizes.hlines(y, size.min(), size.max(), color=style.INK, linewidth=0.9, zorder=2)
         style.points(sizes, [mean], [y], "o", color=style.INK)
         text = f"{mean:.2f} bits" + (f", {beyond[words]:.0%}" if words in beyond else "")
-        style.beside(sizes, y, text.replace("%", " %"), fontsize=7.5)
+        style.margin(sizes, y, text.replace("%", " %"), fontsize=7.5)
         means = rows.groupby(["atom", "benchmark"])["difference"].mean()
         for atom, offset in _OFFSETS.items():
             own, color = means[atom], style.COLORS[atom]
@@ -174,7 +174,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     atoms.set(title="Which atoms change", xlabel="change (bits)")
     atoms.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
     words = "mean; share of 95 %\nintervals without 0"
-    style.beside(sizes, -0.75, words, va="bottom", fontsize=7.5)
+    style.margin(sizes, -0.75, words, va="bottom", fontsize=7.5)
     for ax in axes:
         ax.axvspan(-null * (ax is atoms), null, color=style.NULL, linewidth=0, zorder=0)
         ax.grid(visible=False, axis="y")

@@ -245,7 +245,7 @@ def _draw_shares(ax: style.Axes, models: pd.DataFrame) -> None:
 
 
 def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
-    """Movement beside its null, with q; its interval is in the table."""
+    """Movement, its null and q; its interval is in the table."""
     ax.set_xlabel("range of the means, points;\nbold: $q$ ($p$ corrected for all tests) < .05")
     ax.grid(visible=False)
     for row, (target, (_, marker, face, _)) in enumerate(_LOOKS.items()):
@@ -256,6 +256,6 @@ def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -
         clear, text = (q < 0.05).any(), "not defined: under 2 full seeds"
         if np.isfinite(value).any():
             text = f"{value[0]:.0f} points, {words.p_value(q[0]).replace('p', 'q')}"
-        style.beside(ax, row, text, 0.99, ha="right", weight="bold" if clear else "normal")
+        style.margin(ax, row, text, 0.99, ha="right", weight="bold" if clear else "normal")
     for points in published["moved"].astype(float):
         ax.axvline(points, **_PUBLISHED)

@@ -173,7 +173,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         style.forest(ax, places, cells, 0.6, s=9, color=colors)
         for place, row in enumerate(style.floats(cells, "value", "ci_low", "ci_high").T):
             itself = np.isnan(row[0]) and outcome == "noise"
-            style.beside(ax, place, "the loss itself" if itself else interval(*row))
+            style.margin(ax, place, "the loss itself" if itself else interval(*row))
         ax.axvline(cells["value"].astype(float).get("accuracy", np.nan), **_ACCURACY)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.axhline(4.5, color=style.FAINT, linewidth=0.5)  # below the atoms and R - S

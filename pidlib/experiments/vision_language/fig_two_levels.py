@@ -171,7 +171,7 @@ def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) ->
         ax.vlines(panel["null_high"], y - 0.35, y + 0.35, color=style.FAINT, linewidth=0.8)
         style.points(ax, panel["total"], y, "|", markersize=12, markeredgewidth=1, zorder=1.5)
         for label, row in known.iterrows():
-            style.beside(ax, labels.index(label), words.interval(*row[_SHARES[:3]]))
+            style.margin(ax, labels.index(label), words.interval(*row[_SHARES[:3]]))
         ax.set(title=known.index.name, xlim=(-0.06, 1.06), ylim=(len(y) - 0.5, -0.5))
         names = [label.replace(" → ", "\n→ ") for label in labels]
         ax.set_yticks(y, names, linespacing=0.85, fontsize=7)

@@ -291,7 +291,7 @@ def draw(
         draw_rows(ax, rows, "rho", procedures, dict.fromkeys(rows["definition"], look))
         for row in rows.dropna(subset="rho").itertuples():
             text = interval(row.rho, row.family_low, row.family_high).split()
-            style.beside(ax, procedures.index(row.procedure), " ".join(text[: 3 if wide else 1]))
+            style.margin(ax, procedures.index(row.procedure), " ".join(text[: 3 if wide else 1]))
         ax.set(title=title, xlim=(-1.05, 1.05), xticks=[-1, 0, 1])
     names = [WORDS.get(name, name) for name in procedures]
     axes[0].set_yticks(range(len(procedures)), names, linespacing=0.9)
