@@ -98,15 +98,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
     style.name_rows(axes[0, 0], methods)
     place = {"ha": "right", "xycoords": "axes fraction", "textcoords": "offset points"}
     axes[0, 0].annotate(_HEADS, (0, 1), (-4, 5), fontsize=7.5, **place)
-    ends = np.nanmin(ratios, 0), np.nanmax(ratios, 0)
+    ends = pd.DataFrame(ratios).agg(["min", "max"])
     text = "As a batch, our solver is {:.2g} to {:.2g} times as fast as the fastest other method\n"
     text += "that is as accurate; one at a time, {:.2g} to {:.2g} times"
-    figure.suptitle(text.format(*np.transpose(ends).flat))
-    marks = (
-        ("largest error up to 1e-6 bits (compared on top)", style.INK),
-        ("larger error", "white"),
-    )
-    marks = [(words, "o", color) for words, color in marks]
+    if ends.notna().all(axis=None):
+        figure.suptitle(text.format(*ends.to_numpy().T.flat))
+    marks = ("error up to 1e-6 bits (compared on top)", "o", style.INK), ("larger", "o", "white")
     lines = {"from largest to median error": "-", "error asked of ours": "--"}.items()
     handles = style.marker_handles(marks, **look)
     handles += [style.line_handle(words, linestyle=dash) for words, dash in lines]
