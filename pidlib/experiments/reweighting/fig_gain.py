@@ -12,15 +12,18 @@ from pidlib.experiments.reweighting import paired, plan
 from pidlib.experiments.reweighting.fig_ablation import TRAINED_COLORS
 from pidlib.experiments.reweighting.outcomes import outcomes
 from pidlib.experiments.reweighting.questions import evaluation_name
-from pidlib.experiments.words import interval, number
+from pidlib.experiments.words import number
 from pidlib.reweighting import Condition
 
 COLUMNS = paired.COLUMNS
 trainings = plan.every_base
 _BITS, _WITHOUT_FALLBACK = "base_value", "base_value_without_fallback"
-_TITLES = {Condition.BASE: "PID weights minus base", Condition.UNIFORM: "PID minus uniform weights"}
-_LABEL = "synergy $S$ of the base on that benchmark, bits (logarithmic beyond .1)\n"
-_LABEL += "leaning: trained to go by the question; blind: half of training with wrong pictures"
+_TITLES = "Gain over the model before training", "Gain over training with equal weights"
+_TITLES = dict(zip((Condition.BASE, Condition.UNIFORM), _TITLES, strict=True))
+_LABEL = "synergy $S$ of the model on the benchmark before training, bits (logarithmic beyond .1)\n"
+_LABEL += "leaning: trained to go by the question; blind: half of training with wrong pictures\n"
+_LABEL += "PID weights: questions that need the picture count more, those answered without it less"
+_RANK = "\nSpearman $\\rho$ = {} (95 % over seeds: {} to {})\nchance reaches ±{} (two-sided 95 %): "
 _TICKS = -0.1, -0.05, 0, 0.05, 0.1, 0.2, 0.5, 1
 _PAIRS = [(Condition.PID, against) for against in _TITLES]
 
@@ -112,32 +115,32 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """A marker per base and benchmark, a row per training; above, rho over all of them."""
+    """A marker per base, benchmark and training; above, rho over all of them."""
     bases, trained = (list(table[name].dropna().unique()) for name in ("base", "trained_on"))
-    figure = style.page(1.7 * len(trained) + 1.5)
-    axes = figure.subplots(len(trained), 2, sharex=True, sharey="col", squeeze=False)
-    for column, (against, title) in zip(axes.T, _TITLES.items(), strict=True):
+    colors = dict(zip(trained, TRAINED_COLORS, strict=False))
+    figure = style.page(4.0)
+    axes = figure.subplots(1, 2, sharex=True)
+    for ax, (against, title) in zip(axes, _TITLES.items(), strict=True):
         rows = table[table["against"] == against]
-        for ax, name, color in zip(column, trained, TRAINED_COLORS, strict=False):
-            ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
-            cells = rows[(rows["kind"] == "gain") & (rows["trained_on"] == name)]
-            for base, part in cells.groupby("base", sort=False):
-                x, *y = style.floats(part, _BITS, "difference", "ci_low", "ci_high")
-                y, marker = 100 * np.array(y), style.MARKERS[bases.index(base)]
-                style.interval(ax, x, *y[1:], linewidth=0.6)
-                style.points(ax, x, y[0], marker, color=color, markeredgewidth=0.4)
-            ax.set_xscale("symlog", linthresh=0.1, linscale=0.8)
-            ax.set_xticks(_TICKS, [*map(number, _TICKS)])
+        ax.axhline(0, color=style.INK, linewidth=0.6, zorder=1)
+        for (base, name), part in rows[rows["kind"] == "gain"].groupby(["base", "trained_on"]):
+            x, *y = style.floats(part, _BITS, "difference", "ci_low", "ci_high")
+            y, marker = 100 * np.array(y), style.MARKERS[bases.index(base)]
+            style.interval(ax, x, *y[1:], linewidth=0.6)
+            style.points(ax, x, y[0], marker, color=colors[name], markeredgewidth=0.4)
+        ax.set_xscale("symlog", linthresh=0.1, linscale=0.8)
+        ax.set_xticks(_TICKS, [*map(number, _TICKS)])
         for rank in rows.query("kind == 'rank' and level == 'all' and value.notna()").itertuples():
-            place = "outside" if rank.p_value < 0.05 else "inside"
-            text = interval(rank.value, rank.ci_low, rank.ci_high)
-            title += f"\n$\\rho$ = {text}, {place} its null, ±{number(rank.null_high)}"
-        column[0].set_title(title)
-    for ax, name in zip(axes[:, 0], trained, strict=True):
-        ax.set_ylabel(f"trained on {style.benchmark_name(name)}:\naccuracy gained, points")
+            ends = (number(end) for end in (rank.value, rank.ci_low, rank.ci_high, rank.null_high))
+            title += _RANK.format(*ends)
+            title += "beyond chance" if rank.p_value < 0.05 else "no relation shown"
+        ax.set_title(title)
+    axes[0].set_ylabel("accuracy gained by training with PID weights, points")
     figure.supxlabel(_LABEL, fontsize="medium")
     marked = zip(map(style.model_name, bases), style.MARKERS, strict=False)
     handles = style.marker_handles((name, marker, "white") for name, marker in marked)
-    null = style.handle(r"null of $\rho$, which decides: benchmarks permuted, two-sided 95 %")
-    style.legend(figure, 2, *handles, style.line_handle("95 % interval over seeds", 0.6), null)
+    for name, color in colors.items():
+        words = f"trained on {style.benchmark_name(name)}"
+        handles.append(style.swatch(words, facecolor=color))
+    style.legend(figure, 3, *handles, style.line_handle("95 % interval over seeds", 0.6))
     return figure

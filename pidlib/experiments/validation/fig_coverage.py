@@ -28,18 +28,18 @@ from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions, percentile_intervals
 from pidlib.experiments import COMPUTED, Preset, declare, style, tables
 from pidlib.experiments.validation import laws
-from pidlib.experiments.words import interval
 from pidlib.experiments.words import number as short
+from pidlib.experiments.words import share
 from pidlib.extraction import SOURCES
 from pidlib.extraction.store import Shard, open_store
 from pidlib.profiles.modes import measure_decisions
 
 KINDS = ("masked", "resampled", "codes")
-WORDS = {"masked": "Masked decisions", "resampled": "Resampled decisions", "codes": "Codes"}
-_DECISIONS = "few inputs, unsure answers;few inputs, sure answers;6 questions, no picture twice;"
-_DECISIONS += "both sources of one law;no input twice"
-_CODES = "logits of both sources add;target: sum of both, noisy;both: noisy copies of target;"
-_CODES += "only vision: a noisy copy;target: the smaller code"
+_KINDS = "Simulated answers,\none input masked;Simulated answers,\ninputs re-paired;4-valued codes"
+_LAWS = "few inputs, unsure answers;few inputs, sure answers;6 questions, all pictures new;"
+_LAWS += "both inputs equally informative;all inputs new;evidence of both adds up;"
+_LAWS += "target: noisy sum of both;both: noisy copies of target;only vision informs;"
+_LAWS += "target: the smaller of both"
 ESTIMATORS = {**dict.fromkeys(KINDS[:2], ("halves", "bootstrap")), "codes": ("codes",)}
 ATOMS = style.VISION_LANGUAGE
 N_CODES, N_BOOTSTRAP, N_PERMUTATIONS = 4, 100, 200
@@ -214,82 +214,69 @@ def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Coverage by law, a row of panels per kind and a column per size; right, false detections."""
-    sizes = sorted(table["n_samples"].unique())
-    figure = style.page(6.4)
+    sizes, held = sorted(table["n_samples"].unique()), ([], [])
+    figure = style.page(6.2)
     axes = figure.subplots(len(KINDS), len(sizes) + 2, sharex="col", sharey="row")
-    for ax, n in zip(axes[-1], sizes, strict=False):
-        ax.set(xlabel=f"reported interval,\n$n$ = {n:,}", xlim=(0.7, 1.01), xticks=(0.8, 0.9, 1))
-    axes[-1, -2].set(xlabel="bootstrap instead,\nall $n$", xlim=(-0.04, 1.04))
-    axes[-1, -1].set(xlabel="$p$ ≤ .05, where the\ntruth is 0; all $n$", xlim=(-0.01, 0.21))
+    titles = [f"reported interval,\n{n:,} samples" for n in sizes]
+    titles += ["bootstrap instead,\nall sizes", "false detections,\nwhere truth is 0"]
+    place = {"xycoords": "axes fraction", "textcoords": "offset points", "fontweight": "bold"}
+    for title, top, below in zip(titles, axes[0], axes[-1], strict=True):
+        top.annotate(title, (0, 1), (0, 18), **place)
+        below.set(xlim=(-0.04, 1.04), xticks=(0, 0.5, 1), xticklabels=("0", ".5", "1"))
+    axes[-1, 1].set_xlabel("share of intervals that hold the truth (should be .95)", x=1)
+    axes[-1, -1].set(xlabel="share with $p$ ≤ .05\n(one-sided tests)", xlim=(-0.01, 0.21))
+    axes[-1, -1].set_xticks((0, 0.05, 0.1, 0.2), ("0", ".05", ".1", ".2"))
+    glosses = dict(zip([*law_names("masked"), *law_names("codes")], _LAWS.split(";"), strict=True))
     # p-values of decisions are used of unique atoms alone
     tested = table[(table["kind"] == "codes") | table["atom"].str.startswith("unique")]
     zero_rows = tested[tested["rejected"].notna() & (tested["truth_bits"].abs() <= TOLERANCE)]
-    for kind, (*row, other, last) in zip(KINDS, axes, strict=True):
+    for kind, words, (*row, last) in zip(KINDS, _KINDS.split(";"), axes, strict=True):
         names, shown = law_names(kind), table[table["kind"] == kind]
         bootstrap = shown["estimator"] == "bootstrap"
         chosen = [(shown["n_samples"] == n) & ~bootstrap for n in sizes] + [bootstrap]
-        for ax, which in zip([*row, other], chosen, strict=True):
+        for ax, which in zip(row, chosen, strict=True):
             ax.axvspan(*BAND, color=style.NULL, linewidth=0, zorder=0)
-            _dots(ax, shown[which], "coverage", names)
-            _name_empty(ax, names, shown.loc[which, "law"], "not measured")
-        zero = zero_rows[zero_rows["kind"] == kind]
-        _dots(last, zero, "rejected", names)
+            if shares := _dots(ax, shown[which], "coverage", names, "not measured"):
+                enough = [each >= BAND[0] for each in shares]
+                held[ax is row[-1]].extend(enough)
+                text = f"{share(enough)} ≥ .90; worst {short(min(shares))}"
+                ax.set_title(text, fontsize=6.5, pad=3)
         last.axvline(0.05, color=style.INK, linewidth=0.7, zorder=1)
-        _name_empty(last, names, zero["law"], "no truth is 0")
-        glosses = (_CODES if kind == "codes" else _DECISIONS).split(";")
-        style.name_rows(row[0], list(map("{}\n{}".format, names, glosses)))
-        row[0].tick_params(axis="y", labelsize=6.5)
-        words = f"{WORDS[kind]}: {summary(shown)}; {_type_one(zero)}"
-        place = {"xytext": (0, 4), "textcoords": "offset points"}  # across the columns
-        row[0].annotate(words, (0, 1), xycoords="axes fraction", **place).set_in_layout(False)
+        zero = zero_rows[zero_rows["kind"] == kind]
+        if shares := _dots(last, zero, "rejected", names, "no truth is 0"):
+            text = f"mean {short(np.mean(shares))}; highest {short(max(shares))}"
+            last.set_title(text, fontsize=6.5, pad=3)
+        style.name_rows(row[0], [glosses[name] for name in names])
+        row[0].annotate(words, (0, 1), (-4, 3), ha="right", **place)
+    text = "Reported 95 % intervals hold the truth in at least 90 % of samples for {} dots; "
+    text += "bootstrap intervals for {}"
+    figure.suptitle(text.format(*map(share, held)))
     band = f"coverage {' to '.join(map(short, BAND))}: as it should be"
     handles = [*style.atom_points(ATOMS), style.swatch(band, facecolor=style.NULL)]
-    lines = {"$p$ ≤ .05 in 5 % of samples": 0.7, "95 % interval": 0.6}
-    handles += [style.line_handle(*line) for line in lines.items()]
-    handles += style.marker_handles([("lower still: as printed", "<", "white")])
-    style.legend(figure, 4, *handles, loc="outside lower center")
-    figure.get_layout_engine().set(h_pad=0.12, rect=(0, 0, 1, 0.97))  # room for headings
+    handles.append(style.line_handle("95 % interval of the share", 0.6))
+    style.legend(figure, 3, *handles, loc="outside lower center")
     return figure
 
 
-def _dots(ax: style.Axes, rows: pd.DataFrame, column: str, names: list[str]) -> None:
-    """Shares of all repetitions by law, atoms above each other; an arrow where one is outside."""
-    least = ax.get_xlim()[0]
+def _dots(
+    ax: style.Axes, rows: pd.DataFrame, column: str, names: list[str], empty: str
+) -> list[float]:
+    """Draw shares of all repetitions by law, atoms above each other; say why a law has none."""
+    shares = []
     for (law, atom), cells in rows.groupby(["law", "atom"]):
         y, color = names.index(law) + 0.2 * (ATOMS.index(atom) - 1.5), style.COLORS[atom]
         count = round((cells[column] * cells["n_repeats"]).sum())
         test = binomtest(count, int(cells["n_repeats"].sum()))
-        ends, share = test.proportion_ci(method="wilson"), test.statistic
-        ax.hlines(y, max(ends.low, least), max(ends.high, least), color=color, linewidth=0.6)
-        marker, x = ("<", least) if share < least else ("o", share)
-        style.points(ax, [x], [y], marker, color=color, markeredgecolor=color, markersize=3)
-        if share < least:
-            style.margin(ax, y, interval(share, *ends), 0.06, fontsize=6.5)
-
-
-def _name_empty(ax: style.Axes, names: list[str], measured: pd.Series, words: str) -> None:
-    """Say why the rows of some laws are empty."""
+        ax.hlines(y, *test.proportion_ci(method="wilson"), color=color, linewidth=0.6)
+        shares.append(test.statistic)
+        style.points(ax, [shares[-1]], [y], "o", color=color, markeredgecolor=color, markersize=3)
     ax.grid(visible=False)
-    place = {"ha": "center", "va": "center", "fontsize": 6.5, "color": style.FAINT}
     for y, law in enumerate(names):
         ax.axhline(y + 0.5, color="#e4e4e4", linewidth=0.5, zorder=0)
-        if law not in set(measured):
-            ax.text(0.6, y, words, transform=ax.get_yaxis_transform(), **place)
-
-
-def summary(table: pd.DataFrame) -> str:
-    """How many atoms of cells have a coverage of at least .90, by estimator; the worst reported."""
-    texts = []
-    for estimator, rows in table.groupby("estimator", sort=False):
-        share = f"{(rows['coverage'] >= BAND[0]).sum()} of {len(rows)}"
-        reported = f"coverage at least .90 in {share} cases, worst {short(rows['coverage'].min())}"
-        texts.append(f"bootstrap {share}" if estimator == "bootstrap" else reported)
-    return "; ".join(texts)
-
-
-def _type_one(zero: pd.DataFrame) -> str:
-    mean, most = map(short, zero["rejected"].agg(["mean", "max"]))
-    return "no truth is 0" if zero.empty else f"false detections: mean {mean}, most {most}"
+        if law not in set(rows["law"]) and (len(rows) or y == len(names) // 2):
+            place = {"ha": "center", "va": "center", "fontsize": 6.5, "color": style.FAINT}
+            ax.text(0.6, y, empty, transform=ax.get_yaxis_transform(), **place)
+    return shares
 
 
 def latex(table: pd.DataFrame) -> str:

@@ -24,13 +24,13 @@ from pidlib.experiments import Preset, declare, style, tables
 Matrix, Solve = sparse.csc_matrix, Callable[[np.ndarray], np.ndarray]
 _MEASURED = "method size cells tables seconds ratio error_bits median_error_bits"
 COLUMNS = declare(f"{_MEASURED} seed fingerprint", required=f"{_MEASURED} seed fingerprint")
-OURS = "ours, as a batch"
+OURS, ALONE = "ours, as a batch", "ours, one at a time"
 TOLERANCE, LOOSE, FLOOR = 1e-6, 1e-3, 1e-9  # gaps in bits: ours, ours by fitting, the optimum's
 MIN_TABLES, CELLS_SOLVED = 20, 1_600  # tables per size: CELLS_SOLVED / cells, at least MIN_TABLES
-_TOLERANCES = {
-    TOLERANCE: ("--", "error asked of ours"),
-    LOOSE: (":", "error asked of ours, fitting"),
-}
+_HEADS = "size: source 1 × source 2 × target\ntables solved\nCPU time of fastest other ÷ ours:\n"
+_HEADS += "as a batch\none at a time"
+_EMPTY = {"ha": "center", "fontsize": 6.5, "color": style.FAINT}
+_EMPTY["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -61,37 +61,53 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Time above and error below, by size; an error is the largest, with a line to the median."""
+    """Time above and error below, a column per size and a row per method; on top, ratios of time.
+
+    Markers are hollow where the largest error is above `TOLERANCE`; these are in no ratio.
+    """
     sizes, methods = (list(table[name].unique()) for name in ("size", "method"))
-    figure = style.page(4.8)
-    above, below = axes = figure.subplots(2, 1, sharex=True)
-    for number, name in enumerate(methods):
-        rows, look = table[table["method"] == name], METHODS[name].look
-        x = 0.1 * (number - (len(methods) - 1) / 2) + rows["size"].map(sizes.index)
-        above.plot(x, rows["seconds"], **look)
-        median, largest = np.maximum(style.floats(rows, "median_error_bits", "error_bits"), FLOOR)
-        below.vlines(x, median, largest, color=look["color"], linewidth=0.8)
-        last = rows["size"].iloc[-1].replace("x", "×")
-        below.plot(x, largest, label=name + f" (to {last})" * (len(x) < len(sizes)), **look)
-    for tolerance, (dash, words) in _TOLERANCES.items():
-        below.axhline(tolerance, color=style.INK, linewidth=0.7, linestyle=dash, label=words)
-    others = table[~table["method"].str.startswith("ours")]
-    accurate = others[others["error_bits"] <= TOLERANCE].groupby("size")["ratio"].min()
-    for x, size in enumerate(sizes):
-        text = f"{accurate[size]:.0f}×" if size in accurate else "others not run"
-        above.text(x, 1.03, text, ha="center", transform=above.get_xaxis_transform())
-        for ax in axes:
-            ax.axvline(x + 0.5, color=style.NULL, linewidth=0.5, zorder=0)
-    names = (table["size"] + "\n" + table["tables"].astype(str) + " tables").str.replace("x", "×")
-    below.set(yscale="log", ylim=(FLOOR, 0.3), ylabel="largest distance from\nthe optimum (bits)")
-    below.set(xticks=range(len(sizes)), xticklabels=names.unique(), xlim=(-0.5, len(sizes) - 0.5))
-    below.set_xlabel("size of a table: codes of source 1 × source 2 × target")
-    above.set(yscale="log", ylabel="time per table\n(CPU seconds)")
-    above.set_title(
-        "Time of the fastest other method as accurate, relative to ours as a batch:", pad=16
-    )
-    handles, _ = below.get_legend_handles_labels()
-    style.legend(figure, 3, *handles, style.line_handle("from largest to median error", 0.8))
+    figure, ratios = style.page(5.0), []
+    axes = figure.subplots(2, len(sizes), sharex="row", sharey=True, squeeze=False)
+    look = {"markersize": 4.5, "markeredgewidth": 1}
+    for size, (above, below) in zip(sizes, axes.T, strict=True):
+        rows = table[table["size"] == size].set_index("method")
+        accurate = rows["error_bits"] <= TOLERANCE
+        for y, name in enumerate(methods):
+            color = style.OTHERS[0] if name.startswith("ours") else style.INK
+            if name not in rows.index:
+                for ax in (above, below):
+                    style.margin(ax, y, "not run", 0.5, **_EMPTY)
+                continue
+            seconds, *errors = rows.loc[name, ["seconds", "error_bits", "median_error_bits"]]
+            largest, median = np.maximum(errors, FLOOR)
+            below.hlines(y, median, largest, color=color, linewidth=0.9)
+            face = color if accurate[name] else "white"
+            for ax, x in ((above, seconds), (below, largest)):
+                style.points(ax, [x], [y], "o", color=face, markeredgecolor=color, **look)
+        others = rows.loc[accurate & ~rows.index.str.startswith("ours"), "seconds"].min()
+        ratios.append(style.floats(others / rows.loc[[OURS, ALONE], "seconds"]))
+        texts = [f"{ratio:.2g}×" if ratio > 0 else "not run" for ratio in ratios[-1]]
+        head = [size.replace("x", "×"), str(rows["tables"].iloc[0]), "", *texts]
+        above.set_title("\n".join(head), loc="center", fontsize=7.5)
+        asked = [TOLERANCE, LOOSE], [-0.5, 1.5], [len(methods) - 0.5, 2.5]
+        below.vlines(*asked, color=style.INK, linewidth=0.7, linestyle="--", zorder=1)
+    axes[0, 0].set(xscale="log", xlim=(8e-6, 3), ylabel="CPU milliseconds per table")
+    axes[0, 0].set_xticks((1e-4, 1e-2, 1), ("0.1", "10", "1,000"))
+    axes[1, 0].set(xscale="log", xlim=(FLOOR / 2, 1), ylabel="distance from optimum (bits)")
+    axes[1, 0].set_xticks((1e-9, 1e-6, 1e-3))
+    style.name_rows(axes[0, 0], methods)
+    place = {"ha": "right", "xycoords": "axes fraction", "textcoords": "offset points"}
+    axes[0, 0].annotate(_HEADS, (0, 1), (-4, 5), fontsize=7.5, **place)
+    ends = pd.DataFrame(ratios).agg(["min", "max"])
+    text = "As a batch, our solver is {:.2g} to {:.2g} times as fast as the fastest other method\n"
+    text += "that is as accurate; one at a time, {:.2g} to {:.2g} times"
+    if ends.notna().all(axis=None):
+        figure.suptitle(text.format(*ends.to_numpy().T.flat))
+    marks = ("error up to 1e-6 bits (compared on top)", "o", style.INK), ("larger", "o", "white")
+    lines = {"from largest to median error": "-", "error asked of ours": "--"}.items()
+    handles = style.marker_handles(marks, **look)
+    handles += [style.line_handle(words, linestyle=dash) for words, dash in lines]
+    style.legend(figure, 4, *handles, loc="outside lower center")
     return figure
 
 
@@ -175,29 +191,21 @@ def dit_broja(joint: np.ndarray, method: str) -> float:
 
 
 class Method(NamedTuple):
-    """I_Q of joints [b, x1, x2, y] in bits, its marker, and the largest table it is run on."""
+    """I_Q of joints [b, x1, x2, y] in bits, and the cells of the largest table it is run on."""
 
     solve: Solve
-    look: dict[str, object]
     max_cells: int = 10**9
 
 
-def _look(marker: str, color: str, face: str | None = None) -> dict[str, object]:
-    look = {"marker": marker, "color": color, "markersize": 5, "linestyle": "", "zorder": 3}
-    return look | {"markerfacecolor": face or color, "clip_on": False}
-
-
-_RED, _CYAN, _BROWN, _INDIGO, *_ = style.OTHERS
-_FITTING = partial(_ours, method="ipfp", tol=LOOSE)
 METHODS = {
-    OURS: Method(partial(_ours, tol=TOLERANCE), _look("o", _RED)),
-    "ours, one at a time": Method(_each(_ours, tol=TOLERANCE), _look("o", _RED, "white")),
-    "ours, fitting to 1e-3 bits": Method(_FITTING, _look("s", _RED)),
-    "fitting, published limits": Method(_each(plain_ipfp), _look("s", style.FAINT, "white"), 2_000),
+    OURS: Method(partial(_ours, tol=TOLERANCE)),
+    ALONE: Method(_each(_ours, tol=TOLERANCE)),
+    "ours, fitting to 1e-3 bits": Method(partial(_ours, method="ipfp", tol=LOOSE)),
+    "fitting, published limits": Method(_each(plain_ipfp), 2_000),
     # Interior-point methods take more than half a minute at 20x20x20.
-    "cone program, ECOS": Method(_each(cone_program), _look("^", _INDIGO), 2_000),
-    "cvxpy, Clarabel": Method(_each(cvxpy_model), _look("v", _CYAN), 2_000),
-    "dit, cone": Method(_each(dit_broja, method="cone"), _look("D", _BROWN), 2_000),
+    "cone program, ECOS": Method(_each(cone_program), 2_000),
+    "cvxpy, Clarabel": Method(_each(cvxpy_model), 2_000),
+    "dit, cone": Method(_each(dit_broja, method="cone"), 2_000),
     # 15 seconds at 5x5x3
-    "dit, default": Method(_each(dit_broja, method="auto"), _look("D", _BROWN, "white"), 20),
+    "dit, default": Method(_each(dit_broja, method="auto"), 20),
 }
