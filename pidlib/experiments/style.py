@@ -39,10 +39,6 @@ SENSORY = ("redundancy", "unique_vision", "unique_audio", "synergy")
 OTHERS = (_COLORBLIND[3], _COLORBLIND[9], _COLORBLIND[5], "#332288", _COLORBLIND[7], "#222222")
 INK, FAINT, NULL = "#222222", "#8a8a8a", "#d0d0d0"
 MARKERS = "oDs^vPX*<>hdp"
-# Marker and color of each weighting condition, by its letter in pidlib.reweighting.CONDITIONS.
-_CONDITION_COLORS = ("white", INK, OTHERS[0], FAINT, *OTHERS[1:4], "#f3c3a0")
-_CONDITION_LOOKS = zip("osDhv^PX", _CONDITION_COLORS, strict=True)
-CONDITION_STYLES = dict(zip("ABCDEFGH", _CONDITION_LOOKS, strict=True))
 
 _MODELS = "LLaVA LLaVA-OneVision PaliGemma Gemma3 SmolVLM Idefics3 InternVL Qwen2-VL Qwen2.5-VL"
 _MODELS += " Qwen3-VL Mllama BLIP Qwen2.5-Omni"

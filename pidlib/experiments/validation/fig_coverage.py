@@ -35,7 +35,9 @@ from pidlib.extraction.store import Shard, open_store
 from pidlib.profiles.modes import measure_decisions
 
 KINDS = ("masked", "resampled", "codes")
-_KINDS = "Simulated answers,\none input masked;Simulated answers,\ninputs re-paired;4-valued codes"
+_KINDS = (
+    "Simulated answers,\none input masked;Simulated answers,\none input resampled;4-valued codes"
+)
 _LAWS = "few inputs, unsure answers;few inputs, sure answers;6 questions, all pictures new;"
 _LAWS += "both inputs equally informative;all inputs new;evidence of both adds up;"
 _LAWS += "target: noisy sum of both;both: noisy copies of target;only vision informs;"
