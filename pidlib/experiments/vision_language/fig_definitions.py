@@ -4,7 +4,7 @@ A definition of redundancy is one number, see `variants`. Where the smaller uniq
 zero, BROJA is MMI: the informations of each source and of both say as much.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from itertools import product
 
 import numpy as np
@@ -124,69 +124,81 @@ def _correlations(preset: Preset, models: pd.DataFrame, decisions: pd.DataFrame)
     return table.assign(conclusion=np.where(ranking, "ranking of models", "rank correlation"))
 
 
-_LOOKS = {
-    "broja": ("o", style.INK, "BROJA: optimized", -0.25),
-    "mmi": ("D", "white", "MMI: smaller information", 0),
-    "i_min": ("^", style.OTHERS[1], r"$I_{\min}$: smaller per answer", 0.25),
-    "ccs": ("s", style.OTHERS[0], r"$I_{\mathrm{ccs}}$: common surprisal, of tables", -0.18),
-    "dep": ("v", style.OTHERS[3], r"$I_{\mathrm{dep}}$: dependencies, of tables", -0.36),
-}
-_WORDS = {"codes": "codes of embeddings", "gates": "logic gates"}
-_WORDS |= {"masked": "decisions, masked\n(other input hidden)"}
-_WORDS |= {"resampled": "decisions, resampled\n(other input exchanged)"}
-_WORDS |= {"observational": "decisions, observational\n(regression)"}
-_RING = {"marker": "o", "markerfacecolor": "none", "color": style.OTHERS[0], "linestyle": ""}
+_NAMES = {"broja": "BROJA", "mmi": "MMI", "i_min": r"$I_{\min}$"}
+_NAMES |= {"ccs": r"$I_{\mathrm{ccs}}$", "dep": r"$I_{\mathrm{dep}}$"}
+_WORDS = {"masked": "decisions, masked (other input hidden)", "codes": "codes of embeddings"}
+_WORDS |= {"resampled": "decisions, resampled (other input exchanged)", "gates": "logic gates"}
+_WORDS |= {"observational": "decisions, observational (regression)"}
+_KEY = r"""BROJA, the reference: redundancy $R$ by optimization
+MMI: the smaller of the informations of both inputs
+$I_{\min}$: the smaller information on each answer, averaged
+$I_{\mathrm{ccs}}$ (common surprisal), $I_{\mathrm{dep}}$ (dependencies): of joint tables only"""
+_RING = {"marker": "o", "fillstyle": "none", "color": style.OTHERS[0], "linestyle": ""}
+_LINE, _PAIRS = ["procedure", "definition"], ("micro/pair", "micro/pair_shared")
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """How often R is that of BROJA by kind; then two conclusions by definition and mode."""
-    result = style.page(3.7)
-    (ax, *axes), rows = result.subplots(1, 3), tables["fig_definitions"]
-    kinds = rows["procedure"].where(rows["kind"] == "decisions", rows["kind"])
-    names = list(dict.fromkeys([*kinds[rows["kind"] == "decisions"], *kinds[::-1]]))
-    for name, (marker, color, _, shift) in list(_LOOKS.items())[1:]:
-        away = (rows[f"{name}_bits"] - rows["broja_bits"]).abs()
-        same = (away <= NOTABLE).astype(float).where(away.notna()).groupby(kinds)
-        y = [names.index(kind) + shift for kind in same.groups]
-        style.points(ax, same.mean(), y, marker, color=color, markersize=3.8)
-        for row, count, size in zip(y, same.sum(), same.size(), strict=True):
-            style.margin(ax, row, f"{count:.0f} of {size}" * (name == "mmi"), fontsize=6.5)
-    style.name_rows(ax, [_WORDS.get(name, name) for name in names])
-    ax.set(xlabel="share (of models × benchmarks, of tables)", xlim=(-0.02, 1.05))
-    ax.set_title(f"$R$ is that of BROJA within\n{NOTABLE:g} bits (numbers: MMI)")
-    ax.grid(visible=False)
-    _draw_conclusions(axes, tables["fig_definitions_conclusions"])
-    handles = style.marker_handles((words, *look) for *look, words, _ in _LOOKS.values())
-    handles.append(style.handle("one benchmark", marker=".", color=style.FAINT, markersize=4))
-    handles.append(style.handle("micro: pair, pair shared (two unique atoms)", **_RING))
-    style.legend(result, 3, *handles, style.line_handle("95 % interval, families redrawn", 0.8))
+    rows, table = tables["fig_definitions"], tables["fig_definitions_conclusions"]
+    modes = list(table["procedure"].unique())
+    rows = rows.assign(procedure=rows["procedure"].where(rows["kind"] == "decisions", rows["kind"]))
+    kinds = [kind for kind in rows["procedure"].unique()[::-1] if kind not in modes]
+    rows = pd.concat([rows, rows.assign(benchmark=population.ALL)])
+    named = {f"{name}_bits": name for name in list(_NAMES)[1:]}
+    same = rows.melt(["procedure", "benchmark", "broja_bits"], list(named), "definition", "bits")
+    same = same.replace({"definition": named}).dropna(subset="bits")
+    same["share"] = ((same["bits"] - same["broja_bits"]).abs() <= NOTABLE).astype(float)
+    same = same.groupby([*_LINE, "benchmark"])["share"].agg(share="mean", size="size").reset_index()
+    agreeing = table[(table["conclusion"] == "leading atom") & (table["definition"] != "broja")]
+    ranked = table[(table["quantity"] == "synergy") & (table["outcome"] == "delta_vision")]
+    mmi = agreeing[(agreeing["definition"] == "mmi") & (agreeing["benchmark"] != population.ALL)]
+    shares = mmi["share"].groupby(mmi["benchmark"].isin(_PAIRS)).mean().reindex([True, False])
+    text = "MMI and BROJA name the same largest atom in {:.0%} of models × benchmarks × modes\n"
+    text += "where both inputs hold something unique (rings), and in {:.0%} of others"
+    result = style.page(5.2)
+    result.suptitle(text.format(*shares).replace("%", " %"), x=0.01, ha="left")
+    axes = result.subplot_mosaic("abc;dee", height_ratios=(4 * len(modes), 5 * len(kinds)))
+    for name, rows in {"a": same, "b": agreeing, "c": ranked, "d": same}.items():
+        _draw(axes[name], rows, kinds if name == "d" else modes)
+    axes["a"].set_title(f"$R$ is that of BROJA\nwithin {NOTABLE:g} bits")
+    axes["b"].set_title("Largest atom is\nthat of BROJA")
+    axes["c"].set_title("Synergy $S$ ranks models by\naccuracy lost without picture")
+    look = {"bbox": {"facecolor": "white", "linewidth": 0, "pad": 0.5}, "color": style.OTHERS[0]}
+    style.margin(axes["b"], 2, "pair, pair shared", 0.7, ha="right", **look)
+    mean = style.handle("all benchmarks or tables (number: right)", marker="o", color=style.INK)
+    ring = style.handle("a benchmark where both inputs hold something unique", **_RING)
+    line = style.line_handle("95 % interval of the mean, model families resampled")
+    axes["e"].legend(handles=[mean, ring, line, style.handle(_KEY)], loc="center")
+    axes["e"].set_axis_off()
     return result
 
 
-def _draw_conclusions(axes: Sequence[style.Axes], table: pd.DataFrame) -> None:
-    """A panel for each conclusion: benchmarks as dots, their mean with its number."""
-    procedures = list(table["procedure"].unique())
-    agreeing = (table["conclusion"] == "leading atom") & (table["definition"] != "broja")
-    ranked = (table["quantity"] == "synergy") & (table["outcome"] == "delta_vision")
-    panels = {
-        "Largest atom is that of\nBROJA (no interval)": (agreeing, "share"),
-        "$S$ ranks models by the\naccuracy lost without picture": (ranked, "rho"),
-    }
-    looks = {name: (*_LOOKS[name][:2], _LOOKS[name][-1]) for name in variants.DEFINITIONS}
-    for ax, (title, (chosen, column)) in zip(axes, panels.items(), strict=True):
-        rows = table[chosen]
-        single = rows[~rows["benchmark"].str.startswith("mean of")]
-        y = np.array(variants.heights(single, procedures, looks))
-        values, two = style.floats(single[column]), single["benchmark"].str.startswith("micro/pair")
-        ax.plot(values, y, ".", color=style.FAINT, markersize=3.5, markeredgewidth=0, zorder=1)
-        ax.plot(values[two], y[two], **_RING)
-        means = rows[rows["benchmark"] == population.ALL]  # none for a single benchmark
-        means = (single if means.empty else means).dropna(subset=column)
-        variants.draw_rows(ax, means, column, procedures, looks)
-        values = style.floats(means, column, "family_low", "family_high")
-        for y, *bits in zip(variants.heights(means, procedures, looks), *values, strict=True):
-            style.margin(ax, y, number(bits[0]) if np.isnan(bits).any() else interval(*bits))
-        label = "rank correlation $\\rho$; 0: none" if column == "rho" else "share of models"
-        ax.set(title=title, xlabel=label, xlim=(-0.02 if column == "share" else -1.05, 1.05))
-        ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)
-        ax.set_yticks(range(len(procedures)), procedures if ax is axes[0] else [])
+def _draw(ax: style.Axes, rows: pd.DataFrame, names: list[str]) -> None:
+    """Below each name a row for each definition: its mean, its interval, and rings."""
+    x = "share" if rows["share"].notna().any() else "rho"
+    definitions = list(_NAMES)[1:] if "gates" in names else variants.DEFINITIONS
+    lines = [(each, name) for each in names for name in ("", *definitions)]
+    rows = rows[rows["procedure"].isin(names)].dropna(subset=x).set_index(_LINE)
+    means = rows[rows["benchmark"] == population.ALL]
+    means = rows[~rows.index.duplicated()] if means.empty else means  # of a single benchmark
+    first = ax.get_subplotspec().is_first_col()
+    named = {y: _NAMES[name] * first for y, (_, name) in enumerate(lines) if name}
+    ax.set_yticks(list(named), named.values())
+    for y, line in enumerate(lines):
+        text, bold = "reference" if line[1] else _WORDS.get(line[0], line[0]) * first, not line[1]
+        if line in means.index:
+            row = means.loc[line]
+            ends = style.floats(row.reindex([x, "family_low", "family_high"]))
+            text = number(row[x]) if np.isnan(ends).any() else interval(*ends)
+            text = f"{row[x] * row['size']:.0f} of {row['size']}" if "size" in row else text
+            ax.hlines(y, *ends[1:], color=style.INK, linewidth=0.9)
+            ax.plot(row[x], y, "o", color=style.INK)
+        style.margin(ax, y, text, -0.35 if bold else 1.02, weight="bold" if bold else "normal")
+    pairs = rows[rows["benchmark"].isin(_PAIRS)]
+    ax.plot(pairs[x], [*map(lines.index, pairs.index)], **_RING)
+    label = "share of " + ("tables" if "gates" in names else "models × benchmarks")
+    label, low = (label, 0) if x == "share" else (r"rank correlation $\rho$", -1)
+    ax.set(xlabel=label, xlim=(low - 0.05, 1.05), ylim=(len(lines) - 0.5, -0.5))
+    ax.set_xticks([low, (low + 1) / 2, 1])
+    ax.tick_params(axis="y", length=0)
+    ax.spines["left"].set_visible(False)

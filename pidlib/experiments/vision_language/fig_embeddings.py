@@ -14,10 +14,8 @@ from pidlib.experiments.words import largest, share
 from pidlib.extraction import SOURCES
 
 COLUMNS = ATOMS
-_TITLES = {
-    "exact": "By codes (clusters)",
-    "Gaussian": "By covariance (linear; bits not comparable)",
-}
+_TITLES = {"exact": "By codes (clusters)"}
+_TITLES |= {"Gaussian": "By covariance (linear; bits not comparable)"}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -50,34 +48,37 @@ def figure(table: pd.DataFrame) -> style.Figure:
     leading = largest(table, ["benchmark", "model", "estimator"]).unstack("estimator")
     leading = leading.reindex(columns=list(_TITLES))
     same = leading.dropna().eval("exact == Gaussian")
-    text = f"largest atom clear in {share(leading['exact'].notna())} models × benchmarks"
+    counts = leading["exact"].value_counts().reindex(style.VISION_LANGUAGE, fill_value=0)
+    text = ", ".join(f"{style.SYMBOLS[atom]} in {n}" for atom, n in counts.items())
+    text = f"clearly largest: {text} of {len(leading)} cells"
     for ax, (estimator, title) in zip(axes, _TITLES.items(), strict=True):
         rows = table[table["estimator"] == estimator]
-        for index, atom in enumerate(style.VISION_LANGUAGE):
-            shown, color = rows[rows["atom"] == atom], style.COLORS[atom]
-            if shown.empty:  # an empty unclipped line has no place in the layout
-                continue
-            y = shown["benchmark"].map(benchmarks.index) + 0.22 * (index - 1.5)
-            y += 0.07 * (shown["model"].map(models.index) - (len(models) - 1) / 2)
+        for (atom, model), shown in rows.groupby(["atom", "model"], sort=False):
+            index, color = models.index(model), style.COLORS[atom]
+            y = shown["benchmark"].map(benchmarks.index) + 0.04 * (index - (len(models) - 1) / 2)
+            y += 0.22 * (style.VISION_LANGUAGE.index(atom) - 1.5)
             ax.hlines(y, *style.floats(shown, "ci_low", "ci_high"), color=color, linewidth=0.8)
-            look = {"color": color, "markeredgewidth": 0, "markersize": 3}
-            style.points(ax, style.floats(shown["corrected_bits"]), y, "o", **look)
+            look = {"color": color, "markeredgewidth": 0, "markersize": 2.8}
+            style.points(ax, shown["corrected_bits"], y, style.MARKERS[index], **look)
         for y, benchmark in enumerate(benchmarks):
             atoms = leading.loc[benchmark, estimator].value_counts()
             words = ", ".join(f"{style.SYMBOLS[atom]} {n}" for atom, n in atoms.items())
             words = words or "none" if benchmark in set(rows["benchmark"]) else "one\nquestion"
-            differs = estimator != "exact" and not same.get(benchmark, default=same[:0]).all()
-            style.margin(ax, y, words, color=style.OTHERS[0] if differs else style.INK)
+            others = (~same.get(benchmark, default=same[:0])).sum() * (estimator != "exact")
+            words += f"\n(differs in {others})" * (others > 0)
+            style.margin(ax, y, words, weight="bold" if others else "normal")
             ax.axhline(y + 0.5, color=style.NULL, linewidth=0.5, zorder=0)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.grid(visible=False, axis="y")
         ax.set(title=f"{title}\n{text}", xlabel="bits beyond the null")
-        text = f"the same in {share(same)} clear in both (others in red)"
+        text = f"the same in {share(same)} cells clear in both"
     style.name_rows(axes[0], list(map(style.benchmark_name, benchmarks)))
-    line = style.line_handle("one model, 95 % interval", 0.8, marker="o", markersize=3)
-    words = style.handle("right: how many have an atom whose interval is above all others")
-    order = style.handle("from the top: " + ", ".join(map(style.model_name, models)))
-    style.legend(result, 3, *style.atom_points(), line, order, words)
+    marked = zip(map(style.model_name, models), style.MARKERS, strict=False)
+    minis = style.marker_handles((name, marker, "white") for name, marker in marked)
+    line = style.line_handle("95 % interval of a model", 0.8)
+    words = "clearly largest (right: models): interval above all others"
+    words = map(style.handle, (words, "cell: a model on a benchmark"))
+    style.legend(result, 3, *style.atom_points(), *minis, line, *words)
     return result
 
 

@@ -168,13 +168,11 @@ def figure(table: pd.DataFrame) -> style.Figure:
             own, color = means[atom], style.COLORS[atom]
             atoms.hlines(y + offset, own.min(), own.max(), color=color, linewidth=0.9, zorder=2)
             style.points(atoms, [own.mean()], [y + offset], "o", color=color, markersize=3)
-    sizes.set(title="How much an atom changes", xlabel="mean size of the change (bits)")
-    sizes.set_xlim(0, None)
+    words = "How much an atom changes; right: mean\nsize, share of 95 % intervals without 0"
+    sizes.set(title=words, xlabel="mean size of the change (bits)", xlim=(0, None))
     style.name_rows(atoms, list(parts))
     atoms.set(title="Which atoms change", xlabel="change (bits)")
     atoms.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-    words = "mean; share of 95 %\nintervals without 0"
-    style.margin(sizes, -0.75, words, va="bottom", fontsize=7.5)
     for ax in axes:
         ax.axvspan(-null * (ax is atoms), null, color=style.NULL, linewidth=0, zorder=0)
         ax.grid(visible=False, axis="y")

@@ -103,10 +103,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
         for place, row in zip(y, means.itertuples(), strict=True):
             if pd.notna(row.rho):
                 off = int(row.rho > row.null_high) - int(row.rho < row.null_low)
-                text = f"{p_value(row.null_p)}\n{('inside', 'above', 'below')[off]} null"
-                text = (
-                    f"{number(row.rho)}, {text} {number(row.null_low)} to {number(row.null_high)}"
-                )
+                text = f"{number(row.rho)}, {p_value(row.null_p)}\n"
+                text += f"{('inside', 'above', 'below')[off]} null {number(row.null_low)} to "
+                text += number(row.null_high)
                 look = {"fontsize": 7, "weight": "bold" if off else "normal"}
                 ax.text(2.2, place, text, ha="right", va="center", linespacing=1.1, **look)
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)
@@ -114,9 +113,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.grid(visible=False)
     labels = [group.replace(" and", "\nand") for group in GROUPS[:-1]]
     style.name_rows(axes[0], [*labels, "similar accuracy: closer\nthan the median pair"])
-    words = (
-        r"rank correlation $\rho$ of two models over benchmarks; $p$: one-sided, at least as high"
-    )
+    words = r"rank correlation $\rho$ of a pair over benchmarks; $p$ one-sided: at least as high"
     result.supxlabel(words, fontsize="medium")
     pair = style.handle("a pair of models", marker=".", color=style.OTHERS[1])
     null = style.null_handle("null: models permuted, two-sided 95 % of means")

@@ -9,6 +9,7 @@ answer.
 
 import warnings
 from collections.abc import Iterator, Mapping
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -30,6 +31,8 @@ States = tuple[Sources, Sources] | None  # of the samples for codebooks, and to 
 _PATH = [(sources, "decision") for sources in ("samples", "states", "probe", "codes")]
 _PATH += [("codes", "state"), ("states", "state")]
 _NAMES = {"states": "true states", "probe": "states by linear probe"}
+_CHANGES = {"states by": "reading the true states off pooled embeddings"}  # by part of a label
+_CHANGES |= {"answer": "coding the embeddings", "state": "coding the last state"}
 _FALL = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.5, "zorder": 1.2}
 _SHARES = ["value", "ci_low", "ci_high", "null_mean"]
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
@@ -111,14 +114,14 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy as a share of the target's entropy by step, where it falls the most."""
-    figure, panels = style.page(3.3), _falls(table)[:3]
+    figure, panels = style.page(3.7), _falls(table)[:3]
     _draw(figure, figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels)
     return figure
 
 
 def column(table: pd.DataFrame) -> style.Figure:
     """The two benchmarks whose synergy falls the most."""
-    figure, panels = style.column(5.8), _falls(table)[:2]
+    figure, panels = style.column(6.6), _falls(table)[:2]
     _draw(figure, figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0], panels)
     return figure
 
@@ -149,37 +152,49 @@ def _falls(table: pd.DataFrame) -> list[pd.DataFrame]:
     panels = []
     for name, rows in table.groupby("benchmark", sort=False):
         parts = by_step(rows)
-        own = {k: part[part["atom"] == "synergy"] for k, part in parts.items()}
-        synergy = {k: part[_SHARES].mean() for k, part in own.items()}
+        mean = {k: p.loc[p["atom"] == "synergy", _SHARES].mean() for k, p in parts.items()}
         total = {k: part["value"].sum() / part["model"].nunique() for k, part in parts.items()}
-        panel = pd.DataFrame(synergy).T.assign(total=total, null_low=0.0)
+        panel = pd.DataFrame(mean).T.assign(total=total, null_low=0.0)
         panel.index.name = style.benchmark_name(name)
-        panel["fall"] = panel["value"].mask(panel.index.str.startswith("decisions")).diff()
+        steps = panel.index.str.contains("answer|of embeddings")  # not modes, nor the check
+        panel["fall"] = panel["value"].where(steps).diff()
         panels.append(panel.rename(columns={"null_mean": "null_high"}))
     return sorted(panels, key=lambda panel: panel["fall"].min())
 
 
 def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -> None:
-    labels = max((list(panel.index) for panel in panels), key=len)
-    y = np.arange(len(labels))
+    lines, changes = [], []
+    for label in max((list(panel.index) for panel in panels), key=len):
+        group = f"target: {label.partition(' → ')[2] or 'decision'}"
+        lines += [group] * (group not in lines) + [label]
+    names = [line.removeprefix("decisions, ").partition(" → ")[0] for line in lines]
+    names[-1], y = f"check: {names[-1]}", np.arange(len(lines))
     for ax, known in zip(axes, panels, strict=True):
-        panel = known.reindex(labels)
+        panel = known.reindex(lines).assign(y=y)
         if known["fall"].notna().any():
-            end = labels.index(known["fall"].idxmin())
-            ax.plot(panel["value"].iloc[end - 1 : end + 1], [end - 1, end], **_FALL)
+            end = known.index.get_loc(known["fall"].idxmin())
+            part = panel.loc[known.index[end - 1] : known.index[end], ["value", "y"]].dropna()
+            ax.plot(*part.to_numpy().T, **_FALL)
+            look = {"ha": "center", "va": "center", "weight": "bold", "fontsize": 7, "zorder": 1.3}
+            look["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
+            ax.annotate(words.number(known["fall"].min()), part.mean(), **look)
+            changes += [next(text for key, text in _CHANGES.items() if key in part.index[1])]
         style.forest(ax, y, panel, 0.7, color=style.COLORS["synergy"], edgecolors=style.INK, s=11)
-        ax.vlines(panel["null_high"], y - 0.35, y + 0.35, color=style.FAINT, linewidth=0.8)
-        style.points(ax, panel["total"], y, "|", markersize=12, markeredgewidth=1, zorder=1.5)
+        style.points(ax, panel["total"], y, "|", markersize=10, markeredgewidth=1, zorder=1.5)
         for label, row in known.iterrows():
-            style.margin(ax, labels.index(label), words.interval(*row[_SHARES[:3]]))
-        ax.set(title=known.index.name, xlim=(-0.06, 1.06), ylim=(len(y) - 0.5, -0.5))
-        names = [label.replace(" → ", "\n→ ") for label in labels]
-        ax.set_yticks(y, names, linespacing=0.85, fontsize=7)
-        ax.grid(axis="x")
+            style.margin(ax, lines.index(label), words.interval(*row[_SHARES[:3]]))
+        style.name_rows(ax, names)
+        for text, line in zip(ax.get_yticklabels(), lines, strict=False):  # of the first column
+            text.set(fontsize=7, weight="normal" if line in known.index else "bold")
+        ax.set(title=known.index.name, xlim=(-0.06, 1.06))
+        ax.grid(visible=True, axis="x")
+    counts = pd.Series(changes).value_counts().items()
+    text = "Largest fall of synergy: " + ", ".join(f"{change} in {n}" for change, n in counts)
+    text = fill(f"{text} of {len(panels)} benchmarks", 120 if len(axes) > 2 else 55)
     figure.supxlabel("share of the target's entropy, mean over minis", fontsize="medium")
-    total = style.handle("all four atoms", marker="|", markersize=10, color=style.INK)
+    total = style.handle(r"$R+U_v+U_\ell+S$", marker="|", markersize=10, color=style.INK)
     null = style.null_handle("null of $S$, mean (decisions: none)")
-    fall = style.line_handle("largest fall after decisions", **_FALL)
+    fall = style.line_handle("largest fall after the decisions, by point values", **_FALL)
     line = style.line_handle("mean ends of minis' 95 % intervals")
     parts = *style.atom_points(["synergy"]), total, fall, line, null
-    style.legend(figure, 1 if len(axes) < 3 else 3, *parts)
+    style.legend(figure, 1 if len(axes) < 3 else 3, *parts, title=text, alignment="left")

@@ -238,33 +238,6 @@ def correlations(
     )
 
 
-# Marker, color and place within its row of each definition.
-Looks = Mapping[str, tuple[str, str, float]]
-
-
-def heights(rows: pd.DataFrame, procedures: Sequence[str], looks: Looks) -> list[float]:
-    """The place of each row of `correlations` on the axis of procedures."""
-    named = zip(rows["procedure"], rows["definition"], strict=True)
-    return [procedures.index(procedure) + looks[name][-1] for procedure, name in named]
-
-
-def draw_rows(
-    ax: style.Axes, rows: pd.DataFrame, column: str, procedures: Sequence[str], looks: Looks
-) -> None:
-    """Draw values and intervals over families by procedure (rows) and definition (markers)."""
-    for name, (marker, color, _) in looks.items():
-        drawn = rows[(rows["definition"] == name) & rows[column].notna()]
-        if drawn.empty:  # an empty unclipped line has no place in the layout
-            continue
-        y = heights(drawn, procedures, looks)
-        ends = (style.floats(drawn[f"family_{end}"]) for end in ("low", "high"))
-        ax.hlines(y, *ends, color=style.INK, linewidth=0.8, zorder=2)
-        look = {"color": color, "markersize": 3.8, "markeredgewidth": 0.6, "zorder": 3}
-        style.points(ax, style.floats(drawn[column]), y, marker, **look)
-    ax.set_ylim(len(procedures) - 0.5, -0.5)
-    ax.grid(visible=False)
-
-
 def draw(
     figure: style.Figure | SubFigure,
     table: pd.DataFrame,
@@ -287,12 +260,16 @@ def draw(
         if quantity in known.index:
             ax.axvspan(*style.floats(known.loc[quantity]), color=style.NULL, linewidth=0, zorder=0)
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=1)
-        look = ("o", style.COLORS.get(quantity, style.INK), 0)
-        draw_rows(ax, rows, "rho", procedures, dict.fromkeys(rows["definition"], look))
+        look = {"color": style.COLORS.get(quantity, style.INK), "markersize": 3.8, "zorder": 3}
         for row in rows.dropna(subset="rho").itertuples():
+            y = procedures.index(row.procedure)
+            ax.hlines(y, row.family_low, row.family_high, color=style.INK, linewidth=0.8, zorder=2)
+            style.points(ax, [row.rho], [y], "o", markeredgewidth=0.6, **look)
             text = interval(row.rho, row.family_low, row.family_high).split()
-            style.margin(ax, procedures.index(row.procedure), " ".join(text[: 3 if wide else 1]))
+            style.margin(ax, y, " ".join(text[: 3 if wide else 1]))
         ax.set(title=title, xlim=(-1.05, 1.05), xticks=[-1, 0, 1])
+        ax.set_ylim(len(procedures) - 0.5, -0.5)
+        ax.grid(visible=False)
     names = [WORDS.get(name, name) for name in procedures]
     axes[0].set_yticks(range(len(procedures)), names, linespacing=0.9)
     space = " " if wide else "\n"

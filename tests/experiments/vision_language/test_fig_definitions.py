@@ -72,7 +72,9 @@ def test_ranks_by_other_definitions_are_kept_if_all_models_move_alike(tables):
 def test_figure_counts_where_definitions_agree_and_prints_means(tables):
     figure = styled_figure(fig_definitions, tables)
     assert count_labels(figure) > 10
-    left, share, ranks = figure.axes
+    left, share, ranks, small, _ = figure.axes
     n = len(models_table())
-    assert {f"{n} of {n}", f"0 of {n}", "1 of 1"} < {text.get_text() for text in left.texts}
-    assert len(share.texts) == 2 * 2 and len(ranks.texts) == 2 * 3
+    words = [[text.get_text() for text in ax.texts] for ax in (left, share, ranks, small)]
+    assert {f"{n} of {n}", f"0 of {n}"} < set(words[0])
+    assert words[3].count("1 of 1") == 2 and words[1].count("reference") == 2
+    assert len(words[2]) == 2 * 4 and "same largest atom" in figure.get_suptitle()

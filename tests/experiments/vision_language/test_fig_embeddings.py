@@ -6,6 +6,7 @@ import pytest
 
 from experiments.vision_language.synthetic import MODELS, profiles
 from pidlib import benchmarks
+from pidlib.experiments import style
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.tables import ATOMS, validate
 from pidlib.experiments.vision_language import fig_embedding_layers, fig_embeddings
@@ -48,7 +49,9 @@ def test_every_model_has_a_point_with_its_interval():
     table = synthetic()
     table["ci_low"], table["ci_high"] = (table["corrected_bits"] + bits for bits in (-0.1, 0.2))
     ax = fig_embeddings.figure(table).axes[0]
-    drawn = np.concatenate([line.get_xdata() for line in ax.lines if line.get_marker() == "o"])
+    drawn = np.concatenate(
+        [line.get_xdata() for line in ax.lines if line.get_marker() in style.MARKERS]
+    )
     assert np.allclose(sorted(drawn), sorted(table["corrected_bits"]))
     ends = [line[:, 0] for part in ax.collections for line in part.get_segments()]
     assert np.allclose(sorted(low for low, _ in ends), sorted(table["ci_low"]))
@@ -57,7 +60,7 @@ def test_every_model_has_a_point_with_its_interval():
 
 def n_points(table: pd.DataFrame) -> int:
     lines = (line for ax in fig_embeddings.figure(table).axes for line in ax.lines)
-    return sum(len(line.get_xdata()) for line in lines if line.get_marker() == "o")
+    return sum(len(line.get_xdata()) for line in lines if line.get_marker() in style.MARKERS)
 
 
 def synthetic(**choices) -> pd.DataFrame:
