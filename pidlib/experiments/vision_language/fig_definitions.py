@@ -152,11 +152,15 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     agreeing = table[(table["conclusion"] == "leading atom") & (table["definition"] != "broja")]
     ranked = table[(table["quantity"] == "synergy") & (table["outcome"] == "delta_vision")]
     mmi = agreeing[(agreeing["definition"] == "mmi") & (agreeing["benchmark"] != population.ALL)]
-    shares = mmi["share"].groupby(mmi["benchmark"].isin(_PAIRS)).mean().reindex([True, False])
-    text = "MMI and BROJA name the same largest atom in {:.0%} of models × benchmarks × modes\n"
-    text += "where both inputs hold something unique (rings), and in {:.0%} of others"
+    pairs = mmi.loc[mmi["benchmark"].isin(_PAIRS), "share"].mean()
+    text = (
+        f"MMI and BROJA name the same largest atom in {100 * mmi['share'].mean():.0f} % of models "
+    )
+    text += "× benchmarks × modes"
+    if pd.notna(pairs):
+        text += f",\nin {100 * pairs:.0f} % where both inputs hold something unique (rings)"
     result = style.page(5.2)
-    result.suptitle(text.format(*shares).replace("%", " %"), x=0.01, ha="left")
+    result.suptitle(text, x=0.01, ha="left")
     axes = result.subplot_mosaic("abc;dee", height_ratios=(4 * len(modes), 5 * len(kinds)))
     for name, rows in {"a": same, "b": agreeing, "c": ranked, "d": same}.items():
         _draw(axes[name], rows, kinds if name == "d" else modes)

@@ -152,20 +152,20 @@ def figure(table: pd.DataFrame) -> style.Figure:
     made = changes(table)
     parts |= {words: made[name] for name, words in _ROWS.items() if len(made.get(name, []))}
     parts = dict(sorted(parts.items(), key=lambda part: part[1]["difference"].abs().mean()))
-    result = style.page(0.29 * len(parts) + 0.95)
+    result = style.page(0.29 * len(parts) + 1.1)
     axes = atoms, sizes = result.subplots(1, 2, sharey=True, width_ratios=(1.25, 1))
     beyond = {_ROWS[name]: share for name, share in effects["beyond"].items()}
-    null = effects.loc[REDRAWN, "difference_bits"]
+    null, means = effects.loc[REDRAWN, "difference_bits"], {}
     for y, (words, rows) in enumerate(parts.items()):
         size = rows["difference"].abs().groupby(rows["benchmark"]).mean()
-        mean = rows["difference"].abs().mean()
+        mean = means[words] = rows["difference"].abs().mean()
         sizes.hlines(y, size.min(), size.max(), color=style.INK, linewidth=0.9, zorder=2)
         style.points(sizes, [mean], [y], "o", color=style.INK)
         text = f"{mean:.2f} bits" + (f", {beyond[words]:.0%}" if words in beyond else "")
         style.margin(sizes, y, text.replace("%", " %"), fontsize=7.5)
-        means = rows.groupby(["atom", "benchmark"])["difference"].mean()
+        moved = rows.groupby(["atom", "benchmark"])["difference"].mean()
         for atom, offset in _OFFSETS.items():
-            own, color = means[atom], style.COLORS[atom]
+            own, color = moved[atom], style.COLORS[atom]
             atoms.hlines(y + offset, own.min(), own.max(), color=color, linewidth=0.9, zorder=2)
             style.points(atoms, [own.mean()], [y + offset], "o", color=color, markersize=3)
     words = "How much an atom changes; right: mean\nsize, share of 95 % intervals without 0"
@@ -178,7 +178,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.grid(visible=False, axis="y")
         ax.tick_params(axis="y", length=0)
     null = style.null_handle(f"null: noise redrawn, {null:.2f} bits")
-    style.legend(result, 3, *style.atom_points(), style.line_handle("range over benchmarks"), null)
+    handles = *style.atom_points(), style.line_handle("range over benchmarks"), null
+    least, *_, most = (f"{name} ({mean:.2f} bits)" for name, mean in means.items())
+    title = f"Largest mean change: {most}; smallest: {least}"
+    style.legend(result, 3, *handles, title=title, title_fontsize=9)
     return result
 
 

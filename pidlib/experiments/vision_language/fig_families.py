@@ -12,7 +12,7 @@ from pidlib._common import derive_seed, fingerprint
 from pidlib.experiments import COMPUTED, Preset, Request, declare, population, style, validate
 from pidlib.experiments.population import ATOMS, DECIMALS
 from pidlib.experiments.statistics import permutation_p, standardized_ranks
-from pidlib.experiments.words import number, p_value
+from pidlib.experiments.words import listed, number, p_value
 
 MEASURES = {"profile": "all four atoms", "deviation": "four atoms minus the mean of all models"}
 GROUPS = ("same family", "same family and size", "same size", "alike in accuracy")
@@ -86,7 +86,7 @@ def pair_groups(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """The pairs of each group and their mean, with its null; a panel for each measure."""
-    result = style.page(2.5)
+    result = style.page(2.7)
     axes = result.subplots(1, len(MEASURES), sharey=True)
     y = np.arange(len(GROUPS))
     for ax, (name, title) in zip(axes, MEASURES.items(), strict=True):
@@ -109,7 +109,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
                 look = {"fontsize": 7, "weight": "bold" if off else "normal"}
                 ax.text(2.2, place, text, ha="right", va="center", linespacing=1.1, **look)
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)
-        ax.set(title=title, xlim=(-1.05, 2.25), xticks=[-1, 0, 1])
+        above = listed(means.index[mean > high])
+        ax.set(title=f"{title}\nmore alike than chance: {above}", xlim=(-1.05, 2.25))
+        ax.set_xticks([-1, 0, 1])
         ax.grid(visible=False)
     labels = [group.replace(" and", "\nand") for group in GROUPS[:-1]]
     style.name_rows(axes[0], [*labels, "similar accuracy: closer\nthan the median pair"])
