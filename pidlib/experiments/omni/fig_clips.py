@@ -8,17 +8,19 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
+from matplotlib.legend_handler import HandlerTuple
 
 from pidlib import benchmarks
 from pidlib._common import fingerprint
 from pidlib.benchmarks import MODES, micro_av
 from pidlib.benchmarks.clips import RATE
 from pidlib.experiments import ATOMS, Preset, declare, style, tables
-from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale_bits
+from pidlib.experiments.truths import atom_rows, draw_pairs, scale_bits
+from pidlib.experiments.words import number
 
 COLUMNS = declare("template kind", ATOMS, required="template kind given")
 _CONDITIONS = {"question": ("given the question", -0.2, 1.0)}
-_CONDITIONS |= {"nothing": ("question ignored", 0.2, 0.45)}
+_CONDITIONS |= {"nothing": ("question ignored", 0.2, _PALE := 0.45)}
 # Spectrogram: window and hop in samples, highest frequency in Hz.
 _WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
 
@@ -44,10 +46,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """A clip of every template, generated here from its seed, and the masked atoms of the table."""
     table = table[table["unimodal"] == "masked"]
     templates = table.groupby("template", sort=False)
-    rows = -(-len(templates) // 2)
-    figure = style.page(1.5 * rows + 0.5)
-    page, foot = figure.subfigures(2, 1, height_ratios=(1.5 * rows, 0.5))
-    sheets = page.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
+    rows = len(templates) // 2 + 1  # with a place for the legend
+    figure = style.page(1.4 * rows)
+    sheets = figure.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
     for sheet, (name, shown) in zip(sheets, templates, strict=False):
         # the first sample with the last of the template's questions
         benchmark, split, seed = shown.iloc[0][["benchmark", "split", "seed"]]
@@ -58,7 +59,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         title = rf"$\bf{{{name.replace('_', '~')}}}$  ({shown['kind'].iloc[0]})"
         title += f"\n{sample.question} $\\bf{{{sample.answer}}}$"
         sheet.suptitle(title, x=0.02, ha="left", fontsize=7.5, linespacing=1.1)
-        grid = sheet.add_gridspec(2, 2, width_ratios=(2.6, 1), height_ratios=(1.6, 1))
+        grid = sheet.add_gridspec(2, 2, width_ratios=(2.2, 1), height_ratios=(1.6, 1))
         video = sheet.add_subplot(grid[0, 0])
         for index, frame in enumerate(sample.video):
             extent = (index + 0.02, index + 0.98, 0.02, 0.98)
@@ -68,10 +69,21 @@ def figure(table: pd.DataFrame) -> style.Figure:
         _draw_spectrogram(sheet.add_subplot(grid[1, 0]), sample.audio)
         ax = sheet.add_subplot(grid[:, 1])
         draw_pairs(ax, shown, "given", _CONDITIONS, style.SENSORY)
+        for (atom, bits), own in shown.round({"value_bits": 2}).groupby(["atom", "value_bits"]):
+            if bits or len(own) == 1:  # equal bars share a number
+                shift = 1.3 * np.mean([_CONDITIONS[given][1] for given in own["given"]])
+                at = style.SENSORY.index(atom) + shift, bits + 0.03
+                ax.text(*at, number(bits), ha="center", fontsize=6)
         scale_bits(ax, table, fontsize=6.5)
         ax.set_xlim(-0.6, 3.6)
-    handles, title = pair_handles(_CONDITIONS, style.SENSORY), "Atoms of the ideal answerer"
-    foot.legend(handles=handles, loc="center", ncols=len(handles), title=title)
+    dark, pale = (style.atom_handles(style.SENSORY) for _ in _CONDITIONS)
+    for patch in pale:
+        patch.set_alpha(_PALE)
+    title = "Atoms of an ideal answerer, bits\ndark: {}\npale: {}"
+    title = title.format(*(words for words, *_ in _CONDITIONS.values()))
+    look = {"loc": "center", "title": title, "handler_map": {tuple: HandlerTuple(None, pad=0)}}
+    look["labels"] = [patch.get_label() for patch in dark]
+    sheets[-1].legend(handles=list(zip(dark, pale, strict=True)), **look)
     return figure
 
 
