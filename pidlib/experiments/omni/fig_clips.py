@@ -8,19 +8,16 @@ from itertools import product
 
 import numpy as np
 import pandas as pd
-from matplotlib.legend_handler import HandlerTuple
 
 from pidlib import benchmarks
 from pidlib._common import fingerprint
 from pidlib.benchmarks import MODES, micro_av
 from pidlib.benchmarks.clips import RATE
 from pidlib.experiments import ATOMS, Preset, declare, style, tables
-from pidlib.experiments.truths import atom_rows, draw_pairs, scale_bits
-from pidlib.experiments.words import number
+from pidlib.experiments.truths import atom_rows, draw_pairs, pair_legend, scale_bits
 
 COLUMNS = declare("template kind", ATOMS, required="template kind given")
-_CONDITIONS = {"question": ("given the question", -0.2, 1.0)}
-_CONDITIONS |= {"nothing": ("question ignored", 0.2, _PALE := 0.45)}
+_CONDITIONS = {"question": ("question given", -0.2, 1), "nothing": ("question ignored", 0.2, 0.45)}
 # Spectrogram: window and hop in samples, highest frequency in Hz.
 _WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
 
@@ -54,8 +51,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         benchmark, split, seed = shown.iloc[0][["benchmark", "split", "seed"]]
         wordings = list(micro_av.TEMPLATES[name].questions.values())[-1]
         samples = benchmarks.load(benchmark, split, n=64, seed=int(seed))
-        own = (sample for sample in samples if sample.template == name)
-        sample = next(sample for sample in own if sample.question in wordings)
+        sample = next(s for s in samples if s.template == name and s.question in wordings)
         title = rf"$\bf{{{name.replace('_', '~')}}}$  ({shown['kind'].iloc[0]})"
         title += f"\n{sample.question} $\\bf{{{sample.answer}}}$"
         sheet.suptitle(title, x=0.02, ha="left", fontsize=7.5, linespacing=1.1)
@@ -68,22 +64,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
         video.spines[:].set_visible(False)
         _draw_spectrogram(sheet.add_subplot(grid[1, 0]), sample.audio)
         ax = sheet.add_subplot(grid[:, 1])
-        draw_pairs(ax, shown, "given", _CONDITIONS, style.SENSORY)
-        for (atom, bits), own in shown.round({"value_bits": 2}).groupby(["atom", "value_bits"]):
-            if bits or len(own) == 1:  # equal bars share a number
-                shift = 1.3 * np.mean([_CONDITIONS[given][1] for given in own["given"]])
-                at = style.SENSORY.index(atom) + shift, bits + 0.03
-                ax.text(*at, number(bits), ha="center", fontsize=6)
+        draw_pairs(ax, shown, "given", _CONDITIONS, fontsize=6)
         scale_bits(ax, table, fontsize=6.5)
         ax.set_xlim(-0.6, 3.6)
-    dark, pale = (style.atom_handles(style.SENSORY) for _ in _CONDITIONS)
-    for patch in pale:
-        patch.set_alpha(_PALE)
-    title = "Atoms of an ideal answerer, bits\ndark: {}\npale: {}"
-    title = title.format(*(words for words, *_ in _CONDITIONS.values()))
-    look = {"loc": "center", "title": title, "handler_map": {tuple: HandlerTuple(None, pad=0)}}
-    look["labels"] = [patch.get_label() for patch in dark]
-    sheets[-1].legend(handles=list(zip(dark, pale, strict=True)), **look)
+    pair_legend(sheets[-1], _CONDITIONS, style.SENSORY)
     return figure
 
 
@@ -95,7 +79,6 @@ def _draw_spectrogram(ax: style.Axes, audio: np.ndarray) -> None:
     extent = (edge, 1 - edge, 0, _MAX_FREQUENCY / 1000)
     look = {"cmap": "Greys", "aspect": "auto", "origin": "lower", "vmin": -35, "vmax": 30}
     ax.imshow(20 * np.log10(power), extent=extent, **look)
-    ax.set(xlim=(0, 1), yticks=[0, 1, 2], ylabel="kHz")
-    ax.set_xticks([0, 1], ["0", "1 s"])
+    ax.set(xlim=(0, 1), yticks=[0, 1, 2], ylabel="kHz", xticks=[0, 1], xticklabels=["0", "1 s"])
     ax.grid(False)
     ax.tick_params(labelsize=6.5, length=2)
