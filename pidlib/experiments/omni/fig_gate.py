@@ -103,7 +103,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     axes = figure.subplots(len(_ATOMS), len(models), sharex=True, sharey=True, squeeze=False)
     for column, (model, own) in zip(axes.T, models, strict=True):
         for ax, (atom, test) in zip(column, _TESTS.items(), strict=True):
-            stages.draw_stages(ax, own, say=False)
+            stages.draw_stages(ax)
             rows = own[own["atom"] == atom]
             for needs, (_, template, look) in _QUESTIONS.items():
                 look = {"color": style.COLORS[atom]} | look
@@ -113,9 +113,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             if atom == "synergy" and rows["value_bits"].max() < (least := 2 * stages.MIN_BITS):
                 text = f"not read: $S$ stays below {number(least, 1)} bits"
             else:
-                value, low, high, verdict = claims.loc[(model, test), "value":"verdict"]
+                *ends, verdict = claims.loc[(model, test), "value":"verdict"]
                 held[atom].append(verdict == "holds")
-                text = f"{interval(value, low, high)}: {verdict}"
+                text = f"{interval(*ends)}: {verdict}"
             ax.set_xlabel(text, fontsize=7.5, loc="left")
             ax.set_title(" ")  # room for the heading
         column[0].set_title(style.model_name(model).replace(", ", ",\n") + "\n ")
@@ -124,15 +124,15 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         below = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}; below: {below}"
         ax.text(0, 1.04, below, transform=ax.transAxes, in_layout=False)
     figure.supxlabel(_CLAIMED.format(note), fontsize=7.5)
-    (fused, *_), (plain, *_) = _QUESTIONS.values()
+    fused, plain = (words for words, *_ in _QUESTIONS.values())
     dot = {"marker": "o", "markersize": 2.4, "linestyle": "-"}
     colored = tuple(style.handle(fused, color=style.COLORS[atom], **dot) for atom in _ATOMS)
-    handles = style.handle(plain, **dot | _PLAIN), style.line_handle("an ideal answerer", 2)
-    handles += (*stages.legend_handles(*profiles.LEGEND),)
-    labels = [each.get_label() for each in (colored[0], *handles)]
-    title = "Without need for fusion, $S$ rises less at the end in {} models read; before, $U_v$"
-    title += " differs by under .1 bits in {}, $U_a$ in {}"
-    title = title.format(*map(share, held.values()))
-    options = {"labels": labels, "handler_map": {tuple: HandlerTuple(ndivide=None)}}
-    style.legend(figure, 2, colored, *handles, title=title, title_fontsize=8.5, **options)
+    handles = [style.handle(plain, **dot | _PLAIN), style.line_handle("an ideal answerer", 2)]
+    handles += stages.legend_handles(*profiles.LEGEND)
+    labels = [fused, *(each.get_label() for each in handles)]
+    late, seen, heard = map(share, held.values())
+    title = f"Without need for fusion, $S$ rises less at the end in {late} models read; before,"
+    title += f" $U_v$ differs by under .1 bits in {seen}, $U_a$ in {heard}"
+    options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
+    style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure

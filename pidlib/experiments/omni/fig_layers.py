@@ -82,7 +82,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     figure, verdicts, models = style.page(3.1), [], table.groupby("model", sort=False)
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
     for ax, (model, rows) in zip(axes, models, strict=True):
-        stages.draw_stages(ax, rows, say=False)
+        stages.draw_stages(ax)
         stages.draw_trajectories(ax, rows, _ATOMS)
         curves = rows.pivot(index="layer", columns="atom", values="value_bits").astype(float)
         halves = half_depth(curves[[*_ATOMS]].to_numpy())
@@ -106,8 +106,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     look = {"linestyle": _DASHED, "linewidth": 0.8, "marker": 7, "markersize": 5}
     half = style.handle("depth at half of its maximum", color=style.INK, **look)
     handles = *style.atom_lines(style.MARKERS, _ATOMS), half
-    handles += tuple(stages.legend_handles(*profiles.LEGEND))
     title = f"Vision comes first in {share(verdicts)} models that can be read (first: the 95 %"
     title += " interval of the distance between the triangles is above .05)"
-    style.legend(figure, 3, *handles, title=title, title_fontsize=9)
+    style.legend(figure, 3, *handles, *stages.legend_handles(*profiles.LEGEND), title=title)
     return figure
