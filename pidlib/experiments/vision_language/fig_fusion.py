@@ -229,8 +229,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = style.marker_handles(entries, markersize=4)
     handles.append(style.line_handle(f"mean (marker) and range of up to {n} seeds", **_SEEDS))
     handles.append(style.null_handle("mechanisms shuffled: one-sided 95 % limit"))
-    for row in published.itertuples():
-        handles.append(style.handle(f"published: up to {row.moved:g} points", **_PUBLISHED))
+    text = f"published: up to {published['moved'].max():g} points"
+    handles.append(style.handle(text, **_PUBLISHED))
     ends = " to ".join(words.number(moved["moved"].agg(end), 0) for end in ("min", "max"))
     title = f"The fusion mechanism moves the share of language by {ends} points, beyond chance in"
     title = f"{title} {words.share(moved['null_q'] < 0.05, moved['null_q'])} tests"
@@ -239,9 +239,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
 
 
 def _draw_shares(ax: style.Axes, models: pd.DataFrame) -> None:
-    if models["contribution"].isna().all():
-        text = "not defined:\nno unique information\nabove its null"
-        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center")
     for (mechanism, target), rows in models.groupby(["model", "target"]):
         shift, marker, face, _ = _LOOKS[target]
         y, known = _PLACES.index(mechanism) + shift, rows["contribution"].astype(float)
@@ -265,5 +262,4 @@ def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame, n
         look = {"weight": "bold" if (q < 0.05).any() else "normal", "linespacing": 1}
         look["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
         style.margin(ax, row, text, 0.99, ha="right", **look)
-    for points in published["moved"].astype(float):
-        ax.axvline(points, **_PUBLISHED)
+    ax.axvline(published["moved"].max(), **_PUBLISHED)

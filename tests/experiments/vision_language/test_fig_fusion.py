@@ -143,4 +143,4 @@ def test_the_figure_shows_missing_shares():
     table = tables.validate(table.assign(experiment="synthetic"), fig_fusion.COLUMNS)
     words = [text.get_text() for ax in fig_fusion.figure(table).axes for text in ax.texts]
     undefined = [text for text in words if text.startswith("not ")]
-    assert len(words) == 10 and len(undefined) == 4
+    assert len(words) == 9 and len(undefined) == 3
