@@ -24,7 +24,7 @@ def atom_rows(solved: PID, **columns: object) -> pd.DataFrame:
 
 
 def draw_pairs(
-    ax: style.Axes, truth: pd.DataFrame, column: str, conditions: Conditions, fontsize: float = 0
+    ax: style.Axes, truth: pd.DataFrame, column: str, conditions: Conditions, size: float = 0
 ) -> None:
     """Draw a bar for each atom and each value of a column, full and pale; their bits if sized."""
     atoms = list(truth["atom"].unique())
@@ -34,9 +34,8 @@ def draw_pairs(
         for _, offset, opacity in map(conditions.get, rows[column]):
             style.bars(ax, [place + offset], [bits], atom, 0.38, alpha=opacity)
             shifts.append(1.3 * offset)
-        if fontsize and (bits or len(shifts) == 1):  # equal bars share a number
-            at = place + np.mean(shifts), bits + 0.03
-            ax.text(*at, number(bits), ha="center", fontsize=fontsize)
+        if size and (bits or len(shifts) == 1):  # equal bars share a number
+            ax.text(place + np.mean(shifts), bits + 0.03, number(bits), ha="center", size=size)
     ax.set_xticks(range(len(atoms)), [style.SYMBOLS[atom] for atom in atoms], fontsize=7)
     ax.tick_params(length=0)
 

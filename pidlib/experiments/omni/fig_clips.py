@@ -64,7 +64,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         video.spines[:].set_visible(False)
         _draw_spectrogram(sheet.add_subplot(grid[1, 0]), sample.audio)
         ax = sheet.add_subplot(grid[:, 1])
-        draw_pairs(ax, shown, "given", _CONDITIONS, fontsize=6)
+        draw_pairs(ax, shown, "given", _CONDITIONS, size=6)
         scale_bits(ax, table, fontsize=6.5)
         ax.set_xlim(-0.6, 3.6)
     pair_legend(sheets[-1], _CONDITIONS, style.SENSORY)
