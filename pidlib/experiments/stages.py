@@ -130,14 +130,11 @@ def draw_trajectories(
         ax.plot(depth, value, zorder=3, **look)
 
 
-def draw_stages(ax: style.Axes, rows: pd.DataFrame) -> None:
-    """Draw relative depth from 0 to 1, the outer stages shaded; say if none of rows is in one."""
+def draw_stages(ax: style.Axes) -> None:
+    """Draw relative depth from 0 to 1, the outer stages shaded."""
     style.show_least_bits(ax)
     for start, stop in ((0, FIRST_END), (LAST_START, 1.06)):
         ax.axvspan(start, stop, color=_SHADE, linewidth=0, zorder=0)
-    if 1 > FIRST_END * (rows["layer"].max() + 1):
-        place = {"transform": ax.get_xaxis_transform(), "rotation": 90, "va": "center"}
-        ax.text(FIRST_END / 2, 0.5, "no reading", ha="center", fontsize=6.5, **place)
     ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
     ax.set_xlim(0, 1.06)
     ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pandas as pd
+from matplotlib.legend_handler import HandlerTuple
 
 from pidlib.decomposition import PID
 from pidlib.experiments import style
+from pidlib.experiments.words import number
 
 Conditions = Mapping[str, tuple[str, float, float]]  # label, offset of the bar, and opacity
 
@@ -21,14 +24,18 @@ def atom_rows(solved: PID, **columns: object) -> pd.DataFrame:
 
 
 def draw_pairs(
-    ax: style.Axes, truth: pd.DataFrame, column: str, conditions: Conditions, atoms: Sequence[str]
+    ax: style.Axes, truth: pd.DataFrame, column: str, conditions: Conditions, size: float = 0
 ) -> None:
-    """Draw a bar for each atom and each value of a column, full and pale."""
-    for condition, (_, offset, opacity) in conditions.items():
-        for index, atom in enumerate(atoms):
-            selected = (truth[column] == condition) & (truth["atom"] == atom)
-            value = truth.loc[selected, "value_bits"]
-            style.bars(ax, [index + offset] * len(value), value, atom, 0.38, alpha=opacity)
+    """Draw a bar for each atom and each value of a column, full and pale; their bits if sized."""
+    atoms = list(truth["atom"].unique())
+    truth = truth[truth[column].isin(conditions)].round({"value_bits": 2})
+    for (atom, bits), rows in truth.groupby(["atom", "value_bits"]):
+        place, shifts = atoms.index(atom), []
+        for _, offset, opacity in map(conditions.get, rows[column]):
+            style.bars(ax, [place + offset], [bits], atom, 0.38, alpha=opacity)
+            shifts.append(1.3 * offset)
+        if size and (bits or len(shifts) == 1):  # equal bars share a number
+            ax.text(place + np.mean(shifts), bits + 0.03, number(bits), ha="center", size=size)
     ax.set_xticks(range(len(atoms)), [style.SYMBOLS[atom] for atom in atoms], fontsize=7)
     ax.tick_params(length=0)
 
@@ -40,9 +47,13 @@ def scale_bits(ax: style.Axes, table: pd.DataFrame, **text: float) -> None:
     ax.set_ylim(0, top)
 
 
-def pair_handles(conditions: Conditions, atoms: Sequence[str]) -> list[style.Artist]:
-    """Legend entries of atoms and of full and pale bars."""
-    handles = style.atom_handles(atoms)
-    for label, _, opacity in conditions.values():
-        handles.append(style.swatch(label, facecolor=style.INK, alpha=opacity))
-    return handles
+def pair_legend(sheet: style.Figure, conditions: Conditions, atoms: Sequence[str]) -> None:
+    """The legend of full and pale bars, in the middle of a part of a page."""
+    words, _, (_, opacity) = zip(*conditions.values(), strict=True)
+    dark, pale = (style.atom_handles(atoms) for _ in words)
+    for patch in pale:
+        patch.set_alpha(opacity)
+    title = "Atoms of an ideal answerer, bits\ndark: {}\npale: {}".format(*words)
+    labels, pairs = [patch.get_label() for patch in dark], list(zip(dark, pale, strict=True))
+    look = {"alignment": "left", "handler_map": {tuple: HandlerTuple(None, pad=0)}}
+    sheet.legend(handles=pairs, labels=labels, loc="center", title=title, **look)

@@ -14,11 +14,10 @@ from pidlib._common import fingerprint
 from pidlib.benchmarks import MODES, micro_av
 from pidlib.benchmarks.clips import RATE
 from pidlib.experiments import ATOMS, Preset, declare, style, tables
-from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale_bits
+from pidlib.experiments.truths import atom_rows, draw_pairs, pair_legend, scale_bits
 
 COLUMNS = declare("template kind", ATOMS, required="template kind given")
-_CONDITIONS = {"question": ("given the question", -0.2, 1.0)}
-_CONDITIONS |= {"nothing": ("question ignored", 0.2, 0.45)}
+_CONDITIONS = {"question": ("question given", -0.2, 1), "nothing": ("question ignored", 0.2, 0.45)}
 # Spectrogram: window and hop in samples, highest frequency in Hz.
 _WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
 
@@ -44,21 +43,19 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """A clip of every template, generated here from its seed, and the masked atoms of the table."""
     table = table[table["unimodal"] == "masked"]
     templates = table.groupby("template", sort=False)
-    rows = -(-len(templates) // 2)
-    figure = style.page(1.5 * rows + 0.5)
-    page, foot = figure.subfigures(2, 1, height_ratios=(1.5 * rows, 0.5))
-    sheets = page.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
+    rows = len(templates) // 2 + 1  # with a place for the legend
+    figure = style.page(1.4 * rows)
+    sheets = figure.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
     for sheet, (name, shown) in zip(sheets, templates, strict=False):
         # the first sample with the last of the template's questions
         benchmark, split, seed = shown.iloc[0][["benchmark", "split", "seed"]]
         wordings = list(micro_av.TEMPLATES[name].questions.values())[-1]
         samples = benchmarks.load(benchmark, split, n=64, seed=int(seed))
-        own = (sample for sample in samples if sample.template == name)
-        sample = next(sample for sample in own if sample.question in wordings)
+        sample = next(s for s in samples if s.template == name and s.question in wordings)
         title = rf"$\bf{{{name.replace('_', '~')}}}$  ({shown['kind'].iloc[0]})"
         title += f"\n{sample.question} $\\bf{{{sample.answer}}}$"
         sheet.suptitle(title, x=0.02, ha="left", fontsize=7.5, linespacing=1.1)
-        grid = sheet.add_gridspec(2, 2, width_ratios=(2.6, 1), height_ratios=(1.6, 1))
+        grid = sheet.add_gridspec(2, 2, width_ratios=(2.2, 1), height_ratios=(1.6, 1))
         video = sheet.add_subplot(grid[0, 0])
         for index, frame in enumerate(sample.video):
             extent = (index + 0.02, index + 0.98, 0.02, 0.98)
@@ -67,11 +64,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
         video.spines[:].set_visible(False)
         _draw_spectrogram(sheet.add_subplot(grid[1, 0]), sample.audio)
         ax = sheet.add_subplot(grid[:, 1])
-        draw_pairs(ax, shown, "given", _CONDITIONS, style.SENSORY)
+        draw_pairs(ax, shown, "given", _CONDITIONS, size=6)
         scale_bits(ax, table, fontsize=6.5)
         ax.set_xlim(-0.6, 3.6)
-    handles, title = pair_handles(_CONDITIONS, style.SENSORY), "Atoms of the ideal answerer"
-    foot.legend(handles=handles, loc="center", ncols=len(handles), title=title)
+    pair_legend(sheets[-1], _CONDITIONS, style.SENSORY)
     return figure
 
 
@@ -83,7 +79,6 @@ def _draw_spectrogram(ax: style.Axes, audio: np.ndarray) -> None:
     extent = (edge, 1 - edge, 0, _MAX_FREQUENCY / 1000)
     look = {"cmap": "Greys", "aspect": "auto", "origin": "lower", "vmin": -35, "vmax": 30}
     ax.imshow(20 * np.log10(power), extent=extent, **look)
-    ax.set(xlim=(0, 1), yticks=[0, 1, 2], ylabel="kHz")
-    ax.set_xticks([0, 1], ["0", "1 s"])
+    ax.set(xlim=(0, 1), yticks=[0, 1, 2], ylabel="kHz", xticks=[0, 1], xticklabels=["0", "1 s"])
     ax.grid(False)
     ax.tick_params(labelsize=6.5, length=2)

@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 import pandas as pd
+from matplotlib.legend_handler import HandlerTuple
 
 from pidlib._common import fingerprint
 from pidlib.benchmarks import Sample, micro_av
@@ -37,10 +38,10 @@ _QUESTIONS = {  # words, template and look
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 _TESTS = dict(zip(_ATOMS, ("later_than_before", "vision_parts", "audio_parts"), strict=True))
-_CLAIMED = """relative depth of the block{}
-Δ: black − color; late: last stage; before: all earlier blocks
-claimed for $S$: Δ late − Δ before is below −.05; for $U$: mean |Δ| before is below .1
-holds: the whole 95 % interval is; against: it is above; else open (bounds ours)"""
+_BEFORE = "mean |black − color| before the last stage; claim (bound ours): below .1"
+_CHANGE = "(black − color) in the last stage minus before; claim (bound ours): below −.05"
+_CLAIMED = """relative depth of the block (dots){}
+holds: the 95 % interval is within the claim; against: wholly on the other side; else open"""
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -102,7 +103,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     axes = figure.subplots(len(_ATOMS), len(models), sharex=True, sharey=True, squeeze=False)
     for column, (model, own) in zip(axes.T, models, strict=True):
         for ax, (atom, test) in zip(column, _TESTS.items(), strict=True):
-            stages.draw_stages(ax, own)
+            stages.draw_stages(ax)
             rows = own[own["atom"] == atom]
             for needs, (_, template, look) in _QUESTIONS.items():
                 look = {"color": style.COLORS[atom]} | look
@@ -112,19 +113,26 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             if atom == "synergy" and rows["value_bits"].max() < (least := 2 * stages.MIN_BITS):
                 text = f"not read: $S$ stays below {number(least, 1)} bits"
             else:
-                value, low, high, verdict = claims.loc[(model, test), "value":"verdict"]
+                *ends, verdict = claims.loc[(model, test), "value":"verdict"]
                 held[atom].append(verdict == "holds")
-                text = "Δ late − before" if atom == "synergy" else "|Δ| before"
-                text += f" {interval(value, low, high)}: {verdict}"
-            ax.set_xlabel(text, fontsize=6.5, loc="left")
-        column[0].set_title(style.model_name(model).replace(", ", ",\n"))
-    for ax, atom in zip(axes[:, 0], _ATOMS, strict=True):
-        ax.set_ylabel(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}\nbits")
+                text = f"{interval(*ends)}: {verdict}"
+            ax.set_xlabel(text, fontsize=7.5, loc="left")
+            ax.set_title(" ")  # room for the heading
+        column[0].set_title(style.model_name(model).replace(", ", ",\n") + "\n ")
+    for ax, atom, below in zip(axes[:, 0], _ATOMS, (_CHANGE, _BEFORE, _BEFORE), strict=True):
+        ax.set_ylabel("bits")
+        below = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}; below: {below}"
+        ax.text(0, 1.04, below, transform=ax.transAxes, in_layout=False)
     figure.supxlabel(_CLAIMED.format(note), fontsize=7.5)
-    dot = {"color": style.COLORS["synergy"], "marker": "o", "markersize": 2.4, "linestyle": "-"}
-    handles = [style.handle(words, **dot | look) for words, _, look in _QUESTIONS.values()]
-    handles += [style.line_handle("an ideal answerer", 2), *stages.legend_handles(*profiles.LEGEND)]
-    title = "Without need for fusion, $S$ falls late in {} models read; before, "
-    title = f"{title}$U_v$ stays the same in {{}}, $U_a$ in {{}}".format(*map(share, held.values()))
-    style.legend(figure, 2, *handles, title=title, title_fontsize=8.5)
+    fused, plain = (words for words, *_ in _QUESTIONS.values())
+    dot = {"marker": "o", "markersize": 2.4, "linestyle": "-"}
+    colored = tuple(style.handle(fused, color=style.COLORS[atom], **dot) for atom in _ATOMS)
+    handles = [style.handle(plain, **dot | _PLAIN), style.line_handle("an ideal answerer", 2)]
+    handles += stages.legend_handles(*profiles.LEGEND)
+    labels = [fused, *(each.get_label() for each in handles)]
+    late, seen, heard = map(share, held.values())
+    title = f"Without need for fusion, $S$ rises less at the end in {late} models read; before,"
+    title += f" $U_v$ differs by under .1 bits in {seen}, $U_a$ in {heard}"
+    options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
+    style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure

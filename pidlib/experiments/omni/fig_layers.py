@@ -82,7 +82,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     figure, verdicts, models = style.page(3.1), [], table.groupby("model", sort=False)
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
     for ax, (model, rows) in zip(axes, models, strict=True):
-        stages.draw_stages(ax, rows)
+        stages.draw_stages(ax)
         stages.draw_trajectories(ax, rows, _ATOMS)
         curves = rows.pivot(index="layer", columns="atom", values="value_bits").astype(float)
         halves = half_depth(curves[[*_ATOMS]].to_numpy())
@@ -91,26 +91,22 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         elif halves.min() < 1 / len(curves):
             text = "not read: half is reached\nbefore the first reading"
         else:
-            value, *ends, verdict = claims.loc[model, "value":"verdict"]
+            *lead, verdict = claims.loc[model, "value":"verdict"]
             verdicts.append(verdict == "holds")
-            text = f"{_WORDS[verdict]}\nby {interval(value, *ends)} of the depth"
+            text = f"{_WORDS[verdict]}\nby {interval(*lead)} of the depth"
             place = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 5}
-            ends = halves[0] + np.array(ends)
-            ax.plot(ends, [1.1] * 2, color=style.FAINT, linewidth=2.5, **place)
             for half, atom in zip(halves, _ATOMS, strict=True):
                 look = {"color": style.COLORS[atom], "linewidth": 0.8, "linestyle": _DASHED}
                 ax.plot([half] * 2, [1, 0], marker=7, markersize=6, markevery=2, **look | place)
         name = f"{style.model_name(model)}, {len(curves)} blocks"
-        ax.set_title(name.replace(", ", ",\n", 1), pad=15)  # above the markers
+        ax.set_title(name.replace(", ", ",\n", 1), pad=10)  # above the markers
         ax.set_xlabel(text, fontsize=7.5)
     axes[0].set_ylabel("bits")
-    figure.supxlabel(f"relative depth of the block{note}", fontsize="medium")
+    figure.supxlabel(f"relative depth of the block (markers){note}", fontsize="medium")
     look = {"linestyle": _DASHED, "linewidth": 0.8, "marker": 7, "markersize": 5}
     half = style.handle("depth at half of its maximum", color=style.INK, **look)
-    words = "95 % interval of the distance, from $U_v$ on; vision first: all above .05"
-    lead = style.line_handle(words, 2.5, color=style.FAINT)
-    title = f"Vision comes first in {share(verdicts)} models that can be read"
     handles = *style.atom_lines(style.MARKERS, _ATOMS), half
-    others = *stages.legend_handles(*profiles.LEGEND), lead
-    style.legend(figure, 3, *handles, *others, title=title, title_fontsize=9)
+    title = f"Vision comes first in {share(verdicts)} models that can be read (first: the 95 %"
+    title += " interval of the distance between the triangles is above .05)"
+    style.legend(figure, 3, *handles, *stages.legend_handles(*profiles.LEGEND), title=title)
     return figure

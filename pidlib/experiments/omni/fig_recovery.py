@@ -15,7 +15,7 @@ from pidlib.experiments import Preset, Query, Request, declare, extract_all, sty
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.renderings import finite_laws
-from pidlib.experiments.words import share, spread
+from pidlib.experiments.words import number, share
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
@@ -23,10 +23,13 @@ from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
 RENDERINGS = 2  # of each state of a finite law; a template has 48 to 384 samples
 COLUMNS = declare(profiles.COLUMNS, "truth_bits")
 _PANELS = {  # condition and truth
-    "Question given,\nagainst an ideal answerer": ("question", "ideal"),
-    "Question given, against\nwhat the mini’s own answers hold": ("question", "truth_bits"),
-    "Question ignored, against an ideal\nanswerer with the question given": ("ignored", "ideal"),
+    "Question given, against\nan ideal answerer": ("question", "ideal"),
+    "Question given, against\nthe mini’s own answers": ("question", "truth_bits"),
+    "Question ignored, against an ideal\nanswerer given the question": ("ignored", "ideal"),
 }
+_SEEING = "compact seeing:\nhalf its training\nhad wrong sound,\nso low $U_a$ and $S$"
+_SMALL = {"fontsize": 7, "linespacing": 1.1, "multialignment": "left"}
+_IDEAL = {"marker": "_", "markeredgecolor": style.OTHERS[0], "markersize": 13, "zorder": 6}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -107,18 +110,18 @@ def _truths(benchmark: str) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> style.Figure:
     """Estimated against true atoms with the question given, and with it ignored."""
     truths, found = (table[table["estimator"] == name] for name in ("truth", "exact"))
-    ideal = truths.set_index(["given", "template", "atom"])["value_bits"].astype(float).sort_index()
-    kept, read = profiles.read_rows(found, "template", "model")
-    found = kept[kept["atom"] != "total"].join(
-        ideal["question"].rename("ideal"), on=["template", "atom"]
-    )
-    figure, looks = style.page(3.4), dict(zip(found["model"].unique(), style.MARKERS, strict=False))
+    ideal = truths.pivot_table("value_bits", ["template", "atom"], "given").astype(float)
+    kept, read = profiles.read_rows(found[found["atom"] != "total"], "template", "model")
+    found = kept.join(ideal["question"].rename("ideal"), on=["template", "atom"])
+    figure, looks = style.page(3.7), dict(zip(found["model"].unique(), style.MARKERS, strict=False))
     axes = figure.subplots(1, len(_PANELS), sharex=True, sharey=True)
     for ax, (title, (given, truth)) in zip(axes, _PANELS.items(), strict=True):
         rows = found[found["given"] == given]
-        far = abs(rows[truth].astype(float) - style.best(rows))
-        text = f"mean distance, bits: {spread(far.groupby(rows['model']).mean())}"
-        ax.text(0.03, 0.97, text.replace(" (", "\n("), transform=ax.transAxes, va="top")
+        far = abs(rows[truth].astype(float) - style.best(rows)).groupby(rows["model"]).mean()
+        text = "mean distance from the diagonal:\n{} bits (median mini;\nrange {} to {})"
+        text = text.format(*map(number, (far.median(), far.min(), far.max())))
+        ax.text(0.02, 0.99, text, transform=ax.transAxes, va="top", **_SMALL)
+        ax.grid(visible=False)
         ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
         for (atom, model), own in rows.groupby(["atom", "model"]):
             x, color = style.floats(own[truth]), style.COLORS[atom]
@@ -126,12 +129,16 @@ def figure(table: pd.DataFrame) -> style.Figure:
             style.interval(ax, x, own["ci_low"], own["ci_high"], color=color)
             style.points(ax, x, style.best(own), looks[model], color=color)
         ax.set(title=title, xlabel="true atom, bits", ymargin=0.05)
+    if any(model.endswith("_seeing") for model in looks):
+        axes[0].text(1.1, -0.2, _SEEING, **_SMALL)
+    changed = ideal[abs(ideal["question"] - ideal["ignored"]) > 0.005]
+    style.points(axes[-1], changed["question"], changed["ignored"], **_IDEAL)
     axes[0].set_ylabel("estimated atom, bits")
     models = [(style.model_name(name), marker, "white") for name, marker in looks.items()]
     handles = *style.atom_points(style.SENSORY), *style.marker_handles(models)
-    null = style.handle("null: answers permuted", marker="_", color=style.FAINT)
-    title = (
-        f"Recovered atoms lie on the diagonal; {share(read)} cells (model, template) can be read"
-    )
-    style.legend(figure, 4, *handles, style.line_handle("95 % interval"), null, title=title)
+    null = style.handle("null (question given): answers permuted", marker="_", color=style.FAINT)
+    moved = style.handle("an ideal answerer, where ignoring the question changes it", **_IDEAL)
+    title = f"Recovered atoms lie on the diagonal. Left out: {share(~read)} pairs of mini and"
+    title += " template, whose masked answers do not fit the full ones"
+    style.legend(figure, 3, *handles, style.line_handle("95 % interval"), null, moved, title=title)
     return figure

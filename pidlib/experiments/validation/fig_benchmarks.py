@@ -13,7 +13,7 @@ from pidlib import benchmarks
 from pidlib._common import fingerprint
 from pidlib.decomposition import pid
 from pidlib.experiments import Preset, style, tables
-from pidlib.experiments.truths import atom_rows, draw_pairs, pair_handles, scale_bits
+from pidlib.experiments.truths import atom_rows, draw_pairs, pair_legend, scale_bits
 from pidlib.extraction import SOURCES
 
 COLUMNS = tables.ATOMS
@@ -57,10 +57,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
             ax.spines[:].set_visible(False)
             ax.set_xlabel("\n".join(lines), fontsize=6.5, linespacing=1.05)
         if len(truth):
-            draw_pairs(axes[-1], truth, "unimodal", _MODES, style.VISION_LANGUAGE)
+            draw_pairs(axes[-1], truth, "unimodal", _MODES)
             axes[-1].set_box_aspect(1)
             scale_bits(axes[-1], table, fontsize=7)
-    handles = pair_handles(_MODES, style.VISION_LANGUAGE)
-    look = {"loc": "center", "fontsize": 8, "alignment": "left"}
-    sheets[-1].legend(handles=handles, title="Atoms of the ideal answerer", **look)
+    pair_legend(sheets[-1], _MODES, style.VISION_LANGUAGE)
     return figure

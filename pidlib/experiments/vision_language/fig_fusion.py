@@ -39,10 +39,11 @@ _MECHANISMS = {"concatenation": "concatenation", "product": "product"}
 _MECHANISMS |= {"bilinear": "low-rank bilinear", "co_attention": "co-attention"}
 _MECHANISMS |= {"language_queries": "text queries vision", "vision_queries": "vision queries text"}
 _PLACES, _PUBLISHED = list(_MECHANISMS), {"color": style.INK, "linestyle": "--", "linewidth": 1}
+_SEEDS = {"color": style.FAINT, "linewidth": 1.2}
 _studentized_range = cache(partial(stats.studentized_range.ppf, 0.95))  # an integral, slow
 _LOOKS = {  # position within a row, marker, face, words
     "hidden": (-0.25, "o", "white", "hidden layer"),
-    "hidden, same sources": (0.0, "D", "#b8d4ea", "hidden layer, one set of encoders"),
+    "hidden, same sources": (0.0, "D", "#b8d4ea", "hidden layer, same encoders"),
     "answer": (0.25, "s", style.FAINT, "answer"),
 }
 _SHARES = ("contribution", "contribution_low", "contribution_high")
@@ -201,61 +202,64 @@ def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, 
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """By benchmark: shares of language by mechanism and seed, and how far the mechanism moves."""
+    """By benchmark: shares of language by mechanism, and how far the mechanism moves their mean."""
     models, moved, published = (table[table["kind"] == k] for k in ("model", "moved", "published"))
     models = models.drop_duplicates(["benchmark", "target", "model", "seed"])
-    names = list(models["benchmark"].unique())
+    names, n = list(models["benchmark"].unique()), models["seed"].nunique()
     figure = style.page(4.8)
-    layout = {"squeeze": False, "sharey": "row", "sharex": "row", "height_ratios": (10, 3)}
+    layout = {"squeeze": False, "sharey": "row", "sharex": "row", "height_ratios": (10, 4)}
     axes = figure.subplots(2, len(names), **layout)
     for (shares, effect), benchmark in zip(axes.T, names, strict=True):
         rows = models[models["benchmark"] == benchmark]
-        ends = rows["accuracy"].min(), rows["accuracy"].max(), rows["prior"].iloc[0]
-        title = "accuracy {} to {},\nat most {} by question alone".format(*map(words.number, ends))
-        title = f"{style.benchmark_name(benchmark)}\n{title}"
-        shares.set(title=title, xlabel=r"share of language $U_\ell/(U_\ell+U_v)$")
+        ends = map(words.number, (rows["accuracy"].min(), rows["accuracy"].max()))
+        title, alone = " to ".join(dict.fromkeys(ends)), words.number(rows["prior"].iloc[0])
+        title = f"accuracy {title}; question alone ≤ {alone}"
+        shares.set_title(f"{style.benchmark_name(benchmark)}\n{title}", fontsize=7.5)
+        shares.set_xlabel(r"share of language $U_\ell/(U_\ell+U_v)$")
         _draw_shares(shares, rows)
-        _draw_effect(effect, moved[moved["benchmark"] == benchmark], published)
+        _draw_effect(effect, moved[moved["benchmark"] == benchmark], published, n)
     axes[0, 0].set_yticks(range(len(_MECHANISMS)), _MECHANISMS.values())
     axes[0, 0].set(ylim=(len(_MECHANISMS) - 0.5, -0.5), xlim=(-0.03, 1.03))
     axes[1, 0].set_yticks(range(len(_LOOKS)), [text for *_, text in _LOOKS.values()])
     most = np.nanmax(style.floats(table, "moved", "null_high"))
     axes[1, 0].set(ylim=(len(_LOOKS) - 0.4, -0.6), xlim=(0, 2.2 * most))
-    entries = ((f"about the {text}", marker, face) for _, marker, face, text in _LOOKS.values())
+    text = "bold: $q$ < .05; $q$ is one-sided $p$ with mechanisms shuffled, corrected for all tests"
+    figure.supxlabel(text, fontsize=7.5)
+    entries = ((f"information about the {text}", m, face) for _, m, face, text in _LOOKS.values())
     handles = style.marker_handles(entries, markersize=4)
-    handles.append(style.handle("mean of seeds", marker="|", color=style.OTHERS[0]))
+    handles.append(style.line_handle(f"mean (marker) and range of up to {n} seeds", **_SEEDS))
     handles.append(style.null_handle("mechanisms shuffled: one-sided 95 % limit"))
-    for row in published.itertuples():
-        handles.append(style.handle(f"published: up to {row.moved:g} points", **_PUBLISHED))
-    style.legend(figure, 3, *handles)
+    text = f"published: up to {published['moved'].max():g} points"
+    handles.append(style.handle(text, **_PUBLISHED))
+    ends = " to ".join(words.number(moved["moved"].agg(end), 0) for end in ("min", "max"))
+    title = f"The fusion mechanism moves the share of language by {ends} points, beyond chance in"
+    title = f"{title} {words.share(moved['null_q'] < 0.05, moved['null_q'])} tests"
+    style.legend(figure, 2, *handles, title=title)
     return figure
 
 
 def _draw_shares(ax: style.Axes, models: pd.DataFrame) -> None:
-    if models["contribution"].isna().all():
-        text = "not defined:\nno unique information\nabove its null"
-        ax.text(0.5, 0.5, text, transform=ax.transAxes, ha="center", va="center")
     for (mechanism, target), rows in models.groupby(["model", "target"]):
         shift, marker, face, _ = _LOOKS[target]
-        y = np.full(len(rows), _PLACES.index(mechanism) + shift)
-        values = style.floats(rows["contribution"])
-        style.points(ax, values, y, marker, color=face, markersize=2.8, markeredgewidth=0.6)
-        if np.isfinite(values).any():
-            ax.vlines(np.nanmean(values), y[0] - 0.11, y[0] + 0.11, style.OTHERS[0], zorder=6)
+        y, known = _PLACES.index(mechanism) + shift, rows["contribution"].astype(float)
+        ax.hlines(y, known.min(), known.max(), **_SEEDS)
+        style.points(ax, [known.mean()], [y], marker, color=face)
 
 
-def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame) -> None:
-    """Movement, its null and q; its interval is in the table."""
-    ax.set_xlabel("range of the means, points;\nbold: $q$ ($p$ corrected for all tests) < .05")
+def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame, n: int) -> None:
+    """Movement, its null and q of n seeds; its interval is in the table."""
+    ax.set_xlabel("largest − smallest mean, points")
     ax.grid(visible=False)
     for row, (target, (_, marker, face, _)) in enumerate(_LOOKS.items()):
         rows = moved[moved["target"] == target]
         value, null, q = style.floats(rows, "moved", "null_high", "null_q")
         ax.barh([row] * len(rows), np.nan_to_num(null), 0.7, color=style.NULL, alpha=0.75)
         style.points(ax, value, [row] * len(rows), marker, color=face)
-        clear, text = (q < 0.05).any(), "not defined: under 2 full seeds"
+        text = f"not tested: in {n - rows['n_seeds'].sum():.0f} of {n} seeds a mechanism"
+        text += "\nhas no unique information above its null"
         if np.isfinite(value).any():
             text = f"{value[0]:.0f} points, {words.p_value(q[0]).replace('p', 'q')}"
-        style.margin(ax, row, text, 0.99, ha="right", weight="bold" if clear else "normal")
-    for points in published["moved"].astype(float):
-        ax.axvline(points, **_PUBLISHED)
+        look = {"weight": "bold" if (q < 0.05).any() else "normal", "linespacing": 1}
+        look["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
+        style.margin(ax, row, text, 0.99, ha="right", **look)
+    ax.axvline(published["moved"].max(), **_PUBLISHED)
