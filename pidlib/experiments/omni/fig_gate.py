@@ -118,7 +118,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
                 text = f"{interval(*ends)}: {verdict}"
             ax.set_xlabel(text, fontsize=7.5, loc="left")
             ax.set_title(" ")  # room for the heading
-        column[0].set_title(style.model_name(model).replace(", ", ",\n") + "\n ")
+        column[0].set_title(style.model_name(model).replace(", ", ",\n"), pad=19)
     for ax, atom, below in zip(axes[:, 0], _ATOMS, (_CHANGE, _BEFORE, _BEFORE), strict=True):
         ax.set_ylabel("bits")
         below = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}; below: {below}"
