@@ -30,8 +30,7 @@ COLORS = {"holds": style.COLORS["unique_vision"], "open": style.FAINT, "fails": 
 RULE = f"""A claim holds (fails) if more than {100 * MOSTLY:.0f} % of its cells do, and at most \
 {100 * RARELY:.0f} % do the opposite. It is mixed if more than {100 * RARELY:.0f} % do each, else \
 open. A cell is one test: of a model on a benchmark, a training, or all models; its whole 95 % \
-interval decides. Values are medians with the range of the cells, or the interval of one alone; \
-bars grow with the logarithm of the number of cells."""
+interval decides. Bars grow with the logarithm of the number of cells. Values are medians"""
 HEADS = "verdict", "cells (hold / open / fail)", "value (range)", "published"
 # Bits of an atom and the ends of its interval, and what a difference takes of the other atom.
 _ENDS = {"bits": "bits", "ci_low": "ci_high", "ci_high": "ci_low"}
@@ -223,7 +222,9 @@ def _scorecard(table: pd.DataFrame, sized: Callable, width: int, x: style.Number
     more = 0.55 * rows["statement"].str.count("\n").to_numpy(float)
     is_first = ~table["source"].duplicated().to_numpy(bool)
     places = np.arange(len(table)) + 1.4 * is_first.cumsum() + more.cumsum() - more / 2
-    title, rule = fill(summary(table), round(1.3 * width)), fill(RULE, 2 * width)
+    whole = len(x) > 3
+    rule = RULE + ", with the range of the cells, or the interval of one alone" * whole + "."
+    title, rule = fill(summary(table), round(1.3 * width)), fill(rule, 2 * width)
     figure = sized(0.175 * places[-1] + 0.13 * (title + rule).count("\n") + 0.9)
     looks = {"holds": "hold", "open": "are open", "fails": "fail"}.items()
     handles = [style.swatch(f"cells that {words}", fc=COLORS[name]) for name, words in looks]
@@ -233,7 +234,7 @@ def _scorecard(table: pd.DataFrame, sized: Callable, width: int, x: style.Number
     ax.set(xlim=(0, 100), ylim=(places[-1] + 0.8, -0.8))
     ax.set_title(title, fontweight="bold", fontsize=8)
     ax.axis("off")
-    look, whole = {"fontsize": 6.5, "va": "center"}, len(x) > 3
+    look = {"fontsize": 6.5, "va": "center"}
     heads = HEADS if whole else [text.partition(" ")[0] for text in HEADS]
     for place, text in zip(x, heads, strict=False):
         ax.text(place, 0, text, style="italic", **look)
@@ -261,6 +262,8 @@ def _numbers(claim: Mapping[str, object], whole: bool = True) -> str:
     """The median over the cells, with its unit if known, and the range, or the interval of one."""
     if not claim["n_cells"]:
         return ""
-    middle, *ends = (words.number(claim[name]) for name in ("value", "lowest", "highest"))
-    text = str(claim.get("unit", "{}")).format(middle)
+    unit, known = str(claim.get("unit", "{}")), ("value", "lowest", "highest")
+    digits = 1 if "points" in unit else 2
+    middle, *ends = (words.number(claim[name], digits) for name in known)
+    text = unit.format(middle)
     return text + f" ({' to '.join(ends)})" * (whole and claim["lowest"] < claim["highest"])

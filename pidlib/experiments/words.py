@@ -33,12 +33,13 @@ def spread(values: Iterable[float], digits: int = 2) -> str:
 
 
 def p_value(value: float) -> str:
-    """A p-value, or that it is below .01.
+    """A p-value, or that it is below .01; with three digits near .05.
 
-    >>> p_value(0.034), p_value(0.0002)
-    ('p = .03', 'p < .01')
+    >>> p_value(0.034), p_value(0.0002), p_value(0.0512)
+    ('p = .03', 'p < .01', 'p = .051')
     """
-    return "p < .01" if pd.notna(value) and value < 0.01 else f"p = {number(value)}"
+    digits = 3 if pd.notna(value) and abs(value - 0.05) < 0.005 else 2
+    return "p < .01" if pd.notna(value) and value < 0.01 else f"p = {number(value, digits)}"
 
 
 def interval(value: float, low: float, high: float, digits: int = 2) -> str:

@@ -38,10 +38,10 @@ _QUESTIONS = {  # words, template and look
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 _TESTS = dict(zip(_ATOMS, ("later_than_before", "vision_parts", "audio_parts"), strict=True))
-_BEFORE = "mean |black − color| before the last stage; claim (bound ours): below .1"
-_CHANGE = "(black − color) in the last stage minus before; claim (bound ours): below −.05"
+_BEFORE = "mean |black − color| before the last stage (claimed: below .1)"
+_CHANGE = "black − color, last stage minus all before (claimed: below −.05)"
 _CLAIMED = """relative depth of the block (dots){}
-holds: the 95 % interval is within the claim; against: wholly on the other side; else open"""
+holds: the 95 % interval is within the bound, which is ours; against: beyond it; else open"""
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -67,9 +67,14 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
             atoms.append(profile.rows.assign(needs=needs, **accuracies, **columns))
         (both, columns), (vision, other) = measured
         columns["fingerprint"] = fingerprint(of=[columns["fingerprint"], other["fingerprint"]])
-        claims.append(stages.check_trajectories(CLAIMS, gate, both, vision, **columns))
+        tested = stages.check_trajectories(CLAIMS, gate, both, vision, **columns)
+        silent = max(each.atoms["synergy"].max() for each in (both, vision)) < stages.LEAST_BITS
+        unread = ["later_than_before"] if silent else []
+        unread = unread if profiles.fits(pair[0].extraction, preset.tau) else None
+        claims.append(profiles.mark_unread(tested, unread))
     claims = pd.concat(claims)
-    claims["verdict"] = claims["verdict"].mask(claims["statistic"].isin(CONSEQUENCES), "follows")
+    follows = claims["statistic"].isin(CONSEQUENCES) & (claims["verdict"] != profiles.UNREAD)
+    claims["verdict"] = claims["verdict"].mask(follows, "follows")
     tables = zip(COLUMNS.items(), (pd.concat(atoms), claims), strict=True)
     return {name: validate(rows, columns) for (name, columns), rows in tables}
 
@@ -97,7 +102,7 @@ def accuracy_by_named_object(extraction: Extraction) -> dict[str, float]:
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """A column per model, a row per atom with and without need for fusion; the tests."""
-    table, note = profiles.met_noise(tables["fig_gate"])
+    table, note = profiles.read_models(tables["fig_gate"], tables["fig_gate_claims"])
     models, held = table.groupby("model", sort=False), {atom: [] for atom in _ATOMS}
     figure, claims = style.page(5.6), tables["fig_gate_claims"].set_index(["model", "statistic"])
     axes = figure.subplots(len(_ATOMS), len(models), sharex=True, sharey=True, squeeze=False)
@@ -110,18 +115,18 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
                 stages.draw_trajectories(ax, rows[rows["needs"] == needs], [atom], **look)
                 ideal = micro_av.sensory_truth(template).atoms[atom]
                 ax.hlines(ideal, 0.97, 1.06, color=look["color"], linewidth=2, zorder=4)
-            if atom == "synergy" and rows["value_bits"].max() < (least := 2 * stages.MIN_BITS):
-                text = f"not read: $S$ stays below {number(least, 1)} bits"
+            *ends, verdict = claims.loc[(model, test), "value":"verdict"]
+            text = f"{interval(*ends)}: {verdict}"
+            if verdict == profiles.UNREAD:
+                text = f"{verdict}: $S$ stays below {number(stages.LEAST_BITS, 1)} bits"
             else:
-                *ends, verdict = claims.loc[(model, test), "value":"verdict"]
                 held[atom].append(verdict == "holds")
-                text = f"{interval(*ends)}: {verdict}"
             ax.set_xlabel(text, fontsize=7.5, loc="left")
             ax.set_title(" ")  # room for the heading
         column[0].set_title(style.model_name(model).replace(", ", ",\n"), pad=19)
     for ax, atom, below in zip(axes[:, 0], _ATOMS, (_CHANGE, _BEFORE, _BEFORE), strict=True):
         ax.set_ylabel("bits")
-        below = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}; below: {below}"
+        below = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}. Under each panel: {below}"
         ax.text(0, 1.04, below, transform=ax.transAxes, in_layout=False)
     figure.supxlabel(_CLAIMED.format(note), fontsize=7.5)
     fused, plain = (words for words, *_ in _QUESTIONS.values())

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pidlib.experiments import ATOMS, Preset, Request, extract_all, stages, style, validate
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.stages import CLAIM_COLUMNS, MIN_BITS, Claim, Curves, Values
+from pidlib.experiments.stages import CLAIM_COLUMNS, LEAST_BITS, MIN_BITS, Claim, Curves, Values
 from pidlib.experiments.words import interval, number, share
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
@@ -20,7 +20,7 @@ CLAIMS = {
     "vision_levels_off": Claim(above=True, margin=0.05, early=True),
     "synergy_late": Claim(above=True, bound=0.5),
 }
-_DASHED, _LEAST = (0, (4, 2)), 2 * MIN_BITS  # of a curve whose half depth is read
+_DASHED = (0, (4, 2))
 _ATOMS = ("unique_vision", "synergy")
 _WORDS = {"holds": "vision first", "open": "order open: $S$ later", "against": "synergy first"}
 
@@ -36,7 +36,10 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     for (answer,) in extract_all(preset, *requests(preset)):
         profile, columns = profiles.measure_trajectory(preset, answer)
         atoms.append(profile.rows.assign(**columns))
-        claims.append(stages.check_trajectories(CLAIMS, saturation, profile, **columns))
+        tested = stages.check_trajectories(CLAIMS, saturation, profile, **columns)
+        unread = ["vision_lead"] if unread_lead(profile.atoms) else []
+        unread = unread if profiles.fits(answer.extraction, preset.tau) else None
+        claims.append(profiles.mark_unread(tested, unread))
     tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
     return {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
 
@@ -55,6 +58,16 @@ def half_depth(curve: np.ndarray) -> np.ndarray:
     return np.where(maximum >= MIN_BITS, (after - 1 + part) / (len(curve) - 1), np.nan)
 
 
+def unread_lead(curves: Curves) -> str:
+    """Why the half depths of vision and synergy are not compared; empty if they are."""
+    both = {atom: np.asarray(curves[atom], float) for atom in _ATOMS}
+    for atom, curve in both.items():
+        if curve.max() < LEAST_BITS:
+            return f"{style.SYMBOLS[atom]} stays\nbelow {number(LEAST_BITS, 1)} bits"
+    early = any(half_depth(curve) < 1 / len(curve) for curve in both.values())
+    return "half is reached\nbefore the first reading" if early else ""
+
+
 def saturation(curves: Curves) -> Values:
     r"""The statistics of `CLAIMS` for atoms after all L blocks, in bits.
 
@@ -62,7 +75,7 @@ def saturation(curves: Curves) -> Values:
     `half_depth`; :math:`(U_v(m) - U_v(e)) / \max_d U_v(d)` minus the depth between e and m; the
     slope of :math:`U_v` from e to m minus that from m to 1; :math:`1 - S(m)/S(1)`.
     """
-    vision, synergy = (np.asarray(curves[atom], float) for atom in ("unique_vision", "synergy"))
+    vision, synergy = (np.asarray(curves[atom], float) for atom in _ATOMS)
     blocks = len(vision)
     early, middle = stages.stage_blocks(blocks)
     rise, end = vision[middle] - vision[early], synergy[-1]
@@ -77,7 +90,7 @@ def saturation(curves: Curves) -> Values:
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """A panel per model with U_vision, S, their half depths, and the distance between these."""
-    table, note = profiles.met_noise(tables["fig_layers"])
+    table, note = profiles.read_models(tables["fig_layers"], tables["fig_layers_claims"])
     claims = tables["fig_layers_claims"].query("statistic == 'vision_lead'").set_index("model")
     figure, verdicts, models = style.page(3.1), [], table.groupby("model", sort=False)
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]
@@ -85,18 +98,16 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         stages.draw_stages(ax)
         stages.draw_trajectories(ax, rows, _ATOMS)
         curves = rows.pivot(index="layer", columns="atom", values="value_bits").astype(float)
-        halves = half_depth(curves[[*_ATOMS]].to_numpy())
-        if small := [style.SYMBOLS[atom] for atom in _ATOMS if curves[atom].max() < _LEAST]:
-            text = f"not read: {small[0]} stays\nbelow {number(_LEAST, 1)} bits"
-        elif halves.min() < 1 / len(curves):
-            text = "not read: half is reached\nbefore the first reading"
+        *lead, verdict = claims.loc[model, "value":"verdict"]
+        if verdict == profiles.UNREAD:
+            text = f"{verdict}: {unread_lead(curves)}"
         else:
-            *lead, verdict = claims.loc[model, "value":"verdict"]
             verdicts.append(verdict == "holds")
             text = f"{_WORDS[verdict]}\nby {interval(*lead)} of the depth"
             place = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 5}
-            for half, atom in zip(halves, _ATOMS, strict=True):
+            for atom in _ATOMS:
                 look = {"color": style.COLORS[atom], "linewidth": 0.8, "linestyle": _DASHED}
+                half = half_depth(curves[atom].to_numpy())
                 ax.plot([half] * 2, [1, 0], marker=7, markersize=6, markevery=2, **look | place)
         name = f"{style.model_name(model)}, {len(curves)} blocks"
         ax.set_title(name.replace(", ", ",\n", 1), pad=10)  # above the markers

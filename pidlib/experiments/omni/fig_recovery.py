@@ -127,7 +127,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
             x, color = style.floats(own[truth]), style.COLORS[atom]
             ax.plot(x, style.floats(own["null_mean"]), "_", color=style.FAINT, zorder=2)
             style.interval(ax, x, own["ci_low"], own["ci_high"], color=color)
-            style.points(ax, x, style.best(own), looks[model], color=color)
+            style.points(ax, x, style.best(own), looks[model], color=color, alpha=0.75)
         ax.set(title=title, xlabel="true atom, bits", ymargin=0.05)
     if any(model.endswith("_seeing") for model in looks):
         axes[0].text(1.1, -0.2, _SEEING, **_SMALL)
@@ -138,7 +138,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = *style.atom_points(style.SENSORY), *style.marker_handles(models)
     null = style.handle("null (question given): answers permuted", marker="_", color=style.FAINT)
     moved = style.handle("an ideal answerer, where ignoring the question changes it", **_IDEAL)
-    title = f"Recovered atoms lie on the diagonal. Left out: {share(~read)} pairs of mini and"
-    title += " template, whose masked answers do not fit the full ones"
+    minis, templates = read.index.unique("model"), read.index.unique("template")
+    title = (
+        f"Recovered atoms lie on the diagonal. Left out: {share(~read)} cells ({len(minis)} minis"
+    )
+    title += f" × {len(templates)} templates), whose masked answers do not fit the full ones"
     style.legend(figure, 3, *handles, style.line_handle("95 % interval"), null, moved, title=title)
     return figure

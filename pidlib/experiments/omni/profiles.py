@@ -1,6 +1,6 @@
 """Sensory profiles of models, of their answers and after every block, as rows of tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -25,6 +25,7 @@ from pidlib.profiles.report import LIMITS
 from pidlib.sensory import Group, SensoryPID
 
 MOST_MOVED = LIMITS["moved"][0]  # total variation
+UNREAD = "not read"  # the verdict on what should not be read
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
 TRAINED_WITH_NOISE = "a stream is masked by noise, which all minis but plain met in training"
 LEGEND = "null (none for $S$): answers permuted", "95 % interval, bootstrap over clips"
@@ -71,15 +72,19 @@ def measure_trajectory(preset: Preset, answer: Extracted) -> tuple[Measured, dic
     return trajectory(answer.extraction, **settings), columns | {"seed": preset.seed}
 
 
-def moved(preset: Preset, module: ModuleType) -> pd.DataFrame:
-    """How far reconciliation moves masked answers given the template, by model and benchmark."""
-    (request,), rows = module.requests(preset), []
+def fits(extraction: Extraction, tau: float) -> bool:
+    """Whether masked answers given the template are moved by at most `MOST_MOVED` in the mean."""
+    groups = sensory.split_by(extraction, "template", tau=tau)
+    solved = sensory.decompose([group.decisions for group in groups], tol=0.1)
+    return max(solved.reconciliation[name] for name in ("vision", "audio")) <= MOST_MOVED
+
+
+def fitting(preset: Preset, module: ModuleType) -> pd.Series:
+    """By benchmark and model, whether the first answers that a module asks for are `fits`."""
+    (request,), read = module.requests(preset), {}
     for (extraction, columns), *_ in extract_all(preset, request):
-        groups = sensory.split_by(extraction, "template", tau=preset.tau)
-        solved = sensory.decompose([group.decisions for group in groups], tol=0.1)
-        far = {f"moved_{name}": by for name, by in solved.reconciliation.items()}
-        rows.append({name: columns[name] for name in ("benchmark", "model")} | far)
-    return pd.DataFrame(rows)
+        read[columns["benchmark"], columns["model"]] = fits(extraction, preset.tau)
+    return pd.Series(read, dtype=bool).rename_axis(["benchmark", "model"])
 
 
 def readable(rows: pd.DataFrame, *keys: str) -> pd.Series:
@@ -194,7 +199,18 @@ def draw_atoms(
     ax.set(xlim=(-0.6, 3.6), ymargin=0.05, xticks=range(4), xticklabels=names)
 
 
-def met_noise(rows: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """The rows of all models but `plain`, whose masked answers are not read, and a note on it."""
-    is_plain = rows["model"].str.endswith("_plain")
-    return rows[~is_plain], f"\n{TRAINED_WITH_NOISE}: plain is left out" * any(is_plain)
+def mark_unread(claims: pd.DataFrame, statistics: Collection[str] | None) -> pd.DataFrame:
+    """Claims with the verdict `UNREAD` on these statistics, or on all if there are None."""
+    unread = claims["statistic"].isin(claims["statistic"] if statistics is None else statistics)
+    return claims.assign(verdict=claims["verdict"].mask(unread, UNREAD))
+
+
+def read_models(rows: pd.DataFrame, claims: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """The rows of models on which a claim is read, and a note on the others."""
+    read = rows["model"].isin(claims.loc[claims["verdict"] != UNREAD, "model"])
+    left = rows.loc[~read, "model"].nunique()
+    note = (
+        f"\nleft out: {left} of {rows['model'].nunique()} models, whose masked answers do not fit "
+    )
+    note += f"the full ones (moved by over {number(MOST_MOVED, 1)})"
+    return rows[read], note * bool(left)

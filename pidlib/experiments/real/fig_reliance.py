@@ -76,10 +76,14 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
     )
     for row in unlike.drop_duplicates("benchmark").itertuples():
         yield (
-            f"*{table_profiles.name(row.benchmark)}*: {row.one} and {row.other} answer "
-            f"{row.accuracy_one:.2f} and {row.accuracy_other:.2f} of the questions right, with "
-            f"{row.one_bits:.2f} and {row.other_bits:.2f} bits of {style.SYMBOLS[row.atom]}."
+            f"*{table_profiles.name(row.benchmark)}*: {_name(row.one)} and {_name(row.other)} "
+            f"answer {row.accuracy_one:.2f} and {row.accuracy_other:.2f} of the questions right, "
+            f"with {row.one_bits:.2f} and {row.other_bits:.2f} bits of {style.SYMBOLS[row.atom]}."
         )
+
+
+def _name(model: str) -> str:
+    return NAMES.get(model, model.replace("_", " "))
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -96,7 +100,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
             null = own["null_mean"].fillna(0)  # the band of redundancy and unique atoms
             own = own.assign(null_low=0.0, null_high=null)
             look = {"s": 9, "color": style.COLORS[atom], "edgecolors": style.INK, "linewidths": 0.3}
-            style.forest(ax, np.arange(len(models)) + offset, own, 0.12, **look)
+            style.forest(ax, np.arange(len(models)) + offset, own, 0.2, **look)
         largest = rows[rows["value"] == rows.groupby("model")["value"].transform("max")]
         for row in largest[largest["ci_low"] > LEAST].itertuples():
             place = models.index(row.model) + offsets[list(style.VISION_LANGUAGE).index(row.atom)]
@@ -105,17 +109,19 @@ def figure(table: pd.DataFrame) -> style.Figure:
         right = rows.drop_duplicates("model").set_index("model")["accuracy"].reindex(models)
         for place, share in enumerate(right):
             style.margin(ax, place, f"{100 * share:.0f} %", fontsize=6.5)
+        style.margin(ax, -0.8, "right", fontsize=6.5)
         ax.axvline(0, color=style.INK, linewidth=0.6)
         ax.set_xlim(right=max(1.12 * ax.get_xlim()[1], style.LEAST_BITS))
         ax.xaxis.set_major_locator(MaxNLocator(4))
         task = table_profiles.name(task)
         ax.set_title(f"{task}: {TASKS[task]}" if task in TASKS else task, fontsize=7.5)
-        ax.set_yticks(range(len(models)), [NAMES.get(m, m.replace("_", " ")) for m in models])
+        ax.set_yticks(range(len(models)), list(map(_name, models)))
         ax.tick_params(axis="y", length=0)
     ax.invert_yaxis()  # of all panels
     text = "bits (scales differ), with 95 % intervals; the largest atom is labeled; "
     result.supxlabel(f"{text}at the right, the share of right answers", fontsize="medium")
     null = style.null_handle("null: answers permuted")
-    title = next(summary(table)).replace(f" ({MODE})", "")
-    style.legend(result, 5, *style.atom_points(), null, title=fill(title, 120), title_fontsize=8)
+    first, *pairs = (text.replace(f" ({MODE})", "").replace("*", "") for text in summary(table))
+    title = "\n".join(fill(text, 140) for text in (first, *pairs[:1]))
+    style.legend(result, 5, *style.atom_points(), null, title=title, title_fontsize=8)
     return result

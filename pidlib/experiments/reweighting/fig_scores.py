@@ -65,25 +65,36 @@ def figure(table: pd.DataFrame) -> style.Figure:
     colors = style.OTHERS[0], style.OTHERS[1], style.OTHERS[3]  # weight up, unchanged, down
     color = np.select([table["weight"] > 1, table["weight"] == 1], colors[:2], colors[2])
     table = table.assign(needs=table["p_answer_language"] < 0.5, color=color)
-    figure = style.page(2.2 * table["benchmark"].nunique() + 0.2)
+    figure = style.page(2.35 * table["benchmark"].nunique() + 0.6)
     blocks = figure.subfigures(table["benchmark"].nunique(), 1, squeeze=False)[:, 0]
     for block, (name, rows) in zip(blocks, table.groupby("benchmark", sort=False), strict=True):
         title = style.model_name(rows["base"].iloc[0])
         title += f", trained on {style.benchmark_name(name)}"
-        block.suptitle(title, x=0.01, ha="left")
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
-        _draw_shares(left.subplots(), rows)
+        more = words.listed(_draw_shares(left.subplots(), rows))
+        block.suptitle(
+            f"{title}\n{more} needs the picture more often than random samples", x=0.01, ha="left"
+        )
         _draw_extremes(right, rows)
     dot = style.line_handle("share of a list, 95 % interval", marker="o", markersize=3.5)
     null = style.null_handle("as many samples at random, 95 %")
-    style.legend(figure, 2, dot, null, loc="outside lower center")
+    title = (
+        "Weight 3 is meant for samples that need the picture, weight 0.5 for those that do not;\n"
+    )
+    title += "gap: bits that both inputs would tell together and the model does not use, "
+    title += "shortcut: share told by the question alone"
+    style.legend(figure, 2, dot, null, title=title, loc="outside lower center")
     return figure
 
 
-def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> None:
-    """Shares of samples that need the picture, with their intervals and those of random lists."""
+def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> list[str]:
+    """Shares of samples that need the picture, with their intervals and those of random lists.
+
+    Returns the lists whose share is above those of random ones.
+    """
     n, total, lists = len(rows), rows["needs"].sum(), rows.groupby("weight")
-    for place, (_, part) in enumerate(lists):
+    more = []
+    for place, (weight, part) in enumerate(lists):
         ends = stats.binomtest(part["needs"].sum(), len(part)).proportion_ci(method="wilson")
         null = stats.hypergeom.ppf([0.025, 0.975], n, total, len(part)) / len(part)
         row = 100 * pd.DataFrame([[part["needs"].mean(), *ends, *null]], columns=_FOREST)
@@ -91,10 +102,12 @@ def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> None:
         style.forest(ax, [place], row, 0.7, s=16, **look)
         text = words.interval(*row.to_numpy()[0, :3], digits=0) + " %"
         style.margin(ax, place, text, fontsize=8, **look)
+        more += [f"weight {weight:g}"] * bool(part["needs"].mean() > null[1])
     ax.set_yticks(range(len(lists)), [f"weight {weight:g}" for weight, _ in lists])
     label = "samples that need the picture, %:\np(right answer) < 1/2 from the question alone"
     label += f"\n(all samples: {100 * total / n:.0f} %)"
     ax.set(xlim=(0, 100), ylim=(-0.5, len(lists) - 0.5), xlabel=label)
+    return more
 
 
 def _draw_extremes(figure: style.Figure, table: pd.DataFrame) -> None:

@@ -22,7 +22,7 @@ from pidlib.experiments.definitions import NOTABLE
 from pidlib.experiments.population import ATOMS, OUTCOMES, population_table
 from pidlib.experiments.tables import ORIGIN, declare, validate
 from pidlib.experiments.vision_language import variants
-from pidlib.experiments.words import interval, number
+from pidlib.experiments.words import interval, listed, number
 from pidlib.extraction import SOURCES
 
 MAX_CELLS = 128  # of a table by CCS or dep, which take seconds for larger ones
@@ -151,26 +151,28 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     same = same.groupby([*_LINE, "benchmark"])["share"].agg(share="mean", size="size").reset_index()
     agreeing = table[(table["conclusion"] == "leading atom") & (table["definition"] != "broja")]
     ranked = table[(table["quantity"] == "synergy") & (table["outcome"] == "delta_vision")]
-    mmi = agreeing[(agreeing["definition"] == "mmi") & (agreeing["benchmark"] != population.ALL)]
-    pairs = mmi.loc[mmi["benchmark"].isin(_PAIRS), "share"].mean()
-    text = (
-        f"MMI and BROJA name the same largest atom in {100 * mmi['share'].mean():.0f} % of models "
-    )
-    text += "× benchmarks × modes"
-    if pd.notna(pairs):
-        text += f",\nin {100 * pairs:.0f} % where both inputs hold something unique (rings)"
+    mmi = agreeing[agreeing["definition"] == "mmi"].set_index("benchmark")
+    means = mmi[mmi.index == population.ALL].set_index("procedure")["share"]
+    shares = listed(f"{number(share)} ({mode})" for mode, share in means.items())
+    text = f"MMI names the same largest atom as BROJA in {shares} of models × benchmarks"
+    if len(pairs := mmi["share"][mmi.index.isin(_PAIRS)].astype(float)):
+        ends = map(number, (pairs.min(), pairs.max()))
+        text += "\nand in {} to {} where both inputs hold something unique (rings)".format(*ends)
     result = style.page(5.2)
     result.suptitle(text, x=0.01, ha="left")
     axes = result.subplot_mosaic("abc;dee", height_ratios=(4 * len(modes), 5 * len(kinds)))
     for name, rows in {"a": same, "b": agreeing, "c": ranked, "d": same}.items():
         _draw(axes[name], rows, kinds if name == "d" else modes)
     axes["a"].set_title(f"$R$ is that of BROJA\nwithin {NOTABLE:g} bits")
+    axes["d"].set_title(axes["a"].get_title())
     axes["b"].set_title("Largest atom is\nthat of BROJA")
     axes["c"].set_title("Synergy $S$ ranks models by\naccuracy lost without picture")
     look = {"bbox": {"facecolor": "white", "linewidth": 0, "pad": 0.5}, "color": style.OTHERS[0]}
     style.margin(axes["b"], 2, "pair, pair shared", 0.7, ha="right", **look)
     mean = style.handle("all benchmarks or tables (number: right)", marker="o", color=style.INK)
-    ring = style.handle("a benchmark where both inputs hold something unique", **_RING)
+    ring = style.handle(
+        "a benchmark where both inputs hold something unique (may coincide)", **_RING
+    )
     line = style.line_handle("95 % interval of the mean, model families resampled")
     axes["e"].legend(handles=[mean, ring, line, style.handle(_KEY)], loc="center")
     axes["e"].set_axis_off()

@@ -4,6 +4,8 @@ Spearman's :math:`\rho` of each pair of models over the atoms on all benchmarks:
 ``deviation`` from the mean model, about -1 / (n - 1) for unrelated models.
 """
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool
@@ -109,8 +111,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
                 look = {"fontsize": 7, "weight": "bold" if off else "normal"}
                 ax.text(2.2, place, text, ha="right", va="center", linespacing=1.1, **look)
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)
-        above = listed(means.index[mean > high])
-        ax.set(title=f"{title}\nmore alike than chance: {above}", xlim=(-1.05, 2.25))
+        above = fill(f"more alike than chance: {listed(means.index[mean > high])}", 56)
+        ax.set(title=f"{title}\n{above}", xlim=(-1.05, 2.25))
         ax.set_xticks([-1, 0, 1])
         ax.grid(visible=False)
     labels = [group.replace(" and", "\nand") for group in GROUPS[:-1]]

@@ -231,9 +231,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles.append(style.null_handle("mechanisms shuffled: one-sided 95 % limit"))
     text = f"published: up to {published['moved'].max():g} points"
     handles.append(style.handle(text, **_PUBLISHED))
-    ends = " to ".join(words.number(moved["moved"].agg(end), 0) for end in ("min", "max"))
-    title = f"The fusion mechanism moves the share of language by {ends} points, beyond chance in"
-    title = f"{title} {words.share(moved['null_q'] < 0.05, moved['null_q'])} tests"
+    beyond = moved["null_q"] < 0.05
+    title = "The fusion mechanism moves the share of language beyond chance in "
+    title += f"{words.share(beyond, moved['null_q'])} tests"
+    if beyond.any():
+        ends = moved.loc[beyond.fillna(False), "moved"].agg(["min", "max"])
+        title += ", by " + " to ".join(words.number(end, 0) for end in ends) + " points"
     style.legend(figure, 2, *handles, title=title)
     return figure
 

@@ -103,7 +103,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             style.interval(ax, x + offset, low["bits"], high["bits"])
             ax.bar(x + offset, mean["ideal"].where(mean["ideal"] > 0.005), 0.27, **_IDEAL)
             away = (rows["bits"] - rows["ideal"]).abs().mean()
-            off += [f"{letter} {number(away)}"] if away >= 0 else []  # else unknown
+            if away >= 0:  # else unknown
+                off.append(f"{letter} {number(away) if alpha == 1 else 'not read'}")
         ax.set_xticks([*letters], letters.values(), fontsize=7)
         words = "bits off the ideal: " + ", ".join(off) if off else "ideal unknown"
         ax.set_title(f"{style.benchmark_name(benchmark)} ({kinds[benchmark]})\n{words}")

@@ -34,6 +34,10 @@ _NAMES = {"states": "true states", "probe": "states by linear probe"}
 _CHANGES = {"states by": "reading the true states off pooled embeddings"}  # by part of a label
 _CHANGES |= {"answer": "coding the embeddings", "state": "coding the last state"}
 _FALL = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.5, "zorder": 1.2}
+_SHOWN = 3  # benchmarks in the figure
+_WORDS = """share of the target's entropy, mean over minis
+true states: what a picture and a question say, from which the answer follows
+linear probe: these states read off the pooled embeddings; codes: clusters of embeddings"""
 _SHARES = ["value", "ci_low", "ci_high", "null_mean"]
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
 
@@ -114,15 +118,15 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy as a share of the target's entropy by step, where it falls the most."""
-    figure, panels = style.page(3.7), _falls(table)[:3]
+    figure, panels = style.page(3.9), _falls(table)[:_SHOWN]
     _draw(figure, figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels)
     return figure
 
 
 def column(table: pd.DataFrame) -> style.Figure:
-    """The two benchmarks whose synergy falls the most."""
-    figure, panels = style.column(6.6), _falls(table)[:2]
-    _draw(figure, figure.subplots(len(panels), 1, squeeze=False, sharex=True)[:, 0], panels)
+    """The two benchmarks whose synergy falls the most, with the title of `figure`."""
+    figure, panels = style.column(6.9), _falls(table)[:_SHOWN]
+    _draw(figure, figure.subplots(len(panels[:2]), 1, squeeze=False, sharex=True)[:, 0], panels)
     return figure
 
 
@@ -169,7 +173,12 @@ def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) ->
         lines += [group] * (group not in lines) + [label]
     names = [line.removeprefix("decisions, ").partition(" → ")[0] for line in lines]
     names[-1], y = f"check: {names[-1]}", np.arange(len(lines))
-    for ax, known in zip(axes, panels, strict=True):
+    for known in panels:
+        if known["fall"].notna().any():
+            changes += [
+                next(text for key, text in _CHANGES.items() if key in known["fall"].idxmin())
+            ]
+    for ax, known in zip(axes, panels, strict=False):
         panel = known.reindex(lines).assign(y=y)
         if known["fall"].notna().any():
             end = known.index.get_loc(known["fall"].idxmin())
@@ -177,8 +186,7 @@ def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) ->
             ax.plot(*part.to_numpy().T, **_FALL)
             look = {"ha": "center", "va": "center", "weight": "bold", "fontsize": 7, "zorder": 1.3}
             look["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
-            ax.annotate(words.number(known["fall"].min()), part.mean(), **look)
-            changes += [next(text for key, text in _CHANGES.items() if key in part.index[1])]
+            ax.annotate(words.number(known["fall"].min()), [0.65, 0.35] @ part, **look)
         style.forest(ax, y, panel, 0.7, color=style.COLORS["synergy"], edgecolors=style.INK, s=11)
         style.points(ax, panel["total"], y, "|", markersize=10, markeredgewidth=1, zorder=1.5)
         for label, row in known.iterrows():
@@ -190,11 +198,14 @@ def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) ->
         ax.grid(visible=True, axis="x")
     counts = pd.Series(changes).value_counts().items()
     text = "Largest fall of synergy: " + ", ".join(f"{change} in {n}" for change, n in counts)
-    text = fill(f"{text} of {len(panels)} benchmarks", 120 if len(axes) > 2 else 55)
-    figure.supxlabel("share of the target's entropy, mean over minis", fontsize="medium")
+    wide = len(axes) == len(panels)
+    text = f"{text} of {len(panels)} benchmarks" + f" ({len(axes)} are shown)" * (not wide)
+    text = fill(text, 120 if wide else 55)
+    note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines())
+    figure.supxlabel(note, fontsize=7.5 if wide else 7)
     total = style.handle(r"$R+U_v+U_\ell+S$", marker="|", markersize=10, color=style.INK)
     null = style.null_handle("null of $S$, mean (decisions: none)")
     fall = style.line_handle("largest fall after the decisions, by point values", **_FALL)
     line = style.line_handle("mean ends of minis' 95 % intervals")
     parts = *style.atom_points(["synergy"]), total, fall, line, null
-    style.legend(figure, 1 if len(axes) < 3 else 3, *parts, title=text, alignment="left")
+    style.legend(figure, 3 if wide else 1, *parts, title=text, alignment="left")

@@ -63,6 +63,9 @@ def test_consequences_of_correct_answers_are_no_claims(monkeypatch):
     assert accuracy["vision"] == 1 and accuracy["both"] == 0.5
     early = measured(monkeypatch, [xor, xor, xor], [nothing, sight, sight])["fig_gate_claims"]
     assert early.set_index("statistic").loc["later_than_before", "verdict"] == "open"
+    silent = measured(monkeypatch, [nothing, sight, sight], [nothing, sight, sight])
+    silent = silent["fig_gate_claims"].set_index("statistic")["verdict"]
+    assert silent["later_than_before"] == profiles.UNREAD and silent["vision_parts"] == "holds"
 
 
 def test_questions_of_a_pair_share_the_clip_and_differ_in_answer_only_if_silent_is_named():

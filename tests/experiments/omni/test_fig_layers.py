@@ -98,16 +98,19 @@ def test_tables_of_three_blocks_leave_early_claims_open(monkeypatch):
     tables = fig_layers.measure(load_preset("smoke", n_bootstrap=10, tau=0.0, seed=0))
     claims = tables["fig_layers_claims"].set_index("statistic")
     assert claims.loc["vision_middle", "verdict"] == "open"
+    assert claims.loc["vision_lead", "verdict"] == profiles.UNREAD  # U_v is half at the first
     assert len(tables["fig_layers"]) == 12
 
 
-def drawn(**changed):
+def drawn(verdict="holds", **changed):
     """The figure of one model, and its axis, with constant curves of the atoms given."""
     rows = curves(MODELS[:1])
     for atom, bits in changed.items():
         rows.loc[rows["atom"] == atom, "value_bits"] = bits
     claim = {"model": MODELS[0], "statistic": "vision_lead", "value": 0.4}
-    claims = pd.DataFrame([claim | {"ci_low": 0.3, "ci_high": 0.5, "verdict": "holds"}])
+    claim |= {"ci_low": 0.3, "ci_high": 0.5, "verdict": verdict}
+    other = claim | {"statistic": "vision_middle", "verdict": "open"}
+    claims = pd.DataFrame([claim, other])
     tables = {"fig_layers": validate(rows, ATOMS), "fig_layers_claims": claims}
     figure = fig_layers.figure(tables)
     triangles = [line for line in figure.axes[0].lines if line.get_marker() == 7]
@@ -128,13 +131,6 @@ def test_triangles_mark_the_half_depths_of_a_lead():
     [({"unique_vision": 0.5}, "before the first"), ({"synergy": 0.09}, "$S$ stays\nbelow .1 bits")],
 )
 def test_a_lead_is_not_read_without_both_half_depths(changed, reason):
-    figure, _, triangles = drawn(**changed)
+    figure, _, triangles = drawn(profiles.UNREAD, **changed)
     assert reason in figure.axes[0].get_xlabel() and not triangles
     assert " in 0 of 0 models" in figure.legends[0].get_title().get_text()
-
-
-def test_the_mini_that_never_met_noise_is_left_out():
-    rows = curves(("qwen2_5_omni", "qwen2_5_omni_compact_plain"))
-    kept, note = profiles.met_noise(rows)
-    assert set(kept["model"]) == {"qwen2_5_omni"} and note.endswith("plain is left out")
-    assert profiles.met_noise(kept)[1] == ""

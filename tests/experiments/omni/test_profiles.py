@@ -13,7 +13,7 @@ from pidlib.experiments.extractions import Extracted
 from pidlib.experiments.omni import fig_layers, profiles
 from pidlib.experiments.omni.profiles import (
     MOST_MOVED,
-    moved,
+    fitting,
     profile_rows,
     readable,
     reference_shift,
@@ -177,18 +177,23 @@ def test_a_cell_is_readable_if_no_row_of_it_moved_far():
     assert readable(table[2:3], "model").to_dict() == {"b": True}
 
 
-def test_masked_answers_that_contradict_the_others_are_moved_far(monkeypatch):
+def test_masked_answers_that_contradict_the_others_do_not_fit_them(monkeypatch):
     def contrary(v, a):
         full = {"vision+audio+language": v.astype(float)}
         return full | {"vision+language": np.ones(len(v))}  # always yes, of which half are right
 
     answers = [
-        (Extracted(answering([rule] * 3), {"benchmark": "b", "model": rule.__name__}),)
+        (Extracted(answering([rule] * 3), columns),)
         for rule in (sight, contrary)
+        for columns in [dict(benchmark="b", model=rule.__name__, n_samples=64, fingerprint="f")]
     ]
     monkeypatch.setattr(profiles, "extract_all", lambda *_: answers)
-    table = moved(load_preset("smoke"), fig_layers)
-    assert table["model"].tolist() == ["sight", "contrary"] and set(table["benchmark"]) == {"b"}
-    assert readable(table, "model").tolist() == [True, False]
-    assert table["moved_vision"].tolist() == pytest.approx([0, 0.5], abs=1e-3)
-    assert table["moved_audio"].tolist() == pytest.approx([0, 0], abs=1e-3)
+    read = fitting(preset := load_preset("smoke", n_bootstrap=10, tau=0.0), fig_layers)
+    assert read.to_dict() == {("b", "sight"): True, ("b", "contrary"): False}
+    monkeypatch.setattr(fig_layers, "extract_all", lambda *_: answers)
+    measured = fig_layers.measure(preset)
+    known = measured["fig_layers_claims"].set_index("model")["verdict"] != profiles.UNREAD
+    assert known["sight"].any() and not known["contrary"].any()
+    rows, note = profiles.read_models(*measured.values())
+    assert set(rows["model"]) == {"sight"} and "left out: 1 of 2 models" in note
+    assert profiles.read_models(rows, measured["fig_layers_claims"])[1] == ""

@@ -115,7 +115,7 @@ def test_contrasts_are_of_models_with_one_accuracy(table):
     first, second = fig_reliance.summary(table)
     assert first.startswith("Of 1 pairs") and "1 differ" in first
     assert (
-        "*captioned*: base_0 and picture_blind answer 0.90 and 0.90 of the questions right"
+        "*captioned*: base 0 and blind to pictures answer 0.90 and 0.90 of the questions right"
         in second
     )
 
@@ -126,7 +126,7 @@ def test_each_model_has_a_line_with_its_accuracy(table):
         figure.draw_without_rendering()
     (ax,) = figure.axes
     texts = [text.get_text() for text in ax.texts]  # the largest atoms, then accuracies
-    assert texts[-5:] == ["1.00", "1.00", "50 %", "90 %", "90 %"]
+    assert texts[-6:] == ["1.00", "1.00", "50 %", "90 %", "90 %", "right"]
     assert ax.get_title("left") == "captioned: what kind? (caption given)"
     assert len(ax.collections) == 2 * len(style.VISION_LANGUAGE)
 
