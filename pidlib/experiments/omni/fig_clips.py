@@ -30,8 +30,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         if benchmark not in preset.omni_benchmarks:
             continue
         solved = micro_av.sensory_truth(template.name, unimodal, ignored=given == "nothing")
-        laws = micro_av.joint(template.name, unimodal).items()
-        laws = {question: (weight, joint.tolist()) for question, (weight, joint) in laws}
+        laws = {t: (w, p.tolist()) for t, (w, p) in micro_av.joint(template.name, unimodal).items()}
         columns = {"template": template.name, "kind": template.kind, "benchmark": benchmark}
         columns |= {"fingerprint": fingerprint(laws=laws, given=given), "given": given}
         rows.append(atom_rows(solved, **columns, unimodal=unimodal))
@@ -75,8 +74,7 @@ def _draw_spectrogram(ax: style.Axes, audio: np.ndarray) -> None:
     frames = np.lib.stride_tricks.sliding_window_view(audio, _WINDOW)[::_HOP]
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW)))
     power = spectrum[:, : _WINDOW * _MAX_FREQUENCY // RATE + 1].T
-    edge = _WINDOW / RATE / 2
-    extent = (edge, 1 - edge, 0, _MAX_FREQUENCY / 1000)
+    extent = (_WINDOW / RATE / 2, 1 - _WINDOW / RATE / 2, 0, _MAX_FREQUENCY / 1000)
     look = {"cmap": "Greys", "aspect": "auto", "origin": "lower", "vmin": -35, "vmax": 30}
     ax.imshow(20 * np.log10(power), extent=extent, **look)
     ax.set(xlim=(0, 1), yticks=[0, 1, 2], ylabel="kHz", xticks=[0, 1], xticklabels=["0", "1 s"])

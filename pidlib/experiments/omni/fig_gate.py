@@ -20,9 +20,8 @@ from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, Curves, Values, stag
 from pidlib.experiments.words import interval, number, share
 from pidlib.extraction import Extraction
 
-_ACCURACIES = ("accuracy", "accuracy_sounding", "accuracy_silent")
-COLUMNS = {"fig_gate": declare("needs", ATOMS, *_ACCURACIES, required="needs")}
-COLUMNS["fig_gate_claims"] = CLAIM_COLUMNS
+_ROWS = declare("needs", ATOMS, "accuracy accuracy_sounding accuracy_silent", required="needs")
+COLUMNS = {"fig_gate": _ROWS, "fig_gate_claims": CLAIM_COLUMNS}
 NEEDS = ("both", "vision")  # what the questions of a pair need
 CLAIMS = {  # differences are without need for fusion minus with it, in bits
     "late_synergy": Claim(above=False, margin=0.05),
@@ -69,14 +68,13 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         columns["fingerprint"] = fingerprint(of=[columns["fingerprint"], other["fingerprint"]])
         tested = stages.check_trajectories(CLAIMS, gate, both, vision, **columns)
         silent = max(each.atoms["synergy"].max() for each in (both, vision)) < stages.LEAST_BITS
-        unread = ["later_than_before"] if silent else []
-        unread = unread if profiles.fits(pair[0].extraction, preset.tau) else None
-        claims.append(profiles.mark_unread(tested, unread))
+        fit, unread = profiles.fits(pair[0].extraction, preset.tau), "later_than_before"
+        claims.append(profiles.mark_unread(tested, fit, *[unread] * bool(silent)))
     claims = pd.concat(claims)
     follows = claims["statistic"].isin(CONSEQUENCES) & (claims["verdict"] != profiles.UNREAD)
     claims["verdict"] = claims["verdict"].mask(follows, "follows")
-    tables = zip(COLUMNS.items(), (pd.concat(atoms), claims), strict=True)
-    return {name: validate(rows, columns) for (name, columns), rows in tables}
+    tables = map(validate, (pd.concat(atoms), claims), COLUMNS.values())
+    return dict(zip(COLUMNS, tables, strict=True))
 
 
 def gate(fused: Curves, plain: Curves) -> Values:

@@ -20,7 +20,7 @@ CLAIMS = {
     "vision_levels_off": Claim(above=True, margin=0.05, early=True),
     "synergy_late": Claim(above=True, bound=0.5),
 }
-_DASHED = (0, (4, 2))
+_DASHED = {"linewidth": 0.8, "linestyle": (0, (4, 2))}
 _ATOMS = ("unique_vision", "synergy")
 _WORDS = {"holds": "vision first", "open": "order open: $S$ later", "against": "synergy first"}
 
@@ -37,11 +37,11 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         profile, columns = profiles.measure_trajectory(preset, answer)
         atoms.append(profile.rows.assign(**columns))
         tested = stages.check_trajectories(CLAIMS, saturation, profile, **columns)
-        unread = ["vision_lead"] if unread_lead(profile.atoms) else []
-        unread = unread if profiles.fits(answer.extraction, preset.tau) else None
-        claims.append(profiles.mark_unread(tested, unread))
-    tables = dict(zip(COLUMNS, map(pd.concat, (atoms, claims)), strict=True))
-    return {name: validate(table, COLUMNS[name]) for name, table in tables.items()}
+        unread = ["vision_lead"] * bool(unread_lead(profile.atoms))
+        fit = profiles.fits(answer.extraction, preset.tau)
+        claims.append(profiles.mark_unread(tested, fit, *unread))
+    tables = map(validate, map(pd.concat, (atoms, claims)), COLUMNS.values())
+    return dict(zip(COLUMNS, tables, strict=True))
 
 
 def half_depth(curve: np.ndarray) -> np.ndarray:
@@ -106,16 +106,16 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             text = f"{_WORDS[verdict]}\nby {interval(*lead)} of the depth"
             place = {"transform": ax.get_xaxis_transform(), "clip_on": False, "zorder": 5}
             for atom in _ATOMS:
-                look = {"color": style.COLORS[atom], "linewidth": 0.8, "linestyle": _DASHED}
+                look = _DASHED | place | {"color": style.COLORS[atom], "markersize": 6}
                 half = half_depth(curves[atom].to_numpy())
-                ax.plot([half] * 2, [1, 0], marker=7, markersize=6, markevery=2, **look | place)
+                ax.plot([half] * 2, [1, 0], marker=7, markevery=2, **look)
         name = f"{style.model_name(model)}, {len(curves)} blocks"
         ax.set_title(name.replace(", ", ",\n", 1), pad=10)  # above the markers
         ax.set_xlabel(text, fontsize=7.5)
     axes[0].set_ylabel("bits")
     figure.supxlabel(f"relative depth of the block (markers){note}", fontsize="medium")
-    look = {"linestyle": _DASHED, "linewidth": 0.8, "marker": 7, "markersize": 5}
-    half = style.handle("depth at half of its maximum", color=style.INK, **look)
+    look = _DASHED | {"color": style.INK, "marker": 7, "markersize": 5}
+    half = style.handle("depth at half of its maximum", **look)
     handles = *style.atom_lines(style.MARKERS, _ATOMS), half
     title = f"Vision comes first in {share(verdicts)} models that can be read (first: the 95 %"
     title += " interval of the distance between the triangles is above .05)"

@@ -5,6 +5,7 @@ that errs; given the template, texts are pooled; ignoring the question averages 
 """
 
 from itertools import groupby, product
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
@@ -70,9 +71,8 @@ def measure(preset: Preset) -> pd.DataFrame:
         for condition in CONDITIONS:
             content = [(v, a) for _, v, a, _ in states] if condition == "ignored" else None
             groups = split_by(extraction, condition, content=content, tau=preset.tau)
-            groups.sort(key=lambda group: group.template)
-            count = N_PERMUTATIONS if condition == "question" else 0
-            for template, members in groupby(groups, key=lambda group: group.template):
+            count, of = N_PERMUTATIONS if condition == "question" else 0, attrgetter("template")
+            for template, members in groupby(sorted(groups, key=of), of):
                 rows = profiles.profile_rows(preset, answer, list(members), n_permutations=count)
                 if condition == "question":
                     rows["truth_bits"] = rows["atom"].map(own[template])
@@ -139,9 +139,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     null = style.handle("null (question given): answers permuted", marker="_", color=style.FAINT)
     moved = style.handle("an ideal answerer, where ignoring the question changes it", **_IDEAL)
     minis, templates = read.index.unique("model"), read.index.unique("template")
-    title = (
-        f"Recovered atoms lie on the diagonal. Left out: {share(~read)} cells ({len(minis)} minis"
-    )
-    title += f" × {len(templates)} templates), whose masked answers do not fit the full ones"
+    title = f"Recovered atoms lie on the diagonal. Left out: {share(~read)} cells ({len(minis)} "
+    title += f"minis × {len(templates)} templates), whose masked answers do not fit the full ones"
     style.legend(figure, 3, *handles, style.line_handle("95 % interval"), null, moved, title=title)
     return figure

@@ -42,8 +42,7 @@ Numbers, Rhos = Float[np.ndarray, "cells columns"], Float[np.ndarray, "draws gro
 _CELL = ["benchmark", "template", "model"]
 _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
 _SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
-_PREDICTORS = {"video swapped": ("unique_vision", "vision_given_audio")}
-_PREDICTORS |= {"sound swapped": ("unique_audio", "audio_given_vision")}
+_PREDICTORS = dict(zip(STREAMS, zip(ATOMS[:2], QUANTITIES[3:], strict=True), strict=True))
 _DIAMOND = {"linestyle": "", "marker": "D", "color": style.OTHERS[0], "markersize": 4, "zorder": 6}
 
 
@@ -91,9 +90,8 @@ def _quantity_rows(preset: Preset, answer: Extracted) -> Rows:
 
 
 def _quantities(atoms: Mapping[str, float | np.ndarray]) -> dict[str, float | np.ndarray]:
-    vision, audio, synergy = (atoms[name] for name in ATOMS)
-    values = (vision, audio, synergy, vision + synergy, audio + synergy)
-    return dict(zip(QUANTITIES, values, strict=True))
+    vision, audio, synergy = own = [atoms[name] for name in ATOMS]
+    return dict(zip(QUANTITIES, (*own, vision + synergy, audio + synergy), strict=True))
 
 
 def _drop_rows(preset: Preset, swapped: str, full: Extracted, *swaps: Extracted) -> Rows:
@@ -103,8 +101,8 @@ def _drop_rows(preset: Preset, swapped: str, full: Extracted, *swaps: Extracted)
     identities = [each.columns["fingerprint"] for each in (full, *swaps)]
     columns = swaps[0].row_columns("omni", answers=identities, **settings)
     columns |= {"kind": "drop", "quantity": "accuracy lost", "intervention": swapped}
-    after = (sum(answers) / N_SWAPS).groupby(list(swaps[0].extraction.templates), sort=False)
-    for template, changed in after:
+    templates = list(swaps[0].extraction.templates)
+    for template, changed in (sum(answers) / N_SWAPS).groupby(templates, sort=False):
         drop, low, high = interventions.accuracy_drop(before, changed, **settings)
         columns |= {"template": template, "n_samples": len(changed)}
         yield columns | {"value": drop, "ci_low": low, "ci_high": high}

@@ -1,6 +1,6 @@
 """Sensory profiles of models, of their answers and after every block, as rows of tables."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -120,13 +120,11 @@ def with_references(
     rows: pd.DataFrame, groups: Sequence[Group], references: Sequence[str]
 ) -> pd.DataFrame:
     """Rows of `sensory_profile` for each reference, which adds to redundancy and the sum."""
-    columns = ["value_bits", "corrected_bits", "ci_low", "ci_high", "lower_bits", "upper_bits"]
-    parts = []
+    columns = "value_bits corrected_bits ci_low ci_high lower_bits upper_bits null_mean".split()
+    grows, parts = rows["atom"].isin(("redundancy", "total")), []
     for reference in references:
-        part = rows.assign(reference=reference)
-        grows = part["atom"].isin(("redundancy", "total"))
-        part.loc[grows, [*columns, "null_mean"]] += reference_shift(groups, reference)
-        parts.append(part)
+        parts.append(rows.assign(reference=reference))
+        parts[-1].loc[grows, columns] += reference_shift(groups, reference)
     return pd.concat(parts, ignore_index=True)
 
 
@@ -154,9 +152,8 @@ def reference_shift(groups: Sequence[Group], reference: str) -> float:
     else:
         against = np.empty_like(targets)
         keys = [(group.template, group.template or group.question) for group in groups]
-        keys = [""] * len(groups) if reference == "marginal" else keys
         for key in set(keys):
-            own = np.array([other == key for other in keys])
+            own = np.array([reference == "marginal" or other == key for other in keys])
             against[own] = np.tensordot(shares[own] / shares[own].sum(), targets[own], 1)
     return float(np.tensordot(shares, rel_entr(targets, against).sum(-1), 1) / np.log(2))
 
@@ -165,11 +162,10 @@ def bootstrap(
     result: SensoryPID, decisions: Sequence[Decisions], n: int = 100, seed: int = 0
 ) -> dict[str, Float[np.ndarray, " n"]]:
     """Return draws of the mean atoms; samples are drawn within conditions."""
-    atoms = {name: np.zeros(n) for name in result.pid.atoms}
+    atoms, total = dict.fromkeys(result.pid.atoms, np.zeros(n)), sum(map(len, decisions))
     for index, (part, solved) in enumerate(zip(decisions, result.solved, strict=True)):
         draws = bootstrap_decisions(part, solved, n, derive_seed(seed, index))
-        for name, values in draws.items():
-            atoms[name] += len(part) / sum(map(len, decisions)) * values
+        atoms = {name: atoms[name] + len(part) / total * draws[name] for name in atoms}
     return atoms
 
 
@@ -199,18 +195,15 @@ def draw_atoms(
     ax.set(xlim=(-0.6, 3.6), ymargin=0.05, xticks=range(4), xticklabels=names)
 
 
-def mark_unread(claims: pd.DataFrame, statistics: Collection[str] | None) -> pd.DataFrame:
-    """Claims with the verdict `UNREAD` on these statistics, or on all if there are None."""
-    unread = claims["statistic"].isin(claims["statistic"] if statistics is None else statistics)
+def mark_unread(claims: pd.DataFrame, fit: bool, *statistics: str) -> pd.DataFrame:
+    """Claims with the verdict `UNREAD` on these statistics, or on all unless the answers `fits`."""
+    unread = claims["statistic"].isin(statistics) | (not fit)
     return claims.assign(verdict=claims["verdict"].mask(unread, UNREAD))
 
 
 def read_models(rows: pd.DataFrame, claims: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """The rows of models on which a claim is read, and a note on the others."""
     read = rows["model"].isin(claims.loc[claims["verdict"] != UNREAD, "model"])
-    left = rows.loc[~read, "model"].nunique()
-    note = (
-        f"\nleft out: {left} of {rows['model'].nunique()} models, whose masked answers do not fit "
-    )
-    note += f"the full ones (moved by over {number(MOST_MOVED, 1)})"
-    return rows[read], note * bool(left)
+    left, models = rows.loc[~read, "model"].nunique(), rows["model"].nunique()
+    note = f"\nleft out: {left} of {models} models, whose masked answers do not fit the full ones"
+    return rows[read], f"{note} (moved by over {number(MOST_MOVED, 1)})" * bool(left)
