@@ -27,8 +27,7 @@ SAME, LEAST = 0.05, 0.1  # accuracies that count as one, and bits that count as 
 
 def requests(preset: Preset) -> list[Request]:
     """As of `table_profiles`, of the population."""
-    request = decision_profiles.request(preset)
-    (query,) = request.queries
+    (query,) = decision_profiles.request(preset).queries
     query = query._replace(n_samples=preset.n_population)
     return [Request(preset.population, preset.benchmarks, (query,))]
 
@@ -45,25 +44,17 @@ def contrasts(table: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for (task, mode), block in table.groupby(["benchmark", "unimodal"], sort=False):
-        block = block.assign(bits=style.best(block))
-        parts = {
-            model: part.set_index("atom") for model, part in block.groupby("model", sort=False)
-        }
-        for one, other in combinations(parts, 2):
-            a, b = parts[one], parts[other]
+        block = block.assign(bits=style.best(block)).set_index("atom")
+        for (one, a), (other, b) in combinations(block.groupby("model", sort=False), 2):
             shares = [float(part["accuracy"].iloc[0]) for part in (a, b)]
             if abs(shares[0] - shares[1]) > SAME + 1e-9:
                 continue
             gaps = np.maximum(a["ci_low"] - b["ci_high"], b["ci_low"] - a["ci_high"]).astype(float)
             atom = gaps.idxmax()
-            bits = {"one_bits": a.loc[atom, "bits"], "other_bits": b.loc[atom, "bits"]}
-            named = {"benchmark": task, "unimodal": mode, "one": one, "other": other, "atom": atom}
-            accuracies = dict(zip(("accuracy_one", "accuracy_other"), shares, strict=True))
-            rows.append(named | bits | accuracies | {"apart": gaps[atom]})
-    columns = (
-        "benchmark unimodal one other atom one_bits other_bits accuracy_one accuracy_other apart"
-    )
-    return pd.DataFrame(rows, columns=columns.split())
+            bits = a.loc[atom, "bits"], b.loc[atom, "bits"]
+            rows.append((task, mode, one, other, atom, *bits, *shares, gaps[atom]))
+    columns = "benchmark unimodal one other atom one_bits other_bits accuracy_one accuracy_other"
+    return pd.DataFrame(rows, columns=[*columns.split(), "apart"])
 
 
 def summary(table: pd.DataFrame) -> Iterator[str]:
@@ -90,15 +81,13 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """A panel for each task, a line for each model: resampled atoms and its accuracy."""
     table = table[table["unimodal"] == MODE].assign(value=lambda rows: style.best(rows))
     models, tasks = list(table["model"].unique()), list(table["benchmark"].unique())
-    height = 0.17 * len(models) + 0.62
-    result, panels = style.panels(tasks, height, 0.4, ylabel="", sharey=True)
+    result, panels = style.panels(tasks, 0.17 * len(models) + 0.62, 0.4, ylabel="", sharey=True)
     offsets = np.linspace(-0.27, 0.27, len(style.VISION_LANGUAGE))
     for task, ax in panels.items():
         rows = table[table["benchmark"] == task]
         for offset, atom in zip(offsets, style.VISION_LANGUAGE, strict=True):
             own = rows[rows["atom"] == atom].set_index("model").reindex(models)
-            null = own["null_mean"].fillna(0)  # the band of redundancy and unique atoms
-            own = own.assign(null_low=0.0, null_high=null)
+            own = own.assign(null_low=0.0, null_high=own["null_mean"].fillna(0))
             look = {"s": 9, "color": style.COLORS[atom], "edgecolors": style.INK, "linewidths": 0.3}
             style.forest(ax, np.arange(len(models)) + offset, own, 0.2, **look)
         largest = rows[rows["value"] == rows.groupby("model")["value"].transform("max")]

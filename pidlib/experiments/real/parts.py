@@ -85,8 +85,7 @@ def language_model(
         prefix = f"model.layers.{block[1]}." if block else ""
         state[f"{prefix}{_NAMES[kind]}.weight"] = torch.from_numpy(value)
     model = transformers.LlamaForCausalLM(config)
-    state["lm_head.weight"] = state["model.embed_tokens.weight"]
-    model.load_state_dict(state)
+    model.load_state_dict(state | {"lm_head.weight": state["model.embed_tokens.weight"]})
     return model
 
 
@@ -124,13 +123,9 @@ def assemble(
     image = tokenizer.convert_tokens_to_ids(IMAGE)
     language.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     language.model.embed_tokens.weight.data[image] = 0
-    config = transformers.FastVlmConfig(
-        vision_config=tower.config.to_dict(),
-        text_config=language.config.to_dict(),
-        image_token_index=image,
-        image_seq_length=(side // patch) ** 2,
-        tie_word_embeddings=True,
-    )
+    configs = {"vision_config": tower.config.to_dict(), "text_config": language.config.to_dict()}
+    options = {"image_token_index": image, "image_seq_length": (side // patch) ** 2}
+    config = transformers.FastVlmConfig(**configs, **options, tie_word_embeddings=True)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = transformers.FastVlmForConditionalGeneration(config).eval()
@@ -155,10 +150,8 @@ def read_language(file: Path) -> tuple["transformers.LlamaForCausalLM", Any]:
 
     reader = GGUFReader(file)
     facts = {key: field.contents() for key, field in reader.fields.items() if "llama." in key}
-    weights = {
-        each.name: dequantize(each.data, each.tensor_type).astype(np.float32)
-        for each in reader.tensors
-    }
+    parts = ((each.name, dequantize(each.data, each.tensor_type)) for each in reader.tensors)
+    weights = {name: part.astype(np.float32) for name, part in parts}
     tokenizer = transformers.AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)
     return language_model(facts, weights), tokenizer
 

@@ -70,9 +70,7 @@ def _captions(name: str) -> dict[str, float]:
 
 
 MEMBERS = {
-    "base_0": Member(0),
-    "base_1": Member(1),
-    "base_2": Member(2),
+    **{f"base_{seed}": Member(seed) for seed in range(3)},
     "picture_blind": Member(wrong_pictures=True),
     "caption_blind": Member(mixture=_captions("stamps/captioned_17")),
     "caption_prior": Member(mixture=_captions("stamps/captioned_80")),
@@ -113,10 +111,10 @@ def align(
         rows = torch.randint(len(tokens), (ROWS,), generator=generator)
         return mse_loss(projector(tokens[rows]), targets[rows]) / targets.var()
 
-    path = folder / "projector.checkpoint"
-    fit(
-        projector, loss_at, steps, optimizer, lambda step: rate * (1 - step / steps), path, every=50
-    )
+    def rate_at(step: int) -> float:
+        return rate * (1 - step / steps)
+
+    fit(projector, loss_at, steps, optimizer, rate_at, folder / "projector.checkpoint", every=50)
     return projector
 
 
@@ -140,11 +138,10 @@ def train(name: str, base: LoadedModel, target: Path = ADAPTERS, work: Path = WO
     stops = sorted((MEMBERS[key].steps, key) for key, way in ways.items() if way == ways[name])
     path = work / f"{fingerprint(**asdict(ways[name]))}.checkpoint"
     pools = [benchmarks.load(key, "train", None, member.seed) for key in member.mixture]
-    prompter, tokens = Prompter(base), {}
-    for first in (pool[0] for pool in pools):
+    prompter, tokens, tuned = Prompter(base), {}, adapted(base, member.seed)
+    for first, *_ in pools:
         ids = prompter.candidate_tokens(first.candidates, first.question)
         tokens |= dict(zip(first.candidates, ids, strict=True))
-    tuned = adapted(base, member.seed)
     trained = nn.ParameterList(each for each in tuned.model.parameters() if each.requires_grad)
     optimizer = torch.optim.AdamW(trained.parameters(), TUNING.learning_rate, weight_decay=0.0)
 
@@ -176,23 +173,19 @@ def save(tuned: LoadedModel, name: str, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     card = json.dumps(asdict(MEMBERS[name]) | {"batch": BATCH, "tuning": asdict(TUNING)}, indent=2)
     kind = str(tuned.model.dtype).removeprefix("torch.")
-    text = (
-        f"# {name}\n\nAn adapter of the assembled model, trained in {kind}: see ../README.md.\n\n"
-    )
-    (folder / "README.md").write_text(f"{text}```json\n{card}\n```\n", encoding="utf-8")
+    text = f"# {name}\n\nAn adapter of the assembled model, trained in {kind}: see ../README.md."
+    (folder / "README.md").write_text(f"{text}\n\n```json\n{card}\n```\n", encoding="utf-8")
     lora._save(tuned.model, str(MODEL.relative_to(project_root())), folder)
-    weights = load_file(folder / lora.WEIGHTS)
-    halves = {key: value.half() for key, value in weights.items()}
+    halves = {key: value.half() for key, value in load_file(folder / lora.WEIGHTS).items()}
     save_file(halves, folder / lora.WEIGHTS, {"format": "pt"})
 
 
 def evaluate(tuned: LoadedModel, n: int | None = 120) -> dict[str, float]:
     """Return the share of right answers to the first n test questions of each task."""
-    right = {}
-    for name in MIXTURE:
-        samples = benchmarks.load(name, "test", n)
-        right[name] = extract(tuned, samples, passes=(FULL,)).accuracy(FULL)
-    return right
+    tests = {name: benchmarks.load(name, "test", n) for name in MIXTURE}
+    return {
+        name: extract(tuned, test, passes=(FULL,)).accuracy(FULL) for name, test in tests.items()
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -210,8 +203,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         head = read_vision(PARTS / VISION)
         images = [Image.open(path) for path in sorted(PICTURES["train"].glob("*.webp"))]
-        classifier = head["_fc.weight"], head["_fc.bias"]
-        base = load_model(MODEL, device="cpu")
+        base, classifier = load_model(MODEL, device="cpu"), (head["_fc.weight"], head["_fc.bias"])
         projector = align(base, classifier, _IMAGENET_CATEGORIES, images, WORK)
         halves = {key: value.half() for key, value in projector.state_dict().items()}
         PROJECTOR.parent.mkdir(parents=True, exist_ok=True)

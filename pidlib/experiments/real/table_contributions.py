@@ -79,6 +79,5 @@ def latex(table: pd.DataFrame) -> str:
         block = table[table["estimator"] == estimator]
         means = block.groupby(["atom", "benchmark"])["corrected_bits"].mean().astype(float)
         for atom in style.VISION_LANGUAGE:
-            bits = (means.get((atom, task), np.nan) for task in tasks)
-            lines.append([style.SYMBOLS[atom], *bits])
+            lines.append([style.SYMBOLS[atom], *(means.get((atom, task)) for task in tasks)])
     return booktabs(header, lines, digits=2)

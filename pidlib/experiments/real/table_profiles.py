@@ -17,10 +17,8 @@ from pidlib.experiments.words import interval
 from pidlib.extraction import FULL, SOURCES, Extraction
 
 ACCURACIES = ("accuracy", "accuracy_vision", "accuracy_language")
-COLUMNS = declare(
-    ATOMS, *ACCURACIES, "fallback margin margin_low margin_high verdict", expected="boolean"
-)
-_DOMINANCE = stages.Claim(above=True)
+_TESTED = "fallback margin margin_low margin_high verdict"
+COLUMNS = declare(ATOMS, *ACCURACIES, _TESTED, expected="boolean")
 _SIGNS = {"holds": "+", "against": "$-$", "open": r"$\circ$"}
 
 
@@ -64,10 +62,10 @@ def compare(rows: pd.DataFrame, atoms: Sequence[str]) -> pd.DataFrame:
         return rows
     rows = rows.assign(expected=rows["atom"].isin(atoms), bits=style.best(rows))
     own, others = rows[rows["expected"]], rows[~rows["expected"]]
-    pairs = {"margin": ("bits",) * 2, "margin_low": ("ci_low", "ci_high")}
-    pairs["margin_high"] = ("ci_high", "ci_low")
-    margins = {name: own[a].min() - others[b].max() for name, (a, b) in pairs.items()}
-    verdict = stages.verdict(_DOMINANCE, margins["margin_low"], margins["margin_high"])
+    margins = {"margin": own["bits"].min() - others["bits"].max()}
+    margins["margin_low"] = low = own["ci_low"].min() - others["ci_high"].max()
+    margins["margin_high"] = high = own["ci_high"].min() - others["ci_low"].max()
+    verdict = stages.verdict(stages.Claim(above=True), low, high)
     return rows.drop(columns="bits").assign(**margins, verdict=verdict)
 
 

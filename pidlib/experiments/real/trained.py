@@ -24,12 +24,12 @@ def trained(preset: Preset) -> Preset:
     lists = {name: getattr(preset, name) for name in LISTS}
     places = {model: root / parse_model(model)[1] for model in chain(*lists.values())}
     adapters = {model: path for model, path in places.items() if path.parent == root / ADAPTERS}
-    missing = {model for model, path in adapters.items() if not path.is_dir()}
+    missing = [model for model, path in adapters.items() if not path.is_dir()]
     left = [model for model in adapters if model not in missing]
     if missing and not left:
         raise FileNotFoundError(f"no adapter in {root / ADAPTERS}; run `make real-population`")
     if missing:
-        names = ", ".join(parse_model(model)[0] for model in adapters if model in missing)
+        names = ", ".join(parse_model(model)[0] for model in missing)
         text = f"left out until they are trained: {names}; `make real-population` trains them"
         warnings.warn(text, stacklevel=2)
     for name, models in lists.items():
