@@ -1,7 +1,6 @@
 """What do the clips show and sound like, and which streams does an answer need?
 
-The law of the clips is known, and with it the atoms of the ideal answerer's information: given the
-question T, I(Y; V, A | T) = R + U_v + U_a + S, or with the question ignored, I(Y; V, A).
+Their law is known, so are the atoms of an ideal answerer: given the question T, of I(Y; V, A | T).
 """
 
 from itertools import product
@@ -11,8 +10,7 @@ import pandas as pd
 
 from pidlib import benchmarks
 from pidlib._common import fingerprint
-from pidlib.benchmarks import MODES, micro_av
-from pidlib.benchmarks.clips import RATE
+from pidlib.benchmarks import MODES, clips, micro_av
 from pidlib.experiments import ATOMS, Preset, declare, style, tables
 from pidlib.experiments.truths import atom_rows, draw_pairs, pair_legend, scale_bits
 
@@ -35,7 +33,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         columns |= {"fingerprint": fingerprint(laws=laws, given=given), "given": given}
         rows.append(atom_rows(solved, **columns, unimodal=unimodal))
     fixed = {"experiment": "omni", "split": "test", "estimator": "truth", "seed": preset.seed}
-    return tables.validate(pd.concat(rows, ignore_index=True).assign(**fixed), COLUMNS)
+    return tables.validate(pd.concat(rows).assign(**fixed), COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -73,8 +71,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
 def _draw_spectrogram(ax: style.Axes, audio: np.ndarray) -> None:
     frames = np.lib.stride_tricks.sliding_window_view(audio, _WINDOW)[::_HOP]
     spectrum = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW)))
-    power = spectrum[:, : _WINDOW * _MAX_FREQUENCY // RATE + 1].T
-    extent = (_WINDOW / RATE / 2, 1 - _WINDOW / RATE / 2, 0, _MAX_FREQUENCY / 1000)
+    power = spectrum[:, : _WINDOW * _MAX_FREQUENCY // clips.RATE + 1].T
+    extent = (_WINDOW / clips.RATE / 2, 1 - _WINDOW / clips.RATE / 2, 0, _MAX_FREQUENCY / 1000)
     look = {"cmap": "Greys", "aspect": "auto", "origin": "lower", "vmin": -35, "vmax": 30}
     ax.imshow(20 * np.log10(power), extent=extent, **look)
     ax.set(xlim=(0, 1), yticks=[0, 1, 2], ylabel="kHz", xticks=[0, 1], xticklabels=["0", "1 s"])

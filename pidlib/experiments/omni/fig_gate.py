@@ -16,22 +16,20 @@ from pidlib.benchmarks import Sample, micro_av
 from pidlib.experiments import ATOMS, Preset, Request, declare, extract_all, stages, style, validate
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.stages import CLAIM_COLUMNS, Claim, Curves, Values, stage_blocks
 from pidlib.experiments.words import interval, number, share
 from pidlib.extraction import Extraction
 
 _ROWS = declare("needs", ATOMS, "accuracy accuracy_sounding accuracy_silent", required="needs")
-COLUMNS = {"fig_gate": _ROWS, "fig_gate_claims": CLAIM_COLUMNS}
-NEEDS = ("both", "vision")  # what the questions of a pair need
+COLUMNS = {"fig_gate": _ROWS, "fig_gate_claims": stages.CLAIM_COLUMNS}
 CLAIMS = {  # differences are without need for fusion minus with it, in bits
-    "late_synergy": Claim(above=False, margin=0.05),
-    "later_than_before": Claim(above=False, margin=0.05),
-    "vision_parts": Claim(above=False, bound=0.1),
-    "audio_parts": Claim(above=False, bound=0.1),
+    "late_synergy": stages.Claim(above=False, margin=0.05),
+    "later_than_before": stages.Claim(above=False, margin=0.05),
+    "vision_parts": stages.Claim(above=False, bound=0.1),
+    "audio_parts": stages.Claim(above=False, bound=0.1),
 }
 CONSEQUENCES = ("late_synergy",)  # follow from correct answers to both questions
 _PLAIN = {"linestyle": (0, (3, 1.5)), "color": style.INK}
-_QUESTIONS = {  # words, template and look
+_QUESTIONS = {  # by what a question needs: words, template and look
     "both": ("color, fusion: “which way does the sounding one move?”", "sounding_direction", {}),
     "vision": ("black, no fusion: “which way does the red (blue) one move?”", "direction", _PLAIN),
 }
@@ -61,7 +59,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     atoms, claims = [], []
     for pair in extract_all(preset, *requests(preset)):
         measured = [profiles.measure_trajectory(preset, answer) for answer in pair]
-        for needs, answer, (profile, columns) in zip(NEEDS, pair, measured, strict=True):
+        for needs, answer, (profile, columns) in zip(_QUESTIONS, pair, measured, strict=True):
             accuracies = accuracy_by_named_object(answer.extraction)
             atoms.append(profile.rows.assign(needs=needs, **accuracies, **columns))
         (both, columns), (vision, other) = measured
@@ -77,14 +75,14 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     return dict(zip(COLUMNS, tables, strict=True))
 
 
-def gate(fused: Curves, plain: Curves) -> Values:
+def gate(fused: stages.Curves, plain: stages.Curves) -> stages.Values:
     r"""The statistics of `CLAIMS` for questions with need for fusion and without, in bits.
 
     With :math:`\Delta = \text{plain} - \text{fused}`: the mean of :math:`\Delta S` over the blocks
     of the last stage; the same minus its mean before; and, before, the means of :math:`|\Delta U|`.
     """
     delta = {atom: np.subtract(plain[atom], fused[atom]) for atom in _ATOMS}
-    _, middle = stage_blocks(len(delta["synergy"]))
+    _, middle = stages.stage_blocks(len(delta["synergy"]))
     before, late = (part.mean(0) for part in np.split(delta["synergy"], [middle + 1]))
     unique = (np.abs(delta[atom][: middle + 1]).mean(0) for atom in _ATOMS[1:])
     return dict(zip(CLAIMS, (late, late - before, *unique), strict=True))

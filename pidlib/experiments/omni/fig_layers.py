@@ -10,15 +10,14 @@ import pandas as pd
 
 from pidlib.experiments import ATOMS, Preset, Request, extract_all, stages, style, validate
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.stages import CLAIM_COLUMNS, LEAST_BITS, MIN_BITS, Claim, Curves, Values
 from pidlib.experiments.words import interval, number, share
 
-COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": CLAIM_COLUMNS}
+COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": stages.CLAIM_COLUMNS}
 CLAIMS = {
-    "vision_lead": Claim(above=True, margin=0.05),
-    "vision_middle": Claim(above=True, margin=0.05, early=True),
-    "vision_levels_off": Claim(above=True, margin=0.05, early=True),
-    "synergy_late": Claim(above=True, bound=0.5),
+    "vision_lead": stages.Claim(above=True, margin=0.05),
+    "vision_middle": stages.Claim(above=True, margin=0.05, early=True),
+    "vision_levels_off": stages.Claim(above=True, margin=0.05, early=True),
+    "synergy_late": stages.Claim(above=True, bound=0.5),
 }
 _DASHED = {"linewidth": 0.8, "linestyle": (0, (4, 2))}
 _ATOMS = ("unique_vision", "synergy")
@@ -55,20 +54,20 @@ def half_depth(curve: np.ndarray) -> np.ndarray:
     after = np.maximum((2 * curve >= maximum).argmax(0), 1)
     low, high = (np.take_along_axis(curve, place[None], 0)[0] for place in (after - 1, after))
     part = (maximum / 2 - low) / np.where(high > low, high - low, 1)
-    return np.where(maximum >= MIN_BITS, (after - 1 + part) / (len(curve) - 1), np.nan)
+    return np.where(maximum >= stages.MIN_BITS, (after - 1 + part) / (len(curve) - 1), np.nan)
 
 
-def unread_lead(curves: Curves) -> str:
+def unread_lead(curves: stages.Curves) -> str:
     """Why the half depths of vision and synergy are not compared; empty if they are."""
     both = {atom: np.asarray(curves[atom], float) for atom in _ATOMS}
     for atom, curve in both.items():
-        if curve.max() < LEAST_BITS:
-            return f"{style.SYMBOLS[atom]} stays\nbelow {number(LEAST_BITS, 1)} bits"
+        if curve.max() < stages.LEAST_BITS:
+            return f"{style.SYMBOLS[atom]} stays\nbelow {number(stages.LEAST_BITS, 1)} bits"
     early = any(half_depth(curve) < 1 / len(curve) for curve in both.values())
     return "half is reached\nbefore the first reading" if early else ""
 
 
-def saturation(curves: Curves) -> Values:
+def saturation(curves: stages.Curves) -> stages.Values:
     r"""The statistics of `CLAIMS` for atoms after all L blocks, in bits.
 
     With e and m the last blocks of the first and the middle stage: :math:`h(S) - h(U_v)`, see
@@ -76,8 +75,7 @@ def saturation(curves: Curves) -> Values:
     slope of :math:`U_v` from e to m minus that from m to 1; :math:`1 - S(m)/S(1)`.
     """
     vision, synergy = (np.asarray(curves[atom], float) for atom in _ATOMS)
-    blocks = len(vision)
-    early, middle = stages.stage_blocks(blocks)
+    early, middle = stages.stage_blocks(blocks := len(vision))
     rise, end = vision[middle] - vision[early], synergy[-1]
     late_slope = (vision[-1] - vision[middle]) / (blocks - 1 - middle)
     return {

@@ -16,6 +16,7 @@ from pidlib.experiments import Preset, Query, Request, declare, extract_all, sty
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.renderings import finite_laws
+from pidlib.experiments.truths import atom_rows
 from pidlib.experiments.words import number, share
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
@@ -66,8 +67,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         own = own_truths(law.extraction, benchmark, preset.split, preset.tau)
         task = benchmark.removeprefix("micro_av/")
         states = micro_av.states(task, preset.split, preset.n_omni, preset.seed)
-        answers = correct(extraction, PASSES["joint"])
-        accuracy = answers.groupby(np.array(extraction.templates)).mean()
+        accuracy = correct(extraction, PASSES["joint"]).groupby(list(extraction.templates)).mean()
         for condition in CONDITIONS:
             content = [(v, a) for _, v, a, _ in states] if condition == "ignored" else None
             groups = split_by(extraction, condition, content=content, tau=preset.tau)
@@ -77,8 +77,7 @@ def measure(preset: Preset) -> pd.DataFrame:
                 if condition == "question":
                     rows["truth_bits"] = rows["atom"].map(own[template])
                 tables.append(rows.assign(template=template, accuracy=accuracy[template]))
-    table = pd.concat(tables, ignore_index=True)
-    return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
+    return validate(pd.concat(tables).assign(experiment="omni", seed=preset.seed), COLUMNS)
 
 
 def truth(template: str, condition: str) -> PID:
@@ -88,21 +87,19 @@ def truth(template: str, condition: str) -> PID:
     """
     if condition != "template":
         return micro_av.sensory_truth(template, ignored=condition == "ignored")
-    weights, tables = zip(*micro_av.joint(template).values(), strict=True)
+    tables = [weight * table for weight, table in micro_av.joint(template).values()]
     (v, a, k), count = tables[0].shape, len(tables)
     blocks = np.zeros((count, v, count, a, k))
-    for t, (weight, table) in enumerate(zip(weights, tables, strict=True)):
-        blocks[t, :, t] = weight * table
+    for t, table in enumerate(tables):
+        blocks[t, :, t] = table
     return pid(blocks.reshape(count * v, count * a, k), SOURCES)
 
 
 def _truths(benchmark: str) -> pd.DataFrame:
-    task, rows = benchmark.removeprefix("micro_av/"), []
-    for template, condition in product(micro_av.TASKS[task], CONDITIONS):
-        ideal = truth(template.name, condition)
-        columns = template.name, condition, bool(ideal.converged)
-        rows += [(*columns, atom, bits) for atom, bits in ideal.atoms.items()]
-    rows = pd.DataFrame(rows, columns=["template", "given", "converged", "atom", "value_bits"])
+    names = (each.name for each in micro_av.TASKS[benchmark.removeprefix("micro_av/")])
+    cells = ({"template": name, "given": given} for name, given in product(names, CONDITIONS))
+    rows = pd.concat([atom_rows(truth(*cell.values()), **cell) for cell in cells])
+    rows = rows.drop(columns=["source_a", "source_b", "lower_bits", "upper_bits"])
     fixed = {"estimator": "truth", "unimodal": "masked", "fingerprint": "truth"}
     return rows.assign(benchmark=benchmark, **fixed)
 

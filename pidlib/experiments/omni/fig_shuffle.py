@@ -39,7 +39,6 @@ COLUMNS = declare(
 )
 Rows = Iterator[dict[str, object]]
 Numbers, Rhos = Float[np.ndarray, "cells columns"], Float[np.ndarray, "draws groups p q"]
-_CELL = ["benchmark", "template", "model"]
 _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
 _SYMBOLS |= dict(zip(QUANTITIES[3:], ("$U_v + S$", "$U_a + S$"), strict=True))
 _PREDICTORS = dict(zip(STREAMS, zip(ATOMS[:2], QUANTITIES[3:], strict=True), strict=True))
@@ -70,7 +69,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     key = fingerprint(cells=sorted(cells["fingerprint"].unique()), settings=settings)
     correlated = correlations(cells, *settings).assign(fingerprint=key)
     known = published("fig_shuffle").drop(columns="note").rename(columns={"rho": "value"})
-    table = pd.concat([cells, correlated, known.assign(kind="published")], ignore_index=True)
+    table = pd.concat([cells, correlated, known.assign(kind="published")])
     return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
 
 
@@ -83,8 +82,8 @@ def _quantity_rows(preset: Preset, answer: Extracted) -> Rows:
         profile = sensory_profile([group], **settings, n_permutations=0)
         columns |= {"template": group.template, "n_samples": len(group.decisions)}
         columns["converged"] = bool(profile.rows["converged"].all())
-        values, draws = _quantities(profile.atoms), _quantities(profile.draws)
-        for name, value in values.items():
+        draws = _quantities(profile.draws)
+        for name, value in _quantities(profile.atoms).items():
             low, high = normal_interval(value, draws[name])
             yield columns | {"quantity": name, "value": value, "ci_low": low, "ci_high": high}
 
@@ -122,17 +121,16 @@ def correlations(
     """Spearman's rho of each quantity with each drop over cells, a model on a template each.
 
     Over all cells (`TEMPLATES`), over means of each model in each subset (`SUBSETS`), within each
-    subset in which both numbers vary (see `varies`), and the mean of the latter (`MEAN`).
-
-    As cells of one subset, template or model are dependent, the null permutes templates within each
-    subset, and models; ``null_p`` is one-sided. The interval resamples templates within subsets;
-    missing for subsets with fewer than `MIN_TEMPLATES`, and for means that include one.
+    subset in which both numbers vary (see `varies`), and the mean of the latter (`MEAN`). As cells
+    of one subset, template or model are dependent, the null permutes templates within each subset,
+    and models; ``null_p`` is one-sided. The interval resamples templates within subsets; missing
+    for subsets with fewer than `MIN_TEMPLATES`, and for means that include one.
     """
     low, high = (cells[name].astype(float) for name in ("ci_low", "ci_high"))
     cells = cells.assign(variance=statistics.variance_of(low, high))
-    wide = partial(pd.DataFrame.pivot, index=_CELL, values=["value", "variance"])
-    x = wide(cells[cells["kind"] == "quantity"], columns="quantity").sort_index()
-    y = wide(cells[cells["kind"] == "drop"], columns="intervention").sort_index()
+    wide = {"index": ["benchmark", "template", "model"], "values": ["value", "variance"]}
+    x = cells[cells["kind"] == "quantity"].pivot(columns="quantity", **wide).sort_index()
+    y = cells[cells["kind"] == "drop"].pivot(columns="intervention", **wide).sort_index()
     x, y = x.align(y, join="inner", axis=0)
     subset, benchmarks = pd.factorize(x.index.get_level_values("benchmark"))
     model, template = x.index.get_level_values("model"), x.index.droplevel("model")
@@ -163,9 +161,8 @@ def correlations(
     columns = ("value", "ci_low", "ci_high", "null_low", "null_high", "null_p", "n_cells")
     values = (value, *ends, *null_ends, statistics.permutation_p(value, null), n_cells)
     values = np.stack([each.ravel() for each in values], axis=1)
-    labels = {"benchmark": [*benchmarks, MEAN, SUBSETS, TEMPLATES]}
-    labels |= {"quantity": QUANTITIES, "intervention": STREAMS}
-    index = pd.MultiIndex.from_product(labels.values(), names=labels)
+    labels = [*benchmarks, MEAN, SUBSETS, TEMPLATES], QUANTITIES, STREAMS
+    index = pd.MultiIndex.from_product(labels, names=["benchmark", "quantity", "intervention"])
     rows = pd.DataFrame(values, index, columns).dropna(subset="value").reset_index()
     return rows.assign(kind="correlation", n_models=data.model.max() + 1)
 

@@ -61,15 +61,14 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     labels = {"codes": dict.fromkeys(TARGETS, codes), "probe": predicted}
     given = quantized(*pairs["language"], N_CONDITIONS)
     manifest = json.loads((stamps.FOLDER / "manifest.json").read_text(encoding="utf-8"))
-    settings = preset.model_dump(include={"n_clusters", *ESTIMATION})
-    settings |= {"study": "stamps", "synergy": "value minus its null", "files": manifest["files"]}
-    columns = {"experiment": "omni", "split": "test", "seed": preset.seed}
-    columns["fingerprint"] = fingerprint(**settings)
+    settings = preset.model_dump(include={"n_clusters", *ESTIMATION}) | {"study": "stamps"}
+    key = fingerprint(**settings, synergy="value minus its null", files=manifest["files"])
+    columns = {"experiment": "omni", "split": "test", "seed": preset.seed, "fingerprint": key}
     atoms = _atoms(preset, applied, labels, given).assign(estimator="exact", **columns)
     probes = _probes(applied, labels).assign(n_codes=k, **columns)
     probes["n_fitted"] = len(np.unique(fitted.stamp_ids))
-    measured = zip(COLUMNS.items(), (atoms, probes), strict=True)
-    return {name: tables.validate(rows, columns) for (name, columns), rows in measured}
+    measured = map(tables.validate, (atoms, probes), COLUMNS.values())
+    return dict(zip(COLUMNS, measured, strict=True))
 
 
 def _atoms(preset: Preset, applied: Observations, labels: Labels, given: Codes) -> pd.DataFrame:
@@ -85,7 +84,7 @@ def _atoms(preset: Preset, applied: Observations, labels: Labels, given: Codes) 
                 columns |= {"pairing": pairing, "n_codes": len(np.unique(x1))}
                 columns["target_bits"] = float(plug_in(np.unique(y, return_counts=True)[1]))
                 rows.append(decompose(x1, by_source[second], y, **options).assign(**columns))
-    return pd.concat(rows, ignore_index=True)
+    return pd.concat(rows)
 
 
 def _pairings(x1: np.ndarray, applied: Observations, target: str, seed: int) -> Iterator[tuple]:
@@ -156,16 +155,14 @@ def _probes(applied: Observations, labels: Labels) -> pd.DataFrame:
     rows = []
     for target, y in applied.targets.items():
         counts, n = np.unique(y, return_counts=True)[1], len(y)
-        shared = {"benchmark": f"stamps/{target}", "prior": counts.max() / n, "n_samples": n}
-        shared["target_bits"] = float(plug_in(counts))
         for source, predicted in labels["probe"][target].items():
             accuracy = binomtest(int((predicted == y).sum()), n)
-            low, high = accuracy.proportion_ci(method="wilson")
-            columns = {"source": source, "accuracy": accuracy.statistic, "ci_low": low}
-            columns |= {"ci_high": high, "probe_bits": _information(predicted, y)}
-            columns["codes_bits"] = _information(labels["codes"][target][source], y)
-            rows.append(shared | columns)
-    return pd.DataFrame(rows)
+            shares = accuracy.statistic, *accuracy.proportion_ci(method="wilson"), counts.max() / n
+            chosen = predicted, labels["codes"][target][source]
+            bits = *(_information(each, y) for each in chosen), float(plug_in(counts))
+            rows.append((f"stamps/{target}", source, *shares, *bits, n))
+    columns = "benchmark source accuracy ci_low ci_high prior probe_bits codes_bits target_bits"
+    return pd.DataFrame(rows, columns=[*columns.split(), "n_samples"])
 
 
 def _information(labels: np.ndarray, y: np.ndarray) -> float:

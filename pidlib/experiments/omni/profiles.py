@@ -55,8 +55,8 @@ def template_profile(
     rows = atom_rows(result, percentile_intervals(draws, result.pid.atoms))
     rows = stages.with_null(rows, partial(sensory.permuted, groups), sensory.averaged(groups), seed)
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
-    rows = rows.assign(**fixed, given="template", layer=layer, seed=seed)
-    return Measured(rows, draws, result.pid.atoms, result)
+    fixed |= {"given": "template", "layer": layer, "seed": seed}
+    return Measured(rows.assign(**fixed), draws, result.pid.atoms, result)
 
 
 def trajectory(extraction: Extraction, **settings: float) -> Measured:
@@ -100,11 +100,7 @@ def read_rows(rows: pd.DataFrame, *keys: str) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def profile_rows(
-    preset: Preset,
-    answer: Extracted,
-    groups: Sequence[Group],
-    references: Sequence[str] = (),
-    **options: Any,
+    preset: Preset, answer: Extracted, groups: Sequence[Group], *references: str, **options: Any
 ) -> pd.DataFrame:
     """Rows of `sensory_profile`, by reference, with the columns that identify their origin."""
     settings = preset.model_dump(include={"n_halves", "seed"})

@@ -45,13 +45,12 @@ def load(folder: Path = FOLDER) -> Features:
     """Load the features; raises an error if there are none, or if a file has another hash."""
     manifest = folder / "manifest.json"
     if not manifest.exists():
-        text = f"no features at {folder}; they are part of the source tree, or build them"
-        raise FileNotFoundError(f"{text}: python data/stamps/build_features.py SOURCE")
+        text = f"no features at {folder}; build them: python data/stamps/build_features.py SOURCE"
+        raise FileNotFoundError(text)
     checksums = json.loads(manifest.read_text(encoding="utf-8"))["files"]
     for name, checksum in checksums.items():
         if hashlib.sha256((folder / name).read_bytes()).hexdigest() != checksum:
-            text = f"{folder / name} differs from the file that was built; restore it from the "
-            raise ValueError(text + "repository, or build all of them again")
+            raise ValueError(f"{folder / name} differs from the file that was built; restore it")
     arrays = {}
     for part in PARTS:
         shards = sorted(name for name in checksums if name.startswith(f"{part}-"))

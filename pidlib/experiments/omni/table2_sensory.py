@@ -33,8 +33,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     parts = []
     for (answer,) in extract_all(preset, *requests(preset)):
         groups = split_by(answer.extraction, preset.given, tau=preset.tau)
-        references = REFERENCES[preset.given]
-        rows = profiles.profile_rows(preset, answer, groups, references=references)
+        rows = profiles.profile_rows(preset, answer, groups, *REFERENCES[preset.given])
         n_alone = len(answer.extraction) - sum(len(group.decisions) for group in groups)
         solved = decompose([group.decisions for group in groups], tol=0.1)  # the same for every tol
         diagnosed = diagnose(answer.extraction, preset.tau, solved)
@@ -102,8 +101,7 @@ def latex(table: pd.DataFrame) -> str:
     keys = ["given", "benchmark", "model"]
     added = definitions.added(measured[measured["reference"] == measured["given"]], keys)
     rows = style.minis_line(measured["model"], len(header))
-    if rows:
-        rows.append(tables.heading(profiles.TRAINED_WITH_NOISE, len(header)))
+    rows += [tables.heading(profiles.TRAINED_WITH_NOISE, len(header))] * len(rows)
     for (given, benchmark), subset in measured.groupby(["given", "benchmark"], sort=False):
         name = r"\midrule " * bool(rows) + tables.escape(style.benchmark_name(benchmark))
         name += ", given the template" * (given == "template")
@@ -114,13 +112,12 @@ def latex(table: pd.DataFrame) -> str:
             bits += added.loc[(given, benchmark, model)].tolist()
             rows.append([name, style.model_name(model), *bits, *_percent(block)])
             name = ""
-    for index, (model, block) in enumerate(printed.groupby("model", sort=False)):
-        first = block.iloc[0]
-        bits = block.assign(bits=style.best(block)).set_index("atom")["bits"]
+    name = rf"\midrule {PUBLISHED_SUBSET}, published (grade {printed['grade'].iloc[0]})"
+    for model, block in printed.groupby("model", sort=False):
+        bits = pd.Series(style.best(block), block["atom"])
         bits = [f"{bits[atom]:.{3 if atom == 'redundancy' else 2}f}" for atom in _COLUMN_ORDER]
-        grade = f"{first['benchmark']}, published (grade {first['grade']})"
-        name = "" if index else rf"\midrule {grade}"
         rows.append([name, model, *bits, *[None] * (len(_REFERENCES) + 2), *_percent(block)])
+        name = ""
     return tables.booktabs(header, rows, align="ll" + "r" * (len(header) - 2), digits=2)
 
 

@@ -1,8 +1,7 @@
 """Do models of one accuracy take their answers from the same sources?
 
-Atoms of the population: adapters of one model that were trained for a shorter time, with pictures
-of other questions, with captions of other things, with captions that are mostly right, and with
-other seeds.
+Atoms of the population: adapters of one model that were trained on other pictures or captions, for
+a shorter time, or with other seeds.
 """
 
 from collections.abc import Iterator
@@ -61,16 +60,14 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
     """Sentences on pairs of models with one accuracy: how many differ in an atom, where most."""
     pairs = contrasts(table[table["unimodal"] == MODE])
     unlike = pairs[pairs["apart"] > LEAST].sort_values("apart", ascending=False, kind="stable")
-    yield (
-        f"Of {len(pairs)} pairs of models whose accuracies on a task differ by at most {SAME}, "
-        f"{len(unlike)} differ in an atom by more than {LEAST} bits between the intervals ({MODE})."
-    )
+    text = f"Of {len(pairs)} pairs of models whose accuracies on a task differ by at most {SAME}, "
+    text += f"{len(unlike)} differ in an atom by more than {LEAST} bits between the intervals"
+    yield f"{text} ({MODE})."
     for row in unlike.drop_duplicates("benchmark").itertuples():
-        yield (
-            f"*{table_profiles.name(row.benchmark)}*: {_name(row.one)} and {_name(row.other)} "
-            f"answer {row.accuracy_one:.2f} and {row.accuracy_other:.2f} of the questions right, "
-            f"with {row.one_bits:.2f} and {row.other_bits:.2f} bits of {style.SYMBOLS[row.atom]}."
-        )
+        text = f"*{table_profiles.name(row.benchmark)}*: {_name(row.one)} and {_name(row.other)} "
+        text += f"answer {row.accuracy_one:.2f} and {row.accuracy_other:.2f} of the questions right"
+        bits = f"{row.one_bits:.2f} and {row.other_bits:.2f} bits of {style.SYMBOLS[row.atom]}"
+        yield f"{text}, with {bits}."
 
 
 def _name(model: str) -> str:
@@ -79,7 +76,7 @@ def _name(model: str) -> str:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """A panel for each task, a line for each model: resampled atoms and its accuracy."""
-    table = table[table["unimodal"] == MODE].assign(value=lambda rows: style.best(rows))
+    table = table[table["unimodal"] == MODE].assign(value=style.best)
     models, tasks = list(table["model"].unique()), list(table["benchmark"].unique())
     result, panels = style.panels(tasks, 0.17 * len(models) + 0.62, 0.4, ylabel="", sharey=True)
     offsets = np.linspace(-0.27, 0.27, len(style.VISION_LANGUAGE))
@@ -92,9 +89,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
             style.forest(ax, np.arange(len(models)) + offset, own, 0.2, **look)
         largest = rows[rows["value"] == rows.groupby("model")["value"].transform("max")]
         for row in largest[largest["ci_low"] > LEAST].itertuples():
-            place = models.index(row.model) + offsets[list(style.VISION_LANGUAGE).index(row.atom)]
-            text, at = words.number(row.value), (row.ci_high, place)
-            ax.annotate(text, at, (2, 0), textcoords="offset points", fontsize=6, va="center")
+            place = models.index(row.model) + offsets[style.VISION_LANGUAGE.index(row.atom)]
+            at, look = (row.ci_high, place), {"fontsize": 6, "va": "center"}
+            ax.annotate(words.number(row.value), at, (2, 0), textcoords="offset points", **look)
         right = rows.drop_duplicates("model").set_index("model")["accuracy"].reindex(models)
         for place, share in enumerate(right):
             style.margin(ax, place, f"{100 * share:.0f} %", fontsize=6.5)

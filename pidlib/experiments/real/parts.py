@@ -3,8 +3,7 @@
 ``python -m pidlib.experiments.real.parts``, the second step of ``make real``, writes the folder
 `MODEL`, which `pidlib.load_model` reads as any checkpoint of transformers: FastVLM with the
 ImageNet weights of EfficientNet-Lite0 as its vision tower and SmolLM2-135M-Instruct as its language
-model. The projector between them is ours, see `pidlib.experiments.real.population`. It is a model
-assembled of pretrained parts, not a pretrained vision-language model.
+model. The projector between them is ours, see `pidlib.experiments.real.population`.
 """
 
 from pidlib.models._transformers import transformers
@@ -51,6 +50,8 @@ _NAMES |= {f"ffn_{x}": f"mlp.{x}_proj" for x in ("gate", "up", "down")}
 _NAMES |= {"attn_output": "self_attn.o_proj", "attn_norm": "input_layernorm"}
 _NAMES |= {"ffn_norm": "post_attention_layernorm", "output_norm": "model.norm"}
 _NAMES |= {"token_embd": "model.embed_tokens"}
+_SIZES = {"hidden_size": "embedding_length", "intermediate_size": "feed_forward_length"}
+_SIZES |= {"num_hidden_layers": "block_count", "max_position_embeddings": "context_length"}
 
 
 def language_model(
@@ -63,19 +64,14 @@ def language_model(
     """
     facts = {key.removeprefix("llama."): value for key, value in facts.items()}
     heads = {"attn_q": facts["attention.head_count"], "attn_k": facts["attention.head_count_kv"]}
-    config = transformers.LlamaConfig(
-        vocab_size=len(weights["token_embd.weight"]),
-        hidden_size=facts["embedding_length"],
-        intermediate_size=facts["feed_forward_length"],
-        num_hidden_layers=facts["block_count"],
-        num_attention_heads=heads["attn_q"],
-        num_key_value_heads=heads["attn_k"],
-        max_position_embeddings=facts["context_length"],
-        rms_norm_eps=round(float(facts["attention.layer_norm_rms_epsilon"]), 9),
-        rope_parameters={"rope_type": "default", "rope_theta": float(facts["rope.freq_base"])},
-        tie_word_embeddings=True,
-        **{"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2},
-    )
+    sizes = {"num_attention_heads": heads["attn_q"], "num_key_value_heads": heads["attn_k"]}
+    sizes |= {name: facts[fact] for name, fact in _SIZES.items()}
+    norm = round(float(facts["attention.layer_norm_rms_epsilon"]), 9)
+    rope = {"rope_type": "default", "rope_theta": float(facts["rope.freq_base"])}
+    options = {"rms_norm_eps": norm, "rope_parameters": rope, "tie_word_embeddings": True}
+    options |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 2}
+    vocabulary = len(weights["token_embd.weight"])
+    config = transformers.LlamaConfig(vocab_size=vocabulary, **sizes, **options)
     state = {}
     for name, value in weights.items():
         *block, kind = name.removesuffix(".weight").split(".")

@@ -2,11 +2,9 @@
 
 ``python -m pidlib.experiments.real.population`` (`make real-population`) trains what `ADAPTERS`
 lacks, each in some 20 minutes on an idle core with fast bfloat16, four times that without. It
-resumes from checkpoints. An adapter is read by ``pidlib.load_model("data/stamps/adapters/base_0")``
-from the root of the source tree, once the model is assembled.
-
-Before, if there is none, the projector is aligned: each token of a picture is trained to be the
-mean embedding of the names of ImageNet, weighted by what the tower's own classifier reads there.
+resumes from checkpoints. Before, if there is none, the projector is aligned: each token of a
+picture is trained to be the mean embedding of the names of ImageNet, weighted by what the tower's
+own classifier reads there.
 """
 
 from pidlib.experiments.real.parts import ADAPTERS, MODEL, PARTS, PROJECTOR, VISION, read_vision
@@ -35,8 +33,7 @@ from pidlib import benchmarks
 from pidlib._common import derive_seed, fingerprint, project_root, unknown_name
 from pidlib.benchmarks.stamps import PICTURES
 from pidlib.experiments.real import parts
-from pidlib.extraction import extract
-from pidlib.extraction.masking import FULL
+from pidlib.extraction import FULL, extract
 from pidlib.extraction.prompts import Prompter
 from pidlib.models import LoadedModel, load_model
 from pidlib.training import lora
@@ -149,8 +146,8 @@ def train(name: str, base: LoadedModel, target: Path = ADAPTERS, work: Path = WO
         rng = Random(derive_seed(member.seed, "stamps", step))
         drawn = rng.choices(pools, list(member.mixture.values()), k=BATCH)
         chosen = [rng.choice(pool) for pool in drawn]
-        images = [sample.image for sample in chosen]
-        images = images[1:] + images[:1] if member.wrong_pictures else images
+        shown = chosen[1:] + chosen[:1] if member.wrong_pictures else chosen
+        images = (sample.image for sample in shown)
         images = [ImageOps.mirror(each) if rng.random() < 0.5 else each for each in images]
         rows = zip(chosen, images, strict=True)
         return answer_loss(tuned, [replace(each, image=image) for each, image in rows], tokens)
@@ -193,9 +190,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m pidlib.experiments.real.population")
     parser.add_argument("names", nargs="*", help=f"any of {', '.join(MEMBERS)}; default: all")
     options = parser.parse_args(arguments)
-    for name in options.names:
-        if name not in MEMBERS:
-            parser.error(unknown_name("member", name, MEMBERS))
+    if unknown := [name for name in options.names if name not in MEMBERS]:
+        parser.error(unknown_name("member", unknown[0], MEMBERS))
     torch.set_num_threads(1)
     parts.main()
     if not PROJECTOR.exists():
@@ -205,9 +201,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         images = [Image.open(path) for path in sorted(PICTURES["train"].glob("*.webp"))]
         base, classifier = load_model(MODEL, device="cpu"), (head["_fc.weight"], head["_fc.bias"])
         projector = align(base, classifier, _IMAGENET_CATEGORIES, images, WORK)
-        halves = {key: value.half() for key, value in projector.state_dict().items()}
         PROJECTOR.parent.mkdir(parents=True, exist_ok=True)
-        save_file(halves, PROJECTOR)
+        save_file(projector.half().state_dict(), PROJECTOR)
         shutil.rmtree(MODEL)
         parts.main()
     base = load_model(MODEL, dtype=fast_type())

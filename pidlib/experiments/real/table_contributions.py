@@ -53,10 +53,8 @@ def summary(table: pd.DataFrame) -> Iterator[str]:
     cells = table[(table["estimator"] == "exact") & (table["atom"] == "unique_language")]
     known = cells.dropna(subset="contribution")
     language, vision = known["contribution_low"] > 0.5, known["contribution_high"] < 0.5
-    yield (
-        f"Unique information is significant in {len(known)} of {len(cells)} cells; language leads, "
-        f"with its interval, in {language.sum()} and vision in {vision.sum()}."
-    )
+    text = f"Unique information is significant in {len(known)} of {len(cells)} cells; language "
+    yield f"{text}leads, with its interval, in {language.sum()} and vision in {vision.sum()}."
     means = table[table["atom"] == "synergy"].groupby("estimator", sort=False)["corrected_bits"]
     for estimator, bits in means.mean().dropna().items():
         yield f"Synergy by {_KINDS[estimator]} is {bits:.2f} bits on average."

@@ -19,8 +19,7 @@ def trained(preset: Preset) -> Preset:
     """
     root = project_root()
     if not (root / ASSEMBLED / "config.json").is_file():
-        text = f"no model in {root / ASSEMBLED}; run `make real` at the root of the source tree"
-        raise FileNotFoundError(text)
+        raise FileNotFoundError(f"no model in {root / ASSEMBLED}; run `make real` in {root}")
     lists = {name: getattr(preset, name) for name in LISTS}
     places = {model: root / parse_model(model)[1] for model in chain(*lists.values())}
     adapters = {model: path for model, path in places.items() if path.parent == root / ADAPTERS}

@@ -24,13 +24,12 @@ _MODES |= {"resampled": ("absent modality resampled", 0.2, 0.45)}
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of the ideal answerer on the generated benchmarks of a preset, in each mode."""
     rows = []
-    for benchmark, unimodal in product(generated(preset), preset.unimodal):
-        joint = benchmarks.truth(benchmark, "masked" if unimodal == "observational" else unimodal)
-        columns = {"benchmark": benchmark, "unimodal": unimodal}
-        columns["fingerprint"] = fingerprint(joint=joint.tolist())
-        rows.append(atom_rows(pid(joint, SOURCES), **columns))
+    for name, unimodal in product(generated(preset), preset.unimodal):
+        joint = benchmarks.truth(name, "masked" if unimodal == "observational" else unimodal)
+        columns = {"unimodal": unimodal, "fingerprint": fingerprint(joint=joint.tolist())}
+        rows.append(atom_rows(pid(joint, SOURCES), benchmark=name, **columns))
     shared = {"experiment": "validation", "estimator": "truth", "seed": preset.seed}
-    return tables.validate(pd.concat(rows, ignore_index=True).assign(**shared), COLUMNS)
+    return tables.validate(pd.concat(rows).assign(**shared), COLUMNS)
 
 
 def generated(preset: Preset) -> list[str]:

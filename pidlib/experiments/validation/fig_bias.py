@@ -25,8 +25,7 @@ TARGET_CODES = 4
 
 def measure(preset: Preset) -> pd.DataFrame:
     """The mean over repeated draws by correction, with 1.96 standard deviations on either side."""
-    parts = []
-    settings = list(product(preset.bias_codes, preset.bias_samples))
+    parts, settings = [], list(product(preset.bias_codes, preset.bias_samples))
     for k, n in tqdm(settings, desc="independent codes", unit="setting"):
         options = {"n": n, "k": k, "n_repeats": preset.n_repeats, "seed": preset.seed}
         repeats = spurious_synergy(**options)
@@ -54,8 +53,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
         cells = errors.loc[errors["n_codes"] == k, "error"].unstack()
         for name, color, dash, marker in looks:
             label = words.get(name, name.replace(", null", " − null"))
-            look = {"color": color, "linestyle": dash, "marker": marker, "markersize": 2.8}
-            ax.plot(cells.index, cells[name], label=label, **look)
+            look = {"color": color, "linestyle": dash, "marker": marker, "label": label}
+            ax.plot(cells.index, cells[name], markersize=2.8, **look)
         shade = {"color": style.NULL, "alpha": 0.45, "linewidth": 0, "zorder": 0}
         ax.axvspan(left, max(k * k, left), label="fewer samples than pairs of codes", **shade)
         line = {"color": style.FAINT, "linewidth": 0.8, "zorder": 1}
@@ -64,8 +63,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
         title = f"{k} codes per source\nplug-in {plain:.3f}, minus null {corrected:.3f} bits"
         ax.set(xscale="log", yscale="log", xlim=(left, right), xlabel="samples $n$", title=title)
     axes[0].set_ylabel("error of synergy (bits)\nroot mean square; the truth is 0")
-    handles, _ = axes[0].get_legend_handles_labels()
-    style.legend(figure, 4, *handles, style.handle("null: mean over permuted targets"))
+    null = style.handle("null: mean over permuted targets")
+    style.legend(figure, 4, *axes[0].get_legend_handles_labels()[0], null)
     return figure
 
 
@@ -73,25 +72,21 @@ def spurious_synergy(
     n: int, k: int, *, n_repeats: int = 8, n_permutations: int = 50, seed: int = 0
 ) -> pd.DataFrame:
     """Synergy of independent codes by correction; of I_Q, all but plug-in subtract the null."""
-    shape = (k, k, TARGET_CODES)
+    shape, counts = (k, k, TARGET_CODES), []
     generator = np.random.default_rng(derive_seed("spurious_synergy", seed, n, *shape[1:]))
-    counts = []
     for repeat in range(n_repeats):
         codes = [generator.integers(size, size=n) for size in shape]
         null = permuted(codes, shape, n_permutations, derive_seed(seed, n, *shape[1:], repeat))
-        counted = tabulate(*(labels[None] for labels in codes), shape)
-        counts.append(np.concatenate([counted, null]))
+        counts.append(np.concatenate([tabulate(*np.array(codes)[:, None], shape), null]))
     unions = pid(np.concatenate(counts), tol=1e-4).upper.reshape(n_repeats, -1)
-    rows = []
+    rows, nulls = [], {"plug-in": "permutation mean", "Chao-Wang-Jost": "Chao-Wang-Jost, null"}
     for joints, union in zip(counts, unions, strict=True):
         estimates = {name: joint_information(joints, f) for name, f in ENTROPIES.items()}
         information = {name: values[0] for name, values in estimates.items()}
-        nulls = {"plug-in": "permutation mean", "Chao-Wang-Jost": "Chao-Wang-Jost, null"}
         for name, corrected in nulls.items():
             information[corrected] = information[name] - estimates[name][1:].mean()
-        shuffled = shuffled_information(joints[:1], generator, 10).item()
-        null = shuffled_information(joints[1:], generator).mean()
-        information["Panzeri, null"] = shuffled - null
+        information["Panzeri, null"] = shuffled_information(joints[:1], generator, 10).item()
+        information["Panzeri, null"] -= shuffled_information(joints[1:], generator).mean()
         shared = dict.fromkeys(information, union[0] - union[1:].mean()) | {"plug-in": union[0]}
         rows.append({name: value - shared[name] for name, value in information.items()})
     return pd.DataFrame(rows)

@@ -3,9 +3,7 @@
 Samples of laws with known atoms are drawn many times. Decisions get the value and interval of
 `pidlib.profile` and, for comparison, the plug-in value with a bootstrap interval; codes those of
 `pidlib.estimate`. The p-values of decisions are those of halves: a profile, which uses them for
-unique atoms alone, also permutes answers and has the larger p-value. ``make coverage`` makes all
-cells; a notebook remakes the first ``n_remade_cells``, compares them with the committed table, and
-reads the others.
+unique atoms alone, also permutes answers and has the larger p-value. `measure` remakes few cells.
 """
 
 import warnings
@@ -23,21 +21,16 @@ from tqdm.auto import tqdm
 
 from pidlib import decomposition
 from pidlib._common import code_version, derive_seed, fingerprint, project_root
-from pidlib.decomposition import pid
 from pidlib.decomposition.estimate import estimate
 from pidlib.decomposition.resampling import N_HALVES, bootstrap_decisions, percentile_intervals
-from pidlib.experiments import COMPUTED, Preset, declare, style, tables
+from pidlib.experiments import COMPUTED, Preset, declare, style, tables, words
 from pidlib.experiments.validation import laws
-from pidlib.experiments.words import number as short
-from pidlib.experiments.words import share
 from pidlib.extraction import SOURCES
 from pidlib.extraction.store import Shard, open_store
 from pidlib.profiles.modes import measure_decisions
 
 KINDS = ("masked", "resampled", "codes")
-_KINDS = (
-    "Simulated answers,\none input masked;Simulated answers,\none input resampled;4-valued codes"
-)
+_KINDS = [*(f"Simulated answers,\none input {kind}" for kind in KINDS[:2]), "4-valued codes"]
 _LAWS = "few inputs, unsure answers;few inputs, sure answers;6 questions, all pictures new;"
 _LAWS += "both inputs equally informative;all inputs new;evidence of both adds up;"
 _LAWS += "target: noisy sum of both;both: noisy copies of target;only vision informs;"
@@ -47,18 +40,15 @@ ATOMS = style.VISION_LANGUAGE
 N_CODES, N_BOOTSTRAP, N_PERMUTATIONS = 4, 100, 200
 MORE_CODES = 4  # times as many repetitions of codes, which are cheap
 BLOCK = 5  # repetitions that are cached together
-# Pairs of inputs in all repetitions of the law whose inputs are all new (a sample of 1,024 takes
-# over a minute), and repetitions below which a cell is left out.
-MOST_INPUTS, LEAST_REPEATS = 4 * 1024**2, 20
+MOST_INPUTS = 4 * 1024**2  # pairs in all repetitions of `all inputs new`: 1,024 samples take 1 min
+LEAST_REPEATS = 20  # with fewer, a cell is left out
 BAND = 0.90, 0.98  # coverage that counts as right: few repetitions do not tell it from 95 %
 TOLERANCE = 1e-6  # bits, of the solver
 TABLE = "validation/fig_coverage"
 _ESTIMATED = "atom estimator truth_bits value_bits bias_bits deviation_bits coverage coverage_low"
 _ESTIMATED += " coverage_high width_bits"
-COLUMNS = declare(
-    f"kind law n_samples {_ESTIMATED} rejected n_repeats seed {COMPUTED}",
-    required=f"kind law n_samples {_ESTIMATED} n_repeats seed {COMPUTED}",
-)
+_NAMES = f"kind law n_samples {_ESTIMATED} rejected n_repeats seed {COMPUTED}"
+COLUMNS = declare(_NAMES, required=_NAMES.replace(" rejected", ""))
 _answer_laws = cache(laws.answer_laws)
 
 
@@ -92,15 +82,14 @@ def plan(preset: Preset) -> list[Cell]:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Remake the first ``n_remade_cells`` cells, and read the others; warn of missing ones."""
+    """Remake the first ``n_remade_cells`` cells; read the others, which ``make coverage`` makes."""
     cells, path = plan(preset), project_root() / "data" / "results" / f"{TABLE}.csv"
     committed = tables.read(path, COLUMNS) if path.exists() else tables.validate([], COLUMNS)
     others = {fingerprint(**cell.identity) for cell in cells[preset.n_remade_cells :]}
     missing = others - set(committed["fingerprint"])
     text = f"{len(missing)} of {len(cells)} cells are neither made here nor committed"
     if missing and missing == others:
-        text += ": for other numbers than those of the offline preset, make all here"
-        raise ValueError(f"{text}, with n_remade_cells {len(cells)}")
+        raise ValueError(f"{text}: make all here, with n_remade_cells {len(cells)}")
     if missing:
         warnings.warn(f"{text}; `make coverage` makes them", stacklevel=2)
     made = make(preset, cells[: preset.n_remade_cells])
@@ -118,12 +107,10 @@ def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
         far = both[(both[name] - both[f"{name}_committed"]).abs() > allowed + 1e-9]
         if len(far):
             row = far.iloc[0]
-            raise ValueError(
-                f"{name} of {len(far)} rows made here differs from the committed table, the first: "
-                f"{row['kind']}, {row['law']}, n = {row['n_samples']}, {row['atom']}: "
-                f"{row[name]:.4f}, committed {row[name + '_committed']:.4f}. Find the reason; then "
-                "`make coverage` makes all again"
-            )
+            where = f"{row['kind']}, {row['law']}, n = {row['n_samples']}, {row['atom']}"
+            text = f"{name} of {len(far)} rows made here differs from the committed table, by "
+            text += f"{row[name] - row[f'{name}_committed']:.4f} at {where}. Find the reason; then"
+            raise ValueError(f"{text} `make coverage` makes all again")
     return both
 
 
@@ -137,8 +124,8 @@ def measure_cell(preset: Preset, cell: Cell) -> pd.DataFrame:
     """The rows of a cell; blocks of repetitions are cached, so an interrupted run goes on."""
     identity = cell.identity | {"experiment": "coverage", "code": _code()}
     identity.pop("n_repeats")  # further repetitions go on from those that are cached
-    starts = range(0, cell.n_repeats, BLOCK)
-    blocks = [range(start, min(start + BLOCK, cell.n_repeats)) for start in starts]
+    numbers = range(cell.n_repeats)
+    blocks = [numbers[start : start + BLOCK] for start in numbers[::BLOCK]]
     parts = {f"{block.start:04}-{block.stop:04}": partial(_block, cell, block) for block in blocks}
     with open_store(project_root() / preset.cache, identity, {}) as store:
         shards = store.fill(parts)
@@ -194,7 +181,7 @@ def law_names(kind: str) -> list[str]:
 def true_atoms(kind: str, law: str) -> Mapping[str, float]:
     """The atoms of a law in bits, by name."""
     if kind == "codes":
-        return pid(laws.sampled_laws(N_CODES)[law], SOURCES, tol=1e-7).atoms
+        return decomposition.pid(laws.sampled_laws(N_CODES)[law], SOURCES, tol=1e-7).atoms
     return _answer_laws()[law].atoms
 
 
@@ -210,8 +197,8 @@ def summarize(cell: Cell, repeats: Float[np.ndarray, "repeats estimators atoms 5
         shares = held.mean(), ends.low, ends.high, (high - low).mean(), rejected
         rows.append((atom, estimator, *bits, *shares, converged.all()))
     table = pd.DataFrame(rows, columns=[*_ESTIMATED.split(), "rejected", "converged"])
-    columns = cell._asdict() | {"fingerprint": fingerprint(**cell.identity)}
-    return tables.validate(table.assign(**columns), COLUMNS)
+    table = table.assign(**cell._asdict(), fingerprint=fingerprint(**cell.identity))
+    return tables.validate(table, COLUMNS)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -228,11 +215,11 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[-1, 1].set_xlabel("share of intervals that hold the truth (should be .95)", x=1)
     axes[-1, -1].set(xlabel="share with $p$ ≤ .05\n(one-sided tests)", xlim=(-0.01, 0.21))
     axes[-1, -1].set_xticks((0, 0.05, 0.1, 0.2), ("0", ".05", ".1", ".2"))
-    glosses = dict(zip([*law_names("masked"), *law_names("codes")], _LAWS.split(";"), strict=True))
+    glosses = dict(zip((*law_names("masked"), *law_names("codes")), _LAWS.split(";"), strict=True))
     # p-values of decisions are used of unique atoms alone
     tested = table[(table["kind"] == "codes") | table["atom"].str.startswith("unique")]
     zero_rows = tested[tested["rejected"].notna() & (tested["truth_bits"].abs() <= TOLERANCE)]
-    for kind, words, (*row, last) in zip(KINDS, _KINDS.split(";"), axes, strict=True):
+    for kind, label, (*row, last) in zip(KINDS, _KINDS, axes, strict=True):
         names, shown = law_names(kind), table[table["kind"] == kind]
         bootstrap = shown["estimator"] == "bootstrap"
         chosen = [(shown["n_samples"] == n) & ~bootstrap for n in sizes] + [bootstrap]
@@ -241,19 +228,19 @@ def figure(table: pd.DataFrame) -> style.Figure:
             if shares := _dots(ax, shown[which], "coverage", names, "not measured"):
                 enough = [each >= BAND[0] for each in shares]
                 held[ax is row[-1]].extend(enough)
-                text = f"{share(enough)} ≥ .90; worst {short(min(shares))}"
+                text = f"{words.share(enough)} ≥ .90; worst {words.number(min(shares))}"
                 ax.set_title(text, fontsize=6.5, pad=3)
         last.axvline(0.05, color=style.INK, linewidth=0.7, zorder=1)
         zero = zero_rows[zero_rows["kind"] == kind]
         if shares := _dots(last, zero, "rejected", names, "no truth is 0"):
-            text = f"mean {short(np.mean(shares))}; highest {short(max(shares))}"
+            text = f"mean {words.number(np.mean(shares))}; highest {words.number(max(shares))}"
             last.set_title(text, fontsize=6.5, pad=3)
         style.name_rows(row[0], [glosses[name] for name in names])
-        row[0].annotate(words, (0, 1), (-4, 3), ha="right", **place)
+        row[0].annotate(label, (0, 1), (-4, 3), ha="right", **place)
     text = "Reported 95 % intervals hold the truth in at least 90 % of samples for {} dots; "
     text += "bootstrap intervals for {}"
-    figure.suptitle(text.format(*map(share, held)))
-    band = f"coverage {' to '.join(map(short, BAND))}: as it should be"
+    figure.suptitle(text.format(*map(words.share, held)))
+    band = f"coverage {' to '.join(map(words.number, BAND))}: as it should be"
     handles = [*style.atom_points(ATOMS), style.swatch(band, facecolor=style.NULL)]
     handles.append(style.line_handle("95 % interval of the share", 0.6))
     style.legend(figure, 3, *handles, loc="outside lower center")

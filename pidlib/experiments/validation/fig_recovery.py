@@ -54,8 +54,8 @@ def law_samples(samples: list[Sample], draw: int | None) -> list[Sample]:
         return list(law.samples)
     weights, generator = law.weights.ravel(), np.random.default_rng(draw)
     chosen = generator.choice(len(law.samples), len(samples), p=weights)
-    named = ((f"{law.samples[index].sample_id}/{n}", index) for n, index in enumerate(chosen))
-    return [replace(law.samples[index], sample_id=name) for name, index in named]
+    drawn = (law.samples[index] for index in chosen)
+    return [replace(each, sample_id=f"{each.sample_id}/{n}") for n, each in enumerate(drawn)]
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -82,8 +82,7 @@ def errors(table: pd.DataFrame) -> pd.DataFrame:
 
     Intervals resample models; ``null`` is the distance from the truths of others.
     """
-    low, high = (table[name].astype(float) for name in _ENDS)
-    covered = table["truth_bits"].between(low - FLOOR, high + FLOOR)
+    covered = table["truth_bits"].between(table["ci_low"] - FLOOR, table["ci_high"] + FLOOR)
     table = table.assign(bits=style.best(table), covered=covered)
     wide = table.pivot(index="model", columns=["unimodal", "benchmark", "atom"])
     bits, truth, covered = (wide[name].astype(float) for name in ("bits", "truth_bits", "covered"))
@@ -105,20 +104,18 @@ def errors(table: pd.DataFrame) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> style.Figure:
     """Above, estimates against truths by mode; below, mean errors by benchmark and by atom."""
     modes = [mode for mode in MODES if mode in set(table["unimodal"])]
-    figure = style.page(5)
+    figure, summary = style.page(5), errors(table)
     above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
     axes = above.subplots(1, len(modes), sharex=True, sharey=True, squeeze=False)[0]
-    summary = errors(table)
     for mode, ax in zip(modes, axes, strict=True):
         rows = table[table["unimodal"] == mode]
-        top = style.floats(rows["truth_bits"]).max()
+        top = rows["truth_bits"].max()
         ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
         for atom in style.VISION_LANGUAGE:
-            own, color = rows[rows["atom"] == atom], style.COLORS[atom]
-            x = style.floats(own["truth_bits"])
-            look = {"color": color, "linewidth": 0.4, "alpha": 0.4, "zorder": 2}
-            style.interval(ax, x, own["ci_low"], own["ci_high"], **look)
-            ax.plot(x, style.best(own), ".", color=color, markersize=2.4, alpha=0.7, zorder=3)
+            own, look = rows[rows["atom"] == atom], {"color": style.COLORS[atom]}
+            x, low, high = style.floats(own, "truth_bits", *_ENDS)
+            style.interval(ax, x, low, high, **look, linewidth=0.4, alpha=0.4, zorder=2)
+            ax.plot(x, style.best(own), ".", **look, markersize=2.4, alpha=0.7, zorder=3)
         ax.set_xlim(-0.04 * top, 1.04 * top)
         error, low, high, covered = summary.loc[mode, ALL][["error_bits", *_ENDS, "covered"]]
         numbers = f"off by {error:.3f} [{low:.3f}, {high:.3f}] bits\n"
@@ -160,8 +157,8 @@ def _draw_errors(part: style.Figure, summary: pd.DataFrame, modes: list, names: 
         style.interval(ax, places + offset, rows["ci_low"], rows["ci_high"])
         style.points(ax, places + offset, np.maximum(rows["error_bits"], FLOOR), marker, color=face)
     labels = [style.benchmark_name(name).removeprefix("micro: ") for name in names]
-    labels += [style.SYMBOLS[atom] for atom in style.VISION_LANGUAGE]
-    ax.set_xticks(places, [label.replace(" ", "\n") for label in labels] + [ALL])
+    labels += [*map(style.SYMBOLS.get, style.VISION_LANGUAGE), ALL]
+    ax.set_xticks(places, [label.replace(" ", "\n") for label in labels])
     ax.tick_params(axis="x", length=0)
     ax.set(yscale="log", ylabel="mean error (bits)", xlim=(-0.6, places[-1] + 0.6))
     ax.set_yticks([FLOOR, 0.01, 0.1, 1], ["< .001", ".01", ".1", "1"])

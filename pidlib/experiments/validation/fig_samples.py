@@ -40,12 +40,10 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Mean atoms by law, number of samples and estimator, and their limit.
 
     The largest sample is cut into smaller ones. Intervals are 1.96 standard errors of the mean,
-    from the spread over samples of one size, pooled over sizes as if it fell as n^(-1/2). BATCH
-    minus the exact solver, on the first sample, is added to the mean of the exact solver, without
-    interval.
+    from the spread over samples of one size, pooled over sizes as if it fell as n^(-1/2). BATCH is
+    the mean of the exact solver plus the difference of both on the first sample.
     """
-    sizes, largest = preset.sample_sizes, max(preset.sample_sizes)
-    parts = []
+    sizes, largest, parts = preset.sample_sizes, max(preset.sample_sizes), []
     for law, scales in LAWS.items():
         end = pd.DataFrame(limit(scales).items(), columns=["atom", "value_bits"])
         whole, repeats, batches = inputs(scales, largest, preset.seed), [], []
@@ -96,8 +94,8 @@ def information(scale: float) -> float:
 
 def _means(repeats: pd.DataFrame) -> pd.DataFrame:
     parts = []
+    groups = repeats.groupby(["n_samples", "atom"], sort=False)
     for estimator, column in (("plug-in", "value_bits"), ("extrapolated", "corrected_bits")):
-        groups = repeats.groupby(["n_samples", "atom"], sort=False)
         rows = groups[column].agg(value_bits="mean", count="size", variance="var")
         rows = rows.join(groups["converged"].all()).reset_index()
         free = rows["count"] - 1

@@ -7,7 +7,6 @@ optimum is this package's, certified at a gap of 1e-9 bits.
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -43,13 +42,13 @@ def measure(preset: Preset) -> pd.DataFrame:
         generator = np.random.default_rng(derive_seed(preset.seed, "bench", size))
         joints = generator.dirichlet(np.ones(cells), count).reshape(-1, *shape)
         optimum = pid(joints, tol=FLOOR).upper
-        for name, method in METHODS.items():
-            if cells > method.max_cells:
+        for name, (solve, max_cells) in METHODS.items():
+            if cells > max_cells:
                 continue
             bar.set_postfix_str(f"{size} {name}")
-            method.solve(joints[:1])  # the first call loads modules and fills caches
+            solve(joints[:1])  # the first call loads modules and fills caches
             start = time.process_time()
-            solved = method.solve(joints)
+            solved = solve(joints)
             seconds = (time.process_time() - start) / count
             ours = seconds if name == OURS else ours
             error = np.abs(solved - optimum)
@@ -66,17 +65,16 @@ def figure(table: pd.DataFrame) -> style.Figure:
     Markers are hollow where the largest error is above `TOLERANCE`; these are in no ratio.
     """
     sizes, methods = (list(table[name].unique()) for name in ("size", "method"))
-    figure, ratios = style.page(5.0), []
+    figure, ratios, look = style.page(5.0), [], {"markersize": 4.5, "markeredgewidth": 1}
     axes = figure.subplots(2, len(sizes), sharex="row", sharey=True, squeeze=False)
-    look = {"markersize": 4.5, "markeredgewidth": 1}
     for size, (above, below) in zip(sizes, axes.T, strict=True):
         rows = table[table["size"] == size].set_index("method")
         accurate = rows["error_bits"] <= TOLERANCE
         for y, name in enumerate(methods):
             color = style.OTHERS[0] if name.startswith("ours") else style.INK
             if name not in rows.index:
-                for ax in (above, below):
-                    style.margin(ax, y, "not run", 0.5, **_EMPTY)
+                style.margin(above, y, "not run", 0.5, **_EMPTY)
+                style.margin(below, y, "not run", 0.5, **_EMPTY)
                 continue
             seconds, *errors = rows.loc[name, ["seconds", "error_bits", "median_error_bits"]]
             largest, median = np.maximum(errors, FLOOR)
@@ -96,8 +94,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[1, 0].set(xscale="log", xlim=(FLOOR / 2, 1), ylabel="distance from optimum (bits)")
     axes[1, 0].set_xticks((1e-9, 1e-6, 1e-3))
     style.name_rows(axes[0, 0], methods)
-    place = {"ha": "right", "xycoords": "axes fraction", "textcoords": "offset points"}
-    axes[0, 0].annotate(_HEADS, (0, 1), (-4, 5), fontsize=7.5, **place)
+    place = "axes fraction", "offset points"
+    axes[0, 0].annotate(_HEADS, (0, 1), (-4, 5), *place, fontsize=7.5, ha="right")
     ends = pd.DataFrame(ratios).agg(["min", "max"])
     text = "As a batch, our solver is {:.2g} to {:.2g} times as fast as the fastest other method\n"
     text += "that is as accurate; one at a time, {:.2g} to {:.2g} times"
@@ -185,27 +183,19 @@ def dit_broja(joint: np.ndarray, method: str) -> float:
     import dit
 
     states = [tuple(map(str, state)) for state in np.ndindex(joint.shape)]
-    options = {"method": method, "rng": np.random.default_rng(0)}
-    atoms = dit.pid.PID_BROJA(dit.Distribution(states, joint.ravel()), **options)
+    law, rng = dit.Distribution(states, joint.ravel()), np.random.default_rng(0)
+    atoms = dit.pid.PID_BROJA(law, method=method, rng=rng)
     return sum(map(atoms.get_pi, (((0,), (1,)), ((0,),), ((1,),))))
 
 
-class Method(NamedTuple):
-    """I_Q of joints [b, x1, x2, y] in bits, and the cells of the largest table it is run on."""
-
-    solve: Solve
-    max_cells: int = 10**9
-
-
-METHODS = {
-    OURS: Method(partial(_ours, tol=TOLERANCE)),
-    ALONE: Method(_each(_ours, tol=TOLERANCE)),
-    "ours, fitting to 1e-3 bits": Method(partial(_ours, method="ipfp", tol=LOOSE)),
-    "fitting, published limits": Method(_each(plain_ipfp), 2_000),
+METHODS = {  # I_Q of joints [b, x1, x2, y] in bits, and the cells of the largest table it is run on
+    OURS: (partial(_ours, tol=TOLERANCE), np.inf),
+    ALONE: (_each(_ours, tol=TOLERANCE), np.inf),
+    "ours, fitting to 1e-3 bits": (partial(_ours, method="ipfp", tol=LOOSE), np.inf),
+    "fitting, published limits": (_each(plain_ipfp), 2_000),
     # Interior-point methods take more than half a minute at 20x20x20.
-    "cone program, ECOS": Method(_each(cone_program), 2_000),
-    "cvxpy, Clarabel": Method(_each(cvxpy_model), 2_000),
-    "dit, cone": Method(_each(dit_broja, method="cone"), 2_000),
-    # 15 seconds at 5x5x3
-    "dit, default": Method(_each(dit_broja, method="auto"), 20),
+    "cone program, ECOS": (_each(cone_program), 2_000),
+    "cvxpy, Clarabel": (_each(cvxpy_model), 2_000),
+    "dit, cone": (_each(dit_broja, method="cone"), 2_000),
+    "dit, default": (_each(dit_broja, method="auto"), 20),  # 15 seconds at 5x5x3
 }

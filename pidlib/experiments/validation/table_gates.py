@@ -8,8 +8,7 @@ import pandas as pd
 from pidlib._common import fingerprint
 from pidlib.decomposition import pid
 from pidlib.decomposition.gates import GATES
-from pidlib.experiments import Preset, tables
-from pidlib.experiments.style import VISION_LANGUAGE
+from pidlib.experiments import Preset, style, tables
 from pidlib.experiments.truths import atom_rows
 from pidlib.extraction import SOURCES
 
@@ -22,10 +21,9 @@ def measure(preset: Preset) -> pd.DataFrame:
     for name, gate in GATES.items():
         joint = gate.joint()
         columns = {"benchmark": f"gate/{name}", "fingerprint": fingerprint(joint=joint.tolist())}
-        solved = atom_rows(pid(joint, SOURCES), **columns)
+        solved = atom_rows(pid(joint, SOURCES), estimator="newton", **columns)
         exact = solved.drop(columns=["lower_bits", "upper_bits", "converged"])
-        exact = exact.assign(estimator="closed form", value_bits=gate.atoms)
-        rows += [exact, solved.assign(estimator="newton")]
+        rows += [exact.assign(estimator="closed form", value_bits=gate.atoms), solved]
     shared = {"experiment": "validation", "seed": preset.seed}
     return tables.validate(pd.concat(rows, ignore_index=True).assign(**shared), COLUMNS)
 
@@ -38,7 +36,7 @@ def latex(table: pd.DataFrame) -> str:
     gap = solved["upper_bits"] - solved["lower_bits"]
     rows = []
     for gate in table["benchmark"].unique():
-        bits = exact.loc[gate, "value_bits"].loc[list(VISION_LANGUAGE)]
+        bits = exact.loc[gate, "value_bits"].loc[list(style.VISION_LANGUAGE)]
         limits = _magnitude(distance[gate].max()), _magnitude(gap[gate].max())
         rows.append([gate.removeprefix("gate/"), *map(float, bits), *limits])
     header = ["gate", "$R$", "$U_1$", "$U_2$", "$S$", "distance", "gap"]

@@ -121,8 +121,7 @@ def test_fingerprints_depend_on_condition_and_reference():
         groups = split_by(extraction, condition, content=clips)
         for n_halves in (2, 3):
             preset = load_preset("smoke", n_halves=n_halves)
-            options = {"references": references, "n_permutations": 0}
-            rows = profile_rows(preset, answer, groups, **options)
+            rows = profile_rows(preset, answer, groups, *references, n_permutations=0)
             for reference, own in rows.groupby("reference"):
                 (marks[condition, reference, n_halves],) = own["fingerprint"].unique()
     assert len(set(marks.values())) == len(marks) == 16
