@@ -22,10 +22,8 @@ from pidlib.extraction import Extraction
 _ROWS = declare("needs", ATOMS, "accuracy accuracy_sounding accuracy_silent", required="needs")
 COLUMNS = {"fig_gate": _ROWS, "fig_gate_claims": stages.CLAIM_COLUMNS}
 CLAIMS = {  # differences are without need for fusion minus with it, in bits
-    "late_synergy": stages.Claim(above=False, margin=0.05),
-    "later_than_before": stages.Claim(above=False, margin=0.05),
-    "vision_parts": stages.Claim(above=False, bound=0.1),
-    "audio_parts": stages.Claim(above=False, bound=0.1),
+    **dict.fromkeys(("late_synergy", "later_than_before"), stages.Claim(above=False, margin=0.05)),
+    **dict.fromkeys(("vision_parts", "audio_parts"), stages.Claim(above=False, bound=0.1)),
 }
 CONSEQUENCES = ("late_synergy",)  # follow from correct answers to both questions
 _PLAIN = {"linestyle": (0, (3, 1.5)), "color": style.INK}
@@ -66,8 +64,8 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         columns["fingerprint"] = fingerprint(of=[columns["fingerprint"], other["fingerprint"]])
         tested = stages.check_trajectories(CLAIMS, gate, both, vision, **columns)
         silent = max(each.atoms["synergy"].max() for each in (both, vision)) < stages.LEAST_BITS
-        fit, unread = profiles.fits(pair[0].extraction, preset.tau), "later_than_before"
-        claims.append(profiles.mark_unread(tested, fit, *[unread] * bool(silent)))
+        unread = ["later_than_before"] * bool(silent)
+        claims.append(profiles.mark_unread(tested, pair[0].extraction, preset.tau, *unread))
     claims = pd.concat(claims)
     follows = claims["statistic"].isin(CONSEQUENCES) & (claims["verdict"] != profiles.UNREAD)
     claims["verdict"] = claims["verdict"].mask(follows, "follows")

@@ -37,8 +37,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         atoms.append(profile.rows.assign(**columns))
         tested = stages.check_trajectories(CLAIMS, saturation, profile, **columns)
         unread = ["vision_lead"] * bool(unread_lead(profile.atoms))
-        fit = profiles.fits(answer.extraction, preset.tau)
-        claims.append(profiles.mark_unread(tested, fit, *unread))
+        claims.append(profiles.mark_unread(tested, answer.extraction, preset.tau, *unread))
     tables = map(validate, map(pd.concat, (atoms, claims)), COLUMNS.values())
     return dict(zip(COLUMNS, tables, strict=True))
 

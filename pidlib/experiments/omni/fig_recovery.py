@@ -53,9 +53,8 @@ def own_truths(extraction: Extraction, benchmark: str, split: str, tau: float) -
     for template, law in finite_laws(benchmark, RENDERINGS, split).items():
         solved = law.pid(decisions[start : start + len(law.samples)])
         start += len(law.samples)
-        truths |= {(template, name): v for name, v in solved.atoms.items()}
-        truths[template, "total"] = solved.total
-    return pd.Series(truths)
+        truths[template] = pd.Series({**solved.atoms, "total": solved.total})
+    return pd.concat(truths)
 
 
 def measure(preset: Preset) -> pd.DataFrame:

@@ -191,9 +191,9 @@ def draw_atoms(
     ax.set(xlim=(-0.6, 3.6), ymargin=0.05, xticks=range(4), xticklabels=names)
 
 
-def mark_unread(claims: pd.DataFrame, fit: bool, *statistics: str) -> pd.DataFrame:
-    """Claims with the verdict `UNREAD` on these statistics, or on all unless the answers `fits`."""
-    unread = claims["statistic"].isin(statistics) | (not fit)
+def mark_unread(claims: pd.DataFrame, of: Extraction, tau: float, *statistics: str) -> pd.DataFrame:
+    """Claims with the verdict `UNREAD` on these statistics, or on all unless answers are `fits`."""
+    unread = claims["statistic"].isin(statistics) | (not fits(of, tau))
     return claims.assign(verdict=claims["verdict"].mask(unread, UNREAD))
 
 

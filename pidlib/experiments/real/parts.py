@@ -3,7 +3,8 @@
 ``python -m pidlib.experiments.real.parts``, the second step of ``make real``, writes the folder
 `MODEL`, which `pidlib.load_model` reads as any checkpoint of transformers: FastVLM with the
 ImageNet weights of EfficientNet-Lite0 as its vision tower and SmolLM2-135M-Instruct as its language
-model. The projector between them is ours, see `pidlib.experiments.real.population`.
+model. The projector between them is ours, see `pidlib.experiments.real.population`. It is a model
+assembled of pretrained parts, not a pretrained vision-language model.
 """
 
 from pidlib.models._transformers import transformers

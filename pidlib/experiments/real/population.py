@@ -108,10 +108,8 @@ def align(
         rows = torch.randint(len(tokens), (ROWS,), generator=generator)
         return mse_loss(projector(tokens[rows]), targets[rows]) / targets.var()
 
-    def rate_at(step: int) -> float:
-        return rate * (1 - step / steps)
-
-    fit(projector, loss_at, steps, optimizer, rate_at, folder / "projector.checkpoint", every=50)
+    path = folder / "projector.checkpoint"
+    fit(projector, loss_at, steps, optimizer, lambda t: rate * (1 - t / steps), path, every=50)
     return projector
 
 

@@ -82,7 +82,8 @@ def errors(table: pd.DataFrame) -> pd.DataFrame:
 
     Intervals resample models; ``null`` is the distance from the truths of others.
     """
-    covered = table["truth_bits"].between(table["ci_low"] - FLOOR, table["ci_high"] + FLOOR)
+    low, high = (table[name].astype(float) for name in _ENDS)
+    covered = table["truth_bits"].between(low - FLOOR, high + FLOOR)
     table = table.assign(bits=style.best(table), covered=covered)
     wide = table.pivot(index="model", columns=["unimodal", "benchmark", "atom"])
     bits, truth, covered = (wide[name].astype(float) for name in ("bits", "truth_bits", "covered"))
