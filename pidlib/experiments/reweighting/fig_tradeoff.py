@@ -35,12 +35,11 @@ def measure(preset: Preset) -> pd.DataFrame:
     pairs = [(name, Condition.UNIFORM) for name in CONDITIONS if name != Condition.UNIFORM]
     table = paired.compare(rows, pairs, n_resamples=preset.n_resamples, seed=preset.seed)
     table = pd.concat([table, published], ignore_index=True)
-    kinds = _kinds(table["benchmark"])
-    return paired.comparison_table([table.assign(kind=table["benchmark"].map(kinds))], preset.seed)
+    return paired.comparison_table([table.assign(kind=table["benchmark"].map(_kind))], preset.seed)
 
 
 def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    means = rows.assign(benchmark=MEAN + rows["benchmark"].map(_kinds(rows["benchmark"])))
+    means = rows.assign(benchmark=MEAN + rows["benchmark"].map(_kind))
     means = means[rows["benchmark"] != rows["trained_on"]].dropna(subset="benchmark")
     reductions = {"value": "mean", "difference": "mean", "n": "sum", "n_seeds": "min"}
     reductions |= {"fingerprint": paired.joint_fingerprint, "converged": "all"}
@@ -49,11 +48,8 @@ def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.concat([rows, means.reset_index()], ignore_index=True)
 
 
-def _kinds(names: pd.Series) -> dict[str, str | None]:
-    return {
-        name: name.removeprefix(MEAN) if name.startswith(MEAN) else benchmark_kind(name)
-        for name in names.unique()
-    }
+def _kind(name: str) -> str | None:
+    return name.removeprefix(MEAN) if name.startswith(MEAN) else benchmark_kind(name)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -66,11 +62,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for ax, block in zip(axes, blocks, strict=True):
         _draw_means(ax, block, shown)
     style.name_rows(axes[0], [_NAMES[name] for name in shown])
-    looks = zip(_NEEDS, "oD", _COLORS, strict=True)
-    line = style.line_handle("95 % interval over seeds (published: unknown)", 0.8)
-    null = style.null_handle("random signs, two-sided 95 %")
-    sign = style.handle("trade-off: gain on the former, loss on the latter")
-    style.legend(figure, 2, *style.marker_handles(looks), sign, line, null)
+    handles = style.marker_handles(zip(_NEEDS, "oD", _COLORS, strict=True))
+    handles.append(style.handle("trade-off: gain on the former, loss on the latter"))
+    handles.append(style.line_handle("95 % interval over seeds (published: unknown)", 0.8))
+    style.legend(figure, 2, *handles, style.null_handle("random signs, two-sided 95 %"))
     label = "accuracy minus that of uniform weights, mean over other benchmarks of the kind, points"
     figure.supxlabel(label, fontsize="medium")
     return figure
