@@ -26,10 +26,10 @@ def with_others(rows: pd.DataFrame, others: Mapping[str, float]) -> pd.DataFrame
     """
     signs = rows["atom"].map({"redundancy": 1, "synergy": 1, "total": 0}).fillna(-1)
     first = rows.loc[rows["atom"] == "redundancy", "value_bits"].iloc[0]
-    columns = {
+    values = {
         f"{name}_bits": rows["value_bits"] + signs * (r - first) for name, r in others.items()
     }
-    return rows.assign(**columns)
+    return rows.assign(**values)
 
 
 def added(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -54,9 +54,8 @@ def stage_blocks(blocks: int) -> tuple[int, int]:
 def verdict(claim: Claim, low: float, high: float) -> str:
     """``holds`` or ``against`` if the interval is beyond the bound by the margin, else ``open``."""
     above, below = low > claim.bound + claim.margin, high < claim.bound - claim.margin
-    if not claim.above:
-        above, below = below, above
-    return "holds" if above else "against" if below else "open"
+    holds, against = (above, below) if claim.above else (below, above)
+    return "holds" if holds else "against" if against else "open"
 
 
 def share_of(part: np.ndarray, whole: np.ndarray, least: float = MIN_BITS) -> np.ndarray:

@@ -91,7 +91,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     table = table[table["unimodal"] == MODE].assign(value=lambda rows: style.best(rows))
     models, tasks = list(table["model"].unique()), list(table["benchmark"].unique())
     height = 0.17 * len(models) + 0.62
-    result, panels = style.panels(tasks, height, 0.4, ylabel="", sharey=True)
+    result, panels = style.panels(tasks, height, 0.4, ylabel="")
     offsets = np.linspace(-0.27, 0.27, len(style.VISION_LANGUAGE))
     for task, ax in panels.items():
         rows = table[table["benchmark"] == task]
