@@ -58,8 +58,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         part = table[(table["measure"] == "accuracy") & (table["trained_on"] == name)]
         part = rows[keys].merge(part, "left", keys)
         side, color = 0.3 * (index - (len(trained) - 1) / 2), TRAINED_COLORS[index]
-        numbers = style.floats(part, "difference", "ci_low", "ci_high", "null_high")
-        value, low, high, null = 100 * numbers
+        value, low, high, null = 100 * style.floats(part, *paired.DRAWN)
         ax.barh(y + side, 2 * np.nan_to_num(null), 0.26, left=-np.nan_to_num(null), **NULL_BAND)
         ax.hlines(y + side, low, high, color=color, linewidth=0.9)
         look = {"color": color, "markersize": 3, "markeredgewidth": 0.3}

@@ -21,7 +21,6 @@ _NEEDS = "synergy-driven benchmarks: picture and question", "prior-driven ones: 
 _NAMES = ("PID weights", "PID weights of\nother samples", "up for difficult\nsamples")
 _NAMES += ("up if the picture\nchanges the answer", "up if the question\nmakes it unlikely")
 _NAMES = dict(zip("CDEFGH", (*_NAMES, "PID weights as\nsampling rates"), strict=True))
-_NUMBERS = ["difference", "ci_low", "ci_high", "null_high"]
 _COLORS = [style.COLORS["synergy"], style.COLORS["unique_language"]]
 
 
@@ -78,9 +77,9 @@ def _draw_means(ax: style.Axes, block: pd.DataFrame, shown: list[str]) -> None:
     ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
     for kind, color, marker, side in zip(_KINDS, _COLORS, "oD", (-0.2, 0.2), strict=True):
         rows = block[block["benchmark"] == MEAN + kind].set_index("condition").reindex(shown)
-        y, rows = np.arange(len(shown)) + side, 100 * rows[_NUMBERS].astype(float)
+        y, rows = np.arange(len(shown)) + side, 100 * rows[paired.DRAWN].astype(float)
         rows = rows.assign(null_low=-rows["null_high"], value=rows["difference"])
         style.forest(ax, y, rows, 0.34, color=color, marker=marker, s=11, edgecolors=style.INK)
-        for place, row in zip(y, rows[_NUMBERS[:3]].to_numpy(), strict=True):
+        for place, row in zip(y, rows[paired.DRAWN[:3]].to_numpy(), strict=True):
             text = words.interval(*row, digits=1).replace("unknown", "")
             style.margin(ax, place, text.removesuffix(" [, ]"), fontsize=6.5)

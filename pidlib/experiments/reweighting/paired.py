@@ -31,6 +31,7 @@ from pidlib.reweighting import Condition
 FEW = 8  # seeds, below which resamples are too alike for an interval
 Names, Pairs = Sequence[str], Sequence[tuple[str, str]]
 MEASURES = ("accuracy", "synergy", "unique_language")
+DRAWN = ["difference", "ci_low", "ci_high", "null_high"]
 CELL = ("base", "trained_on", "benchmark", "measure")
 _TEST = (*CELL, "condition", "against", "difference", "p_value")  # equal in rows of one test
 Differences = Float[np.ndarray, " n"]  # of pairs of trainings with equal seeds
