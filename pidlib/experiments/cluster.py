@@ -84,9 +84,8 @@ def _cost(preset: Preset, name: str, pairs: Sequence[tuple[str, Query]]) -> dict
         numbers = len(query.passes) * (1 + layers) + partners
         passes += n * (len(query.passes) + partners + query.tokens)
         size += 4 * n * (vectors * width + numbers * (CANDIDATES + 1))
-    needed = {"model": name, "download_GB": download, "memory_GiB": memory}
-    work = {"extractions": len(pairs), "passes": passes, "hours": passes / rate / 3600}
-    return needed | work | {"cache_GB": size / 1e9}
+    row = {"model": name, "download_GB": download, "memory_GiB": memory, "extractions": len(pairs)}
+    return row | {"passes": passes, "hours": passes / rate / 3600, "cache_GB": size / 1e9}
 
 
 @cache

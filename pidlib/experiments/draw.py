@@ -53,8 +53,7 @@ def draw(preset: Preset, module: ModuleType) -> Drawn:
             warnings.warn(f"{name}: {note}", stacklevel=2)
     if isinstance(module.COLUMNS, Columns):
         (tables,) = tables.values()
-    stem = preset.figure(name)
-    paths: list[Path] = []
+    stem, paths = preset.figure(name), []
     with matplotlib.rc_context():
         matplotlib.style.use(["default", STYLE])  # independent of the user's matplotlibrc
         if hasattr(module, "figure"):
@@ -83,10 +82,9 @@ def _caption(name: str, tables: pd.DataFrame | Mapping[str, pd.DataFrame]) -> st
     question = texts[0].partition("\n")[0].removeprefix("# ")
     parts = re.split(r"(\$[^$]+\$)", " ".join([question, *found]))  # formulas stay
     parts[::2] = [_plain(part) for part in parts[::2]]
-    if True in is_mini:
-        known = "Some of the models" if False in is_mini else "The models"
-        parts.append(f" {known} are minis, trained on synthetic questions.")
-    return "".join([*parts, "\n"])
+    known = "Some of the models" if False in is_mini else "The models"
+    minis = f" {known} are minis, trained on synthetic questions." * (True in is_mini)
+    return "".join([*parts, minis, "\n"])
 
 
 def _plain(text: str) -> str:

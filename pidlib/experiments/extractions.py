@@ -138,12 +138,8 @@ def _unknown(folder: Path, words: Sequence[str]) -> list[str]:
 
 def extract_requests(preset: Preset, module: ModuleType) -> str:
     """Answer the requests of a notebook's module ahead of its measurements; return a summary."""
-    sizes = [
-        len(answer.extraction)
-        for request in module.requests(preset)
-        for answers in extract_all(preset, request)
-        for answer in answers
-    ]
+    runs = chain.from_iterable(extract_all(preset, each) for each in module.requests(preset))
+    sizes = [len(answer.extraction) for answers in runs for answer in answers]
     return f"{len(sizes)} extractions of {sum(sizes):,} samples in {preset.cache}"
 
 

@@ -204,7 +204,7 @@ def _stated(preset: str) -> tuple[Path, dict]:
         raise ValueError(f"preset {preset!r} is no YAML file: {error}") from None
     if not isinstance(stated, Mapping):
         raise ValueError(f"preset {preset!r}: a mapping of parameters expected, got {stated!r}")
-    if (like := (stated := dict(stated)).pop("like", None)) is None:
+    if (like := stated.pop("like", None)) is None:
         return path, stated
     if like not in known:
         raise ValueError(f"preset {preset!r}, like: {unknown_name('preset', str(like), known)}")
@@ -221,12 +221,11 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
     8
     """
     (path, stated), known = _stated(preset), Preset.model_fields.keys() - {"name"}
-    fields = dict(stated)
-    for key, value in overrides.items():
+    for key in overrides:
         if key not in known:
             raise ValueError(unknown_name("parameter", key, known))
-        if value is not None:
-            fields[key] = _parsed(key, value)
+    given = {key: value for key, value in overrides.items() if value is not None}
+    fields = stated | {key: _parsed(key, value) for key, value in given.items()}
     for key in fields:
         if key not in known:
             raise ValueError(unknown_name("preset key", str(key), known))
@@ -280,19 +279,17 @@ def check_declared(namespace: dict[str, Any], others: Sequence[str] = ()) -> Map
 def read_parameters(namespace: dict[str, Any]) -> Preset:
     """Load the preset of a notebook with its parameters, from its ``globals()``.
 
-    The ``parameters`` cell declares each parameter with a type, ``n_samples: int = None``, which
-    Python records; papermill assigns without types. So a plain value that was not declared is a
-    misspelled parameter, and raises a ValueError; scratch variables of a later run do not. Device,
-    batch_size, cache and allow_unpinned need no declaration. A run that differs from the offline
-    preset, or that of its experiment, may not replace the committed tables: a ValueError.
+    The ``parameters`` cell declares each with a type, ``n_samples: int = None``; papermill assigns
+    without. So a plain value that was not declared is a misspelled parameter: a ValueError, but not
+    for scratch variables of a later run. Device, batch_size, cache and allow_unpinned need none. A
+    ValueError too if a run unlike the committed one would replace the committed tables.
 
     >>> types = {"preset": str, "seed": int}
     >>> read_parameters({"__annotations__": types, "preset": "smoke", "seed": 4}).seed
     4
     """
     declared = check_declared(namespace, _RUN)
-    given = {name: namespace[name] for name in (*declared, *_RUN) if name in namespace}
-    preset = load_preset(**given)
+    preset = load_preset(**{n: namespace[n] for n in (*declared, *_RUN) if n in namespace})
     committed = load_preset(preset.experiment or "offline")
     own = [n for n in declared if n != "preset" and getattr(preset, n) != getattr(committed, n)]
     if own and (project_root() / preset.output).resolve() == project_root():

@@ -102,8 +102,7 @@ def check_claims(claims: Claims, values: Values, draws: Values, blocks: int) -> 
 
     If the first reading lies after the first stage, ``early`` claims are ``open``, not ``against``.
     """
-    early, middle = stage_blocks(blocks)
-    rows = []
+    (early, middle), rows = stage_blocks(blocks), []
     for name, claim in claims.items():
         value, finite = float(values[name]), draws[name][np.isfinite(draws[name])]
         known = np.isfinite(value) and len(finite)
