@@ -48,7 +48,7 @@ def main() -> int | None:
     command += ["--models", chosen.models] * bool(chosen.models)
     models = tuple(filter(None, chosen.models.split(",")))
     if chosen.command == "sbatch" or chosen.dry_run:
-        ahead.queries(preset, models, strict=False)  # unknown models stop here
+        asked = ahead.queries(preset, models, strict=False)  # unknown models stop here
         try:
             ahead.queries(preset, models)
         except ValueError as error:  # as extract will
@@ -58,7 +58,7 @@ def main() -> int | None:
     if chosen.fetch:
         return cluster.fetch(preset, ahead.queries(preset, models))
     if chosen.dry_run:
-        return print(cluster.report(preset, ahead.queries(preset, models, strict=False)))
+        return print(cluster.report(preset, asked))
     if chosen.command == "extract":
         tasks = ahead.extract_tasks(preset, models)
     elif chosen.command == "outcomes":
@@ -79,8 +79,7 @@ def main() -> int | None:
     if chosen.command == "extract":
         return 0
     if chosen.command == "outcomes":
-        module, trainings = outcomes, all_trainings(preset)
-        table = outcomes.complete(preset, trainings, retrain=chosen.retrain)
+        module, table = outcomes, outcomes.complete(preset, all_trainings(preset), chosen.retrain)
     else:
         module, table = fig_coverage, fig_coverage.make(preset, fig_coverage.plan(preset))
     path = write(table, preset.table(module.TABLE), module.COLUMNS)

@@ -20,8 +20,7 @@ from pidlib.experiments.vision_language import fig_fusion
 def all_requests(preset: Preset) -> list[Request]:
     """The requests of all notebooks."""
     modules = map(notebook_module, names(preset.experiment))
-    modules = [module for module in modules if hasattr(module, "requests")]
-    return [each for module in modules for each in module.requests(preset)]
+    return [r for each in modules if hasattr(each, "requests") for r in each.requests(preset)]
 
 
 def queries(preset: Preset, models: Sequence[str] = (), strict: bool = True) -> Queries:
@@ -64,10 +63,8 @@ def extract_tasks(preset: Preset, models: Sequence[str] = ()) -> list[Task]:
 def training_tasks(preset: Preset, specs: Sequence[TrainingSpec]) -> list[Task]:
     """Trainings, on one thread as batches are small; those of a group share scores."""
     parts, run = attrgetter("base", "trained_on", "seed"), partial(single_thread()(outcome), preset)
-    return [
-        Task("{} on {}, seed {}".format(*parts(spec)), spec.base, partial(run, spec))
-        for spec in sorted(specs, key=parts)
-    ]
+    named = (("{} on {}, seed {}".format(*parts(spec)), spec) for spec in sorted(specs, key=parts))
+    return [Task(name, spec.base, partial(run, spec)) for name, spec in named]
 
 
 def coverage_tasks(preset: Preset) -> list[Task]:

@@ -96,10 +96,7 @@ def groups(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     first, _, second = quantity.split(" ")
     if not {first, second} <= set(means.dropna().index):
         return means.iloc[:0]
-    ends = {"value": "value", "low": "high", "high": "low"}
-    return pd.DataFrame(
-        {end: [means.loc[first, end] - means.loc[second, other]] for end, other in ends.items()}
-    )
+    return means.loc[[first]] - means.rename(columns={"low": "high", "high": "low"}).loc[second]
 
 
 STATISTICS: Mapping[str, Callable[[pd.DataFrame, str], pd.DataFrame]] = {
@@ -110,32 +107,27 @@ STATISTICS: Mapping[str, Callable[[pd.DataFrame, str], pd.DataFrame]] = {
 def cells(claim: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
     """The quantity of a claim in each cell of a table (a model, a benchmark), and its verdict.
 
-    A cell ``holds`` or ``fails`` if its whole interval is on one side of the bound, else it is
+    It ``holds`` or ``fails`` if its whole interval is on one side of the bound, else it is
     ``open``. Cells without an interval decide nothing and are left out.
     """
     if "kind" not in table and "benchmark" in table:
-        names = table["benchmark"].dropna().unique()
-        table = table.assign(kind=table["benchmark"].map({n: benchmark_kind(n) for n in names}))
+        table = table.assign(kind=table["benchmark"].map(benchmark_kind, na_action="ignore"))
     rows = table.query(str(claim["rows"]), engine="python") if len(table) else table
     if rows.empty:
         return pd.DataFrame({"value": [], "low": [], "high": [], "verdict": []})
     if claim["statistic"] == "verdicts":  # tested already, by the table's own experiment
         known = rows["verdict"].replace({"against": "fails"})
-        ends = {"ci_low": "low", "ci_high": "high"}
-        rows = rows[["value", *ends]].rename(columns=ends).assign(verdict=known)
+        rows = value(rows, "value").assign(verdict=known)
         return rows[known.isin(("holds", "open", "fails"))]
-    found = STATISTICS[str(claim["statistic"])](rows, str(claim["quantity"]))
-    found = found.astype(float).dropna()
+    found = STATISTICS[str(claim["statistic"])](rows, str(claim["quantity"])).astype(float).dropna()
     *low, high = map(float, str(claim["bound"]).split())
     low = low[0] if low else -high
+    above, below = found["low"] > high, found["high"] < high
+    holds, fails = (above, below) if claim["side"] == "above" else (below, above)
     if claim["side"] == "within":
         holds = (found["low"] >= low) & (found["high"] <= high)
-        fails = (found["low"] > high) | (found["high"] < low)
-    else:
-        holds, fails = found["low"] > high, found["high"] < high
-        holds, fails = (holds, fails) if claim["side"] == "above" else (fails, holds)
-    verdict = np.select([holds, fails], ["holds", "fails"], "open")
-    return found.assign(verdict=verdict)
+        fails = above | (found["high"] < low)
+    return found.assign(verdict=np.select([holds, fails], ["holds", "fails"], "open"))
 
 
 def verdict(found: pd.DataFrame) -> str:
@@ -144,9 +136,9 @@ def verdict(found: pd.DataFrame) -> str:
     ``mixed`` if more than a tenth hold and more than a tenth fail, ``untested`` without any cell,
     else ``open``.
     """
-    holding, failing = ((found["verdict"] == name).mean() for name in ("holds", "fails"))
     if found.empty:
         return "untested"
+    holding, failing = ((found["verdict"] == name).mean() for name in ("holds", "fails"))
     if min(holding, failing) > RARELY:
         return "mixed"
     return "holds" if holding > MOSTLY else "fails" if failing > MOSTLY else "open"
@@ -166,13 +158,13 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
         found = cells(claim, pd.read_csv(path) if path.exists() else pd.DataFrame())
         result = verdict(found) if path.exists() else "not run"
         counts = found["verdict"].value_counts()
+        numbers = found[["value", "low", "high"]].astype(float)
         alone = len(found) == 1 and claim["statistic"] != "excess"  # whose ends are distances
-        ends = ["low", "high"] if alone else ["value"] * 2
-        low, high = (found[name].astype(float) for name in ends)
-        middle = found["value"].astype(float).median()
-        numbers = {"value": middle, "lowest": low.min(), "highest": high.max()}
-        counted = {"n_holding": counts.get("holds", 0), "n_failing": counts.get("fails", 0)}
-        rows.append(claim | numbers | {"n_cells": len(found), "verdict": result} | counted)
+        low, high = ("low", "high") if alone else ("value", "value")
+        row = {"value": numbers["value"].median(), "n_cells": len(found), "verdict": result}
+        row |= {"lowest": numbers[low].min(), "highest": numbers[high].max()}
+        row |= {"n_holding": counts.get("holds", 0), "n_failing": counts.get("fails", 0)}
+        rows.append(claim | row)
     return pd.DataFrame(rows).drop(columns=["rows", "unit"])
 
 
@@ -226,8 +218,7 @@ def _scorecard(table: pd.DataFrame, sized: Callable, width: int, x: style.Number
     rule = RULE + ", with the range of the cells, or the interval of one alone" * whole + "."
     title, rule = fill(summary(table), round(1.3 * width)), fill(rule, 2 * width)
     figure = sized(0.175 * places[-1] + 0.13 * (title + rule).count("\n") + 0.9)
-    looks = {"holds": "hold", "open": "are open", "fails": "fail"}.items()
-    handles = [style.swatch(f"cells that {words}", fc=COLORS[name]) for name, words in looks]
+    handles = [style.swatch(f"cells that {SUMMED[name]}", fc=COLORS[name]) for name in COLORS]
     figure.legend(handles=handles, loc="outside upper left", ncols=3)
     figure.supxlabel(rule, x=0.01, ha="left", fontsize=6.5)
     ax = figure.subplots()
@@ -248,12 +239,10 @@ def _scorecard(table: pd.DataFrame, sized: Callable, width: int, x: style.Number
         if n := row["n_cells"]:
             counts = row["n_holding"], n - row["n_holding"] - row["n_failing"], row["n_failing"]
             ends = BAR * math.log2(2 * n) / longest * np.cumsum([0, *counts]) / n
-            colors = list(COLORS.values())
-            ax.barh(y, np.diff(ends), 0.6, x[1] + ends[:-1], color=colors, linewidth=0)
+            ax.barh(y, np.diff(ends), 0.6, x[1] + ends[:-1], color=[*COLORS.values()], linewidth=0)
             ax.text(x[2], y, _numbers(row, whole), **look)
+            ax.text(x[1] + BAR + 0.5, y, " / ".join(map(str, counts)) * whole, **look)
         if whole:
-            shown = " / ".join(map(str, counts)) if n else ""
-            ax.text(x[1] + BAR + 0.5, y, shown, **look)
             ax.text(x[3], y, row["published"].replace("rho", "ρ"), **look)
     return figure
 
@@ -263,7 +252,6 @@ def _numbers(claim: Mapping[str, object], whole: bool = True) -> str:
     if not claim["n_cells"]:
         return ""
     unit, known = str(claim.get("unit", "{}")), ("value", "lowest", "highest")
-    digits = 1 if "points" in unit else 2
-    middle, *ends = (words.number(claim[name], digits) for name in known)
-    text = unit.format(middle)
-    return text + f" ({' to '.join(ends)})" * (whole and claim["lowest"] < claim["highest"])
+    middle, *ends = (words.number(claim[name], 1 if "points" in unit else 2) for name in known)
+    shown = f" ({' to '.join(ends)})" * (whole and claim["lowest"] < claim["highest"])
+    return unit.format(middle) + shown

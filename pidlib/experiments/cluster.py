@@ -71,12 +71,11 @@ def _cost(preset: Preset, name: str, pairs: Sequence[tuple[str, Query]]) -> dict
         download, tokens, memory = 0.0, 64, size * MARGIN / 2**30
     else:  # shape and rate by the number of parameters: 12 d^2 a block, 128 d blocks
         known = CHECKPOINTS.get(base)
-        parameters = 1e9 * known.parameters if known else float("nan")
-        width = (parameters * 128 / 12) ** (1 / 3)
-        depth, rate, tokens = width / 128, FLOPS / (2 * parameters * TOKENS), TOKENS
+        billions, memory = (known.parameters, known.memory) if known else 2 * (float("nan"),)
+        width = (1e9 * billions * 128 / 12) ** (1 / 3)
+        depth, rate, tokens = width / 128, FLOPS / (2e9 * billions * TOKENS), TOKENS
         cached = try_to_load_from_cache(base, "config.json", revision=revision)
-        memory = known.memory if known else float("nan")
-        download = 0.0 if isinstance(cached, str) else 2 * parameters / 1e9
+        download = 0.0 if isinstance(cached, str) else 2 * billions
     passes = size = 0.0
     for benchmark, query in pairs:
         n, layers = query.n_samples, depth if query.layers is None else len(query.layers)
@@ -85,9 +84,8 @@ def _cost(preset: Preset, name: str, pairs: Sequence[tuple[str, Query]]) -> dict
         numbers = len(query.passes) * (1 + layers) + partners
         passes += n * (len(query.passes) + partners + query.tokens)
         size += 4 * n * (vectors * width + numbers * (CANDIDATES + 1))
-    needed = {"model": name, "download_GB": download, "memory_GiB": memory}
-    work = {"extractions": len(pairs), "passes": passes, "hours": passes / rate / 3600}
-    return needed | work | {"cache_GB": size / 1e9}
+    row = {"model": name, "download_GB": download, "memory_GiB": memory, "extractions": len(pairs)}
+    return row | {"passes": passes, "hours": passes / rate / 3600, "cache_GB": size / 1e9}
 
 
 @cache

@@ -25,9 +25,8 @@ GAUSSIAN, N_DRAWS = {"n_components": N_COMPONENTS, "shrinkage": 0.1}, 49
 def request(preset: Preset, benchmarks: Sequence[str] = ()) -> Request:
     """All passes of a profile of the preset's models, by default on all of its benchmarks."""
     partners = preset.partners if "resampled" in preset.unimodal else 0
-    passes = drawn(PASSES, preset.draws)
-    query = Query(preset.split, preset.n_samples, preset.seed, passes, partners)
-    return Request(preset.models, benchmarks or preset.benchmarks, (query,))
+    asked = preset.split, preset.n_samples, preset.seed, drawn(PASSES, preset.draws)
+    return Request(preset.models, benchmarks or preset.benchmarks, (Query(*asked, partners),))
 
 
 def mode_profiles(
@@ -64,9 +63,7 @@ def embedding_profile(preset: Preset, fitted: Extraction, applied: Extraction) -
     return pd.DataFrame(result.rows()).assign(**fixed)
 
 
-def gaussian_rows(
-    parts: Sequence[np.ndarray], seed: int = 0, n_draws: int = N_DRAWS
-) -> pd.DataFrame:
+def gaussian_rows(parts: Sequence[np.ndarray], seed: int, n_draws: int = N_DRAWS) -> pd.DataFrame:
     """Atoms of two sources and a target, [n, d] each, by covariance; none if one is constant."""
     if any(np.ptp(part, axis=0).max() <= 1e-6 * np.abs(part).max() for part in parts):
         return pd.DataFrame()
@@ -78,15 +75,11 @@ def embedding_codes(
     fitted: Extraction, applied: Extraction, n_clusters: int, seed: int = 0, **options: bool
 ) -> tuple[Int[np.ndarray, " n"], ...]:
     """Codes of vision, language and the last state, by codebooks of other samples: `quantize`."""
-    shared = set(fitted.sample_ids) & set(applied.sample_ids)
-    if shared:
-        raise ValueError(
-            f"codebooks must come from other samples, but {len(shared)} are in both, such as "
-            f"{min(shared)}; give a table of your own a column split"
-        )
-    for extraction in (fitted, applied):
-        if extraction.hidden is None:
-            raise ValueError("this extraction has no states; extract with layers=(..., last)")
+    if shared := set(fitted.sample_ids) & set(applied.sample_ids):
+        text = f"{len(shared)} are in both, such as {min(shared)}; give your table a column split"
+        raise ValueError(f"codebooks must come from other samples, but {text}")
+    if fitted.hidden is None or applied.hidden is None:
+        raise ValueError("this extraction has no states; extract with layers=(..., last)")
     pairs = [(fitted.embeddings[name], applied.embeddings[name]) for name in SOURCES]
     pairs.append((fitted.hidden[:, -1], applied.hidden[:, -1]))
     return tuple(quantize(*pair, n_clusters, seed, **options) for pair in pairs)

@@ -25,11 +25,9 @@ def with_others(rows: pd.DataFrame, others: Mapping[str, float]) -> pd.DataFrame
     [1.5, 1.5, 4.0]
     """
     signs = rows["atom"].map({"redundancy": 1, "synergy": 1, "total": 0}).fillna(-1)
-    first = rows.loc[rows["atom"] == "redundancy", "value_bits"].iloc[0]
-    columns = {
-        f"{name}_bits": rows["value_bits"] + signs * (r - first) for name, r in others.items()
-    }
-    return rows.assign(**columns)
+    bits = rows["value_bits"]
+    first = bits[rows["atom"] == "redundancy"].iloc[0]
+    return rows.assign(**{f"{n}_bits": bits + signs * (r - first) for n, r in others.items()})
 
 
 def added(table: pd.DataFrame, keys: Sequence[str]) -> pd.DataFrame:

@@ -53,8 +53,7 @@ def draw(preset: Preset, module: ModuleType) -> Drawn:
             warnings.warn(f"{name}: {note}", stacklevel=2)
     if isinstance(module.COLUMNS, Columns):
         (tables,) = tables.values()
-    stem = preset.figure(name)
-    paths: list[Path] = []
+    stem, paths = preset.figure(name), []
     with matplotlib.rc_context():
         matplotlib.style.use(["default", STYLE])  # independent of the user's matplotlibrc
         if hasattr(module, "figure"):
@@ -83,10 +82,9 @@ def _caption(name: str, tables: pd.DataFrame | Mapping[str, pd.DataFrame]) -> st
     question = texts[0].partition("\n")[0].removeprefix("# ")
     parts = re.split(r"(\$[^$]+\$)", " ".join([question, *found]))  # formulas stay
     parts[::2] = [_plain(part) for part in parts[::2]]
-    if True in is_mini:
-        known = "Some of the models" if False in is_mini else "The models"
-        parts.append(f" {known} are minis, trained on synthetic questions.")
-    return "".join([*parts, "\n"])
+    known = "Some of the models" if False in is_mini else "The models"
+    minis = f" {known} are minis, trained on synthetic questions." * (True in is_mini)
+    return "".join([*parts, minis, "\n"])
 
 
 def _plain(text: str) -> str:
@@ -120,10 +118,7 @@ def notebook_module(name: str) -> ModuleType:
 
 
 def names(experiment: str | None = None) -> list[str]:
-    """All notebooks that draw, ``experiment/name``, and ``claims``, which reads their tables.
-
-    Of a preset with an experiment of its own, the notebooks of that.
-    """
+    """All notebooks that draw, and ``claims``, which reads their tables; or an experiment's own."""
     if experiment:
         return list(importlib.import_module(f"pidlib.experiments.{experiment}").NOTEBOOKS)
     folder = Path(__file__).parent
@@ -135,15 +130,13 @@ def names(experiment: str | None = None) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pidlib.experiments.draw")
     parser.add_argument("names", nargs="*", help="validation/fig_bias ...; by default all")
-    parser.add_argument(
-        "--preset", default="offline", help="smoke, offline, paper, real or a YAML file"
-    )
-    arguments = parser.parse_args()
-    preset = load_preset(arguments.preset)
+    parser.add_argument("--preset", default="offline", help="a name such as paper, or a YAML file")
+    chosen = parser.parse_args()
+    preset = load_preset(chosen.preset)
     known = names(preset.experiment)
-    for name in set(arguments.names) - set(known):
+    for name in set(chosen.names) - set(known):
         parser.error(unknown_name("notebook", name, known))
-    for name in (bar := tqdm(arguments.names or known, desc="drawing", unit="figure")):
+    for name in (bar := tqdm(chosen.names or known, desc="drawing", unit="figure")):
         bar.set_postfix_str(name)
         bar.write(repr(draw(preset, notebook_module(name))))
 

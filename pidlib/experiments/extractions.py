@@ -76,8 +76,7 @@ def extract_all(preset: Preset, request: Request) -> Iterator[tuple[Extracted, .
     check_names(preset, [request])
     total = len(request.models) * len(request.benchmarks)
     with tqdm(total=total, desc="models x benchmarks", unit="run") as bar:
-        for name in request.models:
-            model = find_model(preset, name)
+        for model in (find_model(preset, name) for name in request.models):
             for benchmark in request.benchmarks:
                 bar.set_postfix_str(f"{model.name} {benchmark}")
                 yield tuple(extracted(preset, q, model, benchmark) for q in request.queries)
@@ -100,9 +99,7 @@ def check_names(preset: Preset, requests: Sequence[Request]) -> None:
             check()
         except (ValueError, OSError) as error:
             faults.append(str(error))
-    if not faults:
-        faults = list(dict.fromkeys(chain(*(_unknown_words(request) for request in requests))))
-    if faults:
+    if faults := faults or dict.fromkeys(chain(*map(_unknown_words, requests))):
         raise ValueError("\n".join(faults))
 
 
@@ -123,9 +120,8 @@ def _unknown_words(request: Request) -> Iterator[str]:
                 continue
             model, advice = parse_model(name)[0], "use its words, or another model"
             unknown = _unknown(folder, [*samples[0].candidates, *asked])
-            if missing := [word for word in samples[0].candidates if word in unknown]:
-                shown = ", ".join(missing)
-                yield f"{model} has no tokens for {shown}, candidates of {table}; {advice}"
+            if missing := ", ".join(word for word in samples[0].candidates if word in unknown):
+                yield f"{model} has no tokens for {missing}, candidates of {table}; {advice}"
             if missing := [word for word in unknown if word in asked]:
                 shown = ", ".join(missing[:8]) + " ..." * (len(missing) > 8)
                 text = f"{model} has no tokens for {shown} in questions of {table}; {advice}"
@@ -142,12 +138,8 @@ def _unknown(folder: Path, words: Sequence[str]) -> list[str]:
 
 def extract_requests(preset: Preset, module: ModuleType) -> str:
     """Answer the requests of a notebook's module ahead of its measurements; return a summary."""
-    sizes = [
-        len(answer.extraction)
-        for request in module.requests(preset)
-        for answers in extract_all(preset, request)
-        for answer in answers
-    ]
+    runs = chain.from_iterable(extract_all(preset, each) for each in module.requests(preset))
+    sizes = [len(answer.extraction) for answers in runs for answer in answers]
     return f"{len(sizes)} extractions of {sum(sizes):,} samples in {preset.cache}"
 
 
@@ -208,14 +200,13 @@ def extracted(
     samples = _samples(preset, query, benchmark)
     cached = {"cache": project_root() / preset.cache, "batch_size": preset.batch_size}
     extraction = extract(model, samples, progress=progress, **_settings(query, model), **cached)
-    columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
     facts = getattr(model, "facts", None)
     facts = facts or model_facts(model.model.config, model.revision, model.model.dtype)
     commit = benchmarks.revision(benchmark, allow_unpinned=preset.allow_unpinned)
+    columns = {"benchmark": samples[0].benchmark, "split": query.split, "model": model.name}
     columns |= {"revision": model.revision, "family": family_named(facts["family"]).name}
     columns |= {"benchmark_revision": commit or None, "n_samples": len(samples)}
-    dtype = facts["dtype"].removeprefix("torch.")
-    columns |= {"dtype": dtype, "partners": query.partners}
+    columns |= {"dtype": facts["dtype"].removeprefix("torch."), "partners": query.partners}
     return Extracted(extraction, columns | {"fingerprint": extraction.fingerprint})
 
 

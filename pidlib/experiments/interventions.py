@@ -61,15 +61,14 @@ def resample(
         contents = [sha256(getattr(each, field).tobytes()).digest() for each in samples]
     group = pd.Series(pd.factorize(pd.Series(contents))[0])
     if within is not None:
-        parts = group.groupby(pd.factorize(pd.Series(map(within, samples)))[0])
-        whole = [rows.index for _, rows in parts if 2 * rows.value_counts().max() <= len(rows)]
-        if not whole:
+        parts, changed = group.groupby(pd.factorize(pd.Series(map(within, samples)))[0]), {}
+        for _, rows in parts:
+            if 2 * rows.value_counts().max() <= len(rows):
+                part = resample([samples[row] for row in rows.index], modality, seed)
+                changed |= dict(zip(rows.index, part, strict=True))
+        if not changed:
             text = f"no derangement of {field} exists within any of {len(parts)} groups"
             raise ValueError(f"{text}; give more samples")
-        changed = {}
-        for rows in whole:
-            part = resample([samples[row] for row in rows], modality, seed)
-            changed |= dict(zip(rows, part, strict=True))
         return [changed[row] for row in sorted(changed)]
     generator = np.random.default_rng(derive_seed(seed, "resample", modality, *ids))
     counts = np.bincount(group)
@@ -78,9 +77,8 @@ def resample(
         raise ValueError(f"no derangement of {field} exists: {text}")
     # Sorted by content, shifting by the largest group's size guarantees a derangement.
     order = np.lexsort((generator.random(len(samples)), generator.permutation(len(counts))[group]))
-    partner = np.empty(len(samples), int)
-    partner[order] = np.roll(order, counts.max())
-    contents = (getattr(samples[other], field) for other in partner)
+    partner = dict(zip(order, np.roll(order, counts.max()), strict=True))
+    contents = (getattr(samples[partner[row]], field) for row in range(len(samples)))
     return [replace(each, **{field: new}) for each, new in zip(samples, contents, strict=True)]
 
 
@@ -101,8 +99,7 @@ def accuracy_drop(
 
     Samples are joined by id and resampled in pairs; a ValueError if an answer is missing.
     """
-    missing = changed.index.difference(full.index)
-    if len(missing):
+    if len(missing := changed.index.difference(full.index)):
         text = f"{len(missing)} intervened samples have no full answer: {', '.join(missing[:8])}"
         raise ValueError(f"{text}; extract them without the intervention too")
     lost = (full[changed.index] - changed).to_numpy()

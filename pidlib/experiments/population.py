@@ -1,6 +1,7 @@
 """Masked profiles and accuracies of many models, shared by the figures that correlate them."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,6 @@ from pidlib.decomposition import pid
 from pidlib.decomposition.decisions import decision_pid
 from pidlib.experiments import COMPUTED, Preset, Query, Request, extract_all, statistics
 from pidlib.experiments.interventions import correct_by_id as correct
-from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.tables import DIAGNOSTICS, ORIGIN, ROW, declare, published, validate
 from pidlib.extraction import FULL, PASSES, drawn
 from pidlib.models.checkpoints import CHECKPOINTS
@@ -55,11 +55,11 @@ def size_class(model: str) -> str | None:
     """The size class of a mini or of a known checkpoint."""
     if recipe := (RECIPES | DEEP).get(model):
         return _MINI_SIZES[recipe.size]
-    if known := CHECKPOINTS.get(model):
-        return next(size for size, limit in _SIZES.items() if known.parameters < limit)
-    return None
+    known = CHECKPOINTS.get(model)
+    return known and next(size for size, limit in _SIZES.items() if known.parameters < limit)
 
 
+@cache
 def benchmark_kind(benchmark: str) -> str | None:
     """The kind a paper assigns to a benchmark, else the largest atom of its ideal answerer."""
     table = published("table1_sensitivity").dropna(subset="kind").drop_duplicates("benchmark")
@@ -67,10 +67,8 @@ def benchmark_kind(benchmark: str) -> str | None:
     name = _letters(benchmark.partition("@")[0].rsplit("/")[-1])
     if name in kinds:
         return kinds[name]
-    if not benchmark.startswith("micro/"):
-        return None
-    atoms = pid(benchmarks.truth(benchmark)).atoms
-    return _KINDS[max(atoms, key=atoms.get)]
+    atoms = pid(benchmarks.truth(benchmark)).atoms if benchmark.startswith("micro/") else {}
+    return _KINDS[max(atoms, key=atoms.get)] if atoms else None
 
 
 def _letters(name: str) -> str:
@@ -91,10 +89,9 @@ def population_table(
     for (answer,) in extract_all(preset, asked or request(preset)):
         extraction = answer.extraction
         result = decision_pid(extraction.masked(preset.tau), tol=TOLERANCE, device=preset.device)
-        strict = result.pid
+        atoms, strict = result.pid.atoms, result.pid
         if without_fallback and any(extraction.fallback(key, preset.tau) for key in PASSES):
             strict = decision_pid(extraction.masked(0.0), tol=TOLERANCE, device=preset.device).pid
-        atoms, solved = result.pid.atoms, (result.pid, strict)
         both, language = (extraction.decisions(key, preset.tau) for key in (FULL, "language"))
         bits = atoms | {
             "co_information": atoms["redundancy"] - atoms["synergy"],
@@ -102,17 +99,17 @@ def population_table(
             "divergence": rel_entr(both, language).sum(1).mean() / np.log(2),
             "synergy_without_fallback": strict.synergy if without_fallback else None,
             "total": result.pid.total,
-            "gap": max(decomposition.gap for decomposition in solved),
+            "gap": max(result.pid.gap, strict.gap),
         }
         lost = correct(extraction, FULL) - correct(extraction, "language")
-        delta = lost.mean()
-        low, high = normal_interval(delta, lost.std(ddof=0) / np.sqrt(len(lost)))
+        delta, error = lost.mean(), lost.std(ddof=0) / np.sqrt(len(lost))
+        low, high = statistics.normal_interval(delta, error)
         rows.append(
             answer.row_columns("vision_language", tau=preset.tau, tol=TOLERANCE)
             | {f"{name}_bits": value for name, value in bits.items()}
             | diagnose(extraction, preset.tau, result)
             | {"delta_vision": delta, "delta_low": low, "delta_high": high}
-            | {"converged": all(decomposition.converged for decomposition in solved)}
+            | {"converged": result.pid.converged and strict.converged}
             | {"size": size_class(answer.columns["model"])}
         )
     return validate(rows, COLUMNS)
@@ -125,13 +122,11 @@ def benchmark_groups(population: pd.DataFrame) -> dict[str, list[str]]:
     decisions from the picture alone fell back to uniform. Groups of one benchmark appear once.
     """
     names = list(population["benchmark"].unique())
-    kinds = pd.Series({name: benchmark_kind(name) for name in names}, dtype="string").dropna()
-    kinds = kinds.groupby(kinds, sort=False).groups
-    groups = {f"mean of {kind}": list(members) for kind, members in kinds.items()} | {ALL: names}
+    kinds = dict.fromkeys(filter(None, map(benchmark_kind, names)))
+    groups = {f"mean of {k}": [name for name in names if benchmark_kind(name) == k] for k in kinds}
     fallback = population.groupby("benchmark")["fallback_vision"].mean()
     uncollapsed = [name for name in names if fallback[name] <= MAX_FALLBACK]
-    if len(uncollapsed) < len(names):
-        groups[UNCOLLAPSED] = uncollapsed
+    groups |= {ALL: names} | ({UNCOLLAPSED: uncollapsed} if len(uncollapsed) < len(names) else {})
     single = {name: [name] for name in names}
     return single | {name: members for name, members in groups.items() if len(members) > 1}
 
@@ -154,6 +149,5 @@ def members(models: pd.DataFrame, groups: Groups, reliable: Shares) -> Bool[np.n
 
 def by_model(models: pd.DataFrame, column: str) -> Float[np.ndarray, "models benchmarks"]:
     """The values of a column, with models and benchmarks in the order of their first rows."""
-    wide = models.pivot(index="model", columns="benchmark", values=column)
-    wide = wide.loc[models["model"].unique(), models["benchmark"].unique()]
-    return wide.astype(float).to_numpy()
+    wide = models.pivot(index="model", columns="benchmark", values=column).astype(float)
+    return wide.loc[models["model"].unique(), models["benchmark"].unique()].to_numpy()

@@ -29,9 +29,8 @@ _IPYTHON = {"In", "Out"}  # plain values that every kernel holds
 
 def _split(value: Any) -> Any:
     """Split a comma-separated string, so that a list can be typed on a command line."""
-    if not isinstance(value, str):
-        return value
-    return tuple(part.strip() for part in value.split(",") if part.strip())
+    is_text = isinstance(value, str)
+    return tuple(filter(None, map(str.strip, value.split(",")))) if is_text else value
 
 
 def parse_model(model: str) -> tuple[str, str, str | None]:
@@ -52,10 +51,6 @@ def in_project(place: str) -> str:
     return str(path) if "/" in place and path.exists() and not Path(place).exists() else place
 
 
-def _label(model: str) -> str:
-    return PurePath(parse_model(model)[0]).name
-
-
 def _distinct(values: tuple, label: Callable[[Any], Any]) -> tuple:
     """Refuse duplicates: they would be measured once and counted twice."""
     labels = [label(value) for value in values]
@@ -63,17 +58,16 @@ def _distinct(values: tuple, label: Callable[[Any], Any]) -> tuple:
         if value in values[:index]:
             raise ValueError(f"duplicate entry {value!r}; list each value once")
         if name in labels[:index]:
-            other = values[labels.index(name)]
-            advice = "give models as NAME=PLACE, and rename a file"
-            raise ValueError(f"{other!r} and {value!r} have one name, {name!r}; {advice}")
+            same = f"{values[labels.index(name)]!r} and {value!r} have one name, {name!r}"
+            raise ValueError(f"{same}; give models as NAME=PLACE, and rename a file")
     return values
 
 
-def _with(needed: str, given: tuple) -> tuple:
-    """The values, if the one that the others are compared with is among them."""
-    if needed not in given:
-        raise ValueError(f"{', '.join(given)}: add {needed}, which the others are compared with")
-    return given
+def _with_uniform(conditions: tuple) -> tuple:
+    """Refuse conditions without the one that the others are compared with."""
+    if "B" not in conditions:
+        raise ValueError(f"{', '.join(conditions)}: add B, which the others are compared with")
+    return conditions
 
 
 def _list_of(item: Any, label: Callable[[Any], Any] = lambda value: value) -> Any:
@@ -83,11 +77,12 @@ def _list_of(item: Any, label: Callable[[Any], Any] = lambda value: value) -> An
 
 
 Names = _list_of(str)
-Models = _list_of(Annotated[str, Field(min_length=1)], _label)
+Model = Annotated[str, Field(min_length=1)]
+Models = _list_of(Model, lambda model: PurePath(parse_model(model)[0]).name)
 Sizes = _list_of(PositiveInt)
 Modes = _list_of(Literal[MODES])
 Conditions = _list_of(Literal[tuple("ABCDEFGH")])  # of pidlib.reweighting
-Conditions = Annotated[Conditions, AfterValidator(lambda given: _with("B", given))]
+Conditions = Annotated[Conditions, AfterValidator(_with_uniform)]
 Benchmark = Annotated[str, AfterValidator(lambda name: benchmarks.canonical(name) and name)]
 Benchmarks = _list_of(Benchmark, benchmarks.canonical)
 Tables = _list_of(Annotated[str, Field(pattern=r"^[1-9]\d*(x[1-9]\d*){2}$")])
@@ -101,9 +96,7 @@ class Preset(pydantic.BaseModel):
 
     name: str  # name of the preset, or of its file
     seed: int  # all random streams of the run are derived from it
-    models: (
-        Models  # shown individually: minis, [NAME=]FOLDER, or [NAME=]owner/name@commit; +ADAPTER
-    )
+    models: Models  # shown individually: minis, [NAME=]FOLDER, [NAME=]owner/name@commit; +ADAPTER
     layer_models: Models  # models that are read after every block
     population: Models  # models that correlations are computed over
     options_models: Models  # models trained on questions that list their candidates
@@ -200,10 +193,10 @@ class Preset(pydantic.BaseModel):
 
 def _stated(preset: str) -> tuple[Path, dict]:
     """The file of a preset, and its fields: what it lacks is as in the preset it is ``like``."""
-    path = Path(str(preset))
+    path, known = Path(str(preset)), [file.stem for file in PRESETS.glob("*.yaml")]
     path = path if path.suffix in {".yaml", ".yml"} else PRESETS / f"{preset}.yaml"
     if not path.is_file():
-        hint = unknown_name("preset", str(preset), (file.stem for file in PRESETS.glob("*.yaml")))
+        hint = unknown_name("preset", str(preset), known)
         raise ValueError(f"{hint}; or give the path of a .yaml file")
     try:
         stated = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
@@ -211,11 +204,11 @@ def _stated(preset: str) -> tuple[Path, dict]:
         raise ValueError(f"preset {preset!r} is no YAML file: {error}") from None
     if not isinstance(stated, Mapping):
         raise ValueError(f"preset {preset!r}: a mapping of parameters expected, got {stated!r}")
-    if (like := (stated := dict(stated)).pop("like", None)) is not None:
-        if like not in (known := [file.stem for file in PRESETS.glob("*.yaml")]):
-            raise ValueError(f"preset {preset!r}, like: {unknown_name('preset', str(like), known)}")
-        stated = _stated(like)[1] | stated
-    return path, stated
+    if (like := stated.pop("like", None)) is None:
+        return path, stated
+    if like not in known:
+        raise ValueError(f"preset {preset!r}, like: {unknown_name('preset', str(like), known)}")
+    return path, _stated(like)[1] | stated
 
 
 def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
@@ -227,14 +220,12 @@ def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
     >>> load_preset("smoke", n_samples=8).n_samples
     8
     """
-    path, stated = _stated(preset)
-    known = Preset.model_fields.keys() - {"name"}
-    fields = dict(stated)
-    for key, value in overrides.items():
+    (path, stated), known = _stated(preset), Preset.model_fields.keys() - {"name"}
+    for key in overrides:
         if key not in known:
             raise ValueError(unknown_name("parameter", key, known))
-        if value is not None:
-            fields[key] = _parsed(key, value)
+    given = {key: value for key, value in overrides.items() if value is not None}
+    fields = stated | {key: _parsed(key, value) for key, value in given.items()}
     for key in fields:
         if key not in known:
             raise ValueError(unknown_name("preset key", str(key), known))
@@ -262,19 +253,15 @@ def _parsed(key: str, value: Any) -> Any:
 
 def _holds_boolean(value: Any) -> bool:
     """Whether a value is a boolean or contains one: Python would take True for the number 1."""
-    if isinstance(value, Mapping):
-        value = list(value.values())
-    if isinstance(value, list | tuple):
-        return any(map(_holds_boolean, value))
+    if isinstance(value, Mapping | list | tuple):
+        return any(map(_holds_boolean, value.values() if isinstance(value, Mapping) else value))
     return isinstance(value, bool | np.bool_)
 
 
 def _fault(fault: Mapping[str, Any]) -> str:
     """Field, fault, and the value given unless the message of a validator already has it."""
-    where = ".".join(map(str, fault["loc"]))
-    if fault["type"] == "value_error":
-        return f"{where}: {fault['ctx']['error']}"
-    return f"{where}: {fault['msg']}, got {fault['input']!r}"
+    where, text = ".".join(map(str, fault["loc"])), f"{fault['msg']}, got {fault['input']!r}"
+    return f"{where}: {fault['ctx']['error'] if fault['type'] == 'value_error' else text}"
 
 
 def check_declared(namespace: dict[str, Any], others: Sequence[str] = ()) -> Mapping[str, type]:
@@ -292,28 +279,22 @@ def check_declared(namespace: dict[str, Any], others: Sequence[str] = ()) -> Map
 def read_parameters(namespace: dict[str, Any]) -> Preset:
     """Load the preset of a notebook with its parameters, from its ``globals()``.
 
-    The ``parameters`` cell declares each parameter with a type, ``n_samples: int = None``, which
-    Python records; papermill assigns without types. So a plain value that was not declared is a
-    misspelled parameter, and raises a ValueError; scratch variables of a later run do not. Device,
-    batch_size, cache and allow_unpinned need no declaration. A run that differs from the offline
-    preset, or that of its experiment, may not replace the committed tables: a ValueError.
+    The ``parameters`` cell declares each with a type, ``n_samples: int = None``; papermill assigns
+    without. So a plain value that was not declared is a misspelled parameter: a ValueError, but not
+    for scratch variables of a later run. Device, batch_size, cache and allow_unpinned need none. A
+    ValueError too if a run unlike the committed one would replace the committed tables.
 
     >>> types = {"preset": str, "seed": int}
     >>> read_parameters({"__annotations__": types, "preset": "smoke", "seed": 4}).seed
     4
     """
     declared = check_declared(namespace, _RUN)
-    given = {name: namespace[name] for name in (*declared, *_RUN) if name in namespace}
-    preset = load_preset(**given)
+    preset = load_preset(**{n: namespace[n] for n in (*declared, *_RUN) if n in namespace})
     committed = load_preset(preset.experiment or "offline")
-    differing = [
-        n for n in declared if n != "preset" and getattr(preset, n) != getattr(committed, n)
-    ]
-    if differing and (project_root() / preset.output).resolve() == project_root():
+    own = [n for n in declared if n != "preset" and getattr(preset, n) != getattr(committed, n)]
+    if own and (project_root() / preset.output).resolve() == project_root():
         advice = "give a folder for its own, such as `-p output build/mine`"
-        raise ValueError(
-            f"{', '.join(differing)}: this run would replace committed tables; {advice}"
-        )
+        raise ValueError(f"{', '.join(own)}: this run would replace committed tables; {advice}")
     preset._declared = tuple(declared)
     return preset
 

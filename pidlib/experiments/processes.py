@@ -74,8 +74,7 @@ def launch(arguments: Sequence[str], jobs: int, gpus: bool = False) -> int:
 
         count = ",".join(map(str, range(torch.cuda.device_count())))
         names = filter(None, os.environ.get("CUDA_VISIBLE_DEVICES", count).split(","))
-        owns = [{"CUDA_VISIBLE_DEVICES": name} for name in names]
-        if not owns:
+        if not (owns := [{"CUDA_VISIBLE_DEVICES": name} for name in names]):
             raise ValueError("no GPU is visible; leave out --gpus, or look at nvidia-smi")
     command, workers = [sys.executable, "-m", "pidlib.experiments", *arguments], []
     try:

@@ -23,6 +23,8 @@ from pidlib.benchmarks.pictures import Picture
 from pidlib.benchmarks.task import Task, draw_in_split, sample_id, stream
 from pidlib.decomposition import PID, sensory_pid
 
+Render = Callable[[Task, tuple, str, Random], Picture | Clip]
+
 
 @dataclass(frozen=True)
 class FiniteLaw:
@@ -54,8 +56,8 @@ class FiniteLaw:
             raise ValueError(unknown_name("mode", unimodal, MODES))
         weights = self.weights
         if unimodal == "resampled":
-            weights = weights.sum(2, keepdims=True) * weights.sum(1, keepdims=True)
-            weights = weights / self.weights.sum((1, 2), keepdims=True)
+            first, second, t = (weights.sum(axis, keepdims=True) for axis in (2, 1, (1, 2)))
+            weights = first * second / t
         table = weights[..., None] * answers.reshape(*weights.shape, -1)
         if latent:
             (t, n1, n2, y), (m1, m2) = table.shape, self.renderings
@@ -91,13 +93,7 @@ def finite_laws(
     return {part.name: _law(part, render, split, renderings, seed) for part in tasks}
 
 
-def _law(
-    task: Task,
-    render: Callable[[Task, tuple, str, Random], Picture | Clip],
-    split: str,
-    renderings: int,
-    seed: int,
-) -> FiniteLaw:
+def _law(task: Task, render: Render, split: str, renderings: int, seed: int) -> FiniteLaw:
     """Return the finite law of a task or template; all combinations share the same renderings."""
     clips = task.picture is None
     firsts, seconds = (list(dict.fromkeys(axis)) for axis in zip(*task.law, strict=True))
@@ -105,8 +101,7 @@ def _law(
     def rendered(field: str, states: Iterable[tuple], own: int = 0) -> Iterator[tuple]:
         for (index, pair), number in product(enumerate(states), range(renderings)):
             rng = stream(f"{task.benchmark}/{task.name}/{field}/{index}", split, number, seed)
-            draw = partial(render, task, (*pair, None), split, rng)
-            scene = draw_in_split(split, draw)
+            scene = draw_in_split(split, partial(render, task, (*pair, None), split, rng))
             yield pair[own], {field: scene.media()[field]}
 
     texts = [(t, {"question": text}) for t, texts in task.questions.items() for text in texts]
@@ -117,21 +112,13 @@ def _law(
     visible = list(rendered("video" if clips else "image", product(firsts, seconds[:1])))
     counts = (renderings, len(other) // len(seconds))
     pairs = task.joint(given=tuple(task.questions)[:1] if clips else ()).sum(-1)
-    samples = []
+    name, samples = f"{task.benchmark}/{task.name}/law{renderings}", []
+    facts = {"benchmark": task.benchmark, "template": task.name, "candidates": task.candidates}
     for index, combined in enumerate(product(groups, visible, other)):
         (t, text), (v, first), (second, fields) = combined
-        name = f"{task.benchmark}/{task.name}/law{renderings}"
-        sample = Sample(
-            sample_id=sample_id(name, split, index, seed),
-            benchmark=task.benchmark,
-            template=task.name,
-            candidates=task.candidates,
-            answer=task.answer(v, second, t) if clips else task.answer(v, second),
-            split=split,
-            **text | first | fields,
-        )
-        samples.append(sample)
+        own = {"sample_id": sample_id(name, split, index, seed), "split": split}
+        own["answer"] = task.answer(v, second, t) if clips else task.answer(v, second)
+        samples.append(Sample(**facts | own | text | first | fields))
     weights = pairs.repeat(counts[0], 0).repeat(counts[1], 1) / prod(counts)
-    weights = np.multiply.outer(shares, weights)
     sources = ("vision", "audio" if clips else "language")
-    return FiniteLaw(tuple(samples), weights, counts, sources)
+    return FiniteLaw(tuple(samples), np.multiply.outer(shares, weights), counts, sources)

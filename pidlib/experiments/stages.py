@@ -54,9 +54,8 @@ def stage_blocks(blocks: int) -> tuple[int, int]:
 def verdict(claim: Claim, low: float, high: float) -> str:
     """``holds`` or ``against`` if the interval is beyond the bound by the margin, else ``open``."""
     above, below = low > claim.bound + claim.margin, high < claim.bound - claim.margin
-    if not claim.above:
-        above, below = below, above
-    return "holds" if above else "against" if below else "open"
+    holds, against = (above, below) if claim.above else (below, above)
+    return "holds" if holds else "against" if against else "open"
 
 
 def share_of(part: np.ndarray, whole: np.ndarray, least: float = MIN_BITS) -> np.ndarray:
@@ -103,8 +102,7 @@ def check_claims(claims: Claims, values: Values, draws: Values, blocks: int) -> 
 
     If the first reading lies after the first stage, ``early`` claims are ``open``, not ``against``.
     """
-    early, middle = stage_blocks(blocks)
-    rows = []
+    (early, middle), rows = stage_blocks(blocks), []
     for name, claim in claims.items():
         value, finite = float(values[name]), draws[name][np.isfinite(draws[name])]
         known = np.isfinite(value) and len(finite)

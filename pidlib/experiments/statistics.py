@@ -16,8 +16,7 @@ Z95 = 1.96  # half width of a normal 95 % interval, in standard errors
 
 def centered_interval(draws: Draws, value: Values) -> Interval:
     """The middle 95 % of bootstrap draws, shifted so that their mean is the value."""
-    low, high = np.quantile(draws, (0.025, 0.975), axis=0) - draws.mean(0) + value
-    return low, high
+    return tuple(np.quantile(draws, (0.025, 0.975), axis=0) - draws.mean(0) + value)
 
 
 def permutation_p(value: Values, null: Draws, tolerance: float = 1e-9) -> Values:
@@ -61,9 +60,8 @@ def group_mean(
 def reliability(values: Draws, variances: Draws) -> Values:
     """The share of variance over models that is not sampling noise, of squared errors."""
     spread = values.var(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = np.maximum(0, 1 - variances.mean(0) / spread)
-    return np.where(spread > 1e-9, share, np.nan)
+    spread = np.where(spread > 1e-9, spread, np.nan)
+    return np.maximum(0, 1 - variances.mean(0) / spread)
 
 
 def cluster_bootstrap(
@@ -79,8 +77,7 @@ def percentile_interval(draws: Draws, missing: bool = False, most: float = 0.1) 
     """The middle 95 % of the draws; missing if more than `most` of them are, or if `missing`."""
     absent = (np.isnan(draws).mean(0) > most) | missing
     ends = np.nanquantile(np.where(absent, 0, draws), (0.025, 0.975), axis=0)
-    low, high = np.where(absent, np.nan, ends)
-    return low, high
+    return tuple(np.where(absent, np.nan, ends))
 
 
 def restrict_permutations(

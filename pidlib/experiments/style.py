@@ -6,7 +6,6 @@ Modules that draw take matplotlib's `Artist`, `Axes` and `Figure` from here.
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import zip_longest
 from pathlib import PurePath
 from textwrap import fill
 from typing import Any
@@ -27,10 +26,7 @@ PAGE, COLUMN = 7.0, 3.4  # width of two columns and of one, in inches
 LEAST_BITS = 0.05  # at the top of an axis: smaller atoms do not fill a panel
 
 _COLORBLIND = sns.color_palette("colorblind").as_hex()
-SYMBOLS = {atom: symbol for atom, (symbol, *_) in ATOM_STYLES.items()}
-WORDS = {atom: words for atom, (_, words, *_) in ATOM_STYLES.items()}
-COLORS = {atom: color for atom, (*_, color, _) in ATOM_STYLES.items()}
-HATCHES = {atom: hatch for atom, (*_, hatch) in ATOM_STYLES.items()}
+SYMBOLS, WORDS, COLORS, HATCHES = pd.DataFrame(ATOM_STYLES).to_dict("index").values()  # by atom
 Numbers = Sequence[float]
 VISION_LANGUAGE = ("redundancy", "unique_vision", "unique_language", "synergy")
 SENSORY = ("redundancy", "unique_vision", "unique_audio", "synergy")
@@ -52,8 +48,7 @@ HUB_NAMES = {name.replace("-", "_").lower(): name for name in _HUB.split()}
 
 def model_name(model: str) -> str:
     """``llava_compact_brief`` -> ``LLaVA mini, compact brief``; a hub name without its owner."""
-    family = _family(model)
-    if not family:
+    if not (family := _family(model)):
         return PurePath(model.partition("@")[0]).name
     kind = model.removeprefix(family).removeprefix("_").replace("_", " ")
     return f"{MODEL_NAMES[family]} mini" + (f", {kind}" if kind else "")
@@ -145,10 +140,10 @@ def atom_points(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
     return [handle(_label(atom), color=COLORS[atom], **look) for atom in atoms]
 
 
-def atom_lines(markers: str = "", atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
-    """Legend entries of atoms as lines, with a marker each if markers are given."""
+def atom_lines(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
+    """Legend entries of atoms as lines with markers."""
     look = {"linestyle": "-", "markersize": 2.4, "linewidth": 0.9}
-    marked = zip_longest(atoms, markers[: len(atoms)], fillvalue="")
+    marked = zip(atoms, MARKERS, strict=False)
     return [handle(_label(atom), color=COLORS[atom], marker=m, **look) for atom, m in marked]
 
 
@@ -169,8 +164,7 @@ def null_handle(label: str) -> Patch:
 
 def legend(figure: Figure, columns: int, *handles: Artist, **options: Any) -> None:
     """The one legend of a figure, on top."""
-    options = {"loc": "outside upper center"} | options
-    figure.legend(handles=handles, ncols=columns, **options)
+    figure.legend(handles=handles, ncols=columns, **{"loc": "outside upper center"} | options)
 
 
 def floats(values: Any, *columns: str) -> np.ndarray:
@@ -232,18 +226,13 @@ def mark_silent(ax: Axes, rows: pd.DataFrame) -> None:
 
 
 def panels(
-    titles: Sequence[str],
-    height: float,
-    margin: float,
-    most: int = 3,
-    ylabel: str = "bits",
-    **layout: Any,
+    titles: list[str], height: float, margin: float, most: int = 3, ylabel: str = "bits"
 ) -> tuple[Figure, dict[str, Axes]]:
     """A figure with a panel for each title, at most so many in a row; sizes in inches."""
     columns = min(most, len(titles))
     rows = math.ceil(len(titles) / columns)
     figure = page(height * rows + margin)
-    axes = figure.subplots(rows, columns, squeeze=False, **layout)
+    axes = figure.subplots(rows, columns, squeeze=False, sharey=True)
     named = dict(zip(titles, axes.flat, strict=False))
     for title, ax in named.items():
         ax.set_title(title)

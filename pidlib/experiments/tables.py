@@ -74,8 +74,8 @@ def diagnostics(*suffixes: str) -> list[str]:
 
 def masked_diagnostics(*sources: str) -> list[str]:
     """The names of what `pidlib.profiles.diagnose` says of each source, masked."""
-    measures = ("spread_{}", "moved_{}", "answered_{}_bits", "averaged_{}_bits")
-    return [name.format(source) for name in (*measures, "reconciled_{}_bits") for source in sources]
+    measures = "spread_{} moved_{} answered_{}_bits averaged_{}_bits reconciled_{}_bits".split()
+    return [name.format(source) for name in measures for source in sources]
 
 
 # Of a masked profile: both modalities and each alone, see pidlib.profiles.
@@ -95,9 +95,8 @@ def validate(rows: pd.DataFrame | Iterable[Mapping[str, Any]], columns: Columns)
     value, a value of the wrong type, or an infinite one.
     """
     table = pd.DataFrame(rows if isinstance(rows, pd.DataFrame) else list(rows))
-    for column in table.columns:
-        if column not in columns.types:
-            raise ValueError(unknown_name("column", str(column), columns.types))
+    if unknown := [column for column in table.columns if column not in columns.types]:
+        raise ValueError(unknown_name("column", str(unknown[0]), columns.types))
     table = table.reindex(columns=list(columns.types))
     for column, kind in columns.types.items():
         try:
@@ -109,8 +108,7 @@ def validate(rows: pd.DataFrame | Iterable[Mapping[str, Any]], columns: Columns)
                 raise ValueError(f"column {column!r} holds infinite values")
             table[column] += 0.0  # a negative zero would be written as -0
     for column in columns.required:
-        missing = int(table[column].isna().sum())
-        if missing:
+        if missing := int(table[column].isna().sum()):
             raise ValueError(f"column {column!r} is missing in {missing} of {len(table)} rows")
     return table.reset_index(drop=True)
 
@@ -155,14 +153,13 @@ def published(name: str) -> pd.DataFrame:
     Grades: P, from the paper or its authors' files; N, from detailed notes on it; R, reconstructed
     here. Raises a ValueError for an unknown table, or a row without source or grade.
     """
-    folder = project_root() / "data" / "published"
-    path = folder / f"{name}.csv"
+    path = project_root() / "data" / "published" / f"{name}.csv"
     if not path.exists():
-        known = (file.stem for file in folder.glob("*.csv"))
+        known = (file.stem for file in path.parent.glob("*.csv"))
         raise ValueError(unknown_name("published table", name, known))
     table = pd.read_csv(path).convert_dtypes()
-    complete = {"source", "grade"} <= set(table) and table["source"].notna().all()
-    if not complete or not table["grade"].isin(("P", "N", "R")).all():
+    graded = table.reindex(columns=["source", "grade"])
+    if not (graded["source"].notna() & graded["grade"].isin(("P", "N", "R"))).all():
         raise ValueError(f"{path}: every row needs a source and a grade P, N or R")
     return table
 
@@ -171,9 +168,8 @@ def unconverged(table: pd.DataFrame) -> str:
     """A note on the rows that the solver left above its tolerance; empty if there are none."""
     if "converged" not in table or (rows := table[~table["converged"].fillna(True)]).empty:
         return ""
-    first = rows.iloc[0]
-    keys = ("benchmark", "model", "estimator", "atom")
-    where = ", ".join(f"{key}={first[key]}" for key in keys if pd.notna(first.get(key)))
+    first = rows.iloc[0].reindex(["benchmark", "model", "estimator", "atom"]).dropna()
+    where = ", ".join(f"{key}={value}" for key, value in first.items())
     return f"{len(rows)} of {len(table)} rows are not solved to tolerance (the first: {where})"
 
 

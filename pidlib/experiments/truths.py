@@ -18,9 +18,8 @@ def atom_rows(solved: PID, **columns: object) -> pd.DataFrame:
     """One row per atom of a single decomposition, with its certified bounds and further columns."""
     rows = [(atom, value, *solved.bounds[atom]) for atom, value in solved.atoms.items()]
     table = pd.DataFrame(rows, columns=["atom", "value_bits", "lower_bits", "upper_bits"])
-    first, second = solved.sources
-    fixed = {"source_a": first, "source_b": second, "converged": bool(solved.converged)}
-    return table.assign(**fixed, **columns)
+    sources = dict(zip(("source_a", "source_b"), solved.sources, strict=True))
+    return table.assign(**sources, converged=bool(solved.converged), **columns)
 
 
 def draw_pairs(

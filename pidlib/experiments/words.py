@@ -27,9 +27,9 @@ def spread(values: Iterable[float], digits: int = 2) -> str:
     known = pd.Series(list(values), dtype="Float64").dropna()
     if len(known) < 2:
         return number(known.iloc[0] if len(known) else pd.NA, digits)
-    middle, low, high = known.median(), known.min(), known.max()
-    ends = f"{number(low, digits)} to {number(high, digits)}"
-    return f"{number(middle, digits)} (median; range {ends})"
+    numbers = known.median(), known.min(), known.max()
+    middle, low, high = (number(each, digits) for each in numbers)
+    return f"{middle} (median; range {low} to {high})"
 
 
 def p_value(value: float) -> str:
@@ -48,8 +48,7 @@ def interval(value: float, low: float, high: float, digits: int = 2) -> str:
     >>> interval(0.71, 0.51, 0.84)
     '.71 [.51, .84]'
     """
-    texts = (number(each, digits) for each in (value, low, high))
-    return "{} [{}, {}]".format(*texts)
+    return "{} [{}, {}]".format(*(number(each, digits) for each in (value, low, high)))
 
 
 def share(which: Iterable[bool], *compared: Iterable[float]) -> str:

@@ -113,7 +113,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     figure.supxlabel(f"relative depth of the block (markers){note}", fontsize="medium")
     look = _DASHED | {"color": style.INK, "marker": 7, "markersize": 5}
     half = style.handle("depth at half of its maximum", **look)
-    handles = *style.atom_lines(style.MARKERS, _ATOMS), half
+    handles = *style.atom_lines(_ATOMS), half
     title = f"Vision comes first in {share(verdicts)} models that can be read (first: the 95 %"
     title += " interval of the distance between the triangles is above .05)"
     style.legend(figure, 3, *handles, *stages.legend_handles(*profiles.LEGEND), title=title)

@@ -70,7 +70,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         title = f"{style.benchmark_name(name)}\n{share(read)} models can be read"
         panels[title] = measured[measured["benchmark"] == name], ideal(name), minis
     panels[f"{PUBLISHED_SUBSET}\n{len(others)} models, published values only"] = printed, {}, others
-    figure, axes = style.panels(list(panels), 2, 1, most=4, sharey=True)
+    figure, axes = style.panels(list(panels), 2, 1, most=4)
     for title, panel in panels.items():
         profiles.draw_atoms(axes[title], *panel)
     atoms = measured[measured["atom"] != "total"].assign(bits=style.best).sort_values("bits")

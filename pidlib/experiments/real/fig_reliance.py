@@ -78,7 +78,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     """A panel for each task, a line for each model: resampled atoms and its accuracy."""
     table = table[table["unimodal"] == MODE].assign(value=style.best)
     models, tasks = list(table["model"].unique()), list(table["benchmark"].unique())
-    result, panels = style.panels(tasks, 0.17 * len(models) + 0.62, 0.4, ylabel="", sharey=True)
+    result, panels = style.panels(tasks, 0.17 * len(models) + 0.62, 0.4, ylabel="")
     offsets = np.linspace(-0.27, 0.27, len(style.VISION_LANGUAGE))
     for task, ax in panels.items():
         rows = table[table["benchmark"] == task]

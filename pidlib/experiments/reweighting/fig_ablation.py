@@ -54,26 +54,25 @@ def figure(table: pd.DataFrame) -> style.Figure:
     ax, _ = figure.subplots(1, 2, width_ratios=(12, 1))
     _.set_axis_off()  # the place of the numbers
     ax.use_sticky_edges = False
-    for index, name in enumerate(trained):
+    looks = zip(trained, TRAINED_COLORS, style.MARKERS, strict=False)
+    for index, (name, color, marker) in enumerate(looks):
         part = table[(table["measure"] == "accuracy") & (table["trained_on"] == name)]
         part = rows[keys].merge(part, "left", keys)
-        side, color = 0.3 * (index - (len(trained) - 1) / 2), TRAINED_COLORS[index]
-        numbers = style.floats(part, "difference", "ci_low", "ci_high", "null_high")
-        value, low, high, null = 100 * numbers
+        side, column = 0.3 * (index - (len(trained) - 1) / 2), 1.03 + 0.28 * index
+        value, low, high, null = 100 * style.floats(part, *paired.DRAWN)
         ax.barh(y + side, 2 * np.nan_to_num(null), 0.26, left=-np.nan_to_num(null), **NULL_BAND)
         ax.hlines(y + side, low, high, color=color, linewidth=0.9)
-        look = {"color": color, "markersize": 3, "markeredgewidth": 0.3}
-        style.points(ax, value, y + side, style.MARKERS[index], **look)
+        style.points(ax, value, y + side, marker, color=color, markersize=3, markeredgewidth=0.3)
         clear = np.where(style.floats(part["q_value"]) < 0.05, "bold", "normal")
         for at, *row, weight in zip(y, value, low, high, clear, strict=True):
             if np.isfinite(row).all():
-                text, place = words.interval(*row, digits=1), 1.03 + 0.28 * index
-                style.margin(ax, at, text, place, weight=weight, fontsize=6.5)
+                text = words.interval(*row, digits=1)
+                style.margin(ax, at, text, column, weight=weight, fontsize=6.5)
         counted = (clear == "bold") & ~rows["control"] & (rows["axis"] != "tuned")
         label = f"{style.benchmark_name(name)}, 95 % interval over seeds"
-        handles.append(style.line_handle(label, color=color, marker=style.MARKERS[index]))
+        handles.append(style.line_handle(label, color=color, marker=marker))
         text = f"clearly better {sum(counted & (value > 0))},\nworse {sum(counted & (value < 0))}"
-        style.margin(ax, -1.4, text, 1.03 + 0.28 * index, color=color)
+        style.margin(ax, -1.4, text, column, color=color)
     ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
     if rows["control"].any():
         ax.axhline(y[rows["control"]].min() - 0.75, color=style.INK, linewidth=0.6)

@@ -91,12 +91,10 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
     common = sorted(set.intersection(*(set(gain) for _, gain in groups))) if groups else []
     if not (n := len(common)):
         return {"value": np.nan, "n_seeds": 0}
-    generator = np.random.default_rng(derive_seed(seed, "gain ranks"))
+    generator, rhos = np.random.default_rng(derive_seed(seed, "gain ranks")), []
     shares = generator.multinomial(n, np.full(n, 1 / n), n_resamples).T / n
     names = pd.Index(sorted({name for _, gain in groups for name in gain.index}))
-    orders = np.repeat(np.arange(len(names))[:, None], n_resamples, axis=1)
-    orders = generator.permuted(orders, axis=0)
-    rhos = []
+    orders = generator.permuted(np.tile(np.arange(len(names)), (n_resamples, 1)).T, axis=0)
     for value, gain in groups:
         x = statistics.standardized_ranks(value.to_numpy(float).round(3))
         y = gain[common].to_numpy(float)
@@ -105,13 +103,12 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
         order = statistics.restrict_permutations(orders, names.get_indexer(gain.index))
         rhos.append(np.concatenate([[x @ mean], x @ drawn, mean @ x[order]]))
     rho, *drawn = statistics.group_mean(np.array(rhos), np.ones((1, len(rhos), 1), bool))[0]
-    row = {"value": rho, "n_seeds": n}
     if np.isnan(rho):
-        return row
+        return {"value": rho, "n_seeds": n}
     low, high = statistics.percentile_interval(np.array(drawn[:n_resamples]))
     null = np.abs(drawn[n_resamples:])
-    row |= {"ci_low": low, "ci_high": high, "null_high": np.quantile(null, 0.95)}
-    return row | {"p_value": statistics.permutation_p(abs(rho), null)}
+    row = {"value": rho, "n_seeds": n, "p_value": statistics.permutation_p(abs(rho), null)}
+    return row | {"ci_low": low, "ci_high": high, "null_high": np.quantile(null, 0.95)}
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -137,10 +134,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set_title(title)
     axes[0].set_ylabel("accuracy gained by training with PID weights, points")
     figure.supxlabel(_LABEL, fontsize="medium")
-    marked = zip(map(style.model_name, bases), style.MARKERS, strict=False)
-    handles = style.marker_handles((name, marker, "white") for name, marker in marked)
-    for name, color in colors.items():
-        words = f"trained on {style.benchmark_name(name)}"
-        handles.append(style.swatch(words, facecolor=color))
-    style.legend(figure, 3, *handles, style.line_handle("95 % interval over seeds", 0.6))
+    marked = zip(map(style.model_name, bases), style.MARKERS, ["white"] * len(bases), strict=False)
+    parts = {f"trained on {style.benchmark_name(name)}": color for name, color in colors.items()}
+    swatches = (style.swatch(label, facecolor=color) for label, color in parts.items())
+    line = style.line_handle("95 % interval over seeds", 0.6)
+    style.legend(figure, 3, *style.marker_handles(marked), *swatches, line)
     return figure

@@ -30,6 +30,9 @@ COLUMNS = declare(
 )
 _EXTREMES = {"gap_bits": "largest gap", "sc": "largest shortcut"}
 _FOREST = "value", "ci_low", "ci_high", "null_low", "null_high"
+_TITLE = "Weight 3 is meant for samples that need the picture, weight 0.5 for those that do not;\n"
+_TITLE += "gap: bits that both inputs would tell together and the model does not use, "
+_TITLE += "shortcut: share told by the question alone"
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -62,8 +65,8 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """By weight, the share of samples that need the picture, and extreme samples."""
-    colors = style.OTHERS[0], style.OTHERS[1], style.OTHERS[3]  # weight up, unchanged, down
-    color = np.select([table["weight"] > 1, table["weight"] == 1], colors[:2], colors[2])
+    up, same, down = (style.OTHERS[index] for index in (0, 1, 3))
+    color = np.select([table["weight"] > 1, table["weight"] == 1], [up, same], down)
     table = table.assign(needs=table["p_answer_language"] < 0.5, color=color)
     figure = style.page(2.35 * table["benchmark"].nunique() + 0.6)
     blocks = figure.subfigures(table["benchmark"].nunique(), 1, squeeze=False)[:, 0]
@@ -72,18 +75,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
         title += f", trained on {style.benchmark_name(name)}"
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
         more = words.listed(_draw_shares(left.subplots(), rows))
-        block.suptitle(
-            f"{title}\n{more} needs the picture more often than random samples", x=0.01, ha="left"
-        )
+        title += f"\n{more} needs the picture more often than random samples"
+        block.suptitle(title, x=0.01, ha="left")
         _draw_extremes(right, rows)
     dot = style.line_handle("share of a list, 95 % interval", marker="o", markersize=3.5)
     null = style.null_handle("as many samples at random, 95 %")
-    title = (
-        "Weight 3 is meant for samples that need the picture, weight 0.5 for those that do not;\n"
-    )
-    title += "gap: bits that both inputs would tell together and the model does not use, "
-    title += "shortcut: share told by the question alone"
-    style.legend(figure, 2, dot, null, title=title, loc="outside lower center")
+    style.legend(figure, 2, dot, null, title=_TITLE, loc="outside lower center")
     return figure
 
 

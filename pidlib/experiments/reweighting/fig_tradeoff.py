@@ -21,7 +21,6 @@ _NEEDS = "synergy-driven benchmarks: picture and question", "prior-driven ones: 
 _NAMES = ("PID weights", "PID weights of\nother samples", "up for difficult\nsamples")
 _NAMES += ("up if the picture\nchanges the answer", "up if the question\nmakes it unlikely")
 _NAMES = dict(zip("CDEFGH", (*_NAMES, "PID weights as\nsampling rates"), strict=True))
-_NUMBERS = ["difference", "ci_low", "ci_high", "null_high"]
 _COLORS = [style.COLORS["synergy"], style.COLORS["unique_language"]]
 
 
@@ -35,12 +34,11 @@ def measure(preset: Preset) -> pd.DataFrame:
     pairs = [(name, Condition.UNIFORM) for name in CONDITIONS if name != Condition.UNIFORM]
     table = paired.compare(rows, pairs, n_resamples=preset.n_resamples, seed=preset.seed)
     table = pd.concat([table, published], ignore_index=True)
-    kinds = _kinds(table["benchmark"])
-    return paired.comparison_table([table.assign(kind=table["benchmark"].map(kinds))], preset.seed)
+    return paired.comparison_table([table.assign(kind=table["benchmark"].map(_kind))], preset.seed)
 
 
 def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    means = rows.assign(benchmark=MEAN + rows["benchmark"].map(_kinds(rows["benchmark"])))
+    means = rows.assign(benchmark=MEAN + rows["benchmark"].map(_kind))
     means = means[rows["benchmark"] != rows["trained_on"]].dropna(subset="benchmark")
     reductions = {"value": "mean", "difference": "mean", "n": "sum", "n_seeds": "min"}
     reductions |= {"fingerprint": paired.joint_fingerprint, "converged": "all"}
@@ -49,11 +47,8 @@ def _with_means(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return pd.concat([rows, means.reset_index()], ignore_index=True)
 
 
-def _kinds(names: pd.Series) -> dict[str, str | None]:
-    return {
-        name: name.removeprefix(MEAN) if name.startswith(MEAN) else benchmark_kind(name)
-        for name in names.unique()
-    }
+def _kind(name: str) -> str | None:
+    return name.removeprefix(MEAN) if name.startswith(MEAN) else benchmark_kind(name)
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
@@ -66,11 +61,10 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for ax, block in zip(axes, blocks, strict=True):
         _draw_means(ax, block, shown)
     style.name_rows(axes[0], [_NAMES[name] for name in shown])
-    looks = zip(_NEEDS, "oD", _COLORS, strict=True)
-    line = style.line_handle("95 % interval over seeds (published: unknown)", 0.8)
-    null = style.null_handle("random signs, two-sided 95 %")
-    sign = style.handle("trade-off: gain on the former, loss on the latter")
-    style.legend(figure, 2, *style.marker_handles(looks), sign, line, null)
+    handles = style.marker_handles(zip(_NEEDS, "oD", _COLORS, strict=True))
+    handles.append(style.handle("trade-off: gain on the former, loss on the latter"))
+    handles.append(style.line_handle("95 % interval over seeds (published: unknown)", 0.8))
+    style.legend(figure, 2, *handles, style.null_handle("random signs, two-sided 95 %"))
     label = "accuracy minus that of uniform weights, mean over other benchmarks of the kind, points"
     figure.supxlabel(label, fontsize="medium")
     return figure
@@ -83,9 +77,9 @@ def _draw_means(ax: style.Axes, block: pd.DataFrame, shown: list[str]) -> None:
     ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
     for kind, color, marker, side in zip(_KINDS, _COLORS, "oD", (-0.2, 0.2), strict=True):
         rows = block[block["benchmark"] == MEAN + kind].set_index("condition").reindex(shown)
-        y, rows = np.arange(len(shown)) + side, 100 * rows[_NUMBERS].astype(float)
+        y, rows = np.arange(len(shown)) + side, 100 * rows[paired.DRAWN].astype(float)
         rows = rows.assign(null_low=-rows["null_high"], value=rows["difference"])
         style.forest(ax, y, rows, 0.34, color=color, marker=marker, s=11, edgecolors=style.INK)
-        for place, row in zip(y, rows[_NUMBERS[:3]].to_numpy(), strict=True):
+        for place, row in zip(y, rows[paired.DRAWN[:3]].to_numpy(), strict=True):
             text = words.interval(*row, digits=1).replace("unknown", "")
             style.margin(ax, place, text.removesuffix(" [, ]"), fontsize=6.5)

@@ -71,8 +71,7 @@ def _draw_differences(axes: np.ndarray, panels: list[pd.DataFrame]) -> list[styl
     """PID minus uniform weights, hollow where not clear; the entries of the legend."""
     for ax, rows in zip(axes, panels, strict=True):
         pid = rows[(rows["condition"] == Condition.PID) & (rows["against"] == Condition.UNIFORM)]
-        numbers = style.floats(pid, "difference", "ci_low", "ci_high", "null_high")
-        x, (value, low, high, null) = style.floats(pid["x"]), 100 * numbers
+        x, (value, low, high, null) = style.floats(pid["x"]), 100 * style.floats(pid, *paired.DRAWN)
         ax.use_sticky_edges = False
         ax.bar(x, 2 * np.nan_to_num(null), 0.13, bottom=-np.nan_to_num(null), **NULL_BAND)
         style.interval(ax, x, low, high, color=pid["color"])
@@ -91,6 +90,5 @@ def _draw_differences(axes: np.ndarray, panels: list[pd.DataFrame]) -> list[styl
         label = f"trained on {name}; usual base: {style.model_name(row['base'])}"
         handles.append(style.line_handle(label, color=row["color"], marker="D"))
     hollow = "hollow: not clear, p corrected for all tests at least .05", "D", "white"
-    line = style.line_handle("95 % interval over seeds")
-    null = style.null_handle("random signs, two-sided 95 %")
-    return [*handles, line, *style.marker_handles([hollow]), null]
+    handles += [style.line_handle("95 % interval over seeds"), *style.marker_handles([hollow])]
+    return [*handles, style.null_handle("random signs, two-sided 95 %")]

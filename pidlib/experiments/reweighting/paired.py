@@ -31,6 +31,7 @@ from pidlib.reweighting import Condition
 FEW = 8  # seeds, below which resamples are too alike for an interval
 Names, Pairs = Sequence[str], Sequence[tuple[str, str]]
 MEASURES = ("accuracy", "synergy", "unique_language")
+DRAWN = ["difference", "ci_low", "ci_high", "null_high"]
 CELL = ("base", "trained_on", "benchmark", "measure")
 _TEST = (*CELL, "condition", "against", "difference", "p_value")  # equal in rows of one test
 Differences = Float[np.ndarray, " n"]  # of pairs of trainings with equal seeds
@@ -105,18 +106,17 @@ def mean_difference(differences: Differences, n_resamples: int = 5000, seed: int
     """Mean of paired differences, bootstrap interval, null, p-value; of one pair the mean only."""
     known = np.asarray(differences, float)
     known = known[np.isfinite(known)]
-    n = len(known)
-    row = {"difference": known.mean() if n else np.nan, "n_pairs": n}
-    if n < 2:
-        return row
+    if (n := len(known)) < 2:
+        return {"difference": known.mean() if n else np.nan, "n_pairs": n}
     generator = np.random.default_rng(derive_seed(seed, "paired"))
     samples = known[generator.integers(n, size=(n_resamples, n))]
     flipped = (known * generator.choice((-1.0, 1.0), size=(n_resamples, n))).mean(1)
     tail = norm.cdf(-t.ppf(0.975, n - 1) * np.sqrt(n / (n - 1)))
-    row["ci_low"], row["ci_high"] = np.quantile(samples.mean(1), (tail, 1 - tail))
+    low, high = np.quantile(samples.mean(1), (tail, 1 - tail))
     if n < FEW:
         half = t.ppf(0.975, n - 1) * known.std(ddof=1) / np.sqrt(n)
-        row |= {"ci_low": known.mean() - half, "ci_high": known.mean() + half}
+        low, high = known.mean() - half, known.mean() + half
+    row = {"difference": known.mean(), "n_pairs": n, "ci_low": low, "ci_high": high}
     row |= {"null_high": np.quantile(np.abs(flipped), 0.95), "p_value": sign_flip(known)}
     return row | {"p_studentized": studentized(known, samples)}
 
@@ -136,14 +136,12 @@ def studentized(differences: Differences, samples: Float[np.ndarray, "draws n"])
 def by_condition(rows: pd.DataFrame, by: Names = CELL) -> pd.DataFrame:
     """Values by cell and seed, a column per condition; the base has the same at every seed."""
     keys = [*by, "seed", "condition"]
-    wrong = rows[keys].isna().any(axis=1) | rows.duplicated(keys)
-    if wrong.any():
+    if n_wrong := (rows[keys].isna().any(axis=1) | rows.duplicated(keys)).sum():
         text = f"lack one of {', '.join(keys)} or repeat them all"
-        raise ValueError(f"{wrong.sum()} of {len(rows)} rows {text}")
+        raise ValueError(f"{n_wrong} of {len(rows)} rows {text}")
     table = rows.pivot_table("value", [*by, "seed"], "condition", sort=False).astype(float)
     if Condition.BASE in table and len(table.columns) > 1:
-        values = table[Condition.BASE].groupby(level=list(by), sort=False)
-        table[Condition.BASE] = values.transform("first")
+        table[Condition.BASE] = table.groupby(level=list(by))[Condition.BASE].transform("first")
         table = table[table.drop(columns=Condition.BASE).notna().any(axis=1)]
     return table
 
@@ -153,8 +151,7 @@ def compare(
 ) -> pd.DataFrame:
     """For each cell and pair of conditions: mean and spread of the first, minus the second.
 
-    ``n_seeds`` are those of the first (1 for the base), ``n_pairs`` of both; a missing pair has no
-    row.
+    ``n_seeds`` are those of the first (1 for the base), ``n_pairs`` of both; no row if one lacks.
     """
     facts = {"n_samples": ("n", "min"), "converged": ("converged", "all")}
     facts = rows.groupby(list(by)).agg(**facts, fingerprint=("fingerprint", joint_fingerprint))
@@ -181,7 +178,7 @@ def with_q_values(table: pd.DataFrame, among: pd.Series | bool = True) -> pd.Dat
     table["q_value"] = np.nan
     if tested.any():
         keys = [name for name in _TEST if name in table]
-        tests = table.loc[tested].groupby(keys, dropna=False, sort=False).ngroup()
+        tests = table[tested].groupby(keys, dropna=False, sort=False).ngroup()
         p_values = table.loc[tests.index[~tests.duplicated()], "p_value"].astype(float)
         table.loc[tested, "q_value"] = false_discovery_control(p_values)[tests]
     return table

@@ -25,8 +25,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
     The planned comparisons, ``primary``, are PID minus uniform and minus random: not corrected.
     """
-    rows = outcomes(preset, trainings(preset)).table
-    rows = rows[rows["measure"].isin(paired.MEASURES)]
+    rows = outcomes(preset, trainings(preset)).table.query("measure in @paired.MEASURES")
     table = paired.compare(rows, _PAIRS, n_resamples=preset.n_resamples, seed=preset.seed)
     primary = table["benchmark"] == table["trained_on"].map(evaluation_name)
     primary &= (table["measure"] == "accuracy") & (table["condition"] == Condition.PID)
@@ -47,8 +46,7 @@ def published_conditions() -> pd.DataFrame:
     table["against"] = str(Condition.UNIFORM)
     table.loc[is_uniform, ["difference", "against"]] = None
     table["n_seeds"] = table["condition"].ne(Condition.BASE).map({True: 3, False: None})
-    kinds = {name: benchmark_kind(name) for name in table["benchmark"].dropna().unique()}
-    return table.assign(kind=table["benchmark"].map(kinds))
+    return table.assign(kind=table["benchmark"].map(benchmark_kind, na_action="ignore"))
 
 
 def latex(table: pd.DataFrame) -> str:
@@ -62,7 +60,7 @@ def latex(table: pd.DataFrame) -> str:
         planned = primary[(primary["base"] == base) & (primary["trained_on"] == trained_on)]
         title = tables.escape(_title(block, planned))
         lines.append(tables.heading(title, width, r"\midrule " * bool(lines)))
-        own = block["benchmark"].map(own_benchmarks(trained_on).get)
+        own = block["benchmark"].map({evaluation_name(trained_on): 1, trained_on: 0})  # then others
         block = block.assign(own=own).sort_values(["measure", "own"], kind="stable")
         for (benchmark, quantity), rows in block.groupby(keys, sort=False, dropna=False):
             cells = [_cell(rows[rows["condition"] == condition]) for condition in shown]
@@ -73,20 +71,14 @@ def latex(table: pd.DataFrame) -> str:
     return tables.booktabs(["", *(rf"\shortstack[r]{{{each}}}" for each in words)], lines)
 
 
-def own_benchmarks(trained_on: str) -> dict[str, int]:
-    """Places of the benchmarks trained on, before all others: training, then evaluation."""
-    return {name: place for place, name in ((1, evaluation_name(trained_on)), (0, trained_on))}
-
-
 def _title(block: pd.DataFrame, planned: pd.DataFrame) -> str:
-    first = block.iloc[0]
-    names = style.model_name(first["base"]), style.benchmark_name(first["trained_on"])
-    title = ", trained on ".join(names)
-    if pd.notna(first["grade"]):
-        return f"{title}, published (grade {first['grade']}), 3 seeds"
+    base, trained_on, grade = block.iloc[0][["base", "trained_on", "grade"]]
+    title = f"{style.model_name(base)}, trained on {style.benchmark_name(trained_on)}"
+    if pd.notna(grade):
+        return f"{title}, published (grade {grade}), 3 seeds"
     counts = block.loc[block["condition"] != Condition.BASE, "n_seeds"].dropna()
     seeds = " to ".join(f"{count}" for count in sorted({counts.min(), counts.max()}))
-    title += f", {seeds} seed" if seeds == "1" else f", {seeds} seeds"
+    title += f", {seeds} seed" + "s" * (seeds != "1")
     tests = []
     for row in planned.itertuples():
         p = "below .0001" if row.p_value < 1e-4 else f"= {row.p_value:.4f}".replace("0.", ".")

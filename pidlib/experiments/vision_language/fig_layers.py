@@ -120,7 +120,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         ax.set(title=name + style.model_name(model), xlabel="relative depth of the block")
     axes[0].set_ylabel(f"bits, mean over {count} benchmarks")
     words = "null of its color ($S$ has none)", "95 % interval of the mean (benchmarks independent)"
-    style.legend(above, 4, *style.atom_lines(style.MARKERS), *stages.legend_handles(*words))
+    style.legend(above, 4, *style.atom_lines(), *stages.legend_handles(*words))
     _draw_verdicts(below, tables["fig_layers_claims"])
     return figure
 

@@ -79,7 +79,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     kinds = kinds.astype(object).fillna(KINDS[-1])
     ranks = zip(kinds.groupby(kinds).cumcount(), kinds.map(KINDS.index), kinds.index, strict=True)
     chosen = [name for *_, name in sorted(ranks)][:_SHOWN]
-    result, panels = style.panels(chosen, 1.75, 0.5, sharey=True)
+    result, panels = style.panels(chosen, 1.75, 0.5)
     table = table.assign(bits=style.best(table), ideal=_ideal(table))
     silent = diagnostics.groupby("benchmark")["fallback_vision"].max() > 0.5
     atoms, x = list(style.VISION_LANGUAGE), np.arange(4)
