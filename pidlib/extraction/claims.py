@@ -31,7 +31,8 @@ def without_waiting() -> Iterator[None]:
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
     """Hold a claim, a file that a thread renews; wait first until its holder is done or dead."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):  # of a folder that another process removes at this moment
+        path.parent.mkdir(parents=True, exist_ok=True)
     lease = _lease(path)
     try:
         lease.acquire(timeout=0)

@@ -17,7 +17,7 @@ from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.renderings import finite_laws
 from pidlib.experiments.truths import atom_rows
-from pidlib.experiments.words import number, share
+from pidlib.experiments.words import listed, number, share
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
@@ -31,7 +31,8 @@ _PANELS = {  # condition and truth
 }
 _SEEING = "compact seeing:\nhalf its training\nhad wrong sound,\nso low $U_a$ and $S$"
 _SMALL = {"fontsize": 7, "linespacing": 1.1, "multialignment": "left"}
-_IDEAL = {"marker": "_", "markeredgecolor": style.OTHERS[0], "markersize": 13, "zorder": 6}
+_IDEAL = {"marker": "_", "markeredgecolor": style.INK, "markersize": 16, "zorder": 6}
+_IDEAL |= {"markeredgewidth": 2}
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -110,12 +111,13 @@ def figure(table: pd.DataFrame) -> style.Figure:
     kept, read = profiles.read_rows(found[found["atom"] != "total"], "template", "model")
     found = kept.join(ideal["question"].rename("ideal"), on=["template", "atom"])
     figure, looks = style.page(3.7), dict(zip(found["model"].unique(), style.MARKERS, strict=False))
-    axes = figure.subplots(1, len(_PANELS), sharex=True, sharey=True)
+    axes, middles = figure.subplots(1, len(_PANELS), sharex=True, sharey=True), []
     for ax, (title, (given, truth)) in zip(axes, _PANELS.items(), strict=True):
         rows = found[found["given"] == given]
         far = abs(rows[truth].astype(float) - style.best(rows)).groupby(rows["model"]).mean()
         text = "mean distance from the diagonal:\n{} bits (median mini;\nrange {} to {})"
-        text = text.format(*map(number, (far.median(), far.min(), far.max())))
+        middle, *ends = map(number, (far.median(), far.min(), far.max()))
+        middles, text = [*middles, middle], text.format(middle, *ends)
         ax.text(0.02, 0.99, text, transform=ax.transAxes, va="top", **_SMALL)
         ax.grid(visible=False)
         ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
@@ -128,14 +130,20 @@ def figure(table: pd.DataFrame) -> style.Figure:
     if any(model.endswith("_seeing") for model in looks):
         axes[0].text(1.1, -0.2, _SEEING, **_SMALL)
     changed = ideal[abs(ideal["question"] - ideal["ignored"]) > 0.005]
-    style.points(axes[-1], changed["question"], changed["ignored"], **_IDEAL)
+    for (_, atom), row in changed.iterrows():
+        look = _IDEAL | {"markeredgecolor": style.COLORS[atom]}
+        style.points(axes[-1], [row["question"]], [row["ignored"]], **look)
     axes[0].set_ylabel("estimated atom, bits")
     models = [(style.model_name(name), marker, "white") for name, marker in looks.items()]
     handles = *style.atom_points(style.SENSORY), *style.marker_handles(models)
     null = style.handle("null (question given): answers permuted", marker="_", color=style.FAINT)
-    moved = style.handle("an ideal answerer, where ignoring the question changes it", **_IDEAL)
-    minis, templates = read.index.unique("model"), read.index.unique("template")
-    title = f"Recovered atoms lie on the diagonal. Left out: {share(~read)} cells ({len(minis)} "
-    title += f"minis × {len(templates)} templates), whose masked answers do not fit the full ones"
+    moved = style.handle(
+        "an ideal answerer, where ignoring the question changes it (in color)", **_IDEAL
+    )
+    known = read.groupby(level="model").any()
+    gone = f", all of {listed(map(style.model_name, known.index[~known]))}" * (not all(known))
+    title = f"Given the question, atoms are recovered to {middles[0]} bits of those of an ideal "
+    title += f"answerer and {middles[1]} of those of the mini’s own answers\nleft out: "
+    title += f"{share(~read)} cells (minis × templates{gone}), whose masked answers do not fit"
     style.legend(figure, 3, *handles, style.line_handle("95 % interval"), null, moved, title=title)
     return figure
