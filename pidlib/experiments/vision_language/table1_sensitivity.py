@@ -193,11 +193,10 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     purple = style.COLORS["synergy"]
     for ax, benchmark in zip(axes, names, strict=False):
         rows = table[table["benchmark"] == benchmark]
-        x, y = style.floats(rows, "synergy_bits", "delta_vision")
-        low, high = style.floats(rows, "delta_low", "delta_high")
+        values = "synergy_bits", "delta_vision", "delta_low", "delta_high", "fallback_vision"
+        x, y, low, high, fallback = style.floats(rows, *values)
         style.interval(ax, x, low, high, color=style.FAINT, linewidth=0.6, zorder=1)
-        hollow = style.floats(rows["fallback_vision"]) > population.MAX_FALLBACK
-        color = np.where(hollow, "white", purple)
+        color = np.where(fallback > population.MAX_FALLBACK, "white", purple)
         ax.scatter(x, y, 14, color, edgecolors=style.INK, linewidths=0.6, zorder=3)
         rho = cells.loc[(benchmark, "synergy", "delta_vision")]
         text = interval(*rho[["rho", "family_low", "family_high"]])

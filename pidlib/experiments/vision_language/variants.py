@@ -87,8 +87,7 @@ def published_informations(
 ) -> dict[str, float | bool]:
     """The `INFORMATIONS` that the atoms of BATCH add up to, each of them clamped at zero.
 
-    Widths, epochs and batches are those of the code of Xiu et al.; the networks see the embeddings.
-    Of 256 samples, 8 epochs are 8 steps: the networks are hardly trained.
+    Widths, epochs and batches are those of the code of Xiu et al.: 8 steps for 256 samples.
     """
     n_batches = 1 if len(decisions) <= BATCH_SIZE else N_BATCHES  # else all are the same
     options = {"n_batches": n_batches, "batch_size": BATCH_SIZE, "seed": seed}
@@ -109,10 +108,7 @@ def solved_informations(solved: PID, by_others: Mapping[str, float]) -> dict[str
 
 
 def informations_table(preset: Preset, procedures: Sequence[str]) -> pd.DataFrame:
-    """The `informations` of each model of the population on each benchmark by each procedure.
-
-    A procedure is computed once: the cache keeps it for the other notebook that needs it.
-    """
+    """The `informations` of each model on each benchmark by each procedure, which are cached."""
     answers = [answer for (answer,) in extract_all(preset, population.request(preset))]
     settings = {"tau": preset.tau, "tol": TOLERANCE, "seed": preset.seed}
     identity = settings | {"kind": "informations", "device": preset.device}
@@ -151,10 +147,9 @@ def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
 
 
 # Columns of `correlations`.
-CORRELATIONS = (
-    "benchmark procedure definition quantity outcome rho family_low family_high minus_default "
-    f"minus_low minus_high n_benchmarks n_models n_families n_samples seed {COMPUTED}"
-)
+CORRELATIONS = "benchmark procedure definition quantity outcome rho family_low family_high "
+CORRELATIONS += "minus_default minus_low minus_high n_benchmarks n_models n_families n_samples "
+CORRELATIONS += f"seed {COMPUTED}"
 
 
 def correlations(
@@ -164,9 +159,8 @@ def correlations(
 
     `models` is a table of `population_table`, `table` one of `informations_table`. A cell has a
     procedure, a definition, a quantity, and an outcome: one of the models, or ``"broja"``, the same
-    quantity by BROJA. The interval ``family`` draws whole families, and with them
-    ``minus_default``, rho minus that of the masked mode by BROJA. A constant quantity has no rho;
-    benchmarks without one, or with an unreliable outcome, count in no mean.
+    quantity by BROJA. Intervals draw whole families; ``minus_default`` is rho minus that of the
+    masked mode by BROJA. Benchmarks without rho, or a reliable outcome, count in no mean.
     """
     groups = population.benchmark_groups(models)
 
