@@ -78,10 +78,10 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
     decisions = answer.extraction.masked(preset.tau)
     shared = {"study": "estimator", "source_a": "vision", "unimodal": "masked"}
     start = time.process_time()
-    rows = atom_rows(decision_pid(decisions, device=preset.device).pid)
+    pid = decision_pid(decisions, device=preset.device).pid
     exact = time.process_time() - start
     columns = answer.row_columns("vision_language", tau=preset.tau) | {"seconds": exact}
-    yield rows.assign(**shared, **columns, ratio=1.0, estimator="exact", seed=preset.seed)
+    yield atom_rows(pid).assign(**shared, **columns, ratio=1.0, estimator="exact", seed=preset.seed)
     for training, repeat in product(TRAINING, range(N_SEEDS)):
         # With a batch of all samples, all batches are the same.
         n_batches = preset.n_batches if training["batch_size"] < len(decisions) else 1
