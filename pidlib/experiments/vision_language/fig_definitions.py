@@ -27,7 +27,6 @@ from pidlib.extraction import SOURCES
 
 MAX_CELLS = 128  # of a table by CCS or dep, which take seconds for larger ones
 TIE = 0.01  # bits: smaller differences of atoms do not decide which leads
-RANKED = ("synergy", "redundancy")
 
 COLUMNS = {
     "fig_definitions": declare(
@@ -51,24 +50,20 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Informations and redundancies of tables and decisions; what definitions agree on."""
-    references = pd.DataFrame([*_tables(preset), *_codes(preset)])
-    models = population_table(preset)
+    references, models = pd.DataFrame([*_tables(preset), *_codes(preset)]), population_table(preset)
     decisions = variants.informations_table(preset, preset.unimodal)
-    outcomes = models[["model", "benchmark", *OUTCOMES]]
-    rows = decisions.merge(outcomes, on=["model", "benchmark"]).assign(kind="decisions")
-    table = pd.concat([references, rows]).assign(experiment="vision_language", seed=preset.seed)
-    ranks = _correlations(preset, models, decisions)
-    conclusions = pd.concat([leading_atoms(decisions, models), ranks])
-    conclusions = conclusions.assign(experiment="vision_language", seed=preset.seed)
-    named = zip(COLUMNS.items(), (table, conclusions), strict=True)
-    return {name: validate(each, columns) for (name, columns), each in named}
+    rows = decisions.merge(models[["model", "benchmark", *OUTCOMES]], on=["model", "benchmark"])
+    conclusions = leading_atoms(decisions, models), _correlations(preset, models, decisions)
+    parts = zip(COLUMNS, ((references, rows.assign(kind="decisions")), conclusions), strict=True)
+    shared = {"experiment": "vision_language", "seed": preset.seed}
+    return {name: validate(pd.concat(each).assign(**shared), COLUMNS[name]) for name, each in parts}
 
 
 def redundancies(joint: np.ndarray) -> dict[str, float | bool]:
     """Informations of a table [x1, x2, y] and redundancies; the slow ones up to `MAX_CELLS`."""
     measures = MEASURES if np.asarray(joint).size <= MAX_CELLS else OF_PAIRS
-    by_others = {name: redundancy(joint, name) for name in measures}
-    return variants.solved_informations(pid(joint, SOURCES), by_others)
+    others = {name: redundancy(joint, name) for name in measures}
+    return variants.solved_informations(pid(joint, SOURCES), others)
 
 
 def _tables(preset: Preset) -> Iterator[dict[str, object]]:
@@ -77,9 +72,9 @@ def _tables(preset: Preset) -> Iterator[dict[str, object]]:
     joints = {f"gate/{name}": np.asarray(gate.joint()) for name, gate in GATES.items()}
     joints |= {name: benchmarks.truth(name) for name in names if name.startswith("micro/")}
     for name, joint in joints.items():
-        kind = "gates" if name.startswith("gate/") else "ideal answerers"
-        identity = {"kind": kind, "benchmark": name}
-        yield identity | {"fingerprint": fingerprint(joint=joint.tolist())} | redundancies(joint)
+        columns = {"benchmark": name, "fingerprint": fingerprint(joint=joint.tolist())}
+        columns["kind"] = "gates" if name.startswith("gate/") else "ideal answerers"
+        yield columns | redundancies(joint)
 
 
 def _codes(preset: Preset) -> Iterator[dict[str, object]]:
@@ -87,10 +82,10 @@ def _codes(preset: Preset) -> Iterator[dict[str, object]]:
     k, seed = preset.n_clusters, preset.seed
     for fitted, applied in extract_all(preset, embedding_request(preset)):
         codes = embedding_codes(fitted.extraction, applied.extraction, k, seed)
+        settings = {"fitted": fitted.columns["fingerprint"], "k": k, "seed": seed}
+        columns = applied.row_columns("vision_language", **settings) | {"kind": "codes"}
         counts = tabulate(*(each[None] for each in codes), (k, k, k))[0]
-        fitted_to = fitted.columns["fingerprint"]
-        columns = applied.row_columns("vision_language", fitted=fitted_to, k=k, seed=seed)
-        yield columns | {"kind": "codes", "n_codes": k} | redundancies(counts)
+        yield columns | {"n_codes": k} | redundancies(counts)
 
 
 def leading_atoms(decisions: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
@@ -100,25 +95,25 @@ def leading_atoms(decisions: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame
     """
     rows = []
     decisions = pd.concat([decisions, decisions.assign(benchmark=population.ALL)])
-    for definition in variants.DEFINITIONS:
-        named = decisions.groupby(["benchmark", "procedure"], sort=False)
-        for (benchmark, procedure), group in named:
-            values = variants.quantities(group, definition)[list(ATOMS)]
-            by_broja = variants.quantities(group, "broja")[list(ATOMS)].to_numpy().argmax(1)
-            leading = np.take_along_axis(values.to_numpy(), by_broja[:, None], 1)[:, 0]
-            row = {"benchmark": benchmark, "procedure": procedure, "definition": definition}
-            row["atom"] = None if benchmark == population.ALL else values.mean().idxmax()
-            row["share"] = (leading >= values.max(axis=1) - TIE).mean()
-            row["converged"] = bool(group["converged"].all())
-            rows.append(row | {"fingerprint": fingerprint(population=list(group["fingerprint"]))})
+    named = list(decisions.groupby(["benchmark", "procedure"], sort=False))
+    for definition, ((benchmark, procedure), group) in product(variants.DEFINITIONS, named):
+        values = variants.quantities(group, definition)[list(ATOMS)]
+        by_broja = variants.quantities(group, "broja")[list(ATOMS)].to_numpy().argmax(1)
+        leading = np.take_along_axis(values.to_numpy(), by_broja[:, None], 1)[:, 0]
+        row = {"benchmark": benchmark, "procedure": procedure, "definition": definition}
+        row["atom"] = None if benchmark == population.ALL else values.mean().idxmax()
+        row["share"] = (leading >= values.max(axis=1) - TIE).mean()
+        key = fingerprint(population=list(group["fingerprint"]))
+        rows.append(row | {"converged": bool(group["converged"].all()), "fingerprint": key})
     counts = {"n_models": models["model"].nunique(), "n_samples": models["n_samples"].min()}
     return pd.DataFrame(rows).assign(conclusion="leading atom", **counts)
 
 
 def _correlations(preset: Preset, models: pd.DataFrame, decisions: pd.DataFrame) -> pd.DataFrame:
     """Of S and R of each definition with those of BROJA, and with the loss of accuracy."""
-    parts = decisions["procedure"].unique(), variants.DEFINITIONS, RANKED, ("broja", *OUTCOMES)
-    cells = [cell for cell in product(*parts) if cell[1::2] != ("broja", "broja")]
+    procedures, ranked = decisions["procedure"].unique(), ("synergy", "redundancy")
+    cells = product(procedures, variants.DEFINITIONS, ranked, ("broja", *OUTCOMES))
+    cells = [cell for cell in cells if cell[1::2] != ("broja", "broja")]
     table = variants.correlations(models, decisions, cells, preset.n_resamples, preset.seed)
     ranking = table["outcome"] == "broja"
     return table.assign(conclusion=np.where(ranking, "ranking of models", "rank correlation"))
@@ -161,25 +156,22 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     result = style.page(5.2)
     result.suptitle(text, x=0.01, ha="left")
     axes = result.subplot_mosaic("abc;dee", height_ratios=(4 * len(modes), 5 * len(kinds)))
-    for name, rows in {"a": same, "b": agreeing, "c": ranked, "d": same}.items():
-        _draw(axes[name], rows, kinds if name == "d" else modes)
-    axes["a"].set_title(f"$R$ is that of BROJA\nwithin {NOTABLE:g} bits")
-    axes["d"].set_title(axes["a"].get_title())
-    axes["b"].set_title("Largest atom is\nthat of BROJA")
-    axes["c"].set_title("Synergy $S$ ranks models by\naccuracy lost without picture")
+    _draw(axes["a"], same, modes, f"$R$ is that of BROJA\nwithin {NOTABLE:g} bits")
+    _draw(axes["b"], agreeing, modes, "Largest atom is\nthat of BROJA")
+    _draw(axes["c"], ranked, modes, "Synergy $S$ ranks models by\naccuracy lost without picture")
+    _draw(axes["d"], same, kinds, "")
     look = {"bbox": {"facecolor": "white", "linewidth": 0, "pad": 0.5}, "color": style.OTHERS[0]}
     style.margin(axes["b"], 2, "pair, pair shared", 0.7, ha="right", **look)
     mean = style.handle("all benchmarks or tables (number: right)", marker="o", color=style.INK)
-    ring = style.handle(
-        "a benchmark where both inputs hold something unique (may coincide)", **_RING
-    )
+    text = "a benchmark where both inputs hold something unique (may coincide)"
     line = style.line_handle("95 % interval of the mean, model families resampled")
-    axes["e"].legend(handles=[mean, ring, line, style.handle(_KEY)], loc="center")
+    handles = [mean, style.handle(text, **_RING), line, style.handle(_KEY)]
+    axes["e"].legend(handles=handles, loc="center")
     axes["e"].set_axis_off()
     return result
 
 
-def _draw(ax: style.Axes, rows: pd.DataFrame, names: list[str]) -> None:
+def _draw(ax: style.Axes, rows: pd.DataFrame, names: list[str], title: str) -> None:
     """Below each name a row for each definition: its mean, its interval, and rings."""
     x = "share" if rows["share"].notna().any() else "rho"
     definitions = list(_NAMES)[1:] if "gates" in names else variants.DEFINITIONS
@@ -204,7 +196,7 @@ def _draw(ax: style.Axes, rows: pd.DataFrame, names: list[str]) -> None:
     ax.plot(pairs[x], [*map(lines.index, pairs.index)], **_RING)
     label = "share of " + ("tables" if "gates" in names else "models × benchmarks")
     label, low = (label, 0) if x == "share" else (r"rank correlation $\rho$", -1)
-    ax.set(xlabel=label, xlim=(low - 0.05, 1.05), ylim=(len(lines) - 0.5, -0.5))
+    ax.set(title=title, xlabel=label, xlim=(low - 0.05, 1.05), ylim=(len(lines) - 0.5, -0.5))
     ax.set_xticks([low, (low + 1) / 2, 1])
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)

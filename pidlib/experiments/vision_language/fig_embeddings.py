@@ -1,8 +1,7 @@
 """Which atoms do a model's embeddings have?
 
 The sources are pooled embeddings at the input of the language model, the target is the last state
-at the answer position; all become k-means codes, by codebooks of other samples, or are decomposed
-by their covariance (estimator ``Gaussian``).
+at the answer; all become k-means codes, by codebooks of other samples, or a covariance (Gaussian).
 """
 
 import pandas as pd

@@ -1,9 +1,9 @@
 """How much does a profile of decisions depend on how it is measured?
 
 Studies with one choice changed: ``estimator``, BATCH against the exact solver, of the first model;
-``alone``, the absent modality masked against resampled; ``mask``, by the mean of all tokens, or by
-tokens of another sample, instead of noise; ``options``, for models trained on questions that list
-their candidates: the picture with options hidden (``vision``, ``vision#1``) or visible.
+``alone``, the absent modality masked or resampled; ``mask``, by the mean token, or by tokens of
+another sample, not noise; ``options``, for models trained on questions that list their candidates:
+the picture with options hidden (``vision``, ``vision#1``) or visible.
 """
 
 import time
@@ -25,7 +25,6 @@ from pidlib.experiments.truths import atom_rows
 from pidlib.extraction import FULL, OPTIONS, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import measure_decisions
 
-EXPERIMENT = "vision_language"
 # The ends of the published range: 10 steps of 256 samples, 80 of 64.
 TRAINING = ({"epochs": 10, "batch_size": 256}, {"epochs": 20, "batch_size": 64})
 N_SEEDS = 3  # of BATCH
@@ -51,7 +50,8 @@ def measure(preset: Preset) -> pd.DataFrame:
     profiled, listed, *masked = requests(preset)
     tables = []
     for (answer,) in extract_all(preset, profiled):
-        tables += [rows.assign(study="alone") for rows in mode_profiles(preset, answer, EXPERIMENT)]
+        profiles = mode_profiles(preset, answer, "vision_language")
+        tables += [rows.assign(study="alone") for rows in profiles]
     for (answer,) in extract_all(preset, profiled._replace(models=preset.models[:1])):
         tables += _compare_estimators(preset, answer)
     for (answer,) in extract_all(preset, listed):
@@ -69,9 +69,8 @@ def _decomposed(
 ) -> pd.DataFrame:
     """Atoms of the masked decisions of an extraction, with the columns of the answer."""
     settings = {"n_halves": preset.n_halves, "seed": preset.seed}
-    decisions = extraction.masked(preset.tau)
-    rows = measure_decisions(decisions, **settings, device=preset.device).rows
-    columns = answer.row_columns(EXPERIMENT, **identified, tau=preset.tau, **settings)
+    rows = measure_decisions(extraction.masked(preset.tau), **settings, device=preset.device).rows
+    columns = answer.row_columns("vision_language", **identified, tau=preset.tau, **settings)
     return rows.assign(estimator="exact", unimodal="masked", seed=preset.seed, **columns)
 
 
@@ -79,11 +78,10 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
     decisions = answer.extraction.masked(preset.tau)
     shared = {"study": "estimator", "source_a": "vision", "unimodal": "masked"}
     start = time.process_time()
-    solved = decision_pid(decisions, device=preset.device).pid
+    pid = decision_pid(decisions, device=preset.device).pid
     exact = time.process_time() - start
-    columns = answer.row_columns(EXPERIMENT, tau=preset.tau) | {"seconds": exact, "ratio": 1.0}
-    columns |= {"estimator": "exact", "seed": preset.seed}
-    yield atom_rows(solved).assign(**shared, **columns)
+    columns = answer.row_columns("vision_language", tau=preset.tau) | {"seconds": exact}
+    yield atom_rows(pid).assign(**shared, **columns, ratio=1.0, estimator="exact", seed=preset.seed)
     for training, repeat in product(TRAINING, range(N_SEEDS)):
         # With a batch of all samples, all batches are the same.
         n_batches = preset.n_batches if training["batch_size"] < len(decisions) else 1
@@ -95,23 +93,21 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
         rows = pd.DataFrame({"value_bits": batch.atoms}).reset_index(names="atom")
         spread = rows["atom"].map(batch.spread)
         rows["ci_low"], rows["ci_high"] = normal_interval(rows["value_bits"], spread)
-        columns = answer.row_columns(EXPERIMENT, tau=preset.tau, **settings) | training
-        columns |= {"estimator": "BATCH", "seed": repeat, "seconds": seconds}
+        columns = answer.row_columns("vision_language", tau=preset.tau, **settings)
+        columns |= training | {"estimator": "BATCH", "seed": repeat, "seconds": seconds}
         yield rows.assign(**shared, **columns, ratio=seconds / exact)
 
 
 def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]:
     whole = answer.extraction
     for key in VISION_PASSES:
-        passes = {FULL: FULL, "vision": key, "language": "language"}
         logits, normalizer = (
-            {name: each[of] for name, of in passes.items()}
+            {FULL: each[FULL], "vision": each[key], "language": each["language"]}
             for each in (whole.logits, whole.log_normalizer)
         )
         part = replace(whole, logits=logits, log_normalizer=normalizer)
-        rows = _decomposed(preset, answer, part, source=key)
-        fallback = part.fallback("vision", preset.tau)
-        yield rows.assign(study="options", source_a=key, fallback=fallback)
+        rows = _decomposed(preset, answer, part, source=key).assign(study="options", source_a=key)
+        yield rows.assign(fallback=part.fallback("vision", preset.tau))
 
 
 _KEYS, _ENDS = ["benchmark", "model", "atom"], ("bits", "ci_low", "ci_high")
@@ -125,12 +121,12 @@ _ROWS |= {"observational": "observational, not masked", VISIBLE: "answer options
 def changes(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Changes of atoms by each other mask, mode and pass: from noise, with options hidden."""
     alone, other, listed = (table[table["study"] == name] for name in ("alone", "mask", "options"))
-    parts = {**dict(list(other.groupby("mask"))), **dict(list(alone.groupby("unimodal")))}
+    parts = dict([*other.groupby("mask"), *alone.groupby("unimodal")])
     noise = parts.pop("masked")
     hidden, *passes = (listed[listed["source_a"] == key] for key in VISION_PASSES)
     named = {name: _difference(part, noise) for name, part in parts.items()}
-    passes = (_difference(part, hidden) for part in passes)
-    return named | dict(zip((REDRAWN, VISIBLE), passes, strict=True))
+    passes = zip((REDRAWN, VISIBLE), passes, strict=True)
+    return named | {name: _difference(part, hidden) for name, part in passes}
 
 
 def alternatives(table: pd.DataFrame) -> pd.DataFrame:
@@ -146,10 +142,9 @@ def alternatives(table: pd.DataFrame) -> pd.DataFrame:
 def figure(table: pd.DataFrame) -> style.Figure:
     """The change that each choice makes: its mean size left, each atom's own right."""
     effects, trained = alternatives(table), table[table["study"] == "estimator"]
-    exact = trained[trained["estimator"] == "exact"]
+    exact, made = trained[trained["estimator"] == "exact"], changes(table)
     named = trained.groupby("epochs")
     parts = {f"BATCH (networks), {n} epochs": _difference(rows, exact) for n, rows in named}
-    made = changes(table)
     parts |= {words: made[name] for name, words in _ROWS.items() if len(made.get(name, []))}
     parts = dict(sorted(parts.items(), key=lambda part: part[1]["difference"].abs().mean()))
     result = style.page(0.29 * len(parts) + 1.1)

@@ -39,9 +39,9 @@ def measure(preset: Preset) -> pd.DataFrame:
 def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
     """A row for each pair of models, then a row for the mean of each of `GROUPS`, named in ``kin``.
 
-    ``alike in accuracy`` are the pairs whose mean accuracies differ by less than the median:
-    equally trained rather than equally built. The null permutes the models. ``rho`` is missing for
-    constant profiles, and for a group of no pair or of all pairs.
+    ``alike in accuracy`` are the pairs whose mean accuracies differ by less than the median. The
+    null permutes the models. ``rho`` is missing for constant profiles, and for a group of no pair
+    or of all pairs.
     """
     columns = {"family": "first", "size": "first", "accuracy": "mean"}
     facts = models.groupby("model", sort=False).agg(columns).reset_index()
@@ -52,9 +52,8 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
     a, b = (facts.iloc[side].reset_index(drop=True) for side in upper)
     pairs = a.add_suffix("_a").join(b.add_suffix("_b"))
     pairs["accuracy_apart"] = (pairs.pop("accuracy_a") - pairs.pop("accuracy_b")).abs()
-    generator = np.random.default_rng(derive_seed(seed, "agreement"))
-    orders = [np.arange(len(facts))]
-    orders += [generator.permutation(len(facts)) for _ in range(n_resamples)]
+    generator, n = np.random.default_rng(derive_seed(seed, "agreement")), len(facts)
+    orders = [np.arange(n), *(generator.permutation(n) for _ in range(n_resamples))]
     parts = []
     for name in MEASURES:
         centre = profiles.mean(0) if name == "deviation" else 0
@@ -70,11 +69,11 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
                 row["null_low"], row["null_high"] = np.quantile(null, (0.025, 0.975))
                 row["null_p"] = permutation_p(mean, np.array(null))
             parts.append(pd.DataFrame([row]))
-    population = models["fingerprint"].tolist()
-    key = fingerprint(population=population, n_resamples=n_resamples, seed=seed)
+    key = {"population": models["fingerprint"].tolist(), "n_resamples": n_resamples, "seed": seed}
     shared = {"experiment": models["experiment"].iloc[0], "n_samples": models["n_samples"].min()}
     shared |= {"n_cells": profiles.shape[1], "converged": bool(models["converged"].all())}
-    return validate(pd.concat(parts).assign(**shared, seed=seed, fingerprint=key), COLUMNS)
+    shared |= {"seed": seed, "fingerprint": fingerprint(**key)}
+    return validate(pd.concat(parts).assign(**shared), COLUMNS)
 
 
 def pair_groups(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
@@ -93,21 +92,21 @@ def figure(table: pd.DataFrame) -> style.Figure:
     y = np.arange(len(GROUPS))
     for ax, (name, title) in zip(axes, MEASURES.items(), strict=True):
         rows = table[table["measure"] == name]
-        pairs, means = rows[rows["kin"].isna()], rows.dropna(subset="kin").set_index("kin")
+        pairs = rows[rows["kin"].isna()]
+        means = rows.dropna(subset="kin").set_index("kin").reindex(GROUPS)
         for place, chosen in zip(y, pair_groups(pairs).values(), strict=True):
             rho = style.floats(pairs.loc[chosen, "rho"])
             look = {"color": style.OTHERS[1], "markersize": 3, "markeredgewidth": 0, "zorder": 2}
             ax.plot(rho, place + 0.04 * (np.arange(len(rho)) % 7 - 3), ".", **look)
-        means = means.reindex(GROUPS)
         mean, low, high = style.floats(means, "rho", "null_low", "null_high")
         ax.barh(y, high - low, 0.6, low, color=style.NULL, linewidth=0, zorder=1)
         ax.plot(mean, y, markersize=19, zorder=3, **_MEAN)
         for place, row in zip(y, means.itertuples(), strict=True):
             if pd.notna(row.rho):
                 off = int(row.rho > row.null_high) - int(row.rho < row.null_low)
+                null = f"{number(row.null_low)} to {number(row.null_high)}"
                 text = f"{number(row.rho)}, {p_value(row.null_p)}\n"
-                text += f"{('inside', 'above', 'below')[off]} null {number(row.null_low)} to "
-                text += number(row.null_high)
+                text += f"{('inside', 'above', 'below')[off]} null {null}"
                 look = {"fontsize": 7, "weight": "bold" if off else "normal"}
                 ax.text(2.2, place, text, ha="right", va="center", linespacing=1.1, **look)
         ax.axvline(0, color=style.FAINT, linewidth=0.6, zorder=0)

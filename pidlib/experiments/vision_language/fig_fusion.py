@@ -60,10 +60,9 @@ def prepare(preset: Preset) -> None:
 
 def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
     """The first n questions of a benchmark, or of all benchmarks of a source, shuffled."""
-    known = benchmarks.names("pictures")
-    members = [member for member in known if member.split("/")[0] == name] or [name]
-    if len(members) == 1:
-        return benchmarks.load(members[0], split, n, seed)
+    members = [member for member in benchmarks.names("pictures") if member.split("/")[0] == name]
+    if len(members) < 2:
+        return benchmarks.load(members[0] if members else name, split, n, seed)
     samples = [sample for member in members for sample in benchmarks.load(member, split)]
     if n > len(samples):
         text = f"asked for {n} questions of {name!r} {split}, which has {len(samples)}"
@@ -75,8 +74,8 @@ def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
 def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     """Train each mechanism with each seed, or read its states from the cache; columns and states.
 
-    Models are trained on all ``fusion_benchmarks``, half of it from the first. Shards hold `PARTS`
-    and the answers, of questions for codebooks and to measure; as facts, accuracy and prior.
+    Half of the questions to learn from are of the first of ``fusion_benchmarks``. Shards hold
+    `PARTS` and answers, of questions for codebooks and to measure; as facts, accuracy and prior.
     """
     first, *others = names = preset.fusion_benchmarks
     n, seed = preset.n_fusion_questions, preset.seed
@@ -85,11 +84,9 @@ def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
     learned = (questions(name, "train", count, seed) for name, count in counts.items())
     sets = product((fitted, preset.split), names)
     measured = [questions(name, split, preset.n_embedded, seed) for split, name in sets]
-    groups = [sum(learned, []), *measured]
-    tower = find_model(preset, preset.fusion_tower)
-    asked = [identity(tower, part, seed=seed) for part in groups]
-    key = {"kind": "fusion", "code": code_version(fusion), "asked": asked}
-    key |= {"steps": preset.fusion_steps, "seed": seed}
+    groups, tower = [sum(learned, []), *measured], find_model(preset, preset.fusion_tower)
+    key = {"asked": [identity(tower, part, seed=seed) for part in groups], "seed": seed}
+    key |= {"kind": "fusion", "code": code_version(fusion), "steps": preset.fusion_steps}
     opened = open_store(project_root() / preset.cache, key, {"torch": torch.__version__})
     encoded = cache(partial(fusion.encode_questions, groups, tower))
     models = list(product(range(preset.n_fusion_seeds), fusion.MECHANISMS))
@@ -122,14 +119,13 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Atoms and share of language of every model, and the effect of the mechanism on the share.
 
     A mechanism also shapes the encoders: for the target "hidden, same sources", these are those of
-    the first mechanism with the same seed. Rows of ``kind`` "model" hold an atom each, "moved" the
-    result of `mechanism_effect`, "published" a published effect.
+    the first mechanism with the same seed. By ``kind``, rows hold an atom of a "model", how far a
+    share is "moved" (`mechanism_effect`), or a "published" effect.
     """
     profiles, first, names = [], {}, preset.fusion_benchmarks
     k, settings = preset.n_clusters, preset.model_dump(include=ESTIMATION)
     for model, states in trained(preset):
-        identified = fingerprint(states=model["fingerprint"], n_clusters=k, **settings)
-        model |= {"fingerprint": identified, "n_codes": k}
+        model["fingerprint"] = fingerprint(states=model["fingerprint"], n_clusters=k, **settings)
         own = {name: [_codes(preset, states, name, part) for part in SOURCES] for name in names}
         same = first.setdefault(model["seed"], own)
         for name, target in product(names, TARGETS):
@@ -141,7 +137,7 @@ def measure(preset: Preset) -> pd.DataFrame:
             columns |= {fact: values[name] for fact, values in states.facts.items()}
             rows = pd.DataFrame(result.rows())
             profiles.append(rows.assign(benchmark=name, target=target, **columns))
-    models = pd.concat(profiles).assign(**CODES, kind="model")
+    models = pd.concat(profiles).assign(**CODES, n_codes=k, kind="model")
     published = tables.published("fig_fusion").assign(kind="published")
     table = pd.concat([models, mechanism_effect(models, preset.seed), published])
     return tables.validate(table.assign(experiment="vision_language", estimator="exact"), COLUMNS)
@@ -159,12 +155,10 @@ def mechanism_effect(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     r"""The effect of the mechanism on the share of language, a row per benchmark and target.
 
     In points of 100, from a two-way layout of s seeds and the mechanisms. ``spread_mechanism`` is
-    the standard deviation of the mechanism, ``spread_rest`` that of the residuals. With F the ratio
-    of the mean squares, the interval of the former has the ends :math:`\sqrt{(F / F_q - 1) / s}`
-    times the latter, q = .975 and .025 (Searle 1971). ``moved`` is the range of the mechanisms'
-    means, with an interval by Tukey's studentized range; ``moved_once`` the mean range within a
-    seed. The null permutes the mechanisms within each seed; ``null_q`` is corrected for all rows.
-    Missing for fewer than two seeds.
+    the standard deviation of the mechanism, with an interval from F (Searle 1971); ``spread_rest``
+    that of the residuals. ``moved`` is the range of the mechanisms' means, with an interval by
+    Tukey's studentized range; ``moved_once`` the mean range within a seed. The null permutes the
+    mechanisms within each seed; ``null_q`` is corrected for all rows. Missing below two seeds.
     """
     once = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     rows = []
@@ -192,21 +186,20 @@ def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, 
     rest = (residual**2).sum() / freedom[1]
     ends = variance / stats.f.ppf([0.975, 0.025], *freedom) - rest / seeds
     off = _studentized_range(mechanisms, freedom[1]) * (rest / seeds) ** 0.5
-    spread_low, spread_high = np.maximum(ends, 0) ** 0.5
     effect = {"moved": moved, "moved_once": np.ptp(shares, axis=1).mean()}
     effect |= {"ci_low": max(moved - off, 0.0), "ci_high": min(moved + off, 100.0)}
     effect |= {"null_mean": null.mean(), "null_high": np.quantile(null, 0.95)}
     effect |= {"null_p": permutation_p(moved, null), "spread_rest": rest**0.5}
-    effect |= {"spread_low": spread_low, "spread_high": spread_high}
-    return effect | {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
+    effect |= {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
+    effect["spread_low"], effect["spread_high"] = np.maximum(ends, 0) ** 0.5
+    return effect
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """By benchmark: shares of language by mechanism, and how far the mechanism moves their mean."""
     models, moved, published = (table[table["kind"] == k] for k in ("model", "moved", "published"))
     models = models.drop_duplicates(["benchmark", "target", "model", "seed"])
-    names, n = list(models["benchmark"].unique()), models["seed"].nunique()
-    figure = style.page(4.8)
+    names, n, figure = models["benchmark"].unique(), models["seed"].nunique(), style.page(4.8)
     layout = {"squeeze": False, "sharey": "row", "sharex": "row", "height_ratios": (10, 4)}
     axes = figure.subplots(2, len(names), **layout)
     for (shares, effect), benchmark in zip(axes.T, names, strict=True):
@@ -216,37 +209,32 @@ def figure(table: pd.DataFrame) -> style.Figure:
         title = f"accuracy {title}; question alone ≤ {alone}"
         shares.set_title(f"{style.benchmark_name(benchmark)}\n{title}", fontsize=7.5)
         shares.set_xlabel(r"share of language $U_\ell/(U_\ell+U_v)$")
-        _draw_shares(shares, rows)
+        for (mechanism, target), own in rows.groupby(["model", "target"]):
+            shift, marker, face, _ = _LOOKS[target]
+            y, known = _PLACES.index(mechanism) + shift, own["contribution"].astype(float)
+            shares.hlines(y, known.min(), known.max(), **_SEEDS)
+            style.points(shares, [known.mean()], [y], marker, color=face)
         _draw_effect(effect, moved[moved["benchmark"] == benchmark], published, n)
-    axes[0, 0].set_yticks(range(len(_MECHANISMS)), _MECHANISMS.values())
-    axes[0, 0].set(ylim=(len(_MECHANISMS) - 0.5, -0.5), xlim=(-0.03, 1.03))
+    style.name_rows(axes[0, 0], list(_MECHANISMS.values()))
+    axes[0, 0].set_xlim(-0.03, 1.03)
     axes[1, 0].set_yticks(range(len(_LOOKS)), [text for *_, text in _LOOKS.values()])
     most = np.nanmax(style.floats(table, "moved", "null_high"))
     axes[1, 0].set(ylim=(len(_LOOKS) - 0.4, -0.6), xlim=(0, 2.2 * most))
     text = "bold: $q$ < .05; $q$ is one-sided $p$ with mechanisms shuffled, corrected for all tests"
     figure.supxlabel(text, fontsize=7.5)
     entries = ((f"information about the {text}", m, face) for _, m, face, text in _LOOKS.values())
-    handles = style.marker_handles(entries, markersize=4)
-    handles.append(style.line_handle(f"mean (marker) and range of up to {n} seeds", **_SEEDS))
-    handles.append(style.null_handle("mechanisms shuffled: one-sided 95 % limit"))
-    text = f"published: up to {published['moved'].max():g} points"
-    handles.append(style.handle(text, **_PUBLISHED))
+    line = style.line_handle(f"mean (marker) and range of up to {n} seeds", **_SEEDS)
+    null = style.null_handle("mechanisms shuffled: one-sided 95 % limit")
+    most = style.handle(f"published: up to {published['moved'].max():g} points", **_PUBLISHED)
     beyond = moved["null_q"] < 0.05
     title = "The fusion mechanism moves the share of language beyond chance in "
     title += f"{words.share(beyond, moved['null_q'])} tests"
     if beyond.any():
         ends = moved.loc[beyond.fillna(False), "moved"].agg(["min", "max"])
         title += ", by " + " to ".join(words.number(end, 0) for end in ends) + " points"
-    style.legend(figure, 2, *handles, title=title)
+    markers = style.marker_handles(entries, markersize=4)
+    style.legend(figure, 2, *markers, line, null, most, title=title)
     return figure
-
-
-def _draw_shares(ax: style.Axes, models: pd.DataFrame) -> None:
-    for (mechanism, target), rows in models.groupby(["model", "target"]):
-        shift, marker, face, _ = _LOOKS[target]
-        y, known = _PLACES.index(mechanism) + shift, rows["contribution"].astype(float)
-        ax.hlines(y, known.min(), known.max(), **_SEEDS)
-        style.points(ax, [known.mean()], [y], marker, color=face)
 
 
 def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame, n: int) -> None:

@@ -65,9 +65,8 @@ def measure(preset: Preset) -> pd.DataFrame:
     rows["converged"] = rows["converged"].where(rows["quantity"].isin(SOLVED))
     table = pd.concat([rows.assign(kind="quantity"), pd.DataFrame(_drops(preset))])
     table = table.assign(experiment="vision_language", seed=preset.seed)
-    sizes = preset.n_bootstrap, preset.n_resamples
-    correlated = correlations(table, families, *sizes, preset.seed)
-    return validate(pd.concat([table, correlated]), COLUMNS)
+    options = preset.n_bootstrap, preset.n_resamples, preset.seed
+    return validate(pd.concat([table, correlations(table, families, *options)]), COLUMNS)
 
 
 def correlations(
@@ -75,19 +74,18 @@ def correlations(
 ) -> pd.DataFrame:
     """Spearman's rho of each quantity and drop over models: by benchmark, and the mean of these.
 
-    Benchmarks with a ``reliability`` of the drop below `MIN_RELIABILITY` do not count in the mean
-    (``n_benchmarks`` do). The interval resamples whole families; the null permutes models, on all
-    benchmarks alike. Missing for fewer than `MIN_CLUSTERS` models or families, and for constant
-    columns. `table` has rows of kind ``quantity`` and ``drop``; `families` is the family by model.
+    In the mean count the ``n_benchmarks`` with a ``reliability`` of the drop of `MIN_RELIABILITY`.
+    The interval resamples whole families; the null permutes models, on all benchmarks alike.
+    Missing for fewer than `MIN_CLUSTERS` models or families, and for constant columns. `table` has
+    rows of kind ``quantity`` and ``drop``; `families` is the family by model.
     """
     models, names = table["model"].unique(), table["benchmark"].unique()
 
     def wide(kind: str, column: str, keys: Sequence[str], value: str = "value") -> np.ndarray:
         """Rounded, so that differences below the solver's resolution are ties."""
-        rows = table[table["kind"] == kind].set_index([column, "model", "benchmark"])[value]
-        index = pd.MultiIndex.from_product([keys, models, names])
-        cells = rows.reindex(index).to_numpy(float).reshape(len(keys), len(models), len(names))
-        return np.stack(cells.round(population.DECIMALS), axis=-1)
+        rows = table[table["kind"] == kind].set_index(["model", "benchmark", column])[value]
+        cells = rows.reindex(pd.MultiIndex.from_product([models, names, keys])).to_numpy(float)
+        return cells.reshape(len(models), len(names), -1).round(population.DECIMALS)
 
     x, drops = wide("quantity", "quantity", QUANTITIES), ("drop", "intervention", OUTCOMES)
     y, low, high = (wide(*drops, value) for value in ("value", "ci_low", "ci_high"))
@@ -116,10 +114,10 @@ def correlations(
     unsolved = unsolved.groupby("quantity")["benchmark"].agg(set)
     keys = zip(cells["benchmark"], cells["quantity"], strict=True)
     solved = [unsolved.get(quantity, set()).isdisjoint(parts[group]) for group, quantity in keys]
-    sizes, identities = [n_bootstrap, n_permutations], table["fingerprint"].unique().tolist()
+    key = {"table": table["fingerprint"].unique().tolist(), "n": [n_bootstrap, n_permutations]}
     shared = {"kind": "correlation", "experiment": table["experiment"].iloc[0], "seed": seed}
-    shared |= {"fingerprint": fingerprint(table=identities, n=sizes, seed=seed)}
-    cells = cells.assign(**shared, converged=solved, n_models=len(models))
+    shared |= {"fingerprint": fingerprint(**key, seed=seed), "n_models": len(models)}
+    cells = cells.assign(**shared, converged=solved)
     return cells.query("quantity != 'masked_drop' or intervention != 'noise'")
 
 
@@ -127,10 +125,8 @@ def rank_correlations(
     x: Float[np.ndarray, "m b p"], y: Float[np.ndarray, "m b q"], counted: Bool[np.ndarray, "b q"]
 ) -> Float[np.ndarray, "b+1 p q"]:
     """Spearman's rho over m models in each of b benchmarks, and the mean over those counted."""
-    ranks = statistics.standardized_ranks
-    within = np.einsum("mbp,mbq->bpq", ranks(x), ranks(y))
-    mean = statistics.group_mean(within, counted[None, :, None])
-    return np.concatenate([within, mean])
+    within = np.einsum("mbp,mbq->bpq", *map(statistics.standardized_ranks, (x, y)))
+    return np.concatenate([within, statistics.group_mean(within, counted[None, :, None])])
 
 
 def _changes(preset: Preset) -> dict[str, Callable[[Sequence[Sample]], list[Sample]]]:
@@ -182,7 +178,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     style.name_rows(axes[0], [LABELS[name] for name in quantities])
     words = "Spearman's $\\rho$ with the accuracy lost, over models; mean of the benchmarks"
     result.supxlabel(words, fontsize="medium")
-    lines = [style.line_handle(r"$\rho$ of plain accuracy", **_ACCURACY)]
-    lines.append(style.line_handle("95 % interval over families"))
-    style.legend(result, 3, *lines, style.null_handle("null: models permuted, two-sided 95 %"))
+    plain = style.line_handle(r"$\rho$ of plain accuracy", **_ACCURACY)
+    line = style.line_handle("95 % interval over families")
+    style.legend(result, 3, plain, line, style.null_handle("null: models permuted, two-sided 95 %"))
     return result

@@ -61,18 +61,17 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 
 def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Atoms after every block, and the tested claims; all blocks draw the same samples."""
-    seed, device = preset.seed, preset.device
+    tested = [name for name in SOURCES if extraction.repeats(name)]
 
     def measure_block(layer: int) -> Measured:
         def draw(source: str, generator: np.random.Generator) -> list[Decisions]:
             return [extraction.masked(preset.tau, layer, source, generator)]
 
         decisions = extraction.masked(preset.tau, layer)
-        result = decision_pid(decisions, tol=TOLERANCE, device=device)
-        draws = bootstrap_decisions(decisions, result, preset.n_bootstrap, seed)
+        result = decision_pid(decisions, tol=TOLERANCE, device=preset.device)
+        draws = bootstrap_decisions(decisions, result, preset.n_bootstrap, preset.seed)
         rows = atom_rows(result, percentile_intervals(draws, result.pid.atoms)).assign(layer=layer)
-        tested = [name for name in SOURCES if extraction.repeats(name)]
-        rows = stages.with_null(rows, draw, tested, seed, device)
+        rows = stages.with_null(rows, draw, tested, preset.seed, preset.device)
         return Measured(rows, draws, result.pid.atoms)
 
     profile = stages.trajectory(extraction.layers, measure_block)
@@ -89,16 +88,15 @@ def stage_statistics(curves: Curves) -> Values:
     """
     curves = {atom: np.asarray(values, float) for atom, values in curves.items()}
     synergy, language, total = curves["synergy"], curves["unique_language"], sum(curves.values())
-    unimodal, final = total - synergy, synergy[-1]
     early, middle = stages.stage_blocks(len(total))
-    last_stage = 1 - (middle + 1) / len(total)
+    last_stage, unimodal = 1 - (middle + 1) / len(total), total - synergy
     accumulation = unimodal[middle] - unimodal[early]
     return {
         "silence": share_of(total[early], total.max(0), 0),
         "accumulation": accumulation,
         "middle_share": share_of(accumulation, unimodal.max(0)),
-        "late_share": 1 - share_of(synergy[middle], final),
-        "synergy_slope": (final - synergy[middle]) / last_stage,
+        "late_share": 1 - share_of(synergy[middle], synergy[-1]),
+        "synergy_slope": (synergy[-1] - synergy[middle]) / last_stage,
         "language_slope": (language[-1] - language[middle]) / last_stage,
     }
 
@@ -131,9 +129,10 @@ def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
     unread = early & (claims["early_depth"] > stages.FIRST_END)
     claims = claims.assign(found=claims["verdict"].mask(unread, "no reading"))
     counts = claims.groupby("statistic")["found"].value_counts().unstack(fill_value=0)
+    counts = counts.reindex(index=list(CLAIMS), columns=_LOOKS, fill_value=0)
     ax, left, bars = figure.subplots(), np.zeros(len(CLAIMS)), []
     for verdict, (color, label) in _LOOKS.items():
-        n = counts.reindex(index=list(CLAIMS), columns=_LOOKS, fill_value=0)[verdict].to_numpy()
+        n = counts[verdict].to_numpy()
         look = {"facecolor": color, "hatch": "////" * (verdict == "no reading"), "label": label}
         bars.append(ax.barh(range(len(n)), n, 0.74, left, ec=style.INK, linewidth=0.5, **look))
         box = {"facecolor": color, "linewidth": 0, "pad": 0.6}

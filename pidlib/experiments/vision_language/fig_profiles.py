@@ -20,16 +20,11 @@ from pidlib.experiments.words import number
 from pidlib.extraction import SOURCES
 from pidlib.profiles.modes import diagnose
 
-EXPERIMENT = "vision_language"
-# The order of the panels.
 KINDS = ("synergy-driven", "prior-driven", "picture-driven", "redundant", "kind not known")
 _BARS = dict(zip(MODES, (-0.29, 0, 0.29), strict=True))
-_WORDS = (
-    "Other modality: m masked by noise, r resampled, o left out by regression (observational).\n"
-)
-_WORDS += (
-    "† Pale, do not read: over half of a model's answers to the picture alone name no candidate."
-)
+_WORDS = """\
+Other modality: m masked by noise, r resampled, o left out by regression (observational).
+† Pale, do not read: over half of a model's answers to the picture alone name no candidate."""
 _SHOWN, _IDEAL = 6, {"fill": False, "linewidth": 1, "edgecolor": style.INK, "zorder": 3}
 _PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
 _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
@@ -37,8 +32,7 @@ _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
 COLUMNS = {
     "fig_profiles": declare(ATOMS, definitions.COLUMNS),
     "fig_profiles_diagnostics": declare(
-        f"experiment kind {ORIGIN}",
-        *(*DIAGNOSTICS, *map("_".join, _COMBINED)),
+        *(f"experiment kind {ORIGIN}", *DIAGNOSTICS, *map("_".join, _COMBINED)),
         f"n_samples {COMPUTED}",
         required="experiment benchmark split model accuracy n_samples fingerprint",
     ),
@@ -52,14 +46,12 @@ def requests(preset: Preset) -> list[Request]:
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     """Atoms by model, benchmark and mode, and the diagnostics of each model on each benchmark."""
-    profiles, rows = [], []
+    profiles, rows, options = [], [], {"others": True, "estimator": "exact"}
     for (answer,) in extract_all(preset, *requests(preset)):
-        options = {"others": True, "estimator": "exact"}
-        profiles += decision_profiles.mode_profiles(preset, answer, EXPERIMENT, **options)
+        profiles += decision_profiles.mode_profiles(preset, answer, "vision_language", **options)
         rows.append(answer.columns | diagnose(answer.extraction, preset.tau))
-    atoms = validate(pd.concat(profiles), COLUMNS["fig_profiles"])
-    rows = pd.DataFrame(rows).assign(experiment=EXPERIMENT)
-    rows["kind"] = rows["benchmark"].map(benchmark_kind)
+    atoms, rows = validate(pd.concat(profiles), COLUMNS["fig_profiles"]), pd.DataFrame(rows)
+    rows = rows.assign(experiment="vision_language", kind=rows["benchmark"].map(benchmark_kind))
     return {"fig_profiles": atoms, "fig_profiles_diagnostics": with_atoms(rows, atoms)}
 
 
@@ -75,7 +67,7 @@ def with_atoms(diagnostics: pd.DataFrame, atoms: pd.DataFrame) -> pd.DataFrame:
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """Mean atoms by mode, first on one benchmark of each kind, and those of the ideal answerer."""
     table, diagnostics = tables["fig_profiles"], tables["fig_profiles_diagnostics"]
-    kinds = diagnostics.groupby("benchmark", sort=False)["kind"].first()
+    kinds = diagnostics.drop_duplicates("benchmark").set_index("benchmark")["kind"]
     kinds = kinds.astype(object).fillna(KINDS[-1])
     ranks = zip(kinds.groupby(kinds).cumcount(), kinds.map(KINDS.index), kinds.index, strict=True)
     chosen = [name for *_, name in sorted(ranks)][:_SHOWN]
@@ -108,22 +100,20 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         ax.set_xticks([*letters], letters.values(), fontsize=7)
         words = "bits off the ideal: " + ", ".join(off) if off else "ideal unknown"
         ax.set_title(f"{style.benchmark_name(benchmark)} ({kinds[benchmark]})\n{words}")
-    handles = style.atom_handles()
-    handles.append(style.swatch("ideal answerer, if not 0", **_IDEAL))
-    handles.append(style.line_handle("lowest to highest model", 0.8))
-    style.legend(result, 4, *handles, style.null_handle("null of m, mean: answers permuted"))
+    ideal, line = style.swatch("ideal answerer, if not 0", **_IDEAL), "lowest to highest model"
+    null = style.null_handle("null of m, mean: answers permuted")
+    style.legend(result, 4, *style.atom_handles(), ideal, style.line_handle(line, 0.8), null)
     result.supxlabel(_WORDS, fontsize="medium")
     return result
 
 
 def _ideal(table: pd.DataFrame) -> list[float]:
     """The atoms of the ideal answerer, in bits; missing where the law of a benchmark is unknown."""
+    cells = list(table[["benchmark", "unimodal", "atom"]].itertuples(index=False, name=None))
     laws = {}
-    for name, mode in set(zip(table["benchmark"], table["unimodal"], strict=True)):
-        if name.startswith("micro/"):
-            law = benchmarks.truth(name, "resampled" if mode == "resampled" else "masked")
-            laws[name, mode] = pid(law, SOURCES).atoms
-    cells = zip(table["benchmark"], table["unimodal"], table["atom"], strict=True)
+    for name, mode in {cell[:2] for cell in cells if cell[0].startswith("micro/")}:
+        law = benchmarks.truth(name, "resampled" if mode == "resampled" else "masked")
+        laws[name, mode] = pid(law, SOURCES).atoms
     return [laws.get((name, mode), {}).get(atom, np.nan) for name, mode, atom in cells]
 
 
@@ -131,9 +121,8 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
     """Atoms with interval and null, by mode; last, by how much R and S of others are larger."""
     table = tables["fig_profiles_diagnostics"]
     labels = table["benchmark"].map(style.benchmark_name), table["model"].map(style.model_name)
-    names = list(zip(*(label.str.replace("_", r"\_") for label in labels), strict=True))
-    header = ["benchmark", "model", *map(style.SYMBOLS.get, style.VISION_LANGUAGE)]
-    header += definitions.HEADER
+    symbols = map(style.SYMBOLS.get, style.VISION_LANGUAGE)
+    header = ["benchmark", "model", *symbols, *definitions.HEADER]
     added = definitions.added(tables["fig_profiles"], ("unimodal", "benchmark", "model"))
     rows = style.minis_line(table["model"], len(header))
     for mode in MODES:
@@ -141,7 +130,7 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
         if mode != "observational":  # has no null
             text += "; after the slash the mean over permuted answers"
         rows.append(heading(text, len(header), r"\midrule" * bool(rows)))
-        for name, row in zip(names, table.to_dict("records"), strict=True):
+        for *name, row in zip(*labels, table.to_dict("records"), strict=True):
             bits = (_cell(row, f"{mode}_{atom}") for atom in style.VISION_LANGUAGE)
             known = added.reindex([(mode, row["benchmark"], row["model"])]).to_numpy()[0]
             rows.append([*name, *bits, *known])

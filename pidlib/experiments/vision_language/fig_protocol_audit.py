@@ -22,7 +22,6 @@ LABELS, PUBLISHED = "independent labels", "released, authors' files"
 AUDITED = "0.6 vision + 0.4 language"  # a mixture that has all four atoms
 LABEL_SIZES, LABEL_REPEATS = (50, 1000, 20_000), 100  # the sizes of the published numbers
 _SETTINGS = {"n_clusters", *ESTIMATION, "n_sequences", "audit_observations", "audit_codes"}
-LEVEL = 0.05  # of significance
 # Marker, color and words of each protocol; models have longer pictures.
 _LOOKS = {"released": ("o", style.OTHERS[0], "")}
 _LOOKS[protocols.LONGER] = "o", style.OTHERS[0], "released, picture longer than question"
@@ -60,8 +59,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         tokens = protocols.released(sequences.extraction.tokens, **draws)
         profiles.append(tokens.assign(protocol="released", **columns))
         samples = embedding_profile(preset, fitted.extraction, applied.extraction)
-        columns |= {"protocol": protocols.POOLED, "n_observations": n}
-        profiles.append(samples.assign(**columns))
+        profiles.append(samples.assign(**columns, protocol=protocols.POOLED, n_observations=n))
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
 
 
@@ -108,7 +106,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         mean, low, high = style.floats(by_benchmark, "mean", "min", "max")
         left.hlines(range(len(benchmarks)), low, high, color=color, linewidth=0.9, zorder=2)
         style.points(left, mean, range(len(benchmarks)), marker, color=color)
-        clear = rows["null_p"].dropna() <= LEVEL
+        clear = rows["null_p"].dropna() <= protocols.LEVEL
         title += f"\n{protocol}: {np.median(mean):.0f} %; {clear.sum()} of {len(clear)} atoms"
     left.set(title=title, xlabel="bits beyond the null (% of all bits)")
     style.name_rows(left, list(map(style.benchmark_name, benchmarks)))
@@ -128,9 +126,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for axis, line in ((left.set_xlim, left.axvline), (right.set_ylim, right.axhline)):
         axis(min(-4, *axis()), 104)  # a share below the null is negative
         line(0, color=style.FAINT, linewidth=0.8, zorder=1)
-    handles = style.marker_handles((words, *look) for *look, words in _LOOKS.values() if words)
-    handles.append(style.line_handle("left: range over models; right has no interval"))
-    handles.append(style.handle("released: each sample by itself, a position is an observation"))
-    handles.append(style.handle("one-sided permutation tests, not corrected for their number"))
-    style.legend(figure, 2, *handles)
+    markers = style.marker_handles((words, *look) for *look, words in _LOOKS.values() if words)
+    line = style.line_handle("left: range over models; right has no interval")
+    words = "released: each sample by itself, a position is an observation"
+    words = words, "one-sided permutation tests, not corrected for their number"
+    style.legend(figure, 2, *markers, line, *map(style.handle, words))
     return figure

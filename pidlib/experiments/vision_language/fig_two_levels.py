@@ -3,8 +3,7 @@ r"""Why do decisions and embeddings disagree on the amount of synergy?
 Steps from the decisions of a model to codes of its embeddings, one change at a time. Sources:
 ``samples``, decisions whose alphabets are the samples; the latent ``states`` of a generated
 benchmark; a linear ``probe`` of these states; k-means ``codes`` of the same embeddings. Targets:
-the ``decision``, the likeliest candidate :math:`\hat y`; and a code of h, the last ``state`` at the
-answer.
+the ``decision``, the likeliest candidate; and a code of the last ``state`` at the answer.
 """
 
 import warnings
@@ -94,10 +93,10 @@ def probe(fitted: np.ndarray, applied: np.ndarray, states: np.ndarray) -> Int[np
 def _code_rows(preset: Preset, fitted: Extracted, applied: Extracted) -> Iterator[pd.DataFrame]:
     settings = preset.model_dump(include=ESTIMATION)
     others = {"fitted": fitted.columns["fingerprint"], "tau": preset.tau, **settings}
-    pair, states = (fitted.extraction, applied.extraction), None
+    states, options = None, (preset.tau, preset.seed)
     if applied.columns["benchmark"].startswith("micro/"):
         states = tuple(_states(answer.columns, preset.seed) for answer in (fitted, applied))
-    coded = steps(*pair, preset.n_clusters, states, preset.tau, preset.seed)
+    coded = steps(fitted.extraction, applied.extraction, preset.n_clusters, states, *options)
     for (sources, target, k), labels in coded.items():
         step = {"sources": sources, "target": target, "n_codes": k}
         columns = applied.row_columns("vision_language", **step, **others)
@@ -118,16 +117,16 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy as a share of the target's entropy by step, where it falls the most."""
-    figure, panels = style.page(3.9), _falls(table)[:_SHOWN]
-    _draw(figure, figure.subplots(1, len(panels), squeeze=False, sharey=True)[0], panels)
-    return figure
+    figure, panels = style.page(3.9), _falls(table)
+    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
+    return _drawn(figure, axes[0], panels)
 
 
 def column(table: pd.DataFrame) -> style.Figure:
     """The two benchmarks whose synergy falls the most, with the title of `figure`."""
-    figure, panels = style.column(6.9), _falls(table)[:_SHOWN]
-    _draw(figure, figure.subplots(len(panels[:2]), 1, squeeze=False, sharex=True)[:, 0], panels)
-    return figure
+    figure, panels = style.column(6.9), _falls(table)
+    axes = figure.subplots(len(panels[:2]), 1, squeeze=False, sharex=True)
+    return _drawn(figure, axes[:, 0], panels)
 
 
 def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -145,12 +144,11 @@ def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def _falls(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Mean shares of synergy by step on synergy-driven benchmarks, the largest fall first."""
+    """Mean shares of synergy by step on the synergy-driven benchmarks with the largest falls."""
     few = table["n_codes"].isna() | (table["n_codes"] == table["n_codes"].min())
     names = table["benchmark"].unique()
     driven = [name for name in names if benchmark_kind(name) == "synergy-driven"]
-    kept = few & table["benchmark"].isin(driven or names)
-    table = table[kept].assign(value=style.best)
+    table = table[few & table["benchmark"].isin(driven or names)].assign(value=style.best)
     entropy = table["target_bits"].where(table["target_bits"] > 0)
     table[_SHARES] = table[_SHARES].astype(float).div(entropy.astype(float), axis=0)
     panels = []
@@ -163,21 +161,18 @@ def _falls(table: pd.DataFrame) -> list[pd.DataFrame]:
         steps = panel.index.str.contains("answer|of embeddings")  # not modes, nor the check
         panel["fall"] = panel["value"].where(steps).diff()
         panels.append(panel.rename(columns={"null_mean": "null_high"}))
-    return sorted(panels, key=lambda panel: panel["fall"].min())
+    return sorted(panels, key=lambda panel: panel["fall"].min())[:_SHOWN]
 
 
-def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -> None:
-    lines, changes = [], []
+def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -> style.Figure:
+    lines = []
     for label in max((list(panel.index) for panel in panels), key=len):
         group = f"target: {label.partition(' → ')[2] or 'decision'}"
         lines += [group] * (group not in lines) + [label]
     names = [line.removeprefix("decisions, ").partition(" → ")[0] for line in lines]
     names[-1], y = f"check: {names[-1]}", np.arange(len(lines))
-    for known in panels:
-        if known["fall"].notna().any():
-            changes += [
-                next(text for key, text in _CHANGES.items() if key in known["fall"].idxmin())
-            ]
+    steps = (known["fall"].idxmin() for known in panels if known["fall"].notna().any())
+    changes = [next(text for key, text in _CHANGES.items() if key in step) for step in steps]
     for ax, known in zip(axes, panels, strict=False):
         panel = known.reindex(lines).assign(y=y)
         if known["fall"].notna().any():
@@ -197,10 +192,9 @@ def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) ->
         ax.set(title=known.index.name, xlim=(-0.06, 1.06))
         ax.grid(visible=True, axis="x")
     counts = pd.Series(changes).value_counts().items()
-    text = "Largest fall of synergy: " + ", ".join(f"{change} in {n}" for change, n in counts)
-    wide = len(axes) == len(panels)
-    text = f"{text} of {len(panels)} benchmarks" + f" ({len(axes)} are shown)" * (not wide)
-    text = fill(text, 120 if wide else 55)
+    text, wide = ", ".join(f"{change} in {n}" for change, n in counts), len(axes) == len(panels)
+    text = f"Largest fall of synergy: {text} of {len(panels)} benchmarks"
+    text = fill(text + f" ({len(axes)} are shown)" * (not wide), 120 if wide else 55)
     note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines())
     figure.supxlabel(note, fontsize=7.5 if wide else 7)
     total = style.handle(r"$R+U_v+U_\ell+S$", marker="|", markersize=10, color=style.INK)
@@ -209,3 +203,4 @@ def _draw(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) ->
     line = style.line_handle("mean ends of minis' 95 % intervals")
     parts = *style.atom_points(["synergy"]), total, fall, line, null
     style.legend(figure, 3 if wide else 1, *parts, title=text, alignment="left")
+    return figure

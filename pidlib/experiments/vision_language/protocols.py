@@ -2,8 +2,8 @@
 
 At the level of a data set, each sample is pooled to one observation of three codes. `released`
 follows the code of Padegal Amit et al., arXiv 2511.19470: the positions of the token sequences of
-one sample are the observations, and atoms are averaged over samples. If a sequence is no longer
-than the number of codes, each position has its own code, and R is log2 L bits and all else zero.
+one sample are the observations, and atoms are averaged over samples. A sequence no longer than the
+number of codes has a code for each position: R is log2 L bits and all else zero.
 """
 
 import warnings
@@ -38,12 +38,9 @@ Tokens = Mapping[str, Sequence[Float[np.ndarray, "positions d"]]]
 COLUMNS = declare("protocol", ATOMS, "n_observations source grade", required="protocol")
 
 #: The order of atoms that a mixture must show, and the weight of vision; None is a product.
-MIXTURES: dict[str, tuple[str, float | None]] = {"vision": ("vision", 1)}
-MIXTURES |= {f"{v} vision + {t} language": ("more vision", v) for v, t in ((0.8, 0.2), (0.6, 0.4))}
-MIXTURES |= {"sum": ("both", 0.5)}
-MIXTURES |= {
-    f"{v} vision + {t} language": ("more language", v) for v, t in ((0.4, 0.6), (0.2, 0.8))
-}
+MIXTURES = {"vision": ("vision", 1), "0.8 vision + 0.2 language": ("more vision", 0.8)}
+MIXTURES |= {"0.6 vision + 0.4 language": ("more vision", 0.6), "sum": ("both", 0.5)}
+MIXTURES |= {f"{v} vision + {1 - v} language": ("more language", v) for v in (0.4, 0.2)}
 MIXTURES |= {"language": ("language", 0), "product": ("synergy", None)}
 
 
@@ -52,16 +49,14 @@ def mixed(
 ) -> Tokens:
     """Sequences of n samples whose target is the mixture of both sources at every position.
 
-    A vector is the sum of a part of its sample and a part of its position, so that either protocol
-    could find the mixture. Vision and target have `patches` tokens per token of language.
+    A vector is the sum of a part of its sample and one of its position, for either protocol to
+    find. Vision and target have `patches` tokens per token of language.
     """
     generator = np.random.default_rng(derive_seed(seed, "mixture", mixture, n, positions, patches))
     normal, lengths = generator.normal, (positions * patches, positions)
     vision, language = (normal(size=(n, 1, WIDTH)) + normal(size=(n, k, WIDTH)) for k in lengths)
     (_, weight), repeated = MIXTURES[mixture], np.repeat(language, patches, axis=1)
-    target = vision * repeated
-    if weight is not None:
-        target = weight * vision + (1 - weight) * repeated
+    target = vision * repeated if weight is None else weight * vision + (1 - weight) * repeated
     return {"vision": vision, "language": language, "hidden": target}
 
 
@@ -74,8 +69,7 @@ def mixture_rows(preset: Preset, mixture: str, n: int, n_clusters: int) -> pd.Da
     codes = [quantize(*pair, **options) for pair in pooled]
     with warnings.catch_warnings(action="ignore", category=UserWarning):  # on too few samples
         rows = pd.DataFrame(estimate(*codes, **preset.model_dump(include=ESTIMATION)).rows())
-    columns = {"protocol": POOLED, "benchmark": mixture}
-    return rows.assign(**columns, n_codes=n_clusters, n_observations=n)
+    return rows.assign(protocol=POOLED, benchmark=mixture, n_codes=n_clusters, n_observations=n)
 
 
 def covariance_rows(preset: Preset, mixture: str, n: int) -> pd.DataFrame:
@@ -92,10 +86,9 @@ def released(
     """Mean atoms over samples by the released procedure, with the null of permuted positions.
 
     The sequences ``[positions, d]`` of a sample are shortened, scaled to unit length, projected on
-    principal components and clustered; position i of the three label lists is one observation. Two
-    details are our choice: the target is shortened as the sources are, and each list has its own
-    seed. The corrected value, with its interval, is the value minus the mean of its null;
-    ``n_observations`` is the mean length.
+    principal components and clustered; position i of the three label lists is one observation. Our
+    choice: the target is shortened too, and each list has its own seed. The corrected value, with
+    its interval, is the value minus the mean of its null; ``n_observations`` is the mean length.
     """
     samples = enumerate(zip(*shorten(tokens, seed).values(), strict=True))
     codes = [position_codes(s, n_clusters, derive_seed(seed, "positions", i)) for i, s in samples]
@@ -111,17 +104,16 @@ def released(
         p = permutation_p(values.mean(), null.mean(1), TOLERANCE)
         row = {"atom": atom, "value_bits": values.mean(), "corrected_bits": corrected.mean()}
         rows.append(row | {"ci_low": low, "ci_high": high, "null_mean": null.mean(), "null_p": p})
-    converged = all(solved.converged.all() for solved in (measured, *permuted))
-    sizes = {"n_samples": len(codes), "n_codes": n_clusters}
-    sizes["n_observations"] = np.mean([labels.shape[1] for labels in codes])
-    return pd.DataFrame(rows).assign(**sizes, converged=converged)
+    shared = {"n_samples": len(codes), "n_codes": n_clusters}
+    shared["n_observations"] = np.mean([labels.shape[1] for labels in codes])
+    shared["converged"] = all(solved.converged.all() for solved in (measured, *permuted))
+    return pd.DataFrame(rows).assign(**shared)
 
 
 def shorten(tokens: Tokens, seed: int = 0) -> dict[str, list[Float[np.ndarray, "L d"]]]:
     """Replace sequences longer than the shorter source by as many k-means centroids as it has."""
-    pairs = zip(tokens["vision"], tokens["language"], strict=True)
-    lengths = [min(map(len, pair)) for pair in pairs]
     shorter = {name: list(tokens[name]) for name in VARIABLES}
+    lengths = [min(map(len, pair)) for pair in zip(*map(tokens.get, VARIABLES[:2]), strict=True)]
     for name, (index, length) in product(VARIABLES, enumerate(lengths)):
         if len(shorter[name][index]) > length:
             own_seed = derive_seed(seed, "shorten", name, index)

@@ -2,8 +2,7 @@ r"""Is synergy correlated with the need for the picture, over the models of a po
 
 Spearman's :math:`\rho` over models of a quantity and an outcome: the accuracy lost without the
 picture, :math:`\Delta_v = a - a_\ell`, the accuracy :math:`a`, or :math:`\Delta_v` given the
-accuracy: the partial correlation of ranks. Where no model beats guessing without the picture,
-:math:`\Delta_v` and :math:`a` order the models alike.
+accuracy: the partial correlation of ranks.
 """
 
 from collections.abc import Mapping, Sequence
@@ -78,8 +77,7 @@ def variant_correlations(
 ) -> pd.DataFrame:
     """The correlations by every procedure and definition that it has."""
     parts = product(table["procedure"].unique(), _DEFINED, ("delta_vision", "accuracy"))
-    cells = [(name, *defined, outcome) for name, defined, outcome in parts]
-    cells = [cell for cell in cells if cell[:2] not in _UNKNOWN]
+    cells = [(name, *x, y) for name, x, y in parts if (name, x[0]) not in _UNKNOWN]
     result = variants.correlations(models, table, cells, n_resamples, seed)
     result = result.assign(experiment=models["experiment"].iloc[0])
     return validate(result, COLUMNS["table1_sensitivity_variants"])
@@ -88,13 +86,12 @@ def variant_correlations(
 def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
     r"""Spearman's rho of each quantity and outcome, by benchmark and group; the published below.
 
-    `models` is a table of `population_table`; there are `n_resamples` permutations, and as many
-    draws of either bootstrap. The interval ``ci`` resamples models; ``family`` whole families,
-    which share code: the interval to trust. ``p_value`` permutes the models, the same way on all
-    benchmarks; ``q_value`` is corrected for all tests of the table (Benjamini and Hochberg).
-    ``minus_synergy`` is rho minus that of synergy, drawn with the same families. Benchmarks whose
-    outcome has a ``reliability`` below `MIN_RELIABILITY` count in no mean, see ``left_out``.
-    Published rows have a ``grade``, and an interval of ours, see `_published`.
+    `models` is a table of `population_table`; `n_resamples` counts permutations, and draws of
+    either bootstrap. The interval ``ci`` resamples models; ``family`` whole families, which share
+    code. ``p_value`` permutes the models, alike on all benchmarks; ``q_value`` is corrected for all
+    tests (Benjamini and Hochberg). ``minus_synergy`` is rho minus that of synergy. Benchmarks with
+    a ``reliability`` below `MIN_RELIABILITY` count in no mean, see ``left_out``. Published rows
+    have a ``grade``.
     """
     names = models["benchmark"].unique()
     # smaller differences of the others are ties
@@ -108,23 +105,20 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     columns["reliability"] = np.full_like(columns["rho"], np.nan)
     columns["reliability"][: len(names)] = reliable
     selected = [models[models["benchmark"].isin(chosen)] for chosen in groups.values()]
-    facts = {
-        "benchmark": list(groups),
-        "kind": [benchmark_kind(group) if group in names else None for group in groups],
-        "converged": [bool(rows["converged"].all()) for rows in selected],
-        "fallback": [rows["fallback_vision"].mean() for rows in selected],
-    }
+    facts = pd.DataFrame({"benchmark": list(groups)})
+    facts["kind"] = [benchmark_kind(group) if group in names else None for group in groups]
+    facts["converged"] = [bool(rows["converged"].all()) for rows in selected]
+    facts["fallback"] = [rows["fallback_vision"].mean() for rows in selected]
     n_models, n_families = models["model"].nunique(), models["family"].nunique()
     mini = "mini models" if set(models["model"]) <= set(RECIPES | DEEP) else "models"
-    settings = {"n_resamples": n_resamples, "seed": seed}
     cells = pd.DataFrame(CELLS, columns=["quantity", "outcome"])
     columns = {name: values.ravel() for name, values in columns.items()}
     columns["left_out"] = [", ".join(names[chosen]) or None for chosen in left_out]
-    shared = {"n_models": n_models, "n_families": n_families, "seed": seed}
-    shared |= {"source": f"{n_models} {mini} of {n_families} families"}
-    shared |= {"n_samples": models["n_samples"].min()}
-    shared["fingerprint"] = fingerprint(population=models["fingerprint"].tolist(), **settings)
-    table = pd.DataFrame(facts).merge(cells, how="cross").assign(**columns, **shared)
+    key = {"population": models["fingerprint"].tolist(), "n_resamples": n_resamples, "seed": seed}
+    shared = {"source": f"{n_models} {mini} of {n_families} families", "seed": seed}
+    shared |= {"n_models": n_models, "n_families": n_families, "fingerprint": fingerprint(**key)}
+    shared["n_samples"] = models["n_samples"].min()
+    table = facts.merge(cells, how="cross").assign(**columns, **shared)
     itself = table["quantity"] == "synergy"
     table.loc[itself, ["minus_synergy", "minus_low", "minus_high"]] = np.nan
     tested = table["p_value"].notna()
@@ -176,8 +170,8 @@ def _ranks_of_cells(values: np.ndarray) -> list[Float[np.ndarray, "models benchm
 def _published() -> pd.DataFrame:
     """The published correlations, with Fisher intervals (Bonett and Wright, 2000)."""
     table = published("table1_sensitivity")
-    rho = table["rho"].to_numpy(float, na_value=np.nan)
-    error = np.sqrt((1 + rho**2 / 2) / (table["n_models"].to_numpy(float) - 3))
+    rho, n = style.floats(table, "rho", "n_models")
+    error = np.sqrt((1 + rho**2 / 2) / (n - 3))
     low, high = statistics.normal_interval(np.arctanh(rho), error)
     return table.assign(ci_low=np.tanh(low), ci_high=np.tanh(high))
 
@@ -190,6 +184,7 @@ _TITLES |= {"unique_language": r"unique to language, $U_\ell$"}
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """Accuracy lost against synergy where it should matter; below, the variants' correlations."""
     table, correlations = tables["table1_sensitivity_models"], tables["table1_sensitivity"]
+    cells = correlations.set_index(["benchmark", "quantity", "outcome"])
     names = list(table["benchmark"].unique())
     names = [name for name in names if benchmark_kind(name) == "synergy-driven"] or names
     result = style.page(5.2)
@@ -198,13 +193,11 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     purple = style.COLORS["synergy"]
     for ax, benchmark in zip(axes, names, strict=False):
         rows = table[table["benchmark"] == benchmark]
-        x, y = style.floats(rows, "synergy_bits", "delta_vision")
-        low, high = style.floats(rows, "delta_low", "delta_high")
+        values = "synergy_bits", "delta_vision", "delta_low", "delta_high", "fallback_vision"
+        x, y, low, high, fallback = style.floats(rows, *values)
         style.interval(ax, x, low, high, color=style.FAINT, linewidth=0.6, zorder=1)
-        hollow = style.floats(rows["fallback_vision"]) > population.MAX_FALLBACK
-        color = np.where(hollow, "white", purple)
+        color = np.where(fallback > population.MAX_FALLBACK, "white", purple)
         ax.scatter(x, y, 14, color, edgecolors=style.INK, linewidths=0.6, zorder=3)
-        cells = correlations.set_index(["benchmark", "quantity", "outcome"])
         rho = cells.loc[(benchmark, "synergy", "delta_vision")]
         text = interval(*rho[["rho", "family_low", "family_high"]])
         title = f"{style.benchmark_name(benchmark)}\n$\\rho$ = {text}, {p_value(rho['p_value'])}"
@@ -220,8 +213,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
 
 def column(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """The correlations of S and R - S with the accuracy lost, by procedure."""
-    titles = {name: _SYMBOLS[name] for name in ("synergy", "co_information")}
     result, name = style.column(3.4), "table1_sensitivity"
+    titles = {quantity: _SYMBOLS[quantity] for quantity in QUANTITIES[:2]}
     variants.draw(result, tables[f"{name}_variants"], tables[name], titles)
     line = style.line_handle("95 % interval over families", 0.8)
     style.legend(result, 1, line, style.null_handle(_PUBLISHED))
@@ -232,10 +225,8 @@ _SYMBOLS = style.SYMBOLS | {"co_information": "$R-S$", "total": "$I$", "divergen
 _SYMBOLS |= {"added_by_vision": "$U_v+S$", "synergy_without_fallback": r"$S_{\tau=0}$"}
 _SYMBOLS |= {"moved_language": "moved", "accuracy": "$a$", "delta_vision": r"$\Delta_v$"}
 _SYMBOLS |= {GIVEN: r"$\Delta_v\cdot a$"}
-_UPPER = [
-    *((name, "delta_vision") for name in ("synergy", "co_information", "unique_language", "total")),
-    *(("synergy", GIVEN), ("synergy", "accuracy"), ("co_information", "accuracy")),
-]
+_UPPER = [(name, "delta_vision") for name in (*QUANTITIES[:3], "total")]
+_UPPER += [("synergy", GIVEN), ("synergy", "accuracy"), ("co_information", "accuracy")]
 _LOWER = [(name, "delta_vision") for name in ("synergy", *BASELINES, "accuracy")]
 
 
@@ -254,9 +245,8 @@ def latex(tables: Mapping[str, pd.DataFrame]) -> str:
         rows += _block(title, r"\midrule" * bool(rows), block, _UPPER, ("family", "ci"))
     ours = table[table["grade"].isna()]
     rows.append([r"\midrule", *_header(_LOWER)])
-    words = r"in brackets the 95\,\% interval of the difference from $S$"
-    title = f"{ours['source'].iloc[0]}; {words}"
-    rows += _block(title, "", ours, _LOWER, ("minus",))
+    words = r"; in brackets the 95\,\% interval of the difference from $S$"
+    rows += _block(ours["source"].iloc[0] + words, "", ours, _LOWER, ("minus",))
     return booktabs(["", *_header(_UPPER)], rows)
 
 
@@ -298,8 +288,8 @@ def _rho(row, digits: int) -> str | None:
 
 
 def _interval(row: Mapping[str, float], names: Sequence[str]) -> str:
-    known = (name for name in names if pd.notna(row[f"{name}_low"]))
-    if (name := next(known, None)) is None:
-        return ""
-    low, high = (f"{round(row[f'{name}_{end}'], 2) + 0.0:.2f}" for end in ("low", "high"))
-    return rf"\scriptsize $[{low}, {high}]$"
+    for name in names:
+        if pd.notna(row[f"{name}_low"]):
+            low, high = (f"{round(row[f'{name}_{end}'], 2) + 0.0:.2f}" for end in ("low", "high"))
+            return rf"\scriptsize $[{low}, {high}]$"
+    return ""

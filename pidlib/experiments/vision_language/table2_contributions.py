@@ -16,7 +16,6 @@ from pidlib.experiments import ATOMS, Preset, Request, decision_profiles, extrac
 from pidlib.experiments.decision_profiles import CODES, ESTIMATION
 from pidlib.extraction import SOURCES
 
-EXPERIMENT = "vision_language"
 _SHARES = ("contribution", "contribution_low", "contribution_high")
 _CAPTION = r"per cent with 95\,\% interval; below it $U_v+U_\ell$ in bits, "
 _CAPTION += "as counted / with the target permuted"
@@ -24,8 +23,7 @@ _COLORS = [style.COLORS["unique_vision"], "#f7f7f7", style.COLORS["unique_langua
 
 # Of the columns of ATOMS, published numbers lack value_bits.
 _REQUIRED = "experiment benchmark estimator atom seed fingerprint"
-_MORE = "unique_p source grade note"
-COLUMNS = tables.declare(*ATOMS.types, *_SHARES, _MORE, required=_REQUIRED)
+COLUMNS = tables.declare(*ATOMS.types, *_SHARES, "unique_p source grade note", required=_REQUIRED)
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -40,18 +38,18 @@ def requests(preset: Preset) -> list[Request]:
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of each model on each benchmark, with shares if unique information is significant."""
     k, settings = preset.contribution_codes, preset.model_dump(include=ESTIMATION)
-    options, profiles = {"n_clusters": k, "seed": preset.seed, "allow_degenerate": True}, []
+    options = {"n_clusters": k, "seed": preset.seed, "allow_degenerate": True}
+    profiles, key = [], {"n_clusters": k, **settings}
     for fitted, applied in extract_all(preset, *requests(preset)):
         pair = fitted.extraction, applied.extraction
         result = estimate(*decision_profiles.embedding_codes(*pair, **options), **settings)
         shares = {f"unique_{source}": result.contribution(source) for source in SOURCES}
         rows = pd.DataFrame(result.rows()).join(pd.DataFrame(shares).T, on="atom")
-        others = {"fitted": fitted.columns["fingerprint"], "n_clusters": k}
-        columns = applied.row_columns(EXPERIMENT, **others, **settings)
+        key["fitted"] = fitted.columns["fingerprint"]
+        columns = applied.row_columns("vision_language", **key)
         profiles.append(rows.assign(**columns, layer=applied.extraction.layers[-1]))
-    measured = pd.concat(profiles).assign(**CODES, n_codes=k)
-    table = pd.concat([measured, published()]).assign(seed=preset.seed, experiment=EXPERIMENT)
-    return tables.validate(table, COLUMNS)
+    table = pd.concat([pd.concat(profiles).assign(**CODES, n_codes=k), published()])
+    return tables.validate(table.assign(seed=preset.seed, experiment="vision_language"), COLUMNS)
 
 
 def published() -> pd.DataFrame:
@@ -89,9 +87,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
     slanted = {"rotation": 25, "ha": "right", "rotation_mode": "anchor"}
     ax.set_xticks(columns, map(style.benchmark_name, matrix.columns), **slanted)
     ax.set_yticks(rows, map(style.model_name, matrix.index), fontsize=6.5)
-    counts = [int(each.sum(axis=None)) for each in (low > 0.5, high < 0.5, low.notna())]
+    counts = (each.sum(axis=None) for each in (low > 0.5, low.notna(), high < 0.5))
     title = "Unique information: question leads in {} of {} shares, picture in {} (beyond 50 %)"
-    ax.set_title(title.format(counts[0], counts[2], counts[1]))
+    ax.set_title(title.format(*counts))
     ax.invert_yaxis()
     ax.tick_params(length=0)
     ax.grid(visible=False)
@@ -118,14 +116,14 @@ def latex(table: pd.DataFrame) -> str:
     measured, reported = table[table["grade"].isna()], table[table["grade"].notna()]
     shares = measured[measured["atom"] == "unique_language"]
     benchmarks = list(shares["benchmark"].unique())
-    names = [style.benchmark_name(name).replace("_", r"\_") for name in benchmarks]
-    header = ["", *names, "mean"]
+    header = ["", *(tables.escape(style.benchmark_name(name)) for name in benchmarks), "mean"]
     unique = measured[measured["atom"].str.startswith("unique")]
     unique = unique.groupby(["model", "benchmark"])[["value_bits", "null_mean"]].sum()
     rows = [*style.minis_line(shares["model"], len(header)), tables.heading(_CAPTION, len(header))]
     for model, block in shares.groupby("model", sort=False):
-        name, mean = style.model_name(model).replace("_", r"\_"), block["contribution"].mean()
-        rows.append([name, *map(_share_cell, block.itertuples()), _percent(mean)])
+        ends = (100 * block[list(_SHARES)].astype(float)).to_numpy()
+        cells = (None if np.isnan(e[0]) else tables.with_interval(*e, digits=0) for e in ends)
+        rows.append([style.model_name(model), *cells, _percent(block["contribution"].mean())])
         below = unique.loc[model].loc[benchmarks].itertuples(index=False)
         rows.append(["", *(rf"\scriptsize {bits:.2f} / {null:.2f}" for bits, null in below), ""])
     means = shares.groupby("benchmark", sort=False)["contribution"].mean()
@@ -158,19 +156,13 @@ def _published_lines(rows: pd.DataFrame) -> list[str]:
         bits = ", ".join(f"{style.SYMBOLS[atom]} {value:.2f}" for atom, value in atoms)
         row = block.iloc[0]
         lines.append(f"{_place(row)}, {row.n_samples} samples: {bits} bits (grade {row.grade})")
-    notes = rows[rows["note"].notna()].groupby("note", sort=False)["model"].unique()
+    notes = rows.groupby("note", sort=False)["model"].unique()
     return lines + [f"{', '.join(models)}: {note}" for note, models in notes.items()]
 
 
 def _place(row) -> str:
     everything = row.model == row.benchmark == "all"
     return "all models and benchmarks" if everything else f"{row.model}, {row.benchmark}"
-
-
-def _share_cell(row) -> str | None:
-    """``71`` with the ends of its interval."""
-    ends = (100 * getattr(row, name) for name in _SHARES)
-    return None if pd.isna(row.contribution) else tables.with_interval(*ends, digits=0)
 
 
 def _percent(share: float) -> str | None:

@@ -1,19 +1,19 @@
 r"""Decompositions of a population's decisions by several procedures and definitions of redundancy.
 
 A procedure says how decisions from one modality are obtained, and how both get one P(Y). Given the
-informations of picture, question and both, a definition is one number, the redundancy R; so R - S
-is the same by all. MMI exceeds the R of BROJA by the smaller unique atom of BROJA, see
-`definitions`.
+informations, a definition is one number, the redundancy R, see `definitions`; so R - S is the same
+by all.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
-from matplotlib.figure import SubFigure
+from matplotlib.figure import FigureBase
 
 from pidlib import decomposition
 from pidlib._common import code_version, derive_seed, fingerprint, project_root
@@ -23,15 +23,10 @@ from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.marginals import divergence
 from pidlib.decomposition.measures import OF_PAIRS
-from pidlib.experiments import COMPUTED, MODES, Preset, declare, extract_all, population, style
+from pidlib.experiments import MODES, Preset, extract_all, population, statistics, style
+from pidlib.experiments.extractions import Extracted
 from pidlib.experiments.population import DECIMALS, OUTCOMES, TOLERANCE, by_model
-from pidlib.experiments.statistics import (
-    MIN_CLUSTERS,
-    cluster_bootstrap,
-    group_mean,
-    percentile_interval,
-    standardized_ranks,
-)
+from pidlib.experiments.tables import COMPUTED, declare
 from pidlib.experiments.words import interval
 from pidlib.extraction import FULL, SOURCES, Extraction
 from pidlib.extraction.store import Shard, open_store
@@ -55,10 +50,9 @@ INFORMATIONS = declare(
 def decisions_by(procedure: str, extraction: Extraction, tau: float, seed: int = 0) -> Decisions:
     """The decisions of an extraction by one of the `PROCEDURES`.
 
-    ``"as answered"``, also the input of ``"BATCH, 8 epochs"``: masked, one draw of noise,
-    every answer a value of its source, not reconciled; ``"projected, one draw"``: then both
-    projected on one P(Y); ``"projected"``: answers to equal inputs and all draws averaged first.
-    The others are modes.
+    ``"as answered"``, also for ``"BATCH, 8 epochs"``: masked, one draw of noise, not reconciled;
+    ``"projected, one draw"``: then both projected on one P(Y); ``"projected"``: answers to equal
+    inputs and all draws averaged first. The others are modes.
     """
     if procedure == "observational":
         return extraction.observational(tau, seed)
@@ -78,10 +72,9 @@ def informations(decisions: Decisions, device: str = "cpu") -> dict[str, float |
     """
     if decisions.reconciliation == "none":
         target = torch.as_tensor(decisions.target)
-        first, second, both = (
-            (decisions.weights @ divergence(torch.as_tensor(rows), target).numpy()).item()
-            for rows in (*decisions.sources.values(), decisions.joint)
-        )
+        parts = map(torch.as_tensor, (*decisions.sources.values(), decisions.joint))
+        bits = (decisions.weights @ divergence(rows, target).numpy() for rows in parts)
+        first, second, both = (each.item() for each in bits)
         values = {"vision": first, "language": second, "total": both, "gap": 0.0}
         values |= dict.fromkeys(DEFINITIONS, np.nan) | {"mmi": min(first, second)}
         return {f"{name}_bits": value for name, value in values.items()} | {"converged": True}
@@ -94,8 +87,7 @@ def published_informations(
 ) -> dict[str, float | bool]:
     """The `INFORMATIONS` that the atoms of BATCH add up to, each of them clamped at zero.
 
-    Widths, epochs and batches are those of the code of Xiu et al.; the networks see the embeddings.
-    Of 256 samples, 8 epochs are 8 steps: the networks are hardly trained.
+    Widths, epochs and batches are those of the code of Xiu et al.: 8 steps for 256 samples.
     """
     n_batches = 1 if len(decisions) <= BATCH_SIZE else N_BATCHES  # else all are the same
     options = {"n_batches": n_batches, "batch_size": BATCH_SIZE, "seed": seed}
@@ -116,39 +108,34 @@ def solved_informations(solved: PID, by_others: Mapping[str, float]) -> dict[str
 
 
 def informations_table(preset: Preset, procedures: Sequence[str]) -> pd.DataFrame:
-    """The `informations` of each model of the population on each benchmark by each procedure.
-
-    A procedure is computed once: the cache keeps it for the other notebook that needs it.
-    """
+    """The `informations` of each model on each benchmark by each procedure, which are cached."""
     answers = [answer for (answer,) in extract_all(preset, population.request(preset))]
     settings = {"tau": preset.tau, "tol": TOLERANCE, "seed": preset.seed}
     identity = settings | {"kind": "informations", "device": preset.device}
     identity["extractions"] = [answer.columns["fingerprint"] for answer in answers]
     sources = Path(decomposition.__file__).parent.glob("*.py")
     identity["code"] = code_version(Path(__file__), *sorted(sources))
-    rows = []
+    parts, cache = [], project_root() / preset.cache
     for procedure in procedures:
-
-        def measure(procedure: str = procedure) -> Shard:
-            named = [_by_procedure(preset, procedure, answer.extraction) for answer in answers]
-            return Shard({name: np.array([row[name] for row in named]) for name in named[0]})
-
-        cache = project_root() / preset.cache
         with open_store(cache, identity | {"procedure": procedure}, {}) as store:
+            measure = partial(_by_procedure, preset, procedure, answers)
             arrays = store.fill({"informations": measure})[0].arrays
-        for index, answer in enumerate(answers):
-            columns = answer.row_columns("vision_language", **settings, procedure=procedure)
-            values = {name: column[index] for name, column in arrays.items()}
-            rows.append((index, columns | {"procedure": procedure} | values))
-    rows = [row for _, row in sorted(rows, key=lambda each: each[0])]
-    return pd.DataFrame(rows).astype(INFORMATIONS.types)
+        key = settings | {"procedure": procedure}
+        rows = pd.DataFrame([answer.row_columns("vision_language", **key) for answer in answers])
+        parts.append(rows.assign(procedure=procedure, **arrays))
+    table = pd.concat(parts).sort_index(kind="stable", ignore_index=True)
+    return table.astype(INFORMATIONS.types)
 
 
-def _by_procedure(preset: Preset, procedure: str, extraction: Extraction) -> dict[str, float]:
-    decisions = decisions_by(procedure, extraction, preset.tau, preset.seed)
-    if procedure == AS_PUBLISHED:
-        return published_informations(decisions, extraction, preset.seed)
-    return informations(decisions, preset.device)
+def _by_procedure(preset: Preset, procedure: str, answers: Sequence[Extracted]) -> Shard:
+    rows = []
+    for extraction, _ in answers:
+        decisions = decisions_by(procedure, extraction, preset.tau, preset.seed)
+        if procedure == AS_PUBLISHED:
+            rows.append(published_informations(decisions, extraction, preset.seed))
+        else:
+            rows.append(informations(decisions, preset.device))
+    return Shard({name: np.array([row[name] for row in rows]) for name in rows[0]})
 
 
 def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
@@ -160,10 +147,9 @@ def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
 
 
 # Columns of `correlations`.
-CORRELATIONS = (
-    "benchmark procedure definition quantity outcome rho family_low family_high minus_default "
-    f"minus_low minus_high n_benchmarks n_models n_families n_samples seed {COMPUTED}"
-)
+CORRELATIONS = "benchmark procedure definition quantity outcome rho family_low family_high "
+CORRELATIONS += "minus_default minus_low minus_high n_benchmarks n_models n_families n_samples "
+CORRELATIONS += f"seed {COMPUTED}"
 
 
 def correlations(
@@ -173,9 +159,8 @@ def correlations(
 
     `models` is a table of `population_table`, `table` one of `informations_table`. A cell has a
     procedure, a definition, a quantity, and an outcome: one of the models, or ``"broja"``, the same
-    quantity by BROJA. The interval ``family`` draws whole families, and with them
-    ``minus_default``, rho minus that of the masked mode by BROJA. A constant quantity has no rho;
-    benchmarks without one, or with an unreliable outcome, count in no mean.
+    quantity by BROJA. Intervals draw whole families; ``minus_default`` is rho minus that of the
+    masked mode by BROJA. Benchmarks without rho, or a reliable outcome, count in no mean.
     """
     groups = population.benchmark_groups(models)
 
@@ -185,10 +170,7 @@ def correlations(
         return by_model(rows[table["procedure"] == procedure], "value")
 
     first = [cell[:3] for cell in cells]
-    second = [
-        outcome if outcome in OUTCOMES else (procedure, "broja", quantity)
-        for procedure, _, quantity, outcome in cells
-    ]
+    second = [end if end in OUTCOMES else (name, "broja", each) for name, _, each, end in cells]
     named = list(dict.fromkeys([*OUTCOMES, *first, *second]))  # each is ranked once
     values = [by_model(models, name).round(9) for name in OUTCOMES]
     values = np.stack(values + [by_procedure(*key) for key in named[len(OUTCOMES) :]], axis=-1)
@@ -199,55 +181,39 @@ def correlations(
     members = population.members(models, groups, counted)
 
     def means(order: np.ndarray) -> np.ndarray:
-        ranks = standardized_ranks(values[order])
-        return group_mean((ranks[..., x] * ranks[..., y]).sum(0), members)
+        ranks = statistics.standardized_ranks(values[order])
+        return statistics.group_mean((ranks[..., x] * ranks[..., y]).sum(0), members)
 
     families = list(models.drop_duplicates("model").groupby("family", sort=False).indices.values())
     generator = np.random.default_rng(derive_seed(seed, "variants"))
-    orders = cluster_bootstrap(families, n_resamples, generator)
+    orders = statistics.cluster_bootstrap(families, n_resamples, generator)
     rho, draws = means(np.arange(len(values))), np.stack([means(order) for order in orders])
     # The place of the cell of the masked mode by BROJA, with the same quantity and outcome.
-    defaults = {
-        (quantity, outcome): place
-        for place, (procedure, definition, quantity, outcome) in enumerate(cells)
-        if procedure == "masked" and definition in ("broja", ANY)
-    }
+    by_default = ("masked", "broja"), ("masked", ANY)
+    defaults = {cell[2:]: place for place, cell in enumerate(cells) if cell[:2] in by_default}
     same = np.array([defaults.get(cell[2:], -1) for cell in cells])
-    has_default = (same >= 0) & (same != np.arange(len(cells)))
-    minus, minus_draws = (
-        np.where(has_default, each - each[..., same], np.nan) for each in (rho, draws)
-    )
+    known = (same >= 0) & (same != np.arange(len(cells)))
+    minus, minus_draws = (np.where(known, r - r[..., same], np.nan) for r in (rho, draws))
     columns = {"rho": rho, "minus_default": minus}
     for name, drawn in {"family": draws, "minus": minus_draws}.items():
-        ends = percentile_interval(drawn, len(families) < MIN_CLUSTERS)
+        ends = statistics.percentile_interval(drawn, len(families) < statistics.MIN_CLUSTERS)
         columns[f"{name}_low"], columns[f"{name}_high"] = ends
-    single = rho[: members.shape[1]]  # the first groups
-    columns["n_benchmarks"] = (members & ~np.isnan(single)).sum(1)
+    # The first groups are the single benchmarks.
+    columns["n_benchmarks"] = (members & ~np.isnan(rho[: members.shape[1]])).sum(1)
     cells = pd.DataFrame(cells, columns=["procedure", "definition", "quantity", "outcome"])
     result = pd.DataFrame({"benchmark": list(groups)}).merge(cells, how="cross")
     converged = table.groupby("procedure")["converged"].agg(lambda each: each.all(skipna=False))
-    settings = {"n_resamples": n_resamples, "seed": seed}
-    return result.assign(
-        **{name: column.ravel() for name, column in columns.items()},
-        n_models=models["model"].nunique(),
-        n_families=len(families),
-        n_samples=models["n_samples"].min(),
-        seed=seed,
-        converged=result["procedure"].map(converged),
-        fingerprint=fingerprint(population=table["fingerprint"].tolist(), **settings),
-    )
+    key = fingerprint(population=table["fingerprint"].tolist(), n_resamples=n_resamples, seed=seed)
+    shared = {"n_models": models["model"].nunique(), "n_families": len(families), "seed": seed}
+    shared |= {"n_samples": models["n_samples"].min(), "fingerprint": key}
+    columns = {name: column.ravel() for name, column in columns.items()}
+    return result.assign(**columns, **shared, converged=result["procedure"].map(converged))
 
 
 def draw(
-    figure: style.Figure | SubFigure,
-    table: pd.DataFrame,
-    correlations: pd.DataFrame,
-    titles: Mapping[str, str],
+    figure: FigureBase, table: pd.DataFrame, correlations: pd.DataFrame, titles: Mapping[str, str]
 ) -> None:
-    """Correlations of quantities with the accuracy lost, by procedure; gray, the published range.
-
-    By BROJA; a procedure without it by MMI.
-    """
+    """Correlations with the accuracy lost by procedure (BROJA, else MMI), and those published."""
     groups = list(table["benchmark"].unique())
     group = next((name for name in groups if name.startswith("mean of synergy")), groups[-1])
     table = table[(table["benchmark"] == group) & (table["outcome"] == "delta_vision")]
@@ -268,8 +234,8 @@ def draw(
             text = interval(row.rho, row.family_low, row.family_high).split()
             style.margin(ax, y, " ".join(text[: 3 if wide else 1]))
         ax.set(title=title, xlim=(-1.05, 1.05), xticks=[-1, 0, 1])
-        ax.set_ylim(len(procedures) - 0.5, -0.5)
         ax.grid(visible=False)
+    axes[0].set_ylim(len(procedures) - 0.5, -0.5)
     names = [WORDS.get(name, name) for name in procedures]
     axes[0].set_yticks(range(len(procedures)), names, linespacing=0.9)
     space = " " if wide else "\n"
