@@ -153,13 +153,14 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     if len(pairs := mmi["share"][mmi.index.isin(_PAIRS)].astype(float)):
         ends = map(number, (pairs.min(), pairs.max()))
         text += "\nand in {} to {} where both inputs hold something unique (rings)".format(*ends)
-    result = style.page(5.2)
+    result = style.page(5.4)
     result.suptitle(text, x=0.01, ha="left")
     axes = result.subplot_mosaic("abc;dee", height_ratios=(4 * len(modes), 5 * len(kinds)))
-    _draw(axes["a"], same, modes, f"$R$ is that of BROJA\nwithin {NOTABLE:g} bits")
+    near = f"$R$ is that of BROJA\nwithin {NOTABLE:g} bits"
+    _draw(axes["a"], same, modes, near)
     _draw(axes["b"], agreeing, modes, "Largest atom is\nthat of BROJA")
     _draw(axes["c"], ranked, modes, "Synergy $S$ ranks models by\naccuracy lost without picture")
-    _draw(axes["d"], same, kinds, "")
+    _draw(axes["d"], same, kinds, near)
     look = {"bbox": {"facecolor": "white", "linewidth": 0, "pad": 0.5}, "color": style.OTHERS[0]}
     style.margin(axes["b"], 2, "pair, pair shared", 0.7, ha="right", **look)
     mean = style.handle("all benchmarks or tables (number: right)", marker="o", color=style.INK)

@@ -16,7 +16,7 @@ from pidlib.experiments.extractions import Request, extract_all
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.preset import MODES, Preset
 from pidlib.experiments.tables import DIAGNOSTICS, ORIGIN, declare, heading, validate, with_interval
-from pidlib.experiments.words import number
+from pidlib.experiments.words import listed, number
 from pidlib.extraction import SOURCES
 from pidlib.profiles.modes import diagnose
 
@@ -24,7 +24,8 @@ KINDS = ("synergy-driven", "prior-driven", "picture-driven", "redundant", "kind 
 _BARS = dict(zip(MODES, (-0.29, 0, 0.29), strict=True))
 _WORDS = """\
 Other modality: m masked by noise, r resampled, o left out by regression (observational).
-† Pale, do not read: over half of a model's answers to the picture alone name no candidate."""
+† Pale, do not read: over half of a model's answers to the picture alone name no candidate.
+Resampling breaks what ties the question to the picture, so its ideal differs (captioned)."""
 _SHOWN, _IDEAL = 6, {"fill": False, "linewidth": 1, "edgecolor": style.INK, "zorder": 3}
 _PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
 _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
@@ -73,6 +74,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     chosen = [name for *_, name in sorted(ranks)][:_SHOWN]
     result, panels = style.panels(chosen, 1.75, 0.5)
     table = table.assign(bits=style.best(table), ideal=_ideal(table))
+    away = {mode: [] for mode in _BARS}
     silent = diagnostics.groupby("benchmark")["fallback_vision"].max() > 0.5
     atoms, x = list(style.VISION_LANGUAGE), np.arange(4)
     for benchmark, ax in panels.items():
@@ -94,15 +96,23 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
                 style.null_band(ax, x + offset, mean["null_mean"], 0.24)
             style.interval(ax, x + offset, low["bits"], high["bits"])
             ax.bar(x + offset, mean["ideal"].where(mean["ideal"] > 0.005), 0.27, **_IDEAL)
-            away = (rows["bits"] - rows["ideal"]).abs().mean()
-            if away >= 0:  # else unknown
-                off.append(f"{letter} {number(away) if alpha == 1 else 'not read'}")
+            bits = (rows["bits"] - rows["ideal"]).abs().mean()
+            if bits >= 0:  # else unknown
+                off.append(f"{letter} {number(bits) if alpha == 1 else 'not read'}")
+                away[mode] += [bits] * (alpha == 1)
         ax.set_xticks([*letters], letters.values(), fontsize=7)
         words = "bits off the ideal: " + ", ".join(off) if off else "ideal unknown"
         ax.set_title(f"{style.benchmark_name(benchmark)} ({kinds[benchmark]})\n{words}")
     ideal, line = style.swatch("ideal answerer, if not 0", **_IDEAL), "lowest to highest model"
     null = style.null_handle("null of m, mean: answers permuted")
-    style.legend(result, 4, *style.atom_handles(), ideal, style.line_handle(line, 0.8), null)
+    parts = (
+        f"{mode} {number(np.mean(bits))} (read on {len(bits)})"
+        for mode, bits in away.items()
+        if bits
+    )
+    title = f"Mean bits off the ideal answerer by mode: {listed(parts)} of these benchmarks"
+    handles = *style.atom_handles(), ideal, style.line_handle(line, 0.8), null
+    style.legend(result, 4, *handles, title=title)
     result.supxlabel(_WORDS, fontsize="medium")
     return result
 

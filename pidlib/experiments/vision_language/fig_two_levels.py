@@ -123,9 +123,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
 
 
 def column(table: pd.DataFrame) -> style.Figure:
-    """The two benchmarks whose synergy falls the most, with the title of `figure`."""
-    figure, panels = style.column(6.9), _falls(table)
-    axes = figure.subplots(len(panels[:2]), 1, squeeze=False, sharex=True)
+    """`figure` with its panels below each other."""
+    figure, panels = style.column(7.6), _falls(table)
+    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
     return _drawn(figure, axes[:, 0], panels)
 
 
@@ -173,7 +173,8 @@ def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -
     names[-1], y = f"check: {names[-1]}", np.arange(len(lines))
     steps = (known["fall"].idxmin() for known in panels if known["fall"].notna().any())
     changes = [next(text for key, text in _CHANGES.items() if key in step) for step in steps]
-    for ax, known in zip(axes, panels, strict=False):
+    wide = figure.get_figwidth() > style.COLUMN
+    for ax, known in zip(axes, panels, strict=True):
         panel = known.reindex(lines).assign(y=y)
         if known["fall"].notna().any():
             end = known.index.get_loc(known["fall"].idxmin())
@@ -185,16 +186,17 @@ def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -
         style.forest(ax, y, panel, 0.7, color=style.COLORS["synergy"], edgecolors=style.INK, s=11)
         style.points(ax, panel["total"], y, "|", markersize=10, markeredgewidth=1, zorder=1.5)
         for label, row in known.iterrows():
-            style.margin(ax, lines.index(label), words.interval(*row[_SHARES[:3]]))
+            style.margin(
+                ax, lines.index(label), words.interval(*row[_SHARES[:3]]), fontsize=7 if wide else 6
+            )
         style.name_rows(ax, names)
         for text, line in zip(ax.get_yticklabels(), lines, strict=False):  # of the first column
-            text.set(fontsize=7, weight="normal" if line in known.index else "bold")
+            text.set(fontsize=7 if wide else 6, weight="normal" if line in known.index else "bold")
         ax.set(title=known.index.name, xlim=(-0.06, 1.06))
         ax.grid(visible=True, axis="x")
     counts = pd.Series(changes).value_counts().items()
-    text, wide = ", ".join(f"{change} in {n}" for change, n in counts), len(axes) == len(panels)
-    text = f"Largest fall of synergy: {text} of {len(panels)} benchmarks"
-    text = fill(text + f" ({len(axes)} are shown)" * (not wide), 120 if wide else 55)
+    text = ", ".join(f"{change} in {n}" for change, n in counts)
+    text = fill(f"Largest fall of synergy: {text} of {len(panels)} benchmarks", 120 if wide else 55)
     note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines())
     figure.supxlabel(note, fontsize=7.5 if wide else 7)
     total = style.handle(r"$R+U_v+U_\ell+S$", marker="|", markersize=10, color=style.INK)
