@@ -112,6 +112,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     found = kept.join(ideal["question"].rename("ideal"), on=["template", "atom"])
     figure, looks = style.page(3.7), dict(zip(found["model"].unique(), style.MARKERS, strict=False))
     axes, middles = figure.subplots(1, len(_PANELS), sharex=True, sharey=True), []
+    places = enumerate(product(style.SENSORY, looks), -2 * len(looks))
+    apart = {key: 0.008 * (place + 0.5) for place, key in places}
     for ax, (title, (given, truth)) in zip(axes, _PANELS.items(), strict=True):
         rows = found[found["given"] == given]
         far = abs(rows[truth].astype(float) - style.best(rows)).groupby(rows["model"]).mean()
@@ -122,11 +124,11 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.grid(visible=False)
         ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
         for (atom, model), own in rows.groupby(["atom", "model"]):
-            x, color = style.floats(own[truth]), style.COLORS[atom]
+            x, color = style.floats(own[truth]) + apart[atom, model], style.COLORS[atom]
             ax.plot(x, style.floats(own["null_mean"]), "_", color=style.FAINT, zorder=2)
             style.interval(ax, x, own["ci_low"], own["ci_high"], color=color)
             style.points(ax, x, style.best(own), looks[model], color=color, alpha=0.75)
-        ax.set(title=title, xlabel="true atom, bits", ymargin=0.05)
+        ax.set(title=title, xlabel="true atom, bits (spread sideways)", ymargin=0.05)
     if any(model.endswith("_seeing") for model in looks):
         axes[0].text(1.1, -0.2, _SEEING, **_SMALL)
     changed = ideal[abs(ideal["question"] - ideal["ignored"]) > 0.005]
@@ -141,9 +143,13 @@ def figure(table: pd.DataFrame) -> style.Figure:
         "an ideal answerer, where ignoring the question changes it (in color)", **_IDEAL
     )
     known = read.groupby(level="model").any()
-    gone = f", all of {listed(map(style.model_name, known.index[~known]))}" * (not all(known))
+    gone = f", among them all of {listed(map(style.model_name, known.index[~known]))}" * (
+        not all(known)
+    )
     title = f"Given the question, atoms are recovered to {middles[0]} bits of those of an ideal "
     title += f"answerer and {middles[1]} of those of the mini’s own answers\nleft out: "
-    title += f"{share(~read)} cells (minis × templates{gone}), whose masked answers do not fit"
+    title += (
+        f"{share(~read)} cells (minis × templates{gone}): masked answers do not fit the full ones"
+    )
     style.legend(figure, 3, *handles, style.line_handle("95 % interval"), null, moved, title=title)
     return figure

@@ -164,7 +164,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     look = {"bbox": {"facecolor": "white", "linewidth": 0, "pad": 0.5}, "color": style.OTHERS[0]}
     style.margin(axes["b"], 2, "pair, pair shared", 0.7, ha="right", **look)
     mean = style.handle("all benchmarks or tables (number: right)", marker="o", color=style.INK)
-    text = "a benchmark where both inputs hold something unique (may coincide)"
+    text = "micro: pair, pair shared: both inputs hold something unique"
     line = style.line_handle("95 % interval of the mean, model families resampled")
     handles = [mean, style.handle(text, **_RING), line, style.handle(_KEY)]
     axes["e"].legend(handles=handles, loc="center")

@@ -25,7 +25,7 @@ _BARS = dict(zip(MODES, (-0.29, 0, 0.29), strict=True))
 _WORDS = """\
 Other modality: m masked by noise, r resampled, o left out by regression (observational).
 † Pale, do not read: over half of a model's answers to the picture alone name no candidate.
-Resampling breaks what ties the question to the picture, so its ideal differs (captioned)."""
+Resampling breaks what ties the question to the picture, so its ideal can differ."""
 _SHOWN, _IDEAL = 6, {"fill": False, "linewidth": 1, "edgecolor": style.INK, "zorder": 3}
 _PARTS = {"corrected_bits": "bits", "ci_low": "low", "ci_high": "high", "null_mean": "null"}
 _COMBINED = list(product(MODES, style.VISION_LANGUAGE, _PARTS.values()))
@@ -110,7 +110,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         for mode, bits in away.items()
         if bits
     )
-    title = f"Mean bits off the ideal answerer by mode: {listed(parts)} of these benchmarks"
+    title = (
+        f"Bits off the ideal answerer, mean of atoms, by mode: {listed(parts)} of these benchmarks"
+    )
     handles = *style.atom_handles(), ideal, style.line_handle(line, 0.8), null
     style.legend(result, 4, *handles, title=title)
     result.supxlabel(_WORDS, fontsize="medium")

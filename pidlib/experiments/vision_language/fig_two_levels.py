@@ -31,7 +31,7 @@ _PATH = [(sources, "decision") for sources in ("samples", "states", "probe", "co
 _PATH += [("codes", "state"), ("states", "state")]
 _NAMES = {"states": "true states", "probe": "states by linear probe"}
 _CHANGES = {"states by": "reading the true states off pooled embeddings"}  # by part of a label
-_CHANGES |= {"answer": "coding the embeddings", "state": "coding the last state"}
+_CHANGES |= {"codes of": "coding these"}
 _FALL = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.5, "zorder": 1.2}
 _SHOWN = 3  # benchmarks in the figure
 _WORDS = """share of the target's entropy, mean over minis
@@ -158,7 +158,7 @@ def _falls(table: pd.DataFrame) -> list[pd.DataFrame]:
         total = {k: part["value"].sum() / part["model"].nunique() for k, part in parts.items()}
         panel = pd.DataFrame(mean).T.assign(total=total, null_low=0.0)
         panel.index.name = style.benchmark_name(name)
-        steps = panel.index.str.contains("answer|of embeddings")  # not modes, nor the check
+        steps = panel.index.str.endswith("→ answer")  # shares of one entropy
         panel["fall"] = panel["value"].where(steps).diff()
         panels.append(panel.rename(columns={"null_mean": "null_high"}))
     return sorted(panels, key=lambda panel: panel["fall"].min())[:_SHOWN]
@@ -201,7 +201,7 @@ def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -
     figure.supxlabel(note, fontsize=7.5 if wide else 7)
     total = style.handle(r"$R+U_v+U_\ell+S$", marker="|", markersize=10, color=style.INK)
     null = style.null_handle("null of $S$, mean (decisions: none)")
-    fall = style.line_handle("largest fall after the decisions, by point values", **_FALL)
+    fall = style.line_handle("largest fall with the answer as target", **_FALL)
     line = style.line_handle("mean ends of minis' 95 % intervals")
     parts = *style.atom_points(["synergy"]), total, fall, line, null
     style.legend(figure, 3 if wide else 1, *parts, title=text, alignment="left")
