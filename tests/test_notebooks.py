@@ -299,9 +299,13 @@ def run_here(path: Path, given: dict[str, str]) -> None:
     notebook = papermill.iorw.load_notebook_node(str(path))
     notebook = papermill.parameterize.parameterize_notebook(notebook, given)
     shell = InteractiveShell()
-    for cell in notebook.cells:
-        if cell.cell_type == "code":
-            shell.run_cell(cell.source).raise_error()
+    shell.history_manager.enabled = False
+    try:
+        for cell in notebook.cells:
+            if cell.cell_type == "code":
+                shell.run_cell(cell.source).raise_error()
+    finally:
+        shell.restore_sys_module_state()
 
 
 @pytest.mark.parametrize("path", PAPER, ids=name_of)

@@ -23,7 +23,7 @@ Values = dict[str, Float[np.ndarray, "*draws"]]
 FIRST_END, LAST_START = 0.2, 0.8  # relative depths at which the published stages change
 N_NULLS = 3  # permutations of the answers after each block
 MIN_BITS = 0.05  # a share of no more is missing
-LEAST_BITS = 2 * MIN_BITS  # an atom that stays below has no course in depth that could be read
+READABLE_BITS = 2 * MIN_BITS  # an atom that stays below has no course in depth that could be read
 
 _NULL = {"color": style.FAINT, "linewidth": 1, "linestyle": (0, (1, 1))}
 _SHADE = "#ececec"

@@ -27,11 +27,12 @@ def draw_pairs(
 ) -> None:
     """Draw a bar for each atom and each value of a column, full and pale; their bits if sized."""
     atoms = list(truth["atom"].unique())
-    truth = truth[truth[column].isin(conditions)].round({"value_bits": 2})
-    for (atom, bits), rows in truth.groupby(["atom", "value_bits"]):
+    truth = truth[truth[column].isin(conditions)].assign(shown=truth["value_bits"].round(2))
+    for (atom, bits), rows in truth.groupby(["atom", "shown"]):
         place, shifts = atoms.index(atom), []
-        for _, offset, opacity in map(conditions.get, rows[column]):
-            style.bars(ax, [place + offset], [bits], atom, 0.38, alpha=opacity)
+        for value, name in zip(rows["value_bits"], rows[column], strict=True):
+            _, offset, opacity = conditions[name]
+            style.bars(ax, [place + offset], [value], atom, 0.38, alpha=opacity)
             shifts.append(1.3 * offset)
         if size and (bits or len(shifts) == 1):  # equal bars share a number
             ax.text(place + np.mean(shifts), bits + 0.03, number(bits), ha="center", size=size)

@@ -30,8 +30,11 @@ def without_waiting() -> Iterator[None]:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold a claim, a file that a thread renews; wait first until its holder is done or dead."""
-    with suppress(FileExistsError):  # of a folder that another process removes at this moment
+    """Hold a claim, a file that a thread renews; wait first until its holder is done or dead.
+
+    Without a claim where its folder, which other processes remove, cannot be made.
+    """
+    with suppress(FileExistsError):  # of a folder that is removed at this moment
         path.parent.mkdir(parents=True, exist_ok=True)
     lease = _lease(path)
     try:
@@ -45,7 +48,7 @@ def claimed(path: Path) -> Iterator[None]:
         log.warning("waiting: %s", held)
         with suppress(FileNotFoundError):  # the folder is joined: there is nothing to hold
             lease.acquire(poll_interval=0.2)
-    except FileNotFoundError:
+    except (FileExistsError, FileNotFoundError):
         pass
     try:
         yield

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from pidlib.experiments import claims
+from pidlib.experiments.omni import profiles
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.tables import published, validate
 
@@ -111,6 +112,8 @@ def test_all_committed_claims_are_tested_on_committed_tables():
     models = table.loc[table["table"] == "omni/table2_sensory", "n_cells"]
     plain = [name for name in preset.omni_models if name.endswith("_plain")]
     assert set(models) == {len(preset.omni_models) - len(plain)} and plain  # is not read
+    limits = published("claims")["rows"].str.findall(r"moved_\w+ <= (\S+)").explode().dropna()
+    assert len(limits) == 6 and set(limits.astype(float)) == {profiles.MOST_MOVED}
     tests, words = table.drop_duplicates(claims.TEST), claims.summary(table)
     count = (tests["verdict"] == "holds").sum()
     assert words.startswith(f"Of {len(tests)} distinct tests of {len(table)} claims, {count} hold,")

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -298,3 +299,12 @@ def test_the_claim_of_another_machine_expires_when_it_is_not_renewed(tmp_path, m
     with claimed(path):
         pass
     claims._lease.cache_clear()
+
+
+def test_a_claim_survives_a_folder_that_is_removed_meanwhile(tmp_path, monkeypatch):
+    def removed(*_, **__):
+        raise FileExistsError
+
+    monkeypatch.setattr(Path, "mkdir", removed)
+    with claimed(tmp_path / "gone" / ".part"):
+        assert not (tmp_path / "gone").exists()

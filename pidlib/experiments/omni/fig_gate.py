@@ -63,9 +63,9 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         (both, columns), (vision, other) = measured
         columns["fingerprint"] = fingerprint(of=[columns["fingerprint"], other["fingerprint"]])
         tested = stages.check_trajectories(CLAIMS, gate, both, vision, **columns)
-        silent = max(each.atoms["synergy"].max() for each in (both, vision)) < stages.LEAST_BITS
+        silent = max(each.atoms["synergy"].max() for each in (both, vision)) < stages.READABLE_BITS
         unread = ["later_than_before"] * bool(silent)
-        claims.append(profiles.mark_unread(tested, pair[0].extraction, preset.tau, *unread))
+        claims.append(profiles.mark_unread(tested, pair, preset.tau, *unread))
     claims = pd.concat(claims)
     follows = claims["statistic"].isin(CONSEQUENCES) & (claims["verdict"] != profiles.UNREAD)
     claims["verdict"] = claims["verdict"].mask(follows, "follows")
@@ -97,6 +97,8 @@ def accuracy_by_named_object(extraction: Extraction) -> dict[str, float]:
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """A column per model, a row per atom with and without need for fusion; the tests."""
     table, note = profiles.read_models(tables["fig_gate"], tables["fig_gate_claims"])
+    if table.empty:
+        return profiles.empty_page(note)
     models, held = table.groupby("model", sort=False), {atom: [] for atom in _ATOMS}
     figure, claims = style.page(5.6), tables["fig_gate_claims"].set_index(["model", "statistic"])
     axes = figure.subplots(len(_ATOMS), len(models), sharex=True, sharey=True, squeeze=False)
@@ -112,7 +114,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             *ends, verdict = claims.loc[(model, test), "value":"verdict"]
             text = f"{interval(*ends)}: {verdict}"
             if verdict == profiles.UNREAD:
-                text = f"{verdict}: $S$ stays below {number(stages.LEAST_BITS, 1)} bits"
+                text = f"{verdict}: $S$ stays below {number(stages.READABLE_BITS, 1)} bits"
             else:
                 held[atom].append(verdict == "holds")
             ax.set_xlabel(text, fontsize=7.5, loc="left")

@@ -37,7 +37,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
         atoms.append(profile.rows.assign(**columns))
         tested = stages.check_trajectories(CLAIMS, saturation, profile, **columns)
         unread = ["vision_lead"] * bool(unread_lead(profile.atoms))
-        claims.append(profiles.mark_unread(tested, answer.extraction, preset.tau, *unread))
+        claims.append(profiles.mark_unread(tested, [answer], preset.tau, *unread))
     tables = map(validate, map(pd.concat, (atoms, claims)), COLUMNS.values())
     return dict(zip(COLUMNS, tables, strict=True))
 
@@ -60,8 +60,8 @@ def unread_lead(curves: stages.Curves) -> str:
     """Why the half depths of vision and synergy are not compared; empty if they are."""
     both = {atom: np.asarray(curves[atom], float) for atom in _ATOMS}
     for atom, curve in both.items():
-        if curve.max() < stages.LEAST_BITS:
-            return f"{style.SYMBOLS[atom]} stays\nbelow {number(stages.LEAST_BITS, 1)} bits"
+        if curve.max() < stages.READABLE_BITS:
+            return f"{style.SYMBOLS[atom]} stays\nbelow {number(stages.READABLE_BITS, 1)} bits"
     early = any(half_depth(curve) < 1 / len(curve) for curve in both.values())
     return "half is reached\nbefore the first reading" if early else ""
 
@@ -88,6 +88,8 @@ def saturation(curves: stages.Curves) -> stages.Values:
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     """A panel per model with U_vision, S, their half depths, and the distance between these."""
     table, note = profiles.read_models(tables["fig_layers"], tables["fig_layers_claims"])
+    if table.empty:
+        return profiles.empty_page(note)
     claims = tables["fig_layers_claims"].query("statistic == 'vision_lead'").set_index("model")
     figure, verdicts, models = style.page(3.1), [], table.groupby("model", sort=False)
     axes = figure.subplots(1, len(models), sharey=True, squeeze=False)[0]

@@ -17,7 +17,7 @@ from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.renderings import finite_laws
 from pidlib.experiments.truths import atom_rows
-from pidlib.experiments.words import listed, number, share
+from pidlib.experiments.words import listed, number, share, spread
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
@@ -117,9 +117,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for ax, (title, (given, truth)) in zip(axes, _PANELS.items(), strict=True):
         rows = found[found["given"] == given]
         far = abs(rows[truth].astype(float) - style.best(rows)).groupby(rows["model"]).mean()
-        text = "mean distance from the diagonal:\n{} bits (median mini;\nrange {} to {})"
-        middle, *ends = map(number, (far.median(), far.min(), far.max()))
-        middles, text = [*middles, middle], text.format(middle, *ends)
+        middles.append(number(far.median()))
+        text = f"mean distance from the diagonal,\nbits: {spread(far)}"
         ax.text(0.02, 0.99, text, transform=ax.transAxes, va="top", **_SMALL)
         ax.grid(visible=False)
         ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)

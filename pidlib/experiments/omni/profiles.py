@@ -1,6 +1,6 @@
 """Sensory profiles of models, of their answers and after every block, as rows of tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from types import ModuleType
 from typing import Any
@@ -191,9 +191,12 @@ def draw_atoms(
     ax.set(xlim=(-0.6, 3.6), ymargin=0.05, xticks=range(4), xticklabels=names)
 
 
-def mark_unread(claims: pd.DataFrame, of: Extraction, tau: float, *statistics: str) -> pd.DataFrame:
-    """Claims with the verdict `UNREAD` on these statistics, or on all unless answers are `fits`."""
-    unread = claims["statistic"].isin(statistics) | (not fits(of, tau))
+def mark_unread(
+    claims: pd.DataFrame, answers: Iterable[Extracted], tau: float, *statistics: str
+) -> pd.DataFrame:
+    """Claims with the verdict `UNREAD` on these statistics, or on all unless all answers `fits`."""
+    all_fit = all(fits(answer.extraction, tau) for answer in answers)
+    unread = claims["statistic"].isin(statistics) | (not all_fit)
     return claims.assign(verdict=claims["verdict"].mask(unread, UNREAD))
 
 
@@ -203,3 +206,10 @@ def read_models(rows: pd.DataFrame, claims: pd.DataFrame) -> tuple[pd.DataFrame,
     left, models = rows.loc[~read, "model"].nunique(), rows["model"].nunique()
     note = f"\nleft out: {left} of {models} models, whose masked answers do not fit the full ones"
     return rows[read], f"{note} (moved by over {number(MOST_MOVED, 1)})" * bool(left)
+
+
+def empty_page(note: str) -> style.Figure:
+    """A page that says that there is nothing to draw."""
+    figure = style.page(1)
+    figure.suptitle(f"No model can be read{note}", fontsize="medium")
+    return figure

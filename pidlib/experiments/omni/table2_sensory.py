@@ -10,7 +10,7 @@ import pandas as pd
 from pidlib.benchmarks import micro_av
 from pidlib.experiments import Preset, Request, definitions, extract_all, style, tables
 from pidlib.experiments.omni import profiles
-from pidlib.experiments.words import number, share
+from pidlib.experiments.words import largest, number, share
 from pidlib.profiles.modes import diagnose
 from pidlib.sensory import REFERENCES, decompose, split_by
 
@@ -73,13 +73,16 @@ def figure(table: pd.DataFrame) -> style.Figure:
     figure, axes = style.panels(list(panels), 2, 1, most=4)
     for title, panel in panels.items():
         profiles.draw_atoms(axes[title], *panel)
-    atoms = measured[measured["atom"] != "total"].assign(bits=style.best).sort_values("bits")
-    largest = atoms.groupby(["benchmark", "model"]).tail(1)
-    laws = map(ideal, largest["benchmark"])
-    same = [law[atom] > law.max() - 0.01 for law, atom in zip(laws, largest["atom"], strict=True)]
-    title = f"The largest atom is that of an ideal answerer in {share(same)} models × subsets\n"
-    title += "not read: models whose masked answers do not fit the full ones (moved by over "
-    title += f"{number(profiles.MOST_MOVED, 1)})"
+    clear = largest(measured, ["benchmark", "model"]).dropna()
+    laws = [(law, atom) for (name, _), atom in clear.items() if len(law := ideal(name))]
+    same = [law[atom] > law.max() - 0.01 for law, atom in laws]
+    title = (
+        f"A clearly largest atom is that of an ideal answerer in {share(same)} models × subsets\n"
+    )
+    title += (
+        "clearly: its interval is above all others; not read: models whose masked answers do not "
+    )
+    title += f"fit the full ones (moved by over {number(profiles.MOST_MOVED, 1)})"
     models = [(style.model_name(m), look, "white") for m, look in (minis | others).items()]
     handles = [*style.atom_handles(style.SENSORY), *style.marker_handles(models)]
     ideals = style.line_handle("an ideal answerer", **profiles.TRUTH)

@@ -3,6 +3,8 @@ r"""Do bases with more synergy on a benchmark gain more accuracy on it, as Fang 
 Spearman's :math:`\rho` over benchmarks of the gain of PID weights with the base's synergy.
 """
 
+from itertools import cycle
+
 import numpy as np
 import pandas as pd
 
@@ -114,7 +116,7 @@ def rank_correlation(seeds: pd.DataFrame, n_resamples: int, seed: int) -> dict[s
 def figure(table: pd.DataFrame) -> style.Figure:
     """A marker per base, benchmark and training; above, rho over all of them."""
     bases, trained = (list(table[name].dropna().unique()) for name in ("base", "trained_on"))
-    colors = dict(zip(trained, TRAINED_COLORS, strict=False))
+    colors = dict(zip(trained, cycle(TRAINED_COLORS), strict=False))
     figure = style.page(4.0)
     axes = figure.subplots(1, 2, sharex=True)
     for ax, (against, title) in zip(axes, _TITLES.items(), strict=True):

@@ -75,7 +75,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         title += f", trained on {style.benchmark_name(name)}"
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
         more = words.listed(_draw_shares(left.subplots(), rows))
-        title += f"\n{more} needs the picture more often than random samples"
+        title += f"\nsamples of {more} need the picture more often than random ones"
         block.suptitle(title, x=0.01, ha="left")
         _draw_extremes(right, rows)
     dot = style.line_handle("share of a list, 95 % interval", marker="o", markersize=3.5)

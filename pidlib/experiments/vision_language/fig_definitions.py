@@ -150,9 +150,13 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     means = mmi[mmi.index == population.ALL].set_index("procedure")["share"]
     shares = listed(f"{number(share)} ({mode})" for mode, share in means.items())
     text = f"MMI names the same largest atom as BROJA in {shares} of models × benchmarks"
+    rings = []
     if len(pairs := mmi["share"][mmi.index.isin(_PAIRS)].astype(float)):
         ends = map(number, (pairs.min(), pairs.max()))
         text += "\nand in {} to {} where both inputs hold something unique (rings)".format(*ends)
+        rings.append(
+            style.handle("micro: pair, pair shared: both inputs hold something unique", **_RING)
+        )
     result = style.page(5.4)
     result.suptitle(text, x=0.01, ha="left")
     axes = result.subplot_mosaic("abc;dee", height_ratios=(4 * len(modes), 5 * len(kinds)))
@@ -161,12 +165,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     _draw(axes["b"], agreeing, modes, "Largest atom is\nthat of BROJA")
     _draw(axes["c"], ranked, modes, "Synergy $S$ ranks models by\naccuracy lost without picture")
     _draw(axes["d"], same, kinds, near)
-    look = {"bbox": {"facecolor": "white", "linewidth": 0, "pad": 0.5}, "color": style.OTHERS[0]}
-    style.margin(axes["b"], 2, "pair, pair shared", 0.7, ha="right", **look)
     mean = style.handle("all benchmarks or tables (number: right)", marker="o", color=style.INK)
-    text = "micro: pair, pair shared: both inputs hold something unique"
     line = style.line_handle("95 % interval of the mean, model families resampled")
-    handles = [mean, style.handle(text, **_RING), line, style.handle(_KEY)]
+    handles = [mean, *rings, line, style.handle(_KEY)]
     axes["e"].legend(handles=handles, loc="center")
     axes["e"].set_axis_off()
     return result
@@ -184,7 +185,9 @@ def _draw(ax: style.Axes, rows: pd.DataFrame, names: list[str], title: str) -> N
     named = {y: _NAMES[name] * first for y, (_, name) in enumerate(lines) if name}
     ax.set_yticks(list(named), named.values())
     for y, line in enumerate(lines):
-        text, bold = "reference" if line[1] else _WORDS.get(line[0], line[0]) * first, not line[1]
+        text, bold = _WORDS.get(line[0], line[0]) * first, not line[1]
+        if line[1]:
+            text = "reference" if x == "share" and line[1] == "broja" else "not known"
         if line in means.index:
             row = means.loc[line]
             ends = style.floats(row.reindex([x, "family_low", "family_high"]))

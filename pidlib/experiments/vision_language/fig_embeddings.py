@@ -58,7 +58,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
             y += 0.22 * (style.VISION_LANGUAGE.index(atom) - 1.5)
             ax.hlines(y, *style.floats(shown, "ci_low", "ci_high"), color=color, linewidth=0.8)
             look = {"color": color, "markeredgewidth": 0, "markersize": 2.8}
-            style.points(ax, shown["corrected_bits"], y, style.MARKERS[index], **look)
+            style.points(
+                ax, shown["corrected_bits"], y, style.MARKERS[index % len(style.MARKERS)], **look
+            )
         for y, benchmark in enumerate(benchmarks):
             atoms = leading.loc[benchmark, estimator].value_counts()
             words = ", ".join(f"{style.SYMBOLS[atom]} {n}" for atom, n in atoms.items())

@@ -155,10 +155,11 @@ def mechanism_effect(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     r"""The effect of the mechanism on the share of language, a row per benchmark and target.
 
     In points of 100, from a two-way layout of s seeds and the mechanisms. ``spread_mechanism`` is
-    the standard deviation of the mechanism, with an interval from F (Searle 1971); ``spread_rest``
-    that of the residuals. ``moved`` is the range of the mechanisms' means, with an interval by
-    Tukey's studentized range; ``moved_once`` the mean range within a seed. The null permutes the
-    mechanisms within each seed; ``null_q`` is corrected for all rows. Missing below two seeds.
+    the standard deviation of the mechanism, with the interval of its F at .975 and .025 (Searle
+    1971); ``spread_rest`` that of the residuals. ``moved`` is the range of the mechanisms' means,
+    with an interval by Tukey's studentized range; ``moved_once`` the mean range within a seed. The
+    null permutes the mechanisms within each seed; ``null_q`` is corrected for all rows. Missing
+    below two seeds.
     """
     once = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     rows = []
@@ -246,8 +247,8 @@ def _draw_effect(ax: style.Axes, moved: pd.DataFrame, published: pd.DataFrame, n
         value, null, q = style.floats(rows, "moved", "null_high", "null_q")
         ax.barh([row] * len(rows), np.nan_to_num(null), 0.7, color=style.NULL, alpha=0.75)
         style.points(ax, value, [row] * len(rows), marker, color=face)
-        text = f"not tested: in {n - rows['n_seeds'].sum():.0f} of {n} seeds a mechanism"
-        text += "\nhas no unique information above its null"
+        text = f"not tested: in {rows['n_seeds'].sum():.0f} of {n} seeds (2 needed) all\n"
+        text += "mechanisms have unique information"
         if np.isfinite(value).any():
             text = f"{value[0]:.0f} points, {words.p_value(q[0]).replace('p', 'q')}"
         look = {"weight": "bold" if (q < 0.05).any() else "normal", "linespacing": 1}

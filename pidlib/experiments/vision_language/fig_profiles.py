@@ -74,7 +74,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     chosen = [name for *_, name in sorted(ranks)][:_SHOWN]
     result, panels = style.panels(chosen, 1.75, 0.5)
     table = table.assign(bits=style.best(table), ideal=_ideal(table))
-    away = {mode: [] for mode in _BARS}
+    away = {mode: {} for mode in _BARS}
     silent = diagnostics.groupby("benchmark")["fallback_vision"].max() > 0.5
     atoms, x = list(style.VISION_LANGUAGE), np.arange(4)
     for benchmark, ax in panels.items():
@@ -99,20 +99,20 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             bits = (rows["bits"] - rows["ideal"]).abs().mean()
             if bits >= 0:  # else unknown
                 off.append(f"{letter} {number(bits) if alpha == 1 else 'not read'}")
-                away[mode] += [bits] * (alpha == 1)
+                away[mode] |= {benchmark: bits} if alpha == 1 else {}
         ax.set_xticks([*letters], letters.values(), fontsize=7)
         words = "bits off the ideal: " + ", ".join(off) if off else "ideal unknown"
         ax.set_title(f"{style.benchmark_name(benchmark)} ({kinds[benchmark]})\n{words}")
     ideal, line = style.swatch("ideal answerer, if not 0", **_IDEAL), "lowest to highest model"
     null = style.null_handle("null of m, mean: answers permuted")
-    parts = (
-        f"{mode} {number(np.mean(bits))} (read on {len(bits)})"
-        for mode, bits in away.items()
-        if bits
-    )
-    title = (
-        f"Bits off the ideal answerer, mean of atoms, by mode: {listed(parts)} of these benchmarks"
-    )
+    both = [name for name in away["masked"] if all(name in bits for bits in away.values())]
+    title = None
+    if both:
+        parts = (
+            f"{mode} {number(np.mean([bits[b] for b in both]))}" for mode, bits in away.items()
+        )
+        title = "Bits off the ideal answerer (mean of atoms) where all modes are read: "
+        title += f"{listed(parts)} (on {listed(map(style.benchmark_name, both))})"
     handles = *style.atom_handles(), ideal, style.line_handle(line, 0.8), null
     style.legend(result, 4, *handles, title=title)
     result.supxlabel(_WORDS, fontsize="medium")

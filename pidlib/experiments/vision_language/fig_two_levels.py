@@ -161,7 +161,7 @@ def _falls(table: pd.DataFrame) -> list[pd.DataFrame]:
         steps = panel.index.str.endswith("→ answer")  # shares of one entropy
         panel["fall"] = panel["value"].where(steps).diff()
         panels.append(panel.rename(columns={"null_mean": "null_high"}))
-    return sorted(panels, key=lambda panel: panel["fall"].min())[:_SHOWN]
+    return sorted(panels, key=lambda panel: np.nan_to_num(panel["fall"].min()))[:_SHOWN]
 
 
 def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -> style.Figure:
@@ -170,13 +170,14 @@ def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -
         group = f"target: {label.partition(' → ')[2] or 'decision'}"
         lines += [group] * (group not in lines) + [label]
     names = [line.removeprefix("decisions, ").partition(" → ")[0] for line in lines]
-    names[-1], y = f"check: {names[-1]}", np.arange(len(lines))
-    steps = (known["fall"].idxmin() for known in panels if known["fall"].notna().any())
+    checked, y = lines[-1].startswith("true states"), np.arange(len(lines))
+    names[-1] = "check: " * checked + names[-1]
+    steps = (known["fall"].idxmin() for known in panels if (known["fall"] < 0).any())
     changes = [next(text for key, text in _CHANGES.items() if key in step) for step in steps]
     wide = figure.get_figwidth() > style.COLUMN
     for ax, known in zip(axes, panels, strict=True):
         panel = known.reindex(lines).assign(y=y)
-        if known["fall"].notna().any():
+        if (known["fall"] < 0).any():
             end = known.index.get_loc(known["fall"].idxmin())
             part = panel.loc[known.index[end - 1] : known.index[end], ["value", "y"]].dropna()
             ax.plot(*part.to_numpy().T, **_FALL)
@@ -195,8 +196,9 @@ def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -
         ax.set(title=known.index.name, xlim=(-0.06, 1.06))
         ax.grid(visible=True, axis="x")
     counts = pd.Series(changes).value_counts().items()
-    text = ", ".join(f"{change} in {n}" for change, n in counts)
-    text = fill(f"Largest fall of synergy: {text} of {len(panels)} benchmarks", 120 if wide else 55)
+    text = ", ".join(f"{change} in {n}" for change, n in counts) or "none"
+    text = f"Largest fall of synergy: {text} of {len(panels)} benchmarks shown"
+    text = fill(text, 120 if wide else 55)
     note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines())
     figure.supxlabel(note, fontsize=7.5 if wide else 7)
     total = style.handle(r"$R+U_v+U_\ell+S$", marker="|", markersize=10, color=style.INK)

@@ -88,10 +88,10 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
 
     `models` is a table of `population_table`; `n_resamples` counts permutations, and draws of
     either bootstrap. The interval ``ci`` resamples models; ``family`` whole families, which share
-    code. ``p_value`` permutes the models, alike on all benchmarks; ``q_value`` is corrected for all
-    tests (Benjamini and Hochberg). ``minus_synergy`` is rho minus that of synergy. Benchmarks with
-    a ``reliability`` below `MIN_RELIABILITY` count in no mean, see ``left_out``. Published rows
-    have a ``grade``.
+    code: the interval to trust. ``p_value`` permutes the models, alike on all benchmarks;
+    ``q_value`` is corrected for all tests (Benjamini and Hochberg). ``minus_synergy`` is rho minus
+    that of synergy. Benchmarks with a ``reliability`` below `MIN_RELIABILITY` count in no mean, see
+    ``left_out``. Published rows have a ``grade``.
     """
     names = models["benchmark"].unique()
     # smaller differences of the others are ties

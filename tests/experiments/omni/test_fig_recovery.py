@@ -75,6 +75,6 @@ def test_the_figure_has_estimates_against_both_truths_and_with_the_question_igno
     shared = {"experiment": "omni", "fingerprint": "t", "seed": 0}
     drawn = figure(validate(pd.DataFrame(rows).assign(**shared), COLUMNS))
     given, own, ignored = ([text.get_text() for text in ax.texts] for ax in drawn.axes)
-    far = "mean distance from the diagonal:\n{0} bits (median mini;\nrange {0} to {0})"
+    far = "mean distance from the diagonal,\nbits: {0}"
     assert [given, own, ignored] == [[far.format(n)] for n in (".00", ".25", ".25")]
     assert ": 1 of 2 cells" in drawn.legends[0].get_title().get_text()
