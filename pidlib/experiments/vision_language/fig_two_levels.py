@@ -117,14 +117,14 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy as a share of the target's entropy by step, where it falls the most."""
-    figure, panels = style.page(3.9), _falls(table)
+    figure, panels = style.page(4.0), _falls(table)
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     return _drawn(figure, axes[0], panels)
 
 
 def column(table: pd.DataFrame) -> style.Figure:
     """`figure` with its panels below each other."""
-    figure, panels = style.column(7.6), _falls(table)
+    figure, panels = style.column(7.9), _falls(table)
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
     return _drawn(figure, axes[:, 0], panels)
 
@@ -176,14 +176,12 @@ def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -
     changes = [next(text for key, text in _CHANGES.items() if key in step) for step in steps]
     wide = figure.get_figwidth() > style.COLUMN
     for ax, known in zip(axes, panels, strict=True):
-        panel = known.reindex(lines).assign(y=y)
+        panel, title = known.reindex(lines).assign(y=y), known.index.name
         if (known["fall"] < 0).any():
             end = known.index.get_loc(known["fall"].idxmin())
             part = panel.loc[known.index[end - 1] : known.index[end], ["value", "y"]].dropna()
             ax.plot(*part.to_numpy().T, **_FALL)
-            look = {"ha": "center", "va": "center", "weight": "bold", "fontsize": 7, "zorder": 1.3}
-            look["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 0.5}
-            ax.annotate(words.number(known["fall"].min()), [0.65, 0.35] @ part, **look)
+            title += f"\nlargest fall {words.number(known['fall'].min())}"
         style.forest(ax, y, panel, 0.7, color=style.COLORS["synergy"], edgecolors=style.INK, s=11)
         style.points(ax, panel["total"], y, "|", markersize=10, markeredgewidth=1, zorder=1.5)
         for label, row in known.iterrows():
@@ -193,7 +191,7 @@ def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -
         style.name_rows(ax, names)
         for text, line in zip(ax.get_yticklabels(), lines, strict=False):  # of the first column
             text.set(fontsize=7 if wide else 6, weight="normal" if line in known.index else "bold")
-        ax.set(title=known.index.name, xlim=(-0.06, 1.06))
+        ax.set(title=title, xlim=(-0.06, 1.06))
         ax.grid(visible=True, axis="x")
     counts = pd.Series(changes).value_counts().items()
     text = ", ".join(f"{change} in {n}" for change, n in counts) or "none"
