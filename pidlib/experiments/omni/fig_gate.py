@@ -133,7 +133,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     labels = [fused, *(each.get_label() for each in handles)]
     late, seen, heard = map(share, held.values())
     title = f"Without need for fusion, $S$ rises less at the end in {late} models read; before,"
-    title += f" $U_v$ differs by surely under .1 bits in {seen}, $U_a$ in {heard}"
+    title += f" $U_v$ differs by under .1 bits (interval) in {seen}, $U_a$ in {heard}"
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure
