@@ -69,6 +69,8 @@ def largest(rows: pd.DataFrame, keys: Sequence[str]) -> pd.Series:
 
     Of rows with ``atom``, ``ci_low`` and ``ci_high``; an atom without an interval may be as large.
     """
+    if rows.empty:
+        return pd.Series(dtype=object)
     rows = rows[rows["atom"] != "total"].pivot(index=list(keys), columns="atom")
     low, high = rows["ci_low"].astype(float), rows["ci_high"].astype(float)
     others = {atom: high.drop(columns=atom).max(axis=1, skipna=False) for atom in high}

@@ -142,9 +142,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
         "an ideal answerer, where ignoring the question changes it (in color)", **_IDEAL
     )
     known = read.groupby(level="model").any()
-    gone = f", among them all of {listed(map(style.model_name, known.index[~known]))}" * (
-        not all(known)
-    )
+    gone = listed(map(style.model_name, known.index[~known]))
+    gone = "" if all(known) else f", among them all of {gone}"
     title = f"Given the question, atoms are recovered to {middles[0]} bits of those of an ideal "
     title += f"answerer and {middles[1]} of those of the mini’s own answers\nleft out: "
     title += (

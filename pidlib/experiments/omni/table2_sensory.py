@@ -76,13 +76,11 @@ def figure(table: pd.DataFrame) -> style.Figure:
     clear = largest(measured, ["benchmark", "model"]).dropna()
     laws = [(law, atom) for (name, _), atom in clear.items() if len(law := ideal(name))]
     same = [law[atom] > law.max() - 0.01 for law, atom in laws]
-    title = (
-        f"A clearly largest atom is that of an ideal answerer in {share(same)} models × subsets\n"
-    )
+    title = f"A clearly largest atom is that of an ideal answerer in {share(same)} models × subsets"
     title += (
-        "clearly: its interval is above all others; not read: models whose masked answers do not "
+        "\nclearly: its interval is above all others; not read: models whose masked answers do not"
     )
-    title += f"fit the full ones (moved by over {number(profiles.MOST_MOVED, 1)})"
+    title += f" fit the full ones (moved by over {number(profiles.MOST_MOVED, 1)})"
     models = [(style.model_name(m), look, "white") for m, look in (minis | others).items()]
     handles = [*style.atom_handles(style.SENSORY), *style.marker_handles(models)]
     ideals = style.line_handle("an ideal answerer", **profiles.TRUTH)

@@ -31,8 +31,8 @@ COLUMNS = declare(
 _EXTREMES = {"gap_bits": "largest gap", "sc": "largest shortcut"}
 _FOREST = "value", "ci_low", "ci_high", "null_low", "null_high"
 _TITLE = "Weight 3 is meant for samples that need the picture, weight 0.5 for those that do not;\n"
-_TITLE += "gap: bits that both inputs would tell together and the model does not use, "
-_TITLE += "shortcut: share told by the question alone"
+_TITLE += "gap: bits that fusion of both inputs would add and the model does not use, "
+_TITLE += "shortcut: share that the question alone gives"
 
 
 def measure(preset: Preset) -> pd.DataFrame:

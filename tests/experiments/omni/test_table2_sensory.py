@@ -120,3 +120,8 @@ def test_the_figure_shows_the_reference_of_the_condition_alone(table):
     assert changed == shown and max(shown) < 9
     own = table[~other & table["grade"].isna() & (table["atom"] != "total")]
     assert set(own["corrected_bits"]) <= shown and not set(own["value_bits"]) <= shown
+
+
+def test_the_figure_without_a_readable_model_says_so(table):
+    drawn = figure(table.assign(moved_vision=1.0))
+    assert " in 0 of 0 models" in drawn.legends[0].get_title().get_text()
