@@ -132,8 +132,10 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles += stages.legend_handles(*profiles.LEGEND)
     labels = [fused, *(each.get_label() for each in handles)]
     late, seen, heard = map(share, held.values())
-    title = f"Without need for fusion, $S$ rises less at the end in {late} models read; before,"
-    title += f" $U_v$ differs by under .1 bits (interval) in {seen}, $U_a$ in {heard}"
+    unread = len(models) - len(held["synergy"])
+    title = f"With need for fusion $S$ rises more at the end in {late} models"
+    title += f", {unread} not read" if unread else ""
+    title += f"\nbefore, $U_v$ differs by under .1 bits (interval) in {seen}, $U_a$ in {heard}"
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure

@@ -6,6 +6,7 @@ that errs; given the template, texts are pooled; ignoring the question averages 
 
 from itertools import groupby, product
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,22 +18,16 @@ from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.renderings import finite_laws
 from pidlib.experiments.truths import atom_rows
-from pidlib.experiments.words import listed, number, share, spread
+from pidlib.experiments.words import listed, number, share
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
 from pidlib.sensory import CONDITIONS, PASSES, SOURCES, split_by
 
 RENDERINGS = 2  # of each state of a finite law; a template has 48 to 384 samples
 COLUMNS = declare(profiles.COLUMNS, "truth_bits")
-_PANELS = {  # condition and truth
-    "Question given, against\nan ideal answerer": ("question", "ideal"),
-    "Question given, against\nthe mini’s own answers": ("question", "truth_bits"),
-    "Question ignored, against an ideal\nanswerer given the question": ("ignored", "ideal"),
-}
-_SEEING = "compact seeing:\nhalf its training\nhad wrong sound,\nso low $U_a$ and $S$"
-_SMALL = {"fontsize": 7, "linespacing": 1.1, "multialignment": "left"}
-_IDEAL = {"marker": "_", "markeredgecolor": style.INK, "markersize": 16, "zorder": 6}
-_IDEAL |= {"markeredgewidth": 2}
+_ROWS = {"question": "question given", "ignored": "question ignored"}
+_PALE = {"alpha": 0.3, "markeredgecolor": style.FAINT, "zorder": 3.5}
+_SPREAD = 0.03  # bits between minis, sideways
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -104,50 +99,81 @@ def _truths(benchmark: str) -> pd.DataFrame:
     return rows.assign(benchmark=benchmark, **fixed)
 
 
-def figure(table: pd.DataFrame) -> style.Figure:
-    """Estimated against true atoms with the question given, and with it ignored."""
+def distances(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """Estimated atoms that are `profiles.readable`, and by template and model which are.
+
+    Columns: ``far``, bits between an estimate and the ``true`` atom of the mini's own answers given
+    the question; ``changes``, whether ignoring the question changes it in an ideal answerer.
+    """
     truths, found = (table[table["estimator"] == name] for name in ("truth", "exact"))
-    ideal = truths.pivot_table("value_bits", ["template", "atom"], "given").astype(float)
     kept, read = profiles.read_rows(found[found["atom"] != "total"], "template", "model")
-    found = kept.join(ideal["question"].rename("ideal"), on=["template", "atom"])
-    figure, looks = style.page(3.7), dict(zip(found["model"].unique(), style.MARKERS, strict=False))
-    axes, middles = figure.subplots(1, len(_PANELS), sharex=True, sharey=True), []
-    places = enumerate(product(style.SENSORY, looks), -2 * len(looks))
-    apart = {key: 0.008 * (place + 0.5) for place, key in places}
-    for ax, (title, (given, truth)) in zip(axes, _PANELS.items(), strict=True):
-        rows = found[found["given"] == given]
-        far = abs(rows[truth].astype(float) - style.best(rows)).groupby(rows["model"]).mean()
-        middles.append(number(far.median()))
-        text = f"mean distance from the diagonal,\nbits: {spread(far)}"
-        ax.text(0.02, 0.99, text, transform=ax.transAxes, va="top", **_SMALL)
+    keys = ["template", "model", "atom"]
+    ideal = truths.pivot_table("value_bits", keys[::2], "given").astype(float)
+    changes = abs(ideal["question"] - ideal["ignored"]) > 0.005
+    true = kept[kept["given"] == "question"].set_index(keys)["truth_bits"].astype(float)
+    kept = kept.join(true.rename("true"), on=keys).join(changes.rename("changes"), on=keys[::2])
+    return kept.assign(far=abs(kept["true"] - style.best(kept))), read
+
+
+def figure(table: pd.DataFrame) -> style.Figure:
+    """Estimates with the question given, and ignored, against atoms of the mini's own answers."""
+    found, read = distances(table)
+    if not read.any():
+        return profiles.empty_page(": masked answers do not fit the full ones")
+    models = dict(zip(found["model"].unique(), style.MARKERS, strict=False))
+    figure = style.page(3.9)
+    axes = figure.subplots(len(_ROWS), len(style.SENSORY), sharex=True, sharey=True)
+    for (given, atom), ax in zip(product(_ROWS, style.SENSORY), axes.flat, strict=True):
+        rows = found[(found["given"] == given) & (found["atom"] == atom)]
         ax.grid(visible=False)
         ax.axline((0, 0), slope=1, color=style.FAINT, linewidth=0.8, zorder=1)
-        for (atom, model), own in rows.groupby(["atom", "model"]):
-            x, color = style.floats(own[truth]) + apart[atom, model], style.COLORS[atom]
-            ax.plot(x, style.floats(own["null_mean"]), "_", color=style.FAINT, zorder=2)
-            style.interval(ax, x, own["ci_low"], own["ci_high"], color=color)
-            style.points(ax, x, style.best(own), looks[model], color=color, alpha=0.75)
-        ax.set(title=title, xlabel="true atom, bits (spread sideways)", ymargin=0.05)
-    if any(model.endswith("_seeing") for model in looks):
-        axes[0].text(1.1, -0.2, _SEEING, **_SMALL)
-    changed = ideal[abs(ideal["question"] - ideal["ignored"]) > 0.005]
-    for (_, atom), row in changed.iterrows():
-        look = _IDEAL | {"markeredgecolor": style.COLORS[atom]}
-        style.points(axes[-1], [row["question"]], [row["ignored"]], **look)
-    axes[0].set_ylabel("estimated atom, bits")
-    models = [(style.model_name(name), marker, "white") for name, marker in looks.items()]
-    handles = *style.atom_points(style.SENSORY), *style.marker_handles(models)
-    null = style.handle("null (question given): answers permuted", marker="_", color=style.FAINT)
-    moved = style.handle(
-        "an ideal answerer, where ignoring the question changes it (in color)", **_IDEAL
+        if given == "ignored":
+            _draw(ax, rows[~rows["changes"]], atom, models, **_PALE)
+            rows = rows[rows["changes"]]
+            names = rows.groupby("template", sort=False)["far"].mean().map(number)
+            texts = [f"{name} off by {bits}" for name, bits in names.items()]
+        else:
+            ax.set_title(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}")
+            texts = [f"off by {number(rows['far'].mean())} (mean)"]
+        _draw(ax, rows, atom, models)
+        ax.text(0.03, 0.98, "\n".join(texts), transform=ax.transAxes, va="top", fontsize=7)
+    for ax, name in zip(axes[:, 0], _ROWS.values(), strict=True):
+        ax.set_ylabel(f"{name}:\nestimated atom, bits")
+    figure.supxlabel("true atom of the mini’s own answers given the question, bits", fontsize=8)
+    labels = [(style.model_name(name), marker, "white") for name, marker in models.items()]
+    handles = *style.marker_handles(labels), style.line_handle("95 % interval")
+    null = style.handle("null: answers permuted", marker="_", color=style.FAINT)
+    look = {"marker": "o", "markersize": 3.8, "markeredgecolor": style.INK, "color": style.NULL}
+    dark = style.handle(
+        "ignoring the question changes it in an ideal answerer (templates named)", **look
     )
+    pale = style.handle("ignoring the question does not change it", **look | _PALE)
+    style.legend(figure, 3, *handles, null, dark, pale, title=_headline(found, read))
+    return figure
+
+
+def _headline(found: pd.DataFrame, read: pd.Series) -> str:
+    """How near estimates come, and which minis are not among them."""
+    far = found.groupby(["given", "changes"])["far"].mean()
+    given = found.loc[found["given"] == "question", "far"].mean()
+    text = f"Given the question, estimates are off by {number(given)} bits (mean)"
+    if ("ignored", True) in far:
+        text += f"; ignoring it, by {number(far['ignored', True])} where that matters"
     known = read.groupby(level="model").any()
     gone = listed(map(style.model_name, known.index[~known]))
     gone = "" if all(known) else f", among them all of {gone}"
-    title = f"Given the question, atoms are recovered to {middles[0]} bits of those of an ideal "
-    title += f"answerer and {middles[1]} of those of the mini’s own answers\nleft out: "
-    title += (
-        f"{share(~read)} cells (minis × templates{gone}): masked answers do not fit the full ones"
-    )
-    style.legend(figure, 3, *handles, style.line_handle("95 % interval"), null, moved, title=title)
-    return figure
+    text += f"\nleft out: {share(~read)} cells (minis × templates{gone})"
+    return f"{text}: masked answers do not fit the full ones"
+
+
+def _draw(
+    ax: style.Axes, rows: pd.DataFrame, atom: str, models: dict[str, str], **look: Any
+) -> None:
+    color, places = style.COLORS[atom], list(models)
+    for model, own in rows.groupby("model"):
+        place = places.index(model) - (len(models) - 1) / 2
+        x = style.floats(own["true"]) + _SPREAD * place
+        ax.plot(x, style.floats(own["null_mean"]), "_", color=style.FAINT, zorder=2)
+        shade = {"color": color, "alpha": look.get("alpha", 1)}
+        style.interval(ax, x, own["ci_low"], own["ci_high"], **shade, zorder=3)
+        style.points(ax, x, style.best(own), models[model], **{"color": color} | look)

@@ -29,14 +29,13 @@ States = tuple[Sources, Sources] | None  # of the samples for codebooks, and to 
 # Sources and targets, in the order of the figure.
 _PATH = [(sources, "decision") for sources in ("samples", "states", "probe", "codes")]
 _PATH += [("codes", "state"), ("states", "state")]
-_NAMES = {"states": "true states", "probe": "states by linear probe"}
-_CHANGES = {"states by": "reading the true states off pooled embeddings"}  # by part of a label
-_CHANGES |= {"codes of": "coding these"}
-_FALL = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.5, "zorder": 1.2}
+_NAMES = {"states": "true states", "probe": "linear probe"}
+_LOST = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.4, "zorder": 1.2}
 _SHOWN = 3  # benchmarks in the figure
-_WORDS = """share of the target's entropy, mean over minis
+_WORDS = """share of the target’s entropy, mean over minis
 true states: what a picture and a question say, from which the answer follows
-linear probe: these states read off the pooled embeddings; codes: clusters of embeddings"""
+linear probe: these states read off the pooled embeddings; codes: clusters of embeddings
+last row: a check, whether true states have synergy about the last target"""
 _SHARES = ["value", "ci_low", "ci_high", "null_mean"]
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
 
@@ -116,15 +115,15 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Synergy as a share of the target's entropy by step, where it falls the most."""
-    figure, panels = style.page(4.0), _falls(table)
+    """Synergy as a share of the target's entropy by step, where most is lost."""
+    figure, panels = style.page(4.0), _losses(table)
     axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
     return _drawn(figure, axes[0], panels)
 
 
 def column(table: pd.DataFrame) -> style.Figure:
     """`figure` with its panels below each other."""
-    figure, panels = style.column(7.9), _falls(table)
+    figure, panels = style.column(7.9), _losses(table)
     axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
     return _drawn(figure, axes[:, 0], panels)
 
@@ -137,14 +136,14 @@ def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         decided = sources == "samples"
         named = rows.groupby("unimodal" if decided else "n_codes", dropna=False, sort=not decided)
         for key, step in named:
-            source = f"{key} codes of embeddings" if sources == "codes" else _NAMES.get(sources)
+            source = f"{key} codes" if sources == "codes" else _NAMES.get(sources)
             end = "answer" if target == "decision" else f"{key} codes of last state"
             ladder[f"decisions, {key}" if decided else f"{source} → {end}"] = step
     return ladder
 
 
-def _falls(table: pd.DataFrame) -> list[pd.DataFrame]:
-    """Mean shares of synergy by step on the synergy-driven benchmarks with the largest falls."""
+def _losses(table: pd.DataFrame) -> list[pd.DataFrame]:
+    """Mean shares of synergy by step on the synergy-driven benchmarks that lose most of it."""
     few = table["n_codes"].isna() | (table["n_codes"] == table["n_codes"].min())
     names = table["benchmark"].unique()
     driven = [name for name in names if benchmark_kind(name) == "synergy-driven"]
@@ -158,51 +157,51 @@ def _falls(table: pd.DataFrame) -> list[pd.DataFrame]:
         total = {k: part["value"].sum() / part["model"].nunique() for k, part in parts.items()}
         panel = pd.DataFrame(mean).T.assign(total=total, null_low=0.0)
         panel.index.name = style.benchmark_name(name)
-        steps = panel.index.str.endswith("→ answer")  # shares of one entropy
-        panel["fall"] = panel["value"].where(steps).diff()
         panels.append(panel.rename(columns={"null_mean": "null_high"}))
-    return sorted(panels, key=lambda panel: np.nan_to_num(panel["fall"].min()))[:_SHOWN]
+    return sorted(panels, key=_lost, reverse=True)[:_SHOWN]
+
+
+def _answers(panel: pd.DataFrame) -> pd.DataFrame:
+    return panel[panel.index.str.endswith("→ answer")]  # shares of one entropy
+
+
+def _lost(panel: pd.DataFrame) -> float:
+    shares = _answers(panel)["value"].to_list()
+    return np.nan_to_num(shares[0] - shares[-1]) if shares else 0.0
 
 
 def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -> style.Figure:
-    lines = []
+    lines, texts = [], {}
     for label in max((list(panel.index) for panel in panels), key=len):
         group = f"target: {label.partition(' → ')[2] or 'decision'}"
         lines += [group] * (group not in lines) + [label]
     names = [line.removeprefix("decisions, ").partition(" → ")[0] for line in lines]
-    checked, y = lines[-1].startswith("true states"), np.arange(len(lines))
-    names[-1] = "check: " * checked + names[-1]
-    steps = (known["fall"].idxmin() for known in panels if (known["fall"] < 0).any())
-    changes = [next(text for key, text in _CHANGES.items() if key in step) for step in steps]
-    wide = figure.get_figwidth() > style.COLUMN
+    y, wide = np.arange(len(lines)), figure.get_figwidth() > style.COLUMN
     for ax, known in zip(axes, panels, strict=True):
-        panel, title = known.reindex(lines).assign(y=y), known.index.name
-        if (known["fall"] < 0).any():
-            end = known.index.get_loc(known["fall"].idxmin())
-            part = panel.loc[known.index[end - 1] : known.index[end], ["value", "y"]].dropna()
-            ax.plot(*part.to_numpy().T, **_FALL)
-            title += f"\nlargest fall {words.number(known['fall'].min())}"
+        panel = known.reindex(lines).assign(y=y)
+        path = _answers(panel).dropna(subset="value")
+        ax.plot(path["value"], path["y"], **_LOST)
         style.forest(ax, y, panel, 0.7, color=style.COLORS["synergy"], edgecolors=style.INK, s=11)
-        style.points(ax, panel["total"], y, "|", markersize=10, markeredgewidth=1, zorder=1.5)
+        look = {"markersize": 10 if wide else 6, "markeredgewidth": 1, "zorder": 1.5}
+        style.points(ax, panel["total"], y, "|", **look)
         for label, row in known.iterrows():
-            style.margin(
-                ax, lines.index(label), words.interval(*row[_SHARES[:3]]), fontsize=7 if wide else 6
-            )
+            style.margin(ax, lines.index(label), words.interval(*row[_SHARES[:3]]))
         style.name_rows(ax, names)
         for text, line in zip(ax.get_yticklabels(), lines, strict=False):  # of the first column
-            text.set(fontsize=7 if wide else 6, weight="normal" if line in known.index else "bold")
-        ax.set(title=title, xlim=(-0.06, 1.06))
+            text.set(fontsize=7, weight="normal" if line in known.index else "bold")
+        ax.set(title=known.index.name, xlim=(-0.06, 1.06))
         ax.grid(visible=True, axis="x")
-    counts = pd.Series(changes).value_counts().items()
-    text = ", ".join(f"{change} in {n}" for change, n in counts) or "none"
-    text = f"Largest fall of synergy: {text} of {len(panels)} benchmarks shown"
-    text = fill(text, 120 if wide else 55)
+        for label, value in path["value"].items():
+            texts.setdefault(label.partition(" → ")[0], []).append(words.number(value))
+    text = "Where synergy about the answer is lost, by benchmark: "
+    text += " → ".join(f"{name} {', '.join(shares)}" for name, shares in texts.items())
     note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines())
     figure.supxlabel(note, fontsize=7.5 if wide else 7)
     total = style.handle(r"$R+U_v+U_\ell+S$", marker="|", markersize=10, color=style.INK)
     null = style.null_handle("null of $S$, mean (decisions: none)")
-    fall = style.line_handle("largest fall with the answer as target", **_FALL)
-    line = style.line_handle("mean ends of minis' 95 % intervals")
-    parts = *style.atom_points(["synergy"]), total, fall, line, null
+    lost = style.line_handle("from true states to codes, for one target", **_LOST)
+    line = style.line_handle("mean ends of minis’ 95 % intervals")
+    parts = *style.atom_points(["synergy"]), total, lost, line, null
+    text = fill(text, 120 if wide else 55)
     style.legend(figure, 3 if wide else 1, *parts, title=text, alignment="left")
     return figure

@@ -10,6 +10,7 @@ from known_models import N, extraction, xor
 from experiments.vision_language.synthetic import MODELS, profiles
 from pidlib import benchmarks
 from pidlib.decomposition.estimate import estimate
+from pidlib.experiments import words
 from pidlib.experiments.extractions import Extracted
 from pidlib.experiments.preset import MODES, load_preset
 from pidlib.experiments.tables import validate
@@ -103,10 +104,19 @@ def test_the_figure_has_the_steps_in_order():
     labels = list(fig_two_levels.by_step(table))
     assert set(labels[:3]) == {f"decisions, {mode}" for mode in MODES}
     assert len(labels) == 11 and labels[3] == "true states → answer"
-    (ax,) = fig_two_levels.column(table[table["benchmark"] == table["benchmark"].iloc[0]]).axes
+    table = table[table["benchmark"] == table["benchmark"].iloc[0]]
+    drawn = fig_two_levels.column(table)
+    (ax,) = drawn.axes
     shown = [text.get_text() for text in ax.get_yticklabels()]
     groups = {"target: decision", "target: answer", "target: 5 codes of last state"}
     rows = [name for name in shown if name not in groups]
     known = [label for label in labels if "10 codes" not in label]
     expected = [label.removeprefix("decisions, ").partition(" → ")[0] for label in known]
-    assert groups < set(shown) and rows == [*expected[:-1], "check: true states"]
+    assert groups < set(shown) and rows == expected
+    title = drawn.legends[0].get_title().get_text().replace("\n", " ")
+    answers = [label for label in known if label.endswith("→ answer")]
+    ladder = fig_two_levels.by_step(table[table["atom"] == "synergy"])
+    shares = (words.number(ladder[label]["corrected_bits"].mean() / 2) for label in answers)
+    steps = zip(("true states", "linear probe", "5 codes"), shares, strict=True)
+    path = " → ".join(map(" ".join, steps))
+    assert title == f"Where synergy about the answer is lost, by benchmark: {path}"
