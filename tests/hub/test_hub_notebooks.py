@@ -1,15 +1,16 @@
 """A notebook of each experiment on models and data sets of a hub, named as in the paper preset."""
 
+import contextlib
 import json
 import re
 from pathlib import Path
 
 import pandas as pd
-import papermill
 import pytest
 import yaml
 from media_files import write_clip
 from small_world import random_model, spread
+from test_notebooks import run_here
 
 from hub.rows import stored
 from pidlib._common import project_root
@@ -53,8 +54,8 @@ def written(folder: Path, **changed) -> str:
 def run(notebook: str, preset: str, folder: Path) -> pd.DataFrame:
     """Run a notebook and return its table."""
     path = project_root() / f"notebooks/{notebook}.ipynb"
-    given = {"preset": preset, "output": str(folder)}
-    papermill.execute_notebook(path, None, given, cwd=folder, progress_bar=False)
+    with contextlib.chdir(folder):
+        run_here(path, {"preset": preset, "output": str(folder)})
     return pd.read_csv(folder / f"data/results/{notebook}.csv")
 
 
