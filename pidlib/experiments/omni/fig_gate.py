@@ -34,7 +34,7 @@ _QUESTIONS = {  # by what a question needs: words, template and look
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 _TESTS = dict(zip(_ATOMS, ("later_than_before", "vision_parts", "audio_parts"), strict=True))
 _BEFORE = "mean |black − color| before the last stage (claimed: below .1)"
-_CHANGE = "black − color, last stage minus all before (claimed: below −.05)"
+_CHANGE = "color − black, last stage minus all before (claimed: above .05)"
 _CLAIMED = """relative depth of the block (dots){}
 holds: the 95 % interval is within the bound, which is ours; against: beyond it; else open"""
 
@@ -111,8 +111,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
                 stages.draw_trajectories(ax, rows[rows["needs"] == needs], [atom], **look)
                 ideal = micro_av.sensory_truth(template).atoms[atom]
                 ax.hlines(ideal, 0.97, 1.06, color=look["color"], linewidth=2, zorder=4)
-            *ends, verdict = claims.loc[(model, test), "value":"verdict"]
-            text = f"{interval(*ends)}: {verdict}"
+            value, low, high, verdict = claims.loc[(model, test), "value":"verdict"]
+            turned = (-value, -high, -low) if atom == "synergy" else (value, low, high)
+            text = f"{interval(*turned)}: {verdict}"
             if verdict == profiles.UNREAD:
                 text = f"{verdict}: $S$ stays below {number(stages.READABLE_BITS, 1)} bits"
             else:
@@ -132,10 +133,10 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles += stages.legend_handles(*profiles.LEGEND)
     labels = [fused, *(each.get_label() for each in handles)]
     late, seen, heard = map(share, held.values())
-    unread = len(models) - len(held["synergy"])
-    title = f"With need for fusion $S$ rises more at the end in {late} models"
-    title += f", {unread} not read" if unread else ""
-    title += f"\nbefore, $U_v$ differs by under .1 bits (interval) in {seen}, $U_a$ in {heard}"
+    title = f"With need for fusion $S$ rises more at the end in {late} models that show it"
+    if unread := len(models) - len(held["synergy"]):
+        title += f"; {unread} without synergy left out"
+    title += f"\nBefore the end, $U_v$ differs by under .1 bits in {seen} models, $U_a$ in {heard}"
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure

@@ -28,7 +28,8 @@ COLUMNS = declare(
     required=f"experiment base benchmark split sample_id {_SCORES} seed fingerprint",
     **dict.fromkeys(("fallback_vision", "fallback_language"), "boolean"),
 )
-_EXTREMES = {"gap_bits": "largest gap", "sc": "largest shortcut"}
+_EXTREMES = {"gap_bits": ("largest gap", " bits"), "sc": ("largest shortcut", "")}
+_OFTEN = "fewer than at random", "as many as at random", "more than at random"
 _FOREST = "value", "ci_low", "ci_high", "null_low", "null_high"
 _TITLE = "Weight 3 is meant for samples that need the picture, weight 0.5 for those that do not;\n"
 _TITLE += "gap: bits that fusion of both inputs would add and the model does not use, "
@@ -74,20 +75,20 @@ def figure(table: pd.DataFrame) -> style.Figure:
         title = style.model_name(rows["base"].iloc[0])
         title += f", trained on {style.benchmark_name(name)}"
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
-        more = words.listed(_draw_shares(left.subplots(), rows))
-        title += f"\nsamples of {more} need the picture more often than random ones"
+        title += "\nsamples that need the picture: "
+        title += "; ".join(_draw_shares(left.subplots(), rows))
         block.suptitle(title, x=0.01, ha="left")
         _draw_extremes(right, rows)
-    dot = style.line_handle("share of a list, 95 % interval", marker="o", markersize=3.5)
+    dot = style.line_handle("samples of one weight, 95 % interval", marker="o", markersize=3.5)
     null = style.null_handle("as many samples at random, 95 %")
-    style.legend(figure, 2, dot, null, title=_TITLE, loc="outside lower center")
+    style.legend(figure, 2, dot, null, title=_TITLE, alignment="left")
     return figure
 
 
 def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> list[str]:
     """Shares of samples that need the picture, with their intervals and those of random lists.
 
-    Returns the lists whose share is above those of random ones.
+    Returns how often these are, for each weight other than 1, in words.
     """
     n, total, lists = len(rows), rows["needs"].sum(), rows.groupby("weight")
     more = []
@@ -99,7 +100,9 @@ def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> list[str]:
         style.forest(ax, [place], row, 0.7, s=16, **look)
         text = words.interval(*row.to_numpy()[0, :3], digits=0) + " %"
         style.margin(ax, place, text, fontsize=8, **look)
-        more += [f"weight {weight:g}"] * bool(part["needs"].mean() > null[1])
+        if weight != 1:
+            often = np.searchsorted(null, part["needs"].mean())
+            more.insert(0, f"at weight {weight:g} {_OFTEN[often]}")
     ax.set_yticks(range(len(lists)), [f"weight {weight:g}" for weight, _ in lists])
     label = "samples that need the picture, %:\np(right answer) < 1/2 from the question alone"
     label += f"\n(all samples: {100 * total / n:.0f} %)"
@@ -113,7 +116,7 @@ def _draw_extremes(figure: style.Figure, table: pd.DataFrame) -> None:
     samples = benchmarks.load(benchmark, split, *map(int, numbers))
     pictures = {sample.sample_id: sample.image for sample in samples}
     axes = iter(figure.subplots(1, 2 * len(_EXTREMES)))
-    for score, label in _EXTREMES.items():
+    for score, (label, unit) in _EXTREMES.items():
         largest = table.sort_values(score, ascending=False, kind="stable")
         for _, row in largest.drop_duplicates(["question", "answer"]).head(2).iterrows():
             ax = next(axes)
@@ -122,7 +125,8 @@ def _draw_extremes(figure: style.Figure, table: pd.DataFrame) -> None:
             text += f"{row['p_answer']:.2f},\n{row['p_answer_language']:.2f} without picture"
             ax.set_xlabel(text, fontsize=6.5, linespacing=1.05, labelpad=2)
             look = {"fontsize": 7, "pad": 2, "loc": "center", "color": row["color"]}
-            ax.set_title(f"{label}:\nweight {row['weight']:g}", **look)
+            value = f"{words.number(row[score])}{unit}"
+            ax.set_title(f"{label}: {value},\nweight {row['weight']:g}", **look)
             ax.set(xticks=[], yticks=[])
             ax.spines[:].set_visible(False)
             ax.grid(visible=False)
