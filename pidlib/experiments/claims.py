@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping
 from textwrap import fill
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,6 @@ from pidlib.experiments import style, words
 from pidlib.experiments.population import benchmark_kind
 from pidlib.experiments.preset import Preset, load_preset
 from pidlib.experiments.tables import declare, notebook_name, published
-
-if TYPE_CHECKING:
-    from pandas.io.formats.style import Styler
 
 MOSTLY, RARELY = 0.5, 0.1  # shares of the cells: a claim holds in more, and fails in at most, these
 TEST = ["table", "statement"]  # equal in claims that are one test
@@ -33,7 +29,7 @@ open. A cell is one test: of a model on a benchmark, a training, or all models; 
 interval decides. Bars grow with the logarithm of the number of cells. Values are medians"""
 HEADS = "verdict", "cells (hold / open / fail)", "value (range)", "published"
 # Bits of an atom and the ends of its interval, and what a difference takes of the other atom.
-_ENDS = {"bits": "bits", "ci_low": "ci_high", "ci_high": "ci_low"}
+_ENDS, _PARTS = {"bits": "bits", "ci_low": "ci_high", "ci_high": "ci_low"}, ["value", "low", "high"]
 COLUMNS = declare(
     "statement source grade table statistic quantity side bound published",
     "value lowest highest n_cells n_holding n_failing verdict",
@@ -45,9 +41,8 @@ COLUMNS = declare(
 def value(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """A column with its interval, that over families of models where there is one."""
     names = quantity.partition("_")[0], "family", "ci"
-    pairs = ((f"{name}_low", f"{name}_high") for name in names)
-    low, high = next(pair for pair in pairs if pair[0] in rows)
-    return pd.DataFrame({"value": rows[quantity], "low": rows[low], "high": rows[high]})
+    name = next(name for name in names if f"{name}_low" in rows)
+    return rows[[quantity, f"{name}_low", f"{name}_high"]].set_axis(_PARTS, axis=1)
 
 
 def points(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
@@ -57,16 +52,12 @@ def points(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
 
 def excess(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """A column, with its distances from the ends of its null; nothing is below a null without."""
-    below = rows["null_low"] if "null_low" in rows else 0.0
-    ends = {"low": rows[quantity] - rows["null_high"], "high": rows[quantity] - below}
-    return pd.DataFrame({"value": rows[quantity]} | ends)
+    low, high = rows[quantity] - rows["null_high"], rows[quantity] - rows.get("null_low", 0.0)
+    return pd.DataFrame({"value": rows[quantity], "low": low, "high": high})
 
 
 def atoms(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
-    """A sum or difference of atoms, ``synergy - others`` is to the largest other one.
-
-    The ends add those of the atoms, so the interval is too wide rather than too narrow.
-    """
+    """A sum or difference of atoms, ``others`` is the largest; its interval is rather too wide."""
     known = [name for name in style.WORDS if name in set(rows["atom"])]
     keys = [name for name in ("benchmark", "model", "template", "layer") if name in rows]
     rows = rows.assign(bits=style.best(rows))
@@ -78,7 +69,7 @@ def atoms(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
         for end in total:
             column = end if sign == "+" else _ENDS[end]
             total[end] = total[end] + (1 if sign == "+" else -1) * wide[column][names].max(axis=1)
-    return pd.DataFrame(total).set_axis(["value", "low", "high"], axis=1)
+    return pd.DataFrame(total).set_axis(_PARTS, axis=1)
 
 
 def share(rows: pd.DataFrame, atom: str) -> pd.DataFrame:
@@ -87,7 +78,7 @@ def share(rows: pd.DataFrame, atom: str) -> pd.DataFrame:
     own = rows[rows["atom"] == atom].set_index(keys)[list(_ENDS)].clip(lower=0)
     rest = rows[rows["atom"] != atom].groupby(keys)[list(_ENDS)].sum().clip(lower=0)
     parts = [own[end] / (own[end] + rest[other]) for end, other in _ENDS.items()]
-    return pd.concat(parts, axis=1, keys=["value", "low", "high"])
+    return pd.concat(parts, axis=1, keys=_PARTS)
 
 
 def groups(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
@@ -99,17 +90,11 @@ def groups(rows: pd.DataFrame, quantity: str) -> pd.DataFrame:
     return means.loc[[first]] - means.rename(columns={"low": "high", "high": "low"}).loc[second]
 
 
-STATISTICS: Mapping[str, Callable[[pd.DataFrame, str], pd.DataFrame]] = {
-    each.__name__: each for each in (value, points, excess, atoms, share, groups)
-}
+STATISTICS = {each.__name__: each for each in (value, points, excess, atoms, share, groups)}
 
 
 def cells(claim: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
-    """The quantity of a claim in each cell of a table (a model, a benchmark), and its verdict.
-
-    It ``holds`` or ``fails`` if its whole interval is on one side of the bound, else it is
-    ``open``. Cells without an interval decide nothing and are left out.
-    """
+    """The quantity of a claim in each cell of a table that has an interval, and the verdict."""
     if "kind" not in table and "benchmark" in table:
         table = table.assign(kind=table["benchmark"].map(benchmark_kind, na_action="ignore"))
     rows = table.query(str(claim["rows"]), engine="python") if len(table) else table
@@ -131,11 +116,7 @@ def cells(claim: Mapping[str, object], table: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdict(found: pd.DataFrame) -> str:
-    """``holds`` or ``fails`` if more than half of the cells do, and at most a tenth the opposite.
-
-    ``mixed`` if more than a tenth hold and more than a tenth fail, ``untested`` without any cell,
-    else ``open``.
-    """
+    """The verdict on a claim from those of its cells by the `RULE`; ``untested`` without any."""
     if found.empty:
         return "untested"
     holding, failing = ((found["verdict"] == name).mean() for name in ("holds", "fails"))
@@ -145,10 +126,7 @@ def verdict(found: pd.DataFrame) -> str:
 
 
 def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
-    """Test all claims, or those of a notebook, on the tables that a preset's runs have written.
-
-    Claims on a table that is not there are ``not run``; a FileNotFoundError without any table.
-    """
+    """Test all claims, or a notebook's, on a preset's tables; a FileNotFoundError without any."""
     rows, folder = [], preset.table(".").parent
     if not any(folder.rglob("*.csv")):
         raise FileNotFoundError(f"no tables in {folder}; run notebooks first, or `make paper`")
@@ -158,7 +136,7 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
         found = cells(claim, pd.read_csv(path) if path.exists() else pd.DataFrame())
         result = verdict(found) if path.exists() else "not run"
         counts = found["verdict"].value_counts()
-        numbers = found[["value", "low", "high"]].astype(float)
+        numbers = found[_PARTS].astype(float)
         alone = len(found) == 1 and claim["statistic"] != "excess"  # whose ends are distances
         low, high = ("low", "high") if alone else ("value", "value")
         row = {"value": numbers["value"].median(), "n_cells": len(found), "verdict": result}
@@ -168,11 +146,8 @@ def measure(preset: Preset, notebook: str = "") -> pd.DataFrame:
     return pd.DataFrame(rows).drop(columns=["rows", "unit"])
 
 
-def of(preset: Preset, module: ModuleType) -> "Styler":
-    """The claims that the tables of a notebook test, each with its cells, for display.
-
-    For an experiment of other models the verdicts on minis are shown too, as in their tables.
-    """
+def of(preset: Preset, module: ModuleType) -> "pd.io.formats.style.Styler":
+    """The claims that a notebook tests, with their cells; for other models, also that on minis."""
     table, every = measure(preset, notebook_name(module)), published("claims")["statement"]
     minis = measure(load_preset("offline"), notebook_name(module)) if preset.experiment else table
     heads = every.mask(every.str.startswith("…")).ffill().str.partition(":")[0]

@@ -14,12 +14,10 @@ from pidlib.experiments.definitions import with_others
 from pidlib.extraction import FULL, PASSES, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import measure_mode
 
-# Columns that all atoms of codes share.
 CODES = {"source_a": "vision", "source_b": "language", "unimodal": "codes", "estimator": "exact"}
 ESTIMATION = {"n_permutations", "n_bootstrap", "seed"}  # settings of `pidlib.estimate`
-# Of `gaussian_rows`: as many components as codes have; noise, since a function has infinite bits;
-# and draws, which each take a solution (the least p-value is .02).
-GAUSSIAN, N_DRAWS = {"n_components": N_COMPONENTS, "shrinkage": 0.1}, 49
+GAUSSIAN = {"n_components": N_COMPONENTS, "shrinkage": 0.1}  # a function has infinite bits
+N_DRAWS = 49  # of `gaussian_rows`, which each take a solution; the least p-value is .02
 
 
 def request(preset: Preset, benchmarks: Sequence[str] = ()) -> Request:
@@ -32,10 +30,7 @@ def request(preset: Preset, benchmarks: Sequence[str] = ()) -> Request:
 def mode_profiles(
     preset: Preset, answer: Extracted, experiment: str, others: bool = False, **identified: str
 ) -> Iterator[pd.DataFrame]:
-    """Atoms of a model's decisions by unimodal mode, and those by `others` of `definitions`.
-
-    `identified` goes into the fingerprints.
-    """
+    """Atoms of decisions by mode, and by `others` of `definitions`; `identified` by fingerprint."""
     settings = preset.model_dump(include={"tau", "n_halves", "seed"})
     for unimodal in preset.unimodal:
         measured = measure_mode(answer.extraction, unimodal, **settings, device=preset.device)
@@ -52,11 +47,7 @@ def embedding_request(preset: Preset) -> Request:
 
 
 def embedding_profile(preset: Preset, fitted: Extraction, applied: Extraction) -> pd.DataFrame:
-    """Atoms of pooled embeddings about the state at the answer position, by `pidlib.estimate`.
-
-    Sources are the mean input embeddings of picture and question, the target is the last state of
-    `applied`; each becomes one of ``n_clusters`` codes, by codebooks of the samples `fitted`.
-    """
+    """Atoms of the codes of pooled embeddings about that of the last state at the answer."""
     k, options = preset.n_clusters, preset.model_dump(include=ESTIMATION)
     result = estimate(*embedding_codes(fitted, applied, k, preset.seed), **options)
     fixed = CODES | {"layer": applied.layers[-1], "n_codes": k, "seed": preset.seed}

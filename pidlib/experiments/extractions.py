@@ -28,23 +28,18 @@ from pidlib.models.load import adapted_revision, download, folder_revision, late
 
 
 class Query(NamedTuple):
-    """What to extract from a model on a benchmark; every field changes the numbers.
-
-    ``layers`` None means every block; ``options`` lists the candidates in the question; ``tokens``
-    keeps single tokens; ``mask`` replaces absent modalities; ``change`` replaces the samples, as an
-    intervention does.
-    """
+    """What to extract from a model on a benchmark; every field changes the numbers."""
 
     split: str
     n_samples: int
     seed: int
     passes: tuple[str, ...]
     partners: int = 0
-    layers: tuple[int, ...] | None = ()
-    options: bool = False
-    tokens: bool = False
-    mask: str = "noise"
-    change: Callable[[list[Sample]], list[Sample]] = list
+    layers: tuple[int, ...] | None = ()  # None: after every block
+    options: bool = False  # list the candidates in the question
+    tokens: bool = False  # keep single tokens
+    mask: str = "noise"  # in place of absent modalities
+    change: Callable[[list[Sample]], list[Sample]] = list  # of the samples, as by an intervention
 
 
 class Request(NamedTuple):
@@ -69,10 +64,7 @@ class Extracted(NamedTuple):
 
 
 def extract_all(preset: Preset, request: Request) -> Iterator[tuple[Extracted, ...]]:
-    """Extract, or read from the cache, for every model and benchmark; one result per query.
-
-    Folders of the cache are named by the hash of all that changes the numbers, so none is stale.
-    """
+    """Extract, or read from the cache, for every model and benchmark; one result per query."""
     check_names(preset, [request])
     total = len(request.models) * len(request.benchmarks)
     with tqdm(total=total, desc="models x benchmarks", unit="run") as bar:
@@ -84,19 +76,13 @@ def extract_all(preset: Preset, request: Request) -> Iterator[tuple[Extracted, .
 
 
 def check_names(preset: Preset, requests: Sequence[Request]) -> None:
-    """Raise one ValueError for all models and benchmarks that cannot be loaded; load nothing.
-
-    Candidates of tables that a tokenizer does not have are faults; unknown words of questions are
-    a warning.
-    """
-    faults, unpinned = [], {"allow_unpinned": preset.allow_unpinned}
-    models = dict.fromkeys(name for request in requests for name in request.models)
-    checks = [partial(base_of, name, **unpinned) for name in models]
-    names = dict.fromkeys(name for request in requests for name in request.benchmarks)
-    checks += [partial(benchmarks.check_available, name, **unpinned) for name in names]
-    for check in checks:
+    """Raise one ValueError for all models and benchmarks that cannot be loaded; load nothing."""
+    faults, check_source = [], benchmarks.check_available
+    checks = [(base_of, name) for request in requests for name in request.models]
+    checks += [(check_source, name) for request in requests for name in request.benchmarks]
+    for check, name in dict.fromkeys(checks):
         try:
-            check()
+            check(name, allow_unpinned=preset.allow_unpinned)
         except (ValueError, OSError) as error:
             faults.append(str(error))
     if faults := faults or dict.fromkeys(chain(*map(_unknown_words, requests))):
@@ -104,10 +90,7 @@ def check_names(preset: Preset, requests: Sequence[Request]) -> None:
 
 
 def _unknown_words(request: Request) -> Iterator[str]:
-    """The candidates of each table that models in folders have no tokens for; warn of other words.
-
-    The minis have the words of their training alone.
-    """
+    """The candidates of tables that models in folders have no tokens for; warn of other words."""
     tables = [name for name in request.benchmarks if name.startswith("table:")]
     for table, split in product(tables, dict.fromkeys(query.split for query in request.queries)):
         with warnings.catch_warnings():
@@ -143,9 +126,7 @@ def extract_requests(preset: Preset, module: ModuleType) -> str:
     return f"{len(sizes)} extractions of {sum(sizes):,} samples in {preset.cache}"
 
 
-def base_of(
-    name: str, *, allow_unpinned: bool = False
-) -> tuple[str | Path, Path | None, str | None, str]:
+def base_of(name: str, *, allow_unpinned: bool = False) -> tuple[str, Path | None, str | None, str]:
     """The base of a model, its folder or its commit on the hub, and the folder of its adapter.
 
     Raises what `resolve` does; a ValueError for a folder without a processor or adapter.
@@ -161,10 +142,7 @@ def base_of(
 
 
 def find_model(preset: Preset, name: str) -> LoadedModel:
-    """A model described by its configuration, or the cache; weights are loaded when first needed.
-
-    Neither importing transformers nor the hub is needed for a pinned model that was seen before.
-    """
+    """A model described by the cache, else by its configuration; loaded when first needed."""
     label = parse_model(name)[0]
     base, folder, commit, adapter = base_of(name, allow_unpinned=preset.allow_unpinned)
     commit = commit or (None if folder else latest_revision(base))
@@ -229,9 +207,8 @@ def extract_missing(preset: Preset, name: str, benchmark: str, query: Query) -> 
 
 
 def _samples(preset: Preset, query: Query, benchmark: str) -> list[Sample]:
-    source = benchmark, query.split, query.n_samples, query.seed
-    unpinned = {"allow_unpinned": preset.allow_unpinned}
-    return query.change(benchmarks.load(*source, options=query.options, **unpinned))
+    options = {"options": query.options, "allow_unpinned": preset.allow_unpinned}
+    return query.change(benchmarks.load(benchmark, *query[:3], **options))
 
 
 def _settings(query: Query, model: LoadedModel) -> dict[str, object]:

@@ -43,11 +43,10 @@ def shuffle_words(sample: Sample, seed: int = 0) -> Sample:
 def resample(
     samples: Sequence[Sample], modality: str, seed: int = 0, within: Callable | None = None
 ) -> list[Sample]:
-    """Exchange pictures (or videos), audio or questions of samples by a random derangement.
+    """Exchange pictures (or videos), audio or questions: no sample gets a content equal to its own.
 
-    No sample keeps its content or gets equal content. With ``within``, only samples with the same
-    value exchange contents; groups in which more than half share one content are left out. Raises a
-    ValueError if nothing is left, or for a modality that the samples lack.
+    With ``within``, only samples with the same value exchange contents; groups in which more than
+    half share one are left out. A ValueError if nothing is left, or for a modality they lack.
     """
     video = "image" if samples[0].video is None else "video"
     fields = {"vision": video, "audio": "audio", "language": "question"}
@@ -112,10 +111,7 @@ def accuracy_drop(
 
 
 def perceptual_score(full: pd.Series, permuted: pd.Series) -> float:
-    r"""The share :math:`(a - a_\pi) / a` of the accuracy lost when a modality is permuted.
-
-    Normalized as by Gat, Schwartz and Schwing (2021); missing if the accuracy is 0.
-    """
+    """The share (a - a') / a of accuracy that permuting a modality costs (Gat et al., 2021)."""
     accuracy = full.mean()
     return float((accuracy - permuted.mean()) / accuracy) if accuracy > 0 else np.nan
 

@@ -25,10 +25,9 @@ TOLERANCE = 1e-4  # bits, of the solver
 DECIMALS = 3  # smaller differences are ties: the solver's last digits have no rank
 ATOMS = ("redundancy", "unique_vision", "unique_language", "synergy")
 OUTCOMES = ("accuracy", "delta_vision")
-MAX_FALLBACK = 0.5  # mean fallback of vision above which a benchmark counts as collapsed
+MAX_FALLBACK = 0.5  # of decisions from the picture alone; a benchmark with more is collapsed
 ALL, UNCOLLAPSED = "mean of all", "mean of those not collapsed"
 _SIZES = {"below 5 B": 5, "5 to 20 B": 20, "above 20 B": np.inf}  # billions of parameters
-# Of recipes, in parameters.
 _MINI_SIZES = {"compact": "0.2 to 0.4 M", "small": "1.0 to 1.2 M", "deep": "1.4 to 1.9 M"}
 _KINDS = {"synergy": "synergy-driven", "unique_language": "prior-driven"}
 _KINDS |= {"unique_vision": "picture-driven", "redundancy": "redundant"}
@@ -49,6 +48,11 @@ def request(preset: Preset, models: Sequence[str] = (), names: Sequence[str] = (
     partners = 0 if models or "resampled" not in preset.unimodal else preset.partners
     query = Query(preset.split, preset.n_population, preset.seed, passes, partners)
     return Request(models or preset.population, names or preset.benchmarks, (query,))
+
+
+def requests(preset: Preset) -> list[Request]:
+    """The `request` of the population, of a notebook that asks for nothing else."""
+    return [request(preset)]
 
 
 def size_class(model: str) -> str | None:
@@ -80,10 +84,8 @@ def population_table(
 ) -> pd.DataFrame:
     r"""Quantities of the masked decisions, diagnostics and accuracies by model and benchmark.
 
-    ``co_information`` is R - S; ``added_by_vision`` U_vision + S, negative where masked rows have
-    no common joint distribution; ``divergence`` :math:`E\,KL(p(y|v,t)\,\|\,p(y|t))`;
-    ``synergy_without_fallback`` S with tau = 0; ``delta_vision`` the accuracy lost when the picture
-    is masked.
+    ``divergence`` is :math:`E\,KL(p(y|v,t)\,\|\,p(y|t))`; ``synergy_without_fallback`` S with
+    tau = 0; ``delta_vision`` the accuracy lost when the picture is masked.
     """
     rows = []
     for (answer,) in extract_all(preset, asked or request(preset)):
@@ -93,34 +95,25 @@ def population_table(
         if without_fallback and any(extraction.fallback(key, preset.tau) for key in PASSES):
             strict = decision_pid(extraction.masked(0.0), tol=TOLERANCE, device=preset.device).pid
         both, language = (extraction.decisions(key, preset.tau) for key in (FULL, "language"))
-        bits = atoms | {
-            "co_information": atoms["redundancy"] - atoms["synergy"],
-            "added_by_vision": atoms["unique_vision"] + atoms["synergy"],
-            "divergence": rel_entr(both, language).sum(1).mean() / np.log(2),
-            "synergy_without_fallback": strict.synergy if without_fallback else None,
-            "total": result.pid.total,
-            "gap": max(result.pid.gap, strict.gap),
-        }
+        bits = atoms | {"total": result.pid.total, "gap": max(result.pid.gap, strict.gap)}
+        bits["co_information"] = atoms["redundancy"] - atoms["synergy"]
+        bits["added_by_vision"] = atoms["unique_vision"] + atoms["synergy"]
+        bits["divergence"] = rel_entr(both, language).sum(1).mean() / np.log(2)
+        bits["synergy_without_fallback"] = strict.synergy if without_fallback else None
         lost = correct(extraction, FULL) - correct(extraction, "language")
         delta, error = lost.mean(), lost.std(ddof=0) / np.sqrt(len(lost))
         low, high = statistics.normal_interval(delta, error)
-        rows.append(
-            answer.row_columns("vision_language", tau=preset.tau, tol=TOLERANCE)
-            | {f"{name}_bits": value for name, value in bits.items()}
-            | diagnose(extraction, preset.tau, result)
-            | {"delta_vision": delta, "delta_low": low, "delta_high": high}
-            | {"converged": result.pid.converged and strict.converged}
-            | {"size": size_class(answer.columns["model"])}
-        )
+        row = answer.row_columns("vision_language", tau=preset.tau, tol=TOLERANCE)
+        row |= {f"{name}_bits": value for name, value in bits.items()}
+        row |= {"delta_vision": delta, "delta_low": low, "delta_high": high}
+        row |= {"converged": result.pid.converged and strict.converged}
+        row["size"] = size_class(row["model"])
+        rows.append(row | diagnose(extraction, preset.tau, result))
     return validate(rows, COLUMNS)
 
 
 def benchmark_groups(population: pd.DataFrame) -> dict[str, list[str]]:
-    """Each benchmark alone, then the benchmarks of a kind, all, and those not collapsed.
-
-    Collapsed are benchmarks where, in the mean over models, more than `MAX_FALLBACK` of the
-    decisions from the picture alone fell back to uniform. Groups of one benchmark appear once.
-    """
+    """Each benchmark alone, then those of a kind, all, and those not collapsed, if several."""
     names = list(population["benchmark"].unique())
     kinds = dict.fromkeys(filter(None, map(benchmark_kind, names)))
     groups = {f"mean of {k}": [name for name in names if benchmark_kind(name) == k] for k in kinds}

@@ -24,7 +24,6 @@ _PLAIN = (type(None), bool, int, float, str, list, tuple, dict)  # everything pa
 _MERGED = {"tuning", "weighting"}  # fields whose overrides replace single entries
 _MAPPINGS = {*_MERGED, "tuned_models"}
 _RUN = ("device", "batch_size", "cache", "allow_unpinned")  # parameters of every notebook
-_IPYTHON = {"In", "Out"}  # plain values that every kernel holds
 
 
 def _split(value: Any) -> Any:
@@ -214,18 +213,15 @@ def _stated(preset: str) -> tuple[Path, dict]:
 def load_preset(preset: str = "offline", **overrides: Any) -> Preset:
     """Load a preset: ``smoke``, ``offline``, ``paper``, ``real`` or a YAML file, changed in fields.
 
-    None keeps the preset's value; `tuning` and `weighting` replace single entries. Raises a
-    ValueError for invalid values, and for unknown names of presets, fields, modes or benchmarks.
+    None keeps a value; `tuning` and `weighting` replace entries. A ValueError for any wrong input.
 
     >>> load_preset("smoke", n_samples=8).n_samples
     8
     """
     (path, stated), known = _stated(preset), Preset.model_fields.keys() - {"name"}
-    for key in overrides:
-        if key not in known:
-            raise ValueError(unknown_name("parameter", key, known))
-    given = {key: value for key, value in overrides.items() if value is not None}
-    fields = stated | {key: _parsed(key, value) for key, value in given.items()}
+    if unknown := [key for key in overrides if key not in known]:
+        raise ValueError(unknown_name("parameter", unknown[0], known))
+    fields = stated | {key: _parsed(key, v) for key, v in overrides.items() if v is not None}
     for key in fields:
         if key not in known:
             raise ValueError(unknown_name("preset key", str(key), known))
@@ -269,7 +265,7 @@ def check_declared(namespace: dict[str, Any], others: Sequence[str] = ()) -> Map
     declared: Mapping[str, Any] = namespace.get("__annotations__", {})
     if not namespace.get("_checked"):
         for name, value in namespace.items():
-            expected = name.startswith("_") or name in {*declared, *_IPYTHON, *others}
+            expected = name.startswith("_") or name in {*declared, *others, "In", "Out"}
             if isinstance(value, _PLAIN) and not expected:
                 raise ValueError(unknown_name("parameter", name, {*declared, *others}))
     namespace["_checked"] = True
@@ -279,10 +275,9 @@ def check_declared(namespace: dict[str, Any], others: Sequence[str] = ()) -> Map
 def read_parameters(namespace: dict[str, Any]) -> Preset:
     """Load the preset of a notebook with its parameters, from its ``globals()``.
 
-    The ``parameters`` cell declares each with a type, ``n_samples: int = None``; papermill assigns
-    without. So a plain value that was not declared is a misspelled parameter: a ValueError, but not
-    for scratch variables of a later run. Device, batch_size, cache and allow_unpinned need none. A
-    ValueError too if a run unlike the committed one would replace the committed tables.
+    The ``parameters`` cell declares each with a type; papermill assigns without. So a plain value
+    that is neither declared nor of `_RUN` is a misspelled parameter: a ValueError, but not for
+    scratch variables of a later run. One too if this run would replace other, committed tables.
 
     >>> types = {"preset": str, "seed": int}
     >>> read_parameters({"__annotations__": types, "preset": "smoke", "seed": 4}).seed

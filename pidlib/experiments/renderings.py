@@ -1,9 +1,8 @@
 """Finite laws: a few renderings of every latent state of a task, as the whole population.
 
-A latent state, such as a red circle, has endless pictures. On finitely many of them a model has an
-exact law P(x1, x2) p(y|x1, x2), known from one answer to each sample, and exact atoms of its own,
-however often it errs. They are the reference of estimates from a draw of these samples,
-``rng.choice(len(law.samples), n, p=law.weights.ravel())``.
+On finitely many pictures of each state, such as a red circle, a model has an exact law, known from
+one answer to each sample, and exact atoms of its own, however often it errs: the reference of
+estimates from a draw of samples, ``rng.choice(len(law.samples), n, p=law.weights.ravel())``.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -28,13 +27,10 @@ Render = Callable[[Task, tuple, str, Random], Picture | Clip]
 
 @dataclass(frozen=True)
 class FiniteLaw:
-    """All combinations of the inputs of two sources, with their probabilities.
-
-    The axes of ``weights`` are pictures and questions (t = 1), or texts, videos and sounds.
-    """
+    """All combinations of the inputs of two sources, with their probabilities."""
 
     samples: tuple[Sample, ...]  # one for each combination, in the C order of the weights
-    weights: Float64[np.ndarray, "t n1 n2"]
+    weights: Float64[np.ndarray, "t n1 n2"]  # of pictures, questions; or of texts, videos, sounds
     renderings: tuple[int, int]  # inputs of each source per latent state, adjacent in the weights
     sources: tuple[str, str]  # ("vision", "language") or ("vision", "audio")
 
@@ -43,10 +39,9 @@ class FiniteLaw:
     ) -> Float64[np.ndarray, "t n1 n2 y"]:
         r"""Tabulate :math:`P(t, x_1, x_2)\,p(y|t, x_1, x_2)`, with p(y | inputs) of each sample.
 
-        ``"resampled"`` has P(x1|t) P(x2|t) in place of P(x1, x2|t). A source's value is the input
-        itself, as in an estimate from samples, so that answers which depend on the rendering count
-        as information of the source. If ``latent``, it is the state: renderings are averaged, and
-        their effect counts as noise. A ValueError if the rows are not one for each sample.
+        ``"resampled"`` has P(x1|t) P(x2|t) in place of P(x1, x2|t). If ``latent``, the values of a
+        source are the states, and the effect of their renderings is noise, else the inputs, as in
+        an estimate from samples. A ValueError if the rows are not one for each sample.
         """
         answers = np.asarray(answers, float)
         if answers.ndim != 2 or len(answers) != len(self.samples):
@@ -74,12 +69,8 @@ def finite_laws(
 ) -> dict[str, FiniteLaw]:
     """Return the law of each template of a generated benchmark, with so many renderings of a state.
 
-    A picture task has 4 to 96 samples per rendering; a template of clips has up to 96 with one
-    rendering, and four times as many with two. Raises what `benchmarks.truth` does, and a
-    ValueError for an unknown split and without renderings.
+    Raises what `benchmarks.truth` does; a ValueError for an unknown split and without renderings.
 
-    Examples
-    --------
     >>> law = finite_laws("micro/pair", renderings=2)["pair"]
     >>> ideal = np.eye(6)[[s.candidates.index(s.answer) for s in law.samples]]
     >>> law.weights.shape, law.pid(ideal).unique["language"]

@@ -56,10 +56,9 @@ def model_name(model: str) -> str:
 
 def minis_line(models: Iterable[str], columns: int) -> list[list[str]]:
     """A first row of a LaTeX table that names its minis as such; none if there are no minis."""
-    if not any(map(_family, models)):
-        return []
     text = "minis: the architectures at 0.2 to 1.9 million parameters, trained from scratch; "
-    return [heading(text + "stand-ins in scale, not in code path", columns)]
+    text += "stand-ins in scale, not in code path"
+    return [heading(text, columns)] if any(map(_family, models)) else []
 
 
 def _family(model: str) -> str:
@@ -142,9 +141,8 @@ def atom_points(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
 
 def atom_lines(atoms: Sequence[str] = VISION_LANGUAGE) -> list[Line2D]:
     """Legend entries of atoms as lines with markers."""
-    look = {"linestyle": "-", "markersize": 2.4, "linewidth": 0.9}
     marked = zip(atoms, MARKERS, strict=False)
-    return [handle(_label(atom), color=COLORS[atom], marker=m, **look) for atom, m in marked]
+    return [line_handle(_label(a), color=COLORS[a], marker=m, markersize=2.4) for a, m in marked]
 
 
 def _label(atom: str) -> str:

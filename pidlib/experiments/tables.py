@@ -46,14 +46,12 @@ def declare(*parts: str | Columns, required: str = "", **types: str) -> Columns:
     {'model': 'string', 'n_samples': 'Int64', 'value_bits': 'Float64'}
     """
     names = [part.types if isinstance(part, Columns) else part.split() for part in parts]
-    kinds = {
-        name: _TYPE.get(name, "Int64" if name.startswith("n_") else "Float64")
-        for name in chain(*names)
-    }
+    kinds = {n: _TYPE.get(n, "Int64" if n.startswith("n_") else "Float64") for n in chain(*names)}
     others = (part.required for part in parts if isinstance(part, Columns))
     return Columns(kinds | types, tuple(chain(required.split(), *others)))
 
 
+Tables = pd.DataFrame | Mapping[str, pd.DataFrame]  # of a notebook: one, or several by name
 # What was measured: columns of each table that names a model.
 ORIGIN = "benchmark split model revision benchmark_revision family dtype partners tau"
 COMPUTED = "converged fingerprint"
@@ -121,9 +119,7 @@ def write(table: pd.DataFrame, path: Path, columns: Columns) -> Path:
     return path
 
 
-def save(
-    preset: Preset, module: ModuleType, tables: pd.DataFrame | Mapping[str, pd.DataFrame]
-) -> pd.DataFrame | Mapping[str, pd.DataFrame]:
+def save(preset: Preset, module: ModuleType, tables: Tables) -> Tables:
     """Write the table that a notebook's module measured, or several by name; return them."""
     path = preset.table(notebook_name(module))
     named = {path.stem: tables} if isinstance(tables, pd.DataFrame) else tables
@@ -148,10 +144,9 @@ def read(path: Path, columns: Columns) -> pd.DataFrame:
 
 
 def published(name: str) -> pd.DataFrame:
-    """Published numbers from data/published: each row with its `source` and `grade`.
+    """Published numbers from data/published; a ValueError for an unknown table or grade.
 
-    Grades: P, from the paper or its authors' files; N, from detailed notes on it; R, reconstructed
-    here. Raises a ValueError for an unknown table, or a row without source or grade.
+    Grades: P, from the paper or its authors' files; N, from detailed notes; R, reconstructed here.
     """
     path = project_root() / "data" / "published" / f"{name}.csv"
     if not path.exists():

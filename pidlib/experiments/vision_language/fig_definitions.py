@@ -89,16 +89,13 @@ def _codes(preset: Preset) -> Iterator[dict[str, object]]:
 
 
 def leading_atoms(decisions: pd.DataFrame, models: pd.DataFrame) -> pd.DataFrame:
-    """The largest atom of the mean over models, and the share of models that agree with BROJA.
-
-    They agree if the largest atom by BROJA is within `TIE` of the largest by the definition.
-    """
+    """The largest atom of the mean over models; how many have that of BROJA, or within `TIE`."""
     rows = []
     decisions = pd.concat([decisions, decisions.assign(benchmark=population.ALL)])
     named = list(decisions.groupby(["benchmark", "procedure"], sort=False))
     for definition, ((benchmark, procedure), group) in product(variants.DEFINITIONS, named):
-        values = variants.quantities(group, definition)[list(ATOMS)]
-        by_broja = variants.quantities(group, "broja")[list(ATOMS)].to_numpy().argmax(1)
+        values, by_broja = (variants.quantities(group, d)[[*ATOMS]] for d in (definition, "broja"))
+        by_broja = by_broja.to_numpy().argmax(1)
         leading = np.take_along_axis(values.to_numpy(), by_broja[:, None], 1)[:, 0]
         row = {"benchmark": benchmark, "procedure": procedure, "definition": definition}
         row["atom"] = None if benchmark == population.ALL else values.mean().idxmax()
@@ -150,13 +147,11 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     means = mmi[mmi.index == population.ALL].set_index("procedure")["share"]
     shares = listed(f"{number(share)} ({mode})" for mode, share in means.items())
     text = f"MMI names the same largest atom as BROJA in {shares} of models × benchmarks"
-    rings = []
+    rings, tasks = [], "micro: pair, pair shared: both inputs hold something unique"
     if len(pairs := mmi["share"][mmi.index.isin(_PAIRS)].astype(float)):
         ends = map(number, (pairs.min(), pairs.max()))
         text += "\nand in {} to {} where both inputs hold something unique (rings)".format(*ends)
-        rings.append(
-            style.handle("micro: pair, pair shared: both inputs hold something unique", **_RING)
-        )
+        rings.append(style.handle(tasks, **_RING))
     result = style.page(5.4)
     result.suptitle(text, x=0.01, ha="left")
     axes = result.subplot_mosaic("abc;dee", height_ratios=(4 * len(modes), 5 * len(kinds)))
@@ -167,8 +162,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     _draw(axes["d"], same, kinds, near)
     mean = style.handle("all benchmarks or tables (number: right)", marker="o", color=style.INK)
     line = style.line_handle("95 % interval of the mean, model families resampled")
-    handles = [mean, *rings, line, style.handle(_KEY)]
-    axes["e"].legend(handles=handles, loc="center")
+    axes["e"].legend(handles=[mean, *rings, line, style.handle(_KEY)], loc="center")
     axes["e"].set_axis_off()
     return result
 

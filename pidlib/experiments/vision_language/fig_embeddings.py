@@ -54,13 +54,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
         rows = table[table["estimator"] == estimator]
         for (atom, model), shown in rows.groupby(["atom", "model"], sort=False):
             index, color = models.index(model), style.COLORS[atom]
+            marker = style.MARKERS[index % len(style.MARKERS)]
             y = shown["benchmark"].map(benchmarks.index) + 0.04 * (index - (len(models) - 1) / 2)
             y += 0.22 * (style.VISION_LANGUAGE.index(atom) - 1.5)
             ax.hlines(y, *style.floats(shown, "ci_low", "ci_high"), color=color, linewidth=0.8)
             look = {"color": color, "markeredgewidth": 0, "markersize": 2.8}
-            style.points(
-                ax, shown["corrected_bits"], y, style.MARKERS[index % len(style.MARKERS)], **look
-            )
+            style.points(ax, shown["corrected_bits"], y, marker, **look)
         for y, benchmark in enumerate(benchmarks):
             atoms = leading.loc[benchmark, estimator].value_counts()
             words = ", ".join(f"{style.SYMBOLS[atom]} {n}" for atom, n in atoms.items())

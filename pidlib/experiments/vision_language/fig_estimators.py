@@ -1,9 +1,8 @@
 """How much does a profile of decisions depend on how it is measured?
 
-Studies with one choice changed: ``estimator``, BATCH against the exact solver, of the first model;
-``alone``, the absent modality masked or resampled; ``mask``, by the mean token, or by tokens of
-another sample, not noise; ``options``, for models trained on questions that list their candidates:
-the picture with options hidden (``vision``, ``vision#1``) or visible.
+Studies with one choice changed: ``estimator``, BATCH or the exact solver; ``alone``, the absent
+modality masked or resampled; ``mask``, by the mean token or tokens of another sample, not noise;
+``options``, the picture with listed candidates hidden (``vision``, ``vision#1``) or visible.
 """
 
 import time
@@ -18,11 +17,10 @@ from pidlib._common import derive_seed
 from pidlib.decomposition.batch import batch_pid
 from pidlib.decomposition.decisions import decision_pid
 from pidlib.experiments import ATOMS, Preset, decision_profiles, declare, style, validate
-from pidlib.experiments.decision_profiles import mode_profiles
 from pidlib.experiments.extractions import Extracted, Query, Request, extract_all
 from pidlib.experiments.statistics import normal_interval
 from pidlib.experiments.truths import atom_rows
-from pidlib.extraction import FULL, OPTIONS, SOURCES, Extraction, drawn
+from pidlib.extraction import FULL, OPTIONS, SOURCES, drawn
 from pidlib.profiles.modes import measure_decisions
 
 # The ends of the published range: 10 steps of 256 samples, 80 of 64.
@@ -50,8 +48,8 @@ def measure(preset: Preset) -> pd.DataFrame:
     profiled, listed, *masked = requests(preset)
     tables = []
     for (answer,) in extract_all(preset, profiled):
-        profiles = mode_profiles(preset, answer, "vision_language")
-        tables += [rows.assign(study="alone") for rows in profiles]
+        modes = decision_profiles.mode_profiles(preset, answer, "vision_language")
+        tables += [rows.assign(study="alone") for rows in modes]
     for (answer,) in extract_all(preset, profiled._replace(models=preset.models[:1])):
         tables += _compare_estimators(preset, answer)
     for (answer,) in extract_all(preset, listed):
@@ -59,17 +57,16 @@ def measure(preset: Preset) -> pd.DataFrame:
     for request in masked:
         mask = request.queries[0].mask
         for (answer,) in extract_all(preset, request):
-            rows = _decomposed(preset, answer, answer.extraction)
+            rows = _decomposed(preset, answer)
             tables.append(rows.assign(source_a="vision", study="mask", mask=mask))
     return validate(pd.concat(tables).assign(source_b="language"), COLUMNS)
 
 
-def _decomposed(
-    preset: Preset, answer: Extracted, extraction: Extraction, **identified: str
-) -> pd.DataFrame:
-    """Atoms of the masked decisions of an extraction, with the columns of the answer."""
+def _decomposed(preset: Preset, answer: Extracted, **identified: str) -> pd.DataFrame:
+    """Atoms of the masked decisions of an answer, with its columns."""
     settings = {"n_halves": preset.n_halves, "seed": preset.seed}
-    rows = measure_decisions(extraction.masked(preset.tau), **settings, device=preset.device).rows
+    decisions = answer.extraction.masked(preset.tau)
+    rows = measure_decisions(decisions, **settings, device=preset.device).rows
     columns = answer.row_columns("vision_language", **identified, tau=preset.tau, **settings)
     return rows.assign(estimator="exact", unimodal="masked", seed=preset.seed, **columns)
 
@@ -83,8 +80,7 @@ def _compare_estimators(preset: Preset, answer: Extracted) -> Iterator[pd.DataFr
     columns = answer.row_columns("vision_language", tau=preset.tau) | {"seconds": exact}
     yield atom_rows(pid).assign(**shared, **columns, ratio=1.0, estimator="exact", seed=preset.seed)
     for training, repeat in product(TRAINING, range(N_SEEDS)):
-        # With a batch of all samples, all batches are the same.
-        n_batches = preset.n_batches if training["batch_size"] < len(decisions) else 1
+        n_batches = preset.n_batches if training["batch_size"] < len(decisions) else 1  # all alike
         seed = derive_seed(preset.seed, "BATCH", repeat)
         settings = training | {"n_batches": n_batches, "seed": seed}
         start = time.process_time()
@@ -106,8 +102,9 @@ def _compare_passes(preset: Preset, answer: Extracted) -> Iterator[pd.DataFrame]
             for each in (whole.logits, whole.log_normalizer)
         )
         part = replace(whole, logits=logits, log_normalizer=normalizer)
-        rows = _decomposed(preset, answer, part, source=key).assign(study="options", source_a=key)
-        yield rows.assign(fallback=part.fallback("vision", preset.tau))
+        rows = _decomposed(preset, answer._replace(extraction=part), source=key)
+        fallback = part.fallback("vision", preset.tau)
+        yield rows.assign(study="options", source_a=key, fallback=fallback)
 
 
 _KEYS, _ENDS = ["benchmark", "model", "atom"], ("bits", "ci_low", "ci_high")

@@ -11,8 +11,7 @@ import pandas as pd
 from jaxtyping import Bool
 
 from pidlib._common import derive_seed, fingerprint
-from pidlib.experiments import COMPUTED, Preset, Request, declare, population, style, validate
-from pidlib.experiments.population import ATOMS, DECIMALS
+from pidlib.experiments import COMPUTED, Preset, declare, population, style, validate
 from pidlib.experiments.statistics import permutation_p, standardized_ranks
 from pidlib.experiments.words import listed, number, p_value
 
@@ -26,9 +25,7 @@ COLUMNS = declare(
 )
 
 
-def requests(preset: Preset) -> list[Request]:
-    """Both modalities and each alone, of the population."""
-    return [population.request(preset)]
+requests = population.requests
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -37,15 +34,10 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
-    """A row for each pair of models, then a row for the mean of each of `GROUPS`, named in ``kin``.
-
-    ``alike in accuracy`` are the pairs whose mean accuracies differ by less than the median. The
-    null permutes the models. ``rho`` is missing for constant profiles, and for a group of no pair
-    or of all pairs.
-    """
+    """A row for each pair of models, then for the mean of each of `GROUPS` with its null."""
     columns = {"family": "first", "size": "first", "accuracy": "mean"}
     facts = models.groupby("model", sort=False).agg(columns).reset_index()
-    atoms = [f"{atom}_bits" for atom in ATOMS]
+    atoms = [f"{atom}_bits" for atom in population.ATOMS]
     profiles = models.pivot(index="model", columns="benchmark", values=atoms)
     profiles = profiles.loc[facts["model"]].to_numpy(float)
     upper = np.triu_indices(len(facts), 1)
@@ -57,7 +49,7 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
     parts = []
     for name in MEASURES:
         centre = profiles.mean(0) if name == "deviation" else 0
-        ranks = standardized_ranks((profiles - centre).round(DECIMALS).T)
+        ranks = standardized_ranks((profiles - centre).round(population.DECIMALS).T)
         rho = ranks.T @ ranks
         permuted = np.stack([rho[np.ix_(order, order)][upper] for order in orders])
         parts.append(pairs.assign(rho=rho[upper], measure=name))
@@ -77,7 +69,7 @@ def pair_correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> 
 
 
 def pair_groups(pairs: pd.DataFrame) -> dict[str, Bool[np.ndarray, " pairs"]]:
-    """Which pairs belong to each of `GROUPS`."""
+    """Which pairs belong to each of `GROUPS`; alike in accuracy are those below the median."""
     same = (pairs[f"{name}_a"] == pairs[f"{name}_b"] for name in ("family", "size"))
     family, size = (each.to_numpy(bool, na_value=False) for each in same)
     apart = pairs["accuracy_apart"].to_numpy(float)

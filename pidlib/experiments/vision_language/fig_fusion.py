@@ -41,16 +41,12 @@ _MECHANISMS |= {"language_queries": "text queries vision", "vision_queries": "vi
 _PLACES, _PUBLISHED = list(_MECHANISMS), {"color": style.INK, "linestyle": "--", "linewidth": 1}
 _SEEDS = {"color": style.FAINT, "linewidth": 1.2}
 _studentized_range = cache(partial(stats.studentized_range.ppf, 0.95))  # an integral, slow
-_LOOKS = {  # position within a row, marker, face, words
-    "hidden": (-0.25, "o", "white", "hidden layer"),
-    "hidden, same sources": (0.0, "D", "#b8d4ea", "hidden layer, same encoders"),
-    "answer": (0.25, "s", style.FAINT, "answer"),
-}
-_SHARES = ("contribution", "contribution_low", "contribution_high")
-_MORE = "unique_p note accuracy prior moved moved_once null_high null_q "
-_MORE += "spread_mechanism spread_low spread_high spread_rest n_seeds"
-_FIRST = "kind target source grade"
-COLUMNS = declare(_FIRST, *ATOMS.types, *_SHARES, _MORE, required="kind experiment")
+_LOOKS = {"hidden": (-0.25, "o", "white", "hidden layer")}  # place in a row, marker, face, words
+_LOOKS["hidden, same sources"] = 0.0, "D", "#b8d4ea", "hidden layer, same encoders"
+_LOOKS["answer"] = 0.25, "s", style.FAINT, "answer"
+_MORE = "contribution contribution_low contribution_high unique_p note accuracy prior moved "
+_MORE += "moved_once null_high null_q spread_mechanism spread_low spread_high spread_rest n_seeds"
+COLUMNS = declare("kind target source grade", *ATOMS.types, _MORE, required="kind experiment")
 
 
 def prepare(preset: Preset) -> None:
@@ -72,11 +68,7 @@ def questions(name: str, split: str, n: int, seed: int = 0) -> list[Sample]:
 
 
 def trained(preset: Preset) -> Iterator[tuple[dict[str, object], Shard]]:
-    """Train each mechanism with each seed, or read its states from the cache; columns and states.
-
-    Half of the questions to learn from are of the first of ``fusion_benchmarks``. Shards hold
-    `PARTS` and answers, of questions for codebooks and to measure; as facts, accuracy and prior.
-    """
+    """Train each mechanism with each seed, or read it from the cache: columns, and its states."""
     first, *others = names = preset.fusion_benchmarks
     n, seed = preset.n_fusion_questions, preset.seed
     counts = {first: n} | {name: -(-n // len(others)) for name in others}
@@ -118,9 +110,7 @@ def _train(preset: Preset, mechanism: str, seed: int, encoded: Callable[[], list
 def measure(preset: Preset) -> pd.DataFrame:
     """Atoms and share of language of every model, and the effect of the mechanism on the share.
 
-    A mechanism also shapes the encoders: for the target "hidden, same sources", these are those of
-    the first mechanism with the same seed. By ``kind``, rows hold an atom of a "model", how far a
-    share is "moved" (`mechanism_effect`), or a "published" effect.
+    For the target "hidden, same sources", encoders are those of the first mechanism with the seed.
     """
     profiles, first, names = [], {}, preset.fusion_benchmarks
     k, settings = preset.n_clusters, preset.model_dump(include=ESTIMATION)
@@ -158,8 +148,7 @@ def mechanism_effect(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     the standard deviation of the mechanism, with the interval of its F at .975 and .025 (Searle
     1971); ``spread_rest`` that of the residuals. ``moved`` is the range of the mechanisms' means,
     with an interval by Tukey's studentized range; ``moved_once`` the mean range within a seed. The
-    null permutes the mechanisms within each seed; ``null_q`` is corrected for all rows. Missing
-    below two seeds.
+    null permutes the mechanisms within each seed; ``null_q`` is corrected for all rows.
     """
     once = models.drop_duplicates(["benchmark", "target", "model", "seed"])
     rows = []
@@ -177,10 +166,9 @@ def mechanism_effect(models: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, float]:
     generator = np.random.default_rng(derive_seed("fusion moves", seed))
-    seeds, mechanisms = shares.shape
+    (seeds, mechanisms), means = shares.shape, shares.mean(0)
     permuted = generator.permuted(np.broadcast_to(shares, (n_draws, *shares.shape)), axis=2)
     null = np.ptp(permuted.mean(1), axis=1)
-    means = shares.mean(0)
     moved, variance = np.ptp(means), means.var(ddof=1)
     residual = shares - means - shares.mean(1, keepdims=True) + shares.mean()
     freedom = mechanisms - 1, (seeds - 1) * (mechanisms - 1)
@@ -192,8 +180,8 @@ def _effect(shares: np.ndarray, seed: int, n_draws: int = N_DRAWS) -> dict[str, 
     effect |= {"null_mean": null.mean(), "null_high": np.quantile(null, 0.95)}
     effect |= {"null_p": permutation_p(moved, null), "spread_rest": rest**0.5}
     effect |= {"spread_mechanism": max(variance - rest / seeds, 0.0) ** 0.5}
-    effect["spread_low"], effect["spread_high"] = np.maximum(ends, 0) ** 0.5
-    return effect
+    ends = np.maximum(ends, 0) ** 0.5
+    return effect | dict(zip(("spread_low", "spread_high"), ends, strict=True))
 
 
 def figure(table: pd.DataFrame) -> style.Figure:

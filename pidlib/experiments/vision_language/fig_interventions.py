@@ -1,7 +1,6 @@
 """Which quantity of a model predicts the accuracy that an intervention costs it?
 
-Each drop in accuracy is correlated over models with atoms of the masked decisions and with
-baselines, among them the perceptual score (Gat et al., 2021).
+Drops are correlated over models with atoms and with baselines, such as Gat et al. (2021).
 """
 
 from collections.abc import Callable, Sequence
@@ -22,8 +21,7 @@ from pidlib.extraction import FULL
 
 NOISE = {"noise": "language", "words as noise": "vision"}  # interventions that are masked passes
 SOLVED = ("synergy", "unique_vision", "unique_language", "redundancy", "co_information")
-# Quantity -> column of the population's table: atoms of the masked decisions, then baselines.
-MEASURED = {name: f"{name}_bits" for name in (*SOLVED, "divergence")}
+MEASURED = {name: f"{name}_bits" for name in (*SOLVED, "divergence")}  # columns of the population
 MEASURED |= {name: name for name in ("moved_language", "accuracy", "accuracy_language")}
 MEASURED |= {"masked_drop": "delta_vision"}
 QUANTITIES = (*MEASURED, "perceptual_score")
@@ -75,14 +73,11 @@ def correlations(
     """Spearman's rho of each quantity and drop over models: by benchmark, and the mean of these.
 
     In the mean count the ``n_benchmarks`` with a ``reliability`` of the drop of `MIN_RELIABILITY`.
-    The interval resamples whole families; the null permutes models, on all benchmarks alike.
-    Missing for fewer than `MIN_CLUSTERS` models or families, and for constant columns. `table` has
-    rows of kind ``quantity`` and ``drop``; `families` is the family by model.
+    The interval resamples whole `families`; the null permutes models, on all benchmarks alike.
     """
     models, names = table["model"].unique(), table["benchmark"].unique()
 
     def wide(kind: str, column: str, keys: Sequence[str], value: str = "value") -> np.ndarray:
-        """Rounded, so that differences below the solver's resolution are ties."""
         rows = table[table["kind"] == kind].set_index(["model", "benchmark", column])[value]
         cells = rows.reindex(pd.MultiIndex.from_product([models, names, keys])).to_numpy(float)
         return cells.reshape(len(models), len(names), -1).round(population.DECIMALS)

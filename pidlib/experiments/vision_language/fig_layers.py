@@ -12,7 +12,7 @@ import pandas as pd
 from pidlib.decomposition.decisions import Decisions, decision_pid
 from pidlib.decomposition.resampling import bootstrap_decisions, percentile_intervals
 from pidlib.experiments import ATOMS, Preset, Query, Request, extract_all, stages, style, validate
-from pidlib.experiments.stages import Claim, Curves, Values, share_of
+from pidlib.experiments.stages import Claim, share_of
 from pidlib.experiments.words import number, share
 from pidlib.extraction import PASSES, SOURCES, Extraction, drawn
 from pidlib.profiles.modes import Measured, atom_rows
@@ -27,14 +27,13 @@ CLAIMS |= {"middle_share": Claim(above=True, bound=MIDDLE, early=True)}
 CLAIMS |= {"late_share": Claim(above=True, bound=0.5)}
 CLAIMS |= {"synergy_slope": Claim(above=True, margin=0.05)}
 CLAIMS |= {"language_slope": Claim(above=False, margin=0.05)}
-_WORDS = {  # of the claims, with a place for the bound
-    "silence": "1  at depth .2, {} of the most bits at any depth",
-    "accumulation": "2  from .2 to .8, $R + U_v + U_\\ell$ grows by {} bits",
-    "middle_share": "2  from .2 to .8, {} of the most $R + U_v + U_\\ell$ arises",
-    "late_share": "3  after .8, {} of the final $S$ arises",
-    "synergy_slope": "3  after .8, slope of $S$ {} bits per unit of depth",
-    "language_slope": "3  after .8, slope of $U_\\ell$ {} bits per unit of depth",
-}
+# Of `CLAIMS`, with a place for the bound.
+_WORDS = r"""1  at depth .2, {} of the most bits at any depth
+2  from .2 to .8, $R + U_v + U_\ell$ grows by {} bits
+2  from .2 to .8, {} of the most $R + U_v + U_\ell$ arises
+3  after .8, {} of the final $S$ arises
+3  after .8, slope of $S$ {} bits per unit of depth
+3  after .8, slope of $U_\ell$ {} bits per unit of depth"""
 _LOOKS = {"holds": (style.INK, "holds: the whole 95 % interval is beyond the bound")}
 _LOOKS |= {"open": ("white", "open: part of it"), "no reading": ("white", "no reading before .2")}
 _LOOKS |= {"against": (style.OTHERS[0], "against: none of it")}
@@ -80,25 +79,18 @@ def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame,
     return profile.rows.assign(**fixed, estimator="exact"), claims
 
 
-def stage_statistics(curves: Curves) -> Values:
-    """The statistics of `CLAIMS` for atoms in bits after all L blocks.
-
-    Accumulation is positive for any curve that grows in the middle stage; the middle share tests
-    for more than steady growth.
-    """
+def stage_statistics(curves: stages.Curves) -> stages.Values:
+    """The statistics of `CLAIMS` for atoms in bits after all L blocks."""
     curves = {atom: np.asarray(values, float) for atom, values in curves.items()}
     synergy, language, total = curves["synergy"], curves["unique_language"], sum(curves.values())
     early, middle = stages.stage_blocks(len(total))
     last_stage, unimodal = 1 - (middle + 1) / len(total), total - synergy
     accumulation = unimodal[middle] - unimodal[early]
-    return {
-        "silence": share_of(total[early], total.max(0), 0),
-        "accumulation": accumulation,
-        "middle_share": share_of(accumulation, unimodal.max(0)),
-        "late_share": 1 - share_of(synergy[middle], synergy[-1]),
-        "synergy_slope": (synergy[-1] - synergy[middle]) / last_stage,
-        "language_slope": (language[-1] - language[middle]) / last_stage,
-    }
+    values = {"silence": share_of(total[early], total.max(0), 0), "accumulation": accumulation}
+    values["middle_share"] = share_of(accumulation, unimodal.max(0))
+    values["late_share"] = 1 - share_of(synergy[middle], synergy[-1])
+    values["synergy_slope"] = (synergy[-1] - synergy[middle]) / last_stage
+    return values | {"language_slope": (language[-1] - language[middle]) / last_stage}
 
 
 def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
@@ -140,8 +132,8 @@ def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
         ax.bar_label(bars[-1], [str(k or "") for k in n], label_type="center", fontsize=7, **text)
         left += n
     bounds = [number(c.bound + c.margin * (2 * c.above - 1)) for c in CLAIMS.values()]
-    labels = (_WORDS[name].format("<>"[claim.above] + " {}") for name, claim in CLAIMS.items())
-    style.name_rows(ax, list(map(str.format, labels, bounds)))
+    bounds = [f"{'<>'[c.above]} {bound}" for c, bound in zip(CLAIMS.values(), bounds, strict=True)]
+    style.name_rows(ax, list(map(str.format, _WORDS.splitlines(), bounds)))
     ax.set(xlim=(0, left.max()), xticks=[])
     ax.tick_params(axis="y", length=0)
     ax.spines[:].set_visible(False)

@@ -1,7 +1,4 @@
-"""What do the models take from the picture, from the question, and from both together?
-
-Atoms of their decisions by unimodal mode, and diagnostics of the masked profiles.
-"""
+"""What do the models take from the picture, from the question, and from both together?"""
 
 from collections.abc import Mapping
 from itertools import product
@@ -108,11 +105,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     both = [name for name in away["masked"] if all(name in bits for bits in away.values())]
     title = None
     if both:
-        parts = (
-            f"{mode} {number(np.mean([bits[b] for b in both]))}" for mode, bits in away.items()
-        )
+        off = (f"{mode} {number(np.mean([bits[b] for b in both]))}" for mode, bits in away.items())
         title = "Bits off the ideal answerer (mean of atoms) where all modes are read: "
-        title += f"{listed(parts)} (on {listed(map(style.benchmark_name, both))})"
+        title += f"{listed(off)} (on {listed(map(style.benchmark_name, both))})"
     handles = *style.atom_handles(), ideal, style.line_handle(line, 0.8), null
     style.legend(result, 4, *handles, title=title)
     result.supxlabel(_WORDS, fontsize="medium")

@@ -22,8 +22,7 @@ LABELS, PUBLISHED = "independent labels", "released, authors' files"
 AUDITED = "0.6 vision + 0.4 language"  # a mixture that has all four atoms
 LABEL_SIZES, LABEL_REPEATS = (50, 1000, 20_000), 100  # the sizes of the published numbers
 _SETTINGS = {"n_clusters", *ESTIMATION, "n_sequences", "audit_observations", "audit_codes"}
-# Marker, color and words of each protocol; models have longer pictures.
-_LOOKS = {"released": ("o", style.OTHERS[0], "")}
+_LOOKS = {"released": ("o", style.OTHERS[0], "")}  # marker, color and words of each protocol
 _LOOKS[protocols.LONGER] = "o", style.OTHERS[0], "released, picture longer than question"
 _LOOKS[protocols.EQUAL] = "^", style.OTHERS[1], "released, both equally long (right only)"
 _LOOKS[protocols.POOLED] = "s", style.INK, "dataset level: a sample is an observation"

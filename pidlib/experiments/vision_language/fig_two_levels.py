@@ -1,9 +1,8 @@
 r"""Why do decisions and embeddings disagree on the amount of synergy?
 
-Steps from the decisions of a model to codes of its embeddings, one change at a time. Sources:
-``samples``, decisions whose alphabets are the samples; the latent ``states`` of a generated
-benchmark; a linear ``probe`` of these states; k-means ``codes`` of the same embeddings. Targets:
-the ``decision``, the likeliest candidate; and a code of the last ``state`` at the answer.
+Steps from decisions to codes of embeddings, one change at a time. Sources: the ``samples``; the
+latent ``states`` of a generated benchmark; a linear ``probe`` of these; k-means ``codes`` of the
+embeddings. Targets: the ``decision``, the likeliest candidate; a code of the last ``state``.
 """
 
 import warnings
@@ -26,9 +25,8 @@ from pidlib.extraction import SOURCES, Extraction
 
 Sources = tuple[Int[np.ndarray, " n"], Int[np.ndarray, " n"]]
 States = tuple[Sources, Sources] | None  # of the samples for codebooks, and to profile
-# Sources and targets, in the order of the figure.
 _PATH = [(sources, "decision") for sources in ("samples", "states", "probe", "codes")]
-_PATH += [("codes", "state"), ("states", "state")]
+_PATH += [("codes", "state"), ("states", "state")]  # sources and targets, as in the figure
 _NAMES = {"states": "true states", "probe": "linear probe"}
 _LOST = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.4, "zorder": 1.2}
 _SHOWN = 3  # benchmarks in the figure
@@ -116,16 +114,12 @@ def _states(columns: Mapping[str, str | int], seed: int) -> Sources:
 
 def figure(table: pd.DataFrame) -> style.Figure:
     """Synergy as a share of the target's entropy by step, where most is lost."""
-    figure, panels = style.page(4.0), _losses(table)
-    axes = figure.subplots(1, len(panels), squeeze=False, sharey=True)
-    return _drawn(figure, axes[0], panels)
+    return _drawn(style.page(4.0), table, wide=True)
 
 
 def column(table: pd.DataFrame) -> style.Figure:
     """`figure` with its panels below each other."""
-    figure, panels = style.column(7.9), _losses(table)
-    axes = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
-    return _drawn(figure, axes[:, 0], panels)
+    return _drawn(style.column(7.9), table, wide=False)
 
 
 def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -170,13 +164,15 @@ def _lost(panel: pd.DataFrame) -> float:
     return np.nan_to_num(shares[0] - shares[-1]) if shares else 0.0
 
 
-def _drawn(figure: style.Figure, axes: np.ndarray, panels: list[pd.DataFrame]) -> style.Figure:
-    lines, texts = [], {}
+def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figure:
+    lines, texts, panels = [], {}, _losses(table)
+    shape = (1, len(panels)) if wide else (len(panels), 1)
+    axes = figure.subplots(*shape, squeeze=False, sharex=not wide, sharey=wide).flat
     for label in max((list(panel.index) for panel in panels), key=len):
         group = f"target: {label.partition(' → ')[2] or 'decision'}"
         lines += [group] * (group not in lines) + [label]
     names = [line.removeprefix("decisions, ").partition(" → ")[0] for line in lines]
-    y, wide = np.arange(len(lines)), figure.get_figwidth() > style.COLUMN
+    y = np.arange(len(lines))
     for ax, known in zip(axes, panels, strict=True):
         panel = known.reindex(lines).assign(y=y)
         path = _answers(panel).dropna(subset="value")

@@ -14,9 +14,8 @@ from jaxtyping import Bool, Float
 from scipy.stats import false_discovery_control
 
 from pidlib._common import derive_seed, fingerprint
-from pidlib.experiments import COMPUTED, MODES, Preset, Request, population, statistics, style
-from pidlib.experiments.population import DECIMALS, OUTCOMES, benchmark_groups, benchmark_kind
-from pidlib.experiments.statistics import MIN_RELIABILITY, percentile_interval
+from pidlib.experiments import COMPUTED, MODES, Preset, population, statistics, style
+from pidlib.experiments.population import DECIMALS, OUTCOMES, benchmark_kind
 from pidlib.experiments.tables import booktabs, declare, heading, published, validate
 from pidlib.experiments.vision_language import variants
 from pidlib.experiments.words import interval, p_value
@@ -27,12 +26,10 @@ BASELINES = ("synergy_without_fallback", "added_by_vision", "divergence", "moved
 QUANTITIES = ("synergy", "co_information", "unique_language", *BASELINES)
 CELLS = [(name, outcome) for outcome in ("delta_vision", GIVEN, "accuracy") for name in QUANTITIES]
 CELLS += [("accuracy", "delta_vision")]
-# Quantity or outcome -> column of the population's table.
-VALUES = {name: f"{name}_bits" for name in QUANTITIES}
+VALUES = {name: f"{name}_bits" for name in QUANTITIES}  # columns of the population's table
 VALUES |= {name: name for name in ("moved_language", "accuracy", "delta_vision")}
 _OUTCOMES = ["delta_vision" if outcome == GIVEN else outcome for _, outcome in CELLS]
-# Of each cell, that of synergy with the same outcome.
-_SYNERGY = [CELLS.index(("synergy", outcome)) for _, outcome in CELLS]
+_SYNERGY = [CELLS.index(("synergy", outcome)) for _, outcome in CELLS]  # with the same outcome
 
 COLUMNS = {
     "table1_sensitivity": declare(
@@ -47,16 +44,13 @@ COLUMNS = {
         required="experiment benchmark procedure quantity outcome n_models",
     ),
 }
-# Quantities of the variants, after the definition of redundancy; R - S is the same by all.
 _DEFINED = [("broja", "synergy"), ("mmi", "synergy"), ("broja", "unique_language")]
 _DEFINED += [("mmi", "unique_language"), (variants.ANY, "co_information")]
 # Without one P(Y) for both sources there is BROJA by the published networks alone.
 _UNKNOWN = {(variants.AS_ANSWERED, "broja"), (variants.AS_PUBLISHED, "mmi")}
 
 
-def requests(preset: Preset) -> list[Request]:
-    """Both modalities and each alone, of the population."""
-    return [population.request(preset)]
+requests = population.requests
 
 
 def measure(preset: Preset) -> dict[str, pd.DataFrame]:
@@ -65,11 +59,8 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     procedures = [name for name in variants.PROCEDURES if name not in {*MODES} - {*preset.unimodal}]
     table = variants.informations_table(preset, procedures)
     options = preset.n_resamples, preset.seed
-    return {
-        "table1_sensitivity": correlations(models, *options),
-        "table1_sensitivity_models": models,
-        "table1_sensitivity_variants": variant_correlations(models, table, *options),
-    }
+    by_variant = variant_correlations(models, table, *options)
+    return dict(zip(COLUMNS, (correlations(models, *options), models, by_variant), strict=True))
 
 
 def variant_correlations(
@@ -79,24 +70,22 @@ def variant_correlations(
     parts = product(table["procedure"].unique(), _DEFINED, ("delta_vision", "accuracy"))
     cells = [(name, *x, y) for name, x, y in parts if (name, x[0]) not in _UNKNOWN]
     result = variants.correlations(models, table, cells, n_resamples, seed)
-    result = result.assign(experiment=models["experiment"].iloc[0])
-    return validate(result, COLUMNS["table1_sensitivity_variants"])
+    columns = COLUMNS["table1_sensitivity_variants"]
+    return validate(result.assign(experiment=models["experiment"].iloc[0]), columns)
 
 
 def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.DataFrame:
     r"""Spearman's rho of each quantity and outcome, by benchmark and group; the published below.
 
-    `models` is a table of `population_table`; `n_resamples` counts permutations, and draws of
-    either bootstrap. The interval ``ci`` resamples models; ``family`` whole families, which share
-    code: the interval to trust. ``p_value`` permutes the models, alike on all benchmarks;
-    ``q_value`` is corrected for all tests (Benjamini and Hochberg). ``minus_synergy`` is rho minus
-    that of synergy. Benchmarks with a ``reliability`` below `MIN_RELIABILITY` count in no mean, see
-    ``left_out``. Published rows have a ``grade``.
+    The interval ``ci`` resamples models; ``family`` whole families, which share code: the interval
+    to trust. ``p_value`` permutes the models, alike on all benchmarks; ``q_value`` is corrected for
+    all tests (Benjamini and Hochberg). ``minus_synergy`` is rho minus that of synergy. Benchmarks
+    ``left_out`` of a mean have a ``reliability`` below `MIN_RELIABILITY`.
     """
     names = models["benchmark"].unique()
     # smaller differences of the others are ties
     models = models.round({VALUES[name]: 9 if name in OUTCOMES else DECIMALS for name in VALUES})
-    groups = benchmark_groups(models)  # the single benchmarks first
+    groups = population.benchmark_groups(models)  # the single benchmarks first
     reliable = population.reliability(models, _OUTCOMES)
     members = population.members(models, groups, reliable)
     inside = np.stack([np.isin(names, group) for group in groups.values()])[..., None]
@@ -105,8 +94,7 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     columns["reliability"] = np.full_like(columns["rho"], np.nan)
     columns["reliability"][: len(names)] = reliable
     selected = [models[models["benchmark"].isin(chosen)] for chosen in groups.values()]
-    facts = pd.DataFrame({"benchmark": list(groups)})
-    facts["kind"] = [benchmark_kind(group) if group in names else None for group in groups]
+    facts = pd.DataFrame({"benchmark": [*groups], "kind": [*map(benchmark_kind, groups)]})
     facts["converged"] = [bool(rows["converged"].all()) for rows in selected]
     facts["fallback"] = [rows["fallback_vision"].mean() for rows in selected]
     n_models, n_families = models["model"].nunique(), models["family"].nunique()
@@ -119,8 +107,7 @@ def correlations(models: pd.DataFrame, n_resamples: int, seed: int = 0) -> pd.Da
     shared |= {"n_models": n_models, "n_families": n_families, "fingerprint": fingerprint(**key)}
     shared["n_samples"] = models["n_samples"].min()
     table = facts.merge(cells, how="cross").assign(**columns, **shared)
-    itself = table["quantity"] == "synergy"
-    table.loc[itself, ["minus_synergy", "minus_low", "minus_high"]] = np.nan
+    table.loc[table["quantity"] == "synergy", ["minus_synergy", "minus_low", "minus_high"]] = np.nan
     tested = table["p_value"].notna()
     table.loc[tested, "q_value"] = false_discovery_control(table.loc[tested, "p_value"])
     table = pd.concat([table, _published()]).assign(experiment=models["experiment"].iloc[0])
@@ -151,7 +138,7 @@ def _statistics(
     draws["minus"] = draws["family"] - draws["family"][..., _SYNERGY]
     few = len(families) < statistics.MIN_CLUSTERS
     for name, drawn in draws.items():
-        ends = percentile_interval(drawn, few and name != "ci")
+        ends = statistics.percentile_interval(drawn, few and name != "ci")
         columns[f"{name}_low"], columns[f"{name}_high"] = ends
     return columns
 
@@ -231,10 +218,7 @@ _LOWER = [(name, "delta_vision") for name in ("synergy", *BASELINES, "accuracy")
 
 
 def latex(tables: Mapping[str, pd.DataFrame]) -> str:
-    """Our correlations with the interval over families, the published ones, and baselines.
-
-    A star is q below .05 and an interval over families without 0.
-    """
+    """Our correlations, published ones, baselines; a star: q < .05, and 0 outside the interval."""
     table = tables["table1_sensitivity"]
     table = table.assign(benchmark=table["benchmark"].fillna("benchmarks unnamed"))
     rows: list[list[str | None]] = []
@@ -261,8 +245,7 @@ def _block(
     rows = [heading(title, len(cells) + 1, rule)]
     for name, group in block.groupby("benchmark", sort=False):
         selected = group.set_index(["quantity", "outcome"]).reindex(cells)
-        first = group.iloc[0]
-        ours = pd.isna(first["grade"])
+        first, ours = group.iloc[0], group["grade"].isna().iloc[0]
         collapsed = pd.notna(first["fallback"]) and first["fallback"] > population.MAX_FALLBACK
         dagger = r"$^\dagger$" if collapsed and not name.startswith("mean of") else ""
         label = style.benchmark_name(name).replace("_", r"\_") + dagger
@@ -281,7 +264,7 @@ def _rho(row, digits: int) -> str | None:
     if pd.isna(row.rho):
         return None if pd.isna(row.abs_rho_at_most) else rf"$|\rho|\le{row.abs_rho_at_most:.3f}$"
     text = f"{round(row.rho, digits) + 0.0:.{digits}f}".replace("-", "$-$")
-    if pd.notna(row.reliability) and row.reliability < MIN_RELIABILITY:
+    if pd.notna(row.reliability) and row.reliability < statistics.MIN_RELIABILITY:
         text = f"({text})"
     nonzero = pd.notna(row.family_low) and row.family_low * row.family_high > 0
     return text + (r"\rlap{$^\ast$}" if nonzero and row.q_value < 0.05 else "")

@@ -21,17 +21,15 @@ _CAPTION = r"per cent with 95\,\% interval; below it $U_v+U_\ell$ in bits, "
 _CAPTION += "as counted / with the target permuted"
 _COLORS = [style.COLORS["unique_vision"], "#f7f7f7", style.COLORS["unique_language"]]
 
-# Of the columns of ATOMS, published numbers lack value_bits.
-_REQUIRED = "experiment benchmark estimator atom seed fingerprint"
+_REQUIRED = "experiment benchmark estimator atom seed fingerprint"  # published: no value_bits
 COLUMNS = tables.declare(*ATOMS.types, *_SHARES, "unique_p source grade note", required=_REQUIRED)
 
 
 def requests(preset: Preset) -> list[Request]:
     """The last state of each model of the population, for the codebooks and to profile."""
-    counts = (-(-preset.n_contributions // 2), preset.n_contributions)  # codebooks need fewer
-    request = decision_profiles.embedding_request(preset)
-    queries = zip(request.queries, counts, strict=True)
-    queries = tuple(query._replace(n_samples=n, layers=(-1,)) for query, n in queries)
+    request, n = decision_profiles.embedding_request(preset), preset.n_contributions
+    counts = zip(request.queries, (-(-n // 2), n), strict=True)  # codebooks need fewer
+    queries = tuple(query._replace(n_samples=n, layers=(-1,)) for query, n in counts)
     return [request._replace(models=preset.population, queries=queries)]
 
 
@@ -150,8 +148,7 @@ def _published_lines(rows: pd.DataFrame) -> list[str]:
     for row in rows[rows["value_bits"].isna()].itertuples():
         ends = "--".join(map(_percent, sorted(_language_shares(row))))
         lines.append(f"{_place(row)}: {ends} (grade {row.grade})")
-    decomposed = rows[rows["value_bits"].notna()]
-    for _, block in decomposed.groupby(["model", "benchmark"], sort=False):
+    for _, block in rows.dropna(subset="value_bits").groupby(["model", "benchmark"], sort=False):
         atoms = zip(block["atom"], block["value_bits"], strict=True)
         bits = ", ".join(f"{style.SYMBOLS[atom]} {value:.2f}" for atom, value in atoms)
         row = block.iloc[0]
