@@ -32,10 +32,10 @@ def kept(figures: list[Figure], make: Callable[..., Figure], table: object) -> F
 def committed(name: str, output: Path) -> Preset:
     """A preset that writes to a folder, with a copy of the committed tables of a notebook."""
     preset = load_preset("smoke", output=str(output))
-    experiment = name.partition("/")[0]
+    folder = Path(name).parent  # none of claims
     for table in tables.declared(draw.notebook_module(name)):
-        path = preset.table(f"{experiment}/{table}")
-        source = project_root() / f"data/results/{experiment}/{table}.csv"
+        path = preset.table((folder / table).as_posix())
+        source = project_root() / f"data/results/{folder / table}.csv"
         if not source.exists():
             pytest.skip(f"{source.name} is not committed yet")
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,9 +30,10 @@ _PATH += [("codes", "state"), ("states", "state")]  # sources and targets, as in
 _NAMES = {"states": "true states", "probe": "linear probe"}
 _LOST = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.4, "zorder": 1.2}
 _SHOWN = 3  # benchmarks in the figure
-_WORDS = """share of the target’s entropy, mean over minis
-true states: what a picture and a question say, from which the answer follows
-linear probe: these states read off the pooled embeddings; codes: clusters of embeddings
+_LEVELS = r"decisions, resampled|codes of embeddings → .* last state"  # of both papers
+_WORDS = """true states: what a picture and a question say, from which the answer follows
+linear probe: these states read off the pooled embeddings
+codes: clusters of embeddings, or of states at the answer position
 last row: a check, whether true states have synergy about the last target"""
 _SHARES = ["value", "ci_low", "ci_high", "null_mean"]
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
@@ -119,7 +120,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
 
 def column(table: pd.DataFrame) -> style.Figure:
     """`figure` with its panels below each other."""
-    return _drawn(style.column(7.9), table, wide=False)
+    return _drawn(style.column(8.2), table, wide=False)
 
 
 def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -130,7 +131,7 @@ def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
         decided = sources == "samples"
         named = rows.groupby("unimodal" if decided else "n_codes", dropna=False, sort=not decided)
         for key, step in named:
-            source = f"{key} codes" if sources == "codes" else _NAMES.get(sources)
+            source = f"{key} codes of embeddings" if sources == "codes" else _NAMES.get(sources)
             end = "answer" if target == "decision" else f"{key} codes of last state"
             ladder[f"decisions, {key}" if decided else f"{source} → {end}"] = step
     return ladder
@@ -165,9 +166,9 @@ def _lost(panel: pd.DataFrame) -> float:
 
 
 def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figure:
-    lines, texts, panels = [], {}, _losses(table)
+    lines, panels = [], _losses(table)
     shape = (1, len(panels)) if wide else (len(panels), 1)
-    axes = figure.subplots(*shape, squeeze=False, sharex=not wide, sharey=wide).flat
+    axes = figure.subplots(*shape, squeeze=False, sharex=not wide, sharey=wide).ravel()
     for label in max((list(panel.index) for panel in panels), key=len):
         group = f"target: {label.partition(' → ')[2] or 'decision'}"
         lines += [group] * (group not in lines) + [label]
@@ -187,17 +188,26 @@ def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figur
             text.set(fontsize=7, weight="normal" if line in known.index else "bold")
         ax.set(title=known.index.name, xlim=(-0.06, 1.06))
         ax.grid(visible=True, axis="x")
-        for label, value in path["value"].items():
-            texts.setdefault(label.partition(" → ")[0], []).append(words.number(value))
-    text = "Where synergy about the answer is lost, by benchmark: "
-    text += " → ".join(f"{name} {', '.join(shares)}" for name, shares in texts.items())
+        ax.grid(visible=False, axis="y")
+        ax.tick_params("y", length=0)
+        if wide or ax is axes[-1]:
+            ax.set_xlabel("share of the target’s entropy")
+    shares = pd.concat([known["value"] for known in panels], axis=1).loc[max(panels, key=len).index]
+    shares = shares.map(words.number).agg(", ".join, axis=1)
+    ends = shares[shares.index.str.contains(_LEVELS)]
+    path = shares[shares.index.str.endswith("→ answer")].rename(lambda label: label.split(" →")[0])
+    ends, path = ((part.index + " " + part).str.replace(" ", "\xa0") for part in (ends, path))
+    text = "Synergy, by benchmark: " + "; ".join(ends)
+    text = [text, "with the answer as target: " + " → ".join(path)]  # no line breaks in an item
+    text = "\n".join(fill(line, 125 if wide else 62) for line in text)
     note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines())
-    figure.supxlabel(note, fontsize=7.5 if wide else 7)
-    total = style.handle(r"$R+U_v+U_\ell+S$", marker="|", markersize=10, color=style.INK)
+    figure.supxlabel(note, fontsize=7, x=0.02, ha="left")
+    total = style.handle(
+        r"all atoms, $R+U_v+U_\ell+S$ (mean over minis)", marker="|", markersize=10, color=style.INK
+    )
     null = style.null_handle("null of $S$, mean (decisions: none)")
-    lost = style.line_handle("from true states to codes, for one target", **_LOST)
-    line = style.line_handle("mean ends of minis’ 95 % intervals")
+    lost = style.line_handle("one target, from true states to codes", **_LOST)
+    line = style.line_handle("95 % intervals, ends averaged over minis")
     parts = *style.atom_points(["synergy"]), total, lost, line, null
-    text = fill(text, 120 if wide else 55)
     style.legend(figure, 3 if wide else 1, *parts, title=text, alignment="left")
     return figure

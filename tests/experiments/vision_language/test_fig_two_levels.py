@@ -113,10 +113,13 @@ def test_the_figure_has_the_steps_in_order():
     known = [label for label in labels if "10 codes" not in label]
     expected = [label.removeprefix("decisions, ").partition(" → ")[0] for label in known]
     assert groups < set(shown) and rows == expected
-    title = drawn.legends[0].get_title().get_text().replace("\n", " ")
-    answers = [label for label in known if label.endswith("→ answer")]
+    title = drawn.legends[0].get_title().get_text().replace("\xa0", " ").replace("\n", " ")
     ladder = fig_two_levels.by_step(table[table["atom"] == "synergy"])
-    shares = (words.number(ladder[label]["corrected_bits"].mean() / 2) for label in answers)
-    steps = zip(("true states", "linear probe", "5 codes"), shares, strict=True)
-    path = " → ".join(map(" ".join, steps))
-    assert title == f"Where synergy about the answer is lost, by benchmark: {path}"
+    shares = {label: rows["corrected_bits"].mean() / 2 for label, rows in ladder.items()}
+    texts = [f"{label.partition(' → ')[0]} {words.number(shares[label])}" for label in known]
+    ends = (
+        f"{known[1]} {words.number(shares[known[1]])}",
+        f"{known[6]} {words.number(shares[known[6]])}",
+    )
+    path = " → ".join(texts[3:6])
+    assert title == f"Synergy, by benchmark: {'; '.join(ends)} with the answer as target: {path}"
