@@ -1,7 +1,4 @@
-"""What do the clips show and sound like, and which streams does an answer need?
-
-Their law is known, so are the atoms of an ideal answerer: given the question T, of I(Y; V, A | T).
-"""
+"""What do the clips show and sound like, and which streams does an answer need?"""
 
 from itertools import product
 
@@ -21,7 +18,7 @@ _WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms of the ideal answerer by template, given the question and with the question ignored."""
+    """Atoms of the ideal answerer by template, of I(Y; V, A | T), and with question T ignored."""
     rows = []
     for template, unimodal, given in product(micro_av.TEMPLATES.values(), MODES, _CONDITIONS):
         benchmark = f"micro_av/{template.task}"

@@ -144,10 +144,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = *style.marker_handles(labels), style.line_handle("95 % interval")
     null = style.handle("null: answers permuted", marker="_", color=style.FAINT)
     look = {"marker": "o", "markersize": 3.8, "markeredgecolor": style.INK, "color": style.NULL}
-    dark = style.handle(
-        "ignoring the question changes it in an ideal answerer (templates named)", **look
-    )
-    pale = style.handle("ignoring the question does not change it", **look | _PALE)
+    text = "ignoring the question {} it"
+    dark = style.handle(text.format("changes") + " in an ideal answerer (templates named)", **look)
+    pale = style.handle(text.format("does not change"), **look | _PALE)
     style.legend(figure, 3, *handles, null, dark, pale, title=_headline(found, read))
     return figure
 
@@ -166,9 +165,7 @@ def _headline(found: pd.DataFrame, read: pd.Series) -> str:
     return f"{text}: masked answers do not fit the full ones"
 
 
-def _draw(
-    ax: style.Axes, rows: pd.DataFrame, atom: str, models: dict[str, str], **look: Any
-) -> None:
+def _draw(ax: style.Axes, rows: pd.DataFrame, atom: str, models: dict, **look: Any) -> None:
     color, places = style.COLORS[atom], list(models)
     for model, own in rows.groupby("model"):
         place = places.index(model) - (len(models) - 1) / 2

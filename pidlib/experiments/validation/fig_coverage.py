@@ -2,8 +2,8 @@
 
 Samples of laws with known atoms are drawn many times. Decisions get the value and interval of
 `pidlib.profile` and, for comparison, the plug-in value with a bootstrap interval; codes those of
-`pidlib.estimate`. The p-values of decisions are those of halves: a profile, which uses them for
-unique atoms alone, also permutes answers and has the larger p-value. `measure` remakes few cells.
+`pidlib.estimate`. P-values of decisions are those of halves: a profile, which uses them for unique
+atoms alone, also permutes answers and has the larger one.
 """
 
 import warnings
@@ -94,8 +94,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         warnings.warn(f"{text}; `make coverage` makes them", stacklevel=2)
     made = make(preset, cells[: preset.n_remade_cells])
     check(made, committed)
-    read = committed[committed["fingerprint"].isin(others)]
-    return tables.validate(pd.concat([made, read], ignore_index=True), COLUMNS)
+    return tables.validate(pd.concat([made, committed.query("fingerprint in @others")]), COLUMNS)
 
 
 def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
@@ -218,7 +217,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     glosses = dict(zip((*law_names("masked"), *law_names("codes")), _LAWS.split(";"), strict=True))
     # p-values of decisions are used of unique atoms alone
     tested = table[(table["kind"] == "codes") | table["atom"].str.startswith("unique")]
-    zero_rows = tested[tested["rejected"].notna() & (tested["truth_bits"].abs() <= TOLERANCE)]
+    zero = tested[tested["rejected"].notna() & (tested["truth_bits"].abs() <= TOLERANCE)]
     for kind, label, (*row, last) in zip(KINDS, _KINDS, axes, strict=True):
         names, shown = law_names(kind), table[table["kind"] == kind]
         bootstrap = shown["estimator"] == "bootstrap"
@@ -231,8 +230,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
                 text = f"{words.share(enough)} ≥ .90; worst {words.number(min(shares))}"
                 ax.set_title(text, fontsize=6.5, pad=3)
         last.axvline(0.05, color=style.INK, linewidth=0.7, zorder=1)
-        zero = zero_rows[zero_rows["kind"] == kind]
-        if shares := _dots(last, zero, "rejected", names, "no truth is 0"):
+        if shares := _dots(last, zero[zero["kind"] == kind], "rejected", names, "no truth is 0"):
             text = f"mean {words.number(np.mean(shares))}; highest {words.number(max(shares))}"
             last.set_title(text, fontsize=6.5, pad=3)
         style.name_rows(row[0], [glosses[name] for name in names])
@@ -247,9 +245,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     return figure
 
 
-def _dots(
-    ax: style.Axes, rows: pd.DataFrame, column: str, names: list[str], empty: str
-) -> list[float]:
+def _dots(ax: style.Axes, rows: pd.DataFrame, column: str, names: list, empty: str) -> list[float]:
     """Draw shares of all repetitions by law, atoms above each other; say why a law has none."""
     shares = []
     for (law, atom), cells in rows.groupby(["law", "atom"]):
