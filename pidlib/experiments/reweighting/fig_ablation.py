@@ -1,8 +1,4 @@
-"""Which of the method's numbers matter?
-
-Each is varied alone, with as many blocks adapted by uniform weights. Two controls have wrong
-labels, and the best numbers are chosen by other seeds.
-"""
+"""Which of the method's numbers matter, each varied alone?"""
 
 from textwrap import fill
 

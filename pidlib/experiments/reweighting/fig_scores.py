@@ -1,7 +1,4 @@
-"""Which training samples get more weight, which less, and are these the intended samples?
-
-Scores of the first bases and the first seed, with PID weights by all estimators of local terms.
-"""
+"""Which training samples get more weight, which less, and are these the intended samples?"""
 
 import textwrap
 from dataclasses import replace
@@ -36,7 +33,7 @@ _TITLE += "shortcut: share that the question alone gives"
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Scores and weights of the training questions, also by other estimators of the local terms."""
+    """Scores and PID weights of the first bases and seed, by all estimators of local terms."""
     parts, names = [], ["split", "sample_id", "question", "answer"]
     for base, trained_on in first_bases(preset):
         spec = TrainingSpec.from_preset(preset, base, trained_on, Condition.PID)
@@ -71,12 +68,11 @@ def figure(table: pd.DataFrame) -> style.Figure:
     figure = style.page(2.35 * table["benchmark"].nunique() + 0.6)
     blocks = figure.subfigures(table["benchmark"].nunique(), 1, squeeze=False)[:, 0]
     for block, (name, rows) in zip(blocks, table.groupby("benchmark", sort=False), strict=True):
-        title = style.model_name(rows["base"].iloc[0])
-        title += f", trained on {style.benchmark_name(name)}"
+        base = style.model_name(rows["base"].iloc[0])
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
         more = words.listed(_draw_shares(left.subplots(), rows))
-        title += f"\nsamples of {more} need the picture more often than random ones"
-        block.suptitle(title, x=0.01, ha="left")
+        title = f"{base}, trained on {style.benchmark_name(name)}\nsamples of {more} need the "
+        block.suptitle(f"{title}picture more often than random ones", x=0.01, ha="left")
         _draw_extremes(right, rows)
     dot = style.line_handle("share of a list, 95 % interval", marker="o", markersize=3.5)
     null = style.null_handle("as many samples at random, 95 %")

@@ -1,7 +1,4 @@
-"""What do synergy tasks gain, and language tasks lose?
-
-Accuracy minus that of uniform weights, per benchmark and in the mean over the others of a kind.
-"""
+"""What do synergy tasks gain, and language tasks lose?"""
 
 import numpy as np
 import pandas as pd

@@ -20,8 +20,7 @@ ABLATION: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "shortcut alone": {"weighting": {"top_gap": 0.0}},
     },
     "fraction": {
-        f"top {share:.0%}": {"weighting": {"top_gap": share, "top_shortcut": share}}
-        for share in (0.1, 0.2, 0.4)
+        f"top {x:.0%}": {"weighting": {"top_gap": x, "top_shortcut": x}} for x in (0.1, 0.2, 0.4)
     },
     "weights": {
         f"{up:g} and {down:g}": {"weighting": {"gap_weight": up, "shortcut_weight": down}}
@@ -29,9 +28,7 @@ ABLATION: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "local scores": {name: {"weighting": {"estimator": name}} for name in ESTIMATORS},
     "reconciliation": {name: {"weighting": {"reconciliation": name}} for name in RECONCILIATIONS},
-    "blocks adapted": {
-        f"last {share:.0%}": {"tuning": {"last": share}} for share in (0.2, 0.5, 1.0)
-    },
+    "blocks adapted": {f"last {x:.0%}": {"tuning": {"last": x}} for x in (0.2, 0.5, 1.0)},
     # Shortcuts are left out. Where they have the wrong labels, this must win if weights reach the
     # training; where as many other labels are wrong, it must not.
     "wrong labels": {
@@ -64,7 +61,7 @@ def all_conditions(preset: Preset) -> list[TrainingSpec]:
 def ablation_arms(preset: Preset) -> list[Arm]:
     """PID weights with single numbers changed, and uniform weights with as many blocks adapted."""
     usual = (Condition.UNIFORM, Condition.PID), _half(preset)
-    planned = (Condition.UNIFORM, Condition.PID, Condition.RANDOM), range(preset.n_tuning_seeds)
+    planned = (*usual[0], Condition.RANDOM), range(preset.n_tuning_seeds)
     return [
         Arm(axis, level, TrainingSpec.from_preset(preset, *first, *case, **changes))
         for axis, levels in ABLATION.items()

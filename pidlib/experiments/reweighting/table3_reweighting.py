@@ -1,7 +1,4 @@
-"""Does weighting training samples by their decomposition beat uniform weights?
-
-Accuracy and atoms after training under each condition; below, table 3 of Fang et al.
-"""
+"""Does weighting training samples by their decomposition beat uniform weights?"""
 
 import pandas as pd
 
@@ -35,7 +32,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def published_conditions() -> pd.DataFrame:
-    """The published table: accuracies as shares, and differences from uniform weights."""
+    """Table 3 of Fang et al.: accuracies as shares, and differences from uniform weights."""
     table = tables.published("table3_reweighting").assign(trained_on="MMBench")
     scale = table.pop("unit").eq("per cent").map({True: 0.01, False: 1.0})
     table = table.assign(value=table["value"] * scale, spread=table["spread"] * scale)
