@@ -129,19 +129,18 @@ def reference_shift(groups: Sequence[Group], reference: str) -> float:
 
     .. math:: \sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)
 
-    The paper's terms are KL(p(y | v, t) || r), and likewise for audio and for both, with an
-    unstated r. All of them and I_Q grow by KL(P(Y | c) || r) if r is one of the `REFERENCES` of the
-    condition (else a ValueError): the mean of the samples of a ``question`` or ``template``, of all
-    samples (``marginal``), or of p(y | t) (``sample``).
+    The paper's terms KL(p(y | v, t) || r), with an unstated r, and I_Q grow by KL(P(Y | c) || r)
+    if r is one of the `REFERENCES` of the condition (else a ValueError): the mean of the samples of
+    a ``question`` or ``template``, of all (``marginal``), or of p(y | t) (``sample``).
     """
-    condition, allowed = groups[0].condition, sensory.REFERENCES[groups[0].condition]
+    allowed = sensory.REFERENCES[groups[0].condition]
     if reference not in allowed:
-        text = f"reference {reference!r} is not constant within condition={condition!r}"
+        text = f"reference {reference!r} is not constant within condition={groups[0].condition!r}"
         raise ValueError(f"{text}; choose one of {', '.join(allowed)}")
     if reference == allowed[0]:
         return 0.0
-    sizes = np.array([len(group.decisions) for group in groups])
-    shares = sizes / sizes.sum()
+    sizes = [len(group.decisions) for group in groups]
+    shares = np.divide(sizes, sum(sizes))
     targets = np.stack([group.decisions.target for group in groups])
     if reference == "sample":
         against = np.stack([group.drawn["text"].mean((0, 1)) for group in groups])
@@ -195,8 +194,8 @@ def mark_unread(
     claims: pd.DataFrame, answers: Iterable[Extracted], tau: float, *statistics: str
 ) -> pd.DataFrame:
     """Claims with the verdict `UNREAD` on these statistics, or on all unless all answers `fits`."""
-    all_fit = all(fits(answer.extraction, tau) for answer in answers)
-    unread = claims["statistic"].isin(statistics) | (not all_fit)
+    unread = claims["statistic"].isin(statistics)
+    unread |= not all(fits(answer.extraction, tau) for answer in answers)
     return claims.assign(verdict=claims["verdict"].mask(unread, UNREAD))
 
 
