@@ -79,9 +79,8 @@ def launch(arguments: Sequence[str], jobs: int, gpus: bool = False) -> int:
     command, workers = [sys.executable, "-m", "pidlib.experiments", *arguments], []
     try:
         for number, own in enumerate(owns):
-            bar = {"TQDM_DISABLE": "1"} if number else {}  # one bar is enough
-            options = {"env": os.environ | own | bar, "stdout": subprocess.DEVNULL}
-            workers.append(subprocess.Popen(command, **options))  # the caller says the same
+            env = os.environ | own | ({"TQDM_DISABLE": "1"} if number else {})  # one bar is enough
+            workers.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL))
         return min([abs(worker.wait()) for worker in workers])
     finally:
         for worker in workers:

@@ -135,8 +135,7 @@ def draw_stages(ax: style.Axes) -> None:
     for start, stop in ((0, FIRST_END), (LAST_START, 1.06)):
         ax.axvspan(start, stop, color=_SHADE, linewidth=0, zorder=0)
     ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
-    ax.set_xlim(0, 1.06)
-    ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    ax.set(xlim=(0, 1.06), xticks=(0, 0.5, 1), xticklabels=("0", ".5", "1"))
 
 
 def legend_handles(null: str, band: str) -> list[style.Artist]:
