@@ -47,8 +47,7 @@ def queries(preset: Preset, models: Sequence[str] = (), strict: bool = True) -> 
 def extract_tasks(preset: Preset, models: Sequence[str] = ()) -> list[Task]:
     """All extractions and trainings of a preset, or those of some models; the longest first."""
     asked, own = queries(preset, models), preset.experiment  # whose trainings are those of table 3
-    fusion = Task("fusion", preset.fusion_tower, partial(fig_fusion.prepare, preset))
-    tasks = [fusion] * (not own)
+    tasks = [Task("fusion", preset.fusion_tower, partial(fig_fusion.prepare, preset))] * (not own)
     if not models or set(models) & set(preset.bases):
         known = set(load_committed()["fingerprint"])
         needed = all_conditions(preset) if own else all_trainings(preset)

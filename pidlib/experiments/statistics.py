@@ -60,8 +60,7 @@ def group_mean(
 def reliability(values: Draws, variances: Draws) -> Values:
     """The share of variance over models that is not sampling noise, of squared errors."""
     spread = values.var(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
-    spread = np.where(spread > 1e-9, spread, np.nan)
-    return np.maximum(0, 1 - variances.mean(0) / spread)
+    return np.maximum(0, 1 - variances.mean(0) / np.where(spread > 1e-9, spread, np.nan))
 
 
 def cluster_bootstrap(

@@ -27,8 +27,7 @@ def spread(values: Iterable[float], digits: int = 2) -> str:
     known = pd.Series(list(values), dtype="Float64").dropna()
     if len(known) < 2:
         return number(known.iloc[0] if len(known) else pd.NA, digits)
-    numbers = known.median(), known.min(), known.max()
-    middle, low, high = (number(each, digits) for each in numbers)
+    middle, low, high = (number(each, digits) for each in known.agg(["median", "min", "max"]))
     return f"{middle} (median; range {low} to {high})"
 
 
@@ -60,8 +59,7 @@ def share(which: Iterable[bool], *compared: Iterable[float]) -> str:
     known = pd.Series(list(which), dtype="boolean")
     for numbers in compared:
         known = known.mask(pd.isna(list(numbers)))
-    known = known.dropna()
-    return f"{int(known.sum())} of {len(known)}"
+    return f"{int(known.sum())} of {known.count()}"
 
 
 def largest(rows: pd.DataFrame, keys: Sequence[str]) -> pd.Series:

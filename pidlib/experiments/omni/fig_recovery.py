@@ -1,7 +1,6 @@
 """Sensory atoms of the minis against those of the ideal answerer, under three conditions.
 
-Given the question, the estimate should come near the atoms of each template, or those of a mini
-that errs; given the template, texts are pooled; ignoring the question averages over equal clips.
+Given the template, texts are pooled; ignoring the question averages over equal clips.
 """
 
 from itertools import groupby, product
@@ -168,8 +167,7 @@ def _headline(found: pd.DataFrame, read: pd.Series) -> str:
 def _draw(ax: style.Axes, rows: pd.DataFrame, atom: str, models: dict, **look: Any) -> None:
     color, places = style.COLORS[atom], list(models)
     for model, own in rows.groupby("model"):
-        place = places.index(model) - (len(models) - 1) / 2
-        x = style.floats(own["true"]) + _SPREAD * place
+        x = style.floats(own["true"]) + _SPREAD * (places.index(model) - (len(models) - 1) / 2)
         ax.plot(x, style.floats(own["null_mean"]), "_", color=style.FAINT, zorder=2)
         shade = {"color": color, "alpha": look.get("alpha", 1)}
         style.interval(ax, x, own["ci_low"], own["ci_high"], **shade, zorder=3)

@@ -1,8 +1,7 @@
 r"""Do the unique atoms of a stream predict the accuracy lost when that stream is swapped?
 
-Each clip gets the video, or the soundtrack, of another clip of its benchmark and template, the same
-for all models. Accuracy drops are correlated with unique atoms and with U + S, as
-:math:`I(Y; V \mid A, T) = U_v + S` is what a swapped video removes.
+Swaps are within benchmark and template, the same for all models. Drops are also correlated with U +
+S: :math:`I(Y; V \mid A, T) = U_v + S` is what a swapped video removes.
 """
 
 from collections.abc import Iterator, Mapping

@@ -67,8 +67,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     atoms = _atoms(preset, applied, labels, given).assign(estimator="exact", **columns)
     probes = _probes(applied, labels).assign(n_codes=k, **columns)
     probes["n_fitted"] = len(np.unique(fitted.stamp_ids))
-    measured = map(tables.validate, (atoms, probes), COLUMNS.values())
-    return dict(zip(COLUMNS, measured, strict=True))
+    return dict(zip(COLUMNS, map(tables.validate, (atoms, probes), COLUMNS.values()), strict=True))
 
 
 def _atoms(preset: Preset, applied: Observations, labels: Labels, given: Codes) -> pd.DataFrame:

@@ -1,7 +1,4 @@
-"""Features of the Tux Paint stamps, and the labels that sources are reduced to.
-
-An observation is a picture, its caption and one clip, in a random language; all are independent.
-"""
+"""Features of the Tux Paint stamps, and the labels that sources are reduced to."""
 
 import hashlib
 import json
@@ -34,7 +31,7 @@ class Features(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """Features by source, and the targets: ``category`` of the picture, language ``spoken``."""
+    """Independent pictures, their captions, a clip each; ``category`` and language ``spoken``."""
 
     stamp_ids: np.ndarray
     sources: Mapping[str, Float[np.ndarray, "n d"]]

@@ -156,8 +156,7 @@ def read_vision(file: str | Path) -> dict[str, Tensor]:
 def merge(model: Path, adapter: Path, folder: Path) -> None:
     """Save a model in float32 with an adapter added to its weights, so that it can be trained."""
     base = load_model(model, device="cpu")
-    adapted = PeftModel.from_pretrained(base.model, str(adapter))
-    adapted.merge_and_unload().save_pretrained(folder)
+    PeftModel.from_pretrained(base.model, str(adapter)).merge_and_unload().save_pretrained(folder)
     base.processor.save_pretrained(folder)
 
 

@@ -69,8 +69,7 @@ def latex(table: pd.DataFrame) -> str:
         shown = [None if np.isnan(row.iloc[0]) else with_interval(*row, digits=0) for row in rows]
         lines.append([style.model_name(model).replace("_", " "), *shown])
     for estimator, kind in _KINDS.items():
-        text = f"atoms by {kind}, bits, mean over models"
-        lines.append(heading(text, len(header), r"\midrule"))
+        lines.append(heading(f"atoms by {kind}, bits, mean over models", len(header), r"\midrule"))
         block = table[table["estimator"] == estimator]
         means = block.groupby(["atom", "benchmark"])["corrected_bits"].mean().astype(float)
         for atom in style.VISION_LANGUAGE:

@@ -87,8 +87,7 @@ def make_outcomes(preset: Preset, specs: Sequence[TrainingSpec]) -> pd.DataFrame
 
 def outcome(preset: Preset, spec: TrainingSpec) -> pd.DataFrame:
     """The rows of one training."""
-    make = partial(train_and_measure, preset, spec)
-    shard = cached_shard(preset, spec.identity, "outcome", make)
+    shard = cached_shard(preset, spec.identity, "outcome", partial(train_and_measure, preset, spec))
     # This also removes adapters, which served to resume an interrupted training.
     Store(project_root() / preset.cache / spec.fingerprint).join(["outcome"])
     rows = pd.DataFrame(shard.facts | {"value": shard.arrays["value"]})
