@@ -32,8 +32,7 @@ class Task(NamedTuple):
 def work(tasks: Sequence[Task], cache: Path) -> dict[str, Exception]:
     """Do all tasks together with other processes; return the failures by group.
 
-    A process prefers groups that nobody works on, then helps with the others; it returns when all
-    is done, what others do included.
+    A process prefers groups that nobody works on, and then helps with the others until all is done.
     """
     failures: dict[str, Exception] = {}
     left, alone = list(tasks), True

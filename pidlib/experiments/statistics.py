@@ -82,10 +82,7 @@ def percentile_interval(draws: Draws, missing: bool = False, most: float = 0.1) 
 def restrict_permutations(
     orders: Int[np.ndarray, "names n"], chosen: Int[np.ndarray, " chosen"]
 ) -> Int[np.ndarray, "chosen n"]:
-    """Restrict permutations of all names to the chosen, as positions among these.
-
-    Where a permutation leads outside, its cycle is followed until it returns.
-    """
+    """Restrict permutations to the chosen, as positions, by following cycles that lead outside."""
     places = np.full(len(orders), -1)
     places[chosen] = np.arange(len(chosen))
     columns, reached = np.arange(orders.shape[1]), orders[chosen]

@@ -13,8 +13,7 @@ from pidlib.experiments.truths import atom_rows, draw_pairs, pair_legend, scale_
 
 COLUMNS = declare("template kind", ATOMS, required="template kind given")
 _CONDITIONS = {"question": ("question given", -0.2, 1), "nothing": ("question ignored", 0.2, 0.45)}
-# Spectrogram: window and hop in samples, highest frequency in Hz.
-_WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
+_WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000  # of spectrograms: in samples, in Hz
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -41,9 +40,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     figure = style.page(1.4 * rows)
     sheets = figure.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
     for sheet, (name, shown) in zip(sheets, templates, strict=False):
-        # the first sample with the last of the template's questions
         benchmark, split, seed = shown.iloc[0][["benchmark", "split", "seed"]]
-        wordings = list(micro_av.TEMPLATES[name].questions.values())[-1]
+        wordings = list(micro_av.TEMPLATES[name].questions.values())[-1]  # of the last question
         samples = benchmarks.load(benchmark, split, n=64, seed=int(seed))
         sample = next(s for s in samples if s.template == name and s.question in wordings)
         title = rf"$\bf{{{name.replace('_', '~')}}}$  ({shown['kind'].iloc[0]})"

@@ -42,8 +42,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 def half_depth(curve: np.ndarray) -> np.ndarray:
     """The relative depth at which a curve first reaches half of its maximum.
 
-    The curve [L, *draws] is linear between blocks and 0 at depth 0; with a maximum below `MIN_BITS`
-    the result is missing.
+    Of a curve [L, *draws], linear between blocks, 0 at depth 0; missing if all is below `MIN_BITS`.
     """
     curve = np.concatenate([np.zeros_like(curve[:1]), curve])
     maximum = curve.max(0)

@@ -34,10 +34,9 @@ _PROBES += "target_bits n_fitted n_samples n_codes seed fingerprint"
 _REQUIRED = "pairing target_bits n_samples"
 COLUMNS = {"fig_stamps": declare("pairing", ATOMS, "target_bits", required=_REQUIRED)}
 COLUMNS["fig_stamps_probes"] = declare(_PROBES, required=_PROBES)
-# Pairs of sources, with a condition, for each target.
 _CAPTION, _VOICE = ("vision", "language", None), ("vision", "audio", None)
 _VOICE_GIVEN = ("vision", "audio", "language")
-TARGETS = {
+TARGETS = {  # pairs of sources, with a condition
     "category": (_CAPTION, _VOICE, _VOICE_GIVEN),
     "spoken": (_VOICE, ("language", "audio", None), _VOICE_GIVEN),
     "match": (_CAPTION, _VOICE),
@@ -196,7 +195,6 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
 
 
 def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> None:
-    """Draw bars with intervals and numbers."""
     width = 0.8 / 4  # four bars take this share of a pair's space
     for center, pair in enumerate(pairs):
         group = rows[rows["pair"] == pair]

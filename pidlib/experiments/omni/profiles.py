@@ -24,6 +24,7 @@ from pidlib.profiles.modes import Measured, atom_rows
 from pidlib.profiles.report import LIMITS
 from pidlib.sensory import Group, SensoryPID
 
+Groups = Sequence[Group]
 MOST_MOVED = LIMITS["moved"][0]  # total variation
 UNREAD = "not read"  # the verdict on what should not be read
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
@@ -100,7 +101,7 @@ def read_rows(rows: pd.DataFrame, *keys: str) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def profile_rows(
-    preset: Preset, answer: Extracted, groups: Sequence[Group], *references: str, **options: Any
+    preset: Preset, answer: Extracted, groups: Groups, *references: str, **options: Any
 ) -> pd.DataFrame:
     """Rows of `sensory_profile`, by reference, with the columns that identify their origin."""
     settings = preset.model_dump(include={"n_halves", "seed"})
@@ -112,9 +113,7 @@ def profile_rows(
     return rows.assign(**{key: columns[key] for key in columns if key not in rows})
 
 
-def with_references(
-    rows: pd.DataFrame, groups: Sequence[Group], references: Sequence[str]
-) -> pd.DataFrame:
+def with_references(rows: pd.DataFrame, groups: Groups, references: Sequence[str]) -> pd.DataFrame:
     """Rows of `sensory_profile` for each reference, which adds to redundancy and the sum."""
     columns = "value_bits corrected_bits ci_low ci_high lower_bits upper_bits null_mean".split()
     grows, parts = rows["atom"].isin(("redundancy", "total")), []
@@ -124,7 +123,7 @@ def with_references(
     return pd.concat(parts, ignore_index=True)
 
 
-def reference_shift(groups: Sequence[Group], reference: str) -> float:
+def reference_shift(groups: Groups, reference: str) -> float:
     r"""Return the bits that a reference r other than P(Y | c) adds to redundancy.
 
     .. math:: \sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)

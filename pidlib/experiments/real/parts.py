@@ -37,15 +37,13 @@ SIDE, PATCH = 160, 32  # pixels of a picture, and of a token
 TOWER = dict(width_coefficient=1.0, depth_coefficient=1.0, hidden_act="relu6")
 TOWER |= dict(hidden_dim=1280, hidden_size=1280)
 IMAGE = "<image>"
-# Without the system prompt of SmolLM2's own template, which is longer than the questions.
-TEMPLATE = (
+TEMPLATE = (  # without the system prompt of SmolLM2's own, which is longer than the questions
     "<|im_start|>user\n{% for part in messages[0]['content'] %}"
     "{{ '<image>\n' if part['type'] == 'image' else part['text'] }}{% endfor %}"
     "{{ '<|im_end|>\n<|im_start|>assistant\n' }}"  # jinja cuts a line break at the end of a text
 )
 _OPEN = 30.0  # the sigmoid of it is 1
-# The names of modules in GGUF files, and in transformers.
-_NAMES = {f"attn_{x}": f"self_attn.{x}_proj" for x in "qkv"}
+_NAMES = {f"attn_{x}": f"self_attn.{x}_proj" for x in "qkv"}  # GGUF's and transformers'
 _NAMES |= {f"ffn_{x}": f"mlp.{x}_proj" for x in ("gate", "up", "down")}
 _NAMES |= {"attn_output": "self_attn.o_proj", "attn_norm": "input_layernorm"}
 _NAMES |= {"ffn_norm": "post_attention_layernorm", "output_norm": "model.norm"}

@@ -12,8 +12,7 @@ from pidlib.experiments.real.table_profiles import name
 from pidlib.experiments.tables import ATOMS, booktabs, declare, heading, validate, with_interval
 from pidlib.extraction import FULL, SOURCES
 
-# Of language in the unique information of codes, U_l / (U_l + U_v).
-SHARES = ("contribution", "contribution_low", "contribution_high")
+SHARES = ("contribution", "contribution_low", "contribution_high")  # U_l / (U_l + U_v), of codes
 COLUMNS = declare(ATOMS, *SHARES, "unique_p")
 _KINDS = {"exact": "codes", "Gaussian": "covariance"}
 

@@ -81,10 +81,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
 
 
 def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> list[str]:
-    """Shares of samples that need the picture, with their intervals and those of random lists.
-
-    Returns the lists whose share is above those of random ones.
-    """
+    """Draw shares of samples that need the picture; return the lists above random ones."""
     n, total, lists = len(rows), rows["needs"].sum(), rows.groupby("weight")
     more = []
     for place, (weight, part) in enumerate(lists):

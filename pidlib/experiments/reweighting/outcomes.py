@@ -19,8 +19,7 @@ from pidlib.extraction.store import Store
 TABLE = "reweighting/outcomes"
 QUESTIONS, SHARE, BITS = 3, 0.01, 0.02  # tolerances between machines
 
-# A row per measure and benchmark of a trained model; hyperparameters without effect are missing.
-COLUMNS = declare(
+COLUMNS = declare(  # by measure and benchmark; hyperparameters without effect are missing
     "base revision trained_on condition seed n_tuned steps rank learning_rate last top_gap",
     "top_shortcut gap_weight shortcut_weight estimator reconciliation mislabeled benchmark measure",
     f"value n {COMPUTED}",  # a share for accuracy, bits for total and the atoms
@@ -88,8 +87,7 @@ def make_outcomes(preset: Preset, specs: Sequence[TrainingSpec]) -> pd.DataFrame
 def outcome(preset: Preset, spec: TrainingSpec) -> pd.DataFrame:
     """The rows of one training."""
     shard = cached_shard(preset, spec.identity, "outcome", partial(train_and_measure, preset, spec))
-    # This also removes adapters, which served to resume an interrupted training.
-    Store(project_root() / preset.cache / spec.fingerprint).join(["outcome"])
+    Store(project_root() / preset.cache / spec.fingerprint).join(["outcome"])  # without adapters
     rows = pd.DataFrame(shard.facts | {"value": shard.arrays["value"]})
     return validate(rows.assign(**spec.columns), COLUMNS)
 
@@ -103,8 +101,7 @@ def load_committed() -> pd.DataFrame:
 def check_committed(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     """Rows in both tables, with the absolute ``difference``; warn of differences above 1e-6.
 
-    Raises a ValueError if outcomes differ by more than machines do: an accuracy by more than
-    `QUESTIONS` and more than `SHARE`, an atom by more than `BITS`.
+    Raises a ValueError if an accuracy is off by over `QUESTIONS` and `SHARE`, an atom by `BITS`.
     """
     keys = ["fingerprint", "benchmark", "measure"]
     both = made.merge(committed[[*keys, "value"]], on=keys, suffixes=("", "_committed"))

@@ -64,10 +64,7 @@ def compare_arms(preset: Preset, arms: Sequence[Arm]) -> pd.DataFrame:
 
 
 def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
-    """PID weights with the best numbers, as judged by other seeds.
-
-    Each half of the seeds has the level that is best for the other half, on the same questions.
-    """
+    """PID weights with the best numbers: each half of the seeds has those best for the other."""
     varied = [arm for arm in arms if arm.axis in ("lists", "fraction", "weights")]
     rows = outcomes(preset, [arm.spec for arm in varied]).table
     rows = rows[rows["measure"] == "accuracy"].set_index(["fingerprint", "benchmark"])["value"]

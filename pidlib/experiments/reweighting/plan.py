@@ -29,8 +29,7 @@ ABLATION: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "local scores": {name: {"weighting": {"estimator": name}} for name in ESTIMATORS},
     "reconciliation": {name: {"weighting": {"reconciliation": name}} for name in RECONCILIATIONS},
     "blocks adapted": {f"last {x:.0%}": {"tuning": {"last": x}} for x in (0.2, 0.5, 1.0)},
-    # Shortcuts are left out. Where they have the wrong labels, this must win if weights reach the
-    # training; where as many other labels are wrong, it must not.
+    # Without shortcuts: this must win if they have the wrong labels, and not if as many others do.
     "wrong labels": {
         words: {"mislabeled": which, "weighting": {"shortcut_weight": 0.0}}
         for which, words in {"shortcuts": "of shortcuts", "random": "at random"}.items()

@@ -18,10 +18,7 @@ _ATOMS = {"synergy": "post $S$, bits", "unique_language": r"post $U_\ell$, bits"
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Compare conditions: all with uniform weights, PID with other weights, and sampling.
-
-    The planned comparisons, ``primary``, are PID minus uniform and minus random: not corrected.
-    """
+    """Compare conditions; the planned, ``primary``, PID minus uniform and random, uncorrected."""
     rows = outcomes(preset, trainings(preset)).table.query("measure in @paired.MEASURES")
     table = paired.compare(rows, _PAIRS, n_resamples=preset.n_resamples, seed=preset.seed)
     primary = table["benchmark"] == table["trained_on"].map(evaluation_name)

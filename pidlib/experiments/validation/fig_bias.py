@@ -106,8 +106,7 @@ def shuffled_information(
     y, x1, x2 = np.unravel_index(samples, (ky, k1, k2))
     shuffled = []
     for _ in range(n_shuffles):
-        # y is sorted, so sorting y + noise shuffles within its values
-        order = np.argsort(y + generator.random(y.shape), axis=1)
+        order = np.argsort(y + generator.random(y.shape), axis=1)  # shuffles within values of y
         joints = tabulate(x1, np.take_along_axis(x2, order, axis=1), y, (k1, k2, ky))
         shuffled.append(plug_in(joints.reshape(b, -1)))
     first, second, sources = (plug_in(counts.sum(axis).reshape(b, -1)) for axis in (2, 1, 3))
