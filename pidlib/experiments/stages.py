@@ -28,11 +28,9 @@ READABLE_BITS = 2 * MIN_BITS  # an atom that stays below has no course in depth 
 _NULL = {"color": style.FAINT, "linewidth": 1, "linestyle": (0, (1, 1))}
 _SHADE = "#ececec"
 Claims = Mapping[str, "Claim"]
-CLAIM_COLUMNS = declare(
-    f"experiment {ORIGIN} statistic value ci_low ci_high verdict early_depth late_depth",
-    f"n_samples seed {COMPUTED}",
-    required=f"{ROW} statistic verdict early_depth late_depth seed",
-)
+_TESTED = "statistic value ci_low ci_high verdict early_depth late_depth n_samples seed"
+_REQUIRED = f"{ROW} statistic verdict early_depth late_depth seed"
+CLAIM_COLUMNS = declare(f"experiment {ORIGIN} {_TESTED} {COMPUTED}", required=_REQUIRED)
 
 
 class Claim(NamedTuple):

@@ -31,11 +31,9 @@ DECIMALS = 3  # of bits and accuracies; smaller differences are ties
 MIN_TEMPLATES = 3  # for an interval over templates
 MEAN = "mean within subsets"
 SUBSETS, TEMPLATES = "all models and subsets", "all models and templates"
-COLUMNS = declare(
-    f"experiment kind source grade template {ORIGIN} quantity intervention value ci_low ci_high",
-    f"null_low null_high null_p n_samples n_models n_cells seed {COMPUTED}",
-    required="experiment kind value quantity intervention",
-)
+_NUMBERS = "value ci_low ci_high null_low null_high null_p n_samples n_models n_cells seed"
+_NAMES = f"kind source grade template {ORIGIN} quantity intervention {_NUMBERS} {COMPUTED}"
+COLUMNS = declare("experiment", _NAMES, required="experiment kind value quantity intervention")
 Rows = Iterator[dict[str, object]]
 Numbers, Rhos = Float[np.ndarray, "cells columns"], Float[np.ndarray, "draws groups p q"]
 _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}

@@ -60,7 +60,6 @@ class Member:
 
 
 def _captions(name: str) -> dict[str, float]:
-    """Return the mixture with other captions."""
     return {name if key == "stamps/captioned" else key: w for key, w in MIXTURE.items()}
 
 

@@ -43,8 +43,7 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
     known = set(committed["fingerprint"])
     here = made_here(preset, specs, known)
     others = {spec.fingerprint for spec in specs if spec not in here}
-    missing = [spec for spec in specs if spec.fingerprint in others - known]
-    if missing:
+    if missing := [spec for spec in specs if spec.fingerprint in others - known]:
         text = f"{len(missing)} of {len(specs)} trainings are neither made here nor committed, the "
         text += f"first {_describe(missing[0].columns)}. If numbers were changed, make all seeds "
         text += "here: n_tuning_seeds 3 and n_remade_seeds 3. If code was, `python -m "

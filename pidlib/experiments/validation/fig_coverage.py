@@ -103,8 +103,7 @@ def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     both = made.merge(committed, on=keys, suffixes=("", "_committed"))
     shares = dict.fromkeys(("coverage", "rejected"), 2 / both["n_repeats"])
     for name, allowed in (shares | {"value_bits": 0.005}).items():
-        far = both[(both[name] - both[f"{name}_committed"]).abs() > allowed + 1e-9]
-        if len(far):
+        if len(far := both[(both[name] - both[f"{name}_committed"]).abs() > allowed + 1e-9]):
             row = far.iloc[0]
             where = f"{row['kind']}, {row['law']}, n = {row['n_samples']}, {row['atom']}"
             text = f"{name} of {len(far)} rows made here differs from the committed table, by "

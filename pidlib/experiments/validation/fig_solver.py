@@ -97,17 +97,14 @@ def figure(table: pd.DataFrame) -> style.Figure:
     style.name_rows(axes[0, 0], methods)
     place = "axes fraction", "offset points"
     axes[0, 0].annotate(_HEADS, (0, 1), (-4, 5), *place, fontsize=7.5, ha="right")
-    known = pd.DataFrame(ratios).dropna()
-    if len(known):
+    if len(known := pd.DataFrame(ratios).dropna()):
         text = "Against the fastest other method that is as accurate ({} of {} sizes), our solver "
         text += "is\n{} to {} times as fast as a batch, and {} to {} times one at a time"
         ends = map(_short, known.agg(["min", "max"]).to_numpy().T.flat)
         figure.suptitle(text.format(len(known), len(sizes), *ends))
     marks = ("error up to 1e-6 bits (compared on top)", "o", style.INK), ("larger", "o", "white")
-    handles = [
-        *style.marker_handles(marks, **look),
-        style.line_handle("from largest to median error"),
-    ]
+    handles = style.marker_handles(marks, **look)
+    handles.append(style.line_handle("from largest to median error"))
     handles.append(style.line_handle("error asked of ours", linestyle="--"))
     style.legend(figure, 4, *handles, loc="outside lower center")
     return figure
