@@ -24,8 +24,7 @@ def spread(values: Iterable[float], digits: int = 2) -> str:
     >>> spread([0.1, 0.3, 0.2]), spread([0.1])
     ('.20 (median; range .10 to .30)', '.10')
     """
-    known = pd.Series(list(values), dtype="Float64").dropna()
-    if len(known) < 2:
+    if len(known := pd.Series(list(values), dtype="Float64").dropna()) < 2:
         return number(known.iloc[0] if len(known) else pd.NA, digits)
     middle, low, high = (number(each, digits) for each in known.agg(["median", "min", "max"]))
     return f"{middle} (median; range {low} to {high})"

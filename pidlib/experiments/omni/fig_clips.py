@@ -20,8 +20,7 @@ def measure(preset: Preset) -> pd.DataFrame:
     """Atoms of the ideal answerer by template, of I(Y; V, A | T), and with question T ignored."""
     rows = []
     for template, unimodal, given in product(micro_av.TEMPLATES.values(), MODES, _CONDITIONS):
-        benchmark = f"micro_av/{template.task}"
-        if benchmark not in preset.omni_benchmarks:
+        if (benchmark := f"micro_av/{template.task}") not in preset.omni_benchmarks:
             continue
         solved = micro_av.sensory_truth(template.name, unimodal, ignored=given == "nothing")
         laws = {t: (w, p.tolist()) for t, (w, p) in micro_av.joint(template.name, unimodal).items()}

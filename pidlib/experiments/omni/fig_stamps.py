@@ -36,11 +36,9 @@ COLUMNS = {"fig_stamps": declare("pairing", ATOMS, "target_bits", required=_REQU
 COLUMNS["fig_stamps_probes"] = declare(_PROBES, required=_PROBES)
 _CAPTION, _VOICE = ("vision", "language", None), ("vision", "audio", None)
 _VOICE_GIVEN = ("vision", "audio", "language")
-TARGETS = {  # pairs of sources, with a condition
-    "category": (_CAPTION, _VOICE, _VOICE_GIVEN),
-    "spoken": (_VOICE, ("language", "audio", None), _VOICE_GIVEN),
-    "match": (_CAPTION, _VOICE),
-}
+TARGETS = {"category": (_CAPTION, _VOICE, _VOICE_GIVEN)}  # pairs of sources, with a condition
+TARGETS |= {"spoken": (_VOICE, ("language", "audio", None), _VOICE_GIVEN)}
+TARGETS |= {"match": (_CAPTION, _VOICE)}
 N_CONDITIONS = 3  # codes of the caption as a condition: about a hundred observations each
 _SOURCES = {"vision": "picture", "language": "caption", "audio": "voice"}
 _TARGETS = {"category": "category of the picture", "spoken": "language spoken"}
@@ -170,8 +168,7 @@ def _information(labels: np.ndarray, y: np.ndarray) -> float:
 
 def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
     """Atoms above their null by labels (rows) and target (columns); hollow if not detected."""
-    table = measured["fig_stamps"]
-    table = table[table["given"].isna() & (table["pairing"] == "matched")]
+    table = measured["fig_stamps"].query("given.isna() and pairing == 'matched'")
     first, second = (table[column].map(_SOURCES) for column in ("source_a", "source_b"))
     table = table.assign(pair=first + ", " + second)
     kinds = [kind for kind in _KINDS if kind in set(table["unimodal"])]

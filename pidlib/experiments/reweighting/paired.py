@@ -74,9 +74,7 @@ def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
     chosen = []
     for _, group in table.groupby(["base", "trained_on"], sort=False):
         even = group["seed"] % 2 == 0
-        for own in (even, ~even):
-            if own.all() or not own.any():
-                continue  # one seed only
+        for own in (even, ~even) if even.nunique() == 2 else ():  # not of one seed
             others = group[~own & (group["condition"] == Condition.PID)]
             best = others.groupby("level", sort=False)["value"].mean().idxmax()
             chosen += list(group["arm"][own & (group["level"] == best)])

@@ -59,7 +59,7 @@ def all_conditions(preset: Preset) -> list[TrainingSpec]:
 
 def ablation_arms(preset: Preset) -> list[Arm]:
     """PID weights with single numbers changed, and uniform weights with as many blocks adapted."""
-    usual = (Condition.UNIFORM, Condition.PID), _half(preset)
+    usual = (Condition.UNIFORM, Condition.PID), range((preset.n_tuning_seeds + 1) // 2)
     planned = (*usual[0], Condition.RANDOM), range(preset.n_tuning_seeds)
     return [
         Arm(axis, level, TrainingSpec.from_preset(preset, *first, *case, **changes))
@@ -81,7 +81,7 @@ def when_arms(preset: Preset) -> list[Arm]:
     return [
         Arm(axis, level, TrainingSpec.from_preset(preset, *case, condition, seed, tuning=tuning))
         for axis, level, *case, tuning in cases
-        for condition, seed in product(USUAL, _half(preset))
+        for condition, seed in product(USUAL, range((preset.n_tuning_seeds + 1) // 2))
     ]
 
 
@@ -94,7 +94,3 @@ def all_trainings(preset: Preset) -> list[TrainingSpec]:
     """All trainings that any table of the experiment needs."""
     arms = [*ablation_arms(preset), *when_arms(preset)]
     return distinct([*all_conditions(preset), *(arm.spec for arm in arms)])
-
-
-def _half(preset: Preset) -> range:
-    return range(-(-preset.n_tuning_seeds // 2))
