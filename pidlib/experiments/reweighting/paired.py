@@ -1,8 +1,7 @@
 r"""Paired comparisons of trainings over seeds: mean difference, interval, null, p-value per cell.
 
-Trainings with the same seed start from the same adapter and use the same questions. The value is
-the mean of the differences :math:`d_s` of n seeds, the null the means of :math:`\pm d_s` with
-random signs; the two-sided p-value counts all :math:`2^n` signs: at least .002 for 10 seeds.
+The value is the mean of the differences :math:`d_s` of n seeds, the null that with random signs,
+:math:`\pm d_s`; the two-sided p-value counts all :math:`2^n` signs: at least .002 for 10 seeds.
 
 The ends of the bootstrap interval are at :math:`\Phi(\mp t_{.975, n - 1} \sqrt{n / (n - 1)})`
 (Hesterberg, The American Statistician 69, 2015), which cover the mean of normal differences in .95

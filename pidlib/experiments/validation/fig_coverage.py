@@ -214,7 +214,6 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[-1, -1].set(xlabel="share with $p$ ≤ .05\n(one-sided tests)", xlim=(-0.01, 0.21))
     axes[-1, -1].set_xticks((0, 0.05, 0.1, 0.2), ("0", ".05", ".1", ".2"))
     glosses = dict(zip((*law_names("masked"), *law_names("codes")), _LAWS.split(";"), strict=True))
-    # p-values of decisions are used of unique atoms alone
     tested = table[(table["kind"] == "codes") | table["atom"].str.startswith("unique")]
     zero = tested[tested["rejected"].notna() & (tested["truth_bits"].abs() <= TOLERANCE)]
     for kind, label, (*row, last) in zip(KINDS, _KINDS, axes, strict=True):
@@ -249,8 +248,7 @@ def _dots(ax: style.Axes, rows: pd.DataFrame, column: str, names: list, empty: s
     shares = []
     for (law, atom), cells in rows.groupby(["law", "atom"]):
         y, color = names.index(law) + 0.2 * (ATOMS.index(atom) - 1.5), style.COLORS[atom]
-        count = round((cells[column] * cells["n_repeats"]).sum())
-        test = binomtest(count, int(cells["n_repeats"].sum()))
+        test = binomtest(round(cells[column] @ cells["n_repeats"]), int(cells["n_repeats"].sum()))
         ax.hlines(y, *test.proportion_ci(method="wilson"), color=color, linewidth=0.6)
         shares.append(test.statistic)
         style.points(ax, [shares[-1]], [y], "o", color=color, markeredgecolor=color, markersize=3)
