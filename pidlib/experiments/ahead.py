@@ -32,10 +32,9 @@ def queries(preset: Preset, models: Sequence[str] = (), strict: bool = True) -> 
     for request in all_requests(preset):
         pairs = dict.fromkeys(product(request.benchmarks, request.queries))
         for model in request.models:
-            by_model[model] = by_model.get(model, {}) | pairs
-    for model in models:
-        if model not in by_model:
-            raise ValueError(unknown_name(f"model of preset {preset.name}", model, by_model))
+            by_model.setdefault(model, {}).update(pairs)
+    if unknown := [model for model in models if model not in by_model]:
+        raise ValueError(unknown_name(f"model of preset {preset.name}", unknown[0], by_model))
     chosen = {model: list(by_model[model]) for model in models or by_model}
     if strict:
         names = dict.fromkeys(name for pairs in chosen.values() for name, _ in pairs)
@@ -48,8 +47,7 @@ def queries(preset: Preset, models: Sequence[str] = (), strict: bool = True) -> 
 def extract_tasks(preset: Preset, models: Sequence[str] = ()) -> list[Task]:
     """All extractions and trainings of a preset, or those of some models; the longest first."""
     asked, own = queries(preset, models), preset.experiment  # whose trainings are those of table 3
-    fusion = Task("fusion", preset.fusion_tower, partial(fig_fusion.prepare, preset))
-    tasks = [] if own else [fusion]
+    tasks = [Task("fusion", preset.fusion_tower, partial(fig_fusion.prepare, preset))] * (not own)
     if not models or set(models) & set(preset.bases):
         known = set(load_committed()["fingerprint"])
         needed = all_conditions(preset) if own else all_trainings(preset)
@@ -70,5 +68,4 @@ def training_tasks(preset: Preset, specs: Sequence[TrainingSpec]) -> list[Task]:
 def coverage_tasks(preset: Preset) -> list[Task]:
     """The cells of the coverage study."""
     cells, run = fig_coverage.plan(preset), single_thread()(fig_coverage.measure_cell)
-    named = {f"{cell.kind} {cell.law} {cell.n_samples}": cell for cell in cells}
-    return [Task(name, "", partial(run, preset, cell)) for name, cell in named.items()]
+    return [Task("{} {} {}".format(*cell), "", partial(run, preset, cell)) for cell in cells]

@@ -22,8 +22,7 @@ from pidlib.extraction import extract
 from pidlib.models.checkpoints import CHECKPOINTS, MARGIN
 from pidlib.models.load import download
 
-# Where nothing can be measured: an H100 at 30 % of its peak, and a photo with a question.
-FLOPS, TOKENS, CANDIDATES = 3e14, 700, 4
+FLOPS, TOKENS, CANDIDATES = 3e14, 700, 4  # assumed: an H100 at 30 % of its peak; a photo, a text
 
 
 def script(preset: Preset, command: Sequence[str], chosen: Namespace) -> str:
@@ -135,7 +134,6 @@ def fetch(preset: Preset, queries: Queries) -> None:
             download(base, revision)
     sets = {(name, q.split, q.n_samples, q.seed) for pairs in queries.values() for name, q in pairs}
     sets |= {(name, "test", preset.n_retained, preset.seed) for name in preset.base_benchmarks}
-    external = benchmarks.names("external")
     for source in tqdm(sorted(sets), "data sets", unit="part"):
-        if source[0].partition("@")[0] in external:
+        if source[0].partition("@")[0] in benchmarks.names("external"):
             benchmarks.load(*source, allow_unpinned=preset.allow_unpinned)

@@ -2,7 +2,6 @@
 
 The module of a notebook has `figure`, `latex` (the text of a table), or both, and key figures a
 `column`, one column wide; each takes the notebook's table, or a dictionary of its tables by name.
-A second drawing is the same byte for byte. A LaTeX table has a caption, of what the notebook says.
 """
 
 import argparse

@@ -32,8 +32,7 @@ class Task(NamedTuple):
 def work(tasks: Sequence[Task], cache: Path) -> dict[str, Exception]:
     """Do all tasks together with other processes; return the failures by group.
 
-    A process prefers groups that nobody works on, then helps with the others; it returns when all
-    is done, what others do included.
+    A process prefers groups that nobody works on, and then helps with the others until all is done.
     """
     failures: dict[str, Exception] = {}
     left, alone = list(tasks), True
@@ -79,9 +78,8 @@ def launch(arguments: Sequence[str], jobs: int, gpus: bool = False) -> int:
     command, workers = [sys.executable, "-m", "pidlib.experiments", *arguments], []
     try:
         for number, own in enumerate(owns):
-            bar = {"TQDM_DISABLE": "1"} if number else {}  # one bar is enough
-            options = {"env": os.environ | own | bar, "stdout": subprocess.DEVNULL}
-            workers.append(subprocess.Popen(command, **options))  # the caller says the same
+            env = os.environ | own | ({"TQDM_DISABLE": "1"} if number else {})  # one bar is enough
+            workers.append(subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL))
         return min([abs(worker.wait()) for worker in workers])
     finally:
         for worker in workers:

@@ -28,11 +28,9 @@ READABLE_BITS = 2 * MIN_BITS  # an atom that stays below has no course in depth 
 _NULL = {"color": style.FAINT, "linewidth": 1, "linestyle": (0, (1, 1))}
 _SHADE = "#ececec"
 Claims = Mapping[str, "Claim"]
-CLAIM_COLUMNS = declare(
-    f"experiment {ORIGIN} statistic value ci_low ci_high verdict early_depth late_depth",
-    f"n_samples seed {COMPUTED}",
-    required=f"{ROW} statistic verdict early_depth late_depth seed",
-)
+_TESTED = "statistic value ci_low ci_high verdict early_depth late_depth n_samples seed"
+_REQUIRED = f"{ROW} statistic verdict early_depth late_depth seed"
+CLAIM_COLUMNS = declare(f"experiment {ORIGIN} {_TESTED} {COMPUTED}", required=_REQUIRED)
 
 
 class Claim(NamedTuple):
@@ -135,8 +133,7 @@ def draw_stages(ax: style.Axes) -> None:
     for start, stop in ((0, FIRST_END), (LAST_START, 1.06)):
         ax.axvspan(start, stop, color=_SHADE, linewidth=0, zorder=0)
     ax.axhline(0, color=style.INK, linewidth=0.5, zorder=1)
-    ax.set_xlim(0, 1.06)
-    ax.set_xticks([0, 0.5, 1], ["0", ".5", "1"])
+    ax.set(xlim=(0, 1.06), xticks=(0, 0.5, 1), xticklabels=("0", ".5", "1"))
 
 
 def legend_handles(null: str, band: str) -> list[style.Artist]:

@@ -60,8 +60,7 @@ def group_mean(
 def reliability(values: Draws, variances: Draws) -> Values:
     """The share of variance over models that is not sampling noise, of squared errors."""
     spread = values.var(0, ddof=1) if len(values) > 1 else np.zeros(values.shape[1:])
-    spread = np.where(spread > 1e-9, spread, np.nan)
-    return np.maximum(0, 1 - variances.mean(0) / spread)
+    return np.maximum(0, 1 - variances.mean(0) / np.where(spread > 1e-9, spread, np.nan))
 
 
 def cluster_bootstrap(
@@ -83,10 +82,7 @@ def percentile_interval(draws: Draws, missing: bool = False, most: float = 0.1) 
 def restrict_permutations(
     orders: Int[np.ndarray, "names n"], chosen: Int[np.ndarray, " chosen"]
 ) -> Int[np.ndarray, "chosen n"]:
-    """Restrict permutations of all names to the chosen, as positions among these.
-
-    Where a permutation leads outside, its cycle is followed until it returns.
-    """
+    """Restrict permutations to the chosen, as positions, by following cycles that lead outside."""
     places = np.full(len(orders), -1)
     places[chosen] = np.arange(len(chosen))
     columns, reached = np.arange(orders.shape[1]), orders[chosen]

@@ -24,11 +24,9 @@ def spread(values: Iterable[float], digits: int = 2) -> str:
     >>> spread([0.1, 0.3, 0.2]), spread([0.1])
     ('.20 (median; range .10 to .30)', '.10')
     """
-    known = pd.Series(list(values), dtype="Float64").dropna()
-    if len(known) < 2:
+    if len(known := pd.Series(list(values), dtype="Float64").dropna()) < 2:
         return number(known.iloc[0] if len(known) else pd.NA, digits)
-    numbers = known.median(), known.min(), known.max()
-    middle, low, high = (number(each, digits) for each in numbers)
+    middle, low, high = (number(each, digits) for each in known.agg(["median", "min", "max"]))
     return f"{middle} (median; range {low} to {high})"
 
 
@@ -60,8 +58,7 @@ def share(which: Iterable[bool], *compared: Iterable[float]) -> str:
     known = pd.Series(list(which), dtype="boolean")
     for numbers in compared:
         known = known.mask(pd.isna(list(numbers)))
-    known = known.dropna()
-    return f"{int(known.sum())} of {len(known)}"
+    return f"{int(known.sum())} of {known.count()}"
 
 
 def largest(rows: pd.DataFrame, keys: Sequence[str]) -> pd.Series:

@@ -1,7 +1,4 @@
-"""What do the clips show and sound like, and which streams does an answer need?
-
-Their law is known, so are the atoms of an ideal answerer: given the question T, of I(Y; V, A | T).
-"""
+"""What do the clips show and sound like, and which streams does an answer need?"""
 
 from itertools import product
 
@@ -16,16 +13,14 @@ from pidlib.experiments.truths import atom_rows, draw_pairs, pair_legend, scale_
 
 COLUMNS = declare("template kind", ATOMS, required="template kind given")
 _CONDITIONS = {"question": ("question given", -0.2, 1), "nothing": ("question ignored", 0.2, 0.45)}
-# Spectrogram: window and hop in samples, highest frequency in Hz.
-_WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000
+_WINDOW, _HOP, _MAX_FREQUENCY = 800, 100, 2000  # of spectrograms: in samples, in Hz
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms of the ideal answerer by template, given the question and with the question ignored."""
+    """Atoms of the ideal answerer by template, of I(Y; V, A | T), and with question T ignored."""
     rows = []
     for template, unimodal, given in product(micro_av.TEMPLATES.values(), MODES, _CONDITIONS):
-        benchmark = f"micro_av/{template.task}"
-        if benchmark not in preset.omni_benchmarks:
+        if (benchmark := f"micro_av/{template.task}") not in preset.omni_benchmarks:
             continue
         solved = micro_av.sensory_truth(template.name, unimodal, ignored=given == "nothing")
         laws = {t: (w, p.tolist()) for t, (w, p) in micro_av.joint(template.name, unimodal).items()}
@@ -44,9 +39,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     figure = style.page(1.4 * rows)
     sheets = figure.subfigures(rows, 2, squeeze=False, wspace=0.03).ravel()
     for sheet, (name, shown) in zip(sheets, templates, strict=False):
-        # the first sample with the last of the template's questions
         benchmark, split, seed = shown.iloc[0][["benchmark", "split", "seed"]]
-        wordings = list(micro_av.TEMPLATES[name].questions.values())[-1]
+        wordings = list(micro_av.TEMPLATES[name].questions.values())[-1]  # of the last question
         samples = benchmarks.load(benchmark, split, n=64, seed=int(seed))
         sample = next(s for s in samples if s.template == name and s.question in wordings)
         title = rf"$\bf{{{name.replace('_', '~')}}}$  ({shown['kind'].iloc[0]})"

@@ -1,7 +1,4 @@
-"""Visual saturation: does U_vision rise steeply in the middle stage, before synergy can form?
-
-Fang et al. state that order for questions that need vision and audio; the bounds are ours.
-"""
+"""Visual saturation: does U_vision rise steeply in the middle stage, before synergy can form?"""
 
 from collections.abc import Mapping
 
@@ -13,7 +10,7 @@ from pidlib.experiments.omni import profiles
 from pidlib.experiments.words import interval, number, share
 
 COLUMNS = {"fig_layers": ATOMS, "fig_layers_claims": stages.CLAIM_COLUMNS}
-CLAIMS = {
+CLAIMS = {  # Fang et al. state that order for questions that need vision and audio; bounds are ours
     "vision_lead": stages.Claim(above=True, margin=0.05),
     "vision_middle": stages.Claim(above=True, margin=0.05, early=True),
     "vision_levels_off": stages.Claim(above=True, margin=0.05, early=True),
@@ -45,8 +42,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
 def half_depth(curve: np.ndarray) -> np.ndarray:
     """The relative depth at which a curve first reaches half of its maximum.
 
-    The curve [L, *draws] is linear between blocks and 0 at depth 0; with a maximum below `MIN_BITS`
-    the result is missing.
+    Of a curve [L, *draws], linear between blocks, 0 at depth 0; missing if all is below `MIN_BITS`.
     """
     curve = np.concatenate([np.zeros_like(curve[:1]), curve])
     maximum = curve.max(0)
@@ -115,8 +111,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     figure.supxlabel(f"relative depth of the block (markers){note}", fontsize="medium")
     look = _DASHED | {"color": style.INK, "marker": 7, "markersize": 5}
     half = style.handle("depth at half of its maximum", **look)
-    handles = *style.atom_lines(_ATOMS), half
     title = f"Vision comes first in {share(verdicts)} models that can be read (first: the 95 %"
     title += " interval of the distance between the triangles is above .05)"
-    style.legend(figure, 3, *handles, *stages.legend_handles(*profiles.LEGEND), title=title)
+    handles = *style.atom_lines(_ATOMS), half, *stages.legend_handles(*profiles.LEGEND)
+    style.legend(figure, 3, *handles, title=title)
     return figure

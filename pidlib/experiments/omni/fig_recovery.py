@@ -1,7 +1,6 @@
 """Sensory atoms of the minis against those of the ideal answerer, under three conditions.
 
-Given the question, the estimate should come near the atoms of each template, or those of a mini
-that errs; given the template, texts are pooled; ignoring the question averages over equal clips.
+Given the template, texts are pooled; ignoring the question averages over equal clips.
 """
 
 from itertools import groupby, product
@@ -144,10 +143,9 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = *style.marker_handles(labels), style.line_handle("95 % interval")
     null = style.handle("null: answers permuted", marker="_", color=style.FAINT)
     look = {"marker": "o", "markersize": 3.8, "markeredgecolor": style.INK, "color": style.NULL}
-    dark = style.handle(
-        "ignoring the question changes it in an ideal answerer (templates named)", **look
-    )
-    pale = style.handle("ignoring the question does not change it", **look | _PALE)
+    text = "ignoring the question {} it"
+    dark = style.handle(text.format("changes") + " in an ideal answerer (templates named)", **look)
+    pale = style.handle(text.format("does not change"), **look | _PALE)
     style.legend(figure, 3, *handles, null, dark, pale, title=_headline(found, read))
     return figure
 
@@ -166,13 +164,10 @@ def _headline(found: pd.DataFrame, read: pd.Series) -> str:
     return f"{text}: masked answers do not fit the full ones"
 
 
-def _draw(
-    ax: style.Axes, rows: pd.DataFrame, atom: str, models: dict[str, str], **look: Any
-) -> None:
+def _draw(ax: style.Axes, rows: pd.DataFrame, atom: str, models: dict, **look: Any) -> None:
     color, places = style.COLORS[atom], list(models)
     for model, own in rows.groupby("model"):
-        place = places.index(model) - (len(models) - 1) / 2
-        x = style.floats(own["true"]) + _SPREAD * place
+        x = style.floats(own["true"]) + _SPREAD * (places.index(model) - (len(models) - 1) / 2)
         ax.plot(x, style.floats(own["null_mean"]), "_", color=style.FAINT, zorder=2)
         shade = {"color": color, "alpha": look.get("alpha", 1)}
         style.interval(ax, x, own["ci_low"], own["ci_high"], **shade, zorder=3)

@@ -1,8 +1,7 @@
 r"""Do the unique atoms of a stream predict the accuracy lost when that stream is swapped?
 
-Each clip gets the video, or the soundtrack, of another clip of its benchmark and template, the same
-for all models. Accuracy drops are correlated with unique atoms and with U + S, as
-:math:`I(Y; V \mid A, T) = U_v + S` is what a swapped video removes.
+Swaps are within benchmark and template, the same for all models. Drops are also correlated with U +
+S: :math:`I(Y; V \mid A, T) = U_v + S` is what a swapped video removes.
 """
 
 from collections.abc import Iterator, Mapping
@@ -32,11 +31,9 @@ DECIMALS = 3  # of bits and accuracies; smaller differences are ties
 MIN_TEMPLATES = 3  # for an interval over templates
 MEAN = "mean within subsets"
 SUBSETS, TEMPLATES = "all models and subsets", "all models and templates"
-COLUMNS = declare(
-    f"experiment kind source grade template {ORIGIN} quantity intervention value ci_low ci_high",
-    f"null_low null_high null_p n_samples n_models n_cells seed {COMPUTED}",
-    required="experiment kind value quantity intervention",
-)
+_NUMBERS = "value ci_low ci_high null_low null_high null_p n_samples n_models n_cells seed"
+_NAMES = f"kind source grade template {ORIGIN} quantity intervention {_NUMBERS} {COMPUTED}"
+COLUMNS = declare("experiment", _NAMES, required="experiment kind value quantity intervention")
 Rows = Iterator[dict[str, object]]
 Numbers, Rhos = Float[np.ndarray, "cells columns"], Float[np.ndarray, "draws groups p q"]
 _SYMBOLS = {atom: style.SYMBOLS[atom] for atom in ATOMS}
@@ -75,9 +72,8 @@ def measure(preset: Preset) -> pd.DataFrame:
     chosen = cells[pd.MultiIndex.from_frame(cells[["benchmark", "model"]]).isin(read)]
     correlated = correlations(chosen, *settings) if read else chosen
     known = published("fig_shuffle").drop(columns="note").rename(columns={"rho": "value"})
-    correlated = correlated.assign(fingerprint=key)
-    table = pd.concat([cells, correlated, known.assign(kind="published")])
-    return validate(table.assign(experiment="omni", seed=preset.seed), COLUMNS)
+    parts = [cells, correlated.assign(fingerprint=key), known.assign(kind="published")]
+    return validate(pd.concat(parts).assign(experiment="omni", seed=preset.seed), COLUMNS)
 
 
 def _quantity_rows(preset: Preset, answer: Extracted) -> Rows:
@@ -128,10 +124,9 @@ def correlations(
     """Spearman's rho of each quantity with each drop over cells, a model on a template each.
 
     Over all cells (`TEMPLATES`), over means of each model in each subset (`SUBSETS`), within each
-    subset in which both numbers vary (see `varies`), and the mean of the latter (`MEAN`). As cells
-    of one subset, template or model are dependent, the null permutes templates within each subset,
-    and models; ``null_p`` is one-sided. The interval resamples templates within subsets; missing
-    for subsets with fewer than `MIN_TEMPLATES`, and for means that include one.
+    subset in which both numbers vary (see `varies`), and the mean of the latter (`MEAN`). The null
+    permutes templates within each subset, and models. The interval resamples templates within
+    subsets; missing for subsets with fewer than `MIN_TEMPLATES`, and for means that include one.
     """
     low, high = (cells[name].astype(float) for name in ("ci_low", "ci_high"))
     cells = cells.assign(variance=statistics.variance_of(low, high))
@@ -167,11 +162,10 @@ def correlations(
     n_cells[len(counts)] = (counts[:, None, None] * members).sum(0)
     columns = ("value", "ci_low", "ci_high", "null_low", "null_high", "null_p", "n_cells")
     values = (value, *ends, *null_ends, statistics.permutation_p(value, null), n_cells)
-    values = np.stack([each.ravel() for each in values], axis=1)
     labels = [*benchmarks, MEAN, SUBSETS, TEMPLATES], QUANTITIES, STREAMS
     index = pd.MultiIndex.from_product(labels, names=["benchmark", "quantity", "intervention"])
-    rows = pd.DataFrame(values, index, columns).dropna(subset="value").reset_index()
-    return rows.assign(kind="correlation", n_models=data.model.max() + 1)
+    rows = pd.DataFrame(np.reshape(values, (len(columns), -1)).T, index, columns).reset_index()
+    return rows.dropna(subset="value").assign(kind="correlation", n_models=data.model.max() + 1)
 
 
 def varies(values: Numbers, variances: Numbers) -> Bool[np.ndarray, " columns"]:

@@ -34,14 +34,11 @@ _PROBES += "target_bits n_fitted n_samples n_codes seed fingerprint"
 _REQUIRED = "pairing target_bits n_samples"
 COLUMNS = {"fig_stamps": declare("pairing", ATOMS, "target_bits", required=_REQUIRED)}
 COLUMNS["fig_stamps_probes"] = declare(_PROBES, required=_PROBES)
-# Pairs of sources, with a condition, for each target.
 _CAPTION, _VOICE = ("vision", "language", None), ("vision", "audio", None)
 _VOICE_GIVEN = ("vision", "audio", "language")
-TARGETS = {
-    "category": (_CAPTION, _VOICE, _VOICE_GIVEN),
-    "spoken": (_VOICE, ("language", "audio", None), _VOICE_GIVEN),
-    "match": (_CAPTION, _VOICE),
-}
+TARGETS = {"category": (_CAPTION, _VOICE, _VOICE_GIVEN)}  # pairs of sources, with a condition
+TARGETS |= {"spoken": (_VOICE, ("language", "audio", None), _VOICE_GIVEN)}
+TARGETS |= {"match": (_CAPTION, _VOICE)}
 N_CONDITIONS = 3  # codes of the caption as a condition: about a hundred observations each
 _SOURCES = {"vision": "picture", "language": "caption", "audio": "voice"}
 _TARGETS = {"category": "category of the picture", "spoken": "language spoken"}
@@ -67,8 +64,7 @@ def measure(preset: Preset) -> dict[str, pd.DataFrame]:
     atoms = _atoms(preset, applied, labels, given).assign(estimator="exact", **columns)
     probes = _probes(applied, labels).assign(n_codes=k, **columns)
     probes["n_fitted"] = len(np.unique(fitted.stamp_ids))
-    measured = map(tables.validate, (atoms, probes), COLUMNS.values())
-    return dict(zip(COLUMNS, measured, strict=True))
+    return dict(zip(COLUMNS, map(tables.validate, (atoms, probes), COLUMNS.values()), strict=True))
 
 
 def _atoms(preset: Preset, applied: Observations, labels: Labels, given: Codes) -> pd.DataFrame:
@@ -172,8 +168,7 @@ def _information(labels: np.ndarray, y: np.ndarray) -> float:
 
 def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
     """Atoms above their null by labels (rows) and target (columns); hollow if not detected."""
-    table = measured["fig_stamps"]
-    table = table[table["given"].isna() & (table["pairing"] == "matched")]
+    table = measured["fig_stamps"].query("given.isna() and pairing == 'matched'")
     first, second = (table[column].map(_SOURCES) for column in ("source_a", "source_b"))
     table = table.assign(pair=first + ", " + second)
     kinds = [kind for kind in _KINDS if kind in set(table["unimodal"])]
@@ -197,7 +192,6 @@ def figure(measured: Mapping[str, pd.DataFrame]) -> style.Figure:
 
 
 def _draw_pairs(ax: style.Axes, rows: pd.DataFrame, pairs: Sequence[str]) -> None:
-    """Draw bars with intervals and numbers."""
     width = 0.8 / 4  # four bars take this share of a pair's space
     for center, pair in enumerate(pairs):
         group = rows[rows["pair"] == pair]

@@ -24,6 +24,7 @@ from pidlib.profiles.modes import Measured, atom_rows
 from pidlib.profiles.report import LIMITS
 from pidlib.sensory import Group, SensoryPID
 
+Groups = Sequence[Group]
 MOST_MOVED = LIMITS["moved"][0]  # total variation
 UNREAD = "not read"  # the verdict on what should not be read
 FUSION = "micro_av/fusion"  # the subset whose questions need vision and audio
@@ -100,7 +101,7 @@ def read_rows(rows: pd.DataFrame, *keys: str) -> tuple[pd.DataFrame, pd.Series]:
 
 
 def profile_rows(
-    preset: Preset, answer: Extracted, groups: Sequence[Group], *references: str, **options: Any
+    preset: Preset, answer: Extracted, groups: Groups, *references: str, **options: Any
 ) -> pd.DataFrame:
     """Rows of `sensory_profile`, by reference, with the columns that identify their origin."""
     settings = preset.model_dump(include={"n_halves", "seed"})
@@ -112,9 +113,7 @@ def profile_rows(
     return rows.assign(**{key: columns[key] for key in columns if key not in rows})
 
 
-def with_references(
-    rows: pd.DataFrame, groups: Sequence[Group], references: Sequence[str]
-) -> pd.DataFrame:
+def with_references(rows: pd.DataFrame, groups: Groups, references: Sequence[str]) -> pd.DataFrame:
     """Rows of `sensory_profile` for each reference, which adds to redundancy and the sum."""
     columns = "value_bits corrected_bits ci_low ci_high lower_bits upper_bits null_mean".split()
     grows, parts = rows["atom"].isin(("redundancy", "total")), []
@@ -124,24 +123,23 @@ def with_references(
     return pd.concat(parts, ignore_index=True)
 
 
-def reference_shift(groups: Sequence[Group], reference: str) -> float:
+def reference_shift(groups: Groups, reference: str) -> float:
     r"""Return the bits that a reference r other than P(Y | c) adds to redundancy.
 
     .. math:: \sum_c w_c\,\mathrm{KL}(P(Y|c)\,\|\,r_c)
 
-    The paper's terms are KL(p(y | v, t) || r), and likewise for audio and for both, with an
-    unstated r. All of them and I_Q grow by KL(P(Y | c) || r) if r is one of the `REFERENCES` of the
-    condition (else a ValueError): the mean of the samples of a ``question`` or ``template``, of all
-    samples (``marginal``), or of p(y | t) (``sample``).
+    The paper's terms KL(p(y | v, t) || r), with an unstated r, and I_Q grow by KL(P(Y | c) || r)
+    if r is one of the `REFERENCES` of the condition (else a ValueError): the mean of the samples of
+    a ``question`` or ``template``, of all (``marginal``), or of p(y | t) (``sample``).
     """
-    condition, allowed = groups[0].condition, sensory.REFERENCES[groups[0].condition]
+    allowed = sensory.REFERENCES[groups[0].condition]
     if reference not in allowed:
-        text = f"reference {reference!r} is not constant within condition={condition!r}"
+        text = f"reference {reference!r} is not constant within condition={groups[0].condition!r}"
         raise ValueError(f"{text}; choose one of {', '.join(allowed)}")
     if reference == allowed[0]:
         return 0.0
-    sizes = np.array([len(group.decisions) for group in groups])
-    shares = sizes / sizes.sum()
+    sizes = [len(group.decisions) for group in groups]
+    shares = np.divide(sizes, sum(sizes))
     targets = np.stack([group.decisions.target for group in groups])
     if reference == "sample":
         against = np.stack([group.drawn["text"].mean((0, 1)) for group in groups])
@@ -195,8 +193,8 @@ def mark_unread(
     claims: pd.DataFrame, answers: Iterable[Extracted], tau: float, *statistics: str
 ) -> pd.DataFrame:
     """Claims with the verdict `UNREAD` on these statistics, or on all unless all answers `fits`."""
-    all_fit = all(fits(answer.extraction, tau) for answer in answers)
-    unread = claims["statistic"].isin(statistics) | (not all_fit)
+    unread = claims["statistic"].isin(statistics)
+    unread |= not all(fits(answer.extraction, tau) for answer in answers)
     return claims.assign(verdict=claims["verdict"].mask(unread, UNREAD))
 
 

@@ -1,7 +1,4 @@
-"""Features of the Tux Paint stamps, and the labels that sources are reduced to.
-
-An observation is a picture, its caption and one clip, in a random language; all are independent.
-"""
+"""Features of the Tux Paint stamps, and the labels that sources are reduced to."""
 
 import hashlib
 import json
@@ -34,7 +31,7 @@ class Features(NamedTuple):
 
 
 class Observations(NamedTuple):
-    """Features by source, and the targets: ``category`` of the picture, language ``spoken``."""
+    """Independent pictures, their captions, a clip each; ``category`` and language ``spoken``."""
 
     stamp_ids: np.ndarray
     sources: Mapping[str, Float[np.ndarray, "n d"]]
@@ -96,11 +93,10 @@ def probe(fitted: Observations, applied: Observations, target: str) -> dict[str,
     from sklearn.preprocessing import StandardScaler
 
     y = fitted.targets[target]
-    # The features of a picture and of its caption repeat with every clip.
     _, once = np.unique(np.stack([fitted.stamp_ids, y]), axis=1, return_index=True)
     predicted = {}
     for name, rows in fitted.sources.items():
-        kept = slice(None) if name == "audio" else once
+        kept = slice(None) if name == "audio" else once  # the others repeat with every clip
         regression = LogisticRegression(C=INVERSE_PENALTY, max_iter=200)
         model = make_pipeline(StandardScaler(), regression).fit(rows[kept], y[kept])
         predicted[name] = model.predict(applied.sources[name])

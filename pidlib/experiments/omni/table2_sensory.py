@@ -1,7 +1,4 @@
-"""Sensory atoms of models with vision and audio input, and the published atoms.
-
-Redundancy is given under each of the `pidlib.sensory.REFERENCES`; the figure has P(Y | c).
-"""
+"""Sensory atoms of models with vision and audio input, and the published atoms."""
 
 from collections.abc import Mapping
 
@@ -29,7 +26,7 @@ def requests(preset: Preset) -> list[Request]:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms under each reference and diagnostics of each model on each subset; published atoms."""
+    """Atoms under each of `REFERENCES`, and diagnostics, by model and subset; published atoms."""
     parts = []
     for (answer,) in extract_all(preset, *requests(preset)):
         groups = split_by(answer.extraction, preset.given, tau=preset.tau)
@@ -77,14 +74,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
     laws = [(law, atom) for (name, _), atom in clear.items() if len(law := ideal(name))]
     same = [law[atom] > law.max() - 0.01 for law, atom in laws]
     title = f"A clearly largest atom is that of an ideal answerer in {share(same)} models × subsets"
-    title += (
-        "\nclearly: its interval is above all others; not read: models whose masked answers do not"
-    )
-    title += f" fit the full ones (moved by over {number(profiles.MOST_MOVED, 1)})"
+    title += "\nclearly: its interval is above all others; not read: models whose masked answers do"
+    title += f" not fit the full ones (moved by over {number(profiles.MOST_MOVED, 1)})"
     models = [(style.model_name(m), look, "white") for m, look in (minis | others).items()]
     handles = [*style.atom_handles(style.SENSORY), *style.marker_handles(models)]
-    ideals = style.line_handle("an ideal answerer", **profiles.TRUTH)
-    handles += [ideals, style.null_handle("null: answers permuted")]
+    handles.append(style.line_handle("an ideal answerer", **profiles.TRUTH))
+    handles.append(style.null_handle("null: answers permuted"))
     handles.append(style.line_handle("95 % interval, if beyond the marker"))
     style.legend(figure, 4, *handles, title=title)
     return figure

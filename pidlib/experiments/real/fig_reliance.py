@@ -1,8 +1,4 @@
-"""Do models of one accuracy take their answers from the same sources?
-
-Atoms of the population: adapters of one model that were trained on other pictures or captions, for
-a shorter time, or with other seeds.
-"""
+"""Do models of one accuracy take their answers from the same sources?"""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -25,7 +21,7 @@ SAME, LEAST = 0.05, 0.1  # accuracies that count as one, and bits that count as 
 
 
 def requests(preset: Preset) -> list[Request]:
-    """As of `table_profiles`, of the population."""
+    """As of `table_profiles`, of the adapters of one model, see `real.population`."""
     (query,) = decision_profiles.request(preset).queries
     query = query._replace(n_samples=preset.n_population)
     return [Request(preset.population, preset.benchmarks, (query,))]

@@ -1,10 +1,9 @@
 """Assemble a vision-language model of pretrained parts that come in packages of the index.
 
-``python -m pidlib.experiments.real.parts``, the second step of ``make real``, writes the folder
-`MODEL`, which `pidlib.load_model` reads as any checkpoint of transformers: FastVLM with the
-ImageNet weights of EfficientNet-Lite0 as its vision tower and SmolLM2-135M-Instruct as its language
-model. The projector between them is ours, see `pidlib.experiments.real.population`. It is a model
-assembled of pretrained parts, not a pretrained vision-language model.
+The second step of ``make real`` writes the folder `MODEL`, which `pidlib.load_model` reads as any
+checkpoint: FastVLM with the ImageNet weights of EfficientNet-Lite0 as its vision tower and
+SmolLM2-135M-Instruct as its language model. The projector between them is ours, see
+`pidlib.experiments.real.population`: this is not a pretrained vision-language model.
 """
 
 from pidlib.models._transformers import transformers
@@ -38,19 +37,17 @@ SIDE, PATCH = 160, 32  # pixels of a picture, and of a token
 TOWER = dict(width_coefficient=1.0, depth_coefficient=1.0, hidden_act="relu6")
 TOWER |= dict(hidden_dim=1280, hidden_size=1280)
 IMAGE = "<image>"
-# Without the system prompt of SmolLM2's own template, which is longer than the questions.
-TEMPLATE = (
+TEMPLATE = (  # without the system prompt of SmolLM2's own, which is longer than the questions
     "<|im_start|>user\n{% for part in messages[0]['content'] %}"
     "{{ '<image>\n' if part['type'] == 'image' else part['text'] }}{% endfor %}"
     "{{ '<|im_end|>\n<|im_start|>assistant\n' }}"  # jinja cuts a line break at the end of a text
 )
 _OPEN = 30.0  # the sigmoid of it is 1
-# The names of modules in GGUF files, and in transformers.
-_NAMES = {f"attn_{x}": f"self_attn.{x}_proj" for x in "qkv"}
+_NAMES = {f"attn_{x}": f"self_attn.{x}_proj" for x in "qkv"}  # GGUF's and transformers'
 _NAMES |= {f"ffn_{x}": f"mlp.{x}_proj" for x in ("gate", "up", "down")}
 _NAMES |= {"attn_output": "self_attn.o_proj", "attn_norm": "input_layernorm"}
 _NAMES |= {"ffn_norm": "post_attention_layernorm", "output_norm": "model.norm"}
-_NAMES |= {"token_embd": "model.embed_tokens"}
+_NAMES["token_embd"] = "model.embed_tokens"
 _SIZES = {"hidden_size": "embedding_length", "intermediate_size": "feed_forward_length"}
 _SIZES |= {"num_hidden_layers": "block_count", "max_position_embeddings": "context_length"}
 
@@ -60,8 +57,7 @@ def language_model(
 ) -> "transformers.LlamaForCausalLM":
     """Return the Llama of a GGUF file, from its metadata and its weights as float32.
 
-    The file keeps the rows of the queries and keys of a head in another order: pairs that rotate
-    together are neighbors.
+    The file has queries and keys in another order: pairs that rotate together are neighbors.
     """
     facts = {key.removeprefix("llama."): value for key, value in facts.items()}
     heads = {"attn_q": facts["attention.head_count"], "attn_k": facts["attention.head_count_kv"]}
@@ -89,13 +85,10 @@ def language_model(
 def vision_tower(
     state: Mapping[str, Tensor], config: Mapping[str, Any] = TOWER
 ) -> "transformers.EfficientNetModel":
-    """Return the tower of an EfficientNet-Lite: no block squeezes, so all its gates are open.
-
-    The layers of both are in the same order; the classifier is left out.
-    """
+    """Return the tower of an EfficientNet-Lite: no block squeezes, so all its gates are open."""
     tower = transformers.EfficientNetModel(transformers.EfficientNetConfig(**config))
     own = tower.state_dict()
-    names = [name for name in own if "squeeze_excite" not in name]
+    names = [name for name in own if "squeeze_excite" not in name]  # in the order of `state`
     values = [value for name, value in state.items() if not name.startswith("_fc.")]
     gates = {name: torch.zeros_like(own[name]) for name in own.keys() - set(names)}
     gates |= {key: gate + _OPEN for key, gate in gates.items() if key.endswith("expand.bias")}
@@ -161,8 +154,7 @@ def read_vision(file: str | Path) -> dict[str, Tensor]:
 def merge(model: Path, adapter: Path, folder: Path) -> None:
     """Save a model in float32 with an adapter added to its weights, so that it can be trained."""
     base = load_model(model, device="cpu")
-    adapted = PeftModel.from_pretrained(base.model, str(adapter))
-    adapted.merge_and_unload().save_pretrained(folder)
+    PeftModel.from_pretrained(base.model, str(adapter)).merge_and_unload().save_pretrained(folder)
     base.processor.save_pretrained(folder)
 
 

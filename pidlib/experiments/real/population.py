@@ -1,10 +1,9 @@
 """Train the population: adapters of one assembled model that differ in what they learned from.
 
-``python -m pidlib.experiments.real.population`` (`make real-population`) trains what `ADAPTERS`
-lacks, each in some 20 minutes on an idle core with fast bfloat16, four times that without. It
-resumes from checkpoints. Before, if there is none, the projector is aligned: each token of a
-picture is trained to be the mean embedding of the names of ImageNet, weighted by what the tower's
-own classifier reads there.
+``make real-population`` trains what `ADAPTERS` lacks, each in some 20 minutes on an idle core with
+fast bfloat16, four times that without, and resumes from checkpoints. Before, if there is none, the
+projector is aligned: each token of a picture is trained to be the mean embedding of the names of
+ImageNet, weighted by what the tower's own classifier reads there.
 """
 
 from pidlib.experiments.real.parts import ADAPTERS, MODEL, PARTS, PROJECTOR, VISION, read_vision
@@ -44,9 +43,8 @@ EVERY = 20  # steps between checkpoints
 ALIGNING, ROWS = 250, 1024  # steps of the projector, and tokens in each
 _TASKS = ("category", "both", "knowledge", "captioned", "naming", "pair")
 MIXTURE = {f"stamps/{task}": 2.0 if task == "naming" else 1.0 for task in _TASKS}
-TUNING = lora.Tuning(
-    rank=8, alpha=16, dropout=0.0, last=1.0, targets=("q_proj", "v_proj"), learning_rate=1e-3
-)
+_TARGETS = ("q_proj", "v_proj")
+TUNING = lora.Tuning(rank=8, alpha=16, dropout=0.0, last=1.0, targets=_TARGETS, learning_rate=1e-3)
 PROJECTOR_RANK = 64  # its layers change more than those of the language model
 WORK = MODEL.parent / "training"
 
@@ -62,7 +60,6 @@ class Member:
 
 
 def _captions(name: str) -> dict[str, float]:
-    """Return the mixture with other captions."""
     return {name if key == "stamps/captioned" else key: w for key, w in MIXTURE.items()}
 
 
@@ -177,10 +174,8 @@ def save(tuned: LoadedModel, name: str, folder: Path) -> None:
 
 def evaluate(tuned: LoadedModel, n: int | None = 120) -> dict[str, float]:
     """Return the share of right answers to the first n test questions of each task."""
-    tests = {name: benchmarks.load(name, "test", n) for name in MIXTURE}
-    return {
-        name: extract(tuned, test, passes=(FULL,)).accuracy(FULL) for name, test in tests.items()
-    }
+    tests = ((name, benchmarks.load(name, "test", n)) for name in MIXTURE)
+    return {name: extract(tuned, test, passes=(FULL,)).accuracy(FULL) for name, test in tests}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

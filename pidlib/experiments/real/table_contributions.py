@@ -1,8 +1,4 @@
-r"""How much do picture and question contribute to the states of a model of pretrained parts?
-
-Atoms of pooled embeddings about the last state at the answer, by codes and by covariance, and the
-share of language in the unique information of codes, :math:`C_\ell = U_\ell / (U_\ell + U_v)`.
-"""
+"""How much do picture and question contribute to the states of a model of pretrained parts?"""
 
 from collections.abc import Iterator
 
@@ -16,7 +12,7 @@ from pidlib.experiments.real.table_profiles import name
 from pidlib.experiments.tables import ATOMS, booktabs, declare, heading, validate, with_interval
 from pidlib.extraction import FULL, SOURCES
 
-SHARES = ("contribution", "contribution_low", "contribution_high")
+SHARES = ("contribution", "contribution_low", "contribution_high")  # U_l / (U_l + U_v), of codes
 COLUMNS = declare(ATOMS, *SHARES, "unique_p")
 _KINDS = {"exact": "codes", "Gaussian": "covariance"}
 
@@ -28,7 +24,7 @@ def requests(preset: Preset) -> list[Request]:
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms of each model on each task; the first third of its questions fits the codebooks."""
+    """Atoms of embeddings about the last state; a first third of the questions fits codebooks."""
     settings, k = preset.model_dump(include=decision_profiles.ESTIMATION), preset.contribution_codes
     options = {"n_clusters": k, "seed": preset.seed, "allow_degenerate": True}
     draws, tables = min(decision_profiles.N_DRAWS, preset.n_permutations), []
@@ -72,8 +68,7 @@ def latex(table: pd.DataFrame) -> str:
         shown = [None if np.isnan(row.iloc[0]) else with_interval(*row, digits=0) for row in rows]
         lines.append([style.model_name(model).replace("_", " "), *shown])
     for estimator, kind in _KINDS.items():
-        text = f"atoms by {kind}, bits, mean over models"
-        lines.append(heading(text, len(header), r"\midrule"))
+        lines.append(heading(f"atoms by {kind}, bits, mean over models", len(header), r"\midrule"))
         block = table[table["estimator"] == estimator]
         means = block.groupby(["atom", "benchmark"])["corrected_bits"].mean().astype(float)
         for atom in style.VISION_LANGUAGE:

@@ -1,8 +1,4 @@
-"""What does a model of pretrained parts take from the picture, the question, and both together?
-
-Atoms of its decisions by task and unimodal mode, with the accuracy of each modality alone and the
-atoms that were expected before any model was measured (data/stamps/expected.csv).
-"""
+"""What does a model of pretrained parts take from the picture, the question, and both together?"""
 
 from collections.abc import Iterator, Sequence
 
@@ -28,7 +24,7 @@ def requests(preset: Preset) -> list[Request]:
 
 
 def measure(preset: Preset, asked: Sequence[Request] = ()) -> pd.DataFrame:
-    """Atoms by model, task and mode, with accuracies and the test of what was expected."""
+    """Atoms by model, task and mode; accuracies; tests of what was expected before any model."""
     expected = pd.read_csv(FOLDER / "expected.csv").set_index(["task", "unimodal"])["atoms"]
     tables = []
     for (answer,) in extract_all(preset, *(asked or requests(preset))):
@@ -72,8 +68,8 @@ def compare(rows: pd.DataFrame, atoms: Sequence[str]) -> pd.DataFrame:
 def over_seeds(table: pd.DataFrame) -> pd.DataFrame:
     """Means of models that differ in the number at the end of their name, with 95 % intervals.
 
-    Bits of each atom, and the share of right answers, of three models or more. All answer the same
-    questions: to the error of the mean (Student's t), that of the questions is added.
+    Bits of each atom, and the share of right answers, of three models or more. Student's t; the
+    error of the questions, which all models answer, is added.
     """
     keys = ["model", "benchmark", "unimodal", "atom"]
     rows = table.assign(bits=style.best(table), half=table["ci_high"] - style.best(table))

@@ -14,8 +14,7 @@ LISTS = ("models", "layer_models", "population")
 def trained(preset: Preset) -> Preset:
     """Return a preset without the adapters that are not trained, with a warning that names them.
 
-    A list of which none is left has the first adapter that is trained. Raises a
-    FileNotFoundError without the assembled model, and without any adapter.
+    An empty list gets the first left. Raises a FileNotFoundError without the model or any adapter.
     """
     root = project_root()
     if not (root / ASSEMBLED / "config.json").is_file():

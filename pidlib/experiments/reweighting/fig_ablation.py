@@ -1,8 +1,4 @@
-"""Which of the method's numbers matter?
-
-Each is varied alone, with as many blocks adapted by uniform weights. Two controls have wrong
-labels, and the best numbers are chosen by other seeds.
-"""
+"""Which of the method's numbers matter, each varied alone?"""
 
 from textwrap import fill
 
@@ -15,8 +11,7 @@ from pidlib.experiments.reweighting.settings import TrainingSpec
 from pidlib.reweighting import Condition
 
 COLUMNS = paired.COLUMNS
-# Of the training benchmarks, in order; the orange of style.OTHERS belongs to PID weights.
-TRAINED_COLORS = tuple(style.OTHERS[index] for index in (1, 3, 2, 4))
+TRAINED_COLORS = tuple(style.OTHERS[i] for i in (1, 3, 2, 4))  # the orange is of PID weights
 NULL_BAND = {"color": style.NULL, "alpha": 0.75, "linewidth": 0, "zorder": 0.5}
 _WORDS = {"fraction": "share of samples in each list", "lists": "weights", "BATCH": "networks"}
 _WORDS |= {"gap and shortcut": "both lists", "gap alone": "up only (picture needed)"}

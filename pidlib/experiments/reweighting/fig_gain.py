@@ -1,7 +1,4 @@
-r"""Do bases with more synergy on a benchmark gain more accuracy on it, as Fang et al. report?
-
-Spearman's :math:`\rho` over benchmarks of the gain of PID weights with the base's synergy.
-"""
+"""Do bases with more synergy on a benchmark gain more accuracy on it, as Fang et al. report?"""
 
 from itertools import cycle
 
@@ -130,15 +127,15 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.set_xscale("symlog", linthresh=0.1, linscale=0.8)
         ax.set_xticks(_TICKS, [*map(number, _TICKS)])
         for rank in rows.query("kind == 'rank' and level == 'all' and value.notna()").itertuples():
-            ends = (number(end) for end in (rank.value, rank.ci_low, rank.ci_high, rank.null_high))
-            title += _RANK.format(*ends)
+            ends = rank.value, rank.ci_low, rank.ci_high, rank.null_high
+            title += _RANK.format(*map(number, ends))
             title += "beyond chance" if rank.p_value < 0.05 else "no relation shown"
         ax.set_title(title)
     axes[0].set_ylabel("accuracy gained by training with PID weights, points")
     figure.supxlabel(_LABEL, fontsize="medium")
     marked = zip(map(style.model_name, bases), style.MARKERS, ["white"] * len(bases), strict=False)
-    parts = {f"trained on {style.benchmark_name(name)}": color for name, color in colors.items()}
-    swatches = (style.swatch(label, facecolor=color) for label, color in parts.items())
-    line = style.line_handle("95 % interval over seeds", 0.6)
-    style.legend(figure, 3, *style.marker_handles(marked), *swatches, line)
+    handles = style.marker_handles(marked)
+    for name, color in colors.items():
+        handles.append(style.swatch(f"trained on {style.benchmark_name(name)}", facecolor=color))
+    style.legend(figure, 3, *handles, style.line_handle("95 % interval over seeds", 0.6))
     return figure

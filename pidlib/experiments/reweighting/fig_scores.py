@@ -1,7 +1,4 @@
-"""Which training samples get more weight, which less, and are these the intended samples?
-
-Scores of the first bases and the first seed, with PID weights by all estimators of local terms.
-"""
+"""Which training samples get more weight, which less, and are these the intended samples?"""
 
 import textwrap
 from dataclasses import replace
@@ -37,7 +34,7 @@ _TITLE += "shortcut: share that the question alone gives"
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Scores and weights of the training questions, also by other estimators of the local terms."""
+    """Scores and PID weights of the first bases and seed, by all estimators of local terms."""
     parts, names = [], ["split", "sample_id", "question", "answer"]
     for base, trained_on in first_bases(preset):
         spec = TrainingSpec.from_preset(preset, base, trained_on, Condition.PID)
@@ -72,12 +69,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
     figure = style.page(2.35 * table["benchmark"].nunique() + 0.6)
     blocks = figure.subfigures(table["benchmark"].nunique(), 1, squeeze=False)[:, 0]
     for block, (name, rows) in zip(blocks, table.groupby("benchmark", sort=False), strict=True):
-        title = style.model_name(rows["base"].iloc[0])
-        title += f", trained on {style.benchmark_name(name)}"
+        base = style.model_name(rows["base"].iloc[0])
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
-        title += "\nsamples that need the picture: "
-        title += "; ".join(_draw_shares(left.subplots(), rows))
-        block.suptitle(title, x=0.01, ha="left")
+        shares = "; ".join(_draw_shares(left.subplots(), rows))
+        title = f"{base}, trained on {style.benchmark_name(name)}
+"
+        block.suptitle(f"{title}samples that need the picture: {shares}", x=0.01, ha="left")
         _draw_extremes(right, rows)
     dot = style.line_handle("samples of one weight, 95 % interval", marker="o", markersize=3.5)
     null = style.null_handle("as many samples at random, 95 %")
@@ -86,10 +83,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
 
 
 def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> list[str]:
-    """Shares of samples that need the picture, with their intervals and those of random lists.
-
-    Returns how often these are, for each weight other than 1, in words.
-    """
+    """Draw shares of samples that need the picture; return how often these are, by weight."""
     n, total, lists = len(rows), rows["needs"].sum(), rows.groupby("weight")
     more = []
     for place, (weight, part) in enumerate(lists):

@@ -1,7 +1,4 @@
-"""What do synergy tasks gain, and language tasks lose?
-
-Accuracy minus that of uniform weights, per benchmark and in the mean over the others of a kind.
-"""
+"""What do synergy tasks gain, and language tasks lose?"""
 
 import numpy as np
 import pandas as pd
@@ -59,7 +56,18 @@ def figure(table: pd.DataFrame) -> style.Figure:
     figure = style.page(0.36 * len(shown) + 1.3)
     axes = figure.subplots(1, len(blocks), sharex=True, sharey=True, squeeze=False)[0]
     for ax, block in zip(axes, blocks, strict=True):
-        _draw_means(ax, block, shown)
+        base, trained_on, grade = block[["base", "trained_on", "grade"]].iloc[0]
+        trained_on = f"trained on {style.benchmark_name(trained_on)}"
+        ax.set_title(f"{style.model_name(base)},\n{trained_on if pd.isna(grade) else 'published'}")
+        ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
+        for kind, color, marker, side in zip(_KINDS, _COLORS, "oD", (-0.2, 0.2), strict=True):
+            rows = block[block["benchmark"] == MEAN + kind].set_index("condition").reindex(shown)
+            y, rows = np.arange(len(shown)) + side, 100 * rows[paired.DRAWN].astype(float)
+            rows = rows.assign(null_low=-rows["null_high"], value=rows["difference"])
+            style.forest(ax, y, rows, 0.34, color=color, marker=marker, s=11, edgecolors=style.INK)
+            for place, row in zip(y, rows[paired.DRAWN[:3]].to_numpy(), strict=True):
+                text = words.interval(*row, digits=1).replace("unknown", "")
+                style.margin(ax, place, text.removesuffix(" [, ]"), fontsize=6.5)
     style.name_rows(axes[0], [_NAMES[name] for name in shown])
     handles = style.marker_handles(zip(_NEEDS, "oD", _COLORS, strict=True))
     handles.append(style.handle("trade-off: gain on the former, loss on the latter"))
@@ -68,18 +76,3 @@ def figure(table: pd.DataFrame) -> style.Figure:
     label = "accuracy minus that of uniform weights, mean over other benchmarks of the kind, points"
     figure.supxlabel(label, fontsize="medium")
     return figure
-
-
-def _draw_means(ax: style.Axes, block: pd.DataFrame, shown: list[str]) -> None:
-    base, trained_on, grade = block[["base", "trained_on", "grade"]].iloc[0]
-    trained_on = f"trained on {style.benchmark_name(trained_on)}"
-    ax.set_title(f"{style.model_name(base)},\n{trained_on if pd.isna(grade) else 'published'}")
-    ax.axvline(0, color=style.INK, linewidth=0.6, zorder=1)
-    for kind, color, marker, side in zip(_KINDS, _COLORS, "oD", (-0.2, 0.2), strict=True):
-        rows = block[block["benchmark"] == MEAN + kind].set_index("condition").reindex(shown)
-        y, rows = np.arange(len(shown)) + side, 100 * rows[paired.DRAWN].astype(float)
-        rows = rows.assign(null_low=-rows["null_high"], value=rows["difference"])
-        style.forest(ax, y, rows, 0.34, color=color, marker=marker, s=11, edgecolors=style.INK)
-        for place, row in zip(y, rows[paired.DRAWN[:3]].to_numpy(), strict=True):
-            text = words.interval(*row, digits=1).replace("unknown", "")
-            style.margin(ax, place, text.removesuffix(" [, ]"), fontsize=6.5)

@@ -1,8 +1,4 @@
-"""Outcomes of trainings: made here, or read from the committed table.
-
-A notebook makes the first ``n_remade_seeds`` seeds, compares them with the committed table, and
-reads the others; ``python -m pidlib.experiments outcomes`` makes what is not committed.
-"""
+"""Outcomes of trainings: made here and compared with the committed table, or read from it."""
 
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,12 +19,10 @@ from pidlib.extraction.store import Store
 TABLE = "reweighting/outcomes"
 QUESTIONS, SHARE, BITS = 3, 0.01, 0.02  # tolerances between machines
 
-# A row per measure and benchmark of a trained model; hyperparameters without effect are missing.
-COLUMNS = declare(
+COLUMNS = declare(  # by measure and benchmark; hyperparameters without effect are missing
     "base revision trained_on condition seed n_tuned steps rank learning_rate last top_gap",
     "top_shortcut gap_weight shortcut_weight estimator reconciliation mislabeled benchmark measure",
-    "value",  # a share for accuracy, bits for total and the atoms
-    f"n {COMPUTED}",
+    f"value n {COMPUTED}",  # a share for accuracy, bits for total and the atoms
     required="base trained_on condition seed benchmark measure value n fingerprint",
 )
 
@@ -49,14 +43,11 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
     known = set(committed["fingerprint"])
     here = made_here(preset, specs, known)
     others = {spec.fingerprint for spec in specs if spec not in here}
-    missing = [spec for spec in specs if spec.fingerprint in others - known]
-    if missing:
-        raise ValueError(
-            f"{len(missing)} of {len(specs)} trainings are neither made here nor committed, the "
-            f"first {_describe(missing[0].columns)}. If numbers were changed, make all seeds here: "
-            "n_tuning_seeds 3 and n_remade_seeds 3. If code was, "
-            "`python -m pidlib.experiments outcomes` makes the missing trainings"
-        )
+    if missing := [spec for spec in specs if spec.fingerprint in others - known]:
+        text = f"{len(missing)} of {len(specs)} trainings are neither made here nor committed, the "
+        text += f"first {_describe(missing[0].columns)}. If numbers were changed, make all seeds "
+        text += "here: n_tuning_seeds 3 and n_remade_seeds 3. If code was, `python -m "
+        raise ValueError(f"{text}pidlib.experiments outcomes` makes the missing trainings")
     cache = project_root() / preset.cache
     cached = sum(Store(cache / spec.fingerprint, {}).is_complete for spec in here)
     made = make_outcomes(preset, here)
@@ -72,8 +63,7 @@ def outcomes(preset: Preset, specs: Iterable[TrainingSpec]) -> Outcomes:
 
 def complete(preset: Preset, specs: Iterable[TrainingSpec], retrain: bool = False) -> pd.DataFrame:
     """Outcomes in the order of the trainings, committed or, all with ``retrain``, made here."""
-    specs = distinct(specs)
-    committed = load_committed().iloc[: 0 if retrain else None]
+    specs, committed = distinct(specs), load_committed().iloc[: 0 if retrain else None]
     known = set(committed["fingerprint"])
     made = make_outcomes(preset, [spec for spec in specs if spec.fingerprint not in known])
     table = pd.concat([committed, made]).set_index("fingerprint", drop=False)
@@ -95,10 +85,8 @@ def make_outcomes(preset: Preset, specs: Sequence[TrainingSpec]) -> pd.DataFrame
 
 def outcome(preset: Preset, spec: TrainingSpec) -> pd.DataFrame:
     """The rows of one training."""
-    make = partial(train_and_measure, preset, spec)
-    shard = cached_shard(preset, spec.identity, "outcome", make)
-    # This also removes adapters, which served to resume an interrupted training.
-    Store(project_root() / preset.cache / spec.fingerprint).join(["outcome"])
+    shard = cached_shard(preset, spec.identity, "outcome", partial(train_and_measure, preset, spec))
+    Store(project_root() / preset.cache / spec.fingerprint).join(["outcome"])  # without adapters
     rows = pd.DataFrame(shard.facts | {"value": shard.arrays["value"]})
     return validate(rows.assign(**spec.columns), COLUMNS)
 
@@ -112,8 +100,7 @@ def load_committed() -> pd.DataFrame:
 def check_committed(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     """Rows in both tables, with the absolute ``difference``; warn of differences above 1e-6.
 
-    Raises a ValueError if outcomes differ by more than machines do: an accuracy by more than
-    `QUESTIONS` and more than `SHARE`, an atom by more than `BITS`.
+    Raises a ValueError if an accuracy is off by over `QUESTIONS` and `SHARE`, an atom by `BITS`.
     """
     keys = ["fingerprint", "benchmark", "measure"]
     both = made.merge(committed[[*keys, "value"]], on=keys, suffixes=("", "_committed"))
@@ -121,13 +108,11 @@ def check_committed(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame
     allowed = (QUESTIONS / both["n"]).clip(lower=SHARE).where(both["measure"] == "accuracy", BITS)
     far, largest = both[both["difference"] > allowed + 1e-9], both["difference"].max()
     if len(far):
-        row = far.iloc[0]
-        raise ValueError(
-            f"{far['fingerprint'].nunique()} of {both['fingerprint'].nunique()} trainings made "
-            f"here differ from the committed table; the first, {_describe(row)}: {row['measure']} "
-            f"on {row['benchmark']} is {row['value']:.4f}, committed {row['value_committed']:.4f}. "
-            "Find the reason; then `make outcomes` trains all again"
-        )
+        row, numbers = far.iloc[0], [rows["fingerprint"].nunique() for rows in (far, both)]
+        text = "{} of {} trainings made here differ from the committed table; ".format(*numbers)
+        text += f"the first, {_describe(row)}: {row['measure']} on {row['benchmark']} is "
+        text += f"{row['value']:.4f}, committed {row['value_committed']:.4f}. Find the reason; "
+        raise ValueError(f"{text}then `make outcomes` trains all again")
     if len(both) and largest > 1e-6:
         text = f"outcomes made here differ by up to {largest:.1e} from the committed table"
         warnings.warn(text, stacklevel=3)
@@ -135,5 +120,4 @@ def check_committed(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame
 
 
 def _describe(columns: Mapping) -> str:
-    on, condition = columns["trained_on"], columns["condition"]
-    return f"{columns['base']} on {on}, condition {condition}, seed {columns['seed']}"
+    return "{base} on {trained_on}, condition {condition}, seed {seed}".format(**columns)

@@ -1,17 +1,14 @@
 r"""Paired comparisons of trainings over seeds: mean difference, interval, null, p-value per cell.
 
-Trainings with the same seed start from the same adapter and use the same questions. The value is
-the mean of the differences :math:`d_s` of n seeds, the null the means of :math:`\pm d_s` with
-random signs; the two-sided p-value counts all :math:`2^n` signs: at least .002 for 10 seeds.
+The value is the mean of the differences :math:`d_s` of n seeds, the null that with random signs,
+:math:`\pm d_s`; the two-sided p-value counts all :math:`2^n` signs: at least .002 for 10 seeds.
 
-The usual percentiles of a bootstrap of few seeds are too narrow. The ends of the interval are at
-:math:`\Phi(\mp t_{.975, n - 1} \sqrt{n / (n - 1)})` (Hesterberg, The American Statistician 69,
-2015), which cover the mean of normal differences in .95 of cases for n = 10 and .76 for 3: below
-`FEW` seeds the interval is Student's instead.
-
-Signs test the mean only if the differences are symmetric: for exponential ones they reject .09 at
-.05. ``p_studentized`` does not assume that: the bootstrap t test (Efron and Tibshirani, An
-Introduction to the Bootstrap, 1993, section 16.4) rejects .05 for n = 10 and .07 for n = 5.
+The ends of the bootstrap interval are at :math:`\Phi(\mp t_{.975, n - 1} \sqrt{n / (n - 1)})`
+(Hesterberg, The American Statistician 69, 2015), which cover the mean of normal differences in .95
+of cases for n = 10 and .76 for 3: below `FEW` seeds the interval is Student's instead. Signs test
+the mean only if the differences are symmetric: for exponential ones they reject .09 at .05.
+``p_studentized``, by the bootstrap t test (Efron and Tibshirani, An Introduction to the Bootstrap,
+1993, section 16.4), assumes no symmetry: it rejects .05 for n = 10 and .07 for n = 5.
 """
 
 from collections.abc import Iterable, Sequence
@@ -66,10 +63,7 @@ def compare_arms(preset: Preset, arms: Sequence[Arm]) -> pd.DataFrame:
 
 
 def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
-    """PID weights with the best numbers, as judged by other seeds.
-
-    Each half of the seeds has the level that is best for the other half, on the same questions.
-    """
+    """PID weights with the best numbers: each half of the seeds has those best for the other."""
     varied = [arm for arm in arms if arm.axis in ("lists", "fraction", "weights")]
     rows = outcomes(preset, [arm.spec for arm in varied]).table
     rows = rows[rows["measure"] == "accuracy"].set_index(["fingerprint", "benchmark"])["value"]
@@ -79,9 +73,7 @@ def tuned_arms(preset: Preset, arms: Sequence[Arm]) -> list[Arm]:
     chosen = []
     for _, group in table.groupby(["base", "trained_on"], sort=False):
         even = group["seed"] % 2 == 0
-        for own in (even, ~even):
-            if own.all() or not own.any():
-                continue  # one seed only
+        for own in (even, ~even) if even.nunique() == 2 else ():  # not of one seed
             others = group[~own & (group["condition"] == Condition.PID)]
             best = others.groupby("level", sort=False)["value"].mean().idxmax()
             chosen += list(group["arm"][own & (group["level"] == best)])
@@ -137,8 +129,8 @@ def by_condition(rows: pd.DataFrame, by: Names = CELL) -> pd.DataFrame:
     """Values by cell and seed, a column per condition; the base has the same at every seed."""
     keys = [*by, "seed", "condition"]
     if n_wrong := (rows[keys].isna().any(axis=1) | rows.duplicated(keys)).sum():
-        text = f"lack one of {', '.join(keys)} or repeat them all"
-        raise ValueError(f"{n_wrong} of {len(rows)} rows {text}")
+        text = f"{n_wrong} of {len(rows)} rows lack one of {', '.join(keys)} or repeat them all"
+        raise ValueError(text)
     table = rows.pivot_table("value", [*by, "seed"], "condition", sort=False).astype(float)
     if Condition.BASE in table and len(table.columns) > 1:
         table[Condition.BASE] = table.groupby(level=list(by))[Condition.BASE].transform("first")

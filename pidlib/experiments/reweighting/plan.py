@@ -20,8 +20,7 @@ ABLATION: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "shortcut alone": {"weighting": {"top_gap": 0.0}},
     },
     "fraction": {
-        f"top {share:.0%}": {"weighting": {"top_gap": share, "top_shortcut": share}}
-        for share in (0.1, 0.2, 0.4)
+        f"top {x:.0%}": {"weighting": {"top_gap": x, "top_shortcut": x}} for x in (0.1, 0.2, 0.4)
     },
     "weights": {
         f"{up:g} and {down:g}": {"weighting": {"gap_weight": up, "shortcut_weight": down}}
@@ -29,11 +28,8 @@ ABLATION: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "local scores": {name: {"weighting": {"estimator": name}} for name in ESTIMATORS},
     "reconciliation": {name: {"weighting": {"reconciliation": name}} for name in RECONCILIATIONS},
-    "blocks adapted": {
-        f"last {share:.0%}": {"tuning": {"last": share}} for share in (0.2, 0.5, 1.0)
-    },
-    # Shortcuts are left out. Where they have the wrong labels, this must win if weights reach the
-    # training; where as many other labels are wrong, it must not.
+    "blocks adapted": {f"last {x:.0%}": {"tuning": {"last": x}} for x in (0.2, 0.5, 1.0)},
+    # Without shortcuts: this must win if they have the wrong labels, and not if as many others do.
     "wrong labels": {
         words: {"mislabeled": which, "weighting": {"shortcut_weight": 0.0}}
         for which, words in {"shortcuts": "of shortcuts", "random": "at random"}.items()
@@ -63,8 +59,8 @@ def all_conditions(preset: Preset) -> list[TrainingSpec]:
 
 def ablation_arms(preset: Preset) -> list[Arm]:
     """PID weights with single numbers changed, and uniform weights with as many blocks adapted."""
-    usual = (Condition.UNIFORM, Condition.PID), _half(preset)
-    planned = (Condition.UNIFORM, Condition.PID, Condition.RANDOM), range(preset.n_tuning_seeds)
+    usual = (Condition.UNIFORM, Condition.PID), range((preset.n_tuning_seeds + 1) // 2)
+    planned = (*usual[0], Condition.RANDOM), range(preset.n_tuning_seeds)
     return [
         Arm(axis, level, TrainingSpec.from_preset(preset, *first, *case, **changes))
         for axis, levels in ABLATION.items()
@@ -85,7 +81,7 @@ def when_arms(preset: Preset) -> list[Arm]:
     return [
         Arm(axis, level, TrainingSpec.from_preset(preset, *case, condition, seed, tuning=tuning))
         for axis, level, *case, tuning in cases
-        for condition, seed in product(USUAL, _half(preset))
+        for condition, seed in product(USUAL, range((preset.n_tuning_seeds + 1) // 2))
     ]
 
 
@@ -98,7 +94,3 @@ def all_trainings(preset: Preset) -> list[TrainingSpec]:
     """All trainings that any table of the experiment needs."""
     arms = [*ablation_arms(preset), *when_arms(preset)]
     return distinct([*all_conditions(preset), *(arm.spec for arm in arms)])
-
-
-def _half(preset: Preset) -> range:
-    return range(-(-preset.n_tuning_seeds // 2))

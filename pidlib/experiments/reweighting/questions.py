@@ -14,8 +14,7 @@ from pidlib.experiments.reweighting.settings import TrainingSpec
 class Questions(NamedTuple):
     """Samples of three splits, so no two sets share a question or a picture.
 
-    Stamps have training and test alone: questions to profile and to evaluate are both of the test,
-    with the same pictures and in part the same questions.
+    But stamps have no validation: both others are of the test, and share pictures and questions.
     """
 
     train: list[Sample]  # of the seed, the same for all conditions
@@ -49,8 +48,7 @@ def evaluation_name(trained_on: str) -> str:
 def balanced(samples: Sequence[Sample], n: int | None = None) -> list[Sample]:
     """Samples in which each text has all answers equally often: the text alone is at chance.
 
-    Of each text, every answer is kept as often as the rarest; n keeps the first whole sets. Raises
-    a ValueError if there are fewer than n.
+    Every answer is kept as often as the rarest; n keeps the first whole sets, else a ValueError.
     """
     by_text: dict[str, dict[str, list[int]]] = {}
     for index, sample in enumerate(samples):

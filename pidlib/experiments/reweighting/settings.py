@@ -27,16 +27,11 @@ _MODULES = {
     "BATCH": "decomposition.batch",
     "LSMI": "decomposition.lsmi",
     "prior": "benchmarks.micro",
-    "micro": "benchmarks.micro",
-    "easy_vqa": "benchmarks.easy_vqa",
     "hub": "benchmarks.hub benchmarks.hub_sources",
-    "micro_av": "benchmarks.micro_av",
-    "music_avqa": "benchmarks.music_avqa",
-    "stamps": "benchmarks.stamps",
-    "table": "benchmarks.table",
 }
-# Nowhere, where PID weights list a shortcut, or for as many samples at random.
-MISLABELED = ("", "shortcuts", "random")
+_ONE = ("micro", "easy_vqa", "micro_av", "music_avqa", "stamps", "table")  # sources of one module
+_MODULES |= {name: f"benchmarks.{name}" for name in _ONE}
+MISLABELED = ("", "shortcuts", "random")  # nowhere, in PID's list of shortcuts, as many at random
 
 
 @dataclass(frozen=True)
@@ -142,9 +137,8 @@ def distinct(specs: Iterable[TrainingSpec]) -> list[TrainingSpec]:
 def training_code(sources: str, estimator: str) -> str:
     """The hash of the code that makes an outcome, for benchmarks of these sources."""
     parts = ["", *sources.split()] + ([] if estimator == "exact" else [estimator])
-    for part in parts:
-        if part not in _MODULES:
-            raise ValueError(unknown_name("source or estimator", part, _MODULES))
+    if unknown := [part for part in parts if part not in _MODULES]:
+        raise ValueError(unknown_name("source or estimator", unknown[0], _MODULES))
     names = {name for part in parts for name in _MODULES[part].split()}
     return code_version(*(import_module(f"pidlib.{name}") for name in sorted(names)))
 

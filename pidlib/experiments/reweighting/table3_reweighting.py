@@ -1,7 +1,4 @@
-"""Does weighting training samples by their decomposition beat uniform weights?
-
-Accuracy and atoms after training under each condition; below, table 3 of Fang et al.
-"""
+"""Does weighting training samples by their decomposition beat uniform weights?"""
 
 import pandas as pd
 
@@ -21,10 +18,7 @@ _ATOMS = {"synergy": "post $S$, bits", "unique_language": r"post $U_\ell$, bits"
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Compare conditions: all with uniform weights, PID with other weights, and sampling.
-
-    The planned comparisons, ``primary``, are PID minus uniform and minus random: not corrected.
-    """
+    """Compare conditions; the planned, ``primary``, PID minus uniform and random, uncorrected."""
     rows = outcomes(preset, trainings(preset)).table.query("measure in @paired.MEASURES")
     table = paired.compare(rows, _PAIRS, n_resamples=preset.n_resamples, seed=preset.seed)
     primary = table["benchmark"] == table["trained_on"].map(evaluation_name)
@@ -35,7 +29,7 @@ def measure(preset: Preset) -> pd.DataFrame:
 
 
 def published_conditions() -> pd.DataFrame:
-    """The published table: accuracies as shares, and differences from uniform weights."""
+    """Table 3 of Fang et al.: accuracies as shares, and differences from uniform weights."""
     table = tables.published("table3_reweighting").assign(trained_on="MMBench")
     scale = table.pop("unit").eq("per cent").map({True: 0.01, False: 1.0})
     table = table.assign(value=table["value"] * scale, spread=table["spread"] * scale)

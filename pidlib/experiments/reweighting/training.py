@@ -1,7 +1,6 @@
 """A training: weight its questions by the base's decisions, train an adapter, measure the result.
 
-All conditions of a seed train the same base on the same questions. New questions give the atoms and
-accuracy on the training distribution, on balanced questions and on the other benchmarks.
+All conditions of a seed train the same base on the same questions; new ones measure the result.
 """
 
 import platform

@@ -1,8 +1,4 @@
-"""What do the questions look like, and which atoms does an ideal answerer need?
-
-The law of picture, question and answer is known for the micro benchmarks. The truth is its
-decomposition, with the absent modality masked (also for observational answers), or resampled.
-"""
+"""What do the questions look like, and which atoms does an ideal answerer need?"""
 
 import textwrap
 from itertools import product
@@ -24,7 +20,7 @@ _NOTES |= {"micro/pair_shared": ": likewise; the shape makes a side likelier"}
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms of the ideal answerer on the generated benchmarks of a preset, in each mode."""
+    """Atoms of the ideal answerer on generated benchmarks by mode; observational as masked."""
     rows = []
     for name, unimodal in product(generated(preset), preset.unimodal):
         joint = benchmarks.truth(name, "masked" if unimodal == "observational" else unimodal)

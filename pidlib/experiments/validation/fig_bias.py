@@ -106,11 +106,9 @@ def shuffled_information(
     y, x1, x2 = np.unravel_index(samples, (ky, k1, k2))
     shuffled = []
     for _ in range(n_shuffles):
-        # y is sorted, so sorting y + noise shuffles within its values
-        order = np.argsort(y + generator.random(y.shape), axis=1)
+        order = np.argsort(y + generator.random(y.shape), axis=1)  # shuffles within values of y
         joints = tabulate(x1, np.take_along_axis(x2, order, axis=1), y, (k1, k2, ky))
         shuffled.append(plug_in(joints.reshape(b, -1)))
     first, second, sources = (plug_in(counts.sum(axis).reshape(b, -1)) for axis in (2, 1, 3))
-    independent = first + second - 2 * plug_in(counts.sum((1, 2)))
-    # H(Y) is the same in both full tables and cancels
+    independent = first + second - 2 * plug_in(counts.sum((1, 2)))  # H(Y) of full tables cancels
     return sources - independent + np.mean(shuffled, axis=0) - plug_in(counts.reshape(b, -1))

@@ -2,8 +2,8 @@
 
 Samples of laws with known atoms are drawn many times. Decisions get the value and interval of
 `pidlib.profile` and, for comparison, the plug-in value with a bootstrap interval; codes those of
-`pidlib.estimate`. The p-values of decisions are those of halves: a profile, which uses them for
-unique atoms alone, also permutes answers and has the larger p-value. `measure` remakes few cells.
+`pidlib.estimate`. P-values of decisions are those of halves: a profile, which uses them for unique
+atoms alone, also permutes answers and has the larger one.
 """
 
 import warnings
@@ -94,8 +94,7 @@ def measure(preset: Preset) -> pd.DataFrame:
         warnings.warn(f"{text}; `make coverage` makes them", stacklevel=2)
     made = make(preset, cells[: preset.n_remade_cells])
     check(made, committed)
-    read = committed[committed["fingerprint"].isin(others)]
-    return tables.validate(pd.concat([made, read], ignore_index=True), COLUMNS)
+    return tables.validate(pd.concat([made, committed.query("fingerprint in @others")]), COLUMNS)
 
 
 def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
@@ -104,8 +103,7 @@ def check(made: pd.DataFrame, committed: pd.DataFrame) -> pd.DataFrame:
     both = made.merge(committed, on=keys, suffixes=("", "_committed"))
     shares = dict.fromkeys(("coverage", "rejected"), 2 / both["n_repeats"])
     for name, allowed in (shares | {"value_bits": 0.005}).items():
-        far = both[(both[name] - both[f"{name}_committed"]).abs() > allowed + 1e-9]
-        if len(far):
+        if len(far := both[(both[name] - both[f"{name}_committed"]).abs() > allowed + 1e-9]):
             row = far.iloc[0]
             where = f"{row['kind']}, {row['law']}, n = {row['n_samples']}, {row['atom']}"
             text = f"{name} of {len(far)} rows made here differs from the committed table, by "
@@ -216,9 +214,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     axes[-1, -1].set(xlabel="share with $p$ ≤ .05\n(one-sided tests)", xlim=(-0.01, 0.21))
     axes[-1, -1].set_xticks((0, 0.05, 0.1, 0.2), ("0", ".05", ".1", ".2"))
     glosses = dict(zip((*law_names("masked"), *law_names("codes")), _LAWS.split(";"), strict=True))
-    # p-values of decisions are used of unique atoms alone
     tested = table[(table["kind"] == "codes") | table["atom"].str.startswith("unique")]
-    zero_rows = tested[tested["rejected"].notna() & (tested["truth_bits"].abs() <= TOLERANCE)]
+    zero = tested[tested["rejected"].notna() & (tested["truth_bits"].abs() <= TOLERANCE)]
     for kind, label, (*row, last) in zip(KINDS, _KINDS, axes, strict=True):
         names, shown = law_names(kind), table[table["kind"] == kind]
         bootstrap = shown["estimator"] == "bootstrap"
@@ -231,8 +228,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
                 text = f"{words.share(enough)} ≥ .90; worst {words.number(min(shares))}"
                 ax.set_title(text, fontsize=6.5, pad=3)
         last.axvline(0.05, color=style.INK, linewidth=0.7, zorder=1)
-        zero = zero_rows[zero_rows["kind"] == kind]
-        if shares := _dots(last, zero, "rejected", names, "no truth is 0"):
+        if shares := _dots(last, zero[zero["kind"] == kind], "rejected", names, "no truth is 0"):
             text = f"mean {words.number(np.mean(shares))}; highest {words.number(max(shares))}"
             last.set_title(text, fontsize=6.5, pad=3)
         style.name_rows(row[0], [glosses[name] for name in names])
@@ -247,15 +243,12 @@ def figure(table: pd.DataFrame) -> style.Figure:
     return figure
 
 
-def _dots(
-    ax: style.Axes, rows: pd.DataFrame, column: str, names: list[str], empty: str
-) -> list[float]:
+def _dots(ax: style.Axes, rows: pd.DataFrame, column: str, names: list, empty: str) -> list[float]:
     """Draw shares of all repetitions by law, atoms above each other; say why a law has none."""
     shares = []
     for (law, atom), cells in rows.groupby(["law", "atom"]):
         y, color = names.index(law) + 0.2 * (ATOMS.index(atom) - 1.5), style.COLORS[atom]
-        count = round((cells[column] * cells["n_repeats"]).sum())
-        test = binomtest(count, int(cells["n_repeats"].sum()))
+        test = binomtest(round(cells[column] @ cells["n_repeats"]), int(cells["n_repeats"].sum()))
         ax.hlines(y, *test.proportion_ci(method="wilson"), color=color, linewidth=0.6)
         shares.append(test.statistic)
         style.points(ax, [shares[-1]], [y], "o", color=color, markeredgecolor=color, markersize=3)

@@ -1,7 +1,6 @@
 """Are measured atoms those that a model really has, even when it errs?
 
-On a finite law, a few renderings of every state of a generated task, the answers give the exact
-atoms of a model (`pidlib.experiments.renderings`): the truth of estimates from a draw.
+Truths are exact atoms of its answers to a whole finite law, see `pidlib.experiments.renderings`.
 """
 
 from dataclasses import replace
@@ -28,8 +27,7 @@ FLOOR = 1e-3  # bits: an interval this close to a truth contains it
 ALL = "all"
 COLUMNS = declare(ATOMS, "truth_bits accuracy", required="truth_bits accuracy")
 _ENDS = ["ci_low", "ci_high"]
-_LOOKS = {"masked": ("o", "white"), "resampled": ("D", style.INK)}
-_LOOKS |= {"observational": ("s", "#b0b0b0")}
+_LOOKS = dict(masked=("o", "white"), resampled=("D", style.INK), observational=("s", "#b0b0b0"))
 
 
 def requests(preset: Preset) -> list[Request]:

@@ -30,8 +30,7 @@ from pidlib.profiles.modes import measure_decisions
 K, NODES = 4, 40  # answers; nodes of the quadrature in each dimension
 LAWS = {"sources of one law": (2.0, 2.0), "sources of unequal strength": (2.0, 1.0)}
 N_HALVES = 4
-# Of BATCH: widths, the first as published; steps; and sizes of samples, each a single batch.
-WIDTHS, STEPS, BATCH_SIZES = (WIDTH, 40, 80), 300, (32, 128)
+WIDTHS, STEPS, BATCH_SIZES = (WIDTH, 40, 80), 300, (32, 128)  # of BATCH; samples are one batch
 _LOOKS = {"plug-in": ("o", "white"), "extrapolated": ("s", style.INK)}
 COLUMNS = declare(ATOMS, "width")
 

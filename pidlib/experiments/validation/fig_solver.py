@@ -1,7 +1,6 @@
-"""How fast is the solver, and how accurate?
+"""How fast is the solver, and how accurate, on random tables, drawn uniformly from the simplex?
 
-Random tables, drawn uniformly from the simplex, are solved by this package and by its peers. The
-optimum is this package's, certified at a gap of 1e-9 bits.
+The optimum is this package's, certified at a gap of 1e-9 bits.
 """
 
 import time
@@ -53,8 +52,8 @@ def measure(preset: Preset) -> pd.DataFrame:
             seconds = (time.process_time() - start) / count
             ours = seconds if name == OURS else ours
             error = np.abs(solved - optimum)
-            measured = [seconds, seconds / ours, error.max(), np.median(error)]
-            rows.append([name, size, cells, count, *measured])
+            errors = error.max(), np.median(error)
+            rows.append([name, size, cells, count, seconds, seconds / ours, *errors])
     settings = {"sizes": preset.bench_sizes, "batch": preset.bench_batch, "seed": preset.seed}
     table = pd.DataFrame(rows, columns=_MEASURED.split()).assign(seed=preset.seed)
     return tables.validate(table.assign(fingerprint=fingerprint(**settings)), COLUMNS)
@@ -74,8 +73,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
         for y, name in enumerate(methods):
             color = style.OTHERS[0] if name.startswith("ours") else style.INK
             if name not in rows.index:
-                style.margin(above, y, "not run", 0.5, **_EMPTY)
-                style.margin(below, y, "not run", 0.5, **_EMPTY)
+                for ax in (above, below):
+                    style.margin(ax, y, "not run", 0.5, **_EMPTY)
                 continue
             seconds, *errors = rows.loc[name, ["seconds", "error_bits", "median_error_bits"]]
             largest, median = np.maximum(errors, FLOOR)
@@ -102,18 +101,15 @@ def figure(table: pd.DataFrame) -> style.Figure:
     style.name_rows(axes[0, 0], methods)
     place = "axes fraction", "offset points"
     axes[0, 0].annotate(_HEADS, (0, 1), (-4, 5), *place, fontsize=7.5, ha="right")
-    known = pd.DataFrame(ratios).dropna()
-    if len(known):
-        text = (
-            "Against the fastest other method that is as accurate ({} of {} sizes), our solver is\n"
-        )
-        text += "{} to {} times as fast as a batch, and {} to {} times one at a time"
+    if len(known := pd.DataFrame(ratios).dropna()):
+        text = "Against the fastest other method that is as accurate ({} of {} sizes), our solver "
+        text += "is\n{} to {} times as fast as a batch, and {} to {} times one at a time"
         ends = map(_short, known.agg(["min", "max"]).to_numpy().T.flat)
         figure.suptitle(text.format(len(known), len(sizes), *ends))
     marks = ("error up to 1e-6 bits (compared on top)", "o", style.INK), ("larger", "o", "white")
-    lines = {"from largest to median error": "-", "error asked of ours": "--"}.items()
     handles = style.marker_handles(marks, **look)
-    handles += [style.line_handle(words, linestyle=dash) for words, dash in lines]
+    handles.append(style.line_handle("from largest to median error"))
+    handles.append(style.line_handle("error asked of ours", linestyle="--"))
     style.legend(figure, 4, *handles, loc="outside lower center")
     return figure
 
@@ -206,8 +202,7 @@ METHODS = {  # I_Q of joints [b, x1, x2, y] in bits, and the cells of the larges
     ALONE: (_each(_ours, tol=TOLERANCE), np.inf),
     FITTING: (partial(_ours, method="ipfp", tol=LOOSE), np.inf),
     "fitting, published limits": (_each(plain_ipfp), 2_000),
-    # Interior-point methods take more than half a minute at 20x20x20.
-    "cone program, ECOS": (_each(cone_program), 2_000),
+    "cone program, ECOS": (_each(cone_program), 2_000),  # over half a minute at 20x20x20
     "cvxpy, Clarabel": (_each(cvxpy_model), 2_000),
     "dit, cone": (_each(dit_broja, method="cone"), 2_000),
     "dit, default": (_each(dit_broja, method="auto"), 20),  # 15 seconds at 5x5x3

@@ -1,7 +1,4 @@
-"""Does the solver find the atoms that are known exactly?
-
-Those of every gate of `pidlib.gates` against their closed form, and the gap that is certified.
-"""
+"""Does the solver find the atoms that are known exactly?"""
 
 import pandas as pd
 
@@ -16,7 +13,7 @@ COLUMNS = tables.ATOMS
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Atoms of every gate by each estimator: in closed form, and solved by Newton steps."""
+    """Atoms of every gate of `pidlib.gates`: in closed form, and solved by Newton steps."""
     rows = []
     for name, gate in GATES.items():
         joint = gate.joint()
