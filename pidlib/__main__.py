@@ -61,8 +61,7 @@ def _profile(out: str | None, plot: str | None, halves: int, **options) -> None:
             raise ValueError(f"{path} is a folder; give the name of a file")
     if plot and Path(plot).suffix not in (".pdf", ".png"):
         raise ValueError(f"--plot {plot}; give a file that ends in .pdf or .png")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # printed with the profile
+    with warnings.catch_warnings(action="ignore"):  # they are printed with the profile
         profile = pidlib.profile(n_halves=halves, **options)
     print(profile)
     if out:

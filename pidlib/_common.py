@@ -42,11 +42,7 @@ def derive_seed(*names: object) -> int:
 
 
 def fingerprint(**parts: Any) -> str:
-    """Return sixteen hex digits that identify a computation by what changes it, as JSON values.
-
-    >>> fingerprint(model="llava", n=256) == fingerprint(n=256, model="llava")
-    True
-    """
+    """Return sixteen hex digits that identify a computation by what changes it, as JSON values."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -121,8 +121,7 @@ def permuted(
 def _decisions(drawn: Drawn, content: Content | None) -> Decisions:
     joint, values = drawn["joint"].mean(0), {}
     if content is not None:
-        for place, name in enumerate(SOURCES):
-            values[name] = _numbered([pair[place] for pair in content])
+        values = dict(zip(SOURCES, map(_numbered, zip(*content, strict=True)), strict=True))
         same = _numbered(content)
         members = np.eye(same.max() + 1)[same]
         joint = (members.T @ joint / members.sum(0)[:, None])[same]

@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from numpy.typing import ArrayLike
 from torch import Tensor
 
@@ -22,10 +21,7 @@ DUST = 1e-20  # smaller probabilities are dropped, and the bound pays for them
 
 @dataclass(frozen=True, repr=False)
 class PID:
-    """A partial information decomposition in bits: floats for one joint, arrays for a batch.
-
-    The atoms are those at I_Q = `upper`. `gap` is the uncertainty of each of them.
-    """
+    """A decomposition in bits, at I_Q = `upper`: floats for one joint, arrays for a batch."""
 
     sources: tuple[str, str]
     redundancy: Value
@@ -34,7 +30,7 @@ class PID:
     total: Value  # I(Y; X1, X2), the sum of the atoms
     lower: Value  # certified bounds on I_Q at the optimum
     upper: Value
-    gap: Value  # upper - lower
+    gap: Value  # upper - lower, the uncertainty of each atom
     converged: bool | np.ndarray  # whether the gap is within the tolerance
 
     @classmethod
@@ -62,10 +58,9 @@ class PID:
     @property
     def bounds(self) -> dict[str, tuple[Value, Value]]:
         """Certified interval of each atom: the gap lies above R and S, below the unique atoms."""
-        gap = self.gap
         return {
-            atom: (value - gap, value) if atom.startswith("unique") else (value, value + gap)
-            for atom, value in self.atoms.items()
+            atom: (bits - self.gap, bits) if atom.startswith("unique") else (bits, bits + self.gap)
+            for atom, bits in self.atoms.items()
         }
 
     def __len__(self) -> int:
@@ -87,20 +82,13 @@ class PID:
 
 
 def atoms(sources: Sequence[str], i1, i2, i12, iq) -> dict:
-    """R = i1 + i2 - iq, U1 = iq - i2, U2 = iq - i1 and S = i12 - iq by name; numbers or arrays.
-
-    >>> list(atoms(("vision", "audio"), 1, 2, 3, 2).values())
-    [1, 0, 1, 1]
-    """
+    """R = i1 + i2 - iq, U1 = iq - i2, U2 = iq - i1 and S = i12 - iq by name; numbers or arrays."""
     first, second = (f"unique_{source}" for source in sources)
     return {"redundancy": i1 + i2 - iq, first: iq - i2, second: iq - i1, "synergy": i12 - iq}
 
 
 def mean(pids: PID | Sequence[PID], weights: ArrayLike) -> PID:
-    """Average a batch, or a sequence of single decompositions with the same sources.
-
-    Values are weighted means; the mean is converged if all members of positive weight are.
-    """
+    """Average a batch, or a sequence of single ones; converged if all of positive weight are."""
     weights = to_float64(weights, name="weights").cpu().numpy()
     batch = pids if isinstance(pids, PID) else _combined(lambda *values: np.array(values), *pids)
     converged = bool(batch.converged[weights > 0].all())
@@ -130,6 +118,10 @@ def pid(
 
         R = I(Y;X1) + I(Y;X2) - I,   U1 = I - I(Y;X2),   U2 = I - I(Y;X1),   S = I_P(Y;X1,X2) - I.
 
+    >>> AND = [[[1, 0], [1, 0]], [[1, 0], [0, 1]]]
+    >>> pid(AND)
+    PID(redundancy=0.311278, unique_vision=0.000000, unique_language=0.000000, synergy=0.5..., ...)
+
     Parameters
     ----------
     joint
@@ -141,19 +133,12 @@ def pid(
     tol, method, max_iterations
         Requested certified gap in bits, above which a gap is warned about; stage of the solver and
         its limit, as in `pidlib.decomposition.solve`.
-
-    Examples
-    --------
-    >>> AND = [[[1, 0], [1, 0]], [[1, 0], [0, 1]]]
-    >>> pid(AND)
-    PID(redundancy=0.311278, unique_vision=0.000000, unique_language=0.000000, synergy=0.5..., ...)
     """
     names = checked_sources(sources)
     device = resolve_device(device, joint.device if isinstance(joint, Tensor) else "cpu")
     p = to_float64(joint, device)
     if p.ndim not in (3, 4):
-        shape = tuple(p.shape)
-        raise ValueError(f"expected a joint [x1, x2, y] or a batch of them, but got shape {shape}")
+        raise ValueError(f"expected a joint [x1, x2, y] or a batch, but got shape {tuple(p.shape)}")
     is_single = p.ndim == 3
     p, swapped = _ordered(p[None] if is_single else p)
     with torch.inference_mode(), single_thread(p.shape[2] * p.shape[3] < LARGE):
@@ -192,8 +177,7 @@ def sensory_pid(
 
     every atom, bound and gap is the mean over the values of T. There is one joint ``[x1, x2, y]``
     per value of T, of any alphabets: a mapping, a sequence, a stack. `weights` are P(t) up to a
-    factor, in the same order; by default the mass of each joint. `sources`, `options` and errors
-    are those of `pid`.
+    factor, in this order, by default the mass of each joint; the rest is as in `pid`.
 
     >>> copy, xor = [[[1, 0], [1, 0]], [[0, 1], [0, 1]]], [[[1, 0], [0, 1]], [[0, 1], [1, 0]]]
     >>> gated = sensory_pid([copy, xor])
@@ -202,15 +186,23 @@ def sensory_pid(
     """
     if isinstance(joints_by_condition, Mapping):
         joints_by_condition = list(joints_by_condition.values())
-    joints = _stacked([to_float64(joint) for joint in joints_by_condition])
-    masses = joints.sum((1, 2, 3)) if weights is None else weights
-    masses = to_float64(masses, joints.device, "weights")
+    joints = [to_float64(joint) for joint in joints_by_condition]
+    if not joints or any(joint.ndim != 3 for joint in joints):
+        shapes = [tuple(joint.shape) for joint in joints]
+        raise ValueError(f"expected one joint [x1, x2, y] per condition, but got shapes {shapes}")
+    # values of zero mass are appended to the smaller alphabets
+    shape = [max(sizes) for sizes in zip(*(joint.shape for joint in joints), strict=True)]
+    stack = joints[0].new_zeros(len(joints), *shape)
+    for row, joint in zip(stack, joints, strict=True):
+        row[tuple(map(slice, joint.shape))] = joint
+    masses = stack.sum((1, 2, 3)) if weights is None else weights
+    masses = to_float64(masses, stack.device, "weights")
     valid = torch.isfinite(masses).all() and (masses >= 0).all() and masses.sum() > 0
-    if masses.shape != joints.shape[:1] or not valid:
-        text = f"expected one weight per condition, {len(joints)} in all, finite, none negative and"
+    if masses.shape != stack.shape[:1] or not valid:
+        text = f"expected one weight per condition, {len(stack)} in all, finite, none negative and"
         raise ValueError(f"{text} one positive, but got {masses.tolist()}")
     present = masses > 0
-    result = pid(joints[present], sources, **options)
+    result = pid(stack[present], sources, **options)
     return mean(result, masses[present] / masses[present].sum())
 
 
@@ -228,18 +220,6 @@ def _ordered(joints: Tensor) -> tuple[Tensor, Tensor]:
     first = (joints != mirrored).flatten(1).to(torch.uint8).argmax(1, keepdim=True)
     swap = (joints < mirrored).flatten(1).gather(1, first)[:, 0]
     return torch.where(swap[:, None, None, None], mirrored, joints).contiguous(), swap
-
-
-def _stacked(joints: Sequence[Tensor]) -> Float[Tensor, "t x1 x2 y"]:
-    """Stack joints, with values of zero mass appended to the smaller alphabets."""
-    if not joints or any(joint.ndim != 3 for joint in joints):
-        shapes = [tuple(joint.shape) for joint in joints]
-        raise ValueError(f"expected one joint [x1, x2, y] per condition, but got shapes {shapes}")
-    shape = [max(sizes) for sizes in zip(*(joint.shape for joint in joints), strict=True)]
-    stack = joints[0].new_zeros(len(joints), *shape)
-    for row, joint in zip(stack, joints, strict=True):
-        row[tuple(map(slice, joint.shape))] = joint
-    return stack
 
 
 def checked_sources(sources: Sequence[str]) -> tuple[str, str]:

@@ -29,8 +29,7 @@ from pidlib.decomposition.decisions import Decisions
 from pidlib.decomposition.information import to_numpy
 from pidlib.decomposition.marginals import RECONCILIATIONS, divergence
 
-# Published values: of Adam, of the perceptrons (width and number of hidden layers, size of the
-# embeddings), and of the Sinkhorn scaling.
+# Published: of Adam, of hidden layers (width, number), size of embeddings; of the Sinkhorn scaling.
 LEARNING_RATE, HIDDEN, N_LAYERS, WIDTH = 1e-3, 32, 3, 10
 SINKHORN_ITERATIONS, SINKHORN_TOLERANCE = 500, 0.01
 STALLED = 1e-5  # change of the scalings below which targets of different totals get no nearer

@@ -33,20 +33,15 @@ TINY = 1e-300  # keeps 0/0 at 0
 
 
 class Coupling(NamedTuple):
-    """A batch of couplings q(x1, x2, y) = A U V, with certified bounds.
-
-    The pair marginals of q lie below those of the problem; the gap accounts for the missing mass.
-    `lower` and `upper` bound I_Q(Y; X1, X2) at the optimum, in bits; `converged` tells whether they
-    are within the requested tolerance; `sweeps` counts those of stage 1 plus Newton steps.
-    """
+    """A batch of couplings q(x1, x2, y) = A U V, with marginals up to those of the problem."""
 
     A: Float[Tensor, "batch x1 x2"]
     U: Float[Tensor, "batch x1 y"]
     V: Float[Tensor, "batch x2 y"]
-    lower: Float[Tensor, " batch"]
+    lower: Float[Tensor, " batch"]  # bounds of I_Q(Y; X1, X2) at the optimum, in bits
     upper: Float[Tensor, " batch"]
-    converged: Bool[Tensor, " batch"]
-    sweeps: Int[Tensor, " batch"]
+    converged: Bool[Tensor, " batch"]  # whether they are within the requested tolerance
+    sweeps: Int[Tensor, " batch"]  # of stage 1, plus Newton steps
 
     @property
     def gap(self) -> Float[Tensor, " batch"]:
@@ -57,15 +52,6 @@ class Coupling(NamedTuple):
 def thin_product(A: Tensor, V: Tensor) -> Tensor:
     """A V for a V of few columns; for a large A as (V' A')', which reads A along its rows."""
     return torch.bmm(A, V) if A[0].numel() < THIN_CELLS else torch.bmm(V.mT, A.mT).mT
-
-
-def source_bound(a: Tensor, b: Tensor) -> Float[Tensor, " batch"]:
-    """The larger of -H(Y | X1), -H(Y | X2), nats: duals of lam = log p(y|x1), mu = 0 and mirror."""
-    values = [
-        xlogy(table, table).sum((1, 2)) - xlogy(table.sum(2), table.sum(2)).sum(1)
-        for table in (a, b)
-    ]
-    return torch.maximum(*values)
 
 
 def lower_bound(a: Tensor, b: Tensor, U: Tensor, V: Tensor, g: Tensor) -> Float[Tensor, " batch"]:
@@ -93,10 +79,7 @@ def objective(A: Tensor, U: Tensor, V: Tensor) -> Float[Tensor, " batch"]:
 
 
 def information_shares(a: Tensor, b: Tensor, coupling: Coupling) -> list[Tensor]:
-    """Contribution of each value of X1, and of X2, to I_Q in bits; both sum to `upper`.
-
-    The share of x1 is the sum over x2, y of q log(q / (q12 p(y))); that of x2 sums over x1, y.
-    """
+    """Share of each value of X1, and of X2, in I_Q [bits]: its terms q log(q / (q12 p(y)))."""
     A, U, V = coupling[:3]
     surprisal = -a.sum(1).clamp_min(TINY).log()[:, None]
     G = U @ V.mT
@@ -116,16 +99,15 @@ class Incumbents:
         self.tolerance, self.p_y = math.log(2) * tol, a.sum(1)
         self.A = a.new_zeros(len(a), a.shape[1], b.shape[1])
         self.U, self.V = torch.zeros_like(a), torch.zeros_like(b)
-        self.lower, self.upper = source_bound(a, b), a.new_full((len(a),), math.inf)
+        # -H(Y | X1) and -H(Y | X2), nats: duals of lam = log p(y|x1), mu = 0 and its mirror
+        values = (xlogy(t, t).sum((1, 2)) - xlogy(t.sum(2), t.sum(2)).sum(1) for t in (a, b))
+        self.lower, self.upper = torch.maximum(*values), a.new_full((len(a),), math.inf)
         self.sweeps = torch.zeros(len(a), dtype=torch.int64, device=a.device)
 
     def update(
         self, rows: Tensor, marginals: tuple, factors: tuple, lower: Tensor, count: int
     ) -> Bool[Tensor, " rows"]:
-        """Keep improvements of the problems `rows`; return which are within the tolerance.
-
-        `factors` are any A, U, V; `lower` is in nats.
-        """
+        """Improve problems `rows` by any A, U, V and `lower` in nats; return which are solved."""
         A, (U, V) = factors[0], scaled_below(*marginals, *factors)
         upper, old = objective(A, U, V), self.upper[rows]
         better = upper < old

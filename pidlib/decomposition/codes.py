@@ -32,8 +32,7 @@ def quantize(
     fitted = to_numpy(fitted, "the embeddings")
     unit, other = _unit(fitted), _unit(applied)
     if unit.shape[1] != other.shape[1]:
-        widths = f"{unit.shape[1]}; these embeddings {other.shape[1]}"
-        raise ValueError(f"the codebook has width {widths}")
+        raise ValueError(f"the codebook has width {len(unit.T)}; these embeddings {len(other.T)}")
     n_distinct = len(np.unique((fitted / np.abs(fitted).max()).round(5), axis=0))
     allow_degenerate = allow_degenerate or n_distinct <= n_clusters
     # float32 leaves a variance of about 1e-14 among equal vectors, which k-means would split
@@ -49,10 +48,9 @@ def quantize(
     for part in (points, others):
         codes = pairwise_distances_argmin(part, kmeans.cluster_centers_)
         share = np.bincount(codes, minlength=kmeans.n_clusters) / len(codes)
-        empty = np.flatnonzero(share == 0)
-        if empty.size and not allow_degenerate:
-            text = f"{empty.size} of {len(share)} clusters are empty"
-            raise ValueError(f"{text}: {', '.join(map(str, empty[:10]))}; {_REMEDY}")
+        empty = np.flatnonzero(share == 0).tolist()
+        if empty and not allow_degenerate:
+            raise ValueError(f"{len(empty)} of {len(share)} clusters are empty: {empty}; {_REMEDY}")
         if share.max() > COLLAPSED and len(share) > 1 and not allow_degenerate:
             text = f"cluster {share.argmax()} holds {share.max():.1%} of the samples"
             raise ValueError(f"{text}; {_REMEDY}")
@@ -64,8 +62,7 @@ def _unit(embeddings: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"embeddings must be [samples, width], not empty; got shape {x.shape}")
     norm = np.linalg.norm(x, axis=1)
-    wrong = np.flatnonzero(~(np.isfinite(norm) & (norm > 0)))
-    if wrong.size:
+    if (wrong := np.flatnonzero(~(np.isfinite(norm) & (norm > 0)))).size:
         text = f"rows {', '.join(map(str, wrong[:10]))}; extract these again or drop them"
         raise ValueError(f"embeddings of {wrong.size} samples are not finite or zero: {text}")
     return x / norm[:, None]

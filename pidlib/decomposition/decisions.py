@@ -266,11 +266,7 @@ def pid_together(
     tol: float,
     device: "Device" = None,
 ) -> PID:
-    """Decompose decisions under several weights of their rows: a batch of all draws, in order.
-
-    Up to `MANY` values per source they are solved together, which is faster than `decision_pid`.
-    Raises a ValueError unless all parts have the same sources and reconciliation.
-    """
+    """Decompose decisions, of equal sources, under weights of rows: a batch of draws, in order."""
     device, first = resolve_device(device), parts[0][0]
     kinds = {(tuple(part.sources), part.reconciliation) for part, _ in parts}
     if len(kinds) > 1:

@@ -52,9 +52,8 @@ class Estimate:
     # events unseen in n samples could add
     interval: Mapping[str, tuple[float, float]]
     null_mean: Mapping[str, float]  # over permutations of Y
-    # share of permutations, the identity included, whose atom is at least the measured one, the
-    # largest over the permuted variables; for unique atoms at least that of the cross-fitted test,
-    # and missing where there is none
+    # share of permutations, with the identity, whose atom is at least the measured one, the largest
+    # over permuted variables; of unique atoms at least that of the cross-fitted test, or missing
     p_value: Mapping[str, float]
     n_samples: int
     predicted_bias: float  # of measured synergy
@@ -74,20 +73,17 @@ class Estimate:
     def contribution(self, source: str) -> dict[str, float]:
         r"""Share of a source in the unique information, :math:`C_1 = U_1 / (U_1 + U_2)`, corrected.
 
-        Negative atoms count as zero, in the draws too. The share and its interval are NaN unless
-        one of the two atoms is significant at 0.05 (``unique_p``, twice the smaller p-value) and
-        the interval of their sum is positive.
+        Negative atoms count as zero, in draws too. Share and interval are NaN unless one of both is
+        significant at 0.05 (``unique_p``, twice the smaller p) and the interval of their sum > 0.
         """
         both = [atom for atom in self.corrected if atom.startswith("unique_")]
         p = min(1.0, 2 * min(self.p_value[atom] for atom in both))
-        total = sum(self.draws[atom] for atom in both)
         value = low = high = math.nan
-        if p <= SIGNIFICANT and np.quantile(total, TAILS[0]) > 0:
+        if p <= SIGNIFICANT and np.quantile(sum(self.draws[atom] for atom in both), TAILS[0]) > 0:
             own, draws = f"unique_{source}", {atom: self.draws[atom].clip(0) for atom in both}
             total = sum(draws.values())
             low, high = np.quantile(draws[own][total > 0] / total[total > 0], TAILS).tolist()
-            whole = sum(max(self.corrected[atom], 0) for atom in both)
-            value = max(self.corrected[own], 0) / whole
+            value = max(self.corrected[own], 0) / sum(max(self.corrected[atom], 0) for atom in both)
         return dict(contribution=value, contribution_low=low, contribution_high=high, unique_p=p)
 
     def rows(self) -> list[dict[str, object]]:
@@ -121,6 +117,11 @@ def estimate(
     Warns if the predicted bias exceeds 0.05 bits, or there are too few samples for synergy. Labels
     that differ in length, are missing or masked raise ValueError.
 
+    >>> x1, x2 = np.random.default_rng(0).integers(2, size=(2, 400))
+    >>> result = estimate(x1, x2, x1 ^ x2, n_permutations=19, n_bootstrap=19)
+    >>> round(result.corrected["synergy"], 1), result.p_value["synergy"]
+    (1.0, 0.05)
+
     Parameters
     ----------
     x1, x2, y
@@ -130,13 +131,6 @@ def estimate(
     tol, sources
         Requested certified gap in bits, of permutations and resamples 1 % of the predicted bias or
         1e-4 if that is coarser; names as in `pid`.
-
-    Examples
-    --------
-    >>> x1, x2 = np.random.default_rng(0).integers(2, size=(2, 400))
-    >>> result = estimate(x1, x2, x1 ^ x2, n_permutations=19, n_bootstrap=19)
-    >>> round(result.corrected["synergy"], 1), result.p_value["synergy"]
-    (1.0, 0.05)
     """
     if min(n_permutations, n_bootstrap) < 1:
         raise ValueError(f"{n_permutations=}, {n_bootstrap=}: at least 1 is needed; use 200")
@@ -147,10 +141,9 @@ def estimate(
     n, sizes = len(codes[0]), tuple(labels.max() + 1 for labels in codes)
     bias, estimable = predicted_bias(n, *sizes), n >= sizes[0] * sizes[1]
     if not estimable or bias > BIAS_WARNING:
-        limit = "" if estimable else ", too much to correct"
         text = f"{n} samples of {' x '.join(map(str, sizes))} codes have a predicted bias of"
-        text += f" synergy of {bias:.2f} bits{limit}; use fewer codes or more samples"
-        warnings.warn(text, stacklevel=2)
+        text += f" synergy of {bias:.2f} bits" + ", too much to correct" * (not estimable)
+        warnings.warn(f"{text}; use fewer codes or more samples", stacklevel=2)
 
     counts = tabulate(*(labels[None] for labels in codes), sizes)
     nulls = [permuted(codes, sizes, n_permutations, seed, which) for which in (2, 0, 1)]
@@ -186,19 +179,9 @@ def estimate(
         low, high = np.quantile(shifted[atom], TAILS).tolist()
         low = low if p_value[atom] <= SIGNIFICANT else min(low, 0.0)
         interval[atom] = low, max(high, unseen_bits(n, sizes[2]))
-    return Estimate(
-        measured=measured,
-        corrected=corrected,
-        interval=interval,
-        null_mean=null_mean,
-        p_value=p_value,
-        n_samples=n,
-        predicted_bias=bias,
-        synergy_estimable=estimable,
-        converged=bool(measured.converged and solved.converged.all()),
-        null=of_y.atoms,
-        draws=shifted,
-    )
+    converged = bool(measured.converged and solved.converged.all())
+    facts = n, bias, estimable, converged, of_y.atoms, shifted
+    return Estimate(measured, corrected, interval, null_mean, p_value, *facts)
 
 
 def _redundancy_bias(measured: PID, null: PID, halves: PID, crossfit: tuple[float, float]) -> float:

@@ -115,6 +115,7 @@ def _zoo() -> list[Gate]:
     of_dice = -sum(p * math.log2(p) for p in sums) - math.log2(6), 0.0, 0.0, math.log2(6)
     xor = _gate("XOR", (0.0, 0.0, 0.0, 1.0), lambda i, j: (i, j, i ^ j), BIT, BIT)
     both = _gate("AND", (A, 0.0, 0.0, 0.5), lambda i, j: (i, j, i & j), BIT, BIT)
+    either = _gate("OR", both.atoms, lambda i, j: (i, j, i | j), BIT, BIT)
     rdn = _gate("RDN", (1.0, 0.0, 0.0, 0.0), lambda i: (i, i, i), BIT)
     unq1 = _gate("UNQ1", (0.0, 1.0, 0.0, 0.0), lambda i, j: (i, j, i), BIT, BIT)
     unq = replace(copy(2, 2), name="UNQ")
@@ -123,24 +124,17 @@ def _zoo() -> list[Gate]:
     w = {(0, 0, 1): 1 / 3, (0, 1, 0): 1 / 3, (1, 0, 0): 1 / 3}
     reduced_or = {(0, 0, 0): 1 / 2, (0, 1, 1): 1 / 4, (1, 0, 1): 1 / 4}
     pnt_unq = {(0, 1, 1): 1 / 4, (1, 0, 1): 1 / 4, (0, 2, 2): 1 / 4, (2, 0, 2): 1 / 4}
-    products = product(both, xor), product(both, both), product(rdn, unq1)
-    noisy = noisy_xor(0.1), noisy_copies(0.05, 0.2), chain(0.1, 0.2)
+    bases = xor, both, either, rdn, unq1, unq, copy(3, 4), correlated_copy(0.8)
+    products = replace(rdn_xor, name="RDNXOR"), replace(rdn_unq_xor, name="RDNUNQXOR")
+    products += product(both, xor), product(both, both), product(rdn, unq1)
+    families = modular_sum(3), modular_sum(5), noisy_xor(0.1), noisy_copies(0.05, 0.2)
     return [
-        xor,
-        both,
-        _gate("OR", both.atoms, lambda i, j: (i, j, i | j), BIT, BIT),
-        rdn,
-        unq1,
-        unq,
-        copy(3, 4),
-        correlated_copy(0.8),
+        *bases,
         _gate("SUM", (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, i + j), BIT, BIT),
         _gate("XORAND", (0.5, 0.0, 0.0, 1.0), lambda i, j: (i, j, (i ^ j, i & j)), BIT, BIT),
-        replace(rdn_xor, name="RDNXOR"),
-        replace(rdn_unq_xor, name="RDNUNQXOR"),
         *products,
-        *map(modular_sum, (3, 5)),
-        *noisy,
+        *families,
+        chain(0.1, 0.2),
         _gate("DYADIC", unq.atoms, lambda i, j, m: ((i, j), (j, m), (i, m)), *bits),
         _gate("TRIADIC", rdn_xor.atoms, lambda t, i, j: ((t, i), (t, j), (t, i ^ j)), *bits),
         Gate("W", w, (W, 0.0, 0.0, 2 / 3)),

@@ -49,13 +49,11 @@ def covariance_pid(covariance: ArrayLike, sizes: tuple[int, int, int], tol: floa
     if not np.abs(c - c.T).max() < RANK or np.linalg.eigvalsh(c)[0] < -RANK * len(c):
         raise ValueError("a covariance must be finite, symmetric and positive semidefinite")
     y = slice(n1 + n2, None)
-    (h1, i1), (h2, i2), (_, i12) = (
-        _channel(c[x, x], c[x, y], c[y, y]) for x in (slice(n1), slice(n1, n1 + n2), slice(n1 + n2))
-    )
+    parts = slice(n1), slice(n1, n1 + n2), slice(n1 + n2)
+    (h1, i1), (h2, i2), (_, i12) = (_channel(c[x, x], c[x, y], c[y, y]) for x in parts)
     upper, lower, steps = _minimize(h1, h2, max(i1, i2), tol)
     upper = min(upper, i12, i1 + i2)
-    converged = upper - lower <= tol
-    if not converged:
+    if not (converged := upper - lower <= tol):
         text = f"the gap is {upper - lower:.1e} bits, above tol={tol:.1e}, after {steps} steps"
         warnings.warn(f"{text}; use a larger tol", stacklevel=2)
     return PID.from_informations(("vision", "language"), i1, i2, i12, lower, upper, converged)
@@ -80,25 +78,22 @@ def gaussian_pid(
     sources carry the same information. Raises ValueError if variables differ in length, are not
     finite or constant, or if samples are too few for the components.
 
-    Parameters
-    ----------
-    x1, x2, y
-        Both sources and the target, ``[n, d]`` each, or ``[n]``.
-    n_components
-        Largest number of principal components of each variable.
-    shrinkage
-        Weight from 0 to below 1 of the identity in the covariance of all components: independent
-        noise on each. All informations become smaller, and redundancy of noise common to both
-        sources turns in part into synergy. Neither is corrected.
-    n_draws, seed
-        Permutations of each variable, and samples drawn with replacement; seed of both.
-
-    Examples
-    --------
     >>> x1, x2, noise = np.random.default_rng(0).normal(size=(3, 500, 3))
     >>> result = gaussian_pid(x1, x2, x1 + x2 + noise, n_draws=19)
     >>> round(result.corrected["unique_vision"], 1), result.p_value["synergy"]
     (0.0, 0.05)
+
+    Parameters
+    ----------
+    x1, x2, y
+        Both sources and the target, ``[n, d]`` each, or ``[n]``.
+    n_components, n_draws, seed
+        Largest number of principal components of each variable; permutations of each, and samples
+        drawn with replacement, with their seed.
+    shrinkage
+        Weight from 0 to below 1 of the identity in the covariance of all components: independent
+        noise on each. All informations become smaller, and redundancy of noise common to both
+        sources turns in part into synergy. Neither is corrected.
     """
     if min(n_draws, n_components) < 1:
         raise ValueError(f"{n_draws=}, {n_components=}: at least 1 each")
@@ -126,7 +121,7 @@ def gaussian_pid(
     samples = np.hstack(parts)
     measured = solved(samples, 1e-6)
     rows = np.random.default_rng(derive_seed("bootstrap", seed)).integers(n, size=(n_draws, n))
-    sets = [permuted(2), permuted(0), permuted(1), [solved(samples[index]) for index in rows]]
+    sets = [*map(permuted, (2, 0, 1)), [solved(samples[index]) for index in rows]]
     *nulls, draws = (
         {atom: np.array([pid.atoms[atom] for pid in pids]) for atom in measured.atoms}
         for pids in sets
@@ -139,19 +134,13 @@ def gaussian_pid(
         value = measured.atoms[atom] - 2 * RESAMPLE_TOLERANCE
         exceeding = max(int((null[atom] >= value).sum()) for null in nulls)
         p_value[atom] = (1 + exceeding) / (1 + n_draws)
-    return Estimate(
-        measured=measured,
-        corrected={atom: float(values.mean()) for atom, values in draws.items()},
-        interval={atom: tuple(np.quantile(v, TAILS).tolist()) for atom, v in draws.items()},
-        null_mean={atom: float(values.mean()) for atom, values in nulls[0].items()},
-        p_value=p_value,
-        n_samples=n,
-        predicted_bias=float(bias["synergy"]),
-        synergy_estimable=True,
-        converged=measured.converged and all(pid.converged for pids in sets for pid in pids),
-        null=nulls[0],
-        draws=draws,
+    corrected, null_mean = (
+        {atom: float(values.mean()) for atom, values in each.items()} for each in (draws, nulls[0])
     )
+    interval = {atom: tuple(np.quantile(v, TAILS).tolist()) for atom, v in draws.items()}
+    converged = measured.converged and all(pid.converged for pids in sets for pid in pids)
+    facts = n, float(bias["synergy"]), True, converged, nulls[0], draws
+    return Estimate(measured, corrected, interval, null_mean, p_value, *facts)
 
 
 def _components(x: ArrayLike, n_components: int, name: str) -> Float[np.ndarray, "n r"]:
@@ -160,8 +149,7 @@ def _components(x: ArrayLike, n_components: int, name: str) -> Float[np.ndarray,
     x = x[:, None] if x.ndim == 1 else x
     if x.ndim != 2 or 0 in x.shape:
         raise ValueError(f"{name} must be [samples, width], not empty; got shape {x.shape}")
-    wrong = np.flatnonzero(~np.isfinite(x).all(1))
-    if wrong.size:
+    if (wrong := np.flatnonzero(~np.isfinite(x).all(1))).size:
         listed = ", ".join(map(str, wrong[:5]))
         raise ValueError(f"{wrong.size} rows of {name} are not finite: {listed} ...; drop them")
     deviation = x.std(0)

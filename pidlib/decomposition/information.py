@@ -18,30 +18,24 @@ SIGNIFICANT = 0.05  # level of tests
 
 
 def to_numpy(values: Table, name: str = "the table") -> np.ndarray:
-    """Return any array-like as a NumPy array: tensors, pandas objects, views, nested lists.
-
-    Raises ValueError if an entry of a masked array is masked, or if nested lists are ragged.
-    """
+    """Return any array-like as an array; ValueError for a masked entry, and for ragged lists."""
     if isinstance(values, Tensor):
         values = values.detach().cpu()
         return (values.float() if values.dtype is torch.bfloat16 else values).numpy()
     if isinstance(values, list | tuple) and any(isinstance(v, np.ma.MaskedArray) for v in values):
         values = np.ma.array(values)
-    n_masked = np.ma.count_masked(values) if isinstance(values, np.ma.MaskedArray) else 0
-    if n_masked:
+    if isinstance(values, np.ma.MaskedArray) and (n_masked := np.ma.count_masked(values)):
         text = f"{n_masked} entries of {name} are masked; fill masked cells with .filled(0), or"
         raise ValueError(f"{text} drop masked samples from all variables")
     return np.asarray(values)
 
 
 def numbered(labels: Table, name: str) -> Int[np.ndarray, " n"]:
-    """Number the labels of samples, of any type that can be sorted.
+    """Number labels of any type; ValueError if they are masked, missing or of several types."""
+    import pandas  # slow to import
 
-    Raises ValueError if labels are masked, missing or of several types.
-    """
     labels = to_numpy(labels, name)
-    missing = np.flatnonzero([_is_missing(label) for label in labels.tolist()])
-    if missing.size:
+    if (missing := np.flatnonzero(pandas.isna(labels))).size:
         text = f"{missing.size} of {len(labels)} {name} are missing (NaN or None)"
         raise ValueError(f"{text}: samples {', '.join(map(str, missing[:5]))} ...; drop them")
     try:
@@ -50,20 +44,10 @@ def numbered(labels: Table, name: str) -> Int[np.ndarray, " n"]:
         raise ValueError(f"{name} are of types that cannot be sorted; convert them") from None
 
 
-def _is_missing(label: object) -> bool:
-    try:
-        return label is None or bool(label != label)
-    except TypeError:  # the truth of the missing value of pandas
-        return True
-
-
 def to_float64(
     table: Table, device: torch.device | str | None = None, name: str = "the table"
 ) -> Tensor:
-    """Return any numeric array-like as a float64 tensor; tensors stay on their device by default.
-
-    Raises ValueError if entries are complex, masked, or not numbers.
-    """
+    """Return any array-like as a float64 tensor; ValueError if complex, masked, or not numbers."""
     if not isinstance(table, Tensor):
         array = to_numpy(table, name)
         if array.dtype.kind not in "biufO":
@@ -78,14 +62,10 @@ def to_float64(
 
 
 def probabilities(table: Table, n_variables: int) -> Float[Tensor, "..."]:
-    """Normalize a table over its last `n_variables` axes, to float64.
-
-    Raises ValueError if axes are missing or empty, masses negative or not finite, or all zero.
-    """
+    """Normalize a table over its last `n_variables` axes; ValueError for invalid axes, masses."""
     p = to_float64(table)
     if p.ndim < n_variables or 0 in p.shape:
-        text = f"expected at least {n_variables} axes, none empty, but shape is"
-        raise ValueError(f"{text} {tuple(p.shape)}")
+        raise ValueError(f"expected at least {n_variables} axes, none empty, got {tuple(p.shape)}")
     axes = tuple(range(-n_variables, 0))
     lowest, peak = p.amin(axes), p.amax(axes, keepdim=True)
     if not ((lowest >= 0) & (peak.view_as(lowest) < math.inf)).all():

@@ -111,11 +111,8 @@ def fit(a: Tensor, b: Tensor, A: Tensor, V: Tensor) -> tuple[Tensor, Tensor]:
 def extrapolate(
     last: Tensor, ahead: Tensor, A: Tensor, G: Tensor, floor: Tensor, age: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Continue log A along its step by (t-1)/(t+2); restart at t=1 where the step went uphill.
-
-    Overwrites A and G: allocating the kernel of a large problem takes longer than computing it.
-    """
-    mass = A.mul_(G)
+    """Continue log A along its step by (t-1)/(t+2); restart at t=1 where the step went uphill."""
+    mass = A.mul_(G)  # in place: allocating a large kernel takes longer than computing it
     gradient = G.clamp_min_(TINY if G.dtype == torch.float64 else SINGLE_TINY).log_()
     new = torch.maximum(ahead.add_(gradient), floor, out=ahead)
     step = last.neg_().add_(new)

@@ -4,12 +4,9 @@ r"""Other definitions of redundancy than that of `pid`, in bits.
 - I_min: :math:`R = \sum_y P(y) \min_i \sum_x P(x_i | y) \log_2 P(y | x_i) / P(y)`.
 - I_CCS (whose atoms can be negative), I_dep: by the package dit, for small tables of codes.
 
-The other atoms follow from R + U1 = I(Y; X1), R + U2 = I(Y; X2) and the sum I(Y; X1, X2).
-
-References
-----------
-I_min: Williams, Beer (2010), arXiv 1004.2515. MMI: Barrett (2015), Phys. Rev. E 91. I_CCS: Ince
-(2017), Entropy 19(7). I_dep: James, Emenheiser, Crutchfield (2018), J. Phys. A 52.
+The other atoms follow from R + U1 = I(Y; X1), R + U2 = I(Y; X2) and the sum I(Y; X1, X2). (Barrett
+2015, Phys. Rev. E 91; Williams, Beer 2010, arXiv 1004.2515; Ince 2017, Entropy 19(7); James,
+Emenheiser, Crutchfield 2018, J. Phys. A 52.)
 """
 
 import math
@@ -61,8 +58,7 @@ def redundancy(joint: Table, measure: str) -> float:
     try:
         import dit
     except ImportError:
-        text = f"measure {measure!r} needs the package dit; install it: pip install dit==2.3"
-        raise ImportError(text) from None
+        raise ImportError(f"{measure!r} needs the package dit; try pip install dit==2.3") from None
     masses = p.cpu().numpy()
     cells = [tuple(cell) for cell in np.argwhere(masses > 0).tolist()]
     law, both = dit.Distribution(cells, masses[masses > 0].tolist()), ((0,), (1,))

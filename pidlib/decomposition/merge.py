@@ -36,18 +36,14 @@ class Solution(NamedTuple):
 
 def solve_rows(a: Tensor, b: Tensor, tol: float, device: torch.device) -> Solution:
     """Couple marginals [x1, k] and [x2, k], with rows merged above `MERGE_CELLS` pairs of them."""
-    if len(a) * len(b) > MERGE_CELLS:
-        return _solve_merged(a, b, tol, device)
-    batch = a[None], b[None]
-    coupling = solve(*(table.to(device) for table in batch), tol=tol)
-    coupling = Coupling(*(values.cpu() for values in coupling))
-    shares, potentials = information_shares(*batch, coupling), dual_potentials(*batch, coupling)
-    local = [share[0] / t.sum(1) for share, t in zip(shares, (a, b), strict=True)]
-    bounds = (values.item() for values in coupling[3:6])
-    return Solution(*bounds, local, tuple(values[0] for values in potentials))
-
-
-def _solve_merged(a: Tensor, b: Tensor, tol: float, device: torch.device) -> Solution:
+    if len(a) * len(b) <= MERGE_CELLS:
+        batch = a[None], b[None]
+        coupling = solve(*(table.to(device) for table in batch), tol=tol)
+        coupling = Coupling(*(values.cpu() for values in coupling))
+        shares, potentials = information_shares(*batch, coupling), dual_potentials(*batch, coupling)
+        local = [share[0] / t.sum(1) for share, t in zip(shares, (a, b), strict=True)]
+        bounds = (values.item() for values in coupling[3:6])
+        return Solution(*bounds, local, tuple(values[0] for values in potentials))
     target, tables, merged, beyond = a.sum(0), (a, b), [], []
     labels = [clusters(t, min(len(t), CLUSTERS)) for t in tables]
     for t, label in zip(tables, labels, strict=True):
@@ -80,5 +76,4 @@ def clusters(table: Float[Tensor, "n k"], count: int) -> Int[Tensor, " n"]:
 
 
 def _sums(table: Float[Tensor, "n k"], label: Int[Tensor, " n"]) -> Float[Tensor, "m k"]:
-    size = int(label.max()) + 1
-    return table.new_zeros(size, table.shape[1]).index_add_(0, label, table)
+    return table.new_zeros(int(label.max()) + 1, table.shape[1]).index_add_(0, label, table)

@@ -49,15 +49,12 @@ Space = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 class Point(NamedTuple):
-    """A batch of problems, each with its primal-dual point.
-
-    `cell` is 0 where x1 and x2 share no y of positive mass: there s = r = 1 and, by `rest`, g = -1.
-    """
+    """A batch of problems, each with its primal-dual point."""
 
     a: Float[Tensor, "batch x1 y"]
     b: Float[Tensor, "batch x2 y"]
-    cell: Float[Tensor, "batch x1 x2"]
-    rest: Float[Tensor, "batch x1 x2"]
+    cell: Float[Tensor, "batch x1 x2"]  # 0 where x1 and x2 share no y of positive mass
+    rest: Float[Tensor, "batch x1 x2"]  # makes g = -1 there, with s = r = 1
     U: Float[Tensor, "batch x1 y"]
     V: Float[Tensor, "batch x2 y"]
     s: Float[Tensor, "batch x1 x2"]
@@ -70,14 +67,10 @@ class Point(NamedTuple):
 
     def mean(self, product: Float[Tensor, "batch x1 x2"]) -> Float[Tensor, "batch 1 1"]:
         """Mean over the active cells."""
-        count = self.cell.sum((1, 2), keepdim=True)
-        return (product * self.cell).sum((1, 2), keepdim=True) / count
+        return (product * self.cell).sum((1, 2), keepdim=True) / self.cell.sum((1, 2), keepdim=True)
 
     def moved(self, move: "Direction", length: Tensor | int) -> list[Tensor]:
-        """U and V after a step, with exp(c) replaced by 1 + c above 0 and 1 / (1 - c) below.
-
-        They agree to first order, but a value too small to matter cannot grow without bound.
-        """
+        """U and V after a step, with 1 + c or 1 / (1 - c) for exp(c), which grow within bounds."""
         changes = (self.U, length * move.lam), (self.V, length * move.mu)
         return [torch.where(c < 0, t / (1 + c.abs()), t * (1 + c.abs())) for t, c in changes]
 
@@ -138,10 +131,7 @@ def start(a: Tensor, b: Tensor) -> Point:
 
 
 def workspace(a: Tensor, b: Tensor) -> Space:
-    """The large arrays of a step, made once: fresh pages cost as much time as the arithmetic.
-
-    T, S, the factor of S (column-major as in LAPACK) and the status of the factorization.
-    """
+    """T, S, its factor (column-major as in LAPACK), status; made once, as fresh pages are slow."""
     order = b.shape[1] * b.shape[2]
     S = a.new_empty(len(a), order, order)
     T, info = a.new_empty(len(a), a[0].numel(), order), a.new_empty(len(a), dtype=torch.int32)
@@ -208,10 +198,7 @@ def with_diagonal(L: Tensor, mass: Tensor, U: Tensor, ridge: Tensor) -> Tensor:
 
 
 def step(point: Point, G: Tensor, g: Tensor, A: Tensor, space: Space, least: float) -> Point:
-    """Take a step of Mehrotra's predictor-corrector, of second order in all four equations.
-
-    `least` is a lower bound of the next tau, relative to the present one.
-    """
+    """Take a second-order step of Mehrotra's predictor-corrector, to `least` times tau or more."""
     equations = Equations(point, G, A, space)
     s, r, cell = point.s, point.r, point.cell
     ra = point.a * equations.per_U - equations.AV

@@ -12,9 +12,7 @@ MIN_WEIGHT = 1e-4  # probability below which an answer is no training example
 
 
 def cross_fit(
-    features: Float[np.ndarray, "n d"],
-    decisions: Float[np.ndarray, "n k"],
-    seed: int = 0,
+    features: Float[np.ndarray, "n d"], decisions: Float[np.ndarray, "n k"], seed: int = 0
 ) -> Float[np.ndarray, "n k"]:
     r"""Regress decisions on features, and predict every sample from the other folds.
 
@@ -37,8 +35,7 @@ def cross_fit(
     if len(features) != n or n < 2 * N_FOLDS or not np.isfinite(features).all():
         given = f"features of shape {features.shape} for {n} decisions"
         raise ValueError(f"{given}; give {2 * N_FOLDS} or more, finite, a row for each decision")
-    prior = decisions.mean(0)
-    log_prior = np.log(np.maximum(prior, 1e-12))
+    log_prior = np.log(np.maximum(decisions.mean(0), 1e-12))
     log_odds = np.zeros((n, k))  # of a prediction to the prior
     folds = KFold(N_FOLDS, shuffle=True, random_state=derive_seed("cross-fit", seed) % 2**32)
     for fitted, held_out in folds.split(features):
@@ -46,8 +43,7 @@ def cross_fit(
         if len(np.unique(answer)) < 2:
             continue
         model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=MAX_STEPS))
-        weights = decisions[fitted][index, answer]
-        x = features[fitted].astype(np.float64)[index]
+        x, weights = features[fitted].astype(np.float64)[index], decisions[fitted][index, answer]
         model.fit(x, answer, logisticregression__sample_weight=weights)
         rows = np.full((len(held_out), k), 1e-12)
         rows[:, model.classes_] = model.predict_proba(features[held_out])

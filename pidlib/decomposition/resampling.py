@@ -66,10 +66,8 @@ def percentile_intervals(
     draws: Mapping[str, Float[np.ndarray, " n"]], center: Mapping[str, float]
 ) -> dict[str, tuple[float, float]]:
     """95 % percentiles of each atom, shifted to the given mean to remove the draws' bias."""
-    return {
-        name: tuple((np.quantile(values, TAILS) - values.mean() + center[name]).tolist())
-        for name, values in draws.items()
-    }
+    ends = {k: np.quantile(v, TAILS) - v.mean() + center[k] for k, v in draws.items()}
+    return {name: tuple(both.tolist()) for name, both in ends.items()}
 
 
 def _products(x: Float[Tensor, "b n"], y: Float[Tensor, "b n"]) -> Float[Tensor, " b"]:
@@ -128,10 +126,9 @@ def solve_halves(
         raise ValueError(f"n={n} halves: at least 2 are needed for a spread; use {N_HALVES}")
     weights = _draw_weights(decisions, n, _generators("halves", seed), half=True)
     parts = pid_together([(decisions, weights)], HALF_TOLERANCE, device)
-    whole, halves = (
-        np.stack([*r.informations.values(), r.total, (r.lower + r.upper) / 2], axis=-1)
-        for r in (solved.pid, parts)
-    )
+    both = solved.pid, parts
+    values = ([*r.informations.values(), r.total, (r.lower + r.upper) / 2] for r in both)
+    whole, halves = (np.stack(each, axis=-1) for each in values)
     converged = bool(solved.pid.converged and parts.converged.all())
     unseen = unseen_bits(decisions.n_samples, decisions.joint.shape[1])
     return Halves(whole, halves, converged, unseen)

@@ -71,10 +71,7 @@ def solve(
 
 
 def dual_potentials(a: Tensor, b: Tensor, coupling: Coupling) -> Potentials:
-    """Feasible dual points: lam, mu in nats with sum_y exp(lam + mu) <= 1 for all pairs (x1, x2).
-
-    Cells of zero mass have the potential log(TINY).
-    """
+    """Feasible lam, mu [nats], sum_y exp(lam + mu) <= 1 for all x1, x2; log(TINY) without mass."""
     U, V = fit(a, b, coupling.A, coupling.V)
     g = (U @ V.mT).clamp(min=TINY).log()
     alpha = g.amax(2, keepdim=True)
@@ -83,12 +80,11 @@ def dual_potentials(a: Tensor, b: Tensor, coupling: Coupling) -> Potentials:
 
 
 def dual_bound(a: Tensor, b: Tensor, target: Tensor, potentials: Potentials) -> Tensor:
-    """Lower bound of I_Q in bits, from the potentials of similar marginals.
+    """Lower bound I_Q >= H(Y) + <a, lam> + <b, mu>, in bits, from potentials of similar marginals.
 
-    The marginals are a [*draws, x1, k], b [*draws, x2, k] and the target's, [*draws, k].
-    I_Q >= H(Y) + <a, lam> + <b, mu>. Every row of lam is feasible with every row of mu, so each
-    value takes the row that maximizes its term. The bound is exact up to the gap at the marginals
-    of the potentials, and to first order around them.
+    The marginals are a [*draws, x1, k], b [*draws, x2, k] and the target's, [*draws, k]. Every row
+    of lam is feasible with every row of mu, so each value takes the row that maximizes its term.
+    The bound is exact up to the gap at the marginals of the potentials, and to first order nearby.
     """
     value = 0
     for table, rows in zip((a, b), potentials, strict=True):

@@ -24,39 +24,10 @@ def read_decisions(
 
     The columns ``<input>:<candidate>`` of the table (a DataFrame, a CSV file, an open text file)
     hold p(candidate | input) for the inputs `joint` and two sources, by default the two others with
-    such columns; `id_column` holds unique names; other columns are ignored. The probabilities of a
-    row sum to one; `normalize` divides unnormalized or truncated ones by their sum. Errors name the
-    row and the column.
+    such columns; `id_column` holds unique names; other columns are ignored. Probabilities of a row
+    sum to one; `normalize` divides others by their sum. Errors name the row and the column.
     """
     import pandas  # slow to import
-
-    frame = _frame(table, id_column)
-    ids = frame[id_column].tolist()
-    blocks: list = [tuple(map(str, ids))]
-    inputs, candidates = _inputs(list(frame.columns), joint, sources)
-    for name in inputs:
-        cells = frame[[f"{name}:{candidate}" for candidate in candidates]]
-        numbers = cells.apply(pandas.to_numeric, errors="coerce")
-        rows = np.ascontiguousarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
-        for column, row in np.argwhere(~((rows >= 0) & np.isfinite(rows)).T):
-            cell = str(cells.iat[row, column])
-            text = f"{cells.columns[column]!r} of row {ids[row]!r} is {cell!r}"
-            raise ValueError(f"{text}; probabilities must be finite numbers, not negative")
-        total = rows.sum(1)
-        wrong = np.flatnonzero(~(total > 0) if normalize else ~(np.abs(total - 1) <= TOLERANCE))
-        if len(wrong):
-            row = wrong[0]
-            text = f"the probabilities {name}:* of {len(wrong)} of {len(rows)} rows do not sum to"
-            text += f" one, first of row {ids[row]!r}, with sum {total[row]:.6g}"
-            remedy = "" if normalize else "; pass normalize=True to divide each row by its sum"
-            raise ValueError(text + remedy)
-        blocks.append((name, rows / total[:, None]))
-    return blocks
-
-
-def _frame(table: object, id_column: str) -> "pandas.DataFrame":
-    """The table with at least one row, distinct columns and distinct ids."""
-    import pandas
 
     if not isinstance(table, pandas.DataFrame):
         options = {"skipinitialspace": True, "encoding": "utf-8-sig"}
@@ -73,7 +44,27 @@ def _frame(table: object, id_column: str) -> "pandas.DataFrame":
     if not ids.is_unique:
         repeated = ", ".join(map(repr, ids[ids.duplicated()].unique()[:5].tolist()))
         raise ValueError(f"{id_column} must be unique, but is repeated for {repeated}")
-    return table
+    ids = ids.tolist()
+    blocks: list = [tuple(map(str, ids))]
+    inputs, candidates = _inputs(list(table.columns), joint, sources)
+    for name in inputs:
+        cells = table[[f"{name}:{candidate}" for candidate in candidates]]
+        numbers = cells.apply(pandas.to_numeric, errors="coerce")
+        rows = np.ascontiguousarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))
+        for column, row in np.argwhere(~((rows >= 0) & np.isfinite(rows)).T):
+            cell = str(cells.iat[row, column])
+            text = f"{cells.columns[column]!r} of row {ids[row]!r} is {cell!r}"
+            raise ValueError(f"{text}; probabilities must be finite numbers, not negative")
+        total = rows.sum(1)
+        wrong = np.flatnonzero(~(total > 0) if normalize else ~(np.abs(total - 1) <= TOLERANCE))
+        if len(wrong):
+            row = wrong[0]
+            text = f"the probabilities {name}:* of {len(wrong)} of {len(rows)} rows do not sum to"
+            text += f" one, first of row {ids[row]!r}, with sum {total[row]:.6g}"
+            remedy = "" if normalize else "; pass normalize=True to divide each row by its sum"
+            raise ValueError(text + remedy)
+        blocks.append((name, rows / total[:, None]))
+    return blocks
 
 
 def _inputs(
@@ -97,6 +88,5 @@ def _inputs(
     needed += [f"{joint}:{candidate}" for name in sources for candidate in known.get(name, [])]
     missing = [column for column in dict.fromkeys(needed) if column not in columns]
     if missing:
-        text = "every input needs the same candidates; missing columns"
-        raise ValueError(f"{text}: {', '.join(missing)}")
+        raise ValueError(f"inputs need the same candidates; missing columns: {', '.join(missing)}")
     return [joint, *sources], candidates

@@ -9,18 +9,14 @@ from jaxtyping import Float
 
 @dataclass(frozen=True)
 class CandidateTokens:
-    """The tokens of each candidate after the prompt.
-
-    Their log probabilities follow from the prompt with a few `stems` appended: candidates without
-    their last token, none of which is the beginning of another.
-    """
+    """The tokens of each candidate after the prompt, read behind it and a few `stems`."""
 
     tokens: tuple[tuple[int, ...], ...]
     is_mean: bool = False  # divide log probabilities by the number of tokens
 
     @property
     def stems(self) -> list[tuple[int, ...]]:
-        """Tokens to append to the prompt, one after the other; ``[()]`` for single tokens."""
+        """What to append to the prompt: candidates without last token, none another's beginning."""
         longest: list[tuple[int, ...]] = []
         for stem in sorted({tokens[:-1] for tokens in self.tokens}, key=len, reverse=True):
             if not any(other[: len(stem)] == stem for other in longest):
@@ -33,12 +29,10 @@ class CandidateTokens:
         return list(dict.fromkeys(token for tokens in self.tokens for token in tokens))
 
     def whole(
-        self, read: Mapping[str, Float[np.ndarray, "stems*rows places ..."]]
+        self,
+        read: Mapping[str, Float[np.ndarray, "stems*rows places ..."]],  # of `vocabulary`
     ) -> dict[str, np.ndarray]:
-        """Sum the log probabilities of each candidate's tokens; single tokens keep their logits.
-
-        ``read`` has logits of the `vocabulary` and log normalizers behind each token of each stem.
-        """
+        """Sum log probabilities of each candidate's tokens, or keep the logits of single tokens."""
         stems, column = self.stems, {token: n for n, token in enumerate(self.vocabulary)}
         read = {k: values.reshape(len(stems), -1, *values.shape[1:]) for k, values in read.items()}
         output, combine = {}, np.mean if self.is_mean else np.sum

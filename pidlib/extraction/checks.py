@@ -24,8 +24,7 @@ def check_samples(
     loaded: LoadedModel | None = None,
 ) -> list[Sample]:
     """Validate a profiling set for `extract`; a ValueError names the samples at fault."""
-    is_list = isinstance(samples, Sequence) and all(isinstance(each, Sample) for each in samples)
-    if not is_list:
+    if not (isinstance(samples, Sequence) and all(isinstance(each, Sample) for each in samples)):
         advice = "load_benchmark(NAME) and load_table(TABLE) make lists of Sample"
         raise ValueError(f"got a {type(samples).__name__} that is no list of Sample; {advice}")
     if not samples:

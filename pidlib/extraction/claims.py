@@ -12,6 +12,8 @@ from filelock import SoftFileLease, Timeout
 log = logging.getLogger(__name__)
 LEASE = 120.0  # seconds; a claim that was not renewed for so long is that of a dead process
 _waits = ContextVar("waits", default=True)
+# One by path: a lease expires for those who have watched it for its duration.
+_lease = cache(lambda path: SoftFileLease(path, lease_duration=LEASE))
 
 
 class Held(RuntimeError):
@@ -30,11 +32,8 @@ def without_waiting() -> Iterator[None]:
 
 @contextmanager
 def claimed(path: Path) -> Iterator[None]:
-    """Hold a claim, a file that a thread renews; wait first until its holder is done or dead.
-
-    Without a claim where its folder, which other processes remove, cannot be made.
-    """
-    with suppress(FileExistsError):  # of a folder that is removed at this moment
+    """Hold a claim, a file that a thread renews; wait first until its holder is done or dead."""
+    with suppress(FileExistsError):  # of a folder that others remove now; then without a claim
         path.parent.mkdir(parents=True, exist_ok=True)
     lease = _lease(path)
     try:
@@ -54,8 +53,3 @@ def claimed(path: Path) -> Iterator[None]:
         yield
     finally:
         lease.release()
-
-
-@cache  # a lease expires for those who have watched it for its duration
-def _lease(path: Path) -> SoftFileLease:
-    return SoftFileLease(path, lease_duration=LEASE)

@@ -15,14 +15,11 @@ _LEVELS = "deepstack_visual_embeds"  # added to the tokens of the picture, in th
 
 
 class Prefix(NamedTuple):
-    """The first ``length`` tokens of rows: keys and values, and where each row finds its own.
+    """The first tokens of rows: keys and values, and where each row finds its own."""
 
-    Without rows the keys and values are still to be computed.
-    """
-
-    length: int
+    length: int  # number of these tokens
     cache: Any  # of transformers
-    number: Mapping[int, int]
+    number: Mapping[int, int]  # by row; empty if keys and values are still to be computed
 
     def of(self, rows: Sequence[int]) -> "Prefix":
         """Copy keys and values for a batch of rows, whose forward pass adds to them."""
@@ -34,10 +31,7 @@ class Prefix(NamedTuple):
 
 @contextmanager
 def run_part(decoder: nn.Module, prefix: Prefix) -> Iterator[None]:
-    """Let a language model run on the tokens behind a prefix, or first on those of the prefix.
-
-    Its output has zeros elsewhere. Raises a ValueError for arguments that cannot be cut.
-    """
+    """Let a language model run on tokens behind a prefix, or first on its own; zeros elsewhere."""
     own, forward = vars(decoder).get("forward"), decoder.forward
 
     def run(*args: Any, **kwargs: Any) -> Any:

@@ -54,8 +54,7 @@ def prove(reader: Reader, sample: Sample) -> Proof:
         text = "its prompt attends to the tokens of an answer"
         raise _fault(reader, f"{text}, so candidates must be single tokens; letter or rename them")
     if reader.layers and proof.lens > proof.limit:
-        text = f"its logit lens at the last block is not its answer (off by {proof.lens:.1g})"
-        raise _fault(reader, f"{text}; leave out layers")
+        raise _fault(reader, f"its last logit lens is off by {proof.lens:.1g}; leave out layers")
     return proof
 
 

@@ -76,10 +76,7 @@ class Store:
         return shard
 
     def fill(self, parts: Mapping[str, Make], done: Callable = lambda shard: None) -> list[Shard]:
-        """`get` all shards, last those that other processes make; call ``done``; join them.
-
-        Raises an OSError as soon as the disk has no space for the rest.
-        """
+        """`get` all shards, call ``done``, join them; an OSError if the disk is too small."""
         shards, missing = {}, parts.keys() - self.names
         for name, make in parts.items():
             with suppress(Held), without_waiting():
@@ -87,7 +84,7 @@ class Store:
                 size = sum(array.nbytes for array in shards[name].arrays.values())
                 self.require(size * len(missing := missing - {name}))
                 done(shards[name])
-        for name in [name for name in parts if name not in shards]:
+        for name in [name for name in parts if name not in shards]:  # others are making these
             shards[name] = self.get(name, parts[name])
             done(shards[name])
         self.join(parts)
@@ -131,12 +128,11 @@ class Store:
         """Once these shards are stored, join all in one file: equal bytes, whoever does it."""
         if not self.folder.exists() or set(names) - set(self.names):
             return
-        with replacing(self.file) as part:
-            with tarfile.open(part, "w") as joined:
-                for name in self.names:
-                    data, entry = self._bytes(name), tarfile.TarInfo(f"{name}{_SUFFIX}")
-                    entry.size = len(data)
-                    joined.addfile(entry, io.BytesIO(data))
+        with replacing(self.file) as part, tarfile.open(part, "w") as joined:
+            for name in self.names:
+                data, entry = self._bytes(name), tarfile.TarInfo(f"{name}{_SUFFIX}")
+                entry.size = len(data)
+                joined.addfile(entry, io.BytesIO(data))
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _intact(self, name: str) -> Shard | None:

@@ -66,25 +66,22 @@ def profile(
         From `load_model`, or its name, and its device. `Decisions` are decomposed without nulls.
     samples, n
         Samples with one set of candidates; or the name of a benchmark, and their number.
-    partners
-        Questions that each picture is paired with in the resampled mode; 0 omits this mode.
-    draws
-        Draws of the mask that are averaged, so that noise is not counted as information.
+    partners, draws
+        Questions that each picture is paired with in the resampled mode, which 0 omits; draws of
+        the mask that are averaged, so that noise is not counted as information.
     orders
         Cyclic orders of listed options in which each question is asked; answers are averaged by
         content, over as many orders as options without preference for a letter or place. See
         `orders.averaged`; options that name others ("both A and B") change their meaning.
-    mask, cache, batch_size
-        As of `pidlib.extract`: an interrupted profile resumes, a finished one is read.
-    tau
-        Candidate mass below which a decision is replaced by the uniform one (fallback).
-    given
-        Condition of Sensory PID: ``"question"`` (its text) or ``"template"`` (its form).
+    mask, cache, batch_size, progress
+        As of `pidlib.extract`: an interrupted profile resumes, a finished one is read. With
+        `progress` the number of forward passes is printed first.
+    tau, given
+        Candidate mass below which a decision is replaced by the uniform one (fallback); condition
+        of Sensory PID: ``"question"`` (its text) or ``"template"`` (its form).
     n_halves, seed
         Halves of the samples that correct the bias of finite n and give the intervals, see
         `pidlib.decomposition.resampling`; seed of noise, partners and halves.
-    progress
-        Print the number of forward passes first, and show a progress bar.
     """
     is_model = isinstance(model, LoadedModel | str | Path | Decisions)
     checks = {
@@ -131,8 +128,7 @@ def profile(
         count = (len(samples) * len(passes) + pairs) * orders
         cached = "" if cache is None else f", but for those in {cache}"
         print(f"{model.name}: {count:,} forward passes on {model.device}{cached}", file=sys.stderr)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
+    with warnings.catch_warnings(record=True, action="always") as caught:
         options = {"seed": seed, "cache": cache, "batch_size": batch_size, "progress": progress}
         options |= {"passes": passes, "partners": partners, "mask": mask}
         made = [extract(model, each, **options) for each in asked]
@@ -148,15 +144,10 @@ def profile(
         measured = {"masked": sensory_profile(groups, **sampling)}
     else:
         options = {"tau": tau, "device": model.device, **sampling}
-        use = {
-            "masked": True,
-            "resampled": partners,
-            "observational": len(samples) >= N_REGRESSED,
-        }
+        use = {"masked": True, "resampled": partners, "observational": len(samples) >= N_REGRESSED}
         measured = {}
         for mode in filter(use.get, MODES):
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always")
+            with warnings.catch_warnings(record=True, action="always") as caught:
                 measured[mode] = measure_mode(extraction, mode, **options)
             own = (str(entry.message) for entry in caught if entry.category is UserWarning)
             notes += dict.fromkeys(f"{mode}: {text}" for text in own)
@@ -165,16 +156,9 @@ def profile(
     benchmark = ", ".join(dict.fromkeys(sample.benchmark for sample in samples))
     labels = {"model": model.name, "revision": model.revision, "benchmark": benchmark}
     labels |= {"benchmark_revision": revision, "dtype": str(model.model.dtype).split(".")[-1]}
-    settings = {"tau": tau, "partners": partners, "draws": draws, "orders": orders, "mask": mask}
-    return report(
-        rows[rows["atom"] != "total"],
-        {mode: part.draws for mode, part in measured.items()},
-        extraction.sample_ids,
-        diagnose(extraction, tau, measured["masked"].solved) | spread,
-        extraction,
-        notes,
-        None if clips else extraction.masked(tau),
-        **labels,
-        **settings,
-        **sampling,
-    )
+    labels |= {"tau": tau, "partners": partners, "draws": draws, "orders": orders, "mask": mask}
+    rows, halves = rows[rows["atom"] != "total"], {mode: m.draws for mode, m in measured.items()}
+    diagnostics = diagnose(extraction, tau, measured["masked"].solved) | spread
+    decisions = None if clips else extraction.masked(tau)
+    known = rows, halves, extraction.sample_ids, diagnostics, extraction, notes, decisions
+    return report(*known, **labels, **sampling)

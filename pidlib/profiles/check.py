@@ -3,6 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from pidlib.benchmarks import Sample
 from pidlib.extraction.checks import check_samples
@@ -20,12 +21,9 @@ N, PARTNERS = 256, 32  # of the profile whose cost is estimated
 def check(
     loaded: LoadedModel, samples: Sequence[Sample], tau: float = 0.3, n: int = N
 ) -> dict[str, str]:
-    """Test the masking of a model, and describe what it makes of a few samples, a line each.
-
-    The cost is that of `n` samples. Raises a ValueError that names what cannot be read.
-    """
+    """Describe a model by a few samples, a line each, its cost by `n`; ValueError if unreadable."""
     samples, model = check_samples(samples, loaded=loaded), loaded.model
-    first, tokenizer = samples[0], loaded.processor.tokenizer
+    first, tokenizer, family = samples[0], loaded.processor.tokenizer, loaded.family.name
     reader = Reader(loaded, first.candidates, (), first.question, len(samples))
     proof = prove(reader, first)
     for _ in range(2):  # the first is slower
@@ -48,8 +46,7 @@ def check(
     words = likeliest_tokens(reader, samples)
     return {
         "model": f"{loaded.name}, revision {loaded.revision}",
-        "family": loaded.family.name
-        + (", derived", ", by its row")[loaded.family.name in FAMILIES],
+        "family": f"{family}, {'by its row' if family in FAMILIES else 'derived'}",
         "weights": f"{model.num_parameters():,} parameters, {model.dtype}, on {devices}",
         "proved": f"{exact}; {alone}; pictures are read {once}; {lens}",
         "prompt": f"{inputs!r}, and the {'clip' if first.video is not None else 'picture'}",
@@ -64,12 +61,9 @@ def check(
 def unknown_words(loaded: LoadedModel, samples: Sequence[Sample]) -> list[str]:
     """A note of the words of questions that the tokenizer does not know, if there are any."""
     tokenizer = loaded.processor.tokenizer
+    encode, unknown = partial(tokenizer.encode, add_special_tokens=False), tokenizer.unk_token_id
     words = dict.fromkeys(word for sample in samples for word in sample.text.split())
-    words = [
-        repr(word)
-        for word in words
-        if tokenizer.unk_token_id in tokenizer.encode(word, add_special_tokens=False)
-    ]
+    words = [repr(word) for word in words if unknown in encode(word)]
     more = f" and {len(words) - 5} more" * (len(words) > 5)
     return [f"words that the model does not know: {', '.join(words[:5])}{more}"] if words else []
 

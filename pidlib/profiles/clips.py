@@ -30,25 +30,24 @@ def sensory_profile(
     halves = sensory.halve(result, decisions, n_halves, seed)
     corrected = extrapolate(halves, sensory.SOURCES)
     bounds = result.pid.bounds | {"total": (result.pid.total,) * 2}
-    rows, sizes = [], list(map(len, decisions))
-    null = Null({}, {}, True)
+    sizes, null = list(map(len, decisions)), Null({}, {}, True)
     if n_permutations:
         lower = pd.Series({atom: low for atom, (low, _) in bounds.items()})
         draw, zero_p = partial(sensory.permuted, groups), corrected.p
         null = permutation_test(draw, lower, sensory.averaged(groups), seed, zero_p, n_permutations)
     total = sum(corrected.atoms.values()), sum(corrected.draws.values())
     intervals = dict(corrected.interval) | {"total": normal_interval(*total)}
-    for atom, bits in (*result.pid.atoms.items(), ("total", sum(result.pid.atoms.values()))):
-        tested = null.mean.get(atom, np.nan), null.p.get(atom, np.nan)
-        best = corrected.atoms.get(atom, total[0])
-        rows.append((atom, bits, best, *intervals[atom], *bounds[atom], *tested))
+    values = result.pid.atoms | {"total": sum(result.pid.atoms.values())}
+    best = dict(corrected.atoms) | {"total": total[0]}
+    rows = [(name, v, best[name], *intervals[name], *bounds[name]) for name, v in values.items()]
     columns = ["atom", "value_bits", "corrected_bits", "ci_low", "ci_high"]
-    columns += ["lower_bits", "upper_bits", "null_mean", "null_p"]
-    table = pd.DataFrame(rows, columns=columns).assign(reference=sensory.REFERENCES[condition][0])
+    table = pd.DataFrame(rows, columns=[*columns, "lower_bits", "upper_bits"])
+    table["null_mean"], table["null_p"] = table["atom"].map(null.mean), table["atom"].map(null.p)
     converged = result.pid.converged and halves.converged and null.converged
     fixed = {"source_a": "vision", "source_b": "audio", "unimodal": "masked", "estimator": "exact"}
+    fixed |= {f"moved_{name}": distance for name, distance in result.reconciliation.items()}
     counts = {"n_samples": sum(sizes), "n_conditions": len(groups)}
     counts["n_per_condition"] = float(np.median(sizes))
-    fixed |= {f"moved_{name}": distance for name, distance in result.reconciliation.items()}
-    table = table.assign(given=condition, seed=seed, converged=converged, **counts, **fixed)
+    table = table.assign(reference=sensory.REFERENCES[condition][0], given=condition, seed=seed)
+    table = table.assign(converged=converged, **counts, **fixed)
     return Measured(table, corrected.draws, corrected.atoms, result)

@@ -69,8 +69,7 @@ def measure_mode(
     where both sources tell the same (there p <= .05 in .06 of samples, at most .12). Decisions
     that are observational are predictions for other samples, whose information is 0 where nothing
     is predicted, and have no null; so have masked answers to one draw of noise for inputs that all
-    differ. `tau` is the candidate mass below which a decision is uniform. ValueError for an unknown
-    mode, and for passes (`pidlib.extraction.PASSES`) or pairs that were not extracted.
+    differ. `tau` is as in `profile`. ValueError for a mode that is unknown or was not extracted.
     """
     if mode not in MODES:
         raise ValueError(unknown_name("mode", mode, MODES))
@@ -113,11 +112,10 @@ def permutation_test(
 
     Without information in a source, its unique atom and redundancy are zero: so the null of a
     unique atom permutes that source, and redundancy must exceed the nulls of both (the larger mean
-    and p-value). Synergy has none. `zero_p` raises the p-values of unique atoms.
-
-    `draw` returns the decisions of each condition, with the answers of a source permuted by a
-    generator; atoms are means over conditions, weighted by rows. `lower` are lower bounds of the
-    measured atoms. Atoms of a source that is not in `sources` are missing.
+    and p-value). Synergy has none. `zero_p` raises the p-values of unique atoms. `draw` returns the
+    decisions of each condition, with answers of a source permuted by a generator; atoms are means
+    over conditions, weighted by rows. `lower` are lower bounds of the measured atoms. Atoms of a
+    source that is not in `sources` are missing.
     """
     means, p_values, converged = {"redundancy": []}, {"redundancy": []}, True
     for source in sources:

@@ -23,10 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Limits of a profile without warnings: of diagnostics, of samples, of the total and unique atoms.
-LIMITS = {
-    "fallback": (0.5, "of decisions are uniform, since the candidates have little mass"),
-    "moved": (0.2, "total variation was changed by reconciliation"),
-}
+LIMITS = {"fallback": (0.5, "of decisions are uniform, since the candidates have little mass")}
+LIMITS |= {"moved": (0.2, "total variation was changed by reconciliation")}
 SOME_FALLBACK = 0.2  # of answers to both sources; above it a profile warns
 MIN_SAMPLES, MIN_BITS, MIN_UNIQUE = 64, 0.05, 0.005  # the fewest of validation/fig_coverage
 LEAST_AXIS = 0.1  # bits; a shorter axis would show rounding errors as atoms
@@ -35,10 +33,7 @@ _LEGEND = "bits [95 % interval] (null: shuffled answers), ! see warnings"
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Atoms of a model's decisions on a set of samples; made by `profile`.
-
-    A profile of `Decisions` has neither diagnostics nor an extraction.
-    """
+    """Atoms of a model's decisions on samples, or of `Decisions`: these without diagnostics."""
 
     # A row per mode and atom: value of the samples, solver bounds and null, and the value corrected
     # for finite n with its 95 % interval, in bits.
@@ -47,7 +42,7 @@ class Profile:
     warnings: tuple[str, ...]  # which atoms should not be read (`readable` is False), and why
     sample_ids: tuple[str, ...]
     draws: Mapping[str, Mapping[str, Float[np.ndarray, " n"]]]  # halves, by mode and atom
-    extraction: Extraction | None = None  # all decisions and embeddings
+    extraction: Extraction | None = None  # all decisions and embeddings of a model
     unseen: float = 0.0  # bits that events unseen in the samples could add
 
     @property
@@ -73,8 +68,7 @@ class Profile:
         text = {"ha": "center", "va": "bottom", "fontsize": 6, "textcoords": "offset points"}
         text["rotation"] = 0 if len(modes) == 1 else 90
         for row in self.table.fillna({"null_mean": 0}).itertuples():
-            shift = (modes.index(row.unimodal) - (len(modes) - 1) / 2) * width
-            x = atoms.index(row.atom) + shift
+            x = atoms.index(row.atom) + (modes.index(row.unimodal) - (len(modes) - 1) / 2) * width
             *_, color, hatch = styles[row.atom]
             look = {"facecolor": color, "edgecolor": "white", "hatch": hatch, "linewidth": 0}
             if not row.readable:
@@ -145,8 +139,7 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
     Returns a row per mode and atom: both corrected values, ``difference``, ``ci_low`` and
     ``ci_high``, in bits; ``readable`` is False where a profile warns against the atom. The halves
     of both are the same samples, so the interval is that of the difference; as those of profiles,
-    it is at least +-`Profile.unseen` wide. Raises a ValueError if the samples or settings differ,
-    or no mode is in common.
+    it is at least +-`Profile.unseen` wide. ValueError if the samples, settings or all modes differ.
     """
     if not (first.sample_ids and second.sample_ids):
         raise ValueError("the decisions have no sample ids; give Decisions(..., ids=...)")
@@ -169,8 +162,7 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
     table["difference"] = table["corrected_bits_second"] - table["corrected_bits_first"]
     rows = table[keys].itertuples(index=False)
     draws = (second.draws[mode][atom] - first.draws[mode][atom] for mode, atom in rows)
-    least = max(first.unseen, second.unseen)
-    intervals = partial(normal_interval, least=least)
+    intervals = partial(normal_interval, least=max(first.unseen, second.unseen))
     table[["ci_low", "ci_high"]] = list(map(intervals, table["difference"], draws))
     return table.round(6)  # bits, as precise as the solver
 
@@ -182,13 +174,10 @@ def report(
     diagnostics: Mapping[str, float] | None = None,
     extraction: Extraction | None = None,
     notes: Sequence[str] = (),
-    decisions: Decisions | None = None,
+    decisions: Decisions | None = None,  # of any mode: their values and answers are counted
     **columns: object,
 ) -> Profile:
-    """A profile with its warnings, of which the first is issued; `notes` are earlier ones.
-
-    `decisions` are those of any mode, whose values and answers are counted.
-    """
+    """Make a profile, and issue the first of its warnings; `notes` are earlier ones."""
     diagnostics = {name: round(value, 4) for name, value in (diagnostics or {}).items()}
     notes = list(dict.fromkeys(notes))
     degenerate = _degenerate(decisions, notes) if decisions else []
@@ -224,8 +213,7 @@ def report(
     if notes:
         more = f" ({len(notes)} warnings, see Profile.warnings)" * (len(notes) > 1)
         warnings.warn(f"{notes[0]}{more}", stacklevel=3)
-    rows = rows.assign(readable=readable, **columns)
-    rows["given"] = rows.get("given", pd.NA)
+    rows = rows.assign(readable=readable, **columns, given=rows.get("given", pd.NA))
     answers = extraction.candidates if extraction else decisions.joint[0] if decisions else ()
     unseen = unseen_bits(len(sample_ids) or decisions.n_samples, len(answers))
     return Profile(rows, diagnostics, tuple(notes), sample_ids, halves, extraction, unseen)
