@@ -72,8 +72,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
         base = style.model_name(rows["base"].iloc[0])
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
         shares = "; ".join(_draw_shares(left.subplots(), rows))
-        title = f"{base}, trained on {style.benchmark_name(name)}
-"
+        title = f"{base}, trained on {style.benchmark_name(name)}\n"
         block.suptitle(f"{title}samples that need the picture: {shares}", x=0.01, ha="left")
         _draw_extremes(right, rows)
     dot = style.line_handle("samples of one weight, 95 % interval", marker="o", markersize=3.5)
