@@ -33,7 +33,7 @@ _QUESTIONS = {  # by what a question needs: words, template and look
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 _TESTS = dict(zip(_ATOMS, ("later_than_before", "vision_parts", "audio_parts"), strict=True))
-_BEFORE = "mean |black − color| before the last stage (claimed: below .1)"
+_BEFORE = "mean |black − color| before the last stage (claimed: below .1), and its largest"
 _CHANGE = "color − black, last stage minus all before (claimed: above .05)"
 _CLAIMED = """relative depth of the block (dots){}
 holds: the 95 % interval is within the bound, which is ours; against: beyond it; else open"""
@@ -114,9 +114,14 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             value, low, high, verdict = claims.loc[(model, test), "value":"verdict"]
             turned = (-value, -high, -low) if atom == "synergy" else (value, low, high)
             text = f"{interval(*turned)}: {verdict}"
-            if verdict == profiles.UNREAD:
+            if atom != "synergy":
+                curves = rows.pivot(index="layer", columns="needs", values="value_bits")
+                gaps = abs(curves["both"] - curves["vision"]).astype(float)
+                largest = gaps.iloc[: stages.stage_blocks(len(gaps))[1] + 1].max()
+                text += f" (largest {number(largest)})"
+            elif verdict == profiles.UNREAD:
                 text = f"{verdict}: $S$ stays below {number(stages.READABLE_BITS, 1)} bits"
-            else:
+            if verdict != profiles.UNREAD:
                 held[atom].append(verdict == "holds")
             ax.set_xlabel(text, fontsize=7.5, loc="left")
             ax.set_title(" ")  # room for the heading
@@ -136,7 +141,8 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     title = f"With need for fusion $S$ rises more at the end in {late} models that show it"
     if unread := len(models) - len(held["synergy"]):
         title += f"; {unread} without synergy left out"
-    title += f"\nBefore the end, $U_v$ differs by under .1 bits in {seen} models, $U_a$ in {heard}"
+    title += f"\nBefore, the mean difference of $U_v$ is below .1 bits in {seen} models"
+    title += f", that of $U_a$ in {heard}"
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure

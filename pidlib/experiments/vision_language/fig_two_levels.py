@@ -31,10 +31,10 @@ _NAMES = {"states": "true states", "probe": "linear probe"}
 _LOST = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.4, "zorder": 1.2}
 _SHOWN = 3  # benchmarks in the figure
 _LEVELS = r"decisions, resampled|codes of embeddings → .* last state"  # of both papers
-_WORDS = """true states: what a picture and a question say, from which the answer follows
-linear probe: these states read off the pooled embeddings
-codes: clusters of embeddings, or of states at the answer position
-last row: a check, whether true states have synergy about the last target"""
+_LOSSES = {"probe": "as the true states are read off pooled embeddings"}  # by part of a label
+_LOSSES |= {"codes": "as embeddings are coded"}
+_WORDS = """true states: what picture and question say; linear probe: these as read off embeddings
+codes: clusters; last row: a check, synergy of the true states about the last target"""
 _SHARES = ["value", "ci_low", "ci_high", "null_mean"]
 COLUMNS = declare("sources target", ATOMS, "target_bits", required="sources target target_bits")
 
@@ -153,16 +153,29 @@ def _losses(table: pd.DataFrame) -> list[pd.DataFrame]:
         panel = pd.DataFrame(mean).T.assign(total=total, null_low=0.0)
         panel.index.name = style.benchmark_name(name)
         panels.append(panel.rename(columns={"null_mean": "null_high"}))
-    return sorted(panels, key=_lost, reverse=True)[:_SHOWN]
+    loss = [np.nan_to_num(_largest_loss(panel).diff().min()) for panel in panels]
+    return [panels[index] for index in np.argsort(loss, kind="stable")[:_SHOWN]]
 
 
-def _answers(panel: pd.DataFrame) -> pd.DataFrame:
-    return panel[panel.index.str.endswith("→ answer")]  # shares of one entropy
+def _largest_loss(panel: pd.DataFrame) -> pd.Series:
+    """The shares of one entropy before and after the step where most is lost; empty if none is."""
+    shares = panel.loc[panel.index.str.endswith("→ answer"), "value"].dropna()
+    falls = shares.diff()
+    if not (falls < 0).any():
+        return shares[:0]
+    end = shares.index.get_loc(falls.idxmin())
+    return shares[end - 1 : end + 1]
 
 
-def _lost(panel: pd.DataFrame) -> float:
-    shares = _answers(panel)["value"].to_list()
-    return np.nan_to_num(shares[0] - shares[-1]) if shares else 0.0
+def _losses_in_words(panels: list[pd.DataFrame]) -> str:
+    cases = {}
+    for panel in panels:
+        if len(both := _largest_loss(panel)):
+            step = next(text for part, text in _LOSSES.items() if part in both.index[1])
+            case = f"{panel.index.name} {' to '.join(map(words.number, both))}"
+            cases.setdefault(step, []).append(case.replace(" ", "\xa0"))
+    text = "; ".join(f"{step} ({', '.join(names)})" for step, names in cases.items())
+    return f"Most of the synergy about the answer is lost {text}" if text else "None is lost"
 
 
 def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figure:
@@ -176,8 +189,8 @@ def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figur
     y = np.arange(len(lines))
     for ax, known in zip(axes, panels, strict=True):
         panel = known.reindex(lines).assign(y=y)
-        path = _answers(panel).dropna(subset="value")
-        ax.plot(path["value"], path["y"], **_LOST)
+        if len(loss := _largest_loss(known)):
+            ax.plot(loss, panel.loc[loss.index, "y"], **_LOST)
         style.forest(ax, y, panel, 0.7, color=style.COLORS["synergy"], edgecolors=style.INK, s=11)
         look = {"markersize": 10 if wide else 6, "markeredgewidth": 1, "zorder": 1.5}
         style.points(ax, panel["total"], y, "|", **look)
@@ -194,19 +207,17 @@ def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figur
             ax.set_xlabel("share of the target’s entropy")
     shares = pd.concat([known["value"] for known in panels], axis=1).loc[max(panels, key=len).index]
     shares = shares.map(words.number).agg(", ".join, axis=1)
-    ends = shares[shares.index.str.contains(_LEVELS)]
-    path = shares[shares.index.str.endswith("→ answer")].rename(lambda label: label.split(" →")[0])
-    ends, path = ((part.index + " " + part).str.replace(" ", "\xa0") for part in (ends, path))
-    text = "Synergy, by benchmark: " + "; ".join(ends)
-    text = [text, "with the answer as target: " + " → ".join(path)]  # no line breaks in an item
-    text = "\n".join(fill(line, 125 if wide else 62) for line in text)
+    levels = shares[shares.index.str.contains(_LEVELS)]
+    levels = (levels.index + " " + levels).str.replace(" ", "\xa0")  # no line breaks in an item
+    text = ["Synergy, by benchmark: " + "; ".join(levels), _losses_in_words(panels)]
+    text = "\n".join(fill(line, 125 if wide else 60) for line in text)
     note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines())
     figure.supxlabel(note, fontsize=7, x=0.02, ha="left")
     total = style.handle(
         r"all atoms, $R+U_v+U_\ell+S$ (mean over minis)", marker="|", markersize=10, color=style.INK
     )
     null = style.null_handle("null of $S$, mean (decisions: none)")
-    lost = style.line_handle("one target, from true states to codes", **_LOST)
+    lost = style.line_handle("largest loss, the answer as target", **_LOST)
     line = style.line_handle("95 % intervals, ends averaged over minis")
     parts = *style.atom_points(["synergy"]), total, lost, line, null
     style.legend(figure, 3 if wide else 1, *parts, title=text, alignment="left")
