@@ -111,7 +111,9 @@ def local_terms(
 def scores(
     decisions: Decisions, local: Mapping[str, Float[np.ndarray, " n"]], epsilon: float = 1e-6
 ) -> pd.DataFrame:
-    """Return scores of `local_terms`, a row each: shares ``sr``, ``sc``; ``fp``, ``gap`` in bits.
+    """Return scores, a row per sample: shares ``sr`` and ``sc``, ``fp`` and ``gap`` in bits.
+
+    ``local`` is from `local_terms`; ``epsilon`` is in bits.
 
     >>> half, xor = [[0.5, 0.5]], dict.fromkeys(ATOMS, [0.0]) | {"synergy": [1.0]}
     >>> decisions = Decisions([[1.0, 0.0]], {"vision": half, "language": half})

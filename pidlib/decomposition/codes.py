@@ -50,7 +50,9 @@ def quantize(
         share = np.bincount(codes, minlength=kmeans.n_clusters) / len(codes)
         empty = np.flatnonzero(share == 0).tolist()
         if empty and not allow_degenerate:
-            raise ValueError(f"{len(empty)} of {len(share)} clusters are empty: {empty}; {_REMEDY}")
+            raise ValueError(
+                f"{len(empty)} of {len(share)} clusters are empty, {empty[:10]}; {_REMEDY}"
+            )
         if share.max() > COLLAPSED and len(share) > 1 and not allow_degenerate:
             text = f"cluster {share.argmax()} holds {share.max():.1%} of the samples"
             raise ValueError(f"{text}; {_REMEDY}")

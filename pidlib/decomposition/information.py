@@ -32,16 +32,22 @@ def to_numpy(values: Table, name: str = "the table") -> np.ndarray:
 
 def numbered(labels: Table, name: str) -> Int[np.ndarray, " n"]:
     """Number labels of any type; ValueError if they are masked, missing or of several types."""
-    import pandas  # slow to import
-
     labels = to_numpy(labels, name)
-    if (missing := np.flatnonzero(pandas.isna(labels))).size:
+    missing = np.flatnonzero([_is_missing(label) for label in labels.tolist()])
+    if missing.size:
         text = f"{missing.size} of {len(labels)} {name} are missing (NaN or None)"
         raise ValueError(f"{text}: samples {', '.join(map(str, missing[:5]))} ...; drop them")
     try:
         return np.unique(labels, return_inverse=True)[1]
     except TypeError:
         raise ValueError(f"{name} are of types that cannot be sorted; convert them") from None
+
+
+def _is_missing(label: object) -> bool:
+    try:
+        return label is None or bool(label != label)
+    except TypeError:  # the truth of the missing value of pandas
+        return True
 
 
 def to_float64(

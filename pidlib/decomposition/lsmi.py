@@ -35,7 +35,8 @@ def lsmi(
 ) -> dict[str, Float[np.ndarray, " rows"]]:
     """Return each atom at each row of masked decisions, in bits; weighted means are the estimates.
 
-    `embeddings` are the inputs whose surprisals are used, [rows, d] by source, rows by default.
+    `embeddings` are the inputs whose surprisals are used, [rows, d] by source; the source rows by
+    default. `seed` is that of the initial kernels.
     """
     first, second = decisions.sources
     h1, h2 = (h[:, None] for h in surprisals(*inputs_of(decisions, embeddings), seed=seed))

@@ -70,7 +70,7 @@ class Point(NamedTuple):
         return (product * self.cell).sum((1, 2), keepdim=True) / self.cell.sum((1, 2), keepdim=True)
 
     def moved(self, move: "Direction", length: Tensor | int) -> list[Tensor]:
-        """U and V after a step, with 1 + c or 1 / (1 - c) for exp(c), which grow within bounds."""
+        """U and V after a step, exp(c) replaced by 1 + c above 0 and 1 / (1 - c) below."""
         changes = (self.U, length * move.lam), (self.V, length * move.mu)
         return [torch.where(c < 0, t / (1 + c.abs()), t * (1 + c.abs())) for t, c in changes]
 

@@ -66,22 +66,25 @@ def profile(
         From `load_model`, or its name, and its device. `Decisions` are decomposed without nulls.
     samples, n
         Samples with one set of candidates; or the name of a benchmark, and their number.
-    partners, draws
-        Questions that each picture is paired with in the resampled mode, which 0 omits; draws of
-        the mask that are averaged, so that noise is not counted as information.
+    partners
+        Questions that each picture is paired with in the resampled mode; 0 omits this mode.
+    draws
+        Draws of the mask that are averaged, so that noise is not counted as information.
     orders
         Cyclic orders of listed options in which each question is asked; answers are averaged by
         content, over as many orders as options without preference for a letter or place. See
         `orders.averaged`; options that name others ("both A and B") change their meaning.
-    mask, cache, batch_size, progress
-        As of `pidlib.extract`: an interrupted profile resumes, a finished one is read. With
-        `progress` the number of forward passes is printed first.
-    tau, given
-        Candidate mass below which a decision is replaced by the uniform one (fallback); condition
-        of Sensory PID: ``"question"`` (its text) or ``"template"`` (its form).
+    mask, cache, batch_size
+        As of `pidlib.extract`: an interrupted profile resumes, a finished one is read.
+    tau
+        Candidate mass below which a decision is replaced by the uniform one (fallback).
+    given
+        Condition of Sensory PID: ``"question"`` (its text) or ``"template"`` (its form).
     n_halves, seed
         Halves of the samples that correct the bias of finite n and give the intervals, see
         `pidlib.decomposition.resampling`; seed of noise, partners and halves.
+    progress
+        Print the number of forward passes first, and show a progress bar.
     """
     is_model = isinstance(model, LoadedModel | str | Path | Decisions)
     checks = {

@@ -139,7 +139,8 @@ def compare(first: Profile, second: Profile) -> pd.DataFrame:
     Returns a row per mode and atom: both corrected values, ``difference``, ``ci_low`` and
     ``ci_high``, in bits; ``readable`` is False where a profile warns against the atom. The halves
     of both are the same samples, so the interval is that of the difference; as those of profiles,
-    it is at least +-`Profile.unseen` wide. ValueError if the samples, settings or all modes differ.
+    it is at least +-`Profile.unseen` wide. Raises a ValueError if the samples or settings differ,
+    or no mode is in common.
     """
     if not (first.sample_ids and second.sample_ids):
         raise ValueError("the decisions have no sample ids; give Decisions(..., ids=...)")
@@ -213,7 +214,8 @@ def report(
     if notes:
         more = f" ({len(notes)} warnings, see Profile.warnings)" * (len(notes) > 1)
         warnings.warn(f"{notes[0]}{more}", stacklevel=3)
-    rows = rows.assign(readable=readable, **columns, given=rows.get("given", pd.NA))
+    rows = rows.assign(readable=readable, **columns)
+    rows["given"] = rows.get("given", pd.NA)
     answers = extraction.candidates if extraction else decisions.joint[0] if decisions else ()
     unseen = unseen_bits(len(sample_ids) or decisions.n_samples, len(answers))
     return Profile(rows, diagnostics, tuple(notes), sample_ids, halves, extraction, unseen)

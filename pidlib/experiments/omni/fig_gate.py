@@ -138,10 +138,10 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles += stages.legend_handles(*profiles.LEGEND)
     labels = [fused, *(each.get_label() for each in handles)]
     late, seen, heard = map(share, held.values())
-    title = f"With need for fusion $S$ rises more at the end in {late} models that show it"
+    title = f"With need for fusion $S$ rises more at the end in {late} models"
     if unread := len(models) - len(held["synergy"]):
-        title += f"; {unread} without synergy left out"
-    title += f"\nBefore, the mean difference of $U_v$ is below .1 bits in {seen} models"
+        title += f"; $S$ of {unread} is too small to read"
+    title += f"\nBefore, the mean difference of $U_v$ is surely below .1 bits in {seen} models"
     title += f", that of $U_a$ in {heard}"
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)

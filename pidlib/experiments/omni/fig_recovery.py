@@ -1,9 +1,9 @@
-"""Sensory atoms of the minis against those of the ideal answerer, under three conditions.
+"""Estimated sensory atoms of the minis against those of their own law, under three conditions.
 
 Given the template, texts are pooled; ignoring the question averages over equal clips.
 """
 
-from itertools import groupby, product
+from itertools import cycle, groupby, product
 from operator import attrgetter
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pidlib.benchmarks import Sample, micro_av
-from pidlib.decomposition import PID, pid
+from pidlib.decomposition import PID, pid, sensory_pid
 from pidlib.experiments import Preset, Query, Request, declare, extract_all, style, validate
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
@@ -26,7 +26,7 @@ RENDERINGS = 2  # of each state of a finite law; a template has 48 to 384 sample
 COLUMNS = declare(profiles.COLUMNS, "truth_bits")
 _ROWS = {"question": "question given", "ignored": "question ignored"}
 _PALE = {"alpha": 0.3, "markeredgecolor": style.FAINT, "zorder": 3.5}
-_SPREAD = 0.03  # bits between minis, sideways
+_CHANGE = 0.05  # bits; the least change of an own atom that is drawn dark
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -42,14 +42,21 @@ def law_samples(samples: list[Sample]) -> list[Sample]:
     return [sample for law in laws.values() for sample in law.samples]
 
 
-def own_truths(extraction: Extraction, benchmark: str, split: str, tau: float) -> pd.Series:
-    """Atoms given the question, and their sum, of the answers to `law_samples`, by template."""
+def own_truths(
+    extraction: Extraction, benchmark: str, split: str, tau: float
+) -> dict[tuple[str, str], pd.Series]:
+    """Atoms of the answers to `law_samples`, and their sum, by condition and template.
+
+    The conditions are those without pooling over texts: the question given, and ignored.
+    """
     decisions, start, truths = extraction.decisions(tau=tau), 0, {}
     for template, law in finite_laws(benchmark, RENDERINGS, split).items():
-        solved = law.pid(decisions[start : start + len(law.samples)])
+        joint = law.joint(decisions[start : start + len(law.samples)])
         start += len(law.samples)
-        truths[template] = pd.Series({**solved.atoms, "total": solved.total})
-    return pd.concat(truths)
+        given, ignored = sensory_pid(joint), pid(joint.sum(0), SOURCES)
+        for condition, solved in (("question", given), ("ignored", ignored)):
+            truths[condition, template] = pd.Series({**solved.atoms, "total": solved.total})
+    return truths
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -68,8 +75,8 @@ def measure(preset: Preset) -> pd.DataFrame:
             count, of = N_PERMUTATIONS if condition == "question" else 0, attrgetter("template")
             for template, members in groupby(sorted(groups, key=of), of):
                 rows = profiles.profile_rows(preset, answer, list(members), n_permutations=count)
-                if condition == "question":
-                    rows["truth_bits"] = rows["atom"].map(own[template])
+                if condition in _ROWS:
+                    rows["truth_bits"] = rows["atom"].map(own[condition, template])
                 tables.append(rows.assign(template=template, accuracy=accuracy[template]))
     return validate(pd.concat(tables).assign(experiment="omni", seed=preset.seed), COLUMNS)
 
@@ -101,25 +108,27 @@ def _truths(benchmark: str) -> pd.DataFrame:
 def distances(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """Estimated atoms that are `profiles.readable`, and by template and model which are.
 
-    Columns: ``far``, bits between an estimate and the ``true`` atom of the mini's own answers given
-    the question; ``changes``, whether ignoring the question changes it in an ideal answerer.
+    Columns: ``far``, bits between an estimate and the ``true`` atom of the mini's own law given the
+    question; ``changes``, whether ignoring the question changes this atom.
     """
-    truths, found = (table[table["estimator"] == name] for name in ("truth", "exact"))
-    kept, read = profiles.read_rows(found[found["atom"] != "total"], "template", "model")
-    keys = ["template", "model", "atom"]
-    ideal = truths.pivot_table("value_bits", keys[::2], "given").astype(float)
-    changes = abs(ideal["question"] - ideal["ignored"]) > 0.005
-    true = kept[kept["given"] == "question"].set_index(keys)["truth_bits"].astype(float)
-    kept = kept.join(true.rename("true"), on=keys).join(changes.rename("changes"), on=keys[::2])
+    found = table[(table["estimator"] == "exact") & (table["atom"] != "total")]
+    (kept, read), keys = (
+        profiles.read_rows(found, "template", "model"),
+        ["template", "model", "atom"],
+    )
+    own = kept.astype({"truth_bits": float}).pivot_table("truth_bits", keys, "given")
+    own = own.reindex(columns=list(_ROWS)).rename(columns={"question": "true"})
+    own["changes"] = abs(own["true"] - own.pop("ignored")) > _CHANGE
+    kept = kept.join(own, on=keys)
     return kept.assign(far=abs(kept["true"] - style.best(kept))), read
 
 
 def figure(table: pd.DataFrame) -> style.Figure:
-    """Estimates with the question given, and ignored, against atoms of the mini's own answers."""
+    """Estimates with the question given, and ignored, against atoms of the mini's own law."""
     found, read = distances(table)
     if not read.any():
         return profiles.empty_page(": masked answers do not fit the full ones")
-    models = dict(zip(found["model"].unique(), style.MARKERS, strict=False))
+    models = dict(zip(found["model"].unique(), cycle(style.MARKERS), strict=False))
     figure = style.page(3.9)
     axes = figure.subplots(len(_ROWS), len(style.SENSORY), sharex=True, sharey=True)
     for (given, atom), ax in zip(product(_ROWS, style.SENSORY), axes.flat, strict=True):
@@ -138,25 +147,25 @@ def figure(table: pd.DataFrame) -> style.Figure:
         ax.text(0.03, 0.98, "\n".join(texts), transform=ax.transAxes, va="top", fontsize=7)
     for ax, name in zip(axes[:, 0], _ROWS.values(), strict=True):
         ax.set_ylabel(f"{name}:\nestimated atom, bits")
-    figure.supxlabel("true atom of the mini’s own answers given the question, bits", fontsize=8)
+    figure.supxlabel("true atom of the mini’s own law given the question, bits", fontsize=8)
     labels = [(style.model_name(name), marker, "white") for name, marker in models.items()]
     handles = *style.marker_handles(labels), style.line_handle("95 % interval")
-    null = style.handle("null: answers permuted", marker="_", color=style.FAINT)
+    null = style.handle("upper row: null (none for $S$)", marker="_", color=style.FAINT)
     look = {"marker": "o", "markersize": 3.8, "markeredgecolor": style.INK, "color": style.NULL}
-    text = "ignoring the question {} it"
-    dark = style.handle(text.format("changes") + " in an ideal answerer (templates named)", **look)
-    pale = style.handle(text.format("does not change"), **look | _PALE)
+    text = f"lower row: true atom changed by over {number(_CHANGE)} bits"
+    dark, pale = style.handle(text, **look), style.handle("lower row: by less", **look | _PALE)
     style.legend(figure, 3, *handles, null, dark, pale, title=_headline(found, read))
     return figure
 
 
 def _headline(found: pd.DataFrame, read: pd.Series) -> str:
     """How near estimates come, and which minis are not among them."""
-    far = found.groupby(["given", "changes"])["far"].mean()
     given = found.loc[found["given"] == "question", "far"].mean()
     text = f"Given the question, estimates are off by {number(given)} bits (mean)"
-    if ("ignored", True) in far:
-        text += f"; ignoring it, by {number(far['ignored', True])} where that matters"
+    far = found[found["changes"]].groupby("given")["far"].mean().map(number)
+    if len(far):
+        text += f"; where ignoring it changes the true atom, by {far['question']} given it and by "
+        text += f"{far['ignored']} ignoring it"
     known = read.groupby(level="model").any()
     gone = listed(map(style.model_name, known.index[~known]))
     gone = "" if all(known) else f", among them all of {gone}"
@@ -165,10 +174,8 @@ def _headline(found: pd.DataFrame, read: pd.Series) -> str:
 
 
 def _draw(ax: style.Axes, rows: pd.DataFrame, atom: str, models: dict, **look: Any) -> None:
-    color, places = style.COLORS[atom], list(models)
+    shade = {"color": style.COLORS[atom], "alpha": look.get("alpha", 1)}
     for model, own in rows.groupby("model"):
-        x = style.floats(own["true"]) + _SPREAD * (places.index(model) - (len(models) - 1) / 2)
-        ax.plot(x, style.floats(own["null_mean"]), "_", color=style.FAINT, zorder=2)
-        shade = {"color": color, "alpha": look.get("alpha", 1)}
-        style.interval(ax, x, own["ci_low"], own["ci_high"], **shade, zorder=3)
-        style.points(ax, x, style.best(own), models[model], **{"color": color} | look)
+        ax.plot(own["true"], style.floats(own["null_mean"]), "_", color=style.FAINT, zorder=2)
+        style.interval(ax, own["true"], own["ci_low"], own["ci_high"], **shade, zorder=3)
+        style.points(ax, own["true"], style.best(own), models[model], **shade | look)

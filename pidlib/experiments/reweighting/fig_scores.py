@@ -71,11 +71,13 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for block, (name, rows) in zip(blocks, table.groupby("benchmark", sort=False), strict=True):
         base = style.model_name(rows["base"].iloc[0])
         left, right = block.subfigures(1, 2, width_ratios=(1, 1.4))
-        shares = "; ".join(_draw_shares(left.subplots(), rows))
+        shares = "; ".join(_draw_shares(left.subplots(), rows)) or "all of weight 1"
         title = f"{base}, trained on {style.benchmark_name(name)}\n"
         block.suptitle(f"{title}samples that need the picture: {shares}", x=0.01, ha="left")
         _draw_extremes(right, rows)
-    dot = style.line_handle("samples of one weight, 95 % interval", marker="o", markersize=3.5)
+    dot = style.line_handle(
+        "share of the samples of one weight, 95 % interval", marker="o", markersize=3.5
+    )
     null = style.null_handle("as many samples at random, 95 %")
     style.legend(figure, 2, dot, null, title=_TITLE, alignment="left")
     return figure
@@ -94,8 +96,9 @@ def _draw_shares(ax: style.Axes, rows: pd.DataFrame) -> list[str]:
         text = words.interval(*row.to_numpy()[0, :3], digits=0) + " %"
         style.margin(ax, place, text, fontsize=8, **look)
         if weight != 1:
-            often = np.searchsorted(null, part["needs"].mean())
-            more.insert(0, f"at weight {weight:g} {_OFTEN[often]}")
+            share = part["needs"].mean()
+            often = _OFTEN[1 + int(share > null[1]) - int(share < null[0])]
+            more.insert(0, f"at weight {weight:g} {often}")
     ax.set_yticks(range(len(lists)), [f"weight {weight:g}" for weight, _ in lists])
     label = "samples that need the picture, %:\np(right answer) < 1/2 from the question alone"
     label += f"\n(all samples: {100 * total / n:.0f} %)"

@@ -16,7 +16,7 @@ COLUMNS = tables.ATOMS
 _MODES = {"masked": ("absent modality masked", -0.2, 1.0)}
 _MODES |= {"resampled": ("absent modality resampled", 0.2, 0.45)}
 _NOTES = {"micro/pair": ": each shape stands for two colors, left and right"}
-_NOTES |= {"micro/pair_shared": ": likewise; the shape makes a side likelier"}
+_NOTES |= {"micro/pair_shared": ": as pair, but the shape makes a side likelier"}
 
 
 def measure(preset: Preset) -> pd.DataFrame:
@@ -44,10 +44,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
     for sheet, name in zip(sheets, names, strict=False):
         truth = table[table["benchmark"] == name]
         axes = sheet.subplots(1, 4)
-        title = style.benchmark_name(name) + _NOTES.get(
-            name, "" if len(truth) else ": atoms unknown"
-        )
-        sheet.suptitle(title, x=0.02, ha="left", fontsize=8.5)
+        note = _NOTES.get(name, "" if name.startswith("micro/") else ": atoms unknown")
+        sheet.suptitle(style.benchmark_name(name) + note, x=0.02, ha="left", fontsize=8.5)
         samples = benchmarks.load(name, "test", n=3 if len(truth) else 4)
         for ax, sample in zip(axes, samples, strict=False):
             lines = [*textwrap.wrap(sample.question, 21), rf"$\bf{{{sample.answer}}}$"]

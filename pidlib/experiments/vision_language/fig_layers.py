@@ -27,13 +27,14 @@ CLAIMS |= {"middle_share": Claim(above=True, bound=MIDDLE, early=True)}
 CLAIMS |= {"late_share": Claim(above=True, bound=0.5)}
 CLAIMS |= {"synergy_slope": Claim(above=True, margin=0.05)}
 CLAIMS |= {"language_slope": Claim(above=False, margin=0.05)}
-# Of `CLAIMS`, with a place for the bound.
-_WORDS = r"""1  at depth .2, {} of the most bits at any depth
-2  from .2 to .8, $R + U_v + U_\ell$ grows by {} bits
-2  from .2 to .8, {} of the most $R + U_v + U_\ell$ arises
-3  after .8, {} of the final $S$ arises
-3  after .8, slope of $S$ {} bits per unit of depth
-3  after .8, slope of $U_\ell$ {} bits per unit of depth"""
+_WORDS = {  # of the claims, with a place for the bound
+    "silence": "1  at depth .2, {} of the most bits at any depth",
+    "accumulation": "2  from .2 to .8, $R + U_v + U_\\ell$ grows by {} bits",
+    "middle_share": "2  from .2 to .8, {} of the most $R + U_v + U_\\ell$ arises",
+    "late_share": "3  after .8, {} of the final $S$ arises",
+    "synergy_slope": "3  after .8, slope of $S$ {} bits per unit of depth",
+    "language_slope": "3  after .8, slope of $U_\\ell$ {} bits per unit of depth",
+}
 _LOOKS = {"holds": (style.INK, "holds: the whole 95 % interval is beyond the bound")}
 _LOOKS |= {"open": ("white", "open: part of it"), "no reading": ("white", "no reading before .2")}
 _LOOKS |= {"against": (style.OTHERS[0], "against: none of it")}
@@ -80,7 +81,11 @@ def depth_profile(preset: Preset, extraction: Extraction) -> tuple[pd.DataFrame,
 
 
 def stage_statistics(curves: stages.Curves) -> stages.Values:
-    """The statistics of `CLAIMS` for atoms in bits after all L blocks."""
+    """The statistics of `CLAIMS` for atoms in bits after all L blocks.
+
+    Accumulation is positive for any curve that grows in the middle stage; the middle share tests
+    for more than steady growth.
+    """
     curves = {atom: np.asarray(values, float) for atom, values in curves.items()}
     synergy, language, total = curves["synergy"], curves["unique_language"], sum(curves.values())
     early, middle = stages.stage_blocks(len(total))
@@ -132,8 +137,8 @@ def _draw_verdicts(figure: style.Figure, claims: pd.DataFrame) -> None:
         ax.bar_label(bars[-1], [str(k or "") for k in n], label_type="center", fontsize=7, **text)
         left += n
     bounds = [number(c.bound + c.margin * (2 * c.above - 1)) for c in CLAIMS.values()]
-    bounds = [f"{'<>'[c.above]} {bound}" for c, bound in zip(CLAIMS.values(), bounds, strict=True)]
-    style.name_rows(ax, list(map(str.format, _WORDS.splitlines(), bounds)))
+    labels = (_WORDS[name].format("<>"[claim.above] + " {}") for name, claim in CLAIMS.items())
+    style.name_rows(ax, list(map(str.format, labels, bounds)))
     ax.set(xlim=(0, left.max()), xticks=[])
     ax.tick_params(axis="y", length=0)
     ax.spines[:].set_visible(False)

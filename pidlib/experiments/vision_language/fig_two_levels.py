@@ -201,21 +201,22 @@ def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figur
             text.set(fontsize=7, weight="normal" if line in known.index else "bold")
         ax.set(title=known.index.name, xlim=(-0.06, 1.06))
         ax.grid(visible=True, axis="x")
-        ax.grid(visible=False, axis="y")
-        ax.tick_params("y", length=0)
+        ax.tick_params("y", length=0, grid_alpha=0)
         if wide or ax is axes[-1]:
             ax.set_xlabel("share of the target’s entropy")
     shares = pd.concat([known["value"] for known in panels], axis=1).loc[max(panels, key=len).index]
     shares = shares.map(words.number).agg(", ".join, axis=1)
     levels = shares[shares.index.str.contains(_LEVELS)]
-    levels = (levels.index + " " + levels).str.replace(" ", "\xa0")  # no line breaks in an item
-    text = ["Synergy, by benchmark: " + "; ".join(levels), _losses_in_words(panels)]
-    text = "\n".join(fill(line, 125 if wide else 60) for line in text)
-    note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines())
+    levels = (levels.index.str.replace("→", "about") + " " + levels).str.replace(
+        " ", "\xa0"
+    )  # no line breaks in an item
+    text = "Synergy, panel by panel: " + "; ".join(levels), _losses_in_words(panels)
+    options = {"width": 125 if wide else 60, "break_long_words": False}
+    text = "\n".join(fill(line, **options) for line in text)
+    checked = lines[-1].startswith("true states")
+    note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines() if checked)
     figure.supxlabel(note, fontsize=7, x=0.02, ha="left")
-    total = style.handle(
-        r"all atoms, $R+U_v+U_\ell+S$ (mean over minis)", marker="|", markersize=10, color=style.INK
-    )
+    total = style.handle(r"all atoms, $R+U_v+U_\ell+S$", marker="|", markersize=10, color=style.INK)
     null = style.null_handle("null of $S$, mean (decisions: none)")
     lost = style.line_handle("largest loss, the answer as target", **_LOST)
     line = style.line_handle("95 % intervals, ends averaged over minis")

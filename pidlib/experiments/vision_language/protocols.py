@@ -1,8 +1,9 @@
 """Two protocols that estimate atoms from embeddings, and mixtures to test them on.
 
 At the level of a data set, each sample is pooled to one observation of three codes. `released`
-follows the code of arXiv 2511.19470: the positions of the token sequences of one sample are the
-observations. A sequence of L positions, at most as many as codes, has R = log2 L bits and no other.
+follows the code of Padegal Amit et al., arXiv 2511.19470: the positions of the token sequences of
+one sample are the observations, and atoms are averaged over samples. A sequence no longer than the
+number of codes has a code for each position: R is log2 L bits and all else zero.
 """
 
 import warnings
@@ -28,7 +29,7 @@ RELEASED_CODES = RELEASED_COMPONENTS = 10
 N_PERMUTATIONS = 19  # the smallest possible p-value is 0.05
 TOLERANCE = 1e-3  # bits, certified; the published iteration stops within it of the same limit
 LEVEL = 0.05  # of significance
-WIDTH = 4  # of the vectors of mixtures
+WIDTH, POSITIONS = 4, 16  # of the vectors and of the sequences of mixtures
 EQUAL, LONGER = "released, equal lengths", "released, longer picture"
 POOLED, COVARIANCE = "dataset level", "dataset level, covariance"
 PATCHES = {EQUAL: 1, LONGER: 4}  # vision tokens per language token
@@ -43,10 +44,13 @@ MIXTURES |= {f"{v} vision + {1 - v} language": ("more language", v) for v in (0.
 MIXTURES |= {"language": ("language", 0), "product": ("synergy", None)}
 
 
-def mixed(mixture: str, n: int, positions: int = 16, patches: int = 1, seed: int = 0) -> Tokens:
+def mixed(
+    mixture: str, n: int, positions: int = POSITIONS, patches: int = 1, seed: int = 0
+) -> Tokens:
     """Sequences of n samples whose target is the mixture of both sources at every position.
 
-    Vectors add a part of the sample and one of the position; vision has `patches` times as many.
+    A vector is the sum of a part of its sample and one of its position, for either protocol to
+    find. Vision and target have `patches` tokens per token of language.
     """
     generator = np.random.default_rng(derive_seed(seed, "mixture", mixture, n, positions, patches))
     normal, lengths = generator.normal, (positions * patches, positions)
@@ -81,9 +85,10 @@ def released(
 ) -> pd.DataFrame:
     """Mean atoms over samples by the released procedure, with the null of permuted positions.
 
-    The sequences ``[positions, d]`` of a sample become labels, see `shorten` and `position_codes`;
-    position i of the three lists is one observation. Our choice: the target is shortened too, and
-    each list has its own seed. The corrected value is the value minus the mean of its null.
+    The sequences ``[positions, d]`` of a sample are shortened, scaled to unit length, projected on
+    principal components and clustered; position i of the three label lists is one observation. Our
+    choice: the target is shortened too, and each list has its own seed. The corrected value, with
+    its interval, is the value minus the mean of its null; ``n_observations`` is the mean length.
     """
     samples = enumerate(zip(*shorten(tokens, seed).values(), strict=True))
     codes = [position_codes(s, n_clusters, derive_seed(seed, "positions", i)) for i, s in samples]
@@ -99,10 +104,10 @@ def released(
         p = permutation_p(values.mean(), null.mean(1), TOLERANCE)
         row = {"atom": atom, "value_bits": values.mean(), "corrected_bits": corrected.mean()}
         rows.append(row | {"ci_low": low, "ci_high": high, "null_mean": null.mean(), "null_p": p})
-    length = np.mean([labels.shape[1] for labels in codes])
-    shared = {"n_samples": len(codes), "n_codes": n_clusters, "n_observations": length}
-    converged = all(solved.converged.all() for solved in (measured, *permuted))
-    return pd.DataFrame(rows).assign(**shared, converged=converged)
+    shared = {"n_samples": len(codes), "n_codes": n_clusters}
+    shared["n_observations"] = np.mean([labels.shape[1] for labels in codes])
+    shared["converged"] = all(solved.converged.all() for solved in (measured, *permuted))
+    return pd.DataFrame(rows).assign(**shared)
 
 
 def shorten(tokens: Tokens, seed: int = 0) -> dict[str, list[Float[np.ndarray, "L d"]]]:
@@ -147,7 +152,9 @@ def _solve(codes: Sequence[Int[np.ndarray, "3 L"]], n_clusters: int) -> PID:
     return pid(np.concatenate(tables), tol=TOLERANCE)
 
 
-def finished(preset: Preset, tables: list, settings: set[str], columns: Columns) -> pd.DataFrame:
+def finished(
+    preset: Preset, tables: list[pd.DataFrame], settings: set[str], columns: Columns
+) -> pd.DataFrame:
     """Join tables, add shared columns and missing fingerprints (of the settings), and validate."""
     own = fingerprint(**preset.model_dump(include=settings))
     missing = {"fingerprint": own, "estimator": "exact"}

@@ -1,6 +1,7 @@
 """Which protocol recovers known mixtures?
 
-Each is decomposed by the released protocol, and at the level of a data set: see `protocols`.
+Each mixture is decomposed by the released protocol, with sequences of equal length and with a
+longer picture, and at the level of the data set, by codes and by covariance (see `protocols`).
 """
 
 import pandas as pd
@@ -29,7 +30,8 @@ def measure(preset: Preset) -> pd.DataFrame:
             parts.append(rows.assign(protocol=protocol, benchmark=name))
         parts.append(protocols.mixture_rows(preset, name, preset.n_embedded, preset.n_clusters))
         parts.append(protocols.covariance_rows(preset, name, preset.n_embedded))
-        profiles += [p.assign(expected=expected, recovered=recovers(p, expected)) for p in parts]
+        for rows in parts:
+            profiles.append(rows.assign(expected=expected, recovered=recovers(rows, expected)))
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
 
 
@@ -37,7 +39,8 @@ def recovers(rows: pd.DataFrame, expected: str) -> bool:
     """Whether four corrected atoms show the order expected of a mixture.
 
     ``more vision``: its unique atom is significant, with an interval above that of the other;
-    ``vision``: it also has nine tenths of the sum of all atoms; ``both``: neither is ahead.
+    ``vision``: it also has nine tenths of the sum of all atoms; ``both``: neither unique atom is
+    ahead, redundancy and synergy are significant; ``synergy``: it is significant and the largest.
     """
     rows = rows.set_index("atom")
     value, significant = rows["corrected_bits"].astype(float), _significant(rows)

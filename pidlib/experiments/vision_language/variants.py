@@ -1,7 +1,8 @@
 r"""Decompositions of a population's decisions by several procedures and definitions of redundancy.
 
-A procedure says how decisions from one modality are obtained, and how both get one P(Y). Then a
-definition is one number, the redundancy R, see `definitions`; so R - S is the same by all.
+A procedure says how decisions from one modality are obtained, and how both get one P(Y). Given the
+informations, a definition is one number, the redundancy R, see `definitions`; so R - S is the same
+by all.
 """
 
 from collections.abc import Mapping, Sequence
@@ -40,6 +41,7 @@ DEFINITIONS = ("broja", *OF_PAIRS)
 ANY = "any"  # definition of a quantity that is the same by all
 BATCH_SIZE, N_BATCHES = 256, 50  # as published
 
+# Columns of the informations and redundancies of one decomposition.
 INFORMATIONS = declare(
     *(f"{name}_bits" for name in (*SOURCES, "total", *DEFINITIONS, "gap")), "converged"
 )
@@ -48,8 +50,9 @@ INFORMATIONS = declare(
 def decisions_by(procedure: str, extraction: Extraction, tau: float, seed: int = 0) -> Decisions:
     """The decisions of an extraction by one of the `PROCEDURES`.
 
-    `AS_PUBLISHED` and `AS_ANSWERED`: masked, one draw of noise, not reconciled; `ONE_DRAW`: then
-    projected on one P(Y); `PROJECTED`: equal inputs and all draws averaged first. Others are modes.
+    ``"as answered"``, also for ``"BATCH, 8 epochs"``: masked, one draw of noise, not reconciled;
+    ``"projected, one draw"``: then both projected on one P(Y); ``"projected"``: answers to equal
+    inputs and all draws averaged first. The others are modes.
     """
     if procedure == "observational":
         return extraction.observational(tau, seed)
@@ -63,7 +66,10 @@ def decisions_by(procedure: str, extraction: Extraction, tau: float, seed: int =
 
 
 def informations(decisions: Decisions, device: str = "cpu") -> dict[str, float | bool]:
-    """Informations, or if not reconciled means of KL(p(y|x) || P(Y)), and redundancies, in bits."""
+    """Informations of both sources and of both together, and redundancy by definition, in bits.
+
+    Without reconciliation, the former are means of KL(p(y|x) || P(Y)), as in BATCH, with MMI alone.
+    """
     if decisions.reconciliation == "none":
         target = torch.as_tensor(decisions.target)
         parts = map(torch.as_tensor, (*decisions.sources.values(), decisions.joint))
@@ -79,7 +85,10 @@ def informations(decisions: Decisions, device: str = "cpu") -> dict[str, float |
 def published_informations(
     decisions: Decisions, extraction: Extraction, seed: int = 0
 ) -> dict[str, float | bool]:
-    """The `INFORMATIONS` by atoms of BATCH clamped at 0, trained as in the code of Xiu et al."""
+    """The `INFORMATIONS` that the atoms of BATCH add up to, each of them clamped at zero.
+
+    Widths, epochs and batches are those of the code of Xiu et al.: 8 steps for 256 samples.
+    """
     n_batches = 1 if len(decisions) <= BATCH_SIZE else N_BATCHES  # else all are the same
     options = {"n_batches": n_batches, "batch_size": BATCH_SIZE, "seed": seed}
     estimate = batch_pid(decisions, embeddings=extraction.embeddings, **options)
@@ -137,6 +146,7 @@ def quantities(table: pd.DataFrame, definition: str) -> pd.DataFrame:
     return pd.DataFrame(values | {"co_information": vision + language - total})
 
 
+# Columns of `correlations`.
 CORRELATIONS = "benchmark procedure definition quantity outcome rho family_low family_high "
 CORRELATIONS += "minus_default minus_low minus_high n_benchmarks n_models n_families n_samples "
 CORRELATIONS += f"seed {COMPUTED}"
@@ -145,11 +155,12 @@ CORRELATIONS += f"seed {COMPUTED}"
 def correlations(
     models: pd.DataFrame, table: pd.DataFrame, cells: Sequence[tuple], n_resamples: int, seed: int
 ) -> pd.DataFrame:
-    """Spearman's rho over `models`, for each group of benchmarks and each of the `cells`.
+    """Spearman's rho over the models, for each group of benchmarks and each of the `cells`.
 
-    A cell has a procedure, a definition, a quantity, and an outcome: one of the models, or
-    ``"broja"``, the same quantity by BROJA. Intervals draw whole families; ``minus_default`` is rho
-    minus that of the masked mode by BROJA. Means are of benchmarks with rho and reliable outcome.
+    `models` is a table of `population_table`, `table` one of `informations_table`. A cell has a
+    procedure, a definition, a quantity, and an outcome: one of the models, or ``"broja"``, the same
+    quantity by BROJA. Intervals draw whole families; ``minus_default`` is rho minus that of the
+    masked mode by BROJA. Benchmarks without rho, or a reliable outcome, count in no mean.
     """
     groups = population.benchmark_groups(models)
 
@@ -177,6 +188,7 @@ def correlations(
     generator = np.random.default_rng(derive_seed(seed, "variants"))
     orders = statistics.cluster_bootstrap(families, n_resamples, generator)
     rho, draws = means(np.arange(len(values))), np.stack([means(order) for order in orders])
+    # The place of the cell of the masked mode by BROJA, with the same quantity and outcome.
     by_default = ("masked", "broja"), ("masked", ANY)
     defaults = {cell[2:]: place for place, cell in enumerate(cells) if cell[:2] in by_default}
     same = np.array([defaults.get(cell[2:], -1) for cell in cells])
@@ -186,7 +198,8 @@ def correlations(
     for name, drawn in {"family": draws, "minus": minus_draws}.items():
         ends = statistics.percentile_interval(drawn, len(families) < statistics.MIN_CLUSTERS)
         columns[f"{name}_low"], columns[f"{name}_high"] = ends
-    columns["n_benchmarks"] = (members & ~np.isnan(rho[: members.shape[1]])).sum(1)  # single first
+    # The first groups are the single benchmarks.
+    columns["n_benchmarks"] = (members & ~np.isnan(rho[: members.shape[1]])).sum(1)
     cells = pd.DataFrame(cells, columns=["procedure", "definition", "quantity", "outcome"])
     result = pd.DataFrame({"benchmark": list(groups)}).merge(cells, how="cross")
     converged = table.groupby("procedure")["converged"].agg(lambda each: each.all(skipna=False))

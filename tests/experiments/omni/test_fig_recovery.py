@@ -51,12 +51,13 @@ def test_the_own_truth_of_a_model_that_errs(benchmark):
         zeros = np.zeros(len(samples))
         law = replace(whole, logits={key: np.log(rows)}, log_normalizer={key: zeros})
         own = own_truths(law, benchmark, "test", 0.3)
-        for name, part in own.groupby(level=0):
-            ideal = truth(name, "question").atoms
+        assert {template for _, template in own} == {s.template for s in samples}
+        for (condition, name), part in own.items():
+            ideal = truth(name, condition).atoms
             if right > 0.9:
-                assert part[name].drop("total").to_dict() == pytest.approx(ideal, abs=1e-4)
-            assert part[name, "total"] == pytest.approx(part[name].drop("total").sum())
-            assert (part[name, "total"] < 0.8 * sum(ideal.values())) == (right < 0.9)
+                assert part.drop("total").to_dict() == pytest.approx(ideal, abs=1e-4)
+            assert part["total"] == pytest.approx(part.drop("total").sum(), abs=1e-6)
+            assert (part["total"] < 0.8 * sum(ideal.values())) == (right < 0.9)
 
 
 def test_the_figure_has_estimates_with_the_question_given_and_ignored():
@@ -68,7 +69,7 @@ def test_the_figure_has_estimates_with_the_question_given_and_ignored():
                 row = columns | {"atom": atom, "value_bits": bits}
                 rows.append(row | {"estimator": "truth"})
                 ends = {"ci_low": bits - 0.1, "ci_high": bits + 0.1}
-                own = {"truth_bits": bits - 0.25} if condition == "question" else {}
+                own = {} if condition == "template" else {"truth_bits": bits - 0.25}
                 exact = {"estimator": "exact", "model": "one", "null_mean": 0.1}
                 exact |= {"moved_vision": 0.1, "moved_audio": 0.3 if name == "gated" else 0.1}
                 rows.append(row | ends | own | exact)
@@ -80,7 +81,7 @@ def test_the_figure_has_estimates_with_the_question_given_and_ignored():
     # its synergy of 1 bit is gone, and the own answers had .75
     assert texts[4:] == [[""]] * 3 + [["polarity off by .75"]]
     title = drawn.legends[0].get_title().get_text()
-    assert "off by .25 bits (mean); ignoring it, by .75 where" in title
+    assert "by .25 bits (mean); where" in title and "by .25 given it and by .75 ignoring" in title
     assert ": 1 of 3 cells" in title
     unread = figure(table[table["template"] == "gated"])
     assert unread.get_suptitle().startswith("No model can be read")

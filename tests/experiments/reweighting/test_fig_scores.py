@@ -7,6 +7,7 @@ import pytest
 from experiments.reweighting.synthetic import BASES, ONE_BASE
 from experiments.test_draw import count_labels, styled_figure
 from pidlib import benchmarks
+from pidlib.experiments import style
 from pidlib.experiments.preset import load_preset
 from pidlib.experiments.reweighting import fig_scores
 from pidlib.experiments.tables import validate
@@ -48,3 +49,16 @@ def test_the_figure_of_one_or_two_benchmarks(bases):
     table = pd.DataFrame(rows).assign(right=True, converged=True, **constants)
     table = validate(table, fig_scores.COLUMNS)
     assert count_labels(styled_figure(fig_scores, table)) > 10
+
+
+@pytest.mark.parametrize("needing, often", [((0, 0, 8), "as many as"), ((8, 0, 0), "more than")])
+def test_samples_of_a_weight_are_compared_with_the_whole_random_range(needing, often):
+    weight = np.repeat([3.0, 1.0, 0.5], (8, 24, 8))
+    needs = np.concatenate(
+        [np.arange(size) < n for size, n in zip((8, 24, 8), needing, strict=True)]
+    )
+    rows = pd.DataFrame({"weight": weight, "needs": needs, "color": "black"})
+    texts = fig_scores._draw_shares(style.page(1).subplots(), rows)
+    assert texts[0] == f"at weight 3 {often} at random"
+    other = "more than" if needing[2] else "as many as"
+    assert texts[1] == f"at weight 0.5 {other} at random"

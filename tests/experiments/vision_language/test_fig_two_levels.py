@@ -116,11 +116,13 @@ def test_the_figure_has_the_steps_in_order():
     title = drawn.legends[0].get_title().get_text().replace("\xa0", " ").replace("\n", " ")
     ladder = fig_two_levels.by_step(table[table["atom"] == "synergy"])
     shares = {label: rows["corrected_bits"].mean() / 2 for label, rows in ladder.items()}
-    ends = "; ".join(f"{known[n]} {words.number(shares[known[n]])}" for n in (1, 6))
+    ends = "; ".join(
+        f"{known[n].replace('→', 'about')} {words.number(shares[known[n]])}" for n in (1, 6)
+    )
     path = [shares[label] for label in known[3:6]]
     falls = np.diff(path)
     assert title.startswith(
-        f"Synergy, by benchmark: {ends} Most of the synergy about the answer is"
+        f"Synergy, panel by panel: {ends} Most of the synergy about the answer is"
     )
     step = ["read off pooled embeddings", "embeddings are coded"][falls.argmin()]
     name = style.benchmark_name(table["benchmark"].iloc[0])
