@@ -1,5 +1,6 @@
 """Estimates from codes: nulls, corrections, coverage of intervals, warnings."""
 
+import sys
 import warnings
 
 import numpy as np
@@ -329,3 +330,12 @@ def test_intervals_hold_the_truth_where_sources_are_redundant():
         low <= truth[atom] <= high for each in found for atom, (low, high) in each.interval.items()
     ]
     assert np.mean(held) >= 0.85
+
+
+def test_labels_are_numbered_without_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)  # it comes with the models only
+    x1, x2 = np.random.default_rng(0).integers(2, size=(2, 64))
+    labels = np.array(["no", "yes"])
+    assert quietly((labels[x1], x2, x1 ^ x2)).measured.synergy > 0.9
+    with pytest.raises(ValueError, match="missing"):
+        estimate(np.where(x1, x1, np.nan), x2, x1 ^ x2)
