@@ -7,16 +7,14 @@ from itertools import cycle, groupby, product
 from operator import attrgetter
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from pidlib.benchmarks import Sample, micro_av
-from pidlib.decomposition import PID, pid, sensory_pid
+from pidlib.decomposition import pid, sensory_pid
 from pidlib.experiments import Preset, Query, Request, declare, extract_all, style, validate
 from pidlib.experiments.interventions import correct_by_id as correct
 from pidlib.experiments.omni import profiles
 from pidlib.experiments.renderings import finite_laws
-from pidlib.experiments.truths import atom_rows
 from pidlib.experiments.words import listed, number, share
 from pidlib.extraction import Extraction
 from pidlib.profiles.modes import N_PERMUTATIONS
@@ -42,13 +40,8 @@ def law_samples(samples: list[Sample]) -> list[Sample]:
     return [sample for law in laws.values() for sample in law.samples]
 
 
-def own_truths(
-    extraction: Extraction, benchmark: str, split: str, tau: float
-) -> dict[tuple[str, str], pd.Series]:
-    """Atoms of the answers to `law_samples`, and their sum, by condition and template.
-
-    The conditions are those without pooling over texts: the question given, and ignored.
-    """
+def own_truths(extraction: Extraction, benchmark: str, split: str, tau: float) -> dict:
+    """Atoms of answers to `law_samples`, and their sum, by condition (not pooled) and template."""
     decisions, start, truths = extraction.decisions(tau=tau), 0, {}
     for template, law in finite_laws(benchmark, RENDERINGS, split).items():
         joint = law.joint(decisions[start : start + len(law.samples)])
@@ -60,10 +53,9 @@ def own_truths(
 
 
 def measure(preset: Preset) -> pd.DataFrame:
-    """Truths and measured atoms by template and condition; nulls given the question."""
-    (request,) = requests(preset)
-    tables = [_truths(benchmark) for benchmark in request.benchmarks]
-    for answer, law in extract_all(preset, request):
+    """Atoms by template and condition, with those of the own law; nulls given the question."""
+    tables = []
+    for answer, law in extract_all(preset, *requests(preset)):
         extraction, benchmark = answer.extraction, answer.columns["benchmark"]
         own = own_truths(law.extraction, benchmark, preset.split, preset.tau)
         task = benchmark.removeprefix("micro_av/")
@@ -81,41 +73,14 @@ def measure(preset: Preset) -> pd.DataFrame:
     return validate(pd.concat(tables).assign(experiment="omni", seed=preset.seed), COLUMNS)
 
 
-def truth(template: str, condition: str) -> PID:
-    """Sensory PID of the ideal answerer: the limit of an estimate under a condition.
-
-    Given the template the sources are (v, t) and (a, t), a table of blocks that share t.
-    """
-    if condition != "template":
-        return micro_av.sensory_truth(template, ignored=condition == "ignored")
-    tables = [weight * table for weight, table in micro_av.joint(template).values()]
-    (v, a, k), count = tables[0].shape, len(tables)
-    blocks = np.zeros((count, v, count, a, k))
-    for t, table in enumerate(tables):
-        blocks[t, :, t] = table
-    return pid(blocks.reshape(count * v, count * a, k), SOURCES)
-
-
-def _truths(benchmark: str) -> pd.DataFrame:
-    names = (each.name for each in micro_av.TASKS[benchmark.removeprefix("micro_av/")])
-    cells = ({"template": name, "given": given} for name, given in product(names, CONDITIONS))
-    rows = pd.concat([atom_rows(truth(*cell.values()), **cell) for cell in cells])
-    rows = rows.drop(columns=["source_a", "source_b", "lower_bits", "upper_bits"])
-    fixed = {"estimator": "truth", "unimodal": "masked", "fingerprint": "truth"}
-    return rows.assign(benchmark=benchmark, **fixed)
-
-
 def distances(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
     """Estimated atoms that are `profiles.readable`, and by template and model which are.
 
     Columns: ``far``, bits between an estimate and the ``true`` atom of the mini's own law given the
     question; ``changes``, whether ignoring the question changes this atom.
     """
-    found = table[(table["estimator"] == "exact") & (table["atom"] != "total")]
-    (kept, read), keys = (
-        profiles.read_rows(found, "template", "model"),
-        ["template", "model", "atom"],
-    )
+    kept, read = profiles.read_rows(table[table["atom"] != "total"], "template", "model")
+    keys = ["template", "model", "atom"]
     own = kept.astype({"truth_bits": float}).pivot_table("truth_bits", keys, "given")
     own = own.reindex(columns=list(_ROWS)).rename(columns={"question": "true"})
     own["changes"] = abs(own["true"] - own.pop("ignored")) > _CHANGE
@@ -144,9 +109,8 @@ def figure(table: pd.DataFrame) -> style.Figure:
             ax.set_title(f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}")
             texts = [f"off by {number(rows['far'].mean())} (mean)"]
         _draw(ax, rows, atom, models)
+        ax.set_ylabel(f"{_ROWS[given]}:\nestimated atom, bits" * (ax in axes[:, 0]))
         ax.text(0.03, 0.98, "\n".join(texts), transform=ax.transAxes, va="top", fontsize=7)
-    for ax, name in zip(axes[:, 0], _ROWS.values(), strict=True):
-        ax.set_ylabel(f"{name}:\nestimated atom, bits")
     figure.supxlabel("true atom of the mini’s own law given the question, bits", fontsize=8)
     labels = [(style.model_name(name), marker, "white") for name, marker in models.items()]
     handles = *style.marker_handles(labels), style.line_handle("95 % interval")

@@ -211,8 +211,7 @@ def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figur
         " ", "\xa0"
     )  # no line breaks in an item
     text = "Synergy, panel by panel: " + "; ".join(levels), _losses_in_words(panels)
-    options = {"width": 125 if wide else 60, "break_long_words": False}
-    text = "\n".join(fill(line, **options) for line in text)
+    text = "\n".join(fill(s, 125 if wide else 60, break_long_words=False) for s in text)
     checked = lines[-1].startswith("true states")
     note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines() if checked)
     figure.supxlabel(note, fontsize=7, x=0.02, ha="left")

@@ -30,8 +30,7 @@ def measure(preset: Preset) -> pd.DataFrame:
             parts.append(rows.assign(protocol=protocol, benchmark=name))
         parts.append(protocols.mixture_rows(preset, name, preset.n_embedded, preset.n_clusters))
         parts.append(protocols.covariance_rows(preset, name, preset.n_embedded))
-        for rows in parts:
-            profiles.append(rows.assign(expected=expected, recovered=recovers(rows, expected)))
+        profiles += [p.assign(expected=expected, recovered=recovers(p, expected)) for p in parts]
     return protocols.finished(preset, profiles, _SETTINGS, COLUMNS)
 
 

@@ -10,10 +10,26 @@ from test_sensory import ideal
 from experiments.omni.synthetic import answering, nothing
 from pidlib import benchmarks
 from pidlib.benchmarks import micro_av
-from pidlib.experiments.omni.fig_recovery import COLUMNS, figure, law_samples, own_truths, truth
+from pidlib.decomposition import PID, pid
+from pidlib.experiments.omni.fig_recovery import COLUMNS, figure, law_samples, own_truths
 from pidlib.experiments.tables import validate
 from pidlib.profiles.clips import sensory_profile
-from pidlib.sensory import CONDITIONS, split_by
+from pidlib.sensory import CONDITIONS, SOURCES, split_by
+
+
+def truth(template: str, condition: str) -> PID:
+    """Sensory PID of the ideal answerer: the limit of an estimate under a condition.
+
+    Given the template the sources are (v, t) and (a, t), a table of blocks that share t.
+    """
+    if condition != "template":
+        return micro_av.sensory_truth(template, ignored=condition == "ignored")
+    tables = [weight * table for weight, table in micro_av.joint(template).values()]
+    (v, a, k), count = tables[0].shape, len(tables)
+    blocks = np.zeros((count, v, count, a, k))
+    for t, table in enumerate(tables):
+        blocks[t, :, t] = table
+    return pid(blocks.reshape(count * v, count * a, k), SOURCES)
 
 
 def test_truths_of_polarity():
@@ -67,7 +83,6 @@ def test_the_figure_has_estimates_with_the_question_given_and_ignored():
             columns = {"benchmark": "micro_av/fusion", "template": name, "given": condition}
             for atom, bits in truth(name, condition).atoms.items():
                 row = columns | {"atom": atom, "value_bits": bits}
-                rows.append(row | {"estimator": "truth"})
                 ends = {"ci_low": bits - 0.1, "ci_high": bits + 0.1}
                 own = {} if condition == "template" else {"truth_bits": bits - 0.25}
                 exact = {"estimator": "exact", "model": "one", "null_mean": 0.1}
