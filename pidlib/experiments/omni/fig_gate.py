@@ -100,6 +100,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     if table.empty:
         return profiles.empty_page(note)
     models, held = table.groupby("model", sort=False), {atom: [] for atom in _ATOMS}
+    most = dict.fromkeys(_ATOMS, 0.0)
     figure, claims = style.page(5.6), tables["fig_gate_claims"].set_index(["model", "statistic"])
     axes = figure.subplots(len(_ATOMS), len(models), sharex=True, sharey=True, squeeze=False)
     for column, (model, own) in zip(axes.T, models, strict=True):
@@ -118,7 +119,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
                 curves = rows.pivot(index="layer", columns="needs", values="value_bits")
                 gaps = abs(curves["both"] - curves["vision"]).astype(float)
                 largest = gaps.iloc[: stages.stage_blocks(len(gaps))[1] + 1].max()
-                text += f" (largest {number(largest)})"
+                text, most[atom] = f"{text} (largest {number(largest)})", max(most[atom], largest)
             elif verdict == profiles.UNREAD:
                 text = f"{verdict}: $S$ stays below {number(stages.READABLE_BITS, 1)} bits"
             if verdict != profiles.UNREAD:
@@ -138,11 +139,13 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles += stages.legend_handles(*profiles.LEGEND)
     labels = [fused, *(each.get_label() for each in handles)]
     late, seen, heard = map(share, held.values())
-    title = f"With need for fusion $S$ rises more at the end in {late} models"
-    if unread := len(models) - len(held["synergy"]):
-        title += f"; $S$ of {unread} is too small to read"
-    title += f"\nBefore, the mean difference of $U_v$ is surely below .1 bits in {seen} models"
-    title += f", that of $U_a$ in {heard}"
+    title = (
+        f"Without need for fusion late $S$ rises less in {late} models with enough $S$ to read\n"
+    )
+    title += (
+        f"Before, $U_v$ differs by up to {number(most['unique_vision'])} bits (its mean surely "
+    )
+    title += f"below .1 in {seen} models), $U_a$ by up to {number(most['unique_audio'])} ({heard})"
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure

@@ -116,7 +116,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
     handles = *style.marker_handles(labels), style.line_handle("95 % interval")
     null = style.handle("upper row: null (none for $S$)", marker="_", color=style.FAINT)
     look = {"marker": "o", "markersize": 3.8, "markeredgecolor": style.INK, "color": style.NULL}
-    text = f"lower row: true atom changed by over {number(_CHANGE)} bits"
+    text = f"lower row: true atom changed by ignoring it, over {number(_CHANGE)} bits"
     dark, pale = style.handle(text, **look), style.handle("lower row: by less", **look | _PALE)
     style.legend(figure, 3, *handles, null, dark, pale, title=_headline(found, read))
     return figure

@@ -31,8 +31,7 @@ _NAMES = {"states": "true states", "probe": "linear probe"}
 _LOST = {"color": style.COLORS["synergy"], "linewidth": 2, "alpha": 0.4, "zorder": 1.2}
 _SHOWN = 3  # benchmarks in the figure
 _LEVELS = r"decisions, resampled|codes of embeddings → .* last state"  # of both papers
-_LOSSES = {"probe": "as the true states are read off pooled embeddings"}  # by part of a label
-_LOSSES |= {"codes": "as embeddings are coded"}
+_LOSSES = {"probe": "read off embeddings", "codes": "coded"}  # by part of a label
 _WORDS = """true states: what picture and question say; linear probe: these as read off embeddings
 codes: clusters; last row: a check, synergy of the true states about the last target"""
 _SHARES = ["value", "ci_low", "ci_high", "null_mean"]
@@ -120,7 +119,7 @@ def figure(table: pd.DataFrame) -> style.Figure:
 
 def column(table: pd.DataFrame) -> style.Figure:
     """`figure` with its panels below each other."""
-    return _drawn(style.column(8.2), table, wide=False)
+    return _drawn(style.column(7.6), table, wide=False)
 
 
 def by_step(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -167,15 +166,15 @@ def _largest_loss(panel: pd.DataFrame) -> pd.Series:
     return shares[end - 1 : end + 1]
 
 
-def _losses_in_words(panels: list[pd.DataFrame]) -> str:
-    cases = {}
-    for panel in panels:
-        if len(both := _largest_loss(panel)):
-            step = next(text for part, text in _LOSSES.items() if part in both.index[1])
-            case = f"{panel.index.name} {' to '.join(map(words.number, both))}"
-            cases.setdefault(step, []).append(case.replace(" ", "\xa0"))
-    text = "; ".join(f"{step} ({', '.join(names)})" for step, names in cases.items())
-    return f"Most of the synergy about the answer is lost {text}" if text else "None is lost"
+def _title(panel: pd.DataFrame) -> str:
+    """The benchmark, its synergy at both levels, and the largest loss for one target."""
+    levels = panel.loc[panel.index.str.contains(_LEVELS), "value"].map(words.number)
+    both = (f"{label.split(',')[0].split(' →')[0]} {bits}" for label, bits in levels.items())
+    lines = [panel.index.name, ", ".join(both)]
+    if len(loss := _largest_loss(panel)):
+        step = next(text for part, text in _LOSSES.items() if part in loss.index[1])
+        lines.append(f"lost when {step}: {' to '.join(map(words.number, loss))}")
+    return "\n".join(lines)
 
 
 def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figure:
@@ -199,19 +198,12 @@ def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figur
         style.name_rows(ax, names)
         for text, line in zip(ax.get_yticklabels(), lines, strict=False):  # of the first column
             text.set(fontsize=7, weight="normal" if line in known.index else "bold")
-        ax.set(title=known.index.name, xlim=(-0.06, 1.06))
+        ax.set_title(_title(known), fontsize=7.5)
+        ax.set_xlim(-0.06, 1.06)
         ax.grid(visible=True, axis="x")
         ax.tick_params("y", length=0, grid_alpha=0)
         if wide or ax is axes[-1]:
             ax.set_xlabel("share of the target’s entropy")
-    shares = pd.concat([known["value"] for known in panels], axis=1).loc[max(panels, key=len).index]
-    shares = shares.map(words.number).agg(", ".join, axis=1)
-    levels = shares[shares.index.str.contains(_LEVELS)]
-    levels = (levels.index.str.replace("→", "about") + " " + levels).str.replace(
-        " ", "\xa0"
-    )  # no line breaks in an item
-    text = "Synergy, panel by panel: " + "; ".join(levels), _losses_in_words(panels)
-    text = "\n".join(fill(s, 125 if wide else 60, break_long_words=False) for s in text)
     checked = lines[-1].startswith("true states")
     note = "\n".join(fill(line, 130 if wide else 60) for line in _WORDS.splitlines() if checked)
     figure.supxlabel(note, fontsize=7, x=0.02, ha="left")
@@ -220,5 +212,5 @@ def _drawn(figure: style.Figure, table: pd.DataFrame, wide: bool) -> style.Figur
     lost = style.line_handle("largest loss, the answer as target", **_LOST)
     line = style.line_handle("95 % intervals, ends averaged over minis")
     parts = *style.atom_points(["synergy"]), total, lost, line, null
-    style.legend(figure, 3 if wide else 1, *parts, title=text, alignment="left")
+    style.legend(figure, 3 if wide else 1, *parts, alignment="left")
     return figure

@@ -113,18 +113,14 @@ def test_the_figure_has_the_steps_in_order():
     known = [label for label in labels if "10 codes" not in label]
     expected = [label.removeprefix("decisions, ").partition(" → ")[0] for label in known]
     assert groups < set(shown) and rows == expected
-    title = drawn.legends[0].get_title().get_text().replace("\xa0", " ").replace("\n", " ")
     ladder = fig_two_levels.by_step(table[table["atom"] == "synergy"])
-    shares = {label: rows["corrected_bits"].mean() / 2 for label, rows in ladder.items()}
-    ends = "; ".join(
-        f"{known[n].replace('→', 'about')} {words.number(shares[known[n]])}" for n in (1, 6)
-    )
-    path = [shares[label] for label in known[3:6]]
-    falls = np.diff(path)
-    assert title.startswith(
-        f"Synergy, panel by panel: {ends} Most of the synergy about the answer is"
-    )
-    step = ["read off pooled embeddings", "embeddings are coded"][falls.argmin()]
-    name = style.benchmark_name(table["benchmark"].iloc[0])
-    both = " to ".join(map(words.number, path[falls.argmin() :][:2]))
-    assert falls.min() < 0 and title.endswith(f"{step} ({name} {both})")
+    share = {label: rows["corrected_bits"].mean() / 2 for label, rows in ladder.items()}
+    name, levels, lost = ax.get_title().split("\n")
+    assert name == style.benchmark_name(table["benchmark"].iloc[0])
+    first, last = (words.number(share[known[n]]) for n in (1, 6))
+    assert levels == f"decisions {first}, 5 codes of embeddings {last}"
+    path = [share[label] for label in known[3:6]]
+    place = np.diff(path).argmin()
+    both = " to ".join(map(words.number, path[place : place + 2]))
+    assert path[place] > path[place + 1]
+    assert lost == f"lost when {('read off embeddings', 'coded')[place]}: {both}"
