@@ -34,9 +34,10 @@ _QUESTIONS = {  # by what a question needs: words, template and look
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 _TESTS = dict(zip(_ATOMS, ("later_than_before", "vision_parts", "audio_parts"), strict=True))
 _BEFORE = "mean |black − color| before the last stage (claimed: below .1), and its largest"
-_CHANGE = "color − black, last stage minus all before (claimed: above .05)"
+_CHANGE = "color − black, last stage minus all before (claimed: above .05), and before"
 _CLAIMED = """relative depth of the block (dots){}
-holds: the 95 % interval is within the bound, which is ours; against: beyond it; else open"""
+holds: the 95 % interval is within the bound, which is ours; against: beyond it; else open
+$S$ below 0: both masked answers together tell more than the full ones"""
 
 
 def requests(preset: Preset) -> list[Request]:
@@ -100,7 +101,6 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     if table.empty:
         return profiles.empty_page(note)
     models, held = table.groupby("model", sort=False), {atom: [] for atom in _ATOMS}
-    most = dict.fromkeys(_ATOMS, 0.0)
     figure, claims = style.page(5.6), tables["fig_gate_claims"].set_index(["model", "statistic"])
     axes = figure.subplots(len(_ATOMS), len(models), sharex=True, sharey=True, squeeze=False)
     for column, (model, own) in zip(axes.T, models, strict=True):
@@ -115,12 +115,13 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             value, low, high, verdict = claims.loc[(model, test), "value":"verdict"]
             turned = (-value, -high, -low) if atom == "synergy" else (value, low, high)
             text = f"{interval(*turned)}: {verdict}"
+            curves = rows.pivot(index="layer", columns="needs", values="value_bits").astype(float)
+            gaps = (curves["both"] - curves["vision"])[: stages.stage_blocks(len(curves))[1] + 1]
             if atom != "synergy":
-                curves = rows.pivot(index="layer", columns="needs", values="value_bits")
-                gaps = abs(curves["both"] - curves["vision"]).astype(float)
-                largest = gaps.iloc[: stages.stage_blocks(len(gaps))[1] + 1].max()
-                text, most[atom] = f"{text} (largest {number(largest)})", max(most[atom], largest)
-            elif verdict == profiles.UNREAD:
+                text += f" (largest {number(abs(gaps).max())})"
+            elif verdict != profiles.UNREAD:
+                text += f" (before {number(gaps.mean())})"
+            else:
                 text = f"{verdict}: $S$ stays below {number(stages.READABLE_BITS, 1)} bits"
             if verdict != profiles.UNREAD:
                 held[atom].append(verdict == "holds")
@@ -139,13 +140,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles += stages.legend_handles(*profiles.LEGEND)
     labels = [fused, *(each.get_label() for each in handles)]
     late, seen, heard = map(share, held.values())
-    title = (
-        f"Without need for fusion late $S$ rises less in {late} models with enough $S$ to read\n"
-    )
-    title += (
-        f"Before, $U_v$ differs by up to {number(most['unique_vision'])} bits (its mean surely "
-    )
-    title += f"below .1 in {seen} models), $U_a$ by up to {number(most['unique_audio'])} ({heard})"
+    title = f"Without need for fusion late $S$ rises less in {late} models with enough to read\n"
+    title += f"Before, mean differences are surely below .1 bits in {seen} models ($U_v$) and in "
+    title += f"{heard} ($U_a$)"
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure

@@ -169,8 +169,8 @@ def _largest_loss(panel: pd.DataFrame) -> pd.Series:
 def _title(panel: pd.DataFrame) -> str:
     """The benchmark, its synergy at both levels, and the largest loss for one target."""
     levels = panel.loc[panel.index.str.contains(_LEVELS), "value"].map(words.number)
-    both = (f"{label.split(',')[0].split(' →')[0]} {bits}" for label, bits in levels.items())
-    lines = [panel.index.name, ", ".join(both)]
+    both = (f"{'all coded' if '→' in label else label} {bits}" for label, bits in levels.items())
+    lines = [panel.index.name, "; ".join(both)]
     if len(loss := _largest_loss(panel)):
         step = next(text for part, text in _LOSSES.items() if part in loss.index[1])
         lines.append(f"lost when {step}: {' to '.join(map(words.number, loss))}")

@@ -118,9 +118,10 @@ def test_the_figure_has_the_steps_in_order():
     name, levels, lost = ax.get_title().split("\n")
     assert name == style.benchmark_name(table["benchmark"].iloc[0])
     first, last = (words.number(share[known[n]]) for n in (1, 6))
-    assert levels == f"decisions {first}, 5 codes of embeddings {last}"
+    assert levels == f"{known[1]} {first}; all coded {last}"
     path = [share[label] for label in known[3:6]]
     place = np.diff(path).argmin()
     both = " to ".join(map(words.number, path[place : place + 2]))
     assert path[place] > path[place + 1]
-    assert lost == f"lost when {('read off embeddings', 'coded')[place]}: {both}"
+    step = ("read off embeddings", "coded")[place]
+    assert lost == f"lost when {step}: {both}"
