@@ -33,8 +33,8 @@ _QUESTIONS = {  # by what a question needs: words, template and look
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 _TESTS = dict(zip(_ATOMS, ("later_than_before", "vision_parts", "audio_parts"), strict=True))
-_BEFORE = "mean |black − color| before the last stage (claimed: below .1), and its largest"
-_CHANGE = "color − black, last stage minus all before (claimed: above .05), and before"
+_BEFORE = "mean |color − black| before the last stage (claimed: under .1)"
+_CHANGE = "rise in the last stage, color − black (claimed: over .05)"
 _CLAIMED = """relative depth of the block (dots){}
 holds: the 95 % interval is within the bound, which is ours; against: beyond it; else open
 $S$ below 0: both masked answers together tell more than the full ones"""
@@ -119,9 +119,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             gaps = (curves["both"] - curves["vision"])[: stages.stage_blocks(len(curves))[1] + 1]
             if atom != "synergy":
                 text += f" (largest {number(abs(gaps).max())})"
-            elif verdict != profiles.UNREAD:
-                text += f" (before {number(gaps.mean())})"
-            else:
+            elif verdict == profiles.UNREAD:
                 text = f"{verdict}: $S$ stays below {number(stages.READABLE_BITS, 1)} bits"
             if verdict != profiles.UNREAD:
                 held[atom].append(verdict == "holds")
@@ -130,7 +128,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
         column[0].set_title(style.model_name(model).replace(", ", ",\n"), pad=19)
     for ax, atom, below in zip(axes[:, 0], _ATOMS, (_CHANGE, _BEFORE, _BEFORE), strict=True):
         ax.set_ylabel("bits")
-        below = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}. Under each panel: {below}"
+        below = f"{style.SYMBOLS[atom]}  {style.WORDS[atom]}; below: {below}"
         ax.text(0, 1.04, below, transform=ax.transAxes, in_layout=False)
     figure.supxlabel(_CLAIMED.format(note), fontsize=7.5)
     fused, plain = (words for words, *_ in _QUESTIONS.values())
@@ -140,9 +138,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles += stages.legend_handles(*profiles.LEGEND)
     labels = [fused, *(each.get_label() for each in handles)]
     late, seen, heard = map(share, held.values())
-    title = f"Without need for fusion late $S$ rises less in {late} models with enough to read\n"
-    title += f"Before, mean differences are surely below .1 bits in {seen} models ($U_v$) and in "
-    title += f"{heard} ($U_a$)"
+    title = f"Without need for fusion, late $S$ rises less: in {late} models with enough $S$\n"
+    title += "Before, mean differences are under .1 bits, with their whole intervals: "
+    title += f"of $U_v$ in {seen} models, of $U_a$ in {heard}"
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure
