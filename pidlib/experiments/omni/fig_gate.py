@@ -33,8 +33,8 @@ _QUESTIONS = {  # by what a question needs: words, template and look
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 _TESTS = dict(zip(_ATOMS, ("later_than_before", "vision_parts", "audio_parts"), strict=True))
-_BEFORE = "mean |color − black| before the last stage (claimed: under .1)"
-_CHANGE = "rise in the last stage, color − black (claimed: over .05)"
+_BEFORE = "largest |color − black| before the last stage (claimed: under .1)"
+_CHANGE = "color − black, mean of the last stage minus that before (claimed: over .05)"
 _CLAIMED = """relative depth of the block (dots){}
 holds: the 95 % interval is within the bound, which is ours; against: beyond it; else open
 $S$ below 0: both masked answers together tell more than the full ones"""
@@ -78,12 +78,12 @@ def gate(fused: stages.Curves, plain: stages.Curves) -> stages.Values:
     r"""The statistics of `CLAIMS` for questions with need for fusion and without, in bits.
 
     With :math:`\Delta = \text{plain} - \text{fused}`: the mean of :math:`\Delta S` over the blocks
-    of the last stage; the same minus its mean before; and, before, the means of :math:`|\Delta U|`.
+    of the last stage; the same minus its mean before; and the largest :math:`|\Delta U|` before.
     """
     delta = {atom: np.subtract(plain[atom], fused[atom]) for atom in _ATOMS}
     _, middle = stages.stage_blocks(len(delta["synergy"]))
     before, late = (part.mean(0) for part in np.split(delta["synergy"], [middle + 1]))
-    unique = (np.abs(delta[atom][: middle + 1]).mean(0) for atom in _ATOMS[1:])
+    unique = (np.abs(delta[atom][: middle + 1]).max(0) for atom in _ATOMS[1:])
     return dict(zip(CLAIMS, (late, late - before, *unique), strict=True))
 
 
@@ -115,13 +115,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
             value, low, high, verdict = claims.loc[(model, test), "value":"verdict"]
             turned = (-value, -high, -low) if atom == "synergy" else (value, low, high)
             text = f"{interval(*turned)}: {verdict}"
-            curves = rows.pivot(index="layer", columns="needs", values="value_bits").astype(float)
-            gaps = (curves["both"] - curves["vision"])[: stages.stage_blocks(len(curves))[1] + 1]
-            if atom != "synergy":
-                text += f" (largest {number(abs(gaps).max())})"
-            elif verdict == profiles.UNREAD:
+            if verdict == profiles.UNREAD:
                 text = f"{verdict}: $S$ stays below {number(stages.READABLE_BITS, 1)} bits"
-            if verdict != profiles.UNREAD:
+            else:
                 held[atom].append(verdict == "holds")
             ax.set_xlabel(text, fontsize=7.5, loc="left")
             ax.set_title(" ")  # room for the heading
@@ -139,8 +135,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     labels = [fused, *(each.get_label() for each in handles)]
     late, seen, heard = map(share, held.values())
     title = f"Without need for fusion, late $S$ rises less: in {late} models with enough $S$\n"
-    title += "Before, mean differences are under .1 bits, with their whole intervals: "
-    title += f"of $U_v$ in {seen} models, of $U_a$ in {heard}"
+    title += (
+        f"Before, no block differs by .1 bits or more: $U_v$ in {seen} models, $U_a$ in {heard}"
+    )
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure
