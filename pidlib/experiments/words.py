@@ -41,11 +41,13 @@ def p_value(value: float) -> str:
 
 
 def interval(value: float, low: float, high: float, digits: int = 2) -> str:
-    """A number with the ends of its interval.
+    """A number with the ends of its interval, if it has one.
 
-    >>> interval(0.71, 0.51, 0.84)
-    '.71 [.51, .84]'
+    >>> interval(0.71, 0.51, 0.84), interval(0.71, float("nan"), float("nan"))
+    ('.71 [.51, .84]', '.71')
     """
+    if pd.isna(low) and pd.isna(high):
+        return number(value, digits)
     return "{} [{}, {}]".format(*(number(each, digits) for each in (value, low, high)))
 
 

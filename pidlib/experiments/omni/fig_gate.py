@@ -33,10 +33,11 @@ _QUESTIONS = {  # by what a question needs: words, template and look
 }
 _ATOMS = ("synergy", "unique_vision", "unique_audio")
 _TESTS = dict(zip(_ATOMS, ("later_than_before", "vision_parts", "audio_parts"), strict=True))
-_BEFORE = "largest |color − black| before the last stage (claimed: under .1)"
+_BEFORE = "largest |color − black| (orange line) before the last stage (claimed: under .1)"
 _CHANGE = "color − black, mean of the last stage minus that before (claimed: over .05)"
+_LARGEST = {"color": style.OTHERS[0], "linewidth": 1.2, "zorder": 5}
 _CLAIMED = """relative depth of the block (dots){}
-holds: the 95 % interval is within the bound, which is ours; against: beyond it; else open
+holds: the whole 95 % interval is on the claimed side of the bound (ours); against: the other
 $S$ below 0: both masked answers together tell more than the full ones"""
 
 
@@ -100,7 +101,7 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     table, note = profiles.read_models(tables["fig_gate"], tables["fig_gate_claims"])
     if table.empty:
         return profiles.empty_page(note)
-    models, held = table.groupby("model", sort=False), {atom: [] for atom in _ATOMS}
+    models, counted = table.groupby("model", sort=False), {atom: [] for atom in _ATOMS}
     figure, claims = style.page(5.6), tables["fig_gate_claims"].set_index(["model", "statistic"])
     axes = figure.subplots(len(_ATOMS), len(models), sharex=True, sharey=True, squeeze=False)
     for column, (model, own) in zip(axes.T, models, strict=True):
@@ -112,13 +113,19 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
                 stages.draw_trajectories(ax, rows[rows["needs"] == needs], [atom], **look)
                 ideal = micro_av.sensory_truth(template).atoms[atom]
                 ax.hlines(ideal, 0.97, 1.06, color=look["color"], linewidth=2, zorder=4)
+            curves = rows.pivot(index="layer", columns="needs", values="value_bits").astype(float)
+            before = curves[: stages.stage_blocks(len(curves))[1] + 1]
+            if atom != "synergy":  # mark the largest difference
+                block = abs(before["both"] - before["vision"]).idxmax()
+                depth = (block + 1) / (curves.index.max() + 1)
+                ax.vlines(depth, *curves.loc[block, list(_QUESTIONS)], **_LARGEST)
             value, low, high, verdict = claims.loc[(model, test), "value":"verdict"]
             turned = (-value, -high, -low) if atom == "synergy" else (value, low, high)
             text = f"{interval(*turned)}: {verdict}"
             if verdict == profiles.UNREAD:
                 text = f"{verdict}: $S$ stays below {number(stages.READABLE_BITS, 1)} bits"
             else:
-                held[atom].append(verdict == "holds")
+                counted[atom].append(verdict == ("holds" if atom == "synergy" else "against"))
             ax.set_xlabel(text, fontsize=7.5, loc="left")
             ax.set_title(" ")  # room for the heading
         column[0].set_title(style.model_name(model).replace(", ", ",\n"), pad=19)
@@ -133,11 +140,9 @@ def figure(tables: Mapping[str, pd.DataFrame]) -> style.Figure:
     handles = [style.handle(plain, **dot | _PLAIN), style.line_handle("an ideal answerer", 2)]
     handles += stages.legend_handles(*profiles.LEGEND)
     labels = [fused, *(each.get_label() for each in handles)]
-    late, seen, heard = map(share, held.values())
+    late, seen, heard = map(share, counted.values())
     title = f"Without need for fusion, late $S$ rises less: in {late} models with enough $S$\n"
-    title += (
-        f"Before, no block differs by .1 bits or more: $U_v$ in {seen} models, $U_a$ in {heard}"
-    )
+    title += f"Before, $U_v$ already differs by over .1 bits in {seen} models, $U_a$ in {heard}"
     options = {"labels": labels, "handler_map": {tuple: HandlerTuple(None)}, "title": title}
     style.legend(figure, 2, colored, *handles, title_fontsize=8.5, **options)
     return figure
