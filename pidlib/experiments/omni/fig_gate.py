@@ -37,7 +37,7 @@ _BEFORE = "largest |color − black| (orange line) before the last stage (claime
 _CHANGE = "color − black, mean of the last stage minus that before (claimed: over .05)"
 _LARGEST = {"color": style.OTHERS[0], "linewidth": 1.2, "zorder": 5}
 _CLAIMED = """relative depth of the block (dots){}
-holds: the whole 95 % interval is on the claimed side of the bound (ours); against: the other
+holds, against: the whole 95 % interval is on that side of the bound (which is ours); else open
 $S$ below 0: both masked answers together tell more than the full ones"""
 
 
