@@ -68,7 +68,7 @@ def _draw_spectrogram(ax: style.Axes, audio: np.ndarray) -> None:
     power = spectrum[:, : _WINDOW * _MAX_FREQUENCY // clips.RATE + 1].T
     extent = (_WINDOW / clips.RATE / 2, 1 - _WINDOW / clips.RATE / 2, 0, _MAX_FREQUENCY / 1000)
     look = {"cmap": "Greys", "aspect": "auto", "origin": "lower", "vmin": -35, "vmax": 30}
-    ax.imshow(20 * np.log10(power), extent=extent, **look)
+    ax.imshow((20 * np.log10(power)).round(1), extent=extent, **look)
     ax.set(xlim=(0, 1), yticks=[0, 1, 2], ylabel="kHz", xticks=[0, 1], xticklabels=["0", "1 s"])
     ax.grid(False)
     ax.tick_params(labelsize=6.5, length=2)
